@@ -1,0 +1,53 @@
+# Helpers that every folder uses. One precompiled header of the MLIR headers serves all libraries and tools.
+
+# Where compiled files differ only by the checkout's place, ccache shares them.
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
+endif()
+
+set(MEGACTX_CXX_FLAGS -Wall -Wextra -Wno-unused-parameter -fno-rtti -fno-exceptions)
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  list(APPEND MEGACTX_CXX_FLAGS "SHELL:-Xclang -fno-pch-timestamp")
+endif()
+
+add_library(megactx-pch OBJECT ${PROJECT_SOURCE_DIR}/cmake/Precompiled.cpp)
+target_precompile_headers(megactx-pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/Precompiled.h)
+target_compile_options(megactx-pch PRIVATE ${MEGACTX_CXX_FLAGS})
+
+function(_megactx_target name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
+  target_compile_options(${name} PRIVATE ${MEGACTX_CXX_FLAGS})
+  target_precompile_headers(${name} REUSE_FROM megactx-pch)
+  target_link_libraries(${name} PUBLIC ${ARG_LINK} MLIR LLVM)
+  if(ARG_DEPENDS)
+    add_dependencies(${name} ${ARG_DEPENDS})
+  endif()
+endfunction()
+
+# megactx_add_library(MegaCtxX a.cpp b.cpp DEPENDS tablegen-targets LINK libraries)
+# A static library against the shared MLIR and LLVM. Name no MLIRFoo archive under LINK.
+function(megactx_add_library name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
+  add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
+  _megactx_target(${name} DEPENDS ${ARG_DEPENDS} LINK ${ARG_LINK})
+endfunction()
+
+# megactx_add_tool(megactx-x main.cpp LINK libraries): an executable in build/bin.
+function(megactx_add_tool name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  _megactx_target(${name} DEPENDS ${ARG_DEPENDS} LINK ${ARG_LINK})
+  set_property(GLOBAL APPEND PROPERTY MEGACTX_TOOLS ${name})
+endfunction()
+
+# megactx_add_unittest(XTests a.cpp LINK libraries): a GoogleTest program; check-megactx runs it.
+function(megactx_add_unittest name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  _megactx_target(${name} DEPENDS ${ARG_DEPENDS} LINK ${ARG_LINK} GTest::gtest GTest::gtest_main)
+  add_custom_target(check-${name} COMMAND ${name} --gtest_brief=1 DEPENDS ${name} USES_TERMINAL)
+  add_dependencies(check-megactx check-${name})
+endfunction()

@@ -1,0 +1,22 @@
+import os
+import shutil
+
+import lit.formats
+
+config.name = "megactx"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs", "Unit", "Models"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.megactx_build, "test")
+config.environment["PATH"] = os.pathsep.join(
+    [os.path.join(config.megactx_build, "bin"), config.llvm_tools, os.environ["PATH"]]
+)
+config.substitutions += [
+    ("%python", config.python),
+    ("%source", config.megactx_source),
+    ("%plugin", os.path.join(config.megactx_build, "lib", "MegaCtxPlugin.so")),
+    ("%runtime", os.path.join(config.megactx_build, "lib", "libmegactx_runtime.so")),
+]
+if shutil.which("ptxas"):
+    config.available_features.add("ptxas")
