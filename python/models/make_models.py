@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Writes small transformers as ONNX models with inputs and expected outputs; needs onnx and onnxruntime only.
+
+    make_models.py OUT [NAME ...]          default: all
+    make_models.py --demo OUT              the larger model of the demonstration, one data set
+    make_models.py --attention H D OUT     one Attention operator of H heads of D numbers, not causal
+
+Each model becomes OUT/NAME/model.onnx and OUT/NAME/test_data_set_K/{input,output}_I.pb, the layout of
+ONNX's own backend tests; OUT/models.json says how many attentions a model has. Weights are random from a
+fixed seed, outputs are onnxruntime's on the CPU in f32. The second data set has another batch size and
+a length that no block size divides.
+"""
+
+import argparse
+import functools
+import hashlib
+import json
+import pathlib
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+
+import families
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def ids(name="ids", vocab=90):
+    return lambda rng, batch, length: {name: rng.integers(2, vocab, (batch, length))}
+
+
+def padded(rng, batch, length):
+    mask = np.ones((batch, length), np.int64)
+    mask[-1, length - length // 4:] = 0
+    return {**ids("input_ids")(rng, batch, length), "attention_mask": mask}
+
+
+def cached(rng, batch, length):
+    past = 0.5 * rng.standard_normal((2, 2, batch, 2, length // 2 + 1, 8)).astype(np.float32)
+    return {**ids("input_ids")(rng, batch, length), "past": past}
+
+
+def decoding(rng, batch, length):
+    """A few new tokens behind a longer cache."""
+    past = 0.5 * rng.standard_normal((2, 2, batch, 2, 23 - length, 8)).astype(np.float32)
+    return {**ids("input_ids")(rng, batch, length), "past": past}
+
+
+def pixels(rng, batch, _):
+    return {"pixel_values": rng.standard_normal((batch, 3, 24, 24)).astype(np.float32)}
+
+
+def entry(builder, inputs, causal, sizes=((2, 48), (3, 29)), attentions=2, **facts):
+    return dict(builder=builder, inputs=inputs, sizes=sizes, facts=dict(facts, attentions=attentions, causal=causal))
+
+
+def table():
+    models = {}
+    for spelling, exporter, opset in (("masked_fill", "torchscript", 14), ("masked_fill", "dynamo", 20), ("sdpa", "torchscript", 17),
+                                      ("sdpa", "dynamo", 18), ("attention_op", "dynamo", 23), ("bmm", "torchscript", 17), ("einsum", "torchscript", 13)):
+        name = f"gpt_{spelling}_{'dynamo' if exporter == 'dynamo' else 'ts'}{opset}"
+        models[name] = entry(functools.partial(families.gpt, spelling, exporter, opset), ids(), True)
+    make = functools.partial
+    models["bert_eager_ts14"] = entry(make(families.bert, "torchscript", 14, "eager"), padded, False)
+    models["bert_sdpa_ts17"] = entry(make(families.bert, "torchscript", 17, "sdpa"), padded, False)
+    models["bert_sdpa_dynamo20"] = entry(make(families.bert, "dynamo", 20, "sdpa"), padded, False)
+    models["llama_eager_ts17"] = entry(make(families.llama, "torchscript", 17, "eager", padding=True), padded, True)
+    models["llama_sdpa_dynamo20"] = entry(make(families.llama, "dynamo", 20, "sdpa"), ids("input_ids"), True)
+    models["llama_past_sdpa_ts17"] = entry(make(families.llama, "torchscript", 17, "sdpa", past=True), cached, True)
+    models["llama_decode_sdpa_ts17"] = entry(make(families.llama, "torchscript", 17, "sdpa", past=True), decoding, True, sizes=((2, 1), (1, 3)))
+    models["mistral_window_sdpa_ts17"] = entry(make(families.llama, "torchscript", 17, "sdpa", padding=True, window=8), padded, True, window=7)
+    models["vit_sdpa_ts17"] = entry(make(families.vit, "torchscript", 17), pixels, False)
+    models["vit_sdpa_dynamo18"] = entry(make(families.vit, "dynamo", 18), pixels, False)
+    return models
+
+
+DEMO = entry(functools.partial(families.gpt, "sdpa", "torchscript", 17, layers=4, width=256, heads=4, vocab=512, context=2048), ids(vocab=500), True,
+             sizes=((1, 2048), (1, 777)), attentions=4)
+
+
+def write(name, spec, out):
+    folder = out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    model = spec["builder"]().model(name)
+    path = folder / "model.onnx"
+    onnx.save(model, path)
+    run = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for index, (batch, length) in enumerate(spec["sizes"]):
+        rng = np.random.default_rng(100 + index)
+        feeds = spec["inputs"](rng, batch, length)
+        data = folder / f"test_data_set_{index}"
+        data.mkdir(exist_ok=True)
+        values = [("input", i, v.name, feeds[v.name]) for i, v in enumerate(run.get_inputs())]
+        values += [("output", i, v.name, r) for i, (v, r) in enumerate(zip(run.get_outputs(), run.run(None, feeds)))]
+        for kind, i, value_name, value in values:
+            assert np.isfinite(value).all(), f"{name}: {value_name} is not finite"
+            (data / f"{kind}_{i}.pb").write_bytes(numpy_helper.from_array(value, value_name).SerializeToString())
+    return dict(spec["facts"], opset=model.opset_import[0].version, nodes=len(model.graph.node), bytes=path.stat().st_size)
+
+
+def digest():
+    text = hashlib.sha256(onnxruntime.__version__.encode())
+    for source in sorted(HERE.glob("*.py")):
+        text.update(source.read_bytes())
+    return text.hexdigest()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("names", nargs="*", help="models to write (default: all)")
+    parser.add_argument("--demo", action="store_true")
+    parser.add_argument("--attention", nargs=2, type=int, metavar=("H", "D"))
+    parser.add_argument("--if-changed", action="store_true", help="do nothing where OUT was written by this very script")
+    options = parser.parse_args()
+    stamp = options.out / ".made-by"
+    if options.if_changed and stamp.exists() and stamp.read_text() == digest():
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.attention:
+        heads, dim = options.attention
+        onnx.save(families.single_attention(heads, dim, causal=False).model("attention"), options.out / "attention.onnx")
+        return
+    models = {"gpt_demo": DEMO} if options.demo else table()
+    unknown = [n for n in options.names if n not in models]
+    if unknown:
+        parser.error(f"no model named {unknown[0]}; there are {', '.join(models)}")
+    facts = {name: write(name, models[name], options.out) for name in options.names or models}
+    (options.out / "models.json").write_text(json.dumps(facts, indent=1) + "\n")
+    stamp.write_text(digest())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

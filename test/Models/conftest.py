@@ -1,0 +1,74 @@
+"""Whole-model tests over folders of models: pytest test/Models [--build DIR] [--models DIR]..."""
+
+import fnmatch
+import pathlib
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(pathlib.Path(__file__).parent), str(ROOT / "python")]
+
+import reference  # noqa: E402
+
+# Model families that must compile and run; of the others a clear "no lowering for" is accepted.
+SUPPORTED = ["gpt_*", "gpt2_*", "llama_*", "bert_*", "distilbert_*", "vit_*", "mistral_*", "qwen2_*", "gptneox_*"]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--build", type=pathlib.Path, default=ROOT / "build" / "dev", help="build folder with the tools")
+    parser.addoption("--models", type=pathlib.Path, action="append", default=[], help="another folder of models; repeatable")
+    parser.addoption("--only", default="*", help="models whose name fits this pattern")
+
+
+class Model:
+    def __init__(self, folder, facts):
+        self.folder, self.facts, self.name = folder, facts, folder.name
+        self.path = folder / "model.onnx"
+        self.must_run = any(fnmatch.fnmatch(self.name, f) for f in SUPPORTED) and not self.name.endswith("_ort")
+
+    @property
+    def data_sets(self):
+        return sorted(self.folder.glob("test_data_set_*"))
+
+
+def generated(build):
+    """The models that python/models writes, made once per version of the script."""
+    out = build / "test" / "Models" / "generated"
+    subprocess.run([sys.executable, str(ROOT / "python" / "models" / "make_models.py"), "--if-changed", str(out)], check=True)
+    return out
+
+
+def pytest_generate_tests(metafunc):
+    if "model" not in metafunc.fixturenames:
+        return
+    option = metafunc.config.getoption
+    models = []
+    for folder in [generated(option("--build"))] + option("--models"):
+        for name, facts in reference.facts(folder).items():
+            if fnmatch.fnmatch(name, option("--only")):
+                models.append(Model(folder.resolve() / name, facts))
+    metafunc.parametrize("model", models, ids=[f"{m.folder.parent.name}/{m.name}" for m in models], scope="module")
+
+
+class Result:
+    def __init__(self, command, done):
+        self.command, self.status = shlex.join(map(str, command)), done.returncode
+        self.out, self.err = done.stdout, done.stderr
+
+    def __str__(self):
+        return f"$ {self.command}\nstatus {self.status}\n{self.out[-3000:]}{self.err[-3000:]}"
+
+
+@pytest.fixture(scope="session")
+def tool(request):
+    """tool("megactx-run", arguments...) runs it and gives a Result."""
+    binaries = request.config.getoption("--build").resolve() / "bin"
+
+    def run(name, *arguments, timeout=600):
+        command = [binaries / name, *arguments]
+        return Result(command, subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace", timeout=timeout))
+
+    return run

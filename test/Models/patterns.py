@@ -1,0 +1,199 @@
+"""A second, slow evaluator of the pattern grammar, for tests.
+
+It shares nothing with the C++ library: every pattern is written down once more, straight from its
+definition, as a comparison of whole numpy grids of query and key positions.
+
+    relation("causal and window<left = 3, right = 0>", queries, keys, heads=4)   # bool [heads, queries, keys]
+"""
+
+import re
+
+import numpy as np
+
+TOKEN = re.compile(r"\s*(?:(-?\d+)|([A-Za-z_]\w*)|(.))")
+
+
+class Grid:
+    """The positions of all query rows against all key rows, for one head."""
+
+    def __init__(self, queries, keys, head):
+        self.p = np.asarray(queries, dtype=np.int64)[:, None]
+        self.k = np.asarray(keys, dtype=np.int64)[None, :]
+        self.head = head
+
+    def fill(self, value):
+        return np.full((self.p.size, self.k.size), value)
+
+    def spread(self, value):
+        return np.broadcast_to(value, (self.p.size, self.k.size))
+
+
+def within(value, left, right):
+    """-left <= value <= right, where -1 leaves a side open."""
+    low = np.ones_like(value, dtype=bool) if left < 0 else value >= -left
+    high = np.ones_like(value, dtype=bool) if right < 0 else value <= right
+    return low & high
+
+
+def window(g, left=-1, right=-1):
+    return within(g.k - g.p, left, right)
+
+
+def strided(g, stride):
+    return (g.p - g.k) % stride == 0
+
+
+def dilated(g, dilation, left=-1, right=-1):
+    side = lambda s: s if s < 0 else s * dilation
+    return strided(g, dilation) & window(g, side(left), side(right))
+
+
+def block_local(g, block):
+    return g.p // block == g.k // block
+
+
+def columns(g, block, first, count):
+    return g.spread((g.k % block >= first) & (g.k % block < first + count))
+
+
+def fixed(g, block, count, slot=0):
+    if slot == "head":
+        slot = g.head % (block // count)
+    return block_local(g, block) | columns(g, block, block - count * (slot + 1), count)
+
+
+def chosen(positions, first, indices):
+    return positions < first if indices is None else np.isin(positions, indices)
+
+
+def global_keys(g, first=0, indices=None):
+    return g.spread(chosen(g.k, first, indices))
+
+
+def global_queries(g, first=0, indices=None):
+    return g.spread(chosen(g.p, first, indices))
+
+
+def blocks(g, block, row_ptr, col_idx):
+    table = np.zeros((len(row_ptr) - 1, max([*col_idx, 0]) + 1), dtype=bool)
+    for row in range(len(row_ptr) - 1):
+        table[row, col_idx[row_ptr[row]:row_ptr[row + 1]]] = True
+    row, column = g.spread(g.p // block), g.spread(g.k // block)
+    inside = (row >= 0) & (row < table.shape[0]) & (column >= 0) & (column < table.shape[1])
+    return inside & table[np.where(inside, row, 0), np.where(inside, column, 0)]
+
+
+def pyramid(g, ratio, windows, level=0):
+    ends = [g.p + 1]
+    for depth, width in enumerate(windows, start=1):
+        ends.append(ratio**depth * np.maximum(0, ends[-1] // ratio**depth - width))
+    ends.append(np.zeros_like(g.p))
+    if level > len(windows):
+        return g.fill(False)
+    return (ends[level + 1] <= g.k) & (g.k < ends[level])
+
+
+NAMED = {f.__name__: f for f in (window, strided, dilated, block_local, columns, fixed, global_keys, global_queries, blocks, pyramid)}
+NAMED["dense"] = lambda g: g.fill(True)
+NAMED["causal"] = lambda g: g.k <= g.p
+
+
+class Parser:
+    """Recursive descent over the grammar; an expression becomes a function of a Grid."""
+
+    def __init__(self, text):
+        self.tokens = [m.group(1) or m.group(2) or m.group(3) for m in TOKEN.finditer(text) if m.group(0).strip()]
+        self.at = 0
+
+    def peek(self):
+        return self.tokens[self.at] if self.at < len(self.tokens) else None
+
+    def take(self, expected=None):
+        token = self.peek()
+        if token is None or (expected is not None and token != expected):
+            raise ValueError(f"expected {expected!r}, found {token!r}")
+        self.at += 1
+        return token
+
+    def accept(self, token):
+        if self.peek() == token:
+            self.at += 1
+            return True
+        return False
+
+    def expression(self):
+        left = self.conjunction()
+        while self.accept("or"):
+            left = (lambda a, b: lambda g: a(g) | b(g))(left, self.conjunction())
+        return left
+
+    def conjunction(self):
+        left = self.primary()
+        while self.peek() in ("and", "minus"):
+            keep = self.take() == "and"
+            left = (lambda a, b, keep: lambda g: a(g) & (b(g) if keep else ~b(g)))(left, self.primary(), keep)
+        return left
+
+    def primary(self):
+        if self.accept("("):
+            inner = self.expression()
+            self.take(")")
+            return inner
+        name = self.take()
+        if name == "per_head":
+            return self.per_head()
+        arguments = {}
+        if self.accept("<"):
+            while not self.accept(">"):
+                key = self.take()
+                self.take("=")
+                arguments[key] = self.value()
+                self.accept(",")
+        return lambda g: NAMED[name](g, **arguments)
+
+    def value(self):
+        if not self.accept("["):
+            token = self.take()
+            return token if token == "head" else int(token)
+        items = []
+        while not self.accept("]"):
+            items.append(int(self.take()))
+            self.accept(",")
+        return items
+
+    def per_head(self):
+        self.take("<")
+        if self.accept("["):
+            entries = []
+            while not self.accept("]"):
+                entries.append(self.expression())
+                self.accept(",")
+            self.take(">")
+            return lambda g: entries[g.head % len(entries)](g)
+        ranges = []
+        while not self.accept(">"):
+            first = last = int(self.take())
+            if self.accept("-"):
+                last = None if self.peek() == ":" else int(self.take())
+            elif self.peek() != ":":  # "0-3" reads as the numbers 0 and -3
+                last = -int(self.take())
+            self.take(":")
+            ranges.append((first, last, self.expression()))
+            self.accept(",")
+
+        def evaluate(g):
+            for first, last, entry in ranges:
+                if g.head >= first and (last is None or g.head <= last):
+                    return entry(g)
+            raise ValueError(f"no entry for head {g.head}")
+
+        return evaluate
+
+
+def relation(text, queries, keys, heads):
+    """Which (head, query, key) attend: bool [heads, len(queries), len(keys)]; queries and keys are positions."""
+    parser = Parser(text)
+    evaluate = parser.expression()
+    if parser.peek() is not None:
+        raise ValueError(f"unexpected {parser.peek()!r}")
+    return np.stack([np.array(evaluate(Grid(queries, keys, head))) for head in range(heads)])

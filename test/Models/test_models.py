@@ -1,0 +1,177 @@
+"""Whole models: round trip, attentions found, dense and sparse numbers against onnxruntime."""
+
+import json
+import re
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import reference
+
+SPARSE = "window<left = 5, right = 5> or strided<stride = 4>"
+POLICY = {
+    "rules": [
+        {"layers": "0", "heads": "0", "pattern": "window<left = 3, right = 3> or global_keys<first = 2>"},
+        {"layers": "0", "heads": "1-", "pattern": "fixed<block = 8, count = 2> or window<left = 2, right = 0>"},
+        {"layers": "1-", "heads": "*", "pattern": "per_head<[strided<stride = 3> or block_local<block = 4>, "
+                                                 "dilated<left = 4, right = 4, dilation = 2> or columns<block = 6, first = 0, count = 2>]>"},
+    ]
+}
+TOLERANCE = 1e-4
+
+
+def tensor_key(tensor):
+    """A tensor's meaning: where its numbers are stored (raw or typed) is not part of it."""
+    copy = onnx.TensorProto()
+    copy.CopyFrom(tensor)
+    values = None
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        values = numpy_helper.to_array(tensor).tobytes()
+        for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data"):
+            copy.ClearField(field)
+    return copy.SerializeToString(deterministic=True), values
+
+
+def attribute_key(attribute):
+    copy = onnx.AttributeProto()
+    copy.CopyFrom(attribute)
+    for field in ("t", "tensors", "g", "graphs"):
+        copy.ClearField(field)
+    tensors = [tensor_key(t) for t in ([attribute.t] if attribute.HasField("t") else []) + list(attribute.tensors)]
+    graphs = [graph_key(g) for g in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs)]
+    return attribute.name, copy.SerializeToString(deterministic=True), tensors, graphs
+
+
+def node_key(node):
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.ClearField("attribute")
+    copy.ClearField("metadata_props")
+    return copy.SerializeToString(deterministic=True), sorted(map(attribute_key, node.attribute)), pairs(node.metadata_props)
+
+
+def pairs(properties):
+    return sorted((p.key, p.value) for p in properties)
+
+
+def graph_key(graph):
+    """Fields in order; what is a map in all but name (initializers, value types, properties) sorted by its key."""
+    text = lambda value: value.SerializeToString(deterministic=True)
+    return {
+        "name": graph.name,
+        "doc_string": graph.doc_string,
+        "inputs": [text(i) for i in graph.input],
+        "outputs": [text(o) for o in graph.output],
+        "nodes": [node_key(n) for n in graph.node],
+        "initializers": sorted(map(tensor_key, graph.initializer)),
+        "sparse_initializers": sorted(map(text, graph.sparse_initializer)),
+        "types": sorted(map(text, graph.value_info)),
+        "quantization": sorted(map(text, graph.quantization_annotation)),
+        "metadata": pairs(graph.metadata_props),
+    }
+
+
+def model_key(model):
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for field in ("graph", "metadata_props", "opset_import", "functions"):
+        copy.ClearField(field)
+    return {
+        "header": copy.SerializeToString(deterministic=True),
+        "opsets": sorted((o.domain, o.version) for o in model.opset_import),
+        "metadata": pairs(model.metadata_props),
+        "functions": sorted(f.SerializeToString(deterministic=True) for f in model.functions),
+        **graph_key(model.graph),
+    }
+
+
+def same(want, got, what):
+    """Every field of two keys, with the first difference in a list named by its place."""
+    for field, value in want.items():
+        other = got[field]
+        if isinstance(value, list) and value != other:
+            assert len(other) == len(value), f"{what}: {len(other)} {field} instead of {len(value)}"
+            place = next(i for i, (a, b) in enumerate(zip(value, other)) if a != b)
+            assert other[place] == value[place], f"{what}: {field}[{place}] differs"
+        assert value == other, f"{what}: {field} differs"
+
+
+def test_import_then_export_gives_an_equal_model(model, tool, tmp_path):
+    done = tool("megactx-translate", "--import-onnx", model.path, "-o", tmp_path / "model.mlir")
+    assert done.status == 0, done
+    done = tool("megactx-translate", "--export-onnx", tmp_path / "model.mlir", "-o", tmp_path / "model.onnx")
+    assert done.status == 0, done
+    same(model_key(onnx.load(model.path)), model_key(onnx.load(tmp_path / "model.onnx")), model.name)
+
+
+def compiled(model, tool, artifact, *options):
+    """Compiles; None where an operator of a model beyond the supported families has no lowering, which must be named."""
+    done = tool("megactx-compile", model.path, *options, "-o", artifact)
+    if done.status != 0 and not model.must_run:
+        operators = {n.op_type for n in onnx.load(model.path).graph.node}
+        named = [o for o in operators if re.search(rf"\b{o}\b", done.err)]
+        assert done.status == 1 and named and "error:" in done.err, f"expected the missing operator's name\n{done}"
+        assert not artifact.exists(), "a failed compilation left its output"
+        pytest.skip(f"no lowering: {done.err.strip().splitlines()[0][-160:]}")
+    assert done.status == 0, done
+    return done
+
+
+@pytest.fixture(scope="module")
+def dense(model, tool, tmp_path_factory):
+    artifact = tmp_path_factory.mktemp("dense") / "model.mctx"
+    return artifact, compiled(model, tool, artifact)
+
+
+def test_attentions_raised(model, dense):
+    last = (dense[1].out + dense[1].err).strip().splitlines()[-1]
+    found = re.fullmatch(r"raised (\d+) attentions?, sparsified (\d+)", last)
+    assert found, f"expected the closing line 'raised N attentions, sparsified M', found '{last}'"
+    if "attentions" in model.facts:
+        assert int(found[1]) == model.facts["attentions"]
+    assert int(found[2]) == 0
+
+
+def test_dense_run_equals_stored_outputs_on_every_data_set(model, dense, tool):
+    assert model.data_sets
+    for data in model.data_sets:
+        done = tool("megactx-run", dense[0], "--test-data", data, "--rtol", TOLERANCE, "--atol", TOLERANCE)
+        assert done.status == 0, done
+
+
+def check_sparse(model, tool, artifact, patterns, tmp_path):
+    changed = 0.0
+    for data in model.data_sets:
+        feeds = dict(reference.load_tensors(data, "input"))
+        out = tmp_path / data.name
+        done = tool("megactx-run", artifact, "--inputs", data, "--outputs", out)
+        assert done.status == 0, done
+        got = dict(reference.load_tensors(out, "output"))
+        stored = dict(reference.load_tensors(data, "output"))
+        for name, want in reference.expected_outputs(model.path, feeds, patterns):
+            assert name in got, f"no output {name}"
+            np.testing.assert_allclose(got[name], want, rtol=TOLERANCE, atol=TOLERANCE, err_msg=f"{data.name} {name}")
+            changed = max(changed, float(np.abs(stored[name] - want).max()))
+    assert changed > 10 * TOLERANCE, "the pattern changes nothing, so this run shows nothing"
+
+
+def raised_for_sure(model):
+    if not model.facts.get("attentions", 1):
+        pytest.skip("a model without an attention to sparsify")
+
+
+def test_sparse_run_equals_brute_force(model, tool, tmp_path):
+    raised_for_sure(model)
+    artifact = tmp_path / "model.mctx"
+    compiled(model, tool, artifact, "--pattern", SPARSE)
+    check_sparse(model, tool, artifact, SPARSE, tmp_path)
+
+
+def test_policy_per_layer_and_head_equals_brute_force(model, tool, tmp_path):
+    raised_for_sure(model)
+    policy, artifact = tmp_path / "policy.json", tmp_path / "model.mctx"
+    policy.write_text(json.dumps(POLICY))
+    compiled(model, tool, artifact, "--policy", policy)
+    check_sparse(model, tool, artifact, POLICY, tmp_path)
