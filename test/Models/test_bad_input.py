@@ -1,0 +1,260 @@
+"""Bad input: exit status 1, a message that says where, no output file, no crash."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+import reference
+from conftest import generated
+
+
+@pytest.fixture(scope="module")
+def good(request):
+    """The folder of one good model."""
+    return generated(request.config.getoption("--build")) / "gpt_sdpa_ts17"
+
+
+@pytest.fixture(scope="module")
+def artifact(good, tool, tmp_path_factory):
+    path = tmp_path_factory.mktemp("good") / "model.mctx"
+    done = tool("megactx-compile", good / "model.onnx", "-o", path)
+    assert done.status == 0, done
+    return path
+
+
+def refuses(done, *words, output=None):
+    """Status 1 and an error that names the place."""
+    assert done.status == 1, done
+    assert "error" in done.err.lower(), done
+    for word in words:
+        assert word in done.err, f"expected '{word}' in the message\n{done}"
+    assert "Stack dump" not in done.err and "Assertion" not in done.err, done
+    if output is not None:
+        assert not os.path.lexists(output), f"left {output}\n{done}"
+
+
+def refuse_model(tool, path, *words):
+    """Both the import and the compiler refuse the file."""
+    out = path.parent / "out"
+    refuses(tool("megactx-translate", "--import-onnx", path, "-o", out), path.name, *words, output=out)
+    refuses(tool("megactx-compile", path, "-o", out), path.name, *words, output=out)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.999])
+def test_truncated_model(good, tool, tmp_path, keep):
+    data = (good / "model.onnx").read_bytes()
+    path = tmp_path / "truncated.onnx"
+    path.write_bytes(data[: int(len(data) * keep) if isinstance(keep, float) else keep])
+    refuse_model(tool, path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_bytes_as_model(tool, tmp_path, seed):
+    path = tmp_path / "random.onnx"
+    path.write_bytes(np.random.default_rng(seed).bytes(5000))
+    refuse_model(tool, path)
+
+
+def test_no_such_model(tool, tmp_path):
+    refuse_model(tool, tmp_path / "absent.onnx")
+
+
+def test_a_folder_as_model(tool, tmp_path):
+    (tmp_path / "folder.onnx").mkdir()
+    refuse_model(tool, tmp_path / "folder.onnx")
+
+
+def small_model(nodes, initializers=(), outputs=("y",), inputs=("x",)):
+    value = lambda n: helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [2, 3])
+    graph = helper.make_graph(nodes, "g", [value(i) for i in inputs], [value(o) for o in outputs], list(initializers))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def written(tmp_path, model):
+    path = tmp_path / "small.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_missing_external_data(tool, tmp_path):
+    weight = numpy_helper.from_array(np.ones((2, 3), np.float32), "w")
+    onnx.external_data_helper.set_external_data(weight, "absent.bin", 0, 24)
+    weight.ClearField("raw_data")
+    model = small_model([helper.make_node("Add", ["x", "w"], ["y"])], [weight])
+    refuse_model(tool, written(tmp_path, model), "absent.bin")
+
+
+def test_external_data_beyond_its_file(tool, tmp_path):
+    (tmp_path / "short.bin").write_bytes(b"1234")
+    weight = numpy_helper.from_array(np.ones((2, 3), np.float32), "w")
+    onnx.external_data_helper.set_external_data(weight, "short.bin", 0, 24)
+    weight.ClearField("raw_data")
+    model = small_model([helper.make_node("Add", ["x", "w"], ["y"])], [weight])
+    refuse_model(tool, written(tmp_path, model), "w")
+
+
+def test_external_data_outside_the_folder(tool, tmp_path):
+    weight = numpy_helper.from_array(np.ones((2, 3), np.float32), "w")
+    onnx.external_data_helper.set_external_data(weight, "../../../etc/passwd", 0, 24)
+    weight.ClearField("raw_data")
+    model = small_model([helper.make_node("Add", ["x", "w"], ["y"])], [weight])
+    refuse_model(tool, written(tmp_path, model), "w")
+
+
+def test_cyclic_graph(tool, tmp_path):
+    nodes = [helper.make_node("Add", ["x", "b"], ["a"], name="first"), helper.make_node("Relu", ["a"], ["b"], name="second"),
+             helper.make_node("Relu", ["b"], ["y"], name="third")]
+    refuse_model(tool, written(tmp_path, small_model(nodes)), "first")
+
+
+def test_dangling_input(tool, tmp_path):
+    model = small_model([helper.make_node("Add", ["x", "nowhere"], ["y"], name="lonely")])
+    refuse_model(tool, written(tmp_path, model), "lonely", "nowhere")
+
+
+def test_graph_output_without_a_producer(tool, tmp_path):
+    model = small_model([helper.make_node("Relu", ["x"], ["y"])], outputs=("y", "z"))
+    refuse_model(tool, written(tmp_path, model), "z")
+
+
+def test_unknown_operator_imports_but_does_not_compile(tool, tmp_path):
+    path = written(tmp_path, small_model([helper.make_node("Frobnicate", ["x"], ["y"], name="odd", domain="com.example")]))
+    model = onnx.load(path)
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+    path.write_bytes(model.SerializeToString())
+    assert tool("megactx-translate", "--import-onnx", path, "-o", tmp_path / "odd.mlir").status == 0
+    out = tmp_path / "odd.mctx"
+    refuses(tool("megactx-compile", path, "-o", out), "odd", "Frobnicate", output=out)
+
+
+@pytest.mark.parametrize("pattern", ["", "causal and", "windw<left = 3>", "window<left = x>", "strided<stride = 0>", "(causal", "causal causal",
+                                     "per_head<[]>", "window<left = 99999999999999999999, right = 0>"])
+def test_pattern_errors_point_at_the_place(good, tool, tmp_path, pattern):
+    out = tmp_path / "out.mctx"
+    done = tool("megactx-compile", good / "model.onnx", "--pattern", pattern, "-o", out)
+    refuses(done, "^", output=out)
+    done = tool("megactx-pattern", pattern, "--queries", "8", "--print=relation")
+    refuses(done, "^")
+
+
+@pytest.mark.parametrize("policy, word", [
+    ({"rules": [{"layers": "7", "heads": "*", "pattern": "causal"}]}, "7"),
+    ({"rules": [{"layers": "0", "heads": "9", "pattern": "causal"}]}, "9"),
+    ({"rules": [{"layers": "0", "pattern": "causl"}]}, "causl"),
+    ({"rules": [{"layers": "zero", "pattern": "causal"}]}, "zero"),
+    ({"rules": [{"layers": "0"}]}, "pattern"),
+    ({"rule": []}, "rule"),
+    ([], ""),
+    ("{", ""),
+])
+def test_policy_errors(good, tool, tmp_path, policy, word):
+    path, out = tmp_path / "policy.json", tmp_path / "out.mctx"
+    path.write_text(policy if isinstance(policy, str) else json.dumps(policy))
+    refuses(tool("megactx-compile", good / "model.onnx", "--policy", path, "-o", out), "policy.json", word, output=out)
+
+
+def test_no_such_policy(good, tool, tmp_path):
+    out = tmp_path / "out.mctx"
+    refuses(tool("megactx-compile", good / "model.onnx", "--policy", tmp_path / "absent.json", "-o", out), "absent.json", output=out)
+
+
+def test_unwritable_output(good, tool, tmp_path):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "model.mctx"
+    refuses(tool("megactx-compile", good / "model.onnx", "-o", out), "model.mctx")
+    refuses(tool("megactx-translate", "--import-onnx", good / "model.onnx", "-o", out), "model.mctx")
+
+
+def run_with(tool, artifact, tmp_path, inputs):
+    reference.save_tensors(tmp_path / "in", "input", inputs)
+    return tool("megactx-run", artifact, "--inputs", tmp_path / "in", "--outputs", tmp_path / "out")
+
+
+@pytest.mark.parametrize("value", [np.zeros((2, 3, 4), np.int64), np.zeros((2, 3), np.float32), np.zeros((), np.int64)],
+                         ids=["rank", "type", "scalar"])
+def test_inputs_of_a_wrong_shape_or_type(tool, artifact, tmp_path, value):
+    refuses(run_with(tool, artifact, tmp_path, [("ids", value)]), "ids", output=tmp_path / "out" / "output_0.pb")
+
+
+def test_missing_and_additional_inputs(tool, artifact, tmp_path):
+    (tmp_path / "in").mkdir()
+    refuses(tool("megactx-run", artifact, "--inputs", tmp_path / "in", "--outputs", tmp_path / "out"), "ids")
+    ids = np.zeros((1, 4), np.int64)
+    refuses(run_with(tool, artifact, tmp_path, [("ids", ids), ("more", ids)]), "more")
+
+
+def test_a_static_dimension_that_differs(tool, request, tmp_path):
+    folder = generated(request.config.getoption("--build")) / "vit_sdpa_ts17"
+    done = tool("megactx-compile", folder / "model.onnx", "-o", tmp_path / "vit.mctx")
+    assert done.status == 0, done
+    done = run_with(tool, tmp_path / "vit.mctx", tmp_path, [("pixel_values", np.zeros((1, 3, 24, 20), np.float32))])
+    refuses(done, "pixel_values", "24", "20")
+
+
+def test_token_beyond_the_vocabulary_does_not_crash(tool, artifact, tmp_path):
+    done = run_with(tool, artifact, tmp_path, [("ids", np.full((1, 4), 10**6, np.int64))])
+    assert done.status in (0, 1), done
+
+
+def test_beyond_tolerance_is_status_1(good, tool, artifact, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(good / "test_data_set_0", data)
+    name, value = reference.load_tensors(data, "output")[0]
+    value = value.copy()
+    value.flat[7] += 1.0
+    reference.save_tensors(data, "output", [(name, value)])
+    done = tool("megactx-run", artifact, "--test-data", data, "--rtol", "1e-4", "--atol", "1e-4")
+    assert done.status == 1, done
+    value.flat[7] = np.nan
+    reference.save_tensors(data, "output", [(name, value)])
+    assert tool("megactx-run", artifact, "--test-data", data, "--rtol", "1e-4", "--atol", "1e-4").status == 1
+
+
+def files_of(artifact):
+    return [artifact] if artifact.is_file() else sorted(p for p in artifact.rglob("*") if p.is_file())
+
+
+def damaged_copies(artifact, tmp_path):
+    """Copies with one file truncated or with bytes turned over, of every file in the artifact."""
+    for index, victim in enumerate(files_of(artifact)):
+        for kind in ("cut", "flip", "empty"):
+            copy = tmp_path / f"{index}-{kind}.mctx"
+            shutil.copytree(artifact, copy) if artifact.is_dir() else shutil.copy(artifact, copy)
+            target = copy / victim.relative_to(artifact) if artifact.is_dir() else copy
+            data = bytearray(target.read_bytes())
+            if kind == "flip":
+                middle = len(data) // 2
+                data[middle:middle + 4] = bytes(255 - b for b in data[middle:middle + 4])
+            os.chmod(target, 0o644)
+            target.write_bytes(data[: len(data) // 2] if kind == "cut" else b"" if kind == "empty" else data)
+            yield copy
+
+
+def test_corrupted_artifact(good, tool, artifact, tmp_path):
+    for copy in damaged_copies(artifact, tmp_path):
+        refuses(tool("megactx-run", copy, "--test-data", good / "test_data_set_0"), copy.name)
+
+
+def manifest_of(artifact):
+    return next(p for p in files_of(artifact) if p.name.endswith(".json"))
+
+
+def test_artifact_for_another_cpu(good, tool, artifact, tmp_path):
+    if artifact.is_file():
+        pytest.skip("the manifest lies inside one file")
+    copy = tmp_path / "other.mctx"
+    shutil.copytree(artifact, copy)
+    path = manifest_of(copy)
+    manifest = json.loads(path.read_text())
+    target = manifest["target"]
+    assert isinstance(target, dict), "expected the manifest's target to name the CPU's features"
+    key = next(k for k in target if "feature" in k)
+    features = target[key]
+    target[key] = ["+future9000"] if isinstance(features, list) else "+future9000"
+    path.write_text(json.dumps(manifest))
+    refuses(tool("megactx-run", copy, "--test-data", good / "test_data_set_0"), "other.mctx")
