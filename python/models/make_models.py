@@ -77,7 +77,7 @@ def table():
     return models
 
 
-DEMO = entry(functools.partial(families.gpt, "sdpa", "torchscript", 17, layers=4, width=256, heads=4, vocab=512, context=2048), ids(vocab=500), True,
+DEMO = entry(functools.partial(families.gpt, "sdpa", "torchscript", 17, layers=4, width=256, heads=4, vocab=512, context=8192), ids(vocab=500), True,
              sizes=((1, 2048), (1, 777)), attentions=4)
 
 
