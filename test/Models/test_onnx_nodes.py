@@ -1,0 +1,97 @@
+"""ONNX's own node tests, from the onnx wheel, for the operators that the supported models use.
+
+A case in the types of those models (f32, i64, i32, bool) must compile and give the stored outputs. One
+in another type, and a form that has no lowering, must be refused with a message that names the operator.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+
+import numpy as np
+import onnx
+import pytest
+
+import reference
+
+CASES = pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data" / "node"
+OPERATORS = """Add And Attention Cast Concat Constant ConstantOfShape Conv Cos CumSum Div Einsum Equal Erf Expand Flatten Gather
+    GatherElements GatherND Gelu Gemm Greater GreaterOrEqual Identity IsNaN LayerNormalization LessOrEqual MatMul Max Mul Neg Not
+    Pow Range Reciprocal ReduceMean Reshape Shape Sigmoid Sin Slice Softmax Split Sqrt Squeeze Sub Tanh Transpose Trilu Unsqueeze
+    Where""".split()
+TYPES = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.BOOL}
+
+
+def cases():
+    """{operator: [folder]} of the node tests that hold one operator of the list (and constants)."""
+    found = {name: [] for name in OPERATORS}
+    for folder in sorted(CASES.iterdir()):
+        graph = onnx.load(folder / "model.onnx").graph
+        kinds = {n.op_type for n in graph.node if not n.domain}
+        kinds = kinds - {"Constant"} or kinds
+        if len(kinds) == 1 and all(not n.domain for n in graph.node):
+            found.get(kinds.pop(), []).append(folder)
+    return found
+
+
+def plain(path):
+    graph = onnx.load(path).graph
+    return all(v.type.tensor_type.elem_type in TYPES for v in [*graph.input, *graph.output])
+
+
+def fault(tool, folder, operator, scratch):
+    """What is wrong with a case, or None."""
+    artifact = scratch / f"{folder.name}.mctx"
+    done = tool("megactx-compile", folder / "model.onnx", "-o", artifact)
+    if done.status == 1 and operator in done.err and "error" in done.err:
+        return f"refused: {done.err.strip().splitlines()[0][-200:]}" if plain(folder / "model.onnx") else None
+    if done.status != 0:
+        return f"status {done.status}: {done.err.strip()[-300:]}"
+    for data in sorted(folder.glob("test_data_set_*")):
+        out = scratch / folder.name / data.name
+        done = tool("megactx-run", artifact, "--inputs", data, "--outputs", out)
+        if done.status != 0:
+            return f"run: status {done.status}: {done.err.strip()[-300:]}"
+        got = dict(reference.load_tensors(out, "output"))
+        for name, want in reference.load_tensors(data, "output"):
+            try:
+                np.testing.assert_equal(got[name].shape, want.shape)
+                np.testing.assert_allclose(got[name].astype(np.float64), want.astype(np.float64), rtol=1e-3, atol=1e-5)
+            except (AssertionError, KeyError) as error:
+                return f"{name}: {' '.join(str(error).split())[:200]}"
+    return None
+
+
+@pytest.fixture(scope="module")
+def faults(tool, tmp_path_factory):
+    """{operator: {case: fault}}; the cases run side by side."""
+    scratch = tmp_path_factory.mktemp("nodes")
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        work = {(op, folder.name): pool.submit(fault, tool, folder, op, scratch) for op, folders in cases().items() for folder in folders}
+        found = {op: {} for op in OPERATORS}
+        for (op, name), future in work.items():
+            if future.result() is not None:
+                found[op][name] = future.result()
+    return found
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_node(operator, faults):
+    assert not faults[operator], "\n".join(f"{name}: {text}" for name, text in faults[operator].items())
+
+
+def test_every_node_test_survives_a_round_trip(tool, tmp_path):
+    """All of ONNX's node tests, also those of operators that we do not lower."""
+    from test_models import model_key
+
+    def check(folder):
+        text, back = tmp_path / f"{folder.name}.mlir", tmp_path / f"{folder.name}.onnx"
+        for arguments in (("--import-onnx", folder / "model.onnx", "-o", text), ("--export-onnx", text, "-o", back)):
+            done = tool("megactx-translate", *arguments)
+            if done.status != 0:
+                return f"{folder.name}: {done.err.strip()[-200:]}"
+        return None if model_key(onnx.load(folder / "model.onnx")) == model_key(onnx.load(back)) else f"{folder.name}: differs"
+
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        faults = [f for f in pool.map(check, sorted(CASES.iterdir())) if f]
+    assert not faults, f"{len(faults)} of {len(list(CASES.iterdir()))}\n" + "\n".join(faults[:20])
