@@ -1,0 +1,234 @@
+//===- Expand.cpp - from formulas to disjoint pieces ----------------------===//
+//
+// Branches on Head, Row and Cut atoms (Shannon expansion) and stops where the
+// rest of the formula holds none.
+//
+//===----------------------------------------------------------------------===//
+
+#include "megactx/Pattern/Piece.h"
+#include "llvm/ADT/STLExtras.h"
+#include <algorithm>
+#include <numeric>
+
+using namespace mlir::megactx::pattern;
+
+namespace {
+class Expander {
+public:
+  std::optional<std::vector<Piece>> run(const Formula &formula,
+                                        std::string &error) {
+    if (!branch(formula, Piece())) {
+      error = ("pattern has more than " + llvm::Twine(kMaxPieces) + " pieces")
+                  .str();
+      return std::nullopt;
+    }
+    mergeNeighbours();
+    std::vector<Piece> result;
+    for (auto &[piece, rest] : leaves)
+      if (finish(piece, rest))
+        result.push_back(std::move(piece));
+    return result;
+  }
+
+private:
+  static int order(const Atom &atom) { return static_cast<int>(atom.kind); }
+
+  /// Returns false where there are too many leaves.
+  bool branch(const Formula &rest, const Piece &piece) {
+    if (rest.isFalse() || piece.rowBegin >= piece.rowEnd)
+      return true;
+    std::vector<Atom> atoms = rest.atoms();
+    llvm::erase_if(atoms, [](const Atom &atom) {
+      return order(atom) > order(Atom{Atom::Kind::Cut, 0, {}});
+    });
+    if (atoms.empty()) {
+      leaves.push_back({piece, rest});
+      return leaves.size() <= 4 * kMaxPieces;
+    }
+    const Atom &atom = *std::min_element(
+        atoms.begin(), atoms.end(),
+        [](const Atom &a, const Atom &b) { return order(a) < order(b); });
+    return side(rest, piece, atom, true) && side(rest, piece, atom, false);
+  }
+
+  bool side(const Formula &rest, const Piece &piece, const Atom &atom,
+            bool value) {
+    Piece next = piece;
+    switch (atom.kind) {
+    case Atom::Kind::Head:
+      next.heads = next.heads && (value ? atom.expr : !atom.expr);
+      if (!someHead(next.heads))
+        return true;
+      break;
+    case Atom::Kind::Row:
+      if (value)
+        next.rowEnd = std::min(next.rowEnd, atom.value);
+      else
+        next.rowBegin = std::max(next.rowBegin, atom.value);
+      break;
+    default:
+      (value ? next.hi : next.lo).push_back(atom.expr);
+      if (contradicts(next))
+        return true;
+    }
+    return branch(rest.assume(atom, value), next);
+  }
+
+  /// Whether some head is chosen. Choices repeat within 4096 heads or are
+  /// ranges of heads; a choice beyond is kept, which is right though slower.
+  static bool someHead(const Expr &heads) {
+    Point point;
+    for (point.h = 0; point.h < 4096; ++point.h)
+      if (evaluate(heads, point))
+        return true;
+    return heads.uses(Expr::Kind::Less);
+  }
+
+  /// Whether a lower bound is, for the same base, not below an upper bound.
+  static bool contradicts(const Piece &piece) {
+    for (const Expr &lo : piece.lo)
+      for (const Expr &hi : piece.hi) {
+        Expr distance = difference(hi, lo);
+        if (distance && distance.value() <= 0)
+          return true;
+      }
+    return false;
+  }
+
+  /// a - b as a constant where both are the same expression plus a constant.
+  static Expr difference(const Expr &a, const Expr &b) {
+    auto split = [](const Expr &e) -> std::pair<Expr, int64_t> {
+      if (e.isConstant())
+        return {Expr(), e.value()};
+      if (e.kind() == Expr::Kind::Add && e.args()[1].isConstant())
+        return {e.args()[0], e.args()[1].value()};
+      return {e, 0};
+    };
+    auto [baseA, offsetA] = split(a);
+    auto [baseB, offsetB] = split(b);
+    if (baseA != baseB)
+      return {};
+    return Expr::constant(offsetA - offsetB);
+  }
+
+  /// Keeps only the bounds that bind.
+  static void dropLooseBounds(std::vector<Expr> &bounds, bool isLower) {
+    for (size_t i = 0; i < bounds.size();) {
+      bool loose = false;
+      for (size_t j = 0; j < bounds.size() && !loose; ++j) {
+        if (i == j)
+          continue;
+        Expr distance = difference(bounds[i], bounds[j]);
+        loose =
+            distance && (isLower ? distance.value() < 0 : distance.value() > 0);
+        loose |= distance && distance.value() == 0 && j < i;
+      }
+      if (loose)
+        bounds.erase(bounds.begin() + i);
+      else
+        ++i;
+    }
+  }
+
+  /// Two leaves that differ only in the side of one cut are one piece.
+  void mergeNeighbours() {
+    for (auto &leaf : leaves) {
+      dropLooseBounds(leaf.first.lo, true);
+      dropLooseBounds(leaf.first.hi, false);
+    }
+    for (bool again = true; again;) {
+      again = false;
+      for (size_t i = 0; i < leaves.size() && !again; ++i)
+        for (size_t j = 0; j < leaves.size() && !again; ++j)
+          again = i != j && mergeAt(i, j);
+    }
+  }
+
+  /// Joins leaf i (below a cut) with leaf j (from the same cut on).
+  bool mergeAt(size_t i, size_t j) {
+    Piece &below = leaves[i].first;
+    const Piece &above = leaves[j].first;
+    if (below.heads != above.heads || below.rowBegin != above.rowBegin ||
+        below.rowEnd != above.rowEnd || !(leaves[i].second == leaves[j].second))
+      return false;
+    for (const Expr &cut : below.hi) {
+      if (!llvm::is_contained(above.lo, cut))
+        continue;
+      auto without = [&](std::vector<Expr> bounds) {
+        llvm::erase(bounds, cut);
+        return bounds;
+      };
+      if (!sameSet(below.lo, without(above.lo)) ||
+          !sameSet(without(below.hi), above.hi))
+        continue;
+      below.hi = std::vector<Expr>(above.hi);
+      leaves.erase(leaves.begin() + j);
+      return true;
+    }
+    return false;
+  }
+
+  static bool sameSet(const std::vector<Expr> &a, const std::vector<Expr> &b) {
+    return a.size() == b.size() && llvm::all_of(a, [&](const Expr &e) {
+             return llvm::is_contained(b, e);
+           });
+  }
+
+  /// Turns the rest into residues or into a test. False: the piece is empty.
+  static bool finish(Piece &piece, const Formula &rest) {
+    int64_t period = 1;
+    for (const Atom &atom : rest.atoms()) {
+      if (atom.kind != Atom::Kind::Digit) {
+        period = 0;
+        break;
+      }
+      int64_t gcd = std::gcd(period, atom.value);
+      period = atom.value > kMaxPeriod ? 0 : period / gcd * atom.value;
+      if (period == 0 || period > kMaxPeriod) {
+        period = 0;
+        break;
+      }
+    }
+    if (rest.isTrue())
+      return true;
+    if (period == 0) {
+      piece.test = rest.asExpr();
+      return true;
+    }
+    piece.digits = tabulate(rest, period);
+    return !piece.digits.classes.empty();
+  }
+
+  static Digits tabulate(const Formula &rest, int64_t period) {
+    Digits digits{period, {}};
+    Expr relation = rest.asExpr();
+    for (int64_t q = 0; q < period; ++q) {
+      std::vector<int64_t> keys;
+      Point point;
+      point.p = q;
+      for (point.k = 0; point.k < period; ++point.k)
+        if (evaluate(relation, point))
+          keys.push_back(point.k);
+      if (keys.empty())
+        continue;
+      auto same = llvm::find_if(digits.classes, [&](const Digits::Class &c) {
+        return c.keys == keys;
+      });
+      if (same == digits.classes.end())
+        digits.classes.push_back({{q}, std::move(keys)});
+      else
+        same->queries.push_back(q);
+    }
+    if (digits.hasOneView() && int64_t(digits.classes[0].keys.size()) == period)
+      return Digits();
+    return digits;
+  }
+
+  std::vector<std::pair<Piece, Formula>> leaves;
+};
+} // namespace
+
+std::optional<std::vector<Piece>>
+mlir::megactx::pattern::expand(const Formula &formula, std::string &error) {
+  return Expander().run(formula, error);
+}

@@ -1,0 +1,114 @@
+//===- ExprParser.cpp - reading back expressions --------------------------===//
+
+#include "ExprParser.h"
+#include "megactx/Pattern/Pattern.h"
+#include <algorithm>
+
+using namespace mlir::megactx::pattern;
+
+Expr ExprParser::parse() {
+  Expr left = operand();
+  if (lexer.accept("+"))
+    return left + operand();
+  if (lexer.accept("-"))
+    return left - operand();
+  if (lexer.accept("*"))
+    return left * operand();
+  if (lexer.accept("=="))
+    return left.equals(operand());
+  if (lexer.accept("<"))
+    return left.less(operand());
+  if (lexer.acceptWord("floordiv"))
+    return divided(left, false);
+  if (lexer.acceptWord("mod"))
+    return divided(left, true);
+  if (lexer.acceptWord("and"))
+    return left && operand();
+  if (lexer.acceptWord("or"))
+    return left || operand();
+  return left;
+}
+
+Expr ExprParser::divided(const Expr &value, bool isMod) {
+  size_t start = lexer.position();
+  Expr divisor = operand();
+  if (divisor.isConstant() && divisor.value() < 1) {
+    lexer.errorAt(start, "expected a positive divisor");
+    return Expr::constant(0);
+  }
+  return isMod ? value.mod(divisor) : value.floorDiv(divisor);
+}
+
+Expr ExprParser::operand() {
+  Expr zero = Expr::constant(0);
+  if (!lexer.enter())
+    return zero;
+  Expr result = zero;
+  if (lexer.startsInteger()) {
+    result = Expr::constant(lexer.integer());
+  } else if (lexer.accept("(")) {
+    result = parse();
+    lexer.expect(")");
+  } else {
+    llvm::StringRef name = lexer.word();
+    if (name.empty())
+      lexer.error("expected an expression");
+    else if (lexer.accept("("))
+      result = call(name);
+    else if (lexer.accept("[")) {
+      result = Expr::operand(name, parse());
+      lexer.expect("]");
+    } else if (name == "p")
+      result = Expr::position();
+    else if (name == "k")
+      result = Expr::key();
+    else if (name == "h")
+      result = Expr::head();
+    else if (name == "b")
+      result = Expr::batch();
+    else
+      result = Expr::symbol(name);
+  }
+  lexer.leave();
+  return lexer.failed() ? zero : result;
+}
+
+Expr ExprParser::call(llvm::StringRef function) {
+  Expr result = Expr::constant(0);
+  if (function == "not") {
+    result = !parse();
+  } else if (function == "min" || function == "max") {
+    Expr first = parse();
+    lexer.expect(",");
+    Expr second = parse();
+    result =
+        function == "min" ? Expr::min(first, second) : Expr::max(first, second);
+  } else if (function == "hash") {
+    int64_t seed = lexer.integer();
+    lexer.expect(",");
+    Expr first = parse();
+    lexer.expect(",");
+    result = Expr::hash(seed, first, parse());
+  } else if (function == "table" || function == "in") {
+    result = withList(function);
+  } else {
+    lexer.error("unknown function '" + function + "'");
+  }
+  lexer.expect(")");
+  return result;
+}
+
+Expr ExprParser::withList(llvm::StringRef function) {
+  std::vector<int64_t> values;
+  lexer.expect("[");
+  do
+    values.push_back(lexer.integer());
+  while (!lexer.failed() && lexer.accept(","));
+  lexer.expect("]");
+  lexer.expect(",");
+  Expr index = parse();
+  if (function == "in" && !std::is_sorted(values.begin(), values.end()))
+    lexer.error("expected a sorted list");
+  return function == "in" ? Expr::in(index, std::move(values))
+                          : Expr::table(std::move(values), index);
+}

@@ -1,0 +1,203 @@
+//===- Piece.cpp - disjoint pieces of a pattern ---------------------------===//
+
+#include "megactx/Pattern/Piece.h"
+#include "ExprParser.h"
+#include "llvm/ADT/STLExtras.h"
+#include <algorithm>
+
+using namespace mlir::megactx::pattern;
+
+int64_t mlir::megactx::pattern::rank(int64_t period,
+                                     llvm::ArrayRef<int64_t> residues,
+                                     int64_t x) {
+  x = std::max<int64_t>(x, 0);
+  auto below = std::lower_bound(residues.begin(), residues.end(), x % period);
+  return int64_t(residues.size()) * (x / period) + (below - residues.begin());
+}
+
+int64_t mlir::megactx::pattern::unrank(int64_t period,
+                                       llvm::ArrayRef<int64_t> residues,
+                                       int64_t rank) {
+  int64_t count = residues.size();
+  return period * (rank / count) + residues[rank % count];
+}
+
+bool Piece::holds(const Point &point) const {
+  if (heads && !evaluate(heads, point))
+    return false;
+  if (point.p < rowBegin || point.p >= rowEnd)
+    return false;
+  for (const Expr &bound : lo)
+    if (point.k < evaluate(bound, point))
+      return false;
+  for (const Expr &bound : hi)
+    if (point.k >= evaluate(bound, point))
+      return false;
+  bool residue = llvm::any_of(digits.classes, [&](const Digits::Class &c) {
+    return std::binary_search(c.queries.begin(), c.queries.end(),
+                              floorMod(point.p, digits.period)) &&
+           std::binary_search(c.keys.begin(), c.keys.end(),
+                              floorMod(point.k, digits.period));
+  });
+  return residue && (!test || evaluate(test, point));
+}
+
+bool Piece::operator==(const Piece &other) const {
+  return heads == other.heads && rowBegin == other.rowBegin &&
+         rowEnd == other.rowEnd && lo == other.lo && hi == other.hi &&
+         digits == other.digits && test == other.test;
+}
+
+//===----------------------------------------------------------------------===//
+// Text
+//===----------------------------------------------------------------------===//
+
+/// Sorted residues as runs: 0-3,7.
+static void printResidues(llvm::ArrayRef<int64_t> values,
+                          llvm::raw_ostream &os) {
+  os << '[';
+  for (size_t i = 0; i < values.size();) {
+    size_t end = i + 1;
+    while (end < values.size() && values[end] == values[end - 1] + 1)
+      ++end;
+    os << (i ? "," : "") << values[i];
+    if (end - i > 1)
+      os << '-' << values[end - 1];
+    i = end;
+  }
+  os << ']';
+}
+
+std::string Piece::str() const {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  auto begin = [&](llvm::StringRef name) {
+    os << (text.empty() ? "" : ", ") << name << '<';
+  };
+  auto bounds = [&](llvm::StringRef name, llvm::ArrayRef<Expr> exprs) {
+    if (exprs.empty())
+      return;
+    begin(name);
+    llvm::interleaveComma(exprs, os, [&](const Expr &e) { e.print(os); });
+    os << '>';
+  };
+  if (heads)
+    bounds("heads", heads);
+  if (rowBegin != -kOpen || rowEnd != kOpen) {
+    begin("rows");
+    os << rowBegin << ", " << rowEnd << '>';
+  }
+  bounds("lo", lo);
+  bounds("hi", hi);
+  if (!digits.isIdentity()) {
+    begin("digits");
+    os << digits.period;
+    for (const Digits::Class &c : digits.classes) {
+      os << ", ";
+      printResidues(c.queries, os);
+      os << ": ";
+      printResidues(c.keys, os);
+    }
+    os << '>';
+  }
+  if (test)
+    bounds("test", test);
+  return text.empty() ? "all" : text;
+}
+
+namespace {
+class PieceParser {
+public:
+  PieceParser(llvm::StringRef text, Pattern::OnError onError)
+      : lexer(text, onError), exprs(lexer) {}
+
+  std::optional<Piece> parse() {
+    if (!lexer.acceptWord("all"))
+      do
+        field();
+      while (lexer.accept(","));
+    if (!lexer.failed() && !lexer.atEnd())
+      lexer.error("expected ',' or the end of the piece");
+    if (lexer.failed())
+      return std::nullopt;
+    return piece;
+  }
+
+private:
+  void field() {
+    size_t start = lexer.position();
+    llvm::StringRef name = lexer.word();
+    if (!lexer.expect("<"))
+      return;
+    if (name == "heads") {
+      piece.heads = exprs.parse();
+    } else if (name == "rows") {
+      piece.rowBegin = lexer.integer();
+      lexer.expect(",");
+      piece.rowEnd = lexer.integer();
+    } else if (name == "lo" || name == "hi") {
+      std::vector<Expr> &bounds = name == "lo" ? piece.lo : piece.hi;
+      do
+        bounds.push_back(exprs.parse());
+      while (lexer.accept(","));
+    } else if (name == "digits") {
+      digits();
+    } else if (name == "test") {
+      piece.test = exprs.parse();
+    } else {
+      lexer.errorAt(start, "expected heads, rows, lo, hi, digits or test");
+    }
+    lexer.expect(">");
+  }
+
+  void digits() {
+    size_t start = lexer.position();
+    Digits &digits = piece.digits;
+    digits.classes.clear();
+    digits.period = lexer.integer();
+    if (digits.period < 1 || digits.period > kMaxPeriod) {
+      lexer.errorAt(start, "expected a period between 1 and " +
+                               llvm::Twine(kMaxPeriod));
+      return;
+    }
+    while (lexer.accept(",")) {
+      Digits::Class residues;
+      residueList(residues.queries);
+      lexer.expect(":");
+      residueList(residues.keys);
+      digits.classes.push_back(std::move(residues));
+    }
+    if (digits.classes.empty())
+      lexer.error("expected a class of residues");
+  }
+
+  void residueList(std::vector<int64_t> &values) {
+    size_t start = lexer.position();
+    if (!lexer.expect("["))
+      return;
+    do {
+      int64_t first = lexer.integer(), last = first;
+      if (lexer.accept("-"))
+        last = lexer.integer();
+      int64_t above = values.empty() ? -1 : values.back();
+      if (!lexer.failed() &&
+          (first <= above || last < first || last >= piece.digits.period)) {
+        lexer.errorAt(start, "expected residues that ascend below the period");
+        return;
+      }
+      for (int64_t v = first; v <= last && !lexer.failed(); ++v)
+        values.push_back(v);
+    } while (lexer.accept(","));
+    lexer.expect("]");
+  }
+
+  Lexer lexer;
+  ExprParser exprs;
+  Piece piece;
+};
+} // namespace
+
+std::optional<Piece> Piece::parse(llvm::StringRef text,
+                                  Pattern::OnError onError) {
+  return PieceParser(text, onError).parse();
+}
