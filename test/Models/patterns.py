@@ -93,7 +93,29 @@ def pyramid(g, ratio, windows, level=0):
     return (ends[level + 1] <= g.k) & (g.k < ends[level])
 
 
-NAMED = {f.__name__: f for f in (window, strided, dilated, block_local, columns, fixed, global_keys, global_queries, blocks, pyramid)}
+def mix(seed, a, b):
+    """The documented hash of `random`, in 32-bit arithmetic: murmur3's finalizer, halved."""
+    word = lambda x: np.asarray(x).astype(np.uint64) & np.uint64(0xFFFFFFFF)
+    x = word(seed) ^ word(word(a) * np.uint64(0x9E3779B1)) ^ word(word(b) * np.uint64(0x85EBCA77))
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        x = word((x ^ (x >> np.uint64(shift))) * np.uint64(factor))
+    return ((x ^ (x >> np.uint64(16))) >> np.uint64(1)).astype(np.int64)
+
+
+def random(g, block, count, seed):
+    """One key block of each of `count` strata of the key blocks, per query block; all where there are no more."""
+    total = (int(g.k.max()) + 1 + block - 1) // block
+    if total <= count:
+        return g.fill(True)
+    row, column = g.p // block, g.k // block
+    chosen = g.fill(False)
+    for stratum in range(count):
+        begin, end = stratum * total // count, (stratum + 1) * total // count
+        chosen = chosen | (column == begin + mix(seed, row, stratum) % (end - begin))
+    return chosen
+
+
+NAMED = {f.__name__: f for f in (window, strided, dilated, block_local, columns, fixed, global_keys, global_queries, blocks, pyramid, random)}
 NAMED["dense"] = lambda g: g.fill(True)
 NAMED["causal"] = lambda g: g.k <= g.p
 

@@ -1,0 +1,77 @@
+"""megactx-pattern against the second evaluator, on random expressions, sizes, steps and offsets."""
+
+import concurrent.futures
+import os
+import random
+
+import numpy as np
+
+import patterns
+
+EXPRESSIONS = 600
+
+
+def named(r):
+    number = lambda low, high: r.randint(low, high)
+    indices = lambda: sorted(r.sample(range(20), r.randint(1, 4)))
+    side = lambda: r.choice([-1, 0, 1, 2, 5, 9])
+    block = number(1, 9)
+    first = number(0, block - 1)
+    count = number(1, block)
+    return r.choice([
+        "dense", "causal", f"window<left = {side()}, right = {side()}>", f"strided<stride = {number(1, 7)}>",
+        f"dilated<left = {side()}, right = {side()}, dilation = {number(1, 4)}>", f"block_local<block = {block}>",
+        f"columns<block = {block}, first = {first}, count = {number(1, block - first)}>",
+        f"fixed<block = {block}, count = {count}, slot = {r.choice(['head', number(0, block // count - 1)])}>",
+        f"global_keys<first = {number(0, 9)}>", f"global_keys<indices = {indices()}>",
+        f"global_queries<first = {number(0, 9)}>", f"global_queries<indices = {indices()}>",
+        f"random<block = {number(1, 5)}, count = {number(1, 4)}, seed = {number(0, 99)}>",
+        f"blocks<block = {number(1, 6)}, row_ptr = [0, 1, 3, 4], col_idx = [0, 0, 2, 1]>",
+        f"pyramid<ratio = {number(2, 4)}, windows = [{number(1, 3)}, {number(1, 3)}]>",
+    ])
+
+
+def expression(r, depth=3):
+    kind = r.random()
+    if depth == 0 or kind < 0.3:
+        return named(r)
+    if kind < 0.9:
+        word = r.choice(["and", "or", "minus"])
+        text = f"{expression(r, depth - 1)} {word} {expression(r, depth - 1)}"
+        return f"({text})" if r.random() < 0.5 else text
+    parts = [expression(r, depth - 1) for _ in range(2)]
+    return f"per_head<[{parts[0]}, {parts[1]}]>" if r.random() < 0.5 else f"per_head<0: {parts[0]}, 1-: {parts[1]}>"
+
+
+def row_text(keys):
+    """Key rows as the tool prints them: runs `a-b`, single rows `c`."""
+    runs, rows = [], np.flatnonzero(keys)
+    for row in rows:
+        if runs and runs[-1][1] == row - 1:
+            runs[-1][1] = row
+        else:
+            runs.append([row, row])
+    return ",".join(f"{a}-{b}" if a != b else f"{a}" for a, b in runs)
+
+
+def difference(tool, seed):
+    r = random.Random(seed)
+    text, queries, keys, heads = expression(r), r.randint(1, 33), r.randint(1, 33), r.randint(1, 4)
+    offset = r.choice([0, 0, r.randint(0, 20)])
+    done = tool("megactx-pattern", text, "--queries", queries, "--keys", keys, "--heads", heads, "--query-offset", offset, "--print=relation")
+    if done.status != 0:
+        return str(done)
+    want = patterns.relation(text, np.arange(queries) + offset, np.arange(keys), heads)
+    lines = dict(line.split(":") for line in done.out.splitlines())
+    for head in range(heads):
+        for row in range(queries):
+            got = lines.get(f"{head} {row}", "").strip()
+            if got != row_text(want[head, row]):
+                return f"{text}, offset {offset}, head {head}, row {row}: expected {row_text(want[head, row])}, found {got}"
+    return None
+
+
+def test_random_expressions(tool):
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        faults = [f for f in pool.map(lambda seed: difference(tool, seed), range(EXPRESSIONS)) if f]
+    assert not faults, f"{len(faults)} of {EXPRESSIONS}\n" + "\n".join(faults[:5])
