@@ -10,4 +10,17 @@
 
 include "mlir/Pass/PassBase.td"
 
+def NormalizeOnnxPass : Pass<"megactx-normalize-onnx", "::mlir::ModuleOp"> {
+  let summary = "bring an ONNX module to the one opset that lowerings know";
+  let description = [{
+    Before: an `onnx` module of any opset. After: opset 23 of ai.onnx, every
+    value with the type that ONNX's shape inference (with data propagation)
+    finds, local functions and composite operators without a lowering inlined.
+    Weights are not touched. Uses ONNX's own version converter, inliner and
+    shape inference.
+  }];
+  let dependentDialects = ["::mlir::onnx::OnnxDialect",
+                           "::mlir::func::FuncDialect"];
+}
+
 #endif // MEGACTX_TRANSFORMS_PASSES

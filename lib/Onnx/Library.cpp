@@ -1,0 +1,105 @@
+//===- Library.cpp - calls into ONNX's own library ------------------------===//
+//
+// The only file that sees its exceptions.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Library.h"
+#include <onnx/defs/schema.h>
+#include <onnx/inliner/inliner.h>
+#include <onnx/shape_inference/implementation.h>
+#include <onnx/version_converter/convert.h>
+#include <set>
+
+using namespace ::ONNX_NAMESPACE;
+
+/// Operators with a function body in ONNX that later levels lower themselves;
+/// every other one is inlined.
+static const std::set<std::string> &keptComposites() {
+  static const std::set<std::string> kept = {"Attention",
+                                             "BatchNormalization",
+                                             "CastLike",
+                                             "Clip",
+                                             "Elu",
+                                             "Gelu",
+                                             "GreaterOrEqual",
+                                             "HardSwish",
+                                             "LayerNormalization",
+                                             "LessOrEqual",
+                                             "LogSoftmax",
+                                             "Mish",
+                                             "RMSNormalization",
+                                             "Range",
+                                             "ReduceSumSquare",
+                                             "Relu",
+                                             "LeakyRelu",
+                                             "RotaryEmbedding",
+                                             "Softmax",
+                                             "Softplus",
+                                             "Swish"};
+  return kept;
+}
+
+static int64_t opsetOf(const ModelProto &model) {
+  for (const OperatorSetIdProto &set : model.opset_import())
+    if (set.domain().empty() || set.domain() == "ai.onnx")
+      return set.version();
+  return 0;
+}
+
+/// The inliner wants a type for each initializer.
+static void declareInitializers(GraphProto &graph) {
+  std::set<std::string> declared;
+  for (const ValueInfoProto &info : graph.input())
+    declared.insert(info.name());
+  for (const ValueInfoProto &info : graph.value_info())
+    declared.insert(info.name());
+  for (const TensorProto &tensor : graph.initializer()) {
+    if (!declared.insert(tensor.name()).second)
+      continue;
+    ValueInfoProto &info = *graph.add_value_info();
+    info.set_name(tensor.name());
+    TypeProto::Tensor &type = *info.mutable_type()->mutable_tensor_type();
+    type.set_elem_type(tensor.data_type());
+    for (int64_t dim : tensor.dims())
+      type.mutable_shape()->add_dim()->set_dim_value(dim);
+  }
+}
+
+static inliner::FunctionIdVector compositesOf(const ModelProto &model) {
+  std::set<std::pair<std::string, std::string>> found;
+  for (const NodeProto &node : model.graph().node()) {
+    const OpSchema *schema = OpSchemaRegistry::Schema(
+        node.op_type(), int(opsetOf(model)), node.domain());
+    bool composite = schema && (schema->HasFunction() ||
+                                schema->HasContextDependentFunction());
+    if (composite && !keptComposites().count(node.op_type()))
+      found.insert({node.domain(), node.op_type()});
+  }
+  return {found.begin(), found.end()};
+}
+
+std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
+  try {
+    // Models of opset 7 and newer; the converter has no adapters before.
+    if (opsetOf(model) != opset)
+      model = version_conversion::ConvertVersion(model, int(opset));
+    if (model.functions_size() > 0)
+      inliner::InlineLocalFunctions(model);
+    ShapeInferenceOptions options{true, 0, true};
+    shape_inference::InferShapes(model, OpSchemaRegistry::Instance(), options);
+    inliner::FunctionIdVector composites = compositesOf(model);
+    if (!composites.empty()) {
+      declareInitializers(*model.mutable_graph());
+      auto set = inliner::FunctionIdSet::Create(std::move(composites));
+      inliner::InlineSelectedFunctions(model, *set,
+                                       OpSchemaRegistry::Instance());
+      shape_inference::InferShapes(model, OpSchemaRegistry::Instance(),
+                                   options);
+    }
+  } catch (const std::exception &e) {
+    std::string what = e.what();
+    return what.empty() ? "unknown error in the ONNX library" : what;
+  }
+  return "";
+}

@@ -1,0 +1,16 @@
+//===- Registration.cpp - every dialect and pass of ours ------------------===//
+
+#include "megactx/Pipelines/Registration.h"
+#include "megactx/Conversion/Passes.h"
+#include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "megactx/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+void mlir::megactx::registerAllDialects(DialectRegistry &registry) {
+  registry.insert<func::FuncDialect, onnx::OnnxDialect>();
+}
+
+void mlir::megactx::registerAllPasses() {
+  registerMegaCtxTransformsPasses();
+  registerMegaCtxConversionPasses();
+}
