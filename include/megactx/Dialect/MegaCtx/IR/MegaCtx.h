@@ -1,0 +1,28 @@
+//===- MegaCtx.h - the megactx dialect --------------------------*- C++ -*-===//
+
+#ifndef MEGACTX_DIALECT_MEGACTX_IR_MEGACTX_H
+#define MEGACTX_DIALECT_MEGACTX_IR_MEGACTX_H
+
+#include "megactx/Pattern/Piece.h"
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/Interfaces/DestinationStyleOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "megactx/Dialect/MegaCtx/IR/MegaCtxDialect.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "megactx/Dialect/MegaCtx/IR/MegaCtxAttrs.h.inc"
+#define GET_TYPEDEF_CLASSES
+#include "megactx/Dialect/MegaCtx/IR/MegaCtxTypes.h.inc"
+#define GET_OP_CLASSES
+#include "megactx/Dialect/MegaCtx/IR/MegaCtxOps.h.inc"
+
+namespace mlir::megactx {
+/// Lets one-shot bufferization take fused_attention to memrefs.
+void registerBufferization(DialectRegistry &registry);
+} // namespace mlir::megactx
+
+#endif

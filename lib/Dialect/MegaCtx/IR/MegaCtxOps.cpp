@@ -1,0 +1,160 @@
+//===- MegaCtxOps.cpp - verifiers of the dialect's ops --------------------===//
+
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+#define GET_OP_CLASSES
+#include "megactx/Dialect/MegaCtx/IR/MegaCtxOps.cpp.inc"
+
+/// Whether two sizes can be equal.
+static bool agree(int64_t a, int64_t b) {
+  return ShapedType::isDynamic(a) || ShapedType::isDynamic(b) || a == b;
+}
+
+static LogicalResult checkDim(Operation *op, StringRef what, ShapedType a,
+                              unsigned i, ShapedType b, unsigned j,
+                              StringRef other) {
+  if (agree(a.getDimSize(i), b.getDimSize(j)))
+    return success();
+  return op->emitOpError("expected ")
+         << what << " dim " << i << " to equal " << other << " dim " << j
+         << ", but got " << a.getDimSize(i) << " vs " << b.getDimSize(j);
+}
+
+static bool isStorage(Type type) {
+  return type.isF32() || type.isF16() || type.isBF16();
+}
+
+static LogicalResult checkBias(Operation *op, ShapedType bias) {
+  if (bias.getRank() == 4 && bias.getElementType().isF32())
+    return success();
+  return op->emitOpError("expected bias to have rank 4 and element type f32, "
+                         "but got ")
+         << bias;
+}
+
+LogicalResult SourceOp::verify() {
+  auto key = getKey().getType(), value = getValue().getType();
+  if (key.getRank() != 4 || value.getRank() != 4)
+    return emitOpError("expected key and value to have rank 4, but got ")
+           << key.getRank() << " and " << value.getRank();
+  if (!isStorage(key.getElementType()) ||
+      key.getElementType() != value.getElementType())
+    return emitOpError("expected key and value of one element type out of "
+                       "f32, f16 and bf16, but got ")
+           << key.getElementType() << " and " << value.getElementType();
+  for (unsigned i : {0, 1, 2})
+    if (failed(checkDim(*this, "value", value, i, key, i, "key")))
+      return failure();
+  if (getKeyStep() < 1)
+    return emitOpError("expected key_step of at least 1, but got ")
+           << getKeyStep();
+  if (getResult().getType() != SourceType::get(getContext(), key, value))
+    return emitOpError("expected the result to have the types of key and "
+                       "value");
+  return getBias() ? checkBias(*this, getBias().getType()) : success();
+}
+
+LogicalResult AttentionOp::verify() {
+  auto query = getQuery().getType(), out = getOut().getType();
+  if (getSources().empty())
+    return emitOpError("expected at least one source");
+  if (query.getRank() != 4 || out.getRank() != 4)
+    return emitOpError("expected query and out to have rank 4, but got ")
+           << query.getRank() << " and " << out.getRank();
+  for (Value source : getSources()) {
+    auto type = cast<SourceType>(source.getType());
+    RankedTensorType key = type.getKey(), value = type.getValue();
+    if (key.getRank() != 4 || value.getRank() != 4)
+      return emitOpError("expected sources of rank 4");
+    if (key.getElementType() != query.getElementType())
+      return emitOpError("expected query of the sources' element type ")
+             << key.getElementType() << ", but got " << query.getElementType();
+    if (failed(checkDim(*this, "key", key, 0, query, 0, "query")) ||
+        failed(checkDim(*this, "key", key, 3, query, 3, "query")) ||
+        failed(checkDim(*this, "out", out, 3, value, 3, "value")))
+      return failure();
+    int64_t heads = query.getDimSize(1), keyHeads = key.getDimSize(1);
+    if (!ShapedType::isDynamic(heads) && !ShapedType::isDynamic(keyHeads) &&
+        (keyHeads < 1 || heads % keyHeads != 0))
+      return emitOpError("expected the number of query heads to be a multiple "
+                         "of the key heads, but got ")
+             << heads << " and " << keyHeads;
+  }
+  for (unsigned i : {0, 1, 2})
+    if (failed(checkDim(*this, "out", out, i, query, i, "query")))
+      return failure();
+  if (getLse() && (getLse().getType().getRank() != 3 ||
+                   !getLse().getType().getElementType().isF32()))
+    return emitOpError("expected lse to have rank 3 and element type f32");
+  if (!std::isfinite(getScale().convertToFloat()))
+    return emitOpError("expected a finite scale");
+  if (getSoftcap() && !(getSoftcap()->convertToFloat() > 0))
+    return emitOpError("expected a positive softcap");
+  if (getQueryStep() < 1)
+    return emitOpError("expected query_step of at least 1, but got ")
+           << getQueryStep();
+  return success();
+}
+
+MutableOperandRange FusedAttentionOp::getDpsInitsMutable() {
+  return MutableOperandRange(*this, getOperation()->getNumOperands() - 2, 2);
+}
+
+SmallVector<pattern::Piece> FusedAttentionOp::getPieceList() {
+  SmallVector<pattern::Piece> pieces;
+  for (PieceAttr attr : getPieces().getAsRange<PieceAttr>())
+    pieces.push_back(attr.getPiece());
+  return pieces;
+}
+
+LogicalResult FusedAttentionOp::verify() {
+  if (getPieces().empty() ||
+      !llvm::all_of(getPieces(), llvm::IsaPred<PieceAttr>))
+    return emitOpError("expected at least one piece");
+  auto typeOf = [](Value value) { return cast<ShapedType>(value.getType()); };
+  ShapedType query = typeOf(getQuery()), key = typeOf(getKey()),
+             value = typeOf(getValue()), out = typeOf(getOut()),
+             lse = typeOf(getLse());
+  for (ShapedType type : {query, key, value, out})
+    if (!type.hasRank() || type.getRank() != 4 ||
+        type.getElementType() != query.getElementType())
+      return emitOpError("expected query, key, value and out of rank 4 and "
+                         "one element type");
+  if (!lse.hasRank() || lse.getRank() != 3 || !lse.getElementType().isF32())
+    return emitOpError("expected lse to have rank 3 and element type f32");
+  if (getBias() && failed(checkBias(*this, typeOf(getBias()))))
+    return failure();
+  bool onTensors = isa<TensorType>(out);
+  if (getNumResults() != (onTensors ? 2u : 0u))
+    return emitOpError("expected two results on tensors, none on memrefs");
+  if (failed(checkDim(*this, "out", out, 3, value, 3, "value")) ||
+      failed(checkDim(*this, "key", key, 3, query, 3, "query")))
+    return failure();
+  for (unsigned i : {0, 1, 2})
+    if (failed(checkDim(*this, "out", out, i, query, i, "query")) ||
+        failed(checkDim(*this, "lse", lse, i, query, i, "query")))
+      return failure();
+  return success();
+}
+
+void FusedAttentionOp::getEffects(
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
+        &effects) {
+  for (OpOperand &operand : getOperation()->getOpOperands()) {
+    if (!isa<MemRefType>(operand.get().getType()))
+      continue;
+    bool isInit = operand.getOperandNumber() + 2 >= getNumOperands();
+    if (!isInit || getAccumulate())
+      effects.emplace_back(MemoryEffects::Read::get(), &operand,
+                           SideEffects::DefaultResource::get());
+    if (isInit)
+      effects.emplace_back(MemoryEffects::Write::get(), &operand,
+                           SideEffects::DefaultResource::get());
+  }
+}
