@@ -2,12 +2,15 @@
 
 #include "megactx/Pipelines/Registration.h"
 #include "megactx/Conversion/Passes.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
 #include "megactx/Transforms/Passes.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 void mlir::megactx::registerAllDialects(DialectRegistry &registry) {
-  registry.insert<func::FuncDialect, onnx::OnnxDialect>();
+  registry.insert<func::FuncDialect, MegaCtxDialect, onnx::OnnxDialect>();
+  registerBufferization(registry);
 }
 
 void mlir::megactx::registerAllPasses() {

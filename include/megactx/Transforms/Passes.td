@@ -23,4 +23,19 @@ def NormalizeOnnxPass : Pass<"megactx-normalize-onnx", "::mlir::ModuleOp"> {
                            "::mlir::func::FuncDialect"];
 }
 
+def DecomposePatternsPass : Pass<"megactx-decompose-patterns"> {
+  let summary = "split attention into fused ops, by the pieces of its patterns";
+  let description = [{
+    Before: `megactx.attention` over sources with patterns. After: a chain of
+    `megactx.fused_attention`, one per query view, the later ones accumulating.
+    Pieces of one pattern are disjoint, so nothing is counted twice.
+  }];
+  let dependentDialects = ["::mlir::megactx::MegaCtxDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [
+    Statistic<"numPieces", "pieces", "pieces of all patterns">,
+    Statistic<"numFused", "fused", "fused attentions made">
+  ];
+}
+
 #endif // MEGACTX_TRANSFORMS_PASSES

@@ -36,9 +36,10 @@ void MegaCtxDialect::initialize() {
 /// goes on after it, whatever is read here.
 Attribute MegaCtxDialect::parseAttribute(DialectAsmParser &parser, Type) const {
   StringRef symbol = parser.getFullSymbolSpec();
-  auto [name, body] = symbol.split('<');
+  StringRef name = symbol.take_until([](char c) { return c == '<'; });
+  StringRef body = symbol.drop_front(name.size());
   llvm::SMLoc start = parser.getNameLoc();
-  if (!body.consume_back(">")) {
+  if (!body.consume_front("<") || !body.consume_back(">")) {
     parser.emitError(start, "expected '") << name << "<...>'";
     return {};
   }

@@ -98,7 +98,7 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
     * `source_c2`: key_step is at least 1.
 
     ```mlir
-    %s = megactx.source %k, %v offset(%o) #megactx.pattern<causal>
+    %s = megactx.source %k, %v offset(%o) pattern(#megactx.pattern<causal>)
         : (tensor<1x8x?x64xf32>, tensor<1x8x?x64xf32>, index)
         -> !megactx.source<tensor<1x8x?x64xf32>, tensor<1x8x?x64xf32>>
     ```
@@ -112,7 +112,7 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
   let results = (outs MegaCtx_SourceType:$result);
   let assemblyFormat = [{
     $key `,` $value (`bias` `(` $bias^ `)`)? (`lengths` `(` $lengths^ `)`)?
-    (`offset` `(` $offset^ `)`)? $pattern attr-dict
+    (`offset` `(` $offset^ `)`)? `pattern` `(` $pattern `)` attr-dict
     `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
