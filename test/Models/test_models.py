@@ -49,6 +49,9 @@ def node_key(node):
     copy.CopyFrom(node)
     copy.ClearField("attribute")
     copy.ClearField("metadata_props")
+    for field in ("name", "domain", "overload", "doc_string"):
+        if not getattr(copy, field):  # an empty text says what an absent one says
+            copy.ClearField(field)
     return copy.SerializeToString(deterministic=True), sorted(map(attribute_key, node.attribute)), pairs(node.metadata_props)
 
 
