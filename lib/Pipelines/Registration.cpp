@@ -4,6 +4,7 @@
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "megactx/Target/CPU/Passes.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -16,4 +17,5 @@ void mlir::megactx::registerAllDialects(DialectRegistry &registry) {
 void mlir::megactx::registerAllPasses() {
   registerMegaCtxTransformsPasses();
   registerMegaCtxConversionPasses();
+  registerMegaCtxCPUPasses();
 }

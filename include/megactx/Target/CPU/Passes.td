@@ -1,0 +1,32 @@
+//===- Passes.td - the CPU target's passes ---------------------*- tablegen -*-===//
+
+#ifndef MEGACTX_TARGET_CPU_PASSES
+#define MEGACTX_TARGET_CPU_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def ConvertAttentionToCPUKernelsPass
+    : Pass<"megactx-convert-attention-to-cpu-kernels", "::mlir::ModuleOp"> {
+  let summary = "emit a kernel for each shape of fused attention, and call it";
+  let description = [{
+    Before: `megactx.fused_attention` on memrefs. After: calls of private
+    functions whose loops, an `scf.parallel` over (query block, head, batch),
+    keep queries in the vector lanes. Ops of equal pieces, element type, head
+    dims and options share a function.
+  }];
+  let options = [
+    Option<"vectorBits", "vector-bits", "int64_t", "512",
+           "hardware vector width in bits: 128, 256 or 512">
+  ];
+  let statistics = [
+    Statistic<"numKernels", "kernels", "kernels emitted">,
+    Statistic<"numCalls", "calls", "attentions that call them">
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"
+  ];
+}
+
+#endif // MEGACTX_TARGET_CPU_PASSES

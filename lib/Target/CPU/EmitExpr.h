@@ -1,0 +1,30 @@
+//===- EmitExpr.h - pattern expressions as arith ops ------------*- C++ -*-===//
+
+#ifndef MEGACTX_LIB_TARGET_CPU_EMITEXPR_H
+#define MEGACTX_LIB_TARGET_CPU_EMITEXPR_H
+
+#include "megactx/Pattern/Expr.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+
+namespace mlir::megactx::cpu {
+
+/// What the leaves of an expression are, as index values. `keyEnd` is the
+/// symbol nk: one past the last key position.
+struct ExprLeaves {
+  Value position, key, head, batch, keyEnd;
+  /// Makes a constant table readable: a memref<?xi64-like> in scope.
+  llvm::function_ref<Value(llvm::ArrayRef<int64_t>)> table;
+};
+
+/// The value of an expression, an index; truth values are 0 and 1.
+Value emitExpr(ImplicitLocOpBuilder &b, const pattern::Expr &expr,
+               const ExprLeaves &leaves);
+
+/// floor(a / divisor), a - divisor * floor(a / divisor) for divisor > 0.
+Value emitFloorDiv(ImplicitLocOpBuilder &b, Value a, Value divisor);
+Value emitFloorMod(ImplicitLocOpBuilder &b, Value a, Value divisor);
+
+} // namespace mlir::megactx::cpu
+
+#endif

@@ -1,0 +1,480 @@
+//===- Kernel.cpp - emission of one attention kernel ----------------------===//
+
+#include "Kernel.h"
+#include "KernelBlock.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::cpu;
+using pattern::Digits;
+using pattern::Expr;
+using pattern::Piece;
+
+namespace {
+/// Emits one kernel; members are values of the function being built.
+class KernelEmitter {
+public:
+  KernelEmitter(ModuleOp module, StringRef name, const KernelShape &shape)
+      : shape(shape), module(module),
+        b(module.getLoc(), OpBuilder::atBlockEnd(module.getBody())), a{b} {
+    auto type = b.getFunctionType(kernelArguments(b.getContext(), shape), {});
+    function = func::FuncOp::create(b, name, type);
+    function.setPrivate();
+    b.setInsertionPointToStart(function.addEntryBlock());
+  }
+
+  func::FuncOp run();
+
+private:
+  void readArguments();
+  void readViews();
+  void tasks(int64_t vectors);
+  void task(Value number, int64_t vectors);
+  void loadQueries(const BlockBuffers &buffers);
+  SmallVector<Value> piece(unsigned index, const BlockBuffers &buffers,
+                           ValueRange state);
+  SmallVector<Value> keyLoop(unsigned index, const BlockBuffers &buffers,
+                             ValueRange state);
+  std::array<Value, 4> rowBounds(unsigned index, const BlockBuffers &buffers);
+  std::pair<Value, Value> boundsOfRow(unsigned index, Value position);
+  void keyRows(unsigned index, const BlockBuffers &buffers, Value begin,
+               Value last);
+  void store(const BlockBuffers &buffers, ValueRange state);
+  Value mergeWeights(const BlockBuffers &buffers, Value lane, Value row,
+                     Value newLse);
+  ExprLeaves leaves(Value position);
+  Value rankOf(unsigned index, Value position);
+
+  const KernelShape &shape;
+  ModuleOp module;
+  ImplicitLocOpBuilder b;
+  Arith a;
+  func::FuncOp function;
+
+  // Arguments and sizes.
+  Value query, key, value, bias, lengths, queryOffset, keyOffset, out, lse;
+  Value batches, heads, queries, keys, group;
+  // The query view: rows firstRow + rowStep * i of class `viewClass`.
+  int64_t period = 1, numClasses = 1;
+  Value queryResidues, rowsPerClass;
+  /// Key residues of each piece: offsets per class, and the residues.
+  struct KeyTable {
+    Value begin, residues;
+    int64_t uniform = 0; ///< residues per class where all have as many
+  };
+  SmallVector<KeyTable> keyTables;
+  // The task at hand.
+  Value batch, head, keyHead, viewClass, firstRow, rowsHere, blockBegin, keyEnd;
+};
+} // namespace
+
+void KernelEmitter::readArguments() {
+  unsigned at = 0;
+  auto next = [&] { return Value(function.getArgument(at++)); };
+  query = next();
+  key = next();
+  value = next();
+  if (shape.hasBias)
+    bias = next();
+  if (shape.hasLengths)
+    lengths = next();
+  queryOffset = next();
+  keyOffset = next();
+  out = next();
+  lse = next();
+  auto dim = [&](Value of, int64_t i) -> Value {
+    return memref::DimOp::create(b, of, i);
+  };
+  batches = dim(query, 0);
+  heads = dim(query, 1);
+  queries = dim(query, 2);
+  keys = dim(key, 2);
+  group = a.div(heads, a.max(dim(key, 1), a.c(1)));
+}
+
+/// Tables of the views: constants of the module, no larger than the period.
+void KernelEmitter::readViews() {
+  const Digits &view = shape.pieces.front().digits;
+  if (!view.hasOneView()) {
+    period = view.period;
+    SmallVector<int64_t> residues;
+    for (const Digits::Class &c : view.classes)
+      residues.append(c.queries.begin(), c.queries.end());
+    numClasses = residues.size();
+    queryResidues = emitGlobalTable(b, module, residues);
+  }
+  for (const Piece &piece : shape.pieces) {
+    KeyTable table;
+    if (!piece.digits.isIdentity()) {
+      SmallVector<int64_t> begin = {0}, residues;
+      table.uniform = piece.digits.classes.front().keys.size();
+      for (const Digits::Class &c : piece.digits.classes) {
+        if (int64_t(c.keys.size()) != table.uniform)
+          table.uniform = 0;
+        // Rows of one class and different residues share their keys.
+        for (size_t i = 0; i < (numClasses > 1 ? c.queries.size() : 1); ++i) {
+          residues.append(c.keys.begin(), c.keys.end());
+          begin.push_back(residues.size());
+        }
+      }
+      table.begin = emitGlobalTable(b, module, begin);
+      table.residues = emitGlobalTable(b, module, residues);
+    }
+    keyTables.push_back(table);
+  }
+  rowsPerClass = a.ceilDiv(queries, a.c(period));
+}
+
+func::FuncOp KernelEmitter::run() {
+  readArguments();
+  readViews();
+  // Short classes take blocks of one vector, so that lanes are not idle.
+  constexpr int64_t vectors = 4;
+  Value isShort = a.le(rowsPerClass, a.c(shape.lanes * vectors / 2));
+  scf::IfOp::create(
+      b, isShort,
+      [&](OpBuilder &, Location) {
+        tasks(1);
+        scf::YieldOp::create(b);
+      },
+      [&](OpBuilder &, Location) {
+        tasks(vectors);
+        scf::YieldOp::create(b);
+      });
+  func::ReturnOp::create(b);
+  return function;
+}
+
+void KernelEmitter::tasks(int64_t vectors) {
+  Value blocks = a.ceilDiv(rowsPerClass, a.c(shape.lanes * vectors));
+  Value perBlock = a.mul(a.mul(batches, heads), a.c(numClasses));
+  Value count = a.mul(blocks, perBlock);
+  auto loop = scf::ParallelOp::create(b, a.c(0), count, a.c(1));
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  Value number = loop.getInductionVars()[0];
+  // Late rows see most keys: the longest tasks go first.
+  Value block = a.sub(a.sub(blocks, a.c(1)), a.div(number, perBlock));
+  Value rest = a.rem(number, perBlock);
+  viewClass = a.rem(rest, a.c(numClasses));
+  rest = a.div(rest, a.c(numClasses));
+  head = a.rem(rest, heads);
+  batch = a.div(rest, heads);
+  blockBegin = a.mul(block, a.c(shape.lanes * vectors));
+  keyHead = a.div(head, group);
+  firstRow = a.c(0);
+  rowsHere = queries;
+  if (numClasses > 1) {
+    Value residue = arith::IndexCastOp::create(
+        b, b.getIndexType(),
+        memref::LoadOp::create(b, queryResidues, viewClass));
+    firstRow = emitFloorMod(b, a.sub(residue, queryOffset), a.c(period));
+    rowsHere = a.max(a.ceilDiv(a.sub(queries, firstRow), a.c(period)), a.c(0));
+  }
+  scf::IfOp::create(b, a.lt(blockBegin, rowsHere), [&](OpBuilder &, Location) {
+    task(number, vectors);
+    scf::YieldOp::create(b);
+  });
+}
+
+void KernelEmitter::task(Value number, int64_t vectors) {
+  BlockBuffers buffers(b, shape, vectors);
+  keyEnd = keys;
+  if (lengths) {
+    Value length = memref::LoadOp::create(b, lengths, batch);
+    keyEnd = a.max(a.min(length, keys), a.c(0));
+  }
+  loadQueries(buffers);
+  VectorType vector = buffers.vector;
+  SmallVector<Value> state(vectors, a.splat(kMasked, vector));
+  state.append(vectors, a.splat(0.0f, vector));
+  for (unsigned i = 0; i < shape.pieces.size(); ++i)
+    state = piece(i, buffers, state);
+  store(buffers, state);
+}
+
+void KernelEmitter::loadQueries(const BlockBuffers &buffers) {
+  float scale = shape.scale * static_cast<float>(M_LOG2E);
+  Value factor = a.f32(scale), last = a.sub(rowsHere, a.c(1));
+  emitFor(b, a.c(0), a.c(buffers.rows), 1, [&](Value lane) {
+    // Lanes past the class's end repeat its last row and are not stored.
+    Value inClass = a.min(a.add(blockBegin, lane), last);
+    Value row = a.add(firstRow, a.mul(inClass, a.c(period)));
+    memref::StoreOp::create(b, row, buffers.rowOf, lane);
+    emitFor(b, a.c(0), a.c(shape.headDim), 1, [&](Value d) {
+      Value x =
+          memref::LoadOp::create(b, query, ValueRange{batch, head, row, d});
+      x = arith::MulFOp::create(b, toF32(b, x), factor);
+      memref::StoreOp::create(b, x, buffers.queries, ValueRange{d, lane});
+    });
+  });
+  Value zero = a.splat(0.0f, buffers.vector);
+  emitFor(b, a.c(0), a.c(shape.valueDim), 1, [&](Value d) {
+    for (int64_t g = 0; g < buffers.vectors; ++g)
+      vector::StoreOp::create(b, zero, buffers.acc,
+                              ValueRange{d, a.c(g * shape.lanes)});
+  });
+}
+
+ExprLeaves KernelEmitter::leaves(Value position) {
+  ExprLeaves result;
+  result.position = position;
+  result.head = head;
+  result.batch = batch;
+  result.key = a.c(0);
+  Value lastKey = a.mul(a.sub(keyEnd, a.c(1)), a.c(shape.keyStep));
+  result.keyEnd = a.add(a.add(lastKey, keyOffset), a.c(1));
+  return result;
+}
+
+SmallVector<Value> KernelEmitter::piece(unsigned index,
+                                        const BlockBuffers &buffers,
+                                        ValueRange state) {
+  const Piece &piece = shape.pieces[index];
+  if (!piece.heads)
+    return keyLoop(index, buffers, state);
+  auto table = [&](ArrayRef<int64_t> values) {
+    return emitGlobalTable(b, module, values);
+  };
+  ExprLeaves at = leaves(a.c(0));
+  at.table = table;
+  Value chosen = a.lt(a.c(0), emitExpr(b, piece.heads, at));
+  auto ifOp = scf::IfOp::create(
+      b, chosen,
+      [&](OpBuilder &, Location) {
+        scf::YieldOp::create(b, keyLoop(index, buffers, state));
+      },
+      [&](OpBuilder &, Location) { scf::YieldOp::create(b, state); });
+  return SmallVector<Value>(ifOp.getResults());
+}
+
+/// How many keys of the piece's view stand below a position.
+Value KernelEmitter::rankOf(unsigned index, Value position) {
+  const KeyTable &table = keyTables[index];
+  Value m = a.c(shape.pieces[index].digits.period);
+  Value x = a.max(position, a.c(0));
+  Value residue = a.rem(x, m);
+  Value begin, end;
+  auto load = [&](Value from, Value at) -> Value {
+    return arith::IndexCastOp::create(b, b.getIndexType(),
+                                      memref::LoadOp::create(b, from, at));
+  };
+  Value cls = numClasses > 1 ? viewClass : a.c(0);
+  begin = load(table.begin, cls);
+  end = load(table.begin, a.add(cls, a.c(1)));
+  Value below =
+      emitFor(b, begin, end, 1, ValueRange{a.c(0)},
+              [&](Value i, ValueRange sum) -> SmallVector<Value> {
+                Value less = a.lt(load(table.residues, i), residue);
+                return {a.select(less, a.add(sum[0], a.c(1)), sum[0])};
+              })[0];
+  return a.add(a.mul(a.sub(end, begin), a.div(x, m)), below);
+}
+
+/// The interval of keys of a row, in the numbers of the piece's key view.
+std::pair<Value, Value> KernelEmitter::boundsOfRow(unsigned index,
+                                                   Value position) {
+  const Piece &piece = shape.pieces[index];
+  auto table = [&](ArrayRef<int64_t> values) {
+    return emitGlobalTable(b, module, values);
+  };
+  ExprLeaves at = leaves(position);
+  at.table = table;
+  Value lo = keyOffset, hi = at.keyEnd;
+  for (const Expr &bound : piece.lo)
+    lo = a.max(lo, emitExpr(b, bound, at));
+  for (const Expr &bound : piece.hi)
+    hi = a.min(hi, emitExpr(b, bound, at));
+  if (piece.rowBegin != -Piece::kOpen)
+    hi = a.select(a.lt(position, a.c(piece.rowBegin)), lo, hi);
+  if (piece.rowEnd != Piece::kOpen)
+    hi = a.select(a.lt(position, a.c(piece.rowEnd)), hi, lo);
+  hi = a.max(hi, lo);
+  if (!piece.digits.isIdentity())
+    return {rankOf(index, lo), rankOf(index, hi)};
+  Value step = a.c(shape.keyStep);
+  Value first = a.ceilDiv(a.sub(lo, keyOffset), step);
+  Value end = a.ceilDiv(a.sub(hi, keyOffset), step);
+  return {first, a.max(end, first)};
+}
+
+/// Fills the lanes' bounds. Returns {lowest lo, highest lo, lowest hi, highest
+/// hi}: keys outside of the first and last are seen by no row, keys between the
+/// middle two by all.
+std::array<Value, 4> KernelEmitter::rowBounds(unsigned index,
+                                              const BlockBuffers &buffers) {
+  Value huge = a.c(INT32_MAX), none = a.c(0);
+  SmallVector<Value> init = {huge, none, huge, none};
+  SmallVector<Value> hull = emitFor(
+      b, a.c(0), a.c(buffers.rows), 1, init,
+      [&](Value lane, ValueRange so) -> SmallVector<Value> {
+        Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
+        Value position = a.add(a.mul(row, a.c(shape.queryStep)), queryOffset);
+        auto [lo, hi] = boundsOfRow(index, position);
+        auto keep = [&](Value x, Value in) {
+          Value narrow = arith::IndexCastOp::create(b, b.getI32Type(), x);
+          memref::StoreOp::create(b, narrow, in, lane);
+        };
+        keep(lo, buffers.low);
+        keep(hi, buffers.high);
+        // A row without keys widens nothing, but then no block is full.
+        Value some = a.lt(lo, hi);
+        return {a.select(some, a.min(so[0], lo), so[0]),
+                a.select(some, a.max(so[1], lo), huge), a.min(so[2], hi),
+                a.select(some, a.max(so[3], hi), so[3])};
+      });
+  return {hull[0], hull[1], hull[2], hull[3]};
+}
+
+/// The rows of the block's keys: their numbers and their places in memory.
+void KernelEmitter::keyRows(unsigned index, const BlockBuffers &buffers,
+                            Value begin, Value last) {
+  const Digits &digits = shape.pieces[index].digits;
+  const KeyTable &table = keyTables[index];
+  Value start, count;
+  auto load = [&](Value from, Value at) -> Value {
+    return arith::IndexCastOp::create(b, b.getIndexType(),
+                                      memref::LoadOp::create(b, from, at));
+  };
+  if (!digits.isIdentity()) {
+    Value cls = numClasses > 1 ? viewClass : a.c(0);
+    start = load(table.begin, cls);
+    count = table.uniform ? a.c(table.uniform)
+                          : a.sub(load(table.begin, a.add(cls, a.c(1))), start);
+  }
+  emitFor(b, a.c(0), a.c(kBlockKeys), 1, [&](Value n) {
+    // Keys past the end repeat the last one and are masked.
+    Value at = a.min(a.add(begin, n), last);
+    Value row = at;
+    if (!digits.isIdentity()) {
+      Value residue = load(table.residues, a.add(start, a.rem(at, count)));
+      Value position =
+          a.add(a.mul(a.div(at, count), a.c(digits.period)), residue);
+      row = a.sub(position, keyOffset);
+    }
+    memref::StoreOp::create(b, row, buffers.keyRow, n);
+    memref::StoreOp::create(b, a.mul(row, buffers.keyStride), buffers.keyAt, n);
+    memref::StoreOp::create(b, a.mul(row, buffers.valueStride), buffers.valueAt,
+                            n);
+  });
+}
+
+SmallVector<Value> KernelEmitter::keyLoop(unsigned index,
+                                          const BlockBuffers &constBuffers,
+                                          ValueRange state) {
+  const Piece &piece = shape.pieces[index];
+  BlockBuffers buffers = constBuffers;
+  buffers.bindRows(b, key, value, batch, keyHead);
+  std::array<Value, 4> hull = rowBounds(index, buffers);
+  Value lowest = hull[0], highestLow = hull[1], lowestHigh = hull[2],
+        highest = hull[3];
+  Value begin = a.min(lowest, highest);
+  return emitFor(b, begin, highest, kBlockKeys, state,
+                 [&](Value from, ValueRange carried) -> SmallVector<Value> {
+                   keyRows(index, buffers, from, a.sub(highest, a.c(1)));
+                   auto table = [&](ArrayRef<int64_t> values) {
+                     return emitGlobalTable(b, module, values);
+                   };
+                   ElementContext element{shape, piece.test, leaves(a.c(0)),
+                                          bias,  keyOffset,  queryOffset};
+                   element.leaves.table = table;
+                   KeyBlock block(b, shape, buffers, from, highest);
+                   if (shape.hasBias || shape.softcap || piece.test)
+                     return block.emit(carried, &element);
+                   Value full =
+                       a.both(a.le(highestLow, from),
+                              a.le(a.add(from, a.c(kBlockKeys)), lowestHigh));
+                   auto ifOp = scf::IfOp::create(
+                       b, full,
+                       [&](OpBuilder &, Location) {
+                         scf::YieldOp::create(b, block.emit(carried, nullptr));
+                       },
+                       [&](OpBuilder &, Location) {
+                         scf::YieldOp::create(b, block.emit(carried, &element));
+                       });
+                   return SmallVector<Value>(ifOp.getResults());
+                 });
+}
+
+/// Stores the lane's log-sum-exp, merged with the partial result of other keys;
+/// returns the two weights {old, new} of the rows' values.
+Value KernelEmitter::mergeWeights(const BlockBuffers &buffers, Value lane,
+                                  Value row, Value newLse) {
+  SmallVector<Value> at = {batch, head, row};
+  if (!shape.accumulate) {
+    memref::StoreOp::create(b, newLse, lse, at);
+    return {};
+  }
+  Value old = memref::LoadOp::create(b, lse, at);
+  Value top = arith::MaxNumFOp::create(b, old, newLse);
+  // Both empty: any finite top keeps the difference from being NaN.
+  Value safe = arith::MaxNumFOp::create(b, top, a.f32(kMasked));
+  auto share = [&](Value x) -> Value {
+    return math::ExpOp::create(b, arith::SubFOp::create(b, x, safe));
+  };
+  Value oldShare = share(old), newShare = share(newLse);
+  Value sum = arith::AddFOp::create(b, oldShare, newShare);
+  Value total = arith::AddFOp::create(b, safe, math::LogOp::create(b, sum));
+  Value none =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, sum, a.f32(0.0f));
+  Value least = a.f32(-std::numeric_limits<float>::infinity());
+  memref::StoreOp::create(b, a.select(none, least, total), lse, at);
+  Value scale = arith::DivFOp::create(b, a.f32(1.0f), sum);
+  scale = a.select(none, a.f32(0.0f), scale);
+  Value inverse = memref::LoadOp::create(b, buffers.inverse, lane);
+  Value newWeight = arith::MulFOp::create(b, newShare, scale);
+  memref::StoreOp::create(b, arith::MulFOp::create(b, inverse, newWeight),
+                          buffers.inverse, lane);
+  return arith::MulFOp::create(b, oldShare, scale);
+}
+
+void KernelEmitter::store(const BlockBuffers &buffers, ValueRange state) {
+  Value zero = a.splat(0.0f, buffers.vector);
+  Value least =
+      a.splat(-std::numeric_limits<float>::infinity(), buffers.vector);
+  for (int64_t g = 0; g < buffers.vectors; ++g) {
+    Value top = state[g], sum = state[buffers.vectors + g];
+    Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, sum, zero);
+    Value one = a.splat(1.0f, buffers.vector);
+    Value inverse = arith::DivFOp::create(b, one, sum);
+    inverse = a.select(some, inverse, zero);
+    // max is a logarithm to base 2.
+    Value natural = arith::MulFOp::create(
+        b, top, a.splat(static_cast<float>(M_LN2), buffers.vector));
+    Value safeSum = a.select(some, sum, one);
+    Value total =
+        arith::AddFOp::create(b, natural, math::LogOp::create(b, safeSum));
+    Value at = a.c(g * shape.lanes);
+    vector::StoreOp::create(b, inverse, buffers.inverse, at);
+    vector::StoreOp::create(b, a.select(some, total, least), buffers.total, at);
+  }
+  Value valid = a.min(a.sub(rowsHere, blockBegin), a.c(buffers.rows));
+  emitFor(b, a.c(0), valid, 1, [&](Value lane) {
+    Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
+    Value newLse = memref::LoadOp::create(b, buffers.total, lane);
+    Value oldWeight = mergeWeights(buffers, lane, row, newLse);
+    Value inverse = memref::LoadOp::create(b, buffers.inverse, lane);
+    emitFor(b, a.c(0), a.c(shape.valueDim), 1, [&](Value d) {
+      SmallVector<Value> at = {batch, head, row, d};
+      Value x = memref::LoadOp::create(b, buffers.acc, ValueRange{d, lane});
+      x = arith::MulFOp::create(b, x, inverse);
+      if (oldWeight) {
+        Value old = toF32(b, memref::LoadOp::create(b, out, at));
+        x = arith::AddFOp::create(b, x,
+                                  arith::MulFOp::create(b, old, oldWeight));
+      }
+      memref::StoreOp::create(b, fromF32(b, x, shape.element), out, at);
+    });
+  });
+}
+
+func::FuncOp mlir::megactx::cpu::emitKernel(ModuleOp module, StringRef name,
+                                            const KernelShape &shape) {
+  return KernelEmitter(module, name, shape).run();
+}

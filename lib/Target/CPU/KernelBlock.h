@@ -1,0 +1,77 @@
+//===- KernelBlock.h - one block of keys ------------------------*- C++ -*-===//
+
+#ifndef MEGACTX_LIB_TARGET_CPU_KERNELBLOCK_H
+#define MEGACTX_LIB_TARGET_CPU_KERNELBLOCK_H
+
+#include "Kernel.h"
+
+namespace mlir::megactx::cpu {
+
+/// Keys per block, and the score that stands for a masked key. It is finite, so
+/// that no difference of two is NaN.
+constexpr int64_t kBlockKeys = 64;
+constexpr float kMasked = -1.0e30f;
+
+/// A task's scratch, on its stack.
+struct BlockBuffers {
+  BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
+               int64_t vectors);
+  /// Makes keys and values of one head readable at flat offsets.
+  void bindRows(ImplicitLocOpBuilder &b, Value key, Value value, Value batch,
+                Value head);
+
+  int64_t vectors, rows;
+  VectorType vector;
+  Value queries;                ///< [D][rows] f32
+  Value acc;                    ///< [Dv][rows] f32
+  Value scores;                 ///< [kBlockKeys][rows] f32
+  Value allowed;                ///< [kBlockKeys][rows] i32: what a test says
+  Value biases;                 ///< [kBlockKeys][rows] f32
+  Value rowOf;                  ///< [rows] index: query row of each lane
+  Value low, high;              ///< [rows] i32: bounds of each lane
+  Value inverse, total;         ///< [rows] f32: 1 / sum, log-sum-exp
+  Value keyRow, keyAt, valueAt; ///< [kBlockKeys] index
+  Value keyData, valueData, keyStride, valueStride;
+};
+
+/// What elements of a masked block depend on.
+struct ElementContext {
+  const KernelShape &shape;
+  pattern::Expr test;
+  ExprLeaves leaves;
+  Value bias, keyOffset, queryOffset;
+};
+
+/// Emits the update of (max, sum, accumulator) by one block of keys.
+class KeyBlock {
+public:
+  KeyBlock(ImplicitLocOpBuilder &b, const KernelShape &shape,
+           const BlockBuffers &buffers, Value from, Value end)
+      : b(b), a{b}, shape(shape), buffers(buffers), from(from), end(end) {}
+
+  /// state: `vectors` maxima, then `vectors` sums. Without `element` the block
+  /// is full: no mask code at all.
+  SmallVector<Value> emit(ValueRange state, const ElementContext *element);
+
+private:
+  int64_t keysAtOnce() const;
+  SmallVector<Value> scores(ValueRange maxima, Value count, bool keepMax);
+  SmallVector<Value> adjust(ValueRange maxima, Value count,
+                            const ElementContext &element);
+  void evaluateElements(Value count, const ElementContext &element);
+  SmallVector<Value> exponentials(ValueRange sums, ValueRange maxima,
+                                  Value count, bool guard);
+  void accumulate(ValueRange decay, Value count);
+  void accumulateRows(ValueRange decay, Value count, Value d, int64_t columns);
+  Value loadVector(Value from, Value row, int64_t g);
+
+  ImplicitLocOpBuilder &b;
+  Arith a;
+  const KernelShape &shape;
+  const BlockBuffers &buffers;
+  Value from, end;
+};
+
+} // namespace mlir::megactx::cpu
+
+#endif

@@ -1,0 +1,187 @@
+//===- KernelUtils.cpp - what kernel emission builds on -------------------===//
+
+#include "Kernel.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace mlir::megactx::cpu;
+
+Value Arith::c(int64_t value) const {
+  return arith::ConstantIndexOp::create(b, value);
+}
+Value Arith::add(Value x, Value y) const {
+  return arith::AddIOp::create(b, x, y);
+}
+Value Arith::sub(Value x, Value y) const {
+  return arith::SubIOp::create(b, x, y);
+}
+Value Arith::mul(Value x, Value y) const {
+  return arith::MulIOp::create(b, x, y);
+}
+Value Arith::min(Value x, Value y) const {
+  return arith::MinSIOp::create(b, x, y);
+}
+Value Arith::max(Value x, Value y) const {
+  return arith::MaxSIOp::create(b, x, y);
+}
+Value Arith::div(Value x, Value y) const {
+  return arith::DivUIOp::create(b, x, y);
+}
+Value Arith::rem(Value x, Value y) const {
+  return arith::RemUIOp::create(b, x, y);
+}
+Value Arith::ceilDiv(Value x, Value y) const {
+  return emitFloorDiv(b, add(x, sub(y, c(1))), y);
+}
+Value Arith::lt(Value x, Value y) const {
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, x, y);
+}
+Value Arith::le(Value x, Value y) const {
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::sle, x, y);
+}
+Value Arith::both(Value x, Value y) const {
+  return arith::AndIOp::create(b, x, y);
+}
+Value Arith::select(Value cond, Value x, Value y) const {
+  return arith::SelectOp::create(b, cond, x, y);
+}
+Value Arith::f32(float value) const {
+  return arith::ConstantOp::create(b, b.getF32FloatAttr(value));
+}
+Value Arith::splat(float value, VectorType type) const {
+  return arith::ConstantOp::create(b, DenseElementsAttr::get(type, value));
+}
+
+SmallVector<Value> mlir::megactx::cpu::emitFor(ImplicitLocOpBuilder &b,
+                                               Value lo, Value hi, int64_t step,
+                                               ValueRange init, LoopBody body) {
+  Value by = arith::ConstantIndexOp::create(b, step);
+  auto loop = scf::ForOp::create(
+      b, lo, hi, by, init,
+      [&](OpBuilder &, Location loc, Value i, ValueRange carried) {
+        scf::YieldOp::create(b, body(i, carried));
+      });
+  return SmallVector<Value>(loop.getResults());
+}
+
+void mlir::megactx::cpu::emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
+                                 int64_t step, function_ref<void(Value)> body) {
+  emitFor(b, lo, hi, step, ValueRange(),
+          [&](Value i, ValueRange) -> SmallVector<Value> {
+            body(i);
+            return {};
+          });
+}
+
+Value mlir::megactx::cpu::emitExp2(ImplicitLocOpBuilder &b, Value x) {
+  auto type = cast<VectorType>(x.getType());
+  auto ints = VectorType::get(type.getShape(), b.getI32Type());
+  Arith a{b};
+  // 2^f on [-1/2, 1/2], then the exponent is added to the bits.
+  const float terms[] = {1.0f,        0.69314718f, 0.24022651f,
+                         0.05550411f, 0.00961813f, 0.00133336f};
+  auto fast = arith::FastMathFlags::nnan | arith::FastMathFlags::nsz;
+  Value clamped = arith::MaximumFOp::create(b, x, a.splat(-126.0f, type), fast);
+  Value whole = math::RoundEvenOp::create(b, clamped);
+  Value fraction = arith::SubFOp::create(b, clamped, whole);
+  Value value = a.splat(terms[5], type);
+  for (int k = 4; k >= 0; --k)
+    value = vector::FMAOp::create(b, value, fraction, a.splat(terms[k], type));
+  Value exponent = arith::FPToSIOp::create(b, ints, whole);
+  Value shift = arith::ConstantOp::create(
+      b, DenseElementsAttr::get(ints, b.getI32IntegerAttr(23)));
+  exponent = arith::ShLIOp::create(b, exponent, shift);
+  Value bits = arith::BitcastOp::create(b, ints, value);
+  return arith::BitcastOp::create(b, type,
+                                  arith::AddIOp::create(b, bits, exponent));
+}
+
+Value mlir::megactx::cpu::toF32(ImplicitLocOpBuilder &b, Value x) {
+  return x.getType().isF32() ? x : arith::ExtFOp::create(b, b.getF32Type(), x);
+}
+
+Value mlir::megactx::cpu::fromF32(ImplicitLocOpBuilder &b, Value x,
+                                  Type element) {
+  if (element.isF32())
+    return x;
+  if (element.isF16())
+    return arith::TruncFOp::create(b, element, x);
+  // bf16 by integers, to nearest even: the instruction is not everywhere and
+  // its library call is not in every runtime.
+  auto i32 = [&](int32_t v) -> Value {
+    return arith::ConstantOp::create(b, b.getI32IntegerAttr(v));
+  };
+  Value bits = arith::BitcastOp::create(b, b.getI32Type(), x);
+  Value odd = arith::AndIOp::create(b, arith::ShRUIOp::create(b, bits, i32(16)),
+                                    i32(1));
+  Value rounded = arith::AddIOp::create(
+      b, bits, arith::AddIOp::create(b, odd, i32(0x7fff)));
+  Value isNan = arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, x, x);
+  Value safe = arith::SelectOp::create(b, isNan, i32(0x7fc00000), rounded);
+  Value high = arith::ShRUIOp::create(b, safe, i32(16));
+  Value half = arith::TruncIOp::create(b, b.getI16Type(), high);
+  return arith::BitcastOp::create(b, element, half);
+}
+
+Value mlir::megactx::cpu::emitGlobalTable(ImplicitLocOpBuilder &b,
+                                          ModuleOp module,
+                                          ArrayRef<int64_t> values) {
+  auto tensor = RankedTensorType::get({int64_t(values.size())}, b.getI64Type());
+  auto data = DenseElementsAttr::get(tensor, values);
+  auto type = MemRefType::get(tensor.getShape(), b.getI64Type());
+  StringAttr name;
+  for (auto global : module.getOps<memref::GlobalOp>())
+    if (global.getInitialValueAttr() == data)
+      name = global.getSymNameAttr();
+  if (!name) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(module.getBody());
+    unsigned number = 0;
+    std::string fresh;
+    do
+      fresh = "mctx_table_" + std::to_string(number++);
+    while (module.lookupSymbol(fresh));
+    name = b.getStringAttr(fresh);
+    memref::GlobalOp::create(b, name, b.getStringAttr("private"), type, data,
+                             /*constant=*/true, IntegerAttr());
+  }
+  return memref::GetGlobalOp::create(b, type, name.getValue());
+}
+
+std::string KernelShape::key() const {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << element << ' ' << headDim << ' ' << valueDim << ' ' << scale << ' '
+     << softcap.value_or(0) << ' ' << queryStep << ' ' << keyStep << ' '
+     << hasBias << hasLengths << accumulate << ' ' << lanes;
+  for (const pattern::Piece &piece : pieces)
+    os << " | " << piece.str();
+  return text;
+}
+
+SmallVector<Type>
+mlir::megactx::cpu::kernelArguments(MLIRContext *context,
+                                    const KernelShape &shape) {
+  constexpr int64_t any = ShapedType::kDynamic;
+  auto strided = [&](ArrayRef<int64_t> dims, Type element, bool unitLast) {
+    SmallVector<int64_t> strides(dims.size(), any);
+    if (unitLast)
+      strides.back() = 1;
+    return MemRefType::get(dims, element,
+                           StridedLayoutAttr::get(context, any, strides));
+  };
+  Type f32 = Float32Type::get(context), index = IndexType::get(context);
+  Type q = strided({any, any, any, shape.headDim}, shape.element, true);
+  Type v = strided({any, any, any, shape.valueDim}, shape.element, true);
+  SmallVector<Type> types = {q, q, v};
+  if (shape.hasBias)
+    types.push_back(strided({any, any, any, any}, f32, false));
+  if (shape.hasLengths)
+    types.push_back(strided({any}, index, false));
+  types.append({index, index, v, strided({any, any, any}, f32, true)});
+  return types;
+}
