@@ -56,7 +56,7 @@ private:
     Piece next = piece;
     switch (atom.kind) {
     case Atom::Kind::Head:
-      next.heads = next.heads && (value ? atom.expr : !atom.expr);
+      next.heads = next.heads && (value ? atom.expr : atom.expr.negated());
       if (!someHead(next.heads))
         return true;
       break;

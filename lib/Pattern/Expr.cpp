@@ -125,7 +125,7 @@ Expr Expr::operator||(const Expr &other) const {
     return *this;
   return make(Kind::Or, 0, {*this, other});
 }
-Expr Expr::operator!() const {
+Expr Expr::negated() const {
   if (isConstant())
     return constant(!value());
   return kind() == Kind::Not ? args()[0] : make(Kind::Not, 0, {*this});

@@ -76,7 +76,7 @@ Expr ExprParser::operand() {
 Expr ExprParser::call(llvm::StringRef function) {
   Expr result = Expr::constant(0);
   if (function == "not") {
-    result = !parse();
+    result = parse().negated();
   } else if (function == "min" || function == "max") {
     Expr first = parse();
     lexer.expect(",");

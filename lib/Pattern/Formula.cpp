@@ -144,7 +144,7 @@ Expr Formula::asExpr() const {
   case Kind::False:
     return Expr::constant(0);
   case Kind::Not:
-    return !args()[0].asExpr();
+    return args()[0].asExpr().negated();
   case Kind::And:
     return args()[0].asExpr() && args()[1].asExpr();
   case Kind::Atom:

@@ -30,7 +30,7 @@ static Formula perHead(const Pattern::Node &node, int64_t keyStep) {
           head.mod(node.operands.size()).equals(Expr::constant(int64_t(index)));
     } else {
       Pattern::HeadRange range = node.ranges[index];
-      chosen = !head.less(Expr::constant(range.begin));
+      chosen = head.less(Expr::constant(range.begin)).negated();
       if (range.end != -1)
         chosen = chosen && head.less(Expr::constant(range.end));
     }

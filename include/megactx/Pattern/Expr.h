@@ -96,7 +96,8 @@ public:
   Expr less(const Expr &other) const;
   Expr operator&&(const Expr &other) const;
   Expr operator||(const Expr &other) const;
-  Expr operator!() const;
+  /// The opposite truth value. Not `!`: that asks whether there is an Expr.
+  Expr negated() const;
 
   Kind kind() const { return node->kind; }
   int64_t value() const { return node->value; }

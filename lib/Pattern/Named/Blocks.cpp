@@ -48,8 +48,8 @@ struct Blocks : NamedPattern {
         dense[r * columns + column] = 1;
     Expr row = Expr::position().floorDiv(block);
     Expr column = Expr::key().floorDiv(block);
-    Expr inside =
-        !column.less(Expr::constant(0)) && column.less(Expr::constant(columns));
+    Expr inside = column.less(Expr::constant(0)).negated() &&
+                  column.less(Expr::constant(columns));
     return Formula::test(inside &&
                          Expr::table(std::move(dense), row * columns + column));
   }

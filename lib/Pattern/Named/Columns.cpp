@@ -8,7 +8,7 @@ using namespace mlir::megactx::pattern;
 Formula mlir::megactx::pattern::columnsFormula(int64_t block, int64_t first,
                                                int64_t count) {
   Expr digit = Expr::key().mod(block);
-  Expr inside = !digit.less(Expr::constant(first)) &&
+  Expr inside = digit.less(Expr::constant(first)).negated() &&
                 digit.less(Expr::constant(first + count));
   return count == 0 ? Formula(false) : Formula::digit(block, inside);
 }
