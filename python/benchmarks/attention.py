@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Times sparse attention kernels against PyTorch's, in one process, on the same inputs and threads.
+
+    tools/dev/build release
+    pip install torch           # optional; without it only our own kernels are timed
+    python python/benchmarks/attention.py [--queries 4096 16384] [--threads 1 2 4] [--cases NAME ...] [--json FILE]
+
+Compared, where they can express a pattern: scaled_dot_product_attention (dense), FlexAttention (compiled;
+its compilation is not timed, its mask building is shown apart) and, for a stride, rows permuted by hand
+with the permutation timed. Numbers are checked before anything is timed. Rounds take every kernel in
+turn; the table shows medians. One pair costs 2 · (D + Dv) FLOPs; nothing else counts.
+"""
+
+import argparse
+import ctypes
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import megactx  # noqa: E402
+
+HEADS, DIM, TOLERANCE = 8, 64, 2e-4
+
+CASES = {  # name: (pattern, the same as a FlexAttention mask)
+    "causal": ("causal", lambda b, h, p, k: k <= p),
+    "window512": ("causal and window<left = 511, right = 0>", lambda b, h, p, k: (k <= p) & (p - k < 512)),
+    "window128+strided128": ("causal and (window<left = 127, right = 0> or strided<stride = 128>)",
+                             lambda b, h, p, k: (k <= p) & ((p - k < 128) | ((p - k) % 128 == 0))),
+    "fixed128/8": ("causal and fixed<block = 128, count = 8>",
+                   lambda b, h, p, k: (k <= p) & ((p // 128 == k // 128) | (k % 128 >= 120))),
+    "strided128": ("causal and strided<stride = 128>", lambda b, h, p, k: (k <= p) & ((p - k) % 128 == 0)),
+}
+
+
+def fma_peak(threads, folder):
+    """FLOP/s of this machine's vector units, measured."""
+    library = pathlib.Path(folder) / "fma_peak.so"
+    if not library.exists():
+        command = ["clang-22", "-O2", "-march=native", "-shared", "-fPIC", "-pthread", "-o", library, HERE / "fma_peak.c"]
+        subprocess.run([str(c) for c in command], check=True)
+    function = ctypes.CDLL(str(library)).fma_peak
+    function.restype, function.argtypes = ctypes.c_double, [ctypes.c_int, ctypes.c_int64]
+    return max(function(threads, 20_000_000) for _ in range(3))
+
+
+class Ours:
+    """The pattern compiled around one Attention operator."""
+
+    def __init__(self, name, folder):
+        source = pathlib.Path(folder) / "attention.onnx"
+        if not source.exists():
+            script = HERE.parent / "models" / "make_models.py"
+            subprocess.run([sys.executable, str(script), "--attention", str(HEADS), str(DIM), str(folder)], check=True)
+        artifact = pathlib.Path(folder) / (name.replace("/", "-") + ".mctx")
+        if not artifact.exists():
+            megactx.compile(source, artifact, pattern=CASES[name][0])
+        self.model = megactx.load(artifact)
+
+    def __call__(self, q, k, v):
+        return self.model.run({"q": q, "k": k, "v": v})["out"]
+
+
+def torch_competitors(name, queries, threads):
+    """{label: (function of numpy arrays, seconds of preparation)}, and how to wrap inputs."""
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention as sdpa
+
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
+    found = {}
+    if name == "causal":
+        found["PyTorch SDPA"] = (lambda q, k, v: sdpa(q, k, v, is_causal=True), 0.0)
+        return found
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    begin = time.perf_counter()
+    mask = create_block_mask(CASES[name][1], None, None, queries, queries, device="cpu")
+    building = time.perf_counter() - begin
+    compiled = torch.compile(flex_attention)
+    found["FlexAttention"] = (lambda q, k, v: compiled(q, k, v, block_mask=mask), building)
+    if name == "strided128" and queries % 128 == 0:
+        fold = lambda t: t.view(HEADS, queries // 128, 128, DIM).transpose(1, 2).contiguous()
+        unfold = lambda t: t.transpose(1, 2).reshape(1, HEADS, queries, DIM)
+        found["permuted by hand"] = (lambda q, k, v: unfold(sdpa(fold(q), fold(k), fold(v), is_causal=True)), 0.0)
+    return found
+
+
+def reference_rows(name, q, k, v, rows):
+    """Some rows of the result, in f64, straight from the definition."""
+    _, keep = CASES[name]
+    out = np.empty((HEADS, len(rows), DIM))
+    keys = np.arange(k.shape[2])
+    for i, row in enumerate(rows):
+        keys_kept = np.flatnonzero(keep(0, 0, np.int64(row), keys))
+        scores = np.einsum("hd,hkd->hk", q[0, :, row].astype(np.float64), k[0][:, keys_kept]) * DIM**-0.5
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        out[:, i] = np.einsum("hk,hkd->hd", weights / weights.sum(axis=1, keepdims=True), v[0][:, keys_kept])
+    return out
+
+
+def pairs_of(name, queries):
+    """Pairs of one head, counted row by row."""
+    keep, keys = CASES[name][1], np.arange(queries)
+    return sum(int(np.count_nonzero(keep(0, 0, np.int64(row), keys))) for row in range(queries))
+
+
+def measure(name, queries, threads, rounds, folder):
+    rng = np.random.default_rng(queries)
+    q, k, v = (rng.standard_normal((1, HEADS, queries, DIM), dtype=np.float32) for _ in range(3))
+    kernels = {"megactx": (Ours(name, folder), 0.0, (q, k, v))}
+    megactx.set_threads(threads)
+    try:
+        import torch
+
+        tensors = tuple(map(torch.from_numpy, (q, k, v)))
+        for label, (function, preparation) in torch_competitors(name, queries, threads).items():
+            kernels[label] = (function, preparation, tensors)
+    except ImportError:
+        pass
+    rows = np.unique(np.r_[0, 1, queries - 1, rng.integers(0, queries, 29)])
+    want = reference_rows(name, q, k, v, rows)
+    for label, (function, _, inputs) in kernels.items():
+        got = np.asarray(function(*inputs))[0][:, rows]
+        error = float(np.abs(got - want).max())
+        if not error < TOLERANCE:
+            raise SystemExit(f"error: {label}, {name}, {queries} queries: differs from the reference by {error:.1e}")
+    times = {label: [] for label in kernels}
+    for _ in range(rounds):
+        for label, (function, _, inputs) in kernels.items():
+            begin = time.perf_counter()
+            function(*inputs)
+            times[label].append(time.perf_counter() - begin)
+    flops = 2.0 * HEADS * pairs_of(name, queries) * 2 * DIM
+    return [dict(case=name, queries=queries, threads=threads, kernel=label, seconds=statistics.median(t), gflops=flops / statistics.median(t) / 1e9,
+                 preparation=kernels[label][1]) for label, t in times.items()]
+
+
+def show(rows, peak):
+    ours = rows[0]
+    for row in rows:
+        beside = "" if row is ours else f"   {row['seconds'] / ours['seconds']:7.2f} × ours"
+        building = f"   mask built in {1e3 * row['preparation']:.0f} ms" if row["preparation"] else ""
+        share = f" {100e9 * row['gflops'] / peak:5.1f} % of peak"
+        print(f"{row['case']:22} n {row['queries']:6} threads {row['threads']}  {row['kernel']:17} {1e3 * row['seconds']:9.2f} ms "
+              f"{row['gflops']:8.1f} pair GF/s{share}{beside}{building}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--queries", type=int, nargs="+", default=[4096, 16384])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, len(__import__("os").sched_getaffinity(0))])
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--build", type=pathlib.Path, help="build folder (default: the newest under build/)")
+    parser.add_argument("--json", type=pathlib.Path, help="also write the measurements here")
+    options = parser.parse_args()
+    if options.build:
+        megactx.use_build(options.build)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for threads in sorted(set(options.threads)):
+            peak = fma_peak(threads, folder)
+            print(f"threads {threads}: FMA peak {peak / 1e9:.0f} GF/s", flush=True)
+            for queries in options.queries:
+                for name in options.cases:
+                    rows = measure(name, queries, threads, options.rounds, folder)
+                    show(rows, peak)
+                    found += [dict(row, peak_gflops=peak / 1e9) for row in rows]
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

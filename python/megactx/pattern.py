@@ -1,0 +1,69 @@
+"""Sparse attention patterns as objects, with pictures. The algebra is megactx-pattern's."""
+
+import json
+
+from .tools import run
+
+
+class Pattern:
+    """A relation of query and key positions.
+
+    >>> local = Pattern("window<left = 127, right = 0>")
+    >>> sparse = Pattern("causal") & (local | Pattern("strided<stride = 128>"))
+    >>> print(sparse.picture(queries=16))
+    """
+
+    def __init__(self, text):
+        self.text = str(text)
+
+    def __str__(self):
+        return self.text
+
+    def __repr__(self):
+        return f"Pattern({self.text!r})"
+
+    def __eq__(self, other):
+        return isinstance(other, Pattern) and self.text == other.text
+
+    def __hash__(self):
+        return hash(self.text)
+
+    def __and__(self, other):
+        return Pattern(f"({self}) and ({other})")
+
+    def __or__(self, other):
+        return Pattern(f"({self}) or ({other})")
+
+    def __sub__(self, other):
+        return Pattern(f"({self}) minus ({other})")
+
+    def _print(self, what, queries, keys, heads):
+        options = [f"--print={what}", "--queries", queries]
+        options += ["--keys", keys] if keys is not None else []
+        options += ["--heads", heads] if heads is not None else []
+        return run("megactx-pattern", self.text, *options)
+
+    def picture(self, queries=32, keys=None, heads=None):
+        """The relation as text."""
+        return self._print("ascii", queries, keys, heads)
+
+    def svg(self, queries=64, keys=None, heads=None):
+        """The relation as an SVG image."""
+        return self._print("svg", queries, keys, heads)
+
+    def _repr_svg_(self):
+        return self.svg()
+
+    def statistics(self, queries, keys=None, heads=None):
+        """Pairs, density, FLOPs and reach, as a dictionary."""
+        return json.loads(self._print("stats", queries, keys, heads))
+
+    def relation(self, queries, keys=None, heads=1):
+        """{(head, query row): set of key rows}."""
+        found = {}
+        for line in self._print("relation", queries, keys, heads).splitlines():
+            place, _, ranges = line.partition(":")
+            head, row = map(int, place.split())
+            ends = [[int(end) for end in part.split("-")] for part in ranges.split(",") if part.strip()]
+            found[head, row] = {key for span in ends for key in range(span[0], span[-1] + 1)}
+        return found
