@@ -4,6 +4,7 @@
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "megactx/Pipelines/Pipelines.h"
 #include "megactx/Target/CPU/Passes.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -18,4 +19,5 @@ void mlir::megactx::registerAllPasses() {
   registerMegaCtxTransformsPasses();
   registerMegaCtxConversionPasses();
   registerMegaCtxCPUPasses();
+  registerPipelines();
 }

@@ -10,4 +10,43 @@
 
 include "mlir/Pass/PassBase.td"
 
+def LinearizeParallelPass
+    : Pass<"megactx-linearize-parallel", "::mlir::func::FuncOp"> {
+  let summary = "give parallel loops one dimension, and tasks worth a thread";
+  let description = [{
+    Before: `scf.parallel` of any rank from 0 in steps of 1, without reductions.
+    After: one-dimensional ones over chunks of at least `grain` elements; the
+    last dimension is an `scf.for` within.
+  }];
+  let options = [
+    Option<"grain", "grain", "int64_t", "8192", "elements of a task, at least">
+  ];
+  let dependentDialects = ["::mlir::scf::SCFDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
+def OutlineParallelPass
+    : Pass<"megactx-outline-parallel", "::mlir::ModuleOp"> {
+  let summary = "turn parallel loops into functions that a thread pool runs";
+  let description = [{
+    Before: one-dimensional `scf.parallel` without reductions, on memrefs. After:
+    a private function per loop (index first, then what the loop reads), and a
+    call of a declared function marked `megactx.launches`, which
+    `megactx-define-launches` gives a body after conversion to LLVM.
+  }];
+  let statistics = [Statistic<"numLoops", "loops", "loops outlined">];
+  let dependentDialects = ["::mlir::func::FuncDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
+def DefineLaunchesPass
+    : Pass<"megactx-define-launches", "::mlir::ModuleOp"> {
+  let summary = "hand outlined loops to the runtime's thread pool";
+  let description = [{
+    Before: LLVM dialect with declared functions marked `megactx.launches`.
+    After: they pack their arguments and call `mctx_rt_parallel_for`.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 #endif // MEGACTX_CONVERSION_PASSES

@@ -1,0 +1,28 @@
+//===- Pipelines.h - named pipelines, one per phase -------------*- C++ -*-===//
+//
+// Owns the order of passes. Tools only call these.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_PIPELINES_PIPELINES_H
+#define MEGACTX_PIPELINES_PIPELINES_H
+
+#include "mlir/Pass/PassManager.h"
+
+namespace mlir::megactx {
+
+/// From tensors with fused attention to memrefs with an owner each.
+void buildBufferizePipeline(OpPassManager &pm);
+
+/// From memrefs to one-dimensional parallel loops, attention as kernels.
+void buildCPULoopsPipeline(OpPassManager &pm, int64_t vectorBits = 512);
+
+/// From loops to the LLVM dialect, parallel loops as calls of the runtime.
+void buildCPUToLLVMPipeline(OpPassManager &pm);
+
+/// Registers them as --megactx-<phase>-pipeline.
+void registerPipelines();
+
+} // namespace mlir::megactx
+
+#endif

@@ -1,0 +1,55 @@
+/*===- KernelABI.h - what generated code calls ----------------------*- C
+ * -*-===*
+ *
+ * Owns the symbols that compiled models refer to and that the runtime defines.
+ * Not for users: they call Runtime.h.
+ *
+ *===------------------------------------------------------------------------===*/
+
+#ifndef MEGACTX_RUNTIME_KERNELABI_H
+#define MEGACTX_RUNTIME_KERNELABI_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Runs body(context, i) for 0 <= i < count on all threads of the pool and
+ *  returns when all are done. Tasks start in the order of i. Called within a
+ *  task it runs in the caller. */
+void mctx_rt_parallel_for(void (*body)(void *context, int64_t i), void *context,
+                          int64_t count);
+
+/** A rank-3 memref: strides and offset in elements. */
+typedef struct {
+  void *allocated;
+  void *aligned;
+  int64_t offset;
+  int64_t sizes[3];
+  int64_t strides[3];
+} mctx_memref3;
+
+/** c[i] = a[i] b[i] for each i of the batch; [B, M, K] x [B, K, N] ->
+ *  [B, M, N]. An operand with batch 1 is used for every i. One of the last two
+ *  strides of each operand is 1. */
+void _mlir_ciface_mctx_rt_matmul_f32(mctx_memref3 *a, mctx_memref3 *b,
+                                     mctx_memref3 *c);
+void _mlir_ciface_mctx_rt_matmul_f16(mctx_memref3 *a, mctx_memref3 *b,
+                                     mctx_memref3 *c);
+void _mlir_ciface_mctx_rt_matmul_bf16(mctx_memref3 *a, mctx_memref3 *b,
+                                      mctx_memref3 *c);
+
+/** Memory of compiled models: kept for reuse until the runtime is unloaded. */
+void *_mlir_memref_to_llvm_alloc(uint64_t size);
+void *_mlir_memref_to_llvm_aligned_alloc(uint64_t alignment, uint64_t size);
+void _mlir_memref_to_llvm_free(void *pointer);
+
+/** Records the first failure of the run; mctx_run reports it. */
+void mctx_rt_fail(const char *message);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,130 @@
+//===- Interface.cpp - the entry of a compiled model ----------------------===//
+
+#include "megactx/Artifact/Artifact.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+static StringRef dtypeOf(Type type) {
+  if (type.isF32())
+    return "float";
+  if (type.isF64())
+    return "double";
+  if (type.isF16())
+    return "float16";
+  if (type.isBF16())
+    return "bfloat16";
+  auto integer = dyn_cast<IntegerType>(type);
+  if (!integer)
+    return "";
+  bool isUnsigned = integer.isUnsigned();
+  switch (integer.getWidth()) {
+  case 1:
+    return "bool";
+  case 8:
+    return isUnsigned ? "uint8" : "int8";
+  case 16:
+    return isUnsigned ? "uint16" : "int16";
+  case 32:
+    return isUnsigned ? "uint32" : "int32";
+  case 64:
+    return isUnsigned ? "uint64" : "int64";
+  default:
+    return "";
+  }
+}
+
+/// {name, dtype, shape}; a size that is not known is a name, maybe empty.
+static FailureOr<llvm::json::Object> describe(func::FuncOp function, Type type,
+                                              DictionaryAttr attrs,
+                                              std::string fallback) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (!tensor || dtypeOf(tensor.getElementType()).empty())
+    return function.emitError("expected tensors of numbers as inputs and "
+                              "outputs, but got ")
+           << type;
+  auto name = attrs ? attrs.getAs<StringAttr>("onnx.name") : StringAttr();
+  auto dims = attrs ? attrs.getAs<ArrayAttr>("onnx.dims") : ArrayAttr();
+  llvm::json::Array shape;
+  for (auto [i, size] : llvm::enumerate(tensor.getShape())) {
+    if (!ShapedType::isDynamic(size)) {
+      shape.push_back(size);
+      continue;
+    }
+    auto symbol =
+        dims && i < dims.size() ? dyn_cast<StringAttr>(dims[i]) : StringAttr();
+    shape.push_back(symbol ? symbol.str() : "");
+  }
+  return llvm::json::Object{{"name", name ? name.str() : fallback},
+                            {"dtype", dtypeOf(tensor.getElementType())},
+                            {"shape", std::move(shape)}};
+}
+
+FailureOr<Interface> Interface::take(ModuleOp module) {
+  auto function = module.lookupSymbol<func::FuncOp>("main");
+  if (!function || function.isExternal())
+    return module.emitError("expected a function 'main', the model's graph"),
+           failure();
+  Interface result;
+  int64_t offset = 0;
+  for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+    Type type = function.getArgument(i).getType();
+    auto weight = function.getArgAttrOfType<ElementsAttr>(i, kWeightAttr);
+    if (!weight) {
+      auto entry = describe(function, type, function.getArgAttrDict(i),
+                            "input_" + std::to_string(i));
+      if (failed(entry))
+        return failure();
+      result.inputs.push_back(std::move(*entry));
+      continue;
+    }
+    auto shaped = cast<ShapedType>(weight.getType());
+    llvm::json::Array shape(shaped.getShape());
+    result.weightEntries.push_back(
+        llvm::json::Object{{"offset", offset}, {"shape", std::move(shape)}});
+    int64_t bytes =
+        shaped.getNumElements() * ((shaped.getElementTypeBitWidth() + 7) / 8);
+    offset += (bytes + 63) / 64 * 64;
+    result.contents.push_back(weight);
+    function.removeArgAttr(i, kWeightAttr);
+  }
+  for (auto [i, type] : llvm::enumerate(function.getResultTypes())) {
+    auto entry = describe(function, type, function.getResultAttrDict(i),
+                          "output_" + std::to_string(i));
+    if (failed(entry))
+      return failure();
+    result.outputs.push_back(std::move(*entry));
+  }
+  function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),
+                    UnitAttr::get(module.getContext()));
+  return result;
+}
+
+llvm::json::Object Interface::manifest() const {
+  return llvm::json::Object{
+      {"inputs", llvm::json::Array(inputs)}, {"outputs", llvm::json::Array(outputs)}, {"weights", llvm::json::Array(weightEntries)}};
+}
+
+LogicalResult mlir::megactx::addEntry(ModuleOp module) {
+  auto wrapper = module.lookupSymbol<LLVM::LLVMFuncOp>("_mlir_ciface_main");
+  if (!wrapper)
+    return module.emitError("expected 'main' with a C interface");
+  auto b = ImplicitLocOpBuilder::atBlockEnd(module.getLoc(), module.getBody());
+  Type pointer = LLVM::LLVMPointerType::get(b.getContext());
+  auto type = LLVM::LLVMFunctionType::get(
+      LLVM::LLVMVoidType::get(b.getContext()), {pointer});
+  auto entry = LLVM::LLVMFuncOp::create(b, "mctx_main", type);
+  b.setInsertionPointToStart(entry.addEntryBlock(b));
+  SmallVector<Value> operands;
+  for (unsigned i = 0; i < wrapper.getNumArguments(); ++i) {
+    Value place = LLVM::GEPOp::create(b, pointer, pointer, entry.getArgument(0),
+                                      ArrayRef<LLVM::GEPArg>{int32_t(i)});
+    operands.push_back(LLVM::LoadOp::create(b, pointer, place));
+  }
+  LLVM::CallOp::create(b, wrapper, operands);
+  LLVM::ReturnOp::create(b, ValueRange());
+  return success();
+}

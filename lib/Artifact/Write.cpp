@@ -1,0 +1,255 @@
+//===- Write.cpp - object code, library, manifest -------------------------===//
+
+#include "megactx/Artifact/Artifact.h"
+#include "mlir/ExecutionEngine/OptUtils.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/SHA256.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Host.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+/// Raised whenever older runtimes could misread an artifact.
+static constexpr int kVersion = 1;
+
+CPUTarget mlir::megactx::hostTarget() {
+  CPUTarget target;
+  target.cpu = llvm::sys::getHostCPUName().str();
+  llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
+  SmallVector<std::string> list;
+  for (const auto &feature : features)
+    list.push_back((feature.second ? "+" : "-") + feature.first().str());
+  llvm::sort(list);
+  target.features = llvm::join(list, ",");
+  target.vectorBits = features.lookup("avx512f") ? 512
+                      : features.lookup("avx2")  ? 256
+                                                 : 128;
+  return target;
+}
+
+/// The FNV-1a of the runtime's reader.
+static uint64_t checksum(StringRef data) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  size_t i = 0;
+  for (; i + 8 <= data.size(); i += 8) {
+    uint64_t word;
+    memcpy(&word, data.data() + i, 8);
+    hash = (hash ^ word) * 0x100000001b3u;
+  }
+  for (; i < data.size(); ++i)
+    hash = (hash ^ static_cast<unsigned char>(data[i])) * 0x100000001b3u;
+  return hash;
+}
+
+namespace {
+/// A folder that disappears unless it is renamed into place.
+class Staging {
+public:
+  explicit Staging(StringRef final) : final(final) {
+    llvm::sys::fs::createUniquePath(final + ".%%%%%%", folder, false);
+    error = llvm::sys::fs::create_directory(folder, false);
+  }
+  ~Staging() {
+    if (!done)
+      llvm::sys::fs::remove_directories(folder);
+  }
+  std::string file(StringRef name) const {
+    SmallString<256> path(folder);
+    llvm::sys::path::append(path, name);
+    return path.str().str();
+  }
+  std::error_code commit() {
+    if (llvm::sys::fs::is_directory(final))
+      llvm::sys::fs::remove_directories(final);
+    std::error_code failed = llvm::sys::fs::rename(folder, final);
+    done = !failed;
+    return failed;
+  }
+  std::error_code error;
+
+private:
+  std::string final;
+  SmallString<256> folder;
+  bool done = false;
+};
+} // namespace
+
+static LogicalResult writeFile(ModuleOp module, StringRef path,
+                               function_ref<void(llvm::raw_ostream &)> write) {
+  std::error_code error;
+  llvm::raw_fd_ostream os(path, error);
+  if (!error) {
+    write(os);
+    os.close();
+    error = os.error();
+    os.clear_error();
+  }
+  if (error)
+    return module.emitError("cannot write '")
+           << path << "': " << error.message();
+  return success();
+}
+
+static LogicalResult emitObject(ModuleOp module, const CPUTarget &target,
+                                StringRef path) {
+  llvm::InitializeNativeTarget();
+  llvm::InitializeNativeTargetAsmPrinter();
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(module, context);
+  if (!code)
+    return module.emitError("cannot translate to LLVM IR");
+  llvm::Triple triple(llvm::sys::getDefaultTargetTriple());
+  std::string error;
+  const llvm::Target *backend =
+      llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!backend)
+    return module.emitError("no code generator: ") << error;
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Fast;
+  std::unique_ptr<llvm::TargetMachine> machine(backend->createTargetMachine(
+      triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
+      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+  code->setTargetTriple(triple);
+  code->setDataLayout(machine->createDataLayout());
+  for (llvm::Function &function : *code) {
+    function.addFnAttr("target-cpu", target.cpu);
+    function.addFnAttr("target-features", target.features);
+    if (target.vectorBits == 512)
+      function.addFnAttr("prefer-vector-width", "512");
+  }
+  if (llvm::Error failed =
+          makeOptimizingTransformer(3, 0, machine.get())(code.get()))
+    return module.emitError("LLVM: ") << llvm::toString(std::move(failed));
+  bool unsupported = false;
+  LogicalResult written = writeFile(module, path, [&](llvm::raw_ostream &os) {
+    llvm::SmallVector<char, 0> buffer;
+    llvm::raw_svector_ostream stream(buffer);
+    llvm::legacy::PassManager passes;
+    unsupported = machine->addPassesToEmitFile(
+        passes, stream, nullptr, llvm::CodeGenFileType::ObjectFile);
+    if (!unsupported)
+      passes.run(*code);
+    os << stream.str();
+  });
+  if (unsupported)
+    return module.emitError("the target cannot emit object files");
+  return written;
+}
+
+static LogicalResult link(ModuleOp module, StringRef object,
+                          StringRef library) {
+  llvm::ErrorOr<std::string> linker =
+      llvm::sys::findProgramByName("ld.lld", {MEGACTX_LLVM_TOOLS});
+  if (!linker)
+    linker = llvm::sys::findProgramByName("ld.lld");
+  if (!linker)
+    return module.emitError("no linker: ld.lld is neither in ")
+           << MEGACTX_LLVM_TOOLS << " nor on the PATH";
+  std::string message;
+  int status = llvm::sys::ExecuteAndWait(
+      *linker,
+      {*linker, "-shared", "--gc-sections", "-s", "-o", library, object},
+      std::nullopt, {}, 0, 0, &message);
+  if (status != 0)
+    return module.emitError("linking failed: ")
+           << (message.empty() ? "see above" : message);
+  return success();
+}
+
+static void writeElements(ElementsAttr value, llvm::raw_ostream &os) {
+  auto type = cast<ShapedType>(value.getType());
+  int64_t width = (type.getElementTypeBitWidth() + 7) / 8;
+  int64_t bytes = type.getNumElements() * width;
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(value)) {
+    if (AsmResourceBlob *blob = resource.getRawHandle().getBlob())
+      os.write(blob->getData().data(), blob->getData().size());
+  } else if (type.getElementType().isInteger(1)) {
+    for (bool bit : cast<DenseElementsAttr>(value).getValues<bool>())
+      os << char(bit);
+  } else {
+    auto dense = cast<DenseElementsAttr>(value);
+    ArrayRef<char> data = dense.getRawData();
+    int64_t copies = dense.isSplat() ? type.getNumElements() : 1;
+    for (int64_t i = 0; i < copies; ++i)
+      os.write(data.data(), data.size());
+  }
+  os.write_zeros((64 - bytes % 64) % 64);
+}
+
+/// The features whose absence the runtime can tell, by the kernel's names.
+static llvm::json::Array requiredFeatures(const CPUTarget &target) {
+  llvm::json::Array list;
+  for (StringRef feature : {"avx2", "fma", "f16c", "avx512f", "avx512bw",
+                            "avx512dq", "avx512vl", "avx512_bf16"}) {
+    std::string llvmName =
+        feature == "avx512_bf16" ? "avx512bf16" : feature.str();
+    SmallVector<StringRef> have;
+    StringRef(target.features).split(have, ',');
+    if (llvm::is_contained(have, "+" + llvmName))
+      list.push_back(feature);
+  }
+  return list;
+}
+
+LogicalResult mlir::megactx::writeArtifact(ModuleOp module,
+                                           const Interface &interface,
+                                           const CPUTarget &target,
+                                           llvm::json::Object notes,
+                                           StringRef path) {
+  Staging staging(path);
+  if (staging.error)
+    return module.emitError("cannot write '")
+           << path << "': " << staging.error.message();
+  std::string object = staging.file("model.o");
+  if (failed(emitObject(module, target, object)) ||
+      failed(link(module, object, staging.file("model.so"))))
+    return failure();
+  llvm::sys::fs::remove(object);
+  if (failed(writeFile(module, staging.file("weights.bin"),
+                       [&](llvm::raw_ostream &os) {
+                         for (ElementsAttr weight : interface.weights())
+                           writeElements(weight, os);
+                       })))
+    return failure();
+  llvm::json::Object files;
+  for (StringRef name : {"model.so", "weights.bin"}) {
+    auto buffer = llvm::MemoryBuffer::getFile(staging.file(name), false, false);
+    if (!buffer)
+      return module.emitError("cannot read back '") << name << "'";
+    StringRef data = (*buffer)->getBuffer();
+    files[name] =
+        llvm::json::Object{{"bytes", int64_t(data.size())},
+                           {"checksum", std::to_string(checksum(data))}};
+  }
+  llvm::json::Object manifest = interface.manifest();
+  for (auto &note : notes)
+    manifest[note.first] = std::move(note.second);
+  manifest["format"] = "megactx-artifact";
+  manifest["version"] = kVersion;
+  manifest["files"] = std::move(files);
+  manifest["target"] =
+      llvm::json::Object{{"kind", "cpu"},
+                         {"cpu", target.cpu},
+                         {"features", requiredFeatures(target)}};
+  if (failed(writeFile(module, staging.file("manifest.json"),
+                       [&](llvm::raw_ostream &os) {
+                         os << llvm::formatv(
+                             "{0:2}\n", llvm::json::Value(std::move(manifest)));
+                       })))
+    return failure();
+  if (std::error_code error = staging.commit())
+    return module.emitError("cannot write '")
+           << path << "': " << error.message();
+  return success();
+}

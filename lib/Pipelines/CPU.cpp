@@ -1,0 +1,74 @@
+//===- CPU.cpp - the CPU's pipelines --------------------------------------===//
+
+#include "megactx/Conversion/Passes.h"
+#include "megactx/Pipelines/Pipelines.h"
+#include "megactx/Target/CPU/Passes.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Bufferization/Pipelines/Passes.h"
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+void mlir::megactx::buildBufferizePipeline(OpPassManager &pm) {
+  pm.addNestedPass<func::FuncOp>(
+      bufferization::createEmptyTensorEliminationPass());
+  bufferization::OneShotBufferizePassOptions options;
+  options.bufferizeFunctionBoundaries = true;
+  options.functionBoundaryTypeConversion =
+      bufferization::LayoutMapOption::IdentityLayoutMap;
+  pm.addPass(bufferization::createOneShotBufferizePass(options));
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  bufferization::buildBufferDeallocationPipeline(pm, {});
+}
+
+void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm,
+                                          int64_t vectorBits) {
+  ConvertAttentionToCPUKernelsPassOptions kernels;
+  kernels.vectorBits = vectorBits;
+  pm.addPass(createConvertAttentionToCPUKernelsPass(kernels));
+  pm.addNestedPass<func::FuncOp>(createConvertLinalgToParallelLoopsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+void mlir::megactx::buildCPUToLLVMPipeline(OpPassManager &pm) {
+  pm.addPass(createOutlineParallelPass());
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addNestedPass<func::FuncOp>(arith::createArithExpandOpsPass());
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createConvertMathToLibmPass());
+  FinalizeMemRefToLLVMConversionPassOptions memory;
+  memory.useGenericFunctions = true;
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass(memory));
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createConvertIndexToLLVMPass());
+  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createDefineLaunchesPass());
+}
+
+void mlir::megactx::registerPipelines() {
+  PassPipelineRegistration<>("megactx-bufferize-pipeline",
+                             "tensors to memrefs, with deallocation",
+                             buildBufferizePipeline);
+  PassPipelineRegistration<>(
+      "megactx-cpu-loops-pipeline", "memrefs to loops, attention as kernels",
+      [](OpPassManager &pm) { buildCPULoopsPipeline(pm); });
+  PassPipelineRegistration<>("megactx-cpu-to-llvm-pipeline",
+                             "loops to the LLVM dialect",
+                             buildCPUToLLVMPipeline);
+}

@@ -1,0 +1,212 @@
+//===- MatMul.cpp - matrix products by oneDNN -----------------------------===//
+//
+// The product is cut into blocks of rows (and of columns, where rows are few);
+// each is one task of the pool and one single-threaded call of oneDNN.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Pool.h"
+#include "megactx/Runtime/KernelABI.h"
+#include <algorithm>
+#include <cstring>
+#include <dlfcn.h>
+#include <map>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <tuple>
+#include <vector>
+
+using namespace dnnl;
+
+namespace {
+/// Debian's oneDNN brings OpenMP; within the pool's tasks it must not start
+/// threads of its own.
+void singleThreaded() {
+  thread_local bool done = [] {
+    using SetThreads = void (*)(int);
+    if (auto set = reinterpret_cast<SetThreads>(
+            dlsym(RTLD_DEFAULT, "omp_set_num_threads")))
+      set(1);
+    return true;
+  }();
+  (void)done;
+}
+
+engine &cpuEngine() {
+  static engine e(engine::kind::cpu, 0);
+  return e;
+}
+
+using Key = std::tuple<int, int64_t, int64_t, int64_t, int64_t, int64_t,
+                       int64_t, int64_t, int64_t>;
+
+/// One product of matrices, strides in elements: c = a b.
+struct Product {
+  memory::data_type type;
+  int64_t m, n, k;
+  int64_t aRow, aColumn, bRow, bColumn, cRow;
+
+  void run(void *a, void *b, void *c) const {
+    singleThreaded();
+    thread_local std::map<Key, matmul> primitives;
+    thread_local stream s(cpuEngine());
+    memory::desc da({m, k}, type, memory::dims{aRow, aColumn});
+    memory::desc db({k, n}, type, memory::dims{bRow, bColumn});
+    memory::desc dc({m, n}, type, memory::dims{cRow, 1});
+    Key key{int(type), m, n, k, aRow, aColumn, bRow, bColumn, cRow};
+    auto found = primitives.find(key);
+    if (found == primitives.end()) {
+      // Shapes vary with run-time lengths: what is kept is bounded.
+      if (primitives.size() >= 256)
+        primitives.clear();
+      matmul::desc d(da, db, dc);
+      found = primitives.emplace(key, matmul({d, cpuEngine()})).first;
+    }
+    found->second.execute(s, {{DNNL_ARG_SRC, memory(da, cpuEngine(), a)},
+                              {DNNL_ARG_WEIGHTS, memory(db, cpuEngine(), b)},
+                              {DNNL_ARG_DST, memory(dc, cpuEngine(), c)}});
+    s.wait();
+  }
+};
+
+struct Tasks {
+  mctx_memref3 a, b, c;
+  memory::data_type type;
+  int64_t size; ///< bytes of an element
+  int64_t rows, columns;
+  int64_t rowBlocks, columnBlocks;
+
+  void *at(const mctx_memref3 &x, int64_t i, int64_t r, int64_t col) const {
+    int64_t batch = x.sizes[0] == 1 ? 0 : i;
+    return static_cast<char *>(x.aligned) +
+           size * (x.offset + batch * x.strides[0] + r * x.strides[1] +
+                   col * x.strides[2]);
+  }
+
+  void run(int64_t task) const {
+    int64_t column = task % columnBlocks * columns;
+    int64_t row = task / columnBlocks % rowBlocks * rows;
+    int64_t i = task / columnBlocks / rowBlocks;
+    Product p{type,
+              std::min(rows, c.sizes[1] - row),
+              std::min(columns, c.sizes[2] - column),
+              a.sizes[2],
+              a.strides[1],
+              a.strides[2],
+              b.strides[1],
+              b.strides[2],
+              c.strides[1]};
+    p.run(at(a, i, row, 0), at(b, i, 0, column), at(c, i, row, column));
+  }
+};
+
+/// A dimension of size one may have any stride; oneDNN wants a sensible one.
+mctx_memref3 sensible(mctx_memref3 x) {
+  if (x.sizes[2] == 1 && x.strides[1] != 1)
+    x.strides[2] = 1;
+  if (x.sizes[1] == 1 && x.strides[2] == 1)
+    x.strides[1] = std::max<int64_t>(x.sizes[2], 1);
+  return x;
+}
+
+void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
+              const mctx_memref3 &c, memory::data_type type, int64_t size) {
+  if (c.sizes[0] == 0 || c.sizes[1] == 0 || c.sizes[2] == 0)
+    return;
+  Tasks tasks{sensible(a), sensible(b), sensible(c), type, size, 0, 0, 0, 0};
+  // Rows of one batch with one b are rows of one matrix.
+  bool oneMatrix =
+      tasks.b.sizes[0] == 1 && tasks.a.sizes[0] == c.sizes[0] &&
+      tasks.a.strides[0] == tasks.a.sizes[1] * tasks.a.strides[1] &&
+      tasks.c.strides[0] == tasks.c.sizes[1] * tasks.c.strides[1];
+  if (oneMatrix) {
+    for (mctx_memref3 *x : {&tasks.a, &tasks.c}) {
+      x->sizes[1] *= x->sizes[0];
+      x->sizes[0] = 1;
+    }
+  }
+  if (a.sizes[2] == 0) {
+    for (int64_t i = 0; i < tasks.c.sizes[0]; ++i)
+      for (int64_t r = 0; r < tasks.c.sizes[1]; ++r)
+        std::memset(tasks.at(tasks.c, i, r, 0), 0, size * tasks.c.sizes[2]);
+    return;
+  }
+  int64_t wanted = 3 * megactx::poolSize();
+  int64_t m = tasks.c.sizes[1], n = tasks.c.sizes[2], batch = tasks.c.sizes[0];
+  auto blocksOf = [](int64_t total, int64_t parts, int64_t least) {
+    int64_t block = (total + parts - 1) / std::max<int64_t>(parts, 1);
+    block = (block + 15) / 16 * 16;
+    return std::min(total, std::max(block, least));
+  };
+  int64_t parts = std::max<int64_t>(1, wanted / batch);
+  tasks.rows = blocksOf(m, parts, 64);
+  tasks.rowBlocks = (m + tasks.rows - 1) / tasks.rows;
+  tasks.columns = n;
+  if (batch * tasks.rowBlocks < wanted)
+    tasks.columns = blocksOf(n, wanted / (batch * tasks.rowBlocks), 128);
+  tasks.columnBlocks = (n + tasks.columns - 1) / tasks.columns;
+  mctx_rt_parallel_for(
+      [](void *context, int64_t i) { static_cast<Tasks *>(context)->run(i); },
+      &tasks, batch * tasks.rowBlocks * tasks.columnBlocks);
+}
+
+/// oneDNN 2.6 has no product of f16 on all CPUs: widened to f32.
+std::vector<float> widen(const mctx_memref3 &x, mctx_memref3 &wide) {
+  std::vector<float> data(x.sizes[0] * x.sizes[1] * x.sizes[2]);
+  const _Float16 *from = static_cast<const _Float16 *>(x.aligned) + x.offset;
+  size_t to = 0;
+  for (int64_t i = 0; i < x.sizes[0]; ++i)
+    for (int64_t r = 0; r < x.sizes[1]; ++r)
+      for (int64_t c = 0; c < x.sizes[2]; ++c)
+        data[to++] =
+            from[i * x.strides[0] + r * x.strides[1] + c * x.strides[2]];
+  wide = x;
+  wide.aligned = data.data();
+  wide.offset = 0;
+  wide.strides[0] = x.sizes[1] * x.sizes[2];
+  wide.strides[1] = x.sizes[2];
+  wide.strides[2] = 1;
+  return data;
+}
+
+/// oneDNN throws; generated code does not catch.
+template <typename F> void guarded(F body) {
+  try {
+    body();
+  } catch (const std::exception &e) {
+    mctx_rt_fail(e.what());
+  }
+}
+} // namespace
+
+extern "C" void _mlir_ciface_mctx_rt_matmul_f32(mctx_memref3 *a,
+                                                mctx_memref3 *b,
+                                                mctx_memref3 *c) {
+  guarded([&] { multiply(*a, *b, *c, memory::data_type::f32, 4); });
+}
+extern "C" void _mlir_ciface_mctx_rt_matmul_bf16(mctx_memref3 *a,
+                                                 mctx_memref3 *b,
+                                                 mctx_memref3 *c) {
+  guarded([&] { multiply(*a, *b, *c, memory::data_type::bf16, 2); });
+}
+extern "C" void _mlir_ciface_mctx_rt_matmul_f16(mctx_memref3 *a,
+                                                mctx_memref3 *b,
+                                                mctx_memref3 *c) {
+  guarded([&] {
+    mctx_memref3 wideA, wideB, wideC = *c;
+    std::vector<float> dataA = widen(*a, wideA), dataB = widen(*b, wideB);
+    std::vector<float> dataC(c->sizes[0] * c->sizes[1] * c->sizes[2]);
+    wideC.aligned = dataC.data();
+    wideC.offset = 0;
+    wideC.strides[0] = c->sizes[1] * c->sizes[2];
+    wideC.strides[1] = c->sizes[2];
+    wideC.strides[2] = 1;
+    multiply(wideA, wideB, wideC, memory::data_type::f32, 4);
+    _Float16 *to = static_cast<_Float16 *>(c->aligned) + c->offset;
+    size_t from = 0;
+    for (int64_t i = 0; i < c->sizes[0]; ++i)
+      for (int64_t r = 0; r < c->sizes[1]; ++r)
+        for (int64_t k = 0; k < c->sizes[2]; ++k)
+          to[i * c->strides[0] + r * c->strides[1] + k * c->strides[2]] =
+              static_cast<_Float16>(dataC[from++]);
+  });
+}

@@ -1,0 +1,78 @@
+//===- Memory.cpp - memory of compiled models -----------------------------===//
+//
+// Freed blocks are kept by size class and given out again: a model's run asks
+// for the same sizes as the one before.
+//
+//===----------------------------------------------------------------------===//
+
+#include "megactx/Runtime/KernelABI.h"
+#include "megactx/Runtime/Runtime.h"
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <vector>
+
+namespace {
+constexpr uint64_t kAlignment = 64;
+
+/// Stands before each block.
+struct Header {
+  uint64_t size;
+};
+static_assert(sizeof(Header) <= kAlignment);
+
+std::mutex mutex;
+std::map<uint64_t, std::vector<void *>> &freeBlocks() {
+  static auto *blocks = new std::map<uint64_t, std::vector<void *>>();
+  return *blocks;
+}
+
+/// Sizes in steps of an eighth of their power of two, so that little is lost.
+uint64_t sizeClass(uint64_t size) {
+  uint64_t step = kAlignment;
+  while (step * 8 < size)
+    step *= 2;
+  return (size + step - 1) / step * step;
+}
+} // namespace
+
+extern "C" void *_mlir_memref_to_llvm_alloc(uint64_t size) {
+  // Sizes near the end of the address space come from shapes that overflowed.
+  if (size < (uint64_t(1) << 46)) {
+    uint64_t rounded = sizeClass(size);
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      std::vector<void *> &blocks = freeBlocks()[rounded];
+      if (!blocks.empty()) {
+        void *block = blocks.back();
+        blocks.pop_back();
+        return block;
+      }
+    }
+    char *base = static_cast<char *>(
+        std::aligned_alloc(kAlignment, rounded + kAlignment));
+    if (base) {
+      reinterpret_cast<Header *>(base)->size = rounded;
+      return base + kAlignment;
+    }
+  }
+  std::fprintf(stderr, "megactx: out of memory: %llu bytes for a tensor\n",
+               static_cast<unsigned long long>(size));
+  std::exit(1);
+}
+
+extern "C" void *_mlir_memref_to_llvm_aligned_alloc(uint64_t, uint64_t size) {
+  return _mlir_memref_to_llvm_alloc(size);
+}
+
+extern "C" void _mlir_memref_to_llvm_free(void *pointer) {
+  if (!pointer)
+    return;
+  auto *header =
+      reinterpret_cast<Header *>(static_cast<char *>(pointer) - kAlignment);
+  std::lock_guard<std::mutex> lock(mutex);
+  freeBlocks()[header->size].push_back(pointer);
+}
+
+extern "C" void mctx_free(void *data) { _mlir_memref_to_llvm_free(data); }

@@ -1,0 +1,151 @@
+//===- Pool.cpp - the one thread pool -------------------------------------===//
+//
+// Workers take tasks from an atomic counter, in order. They spin for a short
+// while between loops, since loops of one model follow each other closely, and
+// then sleep.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Pool.h"
+#include "megactx/Runtime/KernelABI.h"
+#include "megactx/Runtime/Runtime.h"
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <sched.h>
+#include <thread>
+#include <vector>
+
+namespace {
+/// Within a task: loops run in the caller.
+thread_local bool insideTask = false;
+
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+int coresOfThisProcess() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0)
+    return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+class Pool {
+public:
+  explicit Pool(int threads) {
+    for (int i = 1; i < threads; ++i)
+      workers.emplace_back([this] { work(); });
+  }
+  ~Pool() {
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      stopping = true;
+      generation.fetch_add(1);
+    }
+    wake.notify_all();
+    for (std::thread &worker : workers)
+      worker.join();
+  }
+  int size() const { return static_cast<int>(workers.size()) + 1; }
+
+  void run(void (*body)(void *, int64_t), void *context, int64_t count) {
+    std::lock_guard<std::mutex> oneAtATime(callers);
+    this->body = body;
+    this->context = context;
+    this->count = count;
+    next.store(0, std::memory_order_relaxed);
+    busy.store(static_cast<int>(workers.size()), std::memory_order_relaxed);
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      generation.fetch_add(1, std::memory_order_release);
+    }
+    wake.notify_all();
+    take();
+    while (busy.load(std::memory_order_acquire) > 0)
+      relax();
+  }
+
+private:
+  void take() {
+    insideTask = true;
+    int64_t i;
+    while ((i = next.fetch_add(1, std::memory_order_relaxed)) < count)
+      body(context, i);
+    insideTask = false;
+  }
+
+  void work() {
+    uint64_t seen = 0;
+    while (true) {
+      for (int spin = 0;
+           spin < 4000 && generation.load(std::memory_order_acquire) == seen;
+           ++spin)
+        relax();
+      if (generation.load(std::memory_order_acquire) == seen) {
+        std::unique_lock<std::mutex> lock(mutex);
+        wake.wait(lock, [&] { return generation.load() != seen; });
+      }
+      ++seen;
+      if (stopping)
+        return;
+      take();
+      busy.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  std::vector<std::thread> workers;
+  std::mutex mutex, callers;
+  std::condition_variable wake;
+  std::atomic<uint64_t> generation{0};
+  std::atomic<int64_t> next{0};
+  std::atomic<int> busy{0};
+  std::atomic<bool> stopping{false};
+  void (*body)(void *, int64_t) = nullptr;
+  void *context = nullptr;
+  int64_t count = 0;
+};
+
+std::mutex poolMutex;
+std::unique_ptr<Pool> pool;
+int requestedThreads = 0;
+
+Pool &thePool() {
+  std::lock_guard<std::mutex> lock(poolMutex);
+  if (!pool)
+    pool = std::make_unique<Pool>(requestedThreads > 0 ? requestedThreads
+                                                       : coresOfThisProcess());
+  return *pool;
+}
+} // namespace
+
+extern "C" int mctx_set_threads(int count) {
+  {
+    std::lock_guard<std::mutex> lock(poolMutex);
+    int wanted = count > 0 ? std::min(count, 1024) : 0;
+    if (wanted != requestedThreads)
+      pool.reset();
+    requestedThreads = wanted;
+  }
+  return thePool().size();
+}
+
+int megactx::poolSize() { return thePool().size(); }
+
+extern "C" void mctx_rt_parallel_for(void (*body)(void *, int64_t),
+                                     void *context, int64_t count) {
+  if (count <= 0)
+    return;
+  if (insideTask || count == 1) {
+    for (int64_t i = 0; i < count; ++i)
+      body(context, i);
+    return;
+  }
+  thePool().run(body, context, count);
+}

@@ -1,0 +1,13 @@
+//===- Pool.h - the one thread pool -----------------------------*- C++ -*-===//
+
+#ifndef MEGACTX_LIB_RUNTIME_POOL_H
+#define MEGACTX_LIB_RUNTIME_POOL_H
+
+namespace megactx {
+
+/// The number of threads, the calling one included.
+int poolSize();
+
+} // namespace megactx
+
+#endif
