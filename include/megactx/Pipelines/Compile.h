@@ -1,0 +1,27 @@
+//===- Compile.h - from a model file to an artifact -------------*- C++ -*-===//
+
+#ifndef MEGACTX_PIPELINES_COMPILE_H
+#define MEGACTX_PIPELINES_COMPILE_H
+
+#include "mlir/Support/LLVM.h"
+#include <string>
+
+namespace mlir::megactx {
+
+struct CompileOptions {
+  /// A file of ONNX (by its ending) or of MLIR.
+  std::string input;
+  /// The artifact's folder, or the MLIR file where `level` stops earlier.
+  std::string output;
+  /// input, attention, pieces, memref, loops, llvm or artifact.
+  std::string level = "artifact";
+  std::string target = "cpu";
+};
+
+/// Compiles with a progress line per phase on standard error; errors are
+/// located there too.
+LogicalResult compile(const CompileOptions &options);
+
+} // namespace mlir::megactx
+
+#endif

@@ -1,0 +1,164 @@
+//===- Compile.cpp - from a model file to an artifact ---------------------===//
+
+#include "megactx/Pipelines/Compile.h"
+#include "megactx/Artifact/Artifact.h"
+#include "megactx/Conversion/Passes.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "megactx/Onnx/Onnx.h"
+#include "megactx/Pipelines/Pipelines.h"
+#include "megactx/Pipelines/Registration.h"
+#include "megactx/Transforms/Passes.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/Support/FileUtilities.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/SourceMgr.h"
+#include <chrono>
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+namespace {
+/// One compilation, phase after phase.
+class Compilation {
+public:
+  explicit Compilation(const CompileOptions &options)
+      : options(options), target(hostTarget()) {
+    megactx::registerAllDialects(registry);
+    mlir::registerAllDialects(registry);
+    registerAllExtensions(registry);
+    registerBuiltinDialectTranslation(registry);
+    registerLLVMDialectTranslation(registry);
+    context.appendDialectRegistry(registry);
+    context.loadDialect<MegaCtxDialect>();
+  }
+
+  LogicalResult run();
+
+private:
+  using Clock = std::chrono::steady_clock;
+
+  LogicalResult load();
+  LogicalResult passes(StringRef what,
+                       function_ref<void(OpPassManager &)> build);
+  void report(StringRef what, Clock::time_point since);
+  LogicalResult print();
+  bool stopsAt(StringRef level) const { return options.level == level; }
+
+  const CompileOptions &options;
+  CPUTarget target;
+  DialectRegistry registry;
+  MLIRContext context;
+  llvm::SourceMgr sources;
+  OwningOpRef<ModuleOp> module;
+};
+} // namespace
+
+void Compilation::report(StringRef what, Clock::time_point since) {
+  std::chrono::duration<double> seconds = Clock::now() - since;
+  llvm::errs() << llvm::formatv("  {0,-44}{1,8:f2} s\n", what, seconds.count());
+}
+
+LogicalResult Compilation::load() {
+  Clock::time_point start = Clock::now();
+  if (StringRef(options.input).ends_with(".onnx"))
+    module = onnx::importOnnx(options.input, &context);
+  else
+    module = parseSourceFile<ModuleOp>(options.input, sources,
+                                       ParserConfig(&context));
+  if (!module || failed(verify(*module)))
+    return failure();
+  report("read " + options.input, start);
+  return success();
+}
+
+LogicalResult Compilation::passes(StringRef what,
+                                  function_ref<void(OpPassManager &)> build) {
+  Clock::time_point start = Clock::now();
+  PassManager pm(&context);
+  build(pm);
+  if (failed(pm.run(*module)))
+    return failure();
+  report(what, start);
+  return success();
+}
+
+LogicalResult Compilation::print() {
+  llvm::Error error =
+      llvm::writeToOutput(options.output, [&](llvm::raw_ostream &os) {
+        module->print(os);
+        os << '\n';
+        return llvm::Error::success();
+      });
+  if (!error)
+    return success();
+  llvm::errs() << "error: cannot write '" << options.output
+               << "': " << llvm::toString(std::move(error)) << "\n";
+  return failure();
+}
+
+LogicalResult Compilation::run() {
+  SourceMgrDiagnosticHandler handler(sources, &context);
+  if (failed(load()))
+    return failure();
+  if (stopsAt("input"))
+    return print();
+  bool isOnnx = (*module)->hasAttr(onnx::OnnxDialect::kModelAttr);
+  if (isOnnx && failed(passes("normalize to one opset", [](OpPassManager &pm) {
+        pm.addPass(createNormalizeOnnxPass());
+      })))
+    return failure();
+  if (stopsAt("attention"))
+    return print();
+  if (failed(passes("patterns to pieces", [](OpPassManager &pm) {
+        pm.addPass(createDecomposePatternsPass());
+        pm.addPass(createCanonicalizerPass());
+      })))
+    return failure();
+  if (stopsAt("pieces"))
+    return print();
+  FailureOr<Interface> interface = Interface::take(*module);
+  if (failed(interface) ||
+      failed(passes("tensors to memrefs", buildBufferizePipeline)))
+    return failure();
+  if (stopsAt("memref"))
+    return print();
+  if (failed(passes("attention kernels, loops", [&](OpPassManager &pm) {
+        buildCPULoopsPipeline(pm, target.vectorBits);
+      })))
+    return failure();
+  if (stopsAt("loops"))
+    return print();
+  if (failed(passes("loops to LLVM", buildCPUToLLVMPipeline)) ||
+      failed(addEntry(*module)))
+    return failure();
+  if (stopsAt("llvm"))
+    return print();
+  Clock::time_point start = Clock::now();
+  if (failed(writeArtifact(*module, *interface, target, {}, options.output)))
+    return failure();
+  report("code for " + target.cpu, start);
+  return success();
+}
+
+LogicalResult mlir::megactx::compile(const CompileOptions &options) {
+  static constexpr StringLiteral levels[] = {
+      "input", "attention", "pieces", "memref", "loops", "llvm", "artifact"};
+  if (!llvm::is_contained(levels, options.level)) {
+    llvm::errs() << "error: unknown level '" << options.level
+                 << "', expected one of " << llvm::join(ArrayRef(levels), ", ") << "\n";
+    return failure();
+  }
+  if (options.target != "cpu") {
+    llvm::errs() << "error: unknown target '" << options.target
+                 << "', expected cpu\n";
+    return failure();
+  }
+  return Compilation(options).run();
+}

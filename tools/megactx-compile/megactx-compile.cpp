@@ -1,0 +1,37 @@
+//===- megactx-compile.cpp - ONNX or MLIR to an artifact ------------------===//
+
+#include "megactx/Pipelines/Compile.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/InitLLVM.h"
+
+namespace cl = llvm::cl;
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  cl::OptionCategory category("megactx-compile options");
+  cl::opt<std::string> input(cl::Positional,
+                             cl::desc("<model.onnx|model.mlir>"), cl::Required,
+                             cl::cat(category));
+  cl::opt<std::string> output("o", cl::desc("Artifact to write"),
+                              cl::value_desc("model.mctx"), cl::Required,
+                              cl::cat(category));
+  cl::opt<std::string> level(
+      "compile-to", cl::init("artifact"), cl::value_desc("level"),
+      cl::desc("Stop at a level and write MLIR: input, attention, pieces, "
+               "memref, loops, llvm; or artifact (default)"),
+      cl::cat(category));
+  cl::opt<std::string> target("target", cl::init("cpu"), cl::desc("cpu"),
+                              cl::cat(category));
+  cl::HideUnrelatedOptions(category);
+  cl::ParseCommandLineOptions(
+      argc, argv,
+      "Compiles a model.\n\n"
+      "  megactx-compile attention.mlir -o attention.mctx\n"
+      "  megactx-compile attention.mlir --compile-to=pieces -o pieces.mlir\n");
+  mlir::megactx::CompileOptions options;
+  options.input = input;
+  options.output = output;
+  options.level = level;
+  options.target = target;
+  return failed(mlir::megactx::compile(options));
+}
