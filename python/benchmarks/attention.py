@@ -5,7 +5,7 @@
     pip install torch           # optional; without it only our own kernels are timed
     python python/benchmarks/attention.py [--queries 4096 16384] [--threads 1 2 4] [--cases NAME ...] [--json FILE]
 
-Compared, where they can express a pattern: scaled_dot_product_attention (dense), FlexAttention (compiled;
+Each number of threads is measured in a process of its own. Compared, where they can express a pattern: scaled_dot_product_attention (dense), FlexAttention (compiled;
 its compilation is not timed, its mask building is shown apart) and, for a stride, rows permuted by hand
 with the permutation timed. Numbers are checked before anything is timed. Rounds take every kernel in
 turn; the table shows medians. One pair costs 2 · (D + Dv) FLOPs; nothing else counts.
@@ -14,6 +14,7 @@ turn; the table shows medians. One pair costs 2 · (D + Dv) FLOPs; nothing else 
 import argparse
 import ctypes
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -116,7 +117,6 @@ def measure(name, queries, threads, rounds, folder):
     rng = np.random.default_rng(queries)
     q, k, v = (rng.standard_normal((1, HEADS, queries, DIM), dtype=np.float32) for _ in range(3))
     kernels = {"megactx": (Ours(name, folder), 0.0, (q, k, v))}
-    megactx.set_threads(threads)
     try:
         import torch
 
@@ -156,7 +156,7 @@ def show(rows, peak):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, nargs="+", default=[4096, 16384])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, len(__import__("os").sched_getaffinity(0))])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, len(os.sched_getaffinity(0))])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--build", type=pathlib.Path, help="build folder (default: the newest under build/)")
@@ -164,18 +164,32 @@ def main():
     options = parser.parse_args()
     if options.build:
         megactx.use_build(options.build)
-    found = []
     with tempfile.TemporaryDirectory() as folder:
-        for threads in sorted(set(options.threads)):
-            peak = fma_peak(threads, folder)
-            print(f"threads {threads}: FMA peak {peak / 1e9:.0f} GF/s", flush=True)
-            for queries in options.queries:
-                for name in options.cases:
-                    rows = measure(name, queries, threads, options.rounds, folder)
-                    show(rows, peak)
-                    found += [dict(row, peak_gflops=peak / 1e9) for row in rows]
+        if len(options.threads) == 1:
+            found = measure_all(options, options.threads[0], folder)
+        else:  # a pool keeps its size, so each number of threads gets a process
+            found = []
+            for threads in sorted(set(options.threads)):
+                part = pathlib.Path(folder) / f"{threads}.json"
+                again = [a for name in ("queries", "cases") for a in (f"--{name}", *map(str, getattr(options, name)))]
+                again += ["--rounds", str(options.rounds), "--threads", str(threads), "--json", str(part)]
+                again += ["--build", str(options.build)] if options.build else []
+                subprocess.run([sys.executable, __file__, *again], check=True)
+                found += json.loads(part.read_text())
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def measure_all(options, threads, folder):
+    peak, found = fma_peak(threads, folder), []
+    print(f"threads {threads}: FMA peak {peak / 1e9:.0f} GF/s", flush=True)
+    megactx.set_threads(threads)
+    for queries in options.queries:
+        for name in options.cases:
+            rows = measure(name, queries, threads, options.rounds, folder)
+            show(rows, peak)
+            found += [dict(row, peak_gflops=peak / 1e9) for row in rows]
+    return found
 
 
 if __name__ == "__main__":
