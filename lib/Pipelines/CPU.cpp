@@ -16,6 +16,7 @@
 using namespace mlir;
 
 void mlir::megactx::buildBufferizePipeline(OpPassManager &pm) {
+  pm.addPass(createConvertElementwiseToLinalgPass());
   pm.addNestedPass<func::FuncOp>(
       bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions options;

@@ -1,0 +1,119 @@
+"""Attention alone: a module for megactx-compile, random inputs, and the float64 reference."""
+
+import dataclasses
+import json
+import subprocess
+
+import numpy as np
+
+import patterns
+
+ELEMENT = {"f32": np.float32, "f16": np.float16, "bf16": np.float32}
+TOLERANCE = {"f32": 2e-5, "f16": 4e-3, "bf16": 3e-2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    pattern: str
+    dtype: str = "f32"
+    heads: int = 4
+    key_heads: int = 2
+    head_dim: int = 16
+    value_dim: int = 16
+    offset: bool = False
+    bias: bool = False
+    softcap: float = 0.0
+
+    @property
+    def scale(self):
+        return self.head_dim**-0.5
+
+    def module(self):
+        """f16 and bf16 come in and go out as f32, so that files need no such types."""
+        tensor = lambda heads, dim, t: f"tensor<?x{heads}x?x{dim}x{t}>"
+        q, k, v, o = [(self.heads, self.head_dim), (self.key_heads, self.head_dim),
+                      (self.key_heads, self.value_dim), (self.heads, self.value_dim)]
+        args = [f"%q: {tensor(*q, 'f32')}", f"%k: {tensor(*k, 'f32')}", f"%v: {tensor(*v, 'f32')}"]
+        args += ["%o: tensor<i64>"] if self.offset else []
+        args += ["%bias: tensor<?x?x?x?xf32>"] if self.bias else []
+        lines = []
+        narrow = {}
+        for name, shape in (("q", q), ("k", k), ("v", v)):
+            value, narrow[name] = f"%{name}", tensor(*shape, self.dtype)
+            if self.dtype != "f32":
+                lines.append(f"%n{name} = arith.truncf %{name} : {tensor(*shape, 'f32')} to {narrow[name]}")
+                value = f"%n{name}"
+            narrow[name] = (value, narrow[name])
+        offset = ""
+        if self.offset:
+            lines += ["%oi = tensor.extract %o[] : tensor<i64>", "%p = arith.index_cast %oi : i64 to index"]
+            offset = " offset(%p)"
+        source = f"!megactx.source<{narrow['k'][1]}, {narrow['v'][1]}>"
+        bias = " bias(%bias)" if self.bias else ""
+        types = [narrow["k"][1], narrow["v"][1]] + (["tensor<?x?x?x?xf32>"] if self.bias else [])
+        lines.append(f"%s = megactx.source {narrow['k'][0]}, {narrow['v'][0]}{bias} "
+                     f"pattern(#megactx.pattern<{self.pattern}>) : ({', '.join(types)}) -> {source}")
+        cap = f", softcap = {self.softcap!r} : f32" if self.softcap else ""
+        out = tensor(*o, self.dtype)
+        types = [narrow["q"][1], source] + (["index"] if self.offset else [])
+        lines.append(f"%r = megactx.attention {narrow['q'][0]}, %s{offset} {{scale = {self.scale!r} : f32{cap}}} "
+                     f": ({', '.join(types)}) -> {out}")
+        result = "%r"
+        if self.dtype != "f32":
+            lines.append(f"%w = arith.extf %r : {out} to {tensor(*o, 'f32')}")
+            result = "%w"
+        body = "\n  ".join(lines)
+        return (f"func.func @main({', '.join(args)}) -> {tensor(*o, 'f32')} {{\n  {body}\n"
+                f"  return {result} : {tensor(*o, 'f32')}\n}}\n")
+
+
+@dataclasses.dataclass
+class Kernel:
+    spec: Spec
+    run: object  # inputs -> output
+
+
+def rounded(array, dtype):
+    """To the nearest value of the dtype, as float32."""
+    if dtype == "bf16":
+        bits = array.astype(np.float32).view(np.uint32)
+        return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+    return array.astype(ELEMENT[dtype]).astype(np.float32)
+
+
+def reference(spec, q, k, v, offset=0, bias=None):
+    """The definition, in float64. Rows that see no key are 0."""
+    repeat = spec.heads // spec.key_heads
+    q, k, v = q.astype(np.float64), np.repeat(k, repeat, 1).astype(np.float64), np.repeat(v, repeat, 1).astype(np.float64)
+    scores = np.einsum("bhid,bhjd->bhij", q, k) * spec.scale
+    if spec.softcap:
+        scores = spec.softcap * np.tanh(scores / spec.softcap)
+    if bias is not None:
+        scores = scores + bias
+    queries, keys = np.arange(q.shape[2]) + offset, np.arange(k.shape[2])
+    allowed = patterns.relation(spec.pattern, queries, keys, heads=spec.heads)
+    scores = np.where(allowed[None], scores, -np.inf)
+    top = scores.max(-1, keepdims=True, initial=-np.inf)
+    weights = np.exp(scores - np.where(np.isinf(top), 0, top))
+    total = weights.sum(-1, keepdims=True)
+    return np.einsum("bhij,bhjd->bhid", weights / np.where(total == 0, 1, total), v)
+
+
+def check(kernel, batch, queries, keys, offset=0, bias=None):
+    spec = kernel.spec
+    random = np.random.default_rng()
+    draw = lambda heads, rows, dim: rounded(random.standard_normal((batch, heads, rows, dim)), spec.dtype)
+    q, k, v = draw(spec.heads, queries, spec.head_dim), draw(spec.key_heads, keys, spec.head_dim), draw(spec.key_heads, keys, spec.value_dim)
+    inputs = [q, k, v] + ([np.array(offset, dtype=np.int64)] if spec.offset else [])
+    added = None
+    if bias is not None:
+        heads, rows, many = bias
+        added = random.standard_normal((batch if many != 1 else 1, heads, rows or queries, keys)).astype(np.float32)
+        added[..., ::5] = -np.inf
+        added[..., 0] = 0
+        inputs.append(added)
+    got = kernel.run(inputs)
+    want = reference(spec, q, k, v, offset, added)
+    assert got.shape == want.shape
+    error = np.abs(got - want).max(initial=0)
+    assert error <= TOLERANCE[spec.dtype], f"{queries} queries, {keys} keys: error {error:.1e}"

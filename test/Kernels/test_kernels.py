@@ -1,0 +1,59 @@
+"""Attention kernels against a float64 reference: patterns, ragged sizes, dtypes, run-time offsets."""
+
+import numpy as np
+import pytest
+
+import attention
+import patterns
+
+PATTERNS = [
+    "dense",
+    "causal",
+    "window<left = 5, right = 3>",
+    "causal and (window<left = 9, right = 0> or strided<stride = 4>)",
+    "strided<stride = 7>",
+    "causal and fixed<block = 8, count = 2>",
+    "causal and fixed<block = 8, count = 2, slot = head>",
+    "columns<block = 6, first = 1, count = 2>",
+    "window<left = 2, right = 2> or global_keys<first = 3> or global_queries<first = 2>",
+    "window<left = 2, right = 2> or global_keys<indices = [4, 9]> or global_queries<indices = [1, 5]>",
+    "block_local<block = 16> minus window<left = 1, right = 1>",
+    "per_head<[causal, strided<stride = 3>, window<left = 4, right = 0>]>",
+    "per_head<0: dense, 1-2: strided<stride = 2>, 3-: block_local<block = 5>>",
+    "random<block = 4, count = 2, seed = 7> and causal",
+    "blocks<block = 8, row_ptr = [0, 1, 3, 4], col_idx = [0, 0, 1, 2]>",
+    "strided<stride = 4> and columns<block = 6, first = 0, count = 3>",
+    "causal minus causal",
+]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_pattern_at_ragged_sizes(pattern, compiled):
+    kernel = compiled(attention.Spec(pattern=pattern))
+    for queries, keys in [(1, 1), (7, 7), (33, 33), (64, 64), (131, 131), (5, 70), (150, 20), (0, 3), (3, 0)]:
+        attention.check(kernel, batch=2, queries=queries, keys=keys)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("head_dim, value_dim", [(8, 8), (33, 17), (64, 64), (128, 128), (256, 256)])
+def test_head_dim(dtype, head_dim, value_dim, compiled):
+    spec = attention.Spec(pattern="causal and (window<left = 40, right = 0> or strided<stride = 8>)", dtype=dtype,
+                          head_dim=head_dim, value_dim=value_dim)
+    attention.check(compiled(spec), batch=1, queries=77, keys=77)
+
+
+def test_query_offset_of_a_cache(compiled):
+    kernel = compiled(attention.Spec(pattern="causal and (window<left = 6, right = 0> or strided<stride = 5>)", offset=True))
+    for past, new in [(0, 9), (20, 1), (63, 5), (100, 40)]:
+        attention.check(kernel, batch=1, queries=new, keys=past + new, offset=past)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (4, 1, 1), (1, 0, 1), (4, 0, 1)], ids=str)
+def test_bias_broadcasts(shape, compiled):
+    """shape: heads, queries (0 = all), batch of the bias; keys are never broadcast."""
+    kernel = compiled(attention.Spec(pattern="causal", bias=True))
+    attention.check(kernel, batch=2, queries=21, keys=21, bias=shape)
+
+
+def test_softcap(compiled):
+    attention.check(compiled(attention.Spec(pattern="causal", softcap=3.0)), batch=1, queries=50, keys=50)
