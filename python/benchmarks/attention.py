@@ -52,21 +52,30 @@ def fma_peak(threads, folder):
     return max(function(threads, 20_000_000) for _ in range(3))
 
 
+MODULE = """\
+func.func @main(%q: {tensor}, %k: {tensor}, %v: {tensor}) -> {tensor} {{
+  %source = megactx.source %k, %v pattern(#megactx.pattern<{pattern}>)
+      : ({tensor}, {tensor}) -> !megactx.source<{tensor}, {tensor}>
+  %out = megactx.attention %q, %source {{scale = {scale!r} : f32}}
+      : ({tensor}, !megactx.source<{tensor}, {tensor}>) -> {tensor}
+  return %out : {tensor}
+}}
+"""
+
+
 class Ours:
-    """The pattern compiled around one Attention operator."""
+    """One attention, compiled with its pattern; any number of queries."""
 
     def __init__(self, name, folder):
-        source = pathlib.Path(folder) / "attention.onnx"
-        if not source.exists():
-            script = HERE.parent / "models" / "make_models.py"
-            subprocess.run([sys.executable, str(script), "--attention", str(HEADS), str(DIM), str(folder)], check=True)
-        artifact = pathlib.Path(folder) / (name.replace("/", "-") + ".mctx")
+        stem = pathlib.Path(folder) / name.replace("/", "-")
+        source, artifact = stem.with_suffix(".mlir"), stem.with_suffix(".mctx")
         if not artifact.exists():
-            megactx.compile(source, artifact, pattern=CASES[name][0])
+            source.write_text(MODULE.format(tensor=f"tensor<?x{HEADS}x?x{DIM}xf32>", pattern=CASES[name][0], scale=DIM**-0.5))
+            megactx.compile(source, artifact)
         self.model = megactx.load(artifact)
 
     def __call__(self, q, k, v):
-        return self.model.run({"q": q, "k": k, "v": v})["out"]
+        return next(iter(self.model.run(dict(zip(self.model.inputs, (q, k, v)))).values()))
 
 
 def torch_competitors(name, queries, threads):

@@ -232,11 +232,3 @@ def vit(exporter, opset, layers=2, width=40, heads=4, image=24, patch=4, seed=4)
     with g.module("layernorm"):
         g.output(g.layer_norm(x, width, 1e-12), np.float32, ["batch", 1 + count, width])
     return g
-
-
-def single_attention(heads, dim, causal, seed=5):
-    """One opset-23 Attention operator: q, k, v [B, heads, N, dim] to out; a kernel with nothing around it."""
-    g = Graph("dynamo", 23, seed)
-    q, k, v = (g.input(n, np.float32, ["batch", heads, "length", dim]) for n in "qkv")
-    g.output(g.op("Attention", q, k, v, is_causal=int(causal)), np.float32, ["batch", heads, "length", dim], "out")
-    return g

@@ -3,7 +3,6 @@
 
     make_models.py OUT [NAME ...]          default: all
     make_models.py --demo OUT              the larger model of the demonstration, one data set
-    make_models.py --attention H D OUT     one Attention operator of H heads of D numbers, not causal
 
 Each model becomes OUT/NAME/model.onnx and OUT/NAME/test_data_set_K/{input,output}_I.pb, the layout of
 ONNX's own backend tests; OUT/models.json says how many attentions a model has. Weights are random from a
@@ -113,17 +112,12 @@ def main():
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("names", nargs="*", help="models to write (default: all)")
     parser.add_argument("--demo", action="store_true")
-    parser.add_argument("--attention", nargs=2, type=int, metavar=("H", "D"))
     parser.add_argument("--if-changed", action="store_true", help="do nothing where OUT was written by this very script")
     options = parser.parse_args()
     stamp = options.out / ".made-by"
     if options.if_changed and stamp.exists() and stamp.read_text() == digest():
         return
     options.out.mkdir(parents=True, exist_ok=True)
-    if options.attention:
-        heads, dim = options.attention
-        onnx.save(families.single_attention(heads, dim, causal=False).model("attention"), options.out / "attention.onnx")
-        return
     models = {"gpt_demo": DEMO} if options.demo else table()
     unknown = [n for n in options.names if n not in models]
     if unknown:
