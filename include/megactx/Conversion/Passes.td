@@ -10,6 +10,24 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ConvertOnnxToLinalgPass
+    : Pass<"megactx-convert-onnx-to-linalg", "::mlir::ModuleOp"> {
+  let summary = "lower ONNX operators to linalg, tensor and arith";
+  let description = [{
+    Before: normalized `onnx` functions; other dialects' ops may stand among the
+    nodes. After: no `onnx` op is left. Shapes are computed symbolically on the
+    way, so arithmetic on shape tensors becomes a few index operations, and
+    sizes that follow from others are static. What cannot be proved (operands
+    that broadcast, indices in range) is checked at run time by a call of
+    `mctx_rt_fail`.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+    "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"
+  ];
+}
+
 def LinearizeParallelPass
     : Pass<"megactx-linearize-parallel", "::mlir::func::FuncOp"> {
   let summary = "give parallel loops one dimension, and tasks worth a thread";

@@ -1,0 +1,189 @@
+//===- Gather.cpp - operators that read at computed indices ---------------===//
+
+#include "Lowering.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+/// An index counted from 0 and within the dimension, so that no run reads
+/// outside of the tensor; `checkIndices` reports those that were not.
+static Value inside(OpBuilder &b, Location loc, Value integer, Value size) {
+  Value at = indexOf(b, loc, integer);
+  Value zero = arith::ConstantIndexOp::create(b, loc, 0);
+  Value one = arith::ConstantIndexOp::create(b, loc, 1);
+  Value isNegative =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, at, zero);
+  Value wrapped = arith::AddIOp::create(b, loc, at, size);
+  at = arith::SelectOp::create(b, loc, isNegative, wrapped, at);
+  Value last = arith::SubIOp::create(b, loc, size, one);
+  at = arith::MinSIOp::create(b, loc, at, last);
+  return arith::MaxSIOp::create(b, loc, at, zero);
+}
+
+/// Ends the run where an index is outside of [-size, size).
+static void checkIndices(Node &node, Tensor &indices, const IndexExpr &size) {
+  Graph &graph = node.graph;
+  OpBuilder &b = graph.b;
+  Location loc = node.loc();
+  if (indices.elements && size.constant() &&
+      llvm::all_of(*indices.elements, [&](const IndexExpr &e) {
+        auto at = e.constant();
+        return at && *at >= -*size.constant() && *at < *size.constant();
+      }))
+    return;
+  Value limit = graph.ix.value(loc, size);
+  Value init = graph.filled(loc, {}, cast<TypedAttr>(b.getBoolAttr(true)));
+  SmallVector<utils::IteratorType> loops(indices.rank(),
+                                         utils::IteratorType::reduction);
+  auto all = linalg::GenericOp::create(
+      b, loc, TypeRange{init.getType()},
+      ValueRange{graph.materialize(loc, indices)}, ValueRange{init},
+      {b.getMultiDimIdentityMap(indices.rank()),
+       AffineMap::get(indices.rank(), 0, b.getContext())},
+      loops, [&](OpBuilder &nested, Location l, ValueRange args) {
+        Value at = indexOf(nested, l, args[0]);
+        Value zero = arith::ConstantIndexOp::create(nested, l, 0);
+        Value least = arith::SubIOp::create(nested, l, zero, limit);
+        Value low = arith::CmpIOp::create(nested, l, arith::CmpIPredicate::sge,
+                                          at, least);
+        Value high = arith::CmpIOp::create(nested, l, arith::CmpIPredicate::slt,
+                                           at, limit);
+        Value both = arith::AndIOp::create(nested, l, low, high);
+        Value so = arith::AndIOp::create(nested, l, args[1], both);
+        linalg::YieldOp::create(nested, l, so);
+      });
+  Value ok = tensor::ExtractOp::create(b, loc, all.getResult(0), ValueRange());
+  graph.check(loc, ok, "an index of " + node.type() + " is out of range");
+}
+
+static LogicalResult lowerGather(Node &node) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  Tensor &data = node.in(0), &indices = node.in(1);
+  auto axis = node.axis(node.integer("axis", 0), data.rank());
+  if (!axis)
+    return node.error() << "axis is out of range";
+  Shape shape(ArrayRef(data.shape).take_front(*axis));
+  shape.append(indices.shape);
+  llvm::append_range(shape, ArrayRef(data.shape).drop_front(*axis + 1));
+  // Elements of known contents at known places: a shape's entry, mostly.
+  if (data.elements && data.rank() == 1 && indices.elements) {
+    SmallVector<IndexExpr> picked;
+    int64_t size = data.elements->size();
+    for (const IndexExpr &index : *indices.elements) {
+      auto at = index.constant();
+      if (!at || *at < -size || *at >= size)
+        break;
+      picked.push_back((*data.elements)[*at < 0 ? *at + size : *at]);
+    }
+    if (picked.size() == indices.elements->size()) {
+      node.set(0, graph.ofElements(picked, shape, data.elementType));
+      return success();
+    }
+  }
+  IndexExpr limit = data.shape[*axis];
+  checkIndices(node, indices, limit);
+  Value size = graph.ix.value(loc, limit);
+  Value from = graph.materialize(loc, data),
+        at = graph.materialize(loc, indices);
+  int64_t rank = data.rank(), width = indices.rank();
+  SmallVector<AffineExpr> exprs;
+  for (int64_t i = 0; i < width; ++i)
+    exprs.push_back(graph.b.getAffineDimExpr(*axis + i));
+  AffineMap map = AffineMap::get(shape.size(), 0, exprs, graph.b.getContext());
+  node.set(0, graph.parallel(
+                  loc, {at}, {map}, shape, data.elementType,
+                  [&](OpBuilder &b, Location l, ValueRange args) -> Value {
+                    SmallVector<Value> place;
+                    for (int64_t i = 0; i < rank; ++i) {
+                      if (i == *axis) {
+                        place.push_back(inside(b, l, args[0], size));
+                        continue;
+                      }
+                      int64_t loop = i < *axis ? i : i + width - 1;
+                      place.push_back(linalg::IndexOp::create(b, l, loop));
+                    }
+                    return tensor::ExtractOp::create(b, l, from, place);
+                  }));
+  return success();
+}
+
+static LogicalResult lowerGatherElements(Node &node) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  Tensor &data = node.in(0), &indices = node.in(1);
+  auto axis = node.axis(node.integer("axis", 0), data.rank());
+  if (!axis || indices.rank() != data.rank())
+    return node.error() << "expected an axis in range and operands of one rank";
+  checkIndices(node, indices, data.shape[*axis]);
+  SmallVector<Value> sizes;
+  for (const IndexExpr &size : data.shape)
+    sizes.push_back(graph.ix.value(loc, size));
+  Value from = graph.materialize(loc, data),
+        at = graph.materialize(loc, indices);
+  Shape shape = indices.shape;
+  int64_t rank = data.rank();
+  node.set(0, graph.parallel(
+                  loc, {at}, {graph.b.getMultiDimIdentityMap(rank)}, shape,
+                  data.elementType,
+                  [&](OpBuilder &b, Location l, ValueRange args) -> Value {
+                    SmallVector<Value> place;
+                    Value one = arith::ConstantIndexOp::create(b, l, 1);
+                    for (int64_t i = 0; i < rank; ++i) {
+                      Value loop = linalg::IndexOp::create(b, l, i);
+                      Value last = arith::SubIOp::create(b, l, sizes[i], one);
+                      place.push_back(i == *axis
+                                          ? inside(b, l, args[0], sizes[i])
+                                          : Value(arith::MinSIOp::create(
+                                                b, l, loop, last)));
+                    }
+                    return tensor::ExtractOp::create(b, l, from, place);
+                  }));
+  return success();
+}
+
+static LogicalResult lowerGatherND(Node &node) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  Tensor &data = node.in(0), &indices = node.in(1);
+  int64_t batch = node.integer("batch_dims", 0);
+  auto depth = indices.rank() ? indices.shape.back().constant() : std::nullopt;
+  if (!depth || *depth < 1 || batch < 0 || batch >= indices.rank() ||
+      batch + *depth > data.rank())
+    return node.error() << "expected indices with a static last dim and "
+                           "batch_dims that fit";
+  Shape shape(ArrayRef(indices.shape).drop_back());
+  llvm::append_range(shape, ArrayRef(data.shape).drop_front(batch + *depth));
+  SmallVector<Value> sizes;
+  for (const IndexExpr &size : data.shape)
+    sizes.push_back(graph.ix.value(loc, size));
+  Value from = graph.materialize(loc, data),
+        at = graph.materialize(loc, indices);
+  int64_t outer = indices.rank() - 1;
+  node.set(0, graph.parallel(
+                  loc, {}, {}, shape, data.elementType,
+                  [&](OpBuilder &b, Location l, ValueRange) -> Value {
+                    SmallVector<Value> loops, place;
+                    for (size_t i = 0; i < shape.size(); ++i)
+                      loops.push_back(linalg::IndexOp::create(b, l, i));
+                    place.assign(loops.begin(), loops.begin() + batch);
+                    for (int64_t d = 0; d < *depth; ++d) {
+                      SmallVector<Value> entry(loops.begin(),
+                                               loops.begin() + outer);
+                      entry.push_back(arith::ConstantIndexOp::create(b, l, d));
+                      Value index = tensor::ExtractOp::create(b, l, at, entry);
+                      place.push_back(inside(b, l, index, sizes[batch + d]));
+                    }
+                    place.append(loops.begin() + outer, loops.end());
+                    return tensor::ExtractOp::create(b, l, from, place);
+                  }));
+  return success();
+}
+
+void mlir::megactx::registerGather(Registry &registry) {
+  registry["Gather"] = lowerGather;
+  registry["GatherElements"] = lowerGatherElements;
+  registry["GatherND"] = lowerGatherND;
+}

@@ -1,0 +1,172 @@
+//===- Graph.cpp - the forward walk over a function -----------------------===//
+
+#include "Lowering.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+Graph::Graph(func::FuncOp function)
+    : b(function.getContext()), ix(b), function(function) {
+  for (Operation &op : function.front())
+    originals.insert(&op);
+  b.setInsertionPointToStart(&function.front());
+}
+
+Tensor *Graph::lookup(Value original) {
+  auto it = tensors.find(original);
+  return it == tensors.end() ? nullptr : it->second.get();
+}
+
+/// Sizes that type inference knew and the walk did not.
+static void refine(Graph &graph, Location loc, Tensor &tensor, Type declared) {
+  auto type = dyn_cast<RankedTensorType>(declared);
+  if (!type || type.getRank() != tensor.rank())
+    return;
+  bool refined = false;
+  for (int64_t i = 0; i < tensor.rank(); ++i)
+    if (!type.isDynamicDim(i) && !tensor.shape[i].constant()) {
+      tensor.shape[i] = IndexExpr(type.getDimSize(i));
+      refined = true;
+    }
+  if (refined && tensor.value)
+    tensor.value = tensor::CastOp::create(
+        graph.b, loc, graph.typeOf(tensor.shape, tensor.elementType),
+        tensor.value);
+}
+
+void Graph::bind(Value original, Tensor tensor) {
+  refine(*this, original.getLoc(), tensor, original.getType());
+  tensors[original] = std::make_unique<Tensor>(std::move(tensor));
+}
+
+/// Dimensions of one name are one number; that they agree is checked once,
+/// here.
+LogicalResult Graph::convertArguments() {
+  llvm::StringMap<IndexExpr> named;
+  Location loc = function.getLoc();
+  for (BlockArgument arg : function.getArguments()) {
+    auto type = dyn_cast<RankedTensorType>(arg.getType());
+    if (!type)
+      continue;
+    Tensor tensor = wrap(loc, arg);
+    auto names =
+        function.getArgAttrOfType<ArrayAttr>(arg.getArgNumber(), "onnx.dims");
+    for (int64_t i = 0; names && i < type.getRank(); ++i) {
+      auto name = i < static_cast<int64_t>(names.size())
+                      ? dyn_cast<StringAttr>(names[i])
+                      : StringAttr();
+      if (!name || name.empty() || !type.isDynamicDim(i))
+        continue;
+      auto [it, isNew] = named.try_emplace(name, tensor.shape[i]);
+      if (isNew)
+        continue;
+      check(loc,
+            ix.condition(
+                loc, ix.compare(loc, Compare::Eq, it->second, tensor.shape[i])),
+            "inputs disagree on the size of dimension '" + name.getValue() +
+                "'");
+      tensor.shape[i] = it->second;
+    }
+    tensors[arg] = std::make_unique<Tensor>(std::move(tensor));
+  }
+  return success();
+}
+
+/// An op of another dialect stays; it gets its operands in their declared
+/// types.
+void Graph::keep(Operation &op) {
+  Location loc = op.getLoc();
+  if (auto constant = dyn_cast<arith::ConstantOp>(op))
+    if (auto elements = dyn_cast<ElementsAttr>(constant.getValue())) {
+      Tensor tensor = wrap(loc, constant);
+      tensor.constant = elements;
+      if (auto values = integersOf(elements))
+        tensor.elements = llvm::map_to_vector(
+            *values, [](int64_t value) { return IndexExpr(value); });
+      return bind(constant, std::move(tensor));
+    }
+  // Dimensions of converted tensors are known; no op needs to ask for them.
+  if (auto dim = dyn_cast<tensor::DimOp>(op))
+    if (auto index = dim.getConstantIndex())
+      if (Tensor *tensor = lookup(dim.getSource());
+          tensor && *index < tensor->rank()) {
+        dim.replaceAllUsesWith(ix.value(loc, tensor->shape[*index]));
+        return;
+      }
+  op.walk([&](Operation *inner) {
+    for (OpOperand &operand : inner->getOpOperands()) {
+      Tensor *tensor = lookup(operand.get());
+      if (!tensor)
+        continue;
+      Value value = materialize(loc, *tensor);
+      if (value.getType() != operand.get().getType())
+        value = tensor::CastOp::create(b, loc, operand.get().getType(), value);
+      operand.set(value);
+    }
+  });
+  b.setInsertionPointAfter(&op);
+  ReifiedRankedShapedTypeDims reified;
+  bool hasShapes = isa<ReifyRankedShapedTypeOpInterface>(op) &&
+                   succeeded(reifyResultShapes(b, &op, reified));
+  for (auto [i, result] : llvm::enumerate(op.getResults())) {
+    if (!isa<RankedTensorType>(result.getType()))
+      continue;
+    Tensor tensor = wrap(loc, result);
+    for (int64_t d = 0; hasShapes && d < tensor.rank(); ++d) {
+      auto value = dyn_cast<Value>(reified[i][d]);
+      if (value && !tensor.shape[d].constant())
+        tensor.shape[d] = exprOf(value);
+    }
+    bind(result, std::move(tensor));
+  }
+}
+
+/// The expression of an index value, seen through tensor.dim and tensor.cast.
+IndexExpr Graph::exprOf(Value index) {
+  auto dim = index.getDefiningOp<tensor::DimOp>();
+  if (dim && dim.getConstantIndex()) {
+    Value source = dim.getSource();
+    while (auto cast = source.getDefiningOp<tensor::CastOp>())
+      source = cast.getSource();
+    for (auto &[original, tensor] : tensors)
+      if (tensor->value == source && *dim.getConstantIndex() < tensor->rank())
+        return tensor->shape[*dim.getConstantIndex()];
+  }
+  return ix.symbol(index, 0);
+}
+
+LogicalResult Graph::run(const Registry &registry) {
+  if (!llvm::hasSingleElement(function.getBody()))
+    return function.emitError("expected one block in a function of ONNX nodes");
+  if (failed(convertArguments()))
+    return failure();
+  SmallVector<Operation *> nodes;
+  for (Operation &op :
+       llvm::make_early_inc_range(function.front().getOperations())) {
+    // The walk's own ops stand before the first original one.
+    if (!originals.contains(&op))
+      continue;
+    b.setInsertionPoint(&op);
+    if (op.getName().getDialectNamespace() != "onnx") {
+      keep(op);
+      continue;
+    }
+    nodes.push_back(&op);
+    Node node(*this, &op);
+    auto lowering = registry.find(node.type());
+    if (lowering == registry.end())
+      return node.error() << "operator has no lowering";
+    for (auto [i, operand] : llvm::enumerate(op.getOperands()))
+      if (node.has(i) && !lookup(operand))
+        return node.error() << "expected a ranked tensor as operand " << i
+                            << ", but got " << operand.getType();
+    if (failed(lowering->second(node)))
+      return failure();
+  }
+  for (Operation *node : llvm::reverse(nodes))
+    node->erase();
+  return success();
+}

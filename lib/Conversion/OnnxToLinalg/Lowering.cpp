@@ -1,0 +1,526 @@
+//===- Lowering.cpp - nodes, and tensors of symbolic shape ----------------===//
+
+#include "Lowering.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+std::optional<int64_t> Tensor::staticCount() const {
+  int64_t count = 1;
+  for (const IndexExpr &size : shape) {
+    auto constant = size.constant();
+    if (!constant || llvm::MulOverflow(count, *constant, count))
+      return std::nullopt;
+  }
+  return count;
+}
+
+//===----------------------------------------------------------------------===//
+// Node
+//===----------------------------------------------------------------------===//
+
+StringRef Node::type() const {
+  StringRef name = op->getName().getStringRef();
+  name.consume_front("onnx.");
+  return name;
+}
+
+bool Node::has(unsigned i) const {
+  return i < op->getNumOperands() &&
+         !isa<NoneType>(op->getOperand(i).getType());
+}
+
+Tensor &Node::in(unsigned i) const {
+  Tensor *tensor = graph.lookup(op->getOperand(i));
+  assert(tensor && "every operand was converted before");
+  return *tensor;
+}
+
+bool Node::wants(unsigned i) const {
+  return i < op->getNumResults() && !op->getResult(i).use_empty();
+}
+
+void Node::set(unsigned i, Tensor tensor) {
+  if (i < op->getNumResults())
+    graph.bind(op->getResult(i), std::move(tensor));
+}
+
+int64_t Node::integer(StringRef name, int64_t otherwise) const {
+  auto attr = op->getAttrOfType<IntegerAttr>(name);
+  return attr ? attr.getValue().getSExtValue() : otherwise;
+}
+
+double Node::real(StringRef name, double otherwise) const {
+  auto attr = op->getAttrOfType<FloatAttr>(name);
+  return attr ? attr.getValueAsDouble() : otherwise;
+}
+
+std::optional<SmallVector<int64_t>> Node::integers(StringRef name) const {
+  if (auto attr = op->getAttrOfType<DenseI64ArrayAttr>(name))
+    return SmallVector<int64_t>(attr.asArrayRef());
+  return std::nullopt;
+}
+
+StringRef Node::string(StringRef name, StringRef otherwise) const {
+  auto attr = op->getAttrOfType<StringAttr>(name);
+  return attr ? attr.getValue() : otherwise;
+}
+
+std::optional<int64_t> Node::axis(int64_t axis, int64_t rank) const {
+  if (axis < -rank || axis >= rank)
+    return std::nullopt;
+  return axis < 0 ? axis + rank : axis;
+}
+
+InFlightDiagnostic Node::error() const {
+  return op->emitError() << "cannot lower " << type() << ": ";
+}
+
+//===----------------------------------------------------------------------===//
+// Constants and scalars
+//===----------------------------------------------------------------------===//
+
+std::optional<SmallVector<int64_t>> mlir::megactx::integersOf(ElementsAttr attr,
+                                                              int64_t limit) {
+  auto type = dyn_cast<IntegerType>(attr.getElementType());
+  if (!type || attr.getNumElements() > limit)
+    return std::nullopt;
+  SmallVector<int64_t> values;
+  if (auto dense = dyn_cast<DenseElementsAttr>(attr)) {
+    bool isUnsigned = type.isUnsigned() || type.getWidth() == 1;
+    for (const APInt &value : dense.getValues<APInt>())
+      values.push_back(isUnsigned ? value.getZExtValue()
+                                  : value.getSExtValue());
+    return values;
+  }
+  if (auto dense = dyn_cast<DenseI64ResourceElementsAttr>(attr))
+    if (auto array = dense.tryGetAsArrayRef())
+      return SmallVector<int64_t>(*array);
+  if (auto dense = dyn_cast<DenseI32ResourceElementsAttr>(attr))
+    if (auto array = dense.tryGetAsArrayRef())
+      return SmallVector<int64_t>(array->begin(), array->end());
+  return std::nullopt;
+}
+
+TypedAttr mlir::megactx::scalarOf(ElementsAttr attr) {
+  if (auto dense = dyn_cast<DenseElementsAttr>(attr))
+    if (dense.isSplat() || dense.getNumElements() == 1)
+      return cast<TypedAttr>(*dense.getValues<Attribute>().begin());
+  if (attr.getNumElements() != 1)
+    return {};
+  Builder b(attr.getContext());
+  if (auto dense = dyn_cast<DenseF32ResourceElementsAttr>(attr))
+    if (auto array = dense.tryGetAsArrayRef())
+      return b.getF32FloatAttr(array->front());
+  if (auto values = integersOf(attr, 1))
+    return b.getIntegerAttr(attr.getElementType(), values->front());
+  return {};
+}
+
+Type mlir::megactx::accumulatorType(Type type) {
+  if (type.isF16() || type.isBF16())
+    return Float32Type::get(type.getContext());
+  return type;
+}
+
+Value mlir::megactx::indexOf(OpBuilder &b, Location loc, Value integer) {
+  return arith::IndexCastOp::create(b, loc, b.getIndexType(), integer);
+}
+
+Value mlir::megactx::castScalar(OpBuilder &b, Location loc, Value value,
+                                Type to) {
+  Type from = value.getType();
+  if (from == to)
+    return value;
+  auto fromInt = dyn_cast<IntegerType>(from), toInt = dyn_cast<IntegerType>(to);
+  auto fromFloat = dyn_cast<FloatType>(from), toFloat = dyn_cast<FloatType>(to);
+  if (toInt && toInt.getWidth() == 1) {
+    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(from));
+    if (fromInt)
+      return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, value,
+                                   zero);
+    return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNE, value,
+                                 zero);
+  }
+  if (fromInt && toInt) {
+    if (fromInt.getWidth() > toInt.getWidth())
+      return arith::TruncIOp::create(b, loc, to, value);
+    if (fromInt.getWidth() == 1)
+      return arith::ExtUIOp::create(b, loc, to, value);
+    return arith::ExtSIOp::create(b, loc, to, value);
+  }
+  if (fromInt && toFloat) {
+    if (fromInt.getWidth() == 1)
+      return arith::UIToFPOp::create(b, loc, to, value);
+    return arith::SIToFPOp::create(b, loc, to, value);
+  }
+  if (fromFloat && toInt)
+    return arith::FPToSIOp::create(b, loc, to, value);
+  if (!fromFloat || !toFloat)
+    return {};
+  if (fromFloat.getWidth() < toFloat.getWidth())
+    return arith::ExtFOp::create(b, loc, to, value);
+  if (fromFloat.getWidth() > toFloat.getWidth())
+    return arith::TruncFOp::create(b, loc, to, value);
+  Value wide = arith::ExtFOp::create(b, loc, b.getF32Type(), value);
+  return arith::TruncFOp::create(b, loc, to, wide);
+}
+
+//===----------------------------------------------------------------------===//
+// Making tensors
+//===----------------------------------------------------------------------===//
+
+RankedTensorType Graph::typeOf(ArrayRef<IndexExpr> shape,
+                               Type elementType) const {
+  SmallVector<int64_t> sizes;
+  for (const IndexExpr &size : shape)
+    sizes.push_back(size.constant().value_or(ShapedType::kDynamic));
+  return RankedTensorType::get(sizes, elementType);
+}
+
+IndexExpr Graph::count(ArrayRef<IndexExpr> shape) const {
+  IndexExpr product(1);
+  for (const IndexExpr &size : shape)
+    product = product * size;
+  return product;
+}
+
+Tensor Graph::wrap(Value value, ArrayRef<IndexExpr> shape) const {
+  Tensor tensor;
+  tensor.elementType = llvm::cast<RankedTensorType>(value.getType()).getElementType();
+  tensor.shape.assign(shape.begin(), shape.end());
+  tensor.value = value;
+  return tensor;
+}
+
+Tensor Graph::wrap(Location loc, Value value) {
+  Shape shape;
+  for (int64_t i = 0, e = llvm::cast<RankedTensorType>(value.getType()).getRank();
+       i < e; ++i)
+    shape.push_back(ix.dimOf(loc, value, i));
+  return wrap(value, shape);
+}
+
+Tensor Graph::splat(TypedAttr value, ArrayRef<IndexExpr> shape) const {
+  Tensor tensor;
+  tensor.elementType = value.getType();
+  tensor.shape.assign(shape.begin(), shape.end());
+  tensor.splat = value;
+  return tensor;
+}
+
+Tensor Graph::ofElements(ArrayRef<IndexExpr> elements,
+                         ArrayRef<IndexExpr> shape, Type elementType) const {
+  Tensor tensor;
+  tensor.elementType = elementType;
+  tensor.shape.assign(shape.begin(), shape.end());
+  tensor.elements.emplace(elements.begin(), elements.end());
+  return tensor;
+}
+
+Value Graph::empty(Location loc, ArrayRef<IndexExpr> shape, Type elementType) {
+  return tensor::EmptyOp::create(b, loc, ix.fold(loc, shape), elementType);
+}
+
+Value Graph::filled(Location loc, ArrayRef<IndexExpr> shape, TypedAttr value) {
+  Value out = empty(loc, shape, value.getType());
+  Value scalar = arith::ConstantOp::create(b, loc, value);
+  return linalg::FillOp::create(b, loc, scalar, out).getResult(0);
+}
+
+Value Graph::materialize(Location loc, Tensor &tensor) {
+  if (tensor.value)
+    return tensor.value;
+  RankedTensorType type = typeOf(tensor.shape, tensor.elementType);
+  if (tensor.constant)
+    return tensor.value = arith::ConstantOp::create(b, loc, tensor.constant);
+  if (tensor.splat) {
+    if (!type.hasStaticShape())
+      return tensor.value = filled(loc, tensor.shape, tensor.splat);
+    return tensor.value = arith::ConstantOp::create(
+               b, loc, DenseElementsAttr::get(type, Attribute(tensor.splat)));
+  }
+  SmallVector<Attribute> constants;
+  for (const IndexExpr &element : *tensor.elements)
+    if (auto constant = element.constant())
+      constants.push_back(b.getIntegerAttr(tensor.elementType, *constant));
+  if (constants.size() == tensor.elements->size())
+    return tensor.value = arith::ConstantOp::create(
+               b, loc, DenseElementsAttr::get(type, constants));
+  SmallVector<Value> values;
+  for (const IndexExpr &element : *tensor.elements)
+    values.push_back(
+        tensor.elementType.isInteger(1)
+            ? ix.condition(loc, element)
+            : Value(arith::IndexCastOp::create(b, loc, tensor.elementType,
+                                               ix.value(loc, element))));
+  return tensor.value =
+             tensor::FromElementsOp::create(b, loc, type, values).getResult();
+}
+
+Tensor Graph::parallel(Location loc, ValueRange inputs,
+                       ArrayRef<AffineMap> maps, ArrayRef<IndexExpr> shape,
+                       Type elementType, Body body) {
+  SmallVector<AffineMap> allMaps(maps);
+  allMaps.push_back(b.getMultiDimIdentityMap(shape.size()));
+  SmallVector<utils::IteratorType> loops(shape.size(),
+                                         utils::IteratorType::parallel);
+  Value out = empty(loc, shape, elementType);
+  auto op = linalg::GenericOp::create(
+      b, loc, TypeRange{out.getType()}, inputs, ValueRange{out}, allMaps, loops,
+      [&](OpBuilder &nested, Location nestedLoc, ValueRange args) {
+        Value result = body(nested, nestedLoc, args.drop_back());
+        linalg::YieldOp::create(nested, nestedLoc, result);
+      });
+  return wrap(op.getResult(0), shape);
+}
+
+/// The value to read with the broadcasting map, which knows only static ones: a
+/// dimension that may be 1 or equal to the result's is expanded here.
+Value Graph::readable(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape) {
+  Value value = materialize(loc, tensor);
+  int64_t skip = shape.size() - tensor.rank();
+  Shape full(tensor.shape);
+  bool differs = false;
+  for (int64_t i = 0; i < tensor.rank(); ++i)
+    if (!tensor.shape[i].is(1) && tensor.shape[i] != shape[skip + i]) {
+      full[i] = shape[skip + i];
+      differs = true;
+    }
+  if (!differs)
+    return value;
+  SmallVector<Value> last;
+  Value one = arith::ConstantIndexOp::create(b, loc, 1);
+  for (const IndexExpr &size : tensor.shape)
+    last.push_back(
+        arith::SubIOp::create(b, loc, ix.value(loc, size), one).getResult());
+  Tensor expanded = parallel(
+      loc, {}, {}, full, tensor.elementType,
+      [&](OpBuilder &nested, Location l, ValueRange) {
+        SmallVector<Value> indices;
+        for (int64_t i = 0; i < tensor.rank(); ++i) {
+          Value at = linalg::IndexOp::create(nested, l, i);
+          if (full[i] != tensor.shape[i])
+            at = arith::MinSIOp::create(nested, l, at, last[i]);
+          indices.push_back(at);
+        }
+        return Value(tensor::ExtractOp::create(nested, l, value, indices));
+      });
+  return expanded.value;
+}
+
+Tensor Graph::map(Location loc, ArrayRef<Tensor *> inputs,
+                  ArrayRef<IndexExpr> shape, Type elementType, Body body) {
+  SmallVector<Value> operands;
+  SmallVector<AffineMap> maps;
+  SmallVector<int> argument(inputs.size(), -1);
+  for (auto [i, input] : llvm::enumerate(inputs)) {
+    if (input->splat)
+      continue;
+    argument[i] = operands.size();
+    operands.push_back(readable(loc, *input, shape));
+    SmallVector<AffineExpr> exprs;
+    int64_t skip = shape.size() - input->rank();
+    for (int64_t d = 0; d < input->rank(); ++d)
+      exprs.push_back(input->shape[d].is(1) ? b.getAffineConstantExpr(0)
+                                            : b.getAffineDimExpr(skip + d));
+    maps.push_back(AffineMap::get(shape.size(), 0, exprs, b.getContext()));
+  }
+  return parallel(loc, operands, maps, shape, elementType,
+                  [&](OpBuilder &nested, Location l, ValueRange args) {
+                    SmallVector<Value> values;
+                    for (auto [i, input] : llvm::enumerate(inputs))
+                      values.push_back(argument[i] >= 0
+                                           ? args[argument[i]]
+                                           : Value(arith::ConstantOp::create(
+                                                 nested, l, input->splat)));
+                    return body(nested, l, values);
+                  });
+}
+
+FailureOr<Shape> Graph::broadcastShape(Node &node, ArrayRef<Tensor *> inputs) {
+  Shape result;
+  for (Tensor *input : inputs)
+    if (input->rank() > static_cast<int64_t>(result.size()))
+      result.insert(result.begin(), input->rank() - result.size(),
+                    IndexExpr(1));
+  for (Tensor *input : inputs) {
+    int64_t skip = result.size() - input->rank();
+    for (int64_t i = 0; i < input->rank(); ++i) {
+      IndexExpr &out = result[skip + i];
+      const IndexExpr &size = input->shape[i];
+      if (size == out || size.is(1))
+        continue;
+      if (out.is(1)) {
+        out = size;
+        continue;
+      }
+      auto a = out.constant(), c = size.constant();
+      if (a && c)
+        return node.error()
+               << "cannot broadcast dim " << *a << " with dim " << *c;
+      // One of them may be 1 at run time. A static size above 1 wins.
+      IndexExpr one(1);
+      IndexExpr outIsOne = ix.compare(node.loc(), Compare::Eq, out, one);
+      IndexExpr sizeIsOne = ix.compare(node.loc(), Compare::Eq, size, one);
+      IndexExpr same = ix.compare(node.loc(), Compare::Eq, out, size);
+      check(node.loc(), ix.condition(node.loc(), outIsOne + sizeIsOne + same),
+            "operands do not broadcast");
+      if (c)
+        out = size;
+      else if (!a)
+        out = ix.select(node.loc(), outIsOne, size, out);
+    }
+  }
+  return result;
+}
+
+Tensor Graph::expand(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape) {
+  if (ArrayRef<IndexExpr>(tensor.shape) == shape)
+    return tensor;
+  if (tensor.splat)
+    return splat(tensor.splat, shape);
+  return map(loc, {&tensor}, shape, tensor.elementType,
+             [](OpBuilder &, Location, ValueRange args) { return args[0]; });
+}
+
+Tensor Graph::transpose(Location loc, Tensor &tensor,
+                        ArrayRef<int64_t> permutation) {
+  int64_t rank = tensor.rank();
+  Shape shape;
+  for (int64_t source : permutation)
+    shape.push_back(tensor.shape[source]);
+  if (tensor.splat)
+    return splat(tensor.splat, shape);
+  bool identity = true;
+  for (int64_t i = 0; i < rank; ++i)
+    identity &= permutation[i] == i;
+  if (identity)
+    return tensor;
+  Value value = materialize(loc, tensor);
+  SmallVector<AffineExpr> exprs(rank);
+  for (int64_t i = 0; i < rank; ++i)
+    exprs[permutation[i]] = b.getAffineDimExpr(i);
+  AffineMap map = AffineMap::get(rank, 0, exprs, b.getContext());
+  Tensor result =
+      parallel(loc, value, map, shape, tensor.elementType,
+               [](OpBuilder &, Location, ValueRange args) { return args[0]; });
+  bool swapsLast = rank >= 2 && permutation[rank - 1] == rank - 2 &&
+                   permutation[rank - 2] == rank - 1;
+  for (int64_t i = 0; i + 2 < rank; ++i)
+    swapsLast &= permutation[i] == i;
+  if (swapsLast)
+    result.transposed = value;
+  return result;
+}
+
+Tensor Graph::cast(Location loc, Tensor &tensor, Type elementType) {
+  if (tensor.elementType == elementType)
+    return tensor;
+  if (tensor.elements && isa<IntegerType>(elementType)) {
+    SmallVector<IndexExpr> elements(*tensor.elements);
+    if (elementType.isInteger(1))
+      for (IndexExpr &element : elements)
+        element = ix.compare(loc, Compare::Ne, element, IndexExpr(0));
+    return ofElements(elements, tensor.shape, elementType);
+  }
+  return map(loc, {&tensor}, tensor.shape, elementType,
+             [&](OpBuilder &nested, Location l, ValueRange args) {
+               return castScalar(nested, l, args[0], elementType);
+             });
+}
+
+Tensor Graph::slice(Location loc, Tensor &tensor, ArrayRef<IndexExpr> offsets,
+                    ArrayRef<IndexExpr> sizes, ArrayRef<IndexExpr> strides) {
+  if (ArrayRef<IndexExpr>(tensor.shape) == sizes)
+    return tensor;
+  if (tensor.splat)
+    return splat(tensor.splat, sizes);
+  Value value = materialize(loc, tensor);
+  Value result = tensor::ExtractSliceOp::create(
+      b, loc, typeOf(sizes, tensor.elementType), value, ix.fold(loc, offsets),
+      ix.fold(loc, sizes), ix.fold(loc, strides));
+  return wrap(result, sizes);
+}
+
+Tensor Graph::concat(Location loc, ArrayRef<Tensor *> parts, int64_t axis) {
+  Shape shape(parts.front()->shape);
+  IndexExpr total(0);
+  for (Tensor *part : parts)
+    total = total + part->shape[axis];
+  shape[axis] = total;
+  Value result = empty(loc, shape, parts.front()->elementType);
+  SmallVector<OpFoldResult> offsets(shape.size(), b.getIndexAttr(0)),
+      strides(shape.size(), b.getIndexAttr(1));
+  IndexExpr at(0);
+  for (Tensor *part : parts) {
+    offsets[axis] = ix.fold(loc, at);
+    Value value = materialize(loc, *part);
+    result = tensor::InsertSliceOp::create(b, loc, value, result, offsets,
+                                           ix.fold(loc, part->shape), strides);
+    at = at + part->shape[axis];
+  }
+  return wrap(result, shape);
+}
+
+//===----------------------------------------------------------------------===//
+// Run-time values
+//===----------------------------------------------------------------------===//
+
+std::optional<SmallVector<IndexExpr>> Graph::elementsOf(Location loc,
+                                                        Tensor &tensor) {
+  if (tensor.elements)
+    return tensor.elements;
+  auto count = tensor.staticCount();
+  if (!count || *count > 64 || tensor.rank() > 1 ||
+      !isa<IntegerType>(tensor.elementType))
+    return std::nullopt;
+  Value value = materialize(loc, tensor);
+  SmallVector<IndexExpr> elements;
+  for (int64_t i = 0; i < *count; ++i) {
+    SmallVector<Value> at;
+    if (tensor.rank())
+      at.push_back(arith::ConstantIndexOp::create(b, loc, i));
+    Value element = tensor::ExtractOp::create(b, loc, value, at);
+    Value index = tensor.elementType.isInteger(1)
+                      ? Value(arith::IndexCastUIOp::create(
+                            b, loc, b.getIndexType(), element))
+                      : indexOf(b, loc, element);
+    elements.push_back(ix.symbol(index, tensor.elementType.isInteger(1)
+                                            ? std::optional<int64_t>(0)
+                                            : std::nullopt));
+  }
+  tensor.elements = elements;
+  return elements;
+}
+
+void Graph::check(Location loc, Value ok, const Twine &message) {
+  auto module = function->getParentOfType<ModuleOp>();
+  auto textType = RankedTensorType::get({ShapedType::kDynamic}, b.getI8Type());
+  auto fail = module.lookupSymbol<func::FuncOp>("mctx_rt_fail");
+  if (!fail) {
+    OpBuilder outer = OpBuilder::atBlockBegin(module.getBody());
+    fail = func::FuncOp::create(outer, module.getLoc(), "mctx_rt_fail",
+                                outer.getFunctionType(textType, {}));
+    fail.setPrivate();
+    fail->setAttr("llvm.emit_c_interface", outer.getUnitAttr());
+    fail.setArgAttr(0, "bufferization.access", outer.getStringAttr("read"));
+  }
+  std::string text = message.str();
+  Value truth = arith::ConstantIntOp::create(b, loc, 1, 1);
+  Value bad = arith::XOrIOp::create(b, loc, ok, truth);
+  scf::IfOp::create(b, loc, bad, [&](OpBuilder &nested, Location l) {
+    auto type = RankedTensorType::get({static_cast<int64_t>(text.size())},
+                                      nested.getI8Type());
+    SmallVector<int8_t> bytes(text.begin(), text.end());
+    Value characters = arith::ConstantOp::create(
+        nested, l, DenseElementsAttr::get(type, ArrayRef<int8_t>(bytes)));
+    Value any = tensor::CastOp::create(nested, l, textType, characters);
+    func::CallOp::create(nested, l, fail, any);
+    scf::YieldOp::create(nested, l);
+  });
+}

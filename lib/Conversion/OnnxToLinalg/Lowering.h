@@ -1,0 +1,183 @@
+//===- Lowering.h - what the ONNX lowerings share ---------------*- C++ -*-===//
+//
+// The conversion walks a function once, forwards. Each node's lowering sees its
+// operands already converted, with every dimension as an IndexExpr (and, for
+// small integer tensors, every element too), so result types are as static as
+// the whole prefix of the graph allows, whatever types the nodes declared.
+//
+// One file per family of operators holds the lowerings; each exports a
+// registration function that Registry calls.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_CONVERSION_ONNXTOLINALG_LOWERING_H
+#define MEGACTX_CONVERSION_ONNXTOLINALG_LOWERING_H
+
+#include "IndexExpr.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringMap.h"
+#include <memory>
+
+namespace mlir::megactx {
+
+using Shape = SmallVector<IndexExpr>;
+
+/// A converted tensor. At least one of value, elements, splat and constant is
+/// there; Graph::materialize makes the value when a consumer needs one.
+struct Tensor {
+  Type elementType;
+  Shape shape;
+  Value value;
+  /// The contents of a small integer or Boolean tensor, row-major.
+  std::optional<SmallVector<IndexExpr>> elements;
+  /// The one value that all elements have.
+  TypedAttr splat;
+  ElementsAttr constant;
+  /// Where this tensor is another with its last two dimensions swapped: that
+  /// other. Matrix products read it instead.
+  Value transposed;
+
+  int64_t rank() const { return shape.size(); }
+  bool hasElements() const { return elements.has_value(); }
+  /// The number of elements where it is static.
+  std::optional<int64_t> staticCount() const;
+};
+
+class Graph;
+
+/// One ONNX node during its conversion.
+class Node {
+public:
+  Node(Graph &graph, Operation *op) : graph(graph), op(op) {}
+
+  Graph &graph;
+  Operation *op;
+
+  Location loc() const { return op->getLoc(); }
+  /// The operator with its domain, e.g. `MatMul` or `com.microsoft.Gelu`.
+  StringRef type() const;
+  unsigned numInputs() const { return op->getNumOperands(); }
+  unsigned numOutputs() const { return op->getNumResults(); }
+  bool has(unsigned i) const;
+  Tensor &in(unsigned i) const;
+  /// Whether output i exists and is used.
+  bool wants(unsigned i) const;
+  void set(unsigned i, Tensor tensor);
+
+  int64_t integer(StringRef name, int64_t otherwise) const;
+  double real(StringRef name, double otherwise) const;
+  std::optional<SmallVector<int64_t>> integers(StringRef name) const;
+  StringRef string(StringRef name, StringRef otherwise) const;
+
+  /// An axis counted from 0, or nullopt where it is out of range.
+  std::optional<int64_t> axis(int64_t axis, int64_t rank) const;
+
+  /// Reports `node 'name' (Op): ` and what follows.
+  InFlightDiagnostic error() const;
+};
+
+using LowerFn = LogicalResult (*)(Node &);
+using Registry = llvm::StringMap<LowerFn>;
+
+void registerElementwise(Registry &registry);
+void registerShapeOps(Registry &registry);
+void registerMovement(Registry &registry);
+void registerGather(Registry &registry);
+void registerMatMul(Registry &registry);
+void registerEinsum(Registry &registry);
+void registerConv(Registry &registry);
+void registerReduction(Registry &registry);
+void registerNormalization(Registry &registry);
+void registerScan(Registry &registry);
+
+/// Builds the scalar computation of one element.
+using Body = llvm::function_ref<Value(OpBuilder &, Location, ValueRange)>;
+
+/// The conversion of one function.
+class Graph {
+public:
+  explicit Graph(func::FuncOp function);
+
+  OpBuilder b;
+  IndexSpace ix;
+
+  /// Converts the function in place.
+  LogicalResult run(const Registry &registry);
+
+  Tensor *lookup(Value original);
+  void bind(Value original, Tensor tensor);
+
+  //===--- making tensors -------------------------------------------------===//
+  RankedTensorType typeOf(ArrayRef<IndexExpr> shape, Type elementType) const;
+  Tensor wrap(Value value, ArrayRef<IndexExpr> shape) const;
+  /// A tensor for a value of which only the type is known.
+  Tensor wrap(Location loc, Value value);
+  Tensor splat(TypedAttr value, ArrayRef<IndexExpr> shape) const;
+  Tensor ofElements(ArrayRef<IndexExpr> elements, ArrayRef<IndexExpr> shape,
+                    Type elementType) const;
+  Value materialize(Location loc, Tensor &tensor);
+  Value empty(Location loc, ArrayRef<IndexExpr> shape, Type elementType);
+  Value filled(Location loc, ArrayRef<IndexExpr> shape, TypedAttr value);
+
+  /// linalg.generic with parallel loops over `shape`; `maps` are those of the
+  /// inputs over the loops, the output's is the identity.
+  Tensor parallel(Location loc, ValueRange inputs, ArrayRef<AffineMap> maps,
+                  ArrayRef<IndexExpr> shape, Type elementType, Body body);
+  /// One computation per element with numpy's broadcasting to `shape`. Splats
+  /// become constants of the body.
+  Tensor map(Location loc, ArrayRef<Tensor *> inputs, ArrayRef<IndexExpr> shape,
+             Type elementType, Body body);
+  /// The shape that all broadcast to; run-time checks where sizes may differ.
+  FailureOr<Shape> broadcastShape(Node &node, ArrayRef<Tensor *> inputs);
+  Tensor expand(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape);
+  /// The same elements in another shape; a run-time check where the counts are
+  /// not provably equal.
+  Tensor reshape(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape);
+  Tensor transpose(Location loc, Tensor &tensor, ArrayRef<int64_t> permutation);
+  Tensor cast(Location loc, Tensor &tensor, Type elementType);
+  Tensor slice(Location loc, Tensor &tensor, ArrayRef<IndexExpr> offsets,
+               ArrayRef<IndexExpr> sizes, ArrayRef<IndexExpr> strides);
+  Tensor concat(Location loc, ArrayRef<Tensor *> parts, int64_t axis);
+
+  //===--- run-time values ------------------------------------------------===//
+  /// The elements of a 0-d or 1-d integer tensor of static size, loaded where
+  /// they are not known; nullopt where the size is not static or too large.
+  std::optional<SmallVector<IndexExpr>> elementsOf(Location loc,
+                                                   Tensor &tensor);
+  /// Ends the run with `message` unless `ok`.
+  void check(Location loc, Value ok, const Twine &message);
+
+  IndexExpr count(ArrayRef<IndexExpr> shape) const;
+
+private:
+  LogicalResult convertArguments();
+  void keep(Operation &op);
+  IndexExpr exprOf(Value index);
+  Value readable(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape);
+
+  func::FuncOp function;
+  DenseSet<Operation *> originals;
+  DenseMap<Value, std::unique_ptr<Tensor>> tensors;
+};
+
+/// The whole elements of a constant integer or Boolean tensor, at most `limit`.
+std::optional<SmallVector<int64_t>> integersOf(ElementsAttr attr,
+                                               int64_t limit = 64);
+
+/// The value of a constant with one element, as an attribute of its type.
+TypedAttr scalarOf(ElementsAttr attr);
+
+/// Converts a scalar by ONNX Cast's rules; null where there is no such cast.
+Value castScalar(OpBuilder &b, Location loc, Value value, Type to);
+
+/// f32 for f16 and bf16, which accumulate in it; else the type itself.
+Type accumulatorType(Type type);
+
+/// Cast of a tensor's indices in a linalg body: index to the type or back.
+Value indexOf(OpBuilder &b, Location loc, Value integer);
+
+} // namespace mlir::megactx
+
+#endif

@@ -1,0 +1,160 @@
+//===- MatMul.cpp - matrix products ---------------------------------------===//
+
+#include "Lowering.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+/// [B, M, K] x [B, K, N] -> [B, M, N], as one contraction that the target may
+/// recognise. Narrow floats accumulate in what the target's product takes.
+static Tensor contract(Node &node, Tensor &a, Tensor &c) {
+  Graph &graph = node.graph;
+  OpBuilder &b = graph.b;
+  Location loc = node.loc();
+  Shape shape = {a.shape[0], a.shape[1], c.shape[2]};
+  Type type = a.elementType;
+  Value out = graph.filled(loc, shape, cast<TypedAttr>(b.getZeroAttr(type)));
+  auto dim = [&](unsigned i) { return b.getAffineDimExpr(i); };
+  auto map = [&](ArrayRef<AffineExpr> exprs) {
+    return AffineMap::get(4, 0, exprs, b.getContext());
+  };
+  using Iterator = utils::IteratorType;
+  auto op = linalg::GenericOp::create(
+      b, loc, TypeRange{out.getType()},
+      ValueRange{graph.materialize(loc, a), graph.materialize(loc, c)},
+      ValueRange{out},
+      {map({dim(0), dim(1), dim(3)}), map({dim(0), dim(3), dim(2)}),
+       map({dim(0), dim(1), dim(2)})},
+      {Iterator::parallel, Iterator::parallel, Iterator::parallel,
+       Iterator::reduction},
+      [&](OpBuilder &nested, Location l, ValueRange args) {
+        Value sum;
+        if (isa<FloatType>(type)) {
+          Value product = arith::MulFOp::create(nested, l, args[0], args[1]);
+          sum = arith::AddFOp::create(nested, l, args[2], product);
+        } else {
+          Value product = arith::MulIOp::create(nested, l, args[0], args[1]);
+          sum = arith::AddIOp::create(nested, l, args[2], product);
+        }
+        linalg::YieldOp::create(nested, l, sum);
+      });
+  return graph.wrap(op.getResult(0), shape);
+}
+
+/// Checks that the inner dimensions agree, now or at run time.
+static LogicalResult sameInner(Node &node, const IndexExpr &a,
+                               const IndexExpr &c) {
+  if (a == c)
+    return success();
+  if (a.constant() && c.constant())
+    return node.error() << "inner dims are " << *a.constant() << " and "
+                        << *c.constant();
+  IndexSpace &ix = node.graph.ix;
+  node.graph.check(
+      node.loc(),
+      ix.condition(node.loc(), ix.compare(node.loc(), Compare::Eq, a, c)),
+      "inner dimensions of a matrix product differ");
+  return success();
+}
+
+/// numpy's matmul of operands of rank 2 and more.
+static FailureOr<Tensor> multiply(Node &node, Tensor a, Tensor c) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  if (failed(sameInner(node, a.shape.back(), c.shape[c.rank() - 2])))
+    return failure();
+  IndexExpr m = a.shape[a.rank() - 2], k = a.shape.back(), n = c.shape.back();
+  Shape outer(ArrayRef(a.shape).drop_back(2));
+  if (c.rank() == 2) {
+    // Rows of all batches against one matrix.
+    Tensor left = graph.reshape(loc, a, {1, graph.count(outer) * m, k});
+    Tensor right = graph.reshape(loc, c, {1, k, n});
+    Tensor product = contract(node, left, right);
+    outer.append({m, n});
+    return graph.reshape(loc, product, outer);
+  }
+  // Batch dimensions broadcast as tensors of rank two less would.
+  Tensor batchA = graph.splat(graph.b.getI64IntegerAttr(0), outer);
+  Tensor batchC =
+      graph.splat(graph.b.getI64IntegerAttr(0), ArrayRef(c.shape).drop_back(2));
+  FailureOr<Shape> batch = graph.broadcastShape(node, {&batchA, &batchC});
+  if (failed(batch))
+    return failure();
+  auto fold = [&](Tensor &x, IndexExpr rows, IndexExpr columns) {
+    Shape full(*batch);
+    full.append({rows, columns});
+    Tensor wide = graph.expand(loc, x, full);
+    return graph.reshape(loc, wide, {graph.count(*batch), rows, columns});
+  };
+  Tensor left = fold(a, m, k), right = fold(c, k, n);
+  Tensor product = contract(node, left, right);
+  Shape result(*batch);
+  result.append({m, n});
+  return graph.reshape(loc, product, result);
+}
+
+static LogicalResult lowerMatMul(Node &node) {
+  Graph &graph = node.graph;
+  Tensor a = node.in(0), c = node.in(1);
+  bool vectorA = a.rank() == 1, vectorC = c.rank() == 1;
+  if (a.rank() == 0 || c.rank() == 0)
+    return node.error() << "expected operands of rank 1 or more";
+  if (vectorA)
+    a = graph.reshape(node.loc(), a, {1, a.shape[0]});
+  if (vectorC)
+    c = graph.reshape(node.loc(), c, {c.shape[0], 1});
+  FailureOr<Tensor> product = multiply(node, a, c);
+  if (failed(product))
+    return failure();
+  Shape shape = product->shape;
+  if (vectorC)
+    shape.pop_back();
+  if (vectorA)
+    shape.erase(shape.end() - (vectorC ? 1 : 2));
+  if (vectorA || vectorC)
+    *product = graph.reshape(node.loc(), *product, shape);
+  node.set(0, *product);
+  return success();
+}
+
+static Value scaled(OpBuilder &b, Location loc, Value x, double factor) {
+  if (factor == 1.0 || !isa<FloatType>(x.getType()))
+    return x;
+  Value c =
+      arith::ConstantOp::create(b, loc, b.getFloatAttr(x.getType(), factor));
+  return arith::MulFOp::create(b, loc, x, c);
+}
+
+static LogicalResult lowerGemm(Node &node) {
+  Graph &graph = node.graph;
+  Tensor a = node.in(0), c = node.in(1);
+  if (a.rank() != 2 || c.rank() != 2)
+    return node.error() << "expected matrices";
+  if (node.integer("transA", 0))
+    a = graph.transpose(node.loc(), a, {1, 0});
+  if (node.integer("transB", 0))
+    c = graph.transpose(node.loc(), c, {1, 0});
+  double alpha = node.real("alpha", 1.0), beta = node.real("beta", 1.0);
+  FailureOr<Tensor> product = multiply(node, a, c);
+  if (failed(product))
+    return failure();
+  SmallVector<Tensor *> inputs = {&*product};
+  if (node.has(2))
+    inputs.push_back(&node.in(2));
+  Shape shape = product->shape;
+  node.set(0, graph.map(node.loc(), inputs, shape, a.elementType,
+                        [&](OpBuilder &b, Location loc, ValueRange args) {
+                          Value x = scaled(b, loc, args[0], alpha);
+                          if (args.size() == 1)
+                            return x;
+                          Value y = scaled(b, loc, args[1], beta);
+                          return Value(arith::AddFOp::create(b, loc, x, y));
+                        }));
+  return success();
+}
+
+void mlir::megactx::registerMatMul(Registry &registry) {
+  registry["MatMul"] = lowerMatMul;
+  registry["Gemm"] = lowerGemm;
+}

@@ -1,0 +1,302 @@
+//===- Movement.cpp - operators that move elements ------------------------===//
+
+#include "Lowering.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+static LogicalResult lowerTranspose(Node &node) {
+  Tensor &data = node.in(0);
+  SmallVector<int64_t> permutation;
+  if (auto perm = node.integers("perm"))
+    permutation = *perm;
+  else
+    for (int64_t i = data.rank() - 1; i >= 0; --i)
+      permutation.push_back(i);
+  SmallVector<int64_t> sorted(permutation);
+  llvm::sort(sorted);
+  for (auto [i, axis] : llvm::enumerate(sorted))
+    if (axis != static_cast<int64_t>(i))
+      return node.error() << "perm is not a permutation";
+  if (static_cast<int64_t>(permutation.size()) != data.rank())
+    return node.error() << "expected perm of " << data.rank() << " axes";
+  node.set(0, node.graph.transpose(node.loc(), data, permutation));
+  return success();
+}
+
+static LogicalResult lowerConcat(Node &node) {
+  SmallVector<Tensor *> parts;
+  for (unsigned i = 0; i < node.numInputs(); ++i)
+    parts.push_back(&node.in(i));
+  auto axis = node.axis(node.integer("axis", 0), parts.front()->rank());
+  if (!axis)
+    return node.error() << "axis is out of range";
+  bool isKnown = parts.front()->rank() == 1;
+  for (Tensor *part : parts)
+    isKnown &= part->hasElements();
+  if (isKnown) {
+    SmallVector<IndexExpr> elements;
+    for (Tensor *part : parts)
+      llvm::append_range(elements, *part->elements);
+    node.set(0, node.graph.ofElements(elements, {IndexExpr(elements.size())},
+                                      parts.front()->elementType));
+    return success();
+  }
+  IndexSpace &ix = node.graph.ix;
+  for (Tensor *part : ArrayRef(parts).drop_front()) {
+    if (part->rank() != parts.front()->rank())
+      return node.error() << "expected operands of one rank";
+    for (int64_t i = 0; i < part->rank(); ++i) {
+      const IndexExpr &first = parts.front()->shape[i];
+      if (i == *axis || part->shape[i] == first)
+        continue;
+      auto a = part->shape[i].constant(), c = first.constant();
+      if (a && c)
+        return node.error() << "dim " << i << " is " << *c << " in one operand "
+                            << "and " << *a << " in another";
+      node.graph.check(
+          node.loc(),
+          ix.condition(node.loc(), ix.compare(node.loc(), Compare::Eq, first,
+                                              part->shape[i])),
+          "operands of Concat have different sizes");
+    }
+  }
+  node.set(0, node.graph.concat(node.loc(), parts, *axis));
+  return success();
+}
+
+static LogicalResult lowerSplit(Node &node) {
+  Graph &graph = node.graph;
+  Tensor &data = node.in(0);
+  auto axis = node.axis(node.integer("axis", 0), data.rank());
+  if (!axis)
+    return node.error() << "axis is out of range";
+  const IndexExpr total = data.shape[*axis];
+  int64_t parts = node.numOutputs();
+  SmallVector<IndexExpr> sizes;
+  if (node.has(1)) {
+    auto list = graph.elementsOf(node.loc(), node.in(1));
+    if (!list || static_cast<int64_t>(list->size()) != parts)
+      return node.error() << "expected " << parts << " split sizes";
+    sizes = *list;
+  } else {
+    IndexExpr each = graph.ix.floorDiv(node.loc(), total + IndexExpr(parts - 1),
+                                       IndexExpr(parts));
+    if (auto exact = graph.ix.exactQuotient(total, IndexExpr(parts)))
+      each = *exact;
+    sizes.assign(parts - 1, each);
+    sizes.push_back(graph.ix.max(
+        node.loc(), total - each * IndexExpr(parts - 1), IndexExpr(0)));
+  }
+  IndexExpr sum(0);
+  for (const IndexExpr &size : sizes)
+    sum = sum + size;
+  if (sum != total) {
+    if (sum.constant() && total.constant())
+      return node.error() << "split sizes do not add up to dim " << *axis;
+    graph.check(
+        node.loc(),
+        graph.ix.condition(
+            node.loc(), graph.ix.compare(node.loc(), Compare::Eq, sum, total)),
+        "split sizes do not add up to the dimension");
+  }
+  Shape offsets(data.rank(), IndexExpr(0)), strides(data.rank(), IndexExpr(1));
+  for (int64_t i = 0; i < parts; ++i) {
+    Shape shape(data.shape);
+    shape[*axis] = sizes[i];
+    if (data.elements && data.rank() == 1 && sizes[i].constant()) {
+      int64_t from = *offsets[0].constant();
+      node.set(i,
+               graph.ofElements(
+                   ArrayRef(*data.elements).slice(from, *sizes[i].constant()),
+                   shape, data.elementType));
+    } else {
+      node.set(i, graph.slice(node.loc(), data, offsets, shape, strides));
+    }
+    offsets[*axis] = offsets[*axis] + sizes[i];
+  }
+  return success();
+}
+
+namespace {
+/// One axis of a Slice: elements at offset + stride·i for i < size.
+struct SliceAxis {
+  IndexExpr offset, size;
+  int64_t stride;
+};
+} // namespace
+
+/// Exporters write "to the end" as the largest integer of some width.
+static bool isEnd(const IndexExpr &expr) {
+  auto constant = expr.constant();
+  return constant && *constant >= std::numeric_limits<int32_t>::max();
+}
+static bool isBegin(const IndexExpr &expr) {
+  auto constant = expr.constant();
+  return constant && *constant <= std::numeric_limits<int32_t>::min() + 1;
+}
+
+static SliceAxis sliceAxis(Node &node, const IndexExpr &dim, IndexExpr start,
+                           IndexExpr end, int64_t step) {
+  IndexSpace &ix = node.graph.ix;
+  Location loc = node.loc();
+  // Counts from the end, then into [low, high].
+  auto clamp = [&](const IndexExpr &at, const IndexExpr &low,
+                   const IndexExpr &high) {
+    if (isEnd(at))
+      return high;
+    if (isBegin(at))
+      return low;
+    IndexExpr shifted = at;
+    if (auto negative = ix.decide(Compare::Lt, at, IndexExpr(0)); !negative)
+      shifted = ix.select(loc, ix.compare(loc, Compare::Lt, at, IndexExpr(0)),
+                          at + dim, at);
+    else if (*negative)
+      shifted = at + dim;
+    return ix.min(loc, ix.max(loc, shifted, low), high);
+  };
+  IndexExpr zero(0), one(1), size;
+  if (step > 0) {
+    start = clamp(start, zero, dim);
+    end = clamp(end, zero, dim);
+    size = end - start;
+  } else {
+    start = clamp(start, zero, dim - one);
+    end = clamp(end, IndexExpr(-1), dim - one);
+    size = start - end;
+  }
+  int64_t width = std::abs(step);
+  size = ix.max(loc, size, zero);
+  if (width != 1)
+    size = ix.floorDiv(loc, size + IndexExpr(width - 1), IndexExpr(width));
+  return {start, size, step};
+}
+
+/// Slices with a negative step: elements are fetched one by one.
+static Tensor fetch(Node &node, Tensor &data, ArrayRef<SliceAxis> axes,
+                    ArrayRef<IndexExpr> shape) {
+  Graph &graph = node.graph;
+  Value value = graph.materialize(node.loc(), data);
+  SmallVector<Value> offsets;
+  for (const SliceAxis &axis : axes)
+    offsets.push_back(graph.ix.value(node.loc(), axis.offset));
+  return graph.parallel(
+      node.loc(), {}, {}, shape, data.elementType,
+      [&](OpBuilder &b, Location loc, ValueRange) -> Value {
+        SmallVector<Value> at;
+        for (auto [i, axis] : llvm::enumerate(axes)) {
+          Value index = linalg::IndexOp::create(b, loc, i);
+          Value step = arith::ConstantIndexOp::create(b, loc, axis.stride);
+          index = arith::MulIOp::create(b, loc, index, step);
+          at.push_back(arith::AddIOp::create(b, loc, index, offsets[i]));
+        }
+        return tensor::ExtractOp::create(b, loc, value, at);
+      });
+}
+
+/// A Slice of known contents along constant positions.
+static std::optional<Tensor> sliceElements(Node &node, Tensor &data,
+                                           const SliceAxis &axis) {
+  auto offset = axis.offset.constant(), size = axis.size.constant();
+  if (!data.elements || data.rank() != 1 || !offset || !size)
+    return std::nullopt;
+  SmallVector<IndexExpr> elements;
+  for (int64_t i = 0; i < *size; ++i)
+    elements.push_back((*data.elements)[*offset + i * axis.stride]);
+  return node.graph.ofElements(elements, {axis.size}, data.elementType);
+}
+
+static LogicalResult lowerSlice(Node &node) {
+  Graph &graph = node.graph;
+  Tensor &data = node.in(0);
+  Location loc = node.loc();
+  auto list = [&](unsigned i) { return graph.elementsOf(loc, node.in(i)); };
+  auto starts = list(1), ends = list(2);
+  std::optional<SmallVector<IndexExpr>> axes, steps;
+  if (node.has(3))
+    axes = list(3);
+  if (node.has(4))
+    steps = list(4);
+  if (!starts || !ends || (node.has(3) && !axes) || (node.has(4) && !steps) ||
+      ends->size() != starts->size() ||
+      (axes && axes->size() != starts->size()) ||
+      (steps && steps->size() != starts->size()) ||
+      static_cast<int64_t>(starts->size()) > data.rank())
+    return node.error()
+           << "expected starts, ends, axes and steps of one static length";
+  SmallVector<SliceAxis> slices;
+  for (const IndexExpr &size : data.shape)
+    slices.push_back({IndexExpr(0), size, 1});
+  bool hasNegative = false;
+  for (size_t i = 0; i < starts->size(); ++i) {
+    auto given = axes ? (*axes)[i].constant() : std::optional<int64_t>(i);
+    auto axis = given ? node.axis(*given, data.rank()) : std::nullopt;
+    auto step = steps ? (*steps)[i].constant() : std::optional<int64_t>(1);
+    if (!axis || !step || *step == 0)
+      return node.error() << "expected constant axes in range and constant "
+                             "steps other than 0";
+    slices[*axis] =
+        sliceAxis(node, data.shape[*axis], (*starts)[i], (*ends)[i], *step);
+    hasNegative |= *step < 0;
+  }
+  Shape offsets, sizes, strides;
+  for (const SliceAxis &slice : slices) {
+    offsets.push_back(slice.offset);
+    sizes.push_back(slice.size);
+    strides.push_back(IndexExpr(slice.stride));
+  }
+  if (data.rank() == 1)
+    if (auto known = sliceElements(node, data, slices[0])) {
+      node.set(0, *known);
+      return success();
+    }
+  node.set(0, hasNegative ? fetch(node, data, slices, sizes)
+                          : graph.slice(loc, data, offsets, sizes, strides));
+  return success();
+}
+
+static LogicalResult lowerTrilu(Node &node) {
+  Graph &graph = node.graph;
+  Tensor &data = node.in(0);
+  if (data.rank() < 2)
+    return node.error() << "expected at least 2 dims";
+  IndexExpr diagonal(0);
+  if (node.has(1)) {
+    auto list = graph.elementsOf(node.loc(), node.in(1));
+    if (!list || list->size() != 1)
+      return node.error() << "expected a scalar k";
+    diagonal = list->front();
+  }
+  bool upper = node.integer("upper", 1) != 0;
+  Value k = graph.ix.value(node.loc(), diagonal);
+  int64_t rank = data.rank();
+  Type type = data.elementType;
+  Shape shape = data.shape;
+  node.set(
+      0,
+      graph.map(node.loc(), {&data}, shape, type,
+                [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
+                  Value row = linalg::IndexOp::create(b, loc, rank - 2);
+                  Value column = linalg::IndexOp::create(b, loc, rank - 1);
+                  Value edge = arith::AddIOp::create(b, loc, row, k);
+                  Value keeps =
+                      arith::CmpIOp::create(b, loc,
+                                            upper ? arith::CmpIPredicate::sge
+                                                  : arith::CmpIPredicate::sle,
+                                            column, edge);
+                  Value zero =
+                      arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+                  return arith::SelectOp::create(b, loc, keeps, args[0], zero);
+                }));
+  return success();
+}
+
+void mlir::megactx::registerMovement(Registry &registry) {
+  registry["Transpose"] = lowerTranspose;
+  registry["Concat"] = lowerConcat;
+  registry["Split"] = lowerSplit;
+  registry["Slice"] = lowerSlice;
+  registry["Trilu"] = lowerTrilu;
+}

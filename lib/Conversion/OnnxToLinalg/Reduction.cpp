@@ -1,0 +1,245 @@
+//===- Reduction.cpp - reductions, softmax and normalization --------------===//
+
+#include "Lowering.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+namespace {
+enum class Reduce { Sum, Mean, Max, Min, SumSquare };
+} // namespace
+
+static TypedAttr initialValue(OpBuilder &b, Type type, Reduce kind) {
+  bool isMax = kind == Reduce::Max;
+  if (!isMax && kind != Reduce::Min)
+    return cast<TypedAttr>(b.getZeroAttr(type));
+  if (auto floating = dyn_cast<FloatType>(type))
+    return b.getFloatAttr(type,
+                          APFloat::getInf(floating.getFloatSemantics(), isMax));
+  unsigned width = type.getIntOrFloatBitWidth();
+  return b.getIntegerAttr(type, isMax ? APInt::getSignedMinValue(width)
+                                      : APInt::getSignedMaxValue(width));
+}
+
+/// The fast-math flags let the sum be taken in any order, as every other
+/// implementation of these operators does.
+static Value combine(OpBuilder &b, Location loc, Value acc, Value x,
+                     Reduce kind) {
+  bool isFloat = isa<FloatType>(x.getType());
+  auto any = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;
+  switch (kind) {
+  case Reduce::SumSquare:
+    x = isFloat ? arith::MulFOp::create(b, loc, x, x, any).getResult()
+                : arith::MulIOp::create(b, loc, x, x).getResult();
+    [[fallthrough]];
+  case Reduce::Sum:
+  case Reduce::Mean:
+    return isFloat ? arith::AddFOp::create(b, loc, acc, x, any).getResult()
+                   : arith::AddIOp::create(b, loc, acc, x).getResult();
+  case Reduce::Max:
+    return isFloat ? arith::MaximumFOp::create(b, loc, acc, x).getResult()
+                   : arith::MaxSIOp::create(b, loc, acc, x).getResult();
+  case Reduce::Min:
+    return isFloat ? arith::MinimumFOp::create(b, loc, acc, x).getResult()
+                   : arith::MinSIOp::create(b, loc, acc, x).getResult();
+  }
+  llvm_unreachable("every kind is handled above");
+}
+
+/// Reduces the axes to size 1. Narrow floats are summed in f32.
+static Tensor reduce(Node &node, Tensor &data, const SmallVector<bool> &axes,
+                     Reduce kind) {
+  Graph &graph = node.graph;
+  OpBuilder &b = graph.b;
+  Location loc = node.loc();
+  Type type = data.elementType, sum = accumulatorType(type);
+  Shape kept, shape, reduced;
+  SmallVector<AffineExpr> out;
+  SmallVector<utils::IteratorType> iterators;
+  for (int64_t i = 0; i < data.rank(); ++i) {
+    shape.push_back(axes[i] ? IndexExpr(1) : data.shape[i]);
+    iterators.push_back(axes[i] ? utils::IteratorType::reduction
+                                : utils::IteratorType::parallel);
+    (axes[i] ? reduced : kept).push_back(data.shape[i]);
+    if (!axes[i])
+      out.push_back(b.getAffineDimExpr(i));
+  }
+  Value init = graph.filled(loc, kept, initialValue(b, sum, kind));
+  auto op = linalg::GenericOp::create(
+      b, loc, TypeRange{init.getType()},
+      ValueRange{graph.materialize(loc, data)}, ValueRange{init},
+      {b.getMultiDimIdentityMap(data.rank()),
+       AffineMap::get(data.rank(), 0, out, b.getContext())},
+      iterators, [&](OpBuilder &nested, Location l, ValueRange args) {
+        Value x = castScalar(nested, l, args[0], sum);
+        linalg::YieldOp::create(nested, l,
+                                combine(nested, l, args[1], x, kind));
+      });
+  Tensor result = graph.wrap(op.getResult(0), kept);
+  if (kind == Reduce::Mean) {
+    Value count = graph.ix.value(loc, graph.count(reduced));
+    Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(), count);
+    Value divisor = castScalar(b, loc, integer, sum);
+    result = graph.map(
+        loc, {&result}, kept, sum,
+        [&](OpBuilder &nested, Location l, ValueRange args) {
+          if (!isa<FloatType>(sum))
+            return Value(arith::DivSIOp::create(nested, l, args[0], divisor));
+          return Value(arith::DivFOp::create(nested, l, args[0], divisor));
+        });
+  }
+  return graph.reshape(loc, result, shape);
+}
+
+template <Reduce kind> static LogicalResult lowerReduce(Node &node) {
+  Graph &graph = node.graph;
+  Tensor &data = node.in(0);
+  if (data.elementType.isInteger(1))
+    return node.error() << "expected numbers, but got bool";
+  std::optional<SmallVector<int64_t>> list = node.integers("axes");
+  if (node.has(1)) {
+    auto elements = graph.elementsOf(node.loc(), node.in(1));
+    list.emplace();
+    for (const IndexExpr &axis :
+         elements.value_or(SmallVector<IndexExpr>{graph.count(data.shape)})) {
+      if (!axis.constant())
+        return node.error() << "expected constant axes";
+      list->push_back(*axis.constant());
+    }
+  }
+  SmallVector<bool> axes(data.rank(), !list || list->empty());
+  if (list && list->empty() && node.integer("noop_with_empty_axes", 0))
+    axes.assign(data.rank(), false);
+  for (int64_t value : list.value_or(SmallVector<int64_t>())) {
+    auto axis = node.axis(value, data.rank());
+    if (!axis)
+      return node.error() << "axis " << value << " is out of range";
+    axes[*axis] = true;
+  }
+  Tensor wide = reduce(node, data, axes, kind);
+  Tensor result = graph.cast(node.loc(), wide, data.elementType);
+  if (!node.integer("keepdims", 1)) {
+    Shape shape;
+    for (int64_t i = 0; i < data.rank(); ++i)
+      if (!axes[i])
+        shape.push_back(data.shape[i]);
+    result = graph.reshape(node.loc(), result, shape);
+  }
+  node.set(0, result);
+  return success();
+}
+
+/// exp(x - max) / sum, or its logarithm, along one axis.
+template <bool isLog> static LogicalResult lowerSoftmax(Node &node) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  Tensor &data = node.in(0);
+  auto axis = node.axis(node.integer("axis", -1), data.rank());
+  if (!axis || !isa<FloatType>(data.elementType))
+    return node.error() << "expected floats and an axis in range";
+  SmallVector<bool> axes(data.rank(), false);
+  axes[*axis] = true;
+  Type type = accumulatorType(data.elementType);
+  Tensor wide = graph.cast(loc, data, type);
+  Tensor top = reduce(node, wide, axes, Reduce::Max);
+  Tensor shifted =
+      graph.map(loc, {&wide, &top}, wide.shape, type,
+                [&](OpBuilder &b, Location l, ValueRange args) -> Value {
+                  Value x = arith::SubFOp::create(b, l, args[0], args[1]);
+                  return isLog ? x : Value(math::ExpOp::create(b, l, x));
+                });
+  Tensor powers = shifted;
+  if (isLog)
+    powers = graph.map(loc, {&shifted}, wide.shape, type,
+                       [](OpBuilder &b, Location l, ValueRange args) {
+                         return Value(math::ExpOp::create(b, l, args[0]));
+                       });
+  Tensor sum = reduce(node, powers, axes, Reduce::Sum);
+  Tensor result =
+      graph.map(loc, {&shifted, &sum}, wide.shape, type,
+                [&](OpBuilder &b, Location l, ValueRange args) -> Value {
+                  if (!isLog)
+                    return arith::DivFOp::create(b, l, args[0], args[1]);
+                  Value log = math::LogOp::create(b, l, args[1]);
+                  return arith::SubFOp::create(b, l, args[0], log);
+                });
+  node.set(0, graph.cast(loc, result, data.elementType));
+  return success();
+}
+
+/// (x - mean) / sqrt(mean of squares + epsilon) * scale + bias over the axes
+/// from `axis` on; RMSNormalization subtracts no mean.
+template <bool isRms> static LogicalResult lowerNormalization(Node &node) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  Tensor &data = node.in(0);
+  auto axis = node.axis(node.integer("axis", -1), data.rank());
+  if (!axis || !isa<FloatType>(data.elementType))
+    return node.error() << "expected floats and an axis in range";
+  if (node.wants(1) || node.wants(2))
+    return node.error() << "the mean and deviation outputs have no lowering";
+  SmallVector<bool> axes(data.rank(), false);
+  for (int64_t i = *axis; i < data.rank(); ++i)
+    axes[i] = true;
+  double epsilon = node.real("epsilon", 1e-5);
+  Type type = accumulatorType(data.elementType);
+  Tensor centred = graph.cast(loc, data, type);
+  if (!isRms) {
+    Tensor mean = reduce(node, centred, axes, Reduce::Mean);
+    centred =
+        graph.map(loc, {&centred, &mean}, data.shape, type,
+                  [](OpBuilder &b, Location l, ValueRange args) {
+                    return Value(arith::SubFOp::create(b, l, args[0], args[1]));
+                  });
+  }
+  Tensor squares =
+      graph.map(loc, {&centred}, data.shape, type,
+                [](OpBuilder &b, Location l, ValueRange args) {
+                  return Value(arith::MulFOp::create(b, l, args[0], args[0]));
+                });
+  Tensor variance = reduce(node, squares, axes, Reduce::Mean);
+  Tensor factor = graph.map(
+      loc, {&variance}, variance.shape, type,
+      [&](OpBuilder &b, Location l, ValueRange args) -> Value {
+        Value small =
+            arith::ConstantOp::create(b, l, b.getFloatAttr(type, epsilon));
+        Value sum = arith::AddFOp::create(b, l, args[0], small);
+        Value root = math::SqrtOp::create(b, l, sum);
+        Value one = arith::ConstantOp::create(b, l, b.getFloatAttr(type, 1.0));
+        return arith::DivFOp::create(b, l, one, root);
+      });
+  Tensor scale = graph.cast(loc, node.in(1), type), bias;
+  SmallVector<Tensor *> inputs = {&centred, &factor, &scale};
+  if (node.has(2)) {
+    bias = graph.cast(loc, node.in(2), type);
+    inputs.push_back(&bias);
+  }
+  Tensor result =
+      graph.map(loc, inputs, data.shape, type,
+                [](OpBuilder &b, Location l, ValueRange args) -> Value {
+                  Value x = arith::MulFOp::create(b, l, args[0], args[1]);
+                  x = arith::MulFOp::create(b, l, x, args[2]);
+                  return args.size() == 3
+                             ? x
+                             : Value(arith::AddFOp::create(b, l, x, args[3]));
+                });
+  node.set(0, graph.cast(loc, result, data.elementType));
+  return success();
+}
+
+void mlir::megactx::registerReduction(Registry &registry) {
+  registry["ReduceSum"] = lowerReduce<Reduce::Sum>;
+  registry["ReduceMean"] = lowerReduce<Reduce::Mean>;
+  registry["ReduceMax"] = lowerReduce<Reduce::Max>;
+  registry["ReduceMin"] = lowerReduce<Reduce::Min>;
+  registry["ReduceSumSquare"] = lowerReduce<Reduce::SumSquare>;
+}
+
+void mlir::megactx::registerNormalization(Registry &registry) {
+  registry["Softmax"] = lowerSoftmax<false>;
+  registry["LogSoftmax"] = lowerSoftmax<true>;
+  registry["LayerNormalization"] = lowerNormalization<false>;
+  registry["RMSNormalization"] = lowerNormalization<true>;
+}
