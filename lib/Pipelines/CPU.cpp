@@ -3,6 +3,7 @@
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Pipelines/Pipelines.h"
 #include "megactx/Target/CPU/Passes.h"
+#include "megactx/Transforms/Passes.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/Bufferization/Pipelines/Passes.h"
@@ -17,6 +18,9 @@ using namespace mlir;
 
 void mlir::megactx::buildBufferizePipeline(OpPassManager &pm) {
   pm.addPass(createConvertElementwiseToLinalgPass());
+  pm.addNestedPass<func::FuncOp>(createLinalgElementwiseOpFusionPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
   pm.addNestedPass<func::FuncOp>(
       bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions options;
@@ -34,13 +38,18 @@ void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm,
   ConvertAttentionToCPUKernelsPassOptions kernels;
   kernels.vectorBits = vectorBits;
   pm.addPass(createConvertAttentionToCPUKernelsPass(kernels));
+  pm.addPass(createCopiesToLinalgPass());
+  pm.addPass(createConvertMatmulToRuntimePass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToParallelLoopsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addNestedPass<func::FuncOp>(createLinearizeParallelPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }
 
 void mlir::megactx::buildCPUToLLVMPipeline(OpPassManager &pm) {
   pm.addPass(createOutlineParallelPass());
+  pm.addPass(createExpandDynamicShapesPass());
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
   pm.addPass(createSCFToControlFlowPass());

@@ -123,6 +123,15 @@ LogicalResult Compilation::run() {
     return failure();
   if (stopsAt("pieces"))
     return print();
+  if (failed(passes("operators to linalg", [](OpPassManager &pm) {
+        pm.addPass(createConvertOnnxToLinalgPass());
+        pm.addPass(createCanonicalizerPass());
+        pm.addPass(createCSEPass());
+        pm.addPass(createHoistWeightsPass());
+      })))
+    return failure();
+  if (stopsAt("linalg"))
+    return print();
   FailureOr<Interface> interface = Interface::take(*module);
   if (failed(interface) ||
       failed(passes("tensors to memrefs", buildBufferizePipeline)))
@@ -148,11 +157,13 @@ LogicalResult Compilation::run() {
 }
 
 LogicalResult mlir::megactx::compile(const CompileOptions &options) {
-  static constexpr StringLiteral levels[] = {
-      "input", "attention", "pieces", "memref", "loops", "llvm", "artifact"};
+  static constexpr StringLiteral levels[] = {"input",  "attention", "pieces",
+                                             "linalg", "memref",    "loops",
+                                             "llvm",   "artifact"};
   if (!llvm::is_contained(levels, options.level)) {
     llvm::errs() << "error: unknown level '" << options.level
-                 << "', expected one of " << llvm::join(ArrayRef(levels), ", ") << "\n";
+                 << "', expected one of " << llvm::join(ArrayRef(levels), ", ")
+                 << "\n";
     return failure();
   }
   if (options.target != "cpu") {

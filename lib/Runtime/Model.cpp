@@ -9,6 +9,7 @@
 #include "Model.h"
 #include "megactx/Runtime/KernelABI.h"
 #include <cerrno>
+#include <csetjmp>
 #include <cstring>
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -27,6 +28,8 @@ namespace {
 thread_local std::string lastError;
 std::mutex failureMutex;
 std::string failure;
+/// Where a failed check of the model that this thread runs goes on.
+thread_local std::jmp_buf *runningModel = nullptr;
 
 int64_t widthOf(const std::string &dtype) {
   static const std::map<std::string, int64_t> widths = {
@@ -270,7 +273,11 @@ bool mctx_model::run(const mctx_tensor *inputs, size_t inputCount,
     std::lock_guard<std::mutex> lock(failureMutex);
     failure.clear();
   }
-  entry(arguments.data());
+  if (!enter(arguments.data())) {
+    std::lock_guard<std::mutex> lock(failureMutex);
+    error = failure;
+    return false;
+  }
   size_t at = 0;
   for (size_t i = 0; i < outputCount; ++i)
     at += take(wantOut[i], &results[at], outputs[i]);
@@ -281,6 +288,18 @@ bool mctx_model::run(const mctx_tensor *inputs, size_t inputCount,
   for (size_t i = 0; i < outputCount; ++i)
     mctx_free(outputs[i].data);
   return false;
+}
+
+/// Runs the entry; false where a check ended it. Holds nothing that would need
+/// to be destroyed.
+bool mctx_model::enter(void **arguments) const {
+  std::jmp_buf here;
+  runningModel = &here;
+  bool ended = setjmp(here) != 0;
+  if (!ended)
+    entry(arguments);
+  runningModel = nullptr;
+  return !ended;
 }
 
 /// Reads one result's descriptor; returns its words.
@@ -311,6 +330,17 @@ extern "C" void mctx_rt_fail(const char *message) {
   std::lock_guard<std::mutex> lock(failureMutex);
   if (failure.empty())
     failure = message;
+}
+
+/// A check of the model's own code failed: what follows relies on it, so the
+/// run ends here. Checks stand outside of parallel loops; memory that the run
+/// holds is not given back.
+extern "C" void _mlir_ciface_mctx_rt_fail(mctx_memref1 *text) {
+  std::string message(static_cast<const char *>(text->aligned) + text->offset,
+                      text->sizes[0]);
+  mctx_rt_fail(message.c_str());
+  if (runningModel)
+    std::longjmp(*runningModel, 1);
 }
 
 extern "C" const char *mctx_error(void) { return lastError.c_str(); }

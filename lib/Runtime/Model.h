@@ -44,6 +44,7 @@ private:
   std::string checkInput(
       size_t i, const mctx_tensor &input,
       std::map<std::string, std::pair<int64_t, std::string>> &symbols) const;
+  bool enter(void **arguments) const;
   size_t take(const nlohmann::json &want, const int64_t *words,
               mctx_tensor &output) const;
 

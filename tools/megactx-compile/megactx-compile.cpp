@@ -18,7 +18,7 @@ int main(int argc, char **argv) {
   cl::opt<std::string> level(
       "compile-to", cl::init("artifact"), cl::value_desc("level"),
       cl::desc("Stop at a level and write MLIR: input, attention, pieces, "
-               "memref, loops, llvm; or artifact (default)"),
+               "linalg, memref, loops, llvm; or artifact (default)"),
       cl::cat(category));
   cl::opt<std::string> target("target", cl::init("cpu"), cl::desc("cpu"),
                               cl::cat(category));

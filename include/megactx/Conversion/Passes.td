@@ -28,6 +28,20 @@ def ConvertOnnxToLinalgPass
   ];
 }
 
+def ConvertMatmulToRuntimePass
+    : Pass<"megactx-convert-matmul-to-runtime", "::mlir::ModuleOp"> {
+  let summary = "hand matrix products to the runtime";
+  let description = [{
+    Before: `linalg.generic` on memrefs that is a batched matrix product of f32,
+    f16 or bf16 with rows of unit stride. After: a call of
+    `mctx_rt_matmul_<type>`, which multiplies with oneDNN on the pool's threads.
+  }];
+  let statistics = [Statistic<"numProducts", "products", "products handed over">];
+  let dependentDialects = ["::mlir::func::FuncDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::LLVM::LLVMDialect"];
+}
+
 def LinearizeParallelPass
     : Pass<"megactx-linearize-parallel", "::mlir::func::FuncOp"> {
   let summary = "give parallel loops one dimension, and tasks worth a thread";

@@ -13,7 +13,7 @@ struct CompileOptions {
   std::string input;
   /// The artifact's folder, or the MLIR file where `level` stops earlier.
   std::string output;
-  /// input, attention, pieces, memref, loops, llvm or artifact.
+  /// input, attention, pieces, linalg, memref, loops, llvm or artifact.
   std::string level = "artifact";
   std::string target = "cpu";
 };

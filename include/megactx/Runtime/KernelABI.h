@@ -48,6 +48,18 @@ void _mlir_memref_to_llvm_free(void *pointer);
 /** Records the first failure of the run; mctx_run reports it. */
 void mctx_rt_fail(const char *message);
 
+/** A rank-1 memref. */
+typedef struct {
+  void *allocated;
+  void *aligned;
+  int64_t offset;
+  int64_t sizes[1];
+  int64_t strides[1];
+} mctx_memref1;
+
+/** Called by a model's own checks: ends the run with this text. */
+void _mlir_ciface_mctx_rt_fail(mctx_memref1 *text);
+
 #ifdef __cplusplus
 }
 #endif

@@ -38,4 +38,34 @@ def DecomposePatternsPass : Pass<"megactx-decompose-patterns"> {
   ];
 }
 
+def HoistWeightsPass : Pass<"megactx-hoist-weights", "::mlir::ModuleOp"> {
+  let summary = "turn big constants into arguments of main";
+  let description = [{
+    After: constant tensors of at least `threshold` bytes in `main` are
+    arguments marked `megactx.weight` with their contents, equal ones shared.
+    The artifact keeps the contents in a file that the runtime maps.
+  }];
+  let options = [
+    Option<"threshold", "threshold", "int64_t", "1024", "bytes, at least">
+  ];
+  let statistics = [Statistic<"numWeights", "weights", "constants hoisted">];
+  let dependentDialects = ["::mlir::func::FuncDialect"];
+}
+
+def ExpandDynamicShapesPass : Pass<"megactx-expand-dynamic-shapes"> {
+  let summary = "memref.expand_shape with several dynamic sizes, spelled out";
+  let description = [{
+    After: no `memref.expand_shape` has a group with two dynamic sizes; such ones
+    are `memref.reinterpret_cast` with the sizes that the op names. Upstream's
+    `expand-strided-metadata` takes care of the others.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::memref::MemRefDialect"];
+}
+
+def CopiesToLinalgPass : Pass<"megactx-copies-to-linalg"> {
+  let summary = "memref.copy as linalg, so that it becomes a parallel loop";
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+}
+
 #endif // MEGACTX_TRANSFORMS_PASSES

@@ -191,7 +191,8 @@ IndexExpr Graph::count(ArrayRef<IndexExpr> shape) const {
 
 Tensor Graph::wrap(Value value, ArrayRef<IndexExpr> shape) const {
   Tensor tensor;
-  tensor.elementType = llvm::cast<RankedTensorType>(value.getType()).getElementType();
+  tensor.elementType =
+      llvm::cast<RankedTensorType>(value.getType()).getElementType();
   tensor.shape.assign(shape.begin(), shape.end());
   tensor.value = value;
   return tensor;
@@ -199,7 +200,8 @@ Tensor Graph::wrap(Value value, ArrayRef<IndexExpr> shape) const {
 
 Tensor Graph::wrap(Location loc, Value value) {
   Shape shape;
-  for (int64_t i = 0, e = llvm::cast<RankedTensorType>(value.getType()).getRank();
+  for (int64_t i = 0,
+               e = llvm::cast<RankedTensorType>(value.getType()).getRank();
        i < e; ++i)
     shape.push_back(ix.dimOf(loc, value, i));
   return wrap(value, shape);
