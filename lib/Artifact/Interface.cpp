@@ -104,8 +104,9 @@ FailureOr<Interface> Interface::take(ModuleOp module) {
 }
 
 llvm::json::Object Interface::manifest() const {
-  return llvm::json::Object{
-      {"inputs", llvm::json::Array(inputs)}, {"outputs", llvm::json::Array(outputs)}, {"weights", llvm::json::Array(weightEntries)}};
+  return llvm::json::Object{{"inputs", llvm::json::Array(inputs)},
+                            {"outputs", llvm::json::Array(outputs)},
+                            {"weights", llvm::json::Array(weightEntries)}};
 }
 
 LogicalResult mlir::megactx::addEntry(ModuleOp module) {

@@ -298,8 +298,9 @@ LogicalResult Importer::node(const NodeProto &node) {
       fileLoc());
   OperationState state(loc, name);
   for (const std::string &input : node.input()) {
-    Value value =
-        input.empty() ? NoneOp::create(b, loc, b.getNoneType()).getResult() : lookup(input);
+    Value value = input.empty()
+                      ? NoneOp::create(b, loc, b.getNoneType()).getResult()
+                      : lookup(input);
     if (!value)
       return nodeError(node)
              << "input '" << input

@@ -49,6 +49,7 @@ private:
                        function_ref<void(OpPassManager &)> build);
   void report(StringRef what, Clock::time_point since);
   LogicalResult print();
+  int64_t countAttentions(function_ref<bool(AttentionOp)> which);
   bool stopsAt(StringRef level) const { return options.level == level; }
 
   const CompileOptions &options;
@@ -57,6 +58,7 @@ private:
   MLIRContext context;
   llvm::SourceMgr sources;
   OwningOpRef<ModuleOp> module;
+  int64_t raised = 0, sparsified = 0;
 };
 } // namespace
 
@@ -103,6 +105,12 @@ LogicalResult Compilation::print() {
   return failure();
 }
 
+int64_t Compilation::countAttentions(function_ref<bool(AttentionOp)> which) {
+  int64_t count = 0;
+  module->walk([&](AttentionOp op) { count += which(op); });
+  return count;
+}
+
 LogicalResult Compilation::run() {
   SourceMgrDiagnosticHandler handler(sources, &context);
   if (failed(load()))
@@ -110,27 +118,47 @@ LogicalResult Compilation::run() {
   if (stopsAt("input"))
     return print();
   bool isOnnx = (*module)->hasAttr(onnx::OnnxDialect::kModelAttr);
-  if (isOnnx && failed(passes("normalize to one opset", [](OpPassManager &pm) {
+  if (isOnnx &&
+      failed(passes("normalize, raise attention", [](OpPassManager &pm) {
         pm.addPass(createNormalizeOnnxPass());
+        pm.addPass(createRaiseOnnxAttentionPass());
       })))
     return failure();
+  raised = countAttentions([](AttentionOp) { return true; });
+  if (failed(passes("sparsify", [&](OpPassManager &pm) {
+        SparsifyPassOptions sparsify;
+        sparsify.pattern = options.pattern;
+        sparsify.policy = options.policy;
+        sparsify.step = options.step;
+        pm.addPass(createSparsifyPass(sparsify));
+      })))
+    return failure();
+  sparsified = countAttentions([](AttentionOp op) {
+    return llvm::any_of(op.getSources(), [](Value operand) {
+      auto source = operand.getDefiningOp<SourceOp>();
+      return source && !source.getPattern().getPattern().isDense();
+    });
+  });
+  if (options.pattern.empty() && options.policy.empty())
+    sparsified = 0;
   if (stopsAt("attention"))
-    return print();
-  if (failed(passes("patterns to pieces", [](OpPassManager &pm) {
-        pm.addPass(createDecomposePatternsPass());
-        pm.addPass(createCanonicalizerPass());
-      })))
-    return failure();
-  if (stopsAt("pieces"))
     return print();
   if (failed(passes("operators to linalg", [](OpPassManager &pm) {
         pm.addPass(createConvertOnnxToLinalgPass());
         pm.addPass(createCanonicalizerPass());
         pm.addPass(createCSEPass());
-        pm.addPass(createHoistWeightsPass());
       })))
     return failure();
   if (stopsAt("linalg"))
+    return print();
+  if (failed(passes("patterns to pieces", [](OpPassManager &pm) {
+        pm.addPass(createDecomposePatternsPass());
+        pm.addPass(createCanonicalizerPass());
+        pm.addPass(createCSEPass());
+        pm.addPass(createHoistWeightsPass());
+      })))
+    return failure();
+  if (stopsAt("pieces"))
     return print();
   FailureOr<Interface> interface = Interface::take(*module);
   if (failed(interface) ||
@@ -153,6 +181,8 @@ LogicalResult Compilation::run() {
   if (failed(writeArtifact(*module, *interface, target, {}, options.output)))
     return failure();
   report("code for " + target.cpu, start);
+  llvm::errs() << llvm::formatv("raised {0} attentions, sparsified {1}\n",
+                                raised, sparsified);
   return success();
 }
 

@@ -32,6 +32,18 @@ bool sameQueryView(const Piece &a, const Piece &b) {
   return true;
 }
 
+/// The tensor with what is known of its shape: casts only forget.
+Value withoutCasts(Value value) {
+  while (auto cast = value.getDefiningOp<tensor::CastOp>()) {
+    auto from = dyn_cast<RankedTensorType>(cast.getSource().getType());
+    auto to = cast.getType();
+    if (!from || !tensor::preservesStaticInformation(to, from))
+      break;
+    value = cast.getSource();
+  }
+  return value;
+}
+
 /// Residues as a condition per element, for steps whose rows have no view.
 void digitsToTest(Piece &piece) {
   if (piece.digits.isIdentity())
@@ -99,14 +111,15 @@ struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
   LogicalResult decompose(AttentionOp op, IRRewriter &rewriter) {
     rewriter.setInsertionPoint(op);
     Location loc = op.getLoc();
-    Value query = op.getQuery();
+    Value query = withoutCasts(op.getQuery());
     SmallVector<OpFoldResult> sizes =
         tensor::getMixedSizes(rewriter, loc, query);
     auto first = op.getSources().front().getDefiningOp<SourceOp>();
     if (!first)
       return op.emitOpError("expected sources made by megactx.source");
     SmallVector<OpFoldResult> lseSizes(ArrayRef(sizes).take_front(3));
-    sizes[3] = tensor::getMixedSize(rewriter, loc, first.getValue(), 3);
+    sizes[3] =
+        tensor::getMixedSize(rewriter, loc, withoutCasts(first.getValue()), 3);
     Type element = op.getOut().getType().getElementType();
     Value out = tensor::EmptyOp::create(rewriter, loc, sizes, element);
     Value lse =
@@ -125,10 +138,11 @@ struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
           pieces.push_back(PieceAttr::get(&getContext(), piece));
         auto fused = FusedAttentionOp::create(
             rewriter, loc, TypeRange{out.getType(), lse.getType()}, query,
-            source.getKey(), source.getValue(), source.getBias(),
-            source.getLengths(), op.getOffset(), source.getOffset(), out, lse,
-            rewriter.getArrayAttr(pieces), op.getScaleAttr(),
-            op.getSoftcapAttr(), op.getQueryStepAttr(), source.getKeyStepAttr(),
+            withoutCasts(source.getKey()), withoutCasts(source.getValue()),
+            source.getBias(), source.getLengths(), op.getOffset(),
+            source.getOffset(), out, lse, rewriter.getArrayAttr(pieces),
+            op.getScaleAttr(), op.getSoftcapAttr(), op.getQueryStepAttr(),
+            source.getKeyStepAttr(),
             accumulate ? rewriter.getUnitAttr() : UnitAttr());
         out = fused.getResult(0);
         lse = fused.getResult(1);

@@ -17,21 +17,35 @@ int main(int argc, char **argv) {
                               cl::cat(category));
   cl::opt<std::string> level(
       "compile-to", cl::init("artifact"), cl::value_desc("level"),
-      cl::desc("Stop at a level and write MLIR: input, attention, pieces, "
-               "linalg, memref, loops, llvm; or artifact (default)"),
+      cl::desc("Stop at a level and write MLIR: input, attention, linalg, "
+               "pieces, memref, loops, llvm; or artifact (default)"),
       cl::cat(category));
+  cl::opt<std::string> pattern(
+      "pattern", cl::desc("Sparse pattern for all self-attention"),
+      cl::value_desc("EXPR"), cl::cat(category));
+  cl::opt<std::string> policy("policy",
+                              cl::desc("Patterns by layer and head, JSON"),
+                              cl::value_desc("file"), cl::cat(category));
+  cl::opt<int64_t> step("step",
+                        cl::desc("Training step of a policy's schedule"),
+                        cl::init(0), cl::cat(category));
   cl::opt<std::string> target("target", cl::init("cpu"), cl::desc("cpu"),
                               cl::cat(category));
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(
       argc, argv,
       "Compiles a model.\n\n"
-      "  megactx-compile attention.mlir -o attention.mctx\n"
+      "  megactx-compile model.onnx -o model.mctx\n"
+      "  megactx-compile model.onnx --pattern 'window<left = 127, right = 0> "
+      "or strided<stride = 128>' -o model.mctx\n"
       "  megactx-compile attention.mlir --compile-to=pieces -o pieces.mlir\n");
   mlir::megactx::CompileOptions options;
   options.input = input;
   options.output = output;
   options.level = level;
   options.target = target;
+  options.pattern = pattern;
+  options.policy = policy;
+  options.step = step;
   return failed(mlir::megactx::compile(options));
 }

@@ -10,6 +10,20 @@
 
 include "mlir/Pass/PassBase.td"
 
+def RaiseOnnxAttentionPass
+    : Pass<"megactx-raise-onnx-attention", "::mlir::ModuleOp"> {
+  let summary = "find attention in ONNX graphs";
+  let description = [{
+    Before: a normalized `onnx` module. After: each Softmax of a product of
+    queries and keys, with scales and masks on the way, whose probabilities
+    multiply values, is a `megactx.attention` with a dense pattern and the mask
+    as bias. A Softmax that is none of these is left, with a remark saying why.
+  }];
+  let statistics = [Statistic<"numRaised", "raised", "attentions raised">];
+  let dependentDialects = ["::mlir::megactx::MegaCtxDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def ConvertOnnxToLinalgPass
     : Pass<"megactx-convert-onnx-to-linalg", "::mlir::ModuleOp"> {
   let summary = "lower ONNX operators to linalg, tensor and arith";

@@ -13,9 +13,13 @@ struct CompileOptions {
   std::string input;
   /// The artifact's folder, or the MLIR file where `level` stops earlier.
   std::string output;
-  /// input, attention, pieces, linalg, memref, loops, llvm or artifact.
+  /// input, attention, linalg, pieces, memref, loops, llvm or artifact.
   std::string level = "artifact";
   std::string target = "cpu";
+  /// A pattern for all self-attention, or a policy file; neither: dense.
+  std::string pattern, policy;
+  /// Training step, for policies with schedules.
+  int64_t step = 0;
 };
 
 /// Compiles with a progress line per phase on standard error; errors are

@@ -68,4 +68,24 @@ def CopiesToLinalgPass : Pass<"megactx-copies-to-linalg"> {
   let dependentDialects = ["::mlir::linalg::LinalgDialect"];
 }
 
+def SparsifyPass : Pass<"megactx-sparsify"> {
+  let summary = "give attentions sparse patterns, by policy";
+  let description = [{
+    After: the sources of each attention that the policy is for attend where the
+    policy's pattern and their own do. A single `pattern` is for all
+    self-attention; a policy file is described in `megactx/Transforms/Policy.h`.
+    Without either nothing changes.
+  }];
+  let options = [
+    Option<"pattern", "pattern", "std::string", "\"\"",
+           "pattern for all self-attention">,
+    Option<"policy", "policy", "std::string", "\"\"", "policy file (JSON)">,
+    Option<"step", "step", "int64_t", "0", "training step, for schedules">
+  ];
+  let statistics = [
+    Statistic<"numSparsified", "sparsified", "attentions given a pattern">
+  ];
+  let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
+}
+
 #endif // MEGACTX_TRANSFORMS_PASSES

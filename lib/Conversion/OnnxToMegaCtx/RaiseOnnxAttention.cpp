@@ -1,0 +1,528 @@
+//===- RaiseOnnxAttention.cpp - attention out of ONNX graphs --------------===//
+//
+// Anchored on each Softmax: what feeds it must be a product of queries and keys
+// with scales and masks on the way, what it feeds a product with values. Masks
+// stay as bias, with the model's own numbers.
+//
+//===----------------------------------------------------------------------===//
+
+#include "megactx/Conversion/Passes.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "llvm/ADT/SetVector.h"
+#include <cmath>
+
+namespace mlir::megactx {
+#define GEN_PASS_DEF_RAISEONNXATTENTIONPASS
+#include "megactx/Conversion/Passes.h.inc"
+
+namespace {
+StringRef typeOf(Operation *op) {
+  StringRef name = op ? op->getName().getStringRef() : "";
+  return name.consume_front("onnx.") ? name : "";
+}
+
+int64_t rankOf(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type ? type.getRank() : -1;
+}
+
+/// A tensor of one element, whatever its rank.
+bool isScalar(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.hasStaticShape() && type.getNumElements() == 1;
+}
+
+bool isConstant(Value value) {
+  StringRef type = typeOf(value.getDefiningOp());
+  return type == "initializer" || type == "Constant";
+}
+
+std::optional<double> constantNumber(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || !isConstant(value))
+    return std::nullopt;
+  auto elements = op->getAttrOfType<DenseElementsAttr>("value");
+  if (!elements || elements.getNumElements() != 1 ||
+      !isa<FloatType>(elements.getElementType()))
+    return std::nullopt;
+  return (*elements.getValues<APFloat>().begin()).convertToDouble();
+}
+
+/// Everything found between the product of queries and keys and the Softmax.
+struct Scores {
+  Value query, keyTransposed; ///< operands of the product; or
+  Value key;                  ///< keys as they are, of an Einsum
+  /// Scalars that multiply or divide the scores.
+  SmallVector<std::pair<Value, bool>> scales; ///< {scalar, divides}
+  /// Added terms, outermost first.
+  SmallVector<Value> added;
+  /// Where(condition, fill, scores): {condition, fill, fills where true}.
+  struct Fill {
+    Value condition, fill;
+    bool whereTrue;
+  };
+  SmallVector<Fill> fills;
+};
+
+class Raiser {
+public:
+  Raiser(Operation *softmax)
+      : softmax(softmax), b(softmax->getLoc(), softmax) {}
+
+  /// Empty on success, else the reason why this Softmax is no attention.
+  std::string run();
+
+private:
+  bool matchScores(Value value, Scores &scores, int depth = 0);
+  bool matchProduct(Operation *op, Scores &scores);
+  bool matchAdd(Operation *op, Scores &scores, int depth);
+  std::string findValues();
+  Value skipGuards(Value probabilities);
+  std::string build(Scores &scores);
+  Value unfold(Value value, bool transposed);
+  Value biasOf(Scores &scores);
+  Value node(StringRef type, ValueRange operands, Type result,
+             ArrayRef<NamedAttribute> attrs = {});
+  StringRef kindOf(Value query, Value key);
+
+  Operation *softmax;
+  ImplicitLocOpBuilder b;
+  Operation *product = nullptr; ///< probabilities x values
+  Value values;
+};
+} // namespace
+
+Value Raiser::node(StringRef type, ValueRange operands, Type result,
+                   ArrayRef<NamedAttribute> attrs) {
+  OperationState state(b.getLoc(), ("onnx." + type).str());
+  state.addOperands(operands);
+  state.addTypes(result);
+  state.addAttributes(attrs);
+  return b.create(state)->getResult(0);
+}
+
+bool Raiser::matchProduct(Operation *op, Scores &scores) {
+  StringRef type = typeOf(op);
+  if (type == "MatMul") {
+    scores.query = op->getOperand(0);
+    scores.keyTransposed = op->getOperand(1);
+    int64_t rank = rankOf(scores.query);
+    return (rank == 4 || rank == 3) && rankOf(scores.keyTransposed) == rank;
+  }
+  if (type != "Einsum" || op->getNumOperands() != 2)
+    return false;
+  auto equation = op->getAttrOfType<StringAttr>("equation");
+  std::string text;
+  for (char c : equation ? equation.getValue() : "")
+    if (c != ' ')
+      text += c;
+  // abcd,abed->abce
+  if (text.size() != 15 || text[4] != ',' ||
+      StringRef(text).substr(9, 2) != "->")
+    return false;
+  StringRef q = StringRef(text).substr(0, 4), k = StringRef(text).substr(5, 4);
+  std::string want = {q[0], q[1], q[2], k[2]};
+  if (q[0] != k[0] || q[1] != k[1] || q[3] != k[3] || q[2] == k[2] ||
+      StringRef(text).substr(11) != want)
+    return false;
+  scores.query = op->getOperand(0);
+  scores.key = op->getOperand(1);
+  return true;
+}
+
+bool Raiser::matchAdd(Operation *op, Scores &scores, int depth) {
+  for (unsigned i : {0, 1}) {
+    Scores inner;
+    if (!matchScores(op->getOperand(i), inner, depth))
+      continue;
+    inner.added.insert(inner.added.begin(), op->getOperand(1 - i));
+    scores = inner;
+    return true;
+  }
+  return false;
+}
+
+bool Raiser::matchScores(Value value, Scores &scores, int depth) {
+  Operation *op = value.getDefiningOp();
+  StringRef type = typeOf(op);
+  if (!op || depth > 12)
+    return false;
+  if (type == "MatMul" || type == "Einsum")
+    return matchProduct(op, scores);
+  if (type == "Identity" || type == "Dropout" ||
+      (type == "Cast" && op->getOperand(0).getType() == value.getType()))
+    return matchScores(op->getOperand(0), scores, depth + 1);
+  if (type == "Add")
+    return matchAdd(op, scores, depth + 1);
+  if (type == "Where") {
+    for (unsigned i : {1, 2}) {
+      Value fill = op->getOperand(3 - i);
+      if (!isScalar(fill) || !matchScores(op->getOperand(i), scores, depth + 1))
+        continue;
+      // Terms below a fill would have to be masked by it.
+      if (!scores.added.empty() || !scores.fills.empty())
+        return false;
+      scores.fills.push_back({op->getOperand(0), fill, i == 2});
+      return true;
+    }
+    return false;
+  }
+  if (type != "Mul" && type != "Div")
+    return false;
+  unsigned scalar = isScalar(op->getOperand(1)) ? 1 : 0;
+  if (!isScalar(op->getOperand(scalar)) || (type == "Div" && scalar == 0) ||
+      !matchScores(op->getOperand(1 - scalar), scores, depth + 1))
+    return false;
+  // A scale above a mask would scale the mask too.
+  if (!scores.added.empty() || !scores.fills.empty())
+    return false;
+  scores.scales.push_back({op->getOperand(scalar), type == "Div"});
+  return true;
+}
+
+/// Follows the one use through copies and the guard that exporters write
+/// against rows without keys: Where(IsNaN(p), 0, p).
+Value Raiser::skipGuards(Value p) {
+  while (true) {
+    SmallVector<Operation *> users;
+    for (Operation *user : p.getUsers())
+      if (!llvm::is_contained(users, user))
+        users.push_back(user);
+    if (users.size() == 2) {
+      Operation *check = typeOf(users[0]) == "IsNaN" ? users[0] : users[1];
+      Operation *where = check == users[0] ? users[1] : users[0];
+      if (typeOf(check) != "IsNaN" || typeOf(where) != "Where" ||
+          where->getOperand(0) != check->getResult(0) ||
+          where->getOperand(2) != p || !isScalar(where->getOperand(1)))
+        return {};
+      p = where->getResult(0);
+      continue;
+    }
+    if (users.size() != 1)
+      return {};
+    StringRef type = typeOf(users[0]);
+    if (type == "Identity" || type == "Dropout" ||
+        (type == "Cast" && users[0]->getResult(0).getType() == p.getType())) {
+      p = users[0]->getResult(0);
+      continue;
+    }
+    return p;
+  }
+}
+
+std::string Raiser::findValues() {
+  Value p = skipGuards(softmax->getResult(0));
+  if (!p)
+    return "its probabilities have other uses";
+  product = *p.getUsers().begin();
+  if (typeOf(product) == "MatMul" && product->getOperand(0) == p) {
+    values = product->getOperand(1);
+  } else if (typeOf(product) == "Einsum" && product->getNumOperands() == 2 &&
+             product->getOperand(0) == p) {
+    auto equation = product->getAttrOfType<StringAttr>("equation");
+    std::string text;
+    for (char c : equation ? equation.getValue() : "")
+      if (c != ' ')
+        text += c;
+    // abce,abed->abcd
+    StringRef s = text;
+    if (s.size() != 15 || s[4] != ',' || s[5] != s[0] || s[6] != s[1] ||
+        s[7] != s[3] || s.substr(9, 2) != "->" ||
+        s.substr(11, 3) != s.substr(0, 3))
+      return "its values are combined by '" + text + "'";
+    values = product->getOperand(1);
+  } else {
+    return "its probabilities multiply no values";
+  }
+  return "";
+}
+
+/// [B, H, N, D] of a tensor with heads folded into the batch: what was
+/// reshaped; a transposition of the last two dims is undone.
+Value Raiser::unfold(Value value, bool transposed) {
+  if (transposed) {
+    Operation *op = value.getDefiningOp();
+    SmallVector<int64_t> swap;
+    for (int64_t i = 0; i < rankOf(value); ++i)
+      swap.push_back(i);
+    std::swap(swap[swap.size() - 1], swap[swap.size() - 2]);
+    auto perm =
+        op ? op->getAttrOfType<DenseI64ArrayAttr>("perm") : DenseI64ArrayAttr();
+    Value source = value;
+    SmallVector<int64_t> order = swap;
+    if (typeOf(op) == "Transpose" && perm) {
+      source = op->getOperand(0);
+      for (auto [to, from] : llvm::zip(order, swap))
+        to = perm.asArrayRef()[from];
+    }
+    auto type = cast<RankedTensorType>(source.getType());
+    SmallVector<int64_t> shape;
+    bool isIdentity = true;
+    for (auto [i, axis] : llvm::enumerate(order)) {
+      shape.push_back(type.getDimSize(axis));
+      isIdentity &= axis == int64_t(i);
+    }
+    value = isIdentity
+                ? source
+                : node("Transpose", source,
+                       RankedTensorType::get(shape, type.getElementType()),
+                       {b.getNamedAttr("perm", b.getDenseI64ArrayAttr(order))});
+  }
+  if (rankOf(value) == 4)
+    return value;
+  Operation *reshape = value.getDefiningOp();
+  while (typeOf(reshape) == "Mul" || typeOf(reshape) == "Div") {
+    if (!isScalar(reshape->getOperand(1)))
+      return {};
+    Value inner = unfold(reshape->getOperand(0), false);
+    return inner ? node(typeOf(reshape), {inner, reshape->getOperand(1)},
+                        inner.getType())
+                 : Value();
+  }
+  if (typeOf(reshape) != "Reshape" || rankOf(reshape->getOperand(0)) != 4)
+    return {};
+  auto from = cast<RankedTensorType>(reshape->getOperand(0).getType());
+  auto to = cast<RankedTensorType>(value.getType());
+  // The last dim must be left alone for the first two to have been folded.
+  return from.getDimSize(3) == to.getDimSize(2) && !from.isDynamicDim(3)
+             ? reshape->getOperand(0)
+             : Value();
+}
+
+/// All masks as one f32 tensor of rank 4, or null where there is none.
+Value Raiser::biasOf(Scores &scores) {
+  SmallVector<Value> terms = scores.added;
+  for (Scores::Fill &fill : scores.fills) {
+    auto condition = cast<RankedTensorType>(fill.condition.getType());
+    Type element = cast<RankedTensorType>(fill.fill.getType()).getElementType();
+    auto type = RankedTensorType::get(condition.getShape(), element);
+    auto scalar = RankedTensorType::get({}, element);
+    Value zero = onnx::InitializerOp::create(
+        b, scalar, DenseElementsAttr::get(scalar, b.getZeroAttr(element)));
+    Value x = fill.whereTrue ? fill.fill : zero;
+    Value y = fill.whereTrue ? zero : fill.fill;
+    terms.push_back(node("Where", {fill.condition, x, y}, type));
+  }
+  constexpr int64_t any = ShapedType::kDynamic;
+  auto wide = RankedTensorType::get({any, any, any, any}, b.getF32Type());
+  Value bias;
+  for (Value term : terms) {
+    auto type = cast<RankedTensorType>(term.getType());
+    if (!type.getElementType().isF32()) {
+      type = type.clone(b.getF32Type());
+      term = node("Cast", term, type,
+                  {b.getNamedAttr("to", b.getI64IntegerAttr(1))});
+    }
+    if (int64_t missing = 4 - type.getRank()) {
+      SmallVector<int64_t> axes;
+      for (int64_t i = 0; i < missing; ++i)
+        axes.push_back(i);
+      auto axesType = RankedTensorType::get({missing}, b.getI64Type());
+      Value list = onnx::InitializerOp::create(
+          b, axesType, DenseElementsAttr::get(axesType, ArrayRef(axes)));
+      term = node("Unsqueeze", {term, list}, wide);
+    }
+    bias = bias ? node("Add", {bias, term}, wide) : term;
+  }
+  return bias;
+}
+
+/// Self-attention where queries and keys are projected from one activation.
+StringRef Raiser::kindOf(Value query, Value key) {
+  auto rootsOf = [](Value start) {
+    llvm::SetVector<Value> seen;
+    SmallPtrSet<Value, 8> roots;
+    seen.insert(start);
+    for (size_t i = 0; i < seen.size() && i < 400; ++i) {
+      Operation *op = seen[i].getDefiningOp();
+      StringRef type = typeOf(op);
+      if (!op || isConstant(seen[i]))
+        continue;
+      bool projects =
+          (type == "MatMul" || type == "Gemm") && isConstant(op->getOperand(1));
+      if (projects) {
+        roots.insert(op->getOperand(0));
+        continue;
+      }
+      // Shapes lead anywhere.
+      for (Value operand : op->getOperands())
+        if (auto tensor = dyn_cast<RankedTensorType>(operand.getType());
+            tensor && isa<FloatType>(tensor.getElementType()))
+          seen.insert(operand);
+    }
+    return roots;
+  };
+  SmallPtrSet<Value, 8> queries = rootsOf(query), keys = rootsOf(key);
+  // Projections may see the same activation through different reshapes.
+  auto bare = [](Value value) {
+    while (true) {
+      StringRef type = typeOf(value.getDefiningOp());
+      if (type != "Reshape" && type != "Identity" && type != "Cast")
+        return value;
+      value = value.getDefiningOp()->getOperand(0);
+    }
+  };
+  for (Value q : queries)
+    for (Value k : keys)
+      if (bare(q) == bare(k))
+        return "self";
+  return queries.empty() || keys.empty() ? "self" : "cross";
+}
+
+std::string Raiser::build(Scores &scores) {
+  b.setInsertionPoint(product);
+  bool isFolded = rankOf(scores.query) == 3;
+  Value query = unfold(scores.query, false);
+  Value key = scores.key ? scores.key : unfold(scores.keyTransposed, true);
+  Value value = unfold(values, false);
+  if (!query || !key || !value)
+    return "its heads are folded in an unknown way";
+  for (Value v : {query, key, value}) {
+    auto type = dyn_cast<RankedTensorType>(v.getType());
+    if (!type || type.getRank() != 4)
+      return "its operands have no known rank 4";
+    Type e = type.getElementType();
+    if (!e.isF32() && !e.isF16() && !e.isBF16())
+      return "its element type is not f32, f16 or bf16";
+  }
+  for (Value term : scores.added) {
+    int64_t rank = rankOf(term);
+    if (rank < 0 || rank > 4 || (isFolded && rank > 2))
+      return "its mask has an unknown rank or folded heads";
+  }
+  for (Scores::Fill &fill : scores.fills) {
+    int64_t rank = rankOf(fill.condition);
+    if (rank < 0 || rank > 4 || (isFolded && rank > 2))
+      return "its mask has an unknown rank or folded heads";
+  }
+  double scale = 1.0;
+  for (auto [scalar, divides] : scores.scales) {
+    if (auto number = constantNumber(scalar)) {
+      scale = divides ? scale / *number : scale * *number;
+      continue;
+    }
+    query = node(divides ? "Div" : "Mul", {query, scalar}, query.getType());
+  }
+  Value bias = biasOf(scores);
+  auto keyType = cast<RankedTensorType>(key.getType());
+  auto valueType = cast<RankedTensorType>(value.getType());
+  auto queryType = cast<RankedTensorType>(query.getType());
+  Value source = SourceOp::create(
+      b, SourceType::get(b.getContext(), keyType, valueType), key, value, bias,
+      Value(), Value(), PatternAttr::get(b.getContext(), pattern::Pattern()),
+      b.getI64IntegerAttr(1));
+  SmallVector<int64_t> shape(queryType.getShape());
+  shape[3] = valueType.getDimSize(3);
+  auto outType = RankedTensorType::get(shape, queryType.getElementType());
+  auto attention = AttentionOp::create(
+      b, outType, Type(), query, source, Value(), b.getF32FloatAttr(scale),
+      FloatAttr(), b.getI64IntegerAttr(1), b.getStringAttr(kindOf(query, key)));
+  Value out = attention.getOut();
+  if (isFolded) {
+    SmallVector<ReassociationIndices> groups = {{0, 1}, {2}, {3}};
+    out = tensor::CollapseShapeOp::create(b, out, groups);
+  }
+  product->getResult(0).replaceAllUsesWith(out);
+  return "";
+}
+
+std::string Raiser::run() {
+  auto axis = softmax->getAttrOfType<IntegerAttr>("axis");
+  int64_t last = rankOf(softmax->getResult(0)) - 1;
+  if (axis && axis.getInt() != -1 && axis.getInt() != last)
+    return "it is not over the last axis";
+  Scores scores;
+  if (!matchScores(softmax->getOperand(0), scores))
+    return "no product of queries and keys feeds it";
+  std::string reason = findValues();
+  return reason.empty() ? build(scores) : reason;
+}
+
+/// ONNX's own operator, where it is on four-dimensional tensors without a
+/// cache. Empty on success, else the reason why it is left.
+static std::string raiseOperator(Operation *op) {
+  ImplicitLocOpBuilder b(op->getLoc(), op);
+  auto given = [&](unsigned i) {
+    return i < op->getNumOperands() &&
+           !isa<NoneType>(op->getOperand(i).getType());
+  };
+  for (unsigned i = 1; i < op->getNumResults(); ++i)
+    if (!op->getResult(i).use_empty())
+      return "its output " + std::to_string(i) + " is used";
+  if (given(4) || given(5) || op->getNumOperands() > 6)
+    return "it has a cache";
+  for (unsigned i : {0, 1, 2})
+    if (rankOf(op->getOperand(i)) != 4)
+      return "its operands have no known rank 4";
+  auto typeAt = [&](unsigned i) {
+    return cast<RankedTensorType>(op->getOperand(i).getType());
+  };
+  Value bias;
+  if (given(3)) {
+    bias = op->getOperand(3);
+    if (rankOf(bias) != 4 || !typeAt(3).getElementType().isF32())
+      return "its mask is not of f32 and rank 4";
+  }
+  auto real = [&](StringRef name) {
+    return op->getAttrOfType<FloatAttr>(name);
+  };
+  auto flag = op->getAttrOfType<IntegerAttr>("is_causal");
+  float scale;
+  if (FloatAttr attr = real("scale"))
+    scale = attr.getValueAsDouble();
+  else if (!typeAt(0).isDynamicDim(3))
+    scale = 1.0 / std::sqrt(double(typeAt(0).getDimSize(3)));
+  else
+    return "its scale follows from an unknown head dim";
+  FloatAttr softcap = real("softcap");
+  if (softcap && softcap.getValueAsDouble() == 0.0)
+    softcap = {};
+  pattern::Pattern pattern;
+  if (flag && flag.getInt())
+    pattern = *pattern::Pattern::parse("causal", [](size_t, const Twine &) {});
+  Value source = SourceOp::create(
+      b, SourceType::get(b.getContext(), typeAt(1), typeAt(2)),
+      op->getOperand(1), op->getOperand(2), bias, Value(), Value(),
+      PatternAttr::get(b.getContext(), pattern), b.getI64IntegerAttr(1));
+  SmallVector<int64_t> shape(typeAt(0).getShape());
+  shape[3] = typeAt(2).getDimSize(3);
+  auto attention = AttentionOp::create(
+      b, RankedTensorType::get(shape, typeAt(0).getElementType()), Type(),
+      op->getOperand(0), source, Value(), b.getF32FloatAttr(scale), softcap,
+      b.getI64IntegerAttr(1), b.getStringAttr("self"));
+  op->getResult(0).replaceAllUsesWith(attention.getOut());
+  return "";
+}
+
+namespace {
+struct RaiseOnnxAttention
+    : impl::RaiseOnnxAttentionPassBase<RaiseOnnxAttention> {
+  void runOnOperation() override {
+    SmallVector<Operation *> anchors;
+    getOperation().walk([&](Operation *op) {
+      if (typeOf(op) == "Softmax" || typeOf(op) == "Attention")
+        anchors.push_back(op);
+    });
+    for (Operation *anchor : anchors) {
+      std::string reason = typeOf(anchor) == "Attention" ? raiseOperator(anchor)
+                                                         : Raiser(anchor).run();
+      if (reason.empty()) {
+        ++numRaised;
+        continue;
+      }
+      anchor->emitRemark("not raised to attention: ") << reason;
+    }
+    // What only the raised products read is dead now.
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      for (Block &block : function.getBody())
+        for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
+          if (isOpTriviallyDead(&op))
+            op.erase();
+  }
+};
+} // namespace
+} // namespace mlir::megactx

@@ -1,0 +1,199 @@
+//===- Policy.cpp - which pattern for which layer and head ----------------===//
+
+#include "megactx/Transforms/Policy.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/MemoryBuffer.h"
+
+using namespace mlir::megactx;
+using llvm::StringRef;
+using llvm::Twine;
+
+static std::optional<pattern::Pattern> parsePattern(StringRef text,
+                                                    std::string &error) {
+  return pattern::Pattern::parse(
+      text, [&](size_t offset, const Twine &message) {
+        error = ("pattern: " + message + "\n  " + text + "\n  " +
+                 std::string(offset, ' ') + "^")
+                    .str();
+      });
+}
+
+std::optional<Policy> Policy::ofPattern(StringRef text, std::string &error) {
+  auto pattern = parsePattern(text, error);
+  if (!pattern)
+    return std::nullopt;
+  Policy policy;
+  Rule rule;
+  rule.schedule.push_back({-1, *pattern});
+  policy.rules.push_back(rule);
+  return policy;
+}
+
+bool Policy::parseRange(StringRef text, Range &range) {
+  text = text.trim();
+  if (text == "*")
+    return true;
+  auto [first, last] = text.split('-');
+  if (first.getAsInteger(10, range.first) || range.first < 0)
+    return false;
+  if (!text.contains('-'))
+    range.last = range.first;
+  else if (!last.empty() &&
+           (last.getAsInteger(10, range.last) || range.last < range.first))
+    return false;
+  return true;
+}
+
+bool Policy::parseRule(const llvm::json::Object &object, Rule &rule,
+                       std::string &error) {
+  for (const auto &entry : object) {
+    StringRef key = entry.first;
+    if (key == "pattern" || key == "schedule")
+      continue;
+    std::optional<StringRef> text = entry.second.getAsString();
+    if (!text) {
+      error = ("'" + key + "' must be a string").str();
+      return false;
+    }
+    bool ok = true;
+    if (key == "layers" || key == "heads")
+      ok = parseRange(*text, key == "layers" ? rule.layers : rule.heads);
+    else if (key == "kind")
+      ok = *text == "self" || *text == "cross";
+    else
+      error = ("unknown key '" + key + "'").str();
+    if (key == "kind")
+      rule.kind = text->str();
+    if (!ok)
+      error = ("'" + key + "': cannot read '" + *text + "'").str();
+    if (!error.empty())
+      return false;
+  }
+  auto add = [&](int64_t until, std::optional<StringRef> text) {
+    if (!text) {
+      error = "expected a 'pattern'";
+      return false;
+    }
+    auto pattern = parsePattern(*text, error);
+    if (pattern)
+      rule.schedule.push_back({until, *pattern});
+    return pattern.has_value();
+  };
+  const llvm::json::Array *schedule = object.getArray("schedule");
+  if (!schedule)
+    return add(-1, object.getString("pattern"));
+  if (object.get("pattern") || schedule->empty()) {
+    error = "expected either a 'pattern' or a 'schedule' with entries";
+    return false;
+  }
+  int64_t previous = -1;
+  for (const llvm::json::Value &value : *schedule) {
+    const llvm::json::Object *entry = value.getAsObject();
+    std::optional<int64_t> until =
+        entry ? entry->getInteger("until_step") : std::nullopt;
+    bool isLast = &value == &schedule->back();
+    if (!entry || (!until && !isLast) || (until && *until <= previous)) {
+      error = "'schedule': expected entries with ascending 'until_step'";
+      return false;
+    }
+    previous = until.value_or(previous);
+    if (!add(isLast ? -1 : *until, entry->getString("pattern")))
+      return false;
+  }
+  return true;
+}
+
+std::optional<Policy> Policy::read(StringRef path, std::string &error) {
+  auto buffer = llvm::MemoryBuffer::getFile(path);
+  if (!buffer) {
+    error =
+        ("cannot read policy '" + path + "': " + buffer.getError().message())
+            .str();
+    return std::nullopt;
+  }
+  auto fail = [&](const Twine &message) {
+    error = ("policy '" + path + "': " + message).str();
+    return std::nullopt;
+  };
+  llvm::Expected<llvm::json::Value> parsed =
+      llvm::json::parse((*buffer)->getBuffer());
+  if (!parsed)
+    return fail(llvm::toString(parsed.takeError()));
+  const llvm::json::Object *object = parsed->getAsObject();
+  const llvm::json::Array *list = object ? object->getArray("rules") : nullptr;
+  if (!list || object->size() != 1)
+    return fail("expected an object with the one key 'rules', a list");
+  Policy policy;
+  policy.file = path.str();
+  for (size_t i = 0; i < list->size(); ++i) {
+    const llvm::json::Object *entry = (*list)[i].getAsObject();
+    Rule rule;
+    std::string reason = entry ? "" : "expected an object";
+    if (!entry || !parseRule(*entry, rule, reason))
+      return fail("rule " + Twine(i) + ": " + reason);
+    policy.rules.push_back(std::move(rule));
+  }
+  return policy;
+}
+
+bool Policy::check(int64_t layers, std::string &error) const {
+  for (size_t i = 0; i < rules.size() && !file.empty(); ++i) {
+    const Range &range = rules[i].layers;
+    int64_t named = std::max(range.first, range.last);
+    if (named < layers || (range.first == 0 && range.last == -1))
+      continue;
+    error =
+        ("policy '" + file + "': rule " + Twine(i) + ": layer " + Twine(named) +
+         " is not there, the model has " + Twine(layers) + " attentions")
+            .str();
+    return false;
+  }
+  return true;
+}
+
+const pattern::Pattern &Policy::Rule::at(int64_t step) const {
+  for (const auto &[until, pattern] : schedule)
+    if (until < 0 || step < until)
+      return pattern;
+  return schedule.back().second;
+}
+
+std::optional<pattern::Pattern> Policy::patternFor(int64_t layer,
+                                                   StringRef kind,
+                                                   int64_t heads, int64_t step,
+                                                   std::string &error) const {
+  llvm::SmallVector<const Rule *> here;
+  for (const Rule &rule : rules)
+    if (rule.layers.contains(layer) && rule.kind == kind)
+      here.push_back(&rule);
+  if (here.empty())
+    return std::nullopt;
+  const Range &last = here.back()->heads;
+  if (last.first == 0 && last.last == -1)
+    return here.back()->at(step);
+  // Each head's pattern, then runs of equal ones as one per_head.
+  int64_t count = 1;
+  for (const Rule *rule : here)
+    count = std::max({count, rule->heads.first + 1, rule->heads.last + 2});
+  if (heads >= 0)
+    for (const Rule *rule : here)
+      if (rule->heads.first >= heads || rule->heads.last >= heads) {
+        error = ("policy '" + file + "': head " +
+                 Twine(std::max(rule->heads.first, rule->heads.last)) +
+                 " is not there, layer " + Twine(layer) + " has " +
+                 Twine(heads) + " heads")
+                    .str();
+        return std::nullopt;
+      }
+  std::string text;
+  for (int64_t head = 0; head < count; ++head) {
+    std::string own = "dense";
+    for (const Rule *rule : here)
+      if (rule->heads.contains(head))
+        own = rule->at(step).str();
+    bool isOpen = head == count - 1;
+    text += (head ? ", " : "") + std::to_string(head) + (isOpen ? "-" : "") +
+            ": " + own;
+  }
+  return parsePattern("per_head<" + text + ">", error);
+}

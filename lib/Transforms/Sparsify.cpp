@@ -1,0 +1,57 @@
+//===- Sparsify.cpp - patterns by policy ----------------------------------===//
+
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Transforms/Passes.h"
+#include "megactx/Transforms/Policy.h"
+
+namespace mlir::megactx {
+#define GEN_PASS_DEF_SPARSIFYPASS
+#include "megactx/Transforms/Passes.h.inc"
+
+namespace {
+struct Sparsify : impl::SparsifyPassBase<Sparsify> {
+  using SparsifyPassBase::SparsifyPassBase;
+
+  void runOnOperation() override {
+    if (pattern.empty() == policy.empty()) {
+      if (!pattern.empty())
+        fail("expected either a pattern or a policy, not both");
+      return;
+    }
+    std::string error;
+    std::optional<Policy> rules = policy.empty()
+                                      ? Policy::ofPattern(pattern, error)
+                                      : Policy::read(policy, error);
+    if (!rules)
+      return fail(error);
+    SmallVector<AttentionOp> attentions;
+    getOperation()->walk([&](AttentionOp op) { attentions.push_back(op); });
+    if (!rules->check(attentions.size(), error))
+      return fail(error);
+    for (auto [layer, op] : llvm::enumerate(attentions)) {
+      int64_t heads = op.getQuery().getType().getDimSize(1);
+      auto chosen = rules->patternFor(layer, op.getKind(), heads, step, error);
+      if (!error.empty())
+        return fail(error);
+      if (chosen)
+        apply(op, *chosen);
+    }
+  }
+
+  void fail(const Twine &message) {
+    getOperation()->emitError() << "sparsify: " << message;
+    signalPassFailure();
+  }
+
+  /// The model's own mask stays: policy and original.
+  void apply(AttentionOp op, const pattern::Pattern &chosen) {
+    for (Value operand : op.getSources())
+      if (auto source = operand.getDefiningOp<SourceOp>())
+        source.setPatternAttr(PatternAttr::get(
+            &getContext(), pattern::Pattern::conjunction(
+                               chosen, source.getPattern().getPattern())));
+    ++numSparsified;
+  }
+};
+} // namespace
+} // namespace mlir::megactx
