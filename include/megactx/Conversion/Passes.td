@@ -20,7 +20,8 @@ def RaiseOnnxAttentionPass
     as bias. A Softmax that is none of these is left, with a remark saying why.
   }];
   let statistics = [Statistic<"numRaised", "raised", "attentions raised">];
-  let dependentDialects = ["::mlir::megactx::MegaCtxDialect",
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::megactx::MegaCtxDialect",
                            "::mlir::tensor::TensorDialect"];
 }
 
