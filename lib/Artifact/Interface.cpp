@@ -113,6 +113,12 @@ LogicalResult mlir::megactx::addEntry(ModuleOp module) {
   auto wrapper = module.lookupSymbol<LLVM::LLVMFuncOp>("_mlir_ciface_main");
   if (!wrapper)
     return module.emitError("expected 'main' with a C interface");
+  // What earlier levels noted on arguments means nothing in LLVM IR.
+  for (auto function : module.getOps<FunctionOpInterface>())
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      for (NamedAttribute attr : llvm::to_vector(function.getArgAttrs(i)))
+        if (!attr.getName().strref().starts_with("llvm."))
+          function.removeArgAttr(i, attr.getName());
   auto b = ImplicitLocOpBuilder::atBlockEnd(module.getLoc(), module.getBody());
   Type pointer = LLVM::LLVMPointerType::get(b.getContext());
   auto type = LLVM::LLVMFunctionType::get(

@@ -202,6 +202,18 @@ static llvm::json::Array requiredFeatures(const CPUTarget &target) {
   return list;
 }
 
+/// The manifest's text, with its own checksum in it: that of the text with
+/// zeros in the checksum's place.
+static std::string sealed(llvm::json::Object manifest) {
+  manifest["checksum"] = std::string(16, '0');
+  std::string text =
+      llvm::formatv("{0:2}\n", llvm::json::Value(std::move(manifest)));
+  std::string field = "\n  \"checksum\": \"";
+  text.replace(text.rfind(field) + field.size(), 16,
+               llvm::formatv("{0:x-16}", checksum(text)).str());
+  return text;
+}
+
 LogicalResult mlir::megactx::writeArtifact(ModuleOp module,
                                            const Interface &interface,
                                            const CPUTarget &target,
@@ -242,11 +254,9 @@ LogicalResult mlir::megactx::writeArtifact(ModuleOp module,
       llvm::json::Object{{"kind", "cpu"},
                          {"cpu", target.cpu},
                          {"features", requiredFeatures(target)}};
+  std::string text = sealed(std::move(manifest));
   if (failed(writeFile(module, staging.file("manifest.json"),
-                       [&](llvm::raw_ostream &os) {
-                         os << llvm::formatv(
-                             "{0:2}\n", llvm::json::Value(std::move(manifest)));
-                       })))
+                       [&](llvm::raw_ostream &os) { os << text; })))
     return failure();
   if (std::error_code error = staging.commit())
     return module.emitError("cannot write '")

@@ -31,6 +31,7 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm) {
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   bufferization::buildBufferDeallocationPipeline(pm, {});
+  pm.addPass(createConvertBufferizationToMemRefPass());
 }
 
 void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm,

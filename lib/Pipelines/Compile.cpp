@@ -36,6 +36,8 @@ public:
     registerBuiltinDialectTranslation(registry);
     registerLLVMDialectTranslation(registry);
     context.appendDialectRegistry(registry);
+    // Diagnostics name places; whole operations would bury them.
+    context.printOpOnDiagnostic(false);
     context.loadDialect<MegaCtxDialect>();
   }
 

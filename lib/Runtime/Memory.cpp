@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Model.h"
 #include "megactx/Runtime/KernelABI.h"
 #include "megactx/Runtime/Runtime.h"
 #include <cstdio>
@@ -57,8 +58,13 @@ extern "C" void *_mlir_memref_to_llvm_alloc(uint64_t size) {
       return base + kAlignment;
     }
   }
-  std::fprintf(stderr, "megactx: out of memory: %llu bytes for a tensor\n",
-               static_cast<unsigned long long>(size));
+  char text[80];
+  std::snprintf(text, sizeof(text), "out of memory: %llu bytes for a tensor",
+                static_cast<unsigned long long>(size));
+  mctx_rt_fail(text);
+  megactx::leaveRun();
+  // No run that could end: generated code does not look at the pointer.
+  std::fprintf(stderr, "megactx: %s\n", text);
   std::exit(1);
 }
 

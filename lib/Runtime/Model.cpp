@@ -7,9 +7,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "Model.h"
+#include "Pool.h"
 #include "megactx/Runtime/KernelABI.h"
 #include <cerrno>
 #include <csetjmp>
+#include <cstdio>
 #include <cstring>
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -118,6 +120,21 @@ static std::string missingFeature(const json &target) {
   return "";
 }
 
+/// The manifest's own checksum is of its text with zeros in the checksum's
+/// place.
+static bool isIntact(std::string text, const json &manifest) {
+  std::string recorded = manifest.at("checksum");
+  size_t at = text.rfind("\"" + recorded + "\"");
+  if (recorded.size() != 16 || at == std::string::npos)
+    return false;
+  text.replace(at + 1, 16, 16, '0');
+  char expected[17];
+  std::snprintf(
+      expected, sizeof(expected), "%016llx",
+      static_cast<unsigned long long>(checksum(text.data(), text.size())));
+  return recorded == expected;
+}
+
 bool mctx_model::load(const std::string &path, std::string &error) {
   std::ifstream file(path + "/manifest.json");
   if (!file) {
@@ -137,6 +154,11 @@ bool mctx_model::load(const std::string &path, std::string &error) {
     error = "'" + path + "' has artifact version " +
             manifest.at("version").dump() + ", but this runtime reads " +
             std::to_string(kArtifactVersion);
+    return false;
+  }
+  if (!isIntact(manifestText, manifest)) {
+    error = "'" + path +
+            "/manifest.json' is damaged: its checksum is not the recorded one";
     return false;
   }
   if (!verify(path, error))
@@ -189,6 +211,10 @@ bool mctx_model::bind(const std::string &path, std::string &error) {
   }
   for (const json &weight : manifest.at("weights")) {
     int64_t offset = weight.at("offset");
+    if (offset < 0 || size_t(offset) > weights.size) {
+      error = "'" + path + "/manifest.json' places a weight beyond weights.bin";
+      return false;
+    }
     weightDescriptors.push_back(
         descriptor(static_cast<char *>(weights.data) + offset,
                    weight.at("shape").get<std::vector<int64_t>>()));
@@ -279,8 +305,14 @@ bool mctx_model::run(const mctx_tensor *inputs, size_t inputCount,
     return false;
   }
   size_t at = 0;
-  for (size_t i = 0; i < outputCount; ++i)
-    at += take(wantOut[i], &results[at], outputs[i]);
+  std::map<int64_t, bool> blocks;
+  for (size_t i = 0; i < outputCount; ++i) {
+    bool &givenAway = blocks[results[at]];
+    at += take(wantOut[i], &results[at], givenAway, outputs[i]);
+  }
+  for (auto [block, givenAway] : blocks)
+    if (!givenAway)
+      _mlir_memref_to_llvm_free(reinterpret_cast<void *>(block));
   std::lock_guard<std::mutex> lock(failureMutex);
   if (failure.empty())
     return true;
@@ -302,8 +334,9 @@ bool mctx_model::enter(void **arguments) const {
   return !ended;
 }
 
-/// Reads one result's descriptor; returns its words.
-size_t mctx_model::take(const json &want, const int64_t *words,
+/// Reads one result's descriptor; returns its words. The block is given to the
+/// caller where it holds this result alone.
+size_t mctx_model::take(const json &want, const int64_t *words, bool &givenAway,
                         mctx_tensor &output) const {
   size_t rank = want.at("shape").size();
   output.dtype = want.at("dtype").get_ref<const std::string &>().c_str();
@@ -312,13 +345,15 @@ size_t mctx_model::take(const json &want, const int64_t *words,
   for (size_t d = 0; d < rank; ++d)
     count *= output.shape[d] = words[3 + d];
   int64_t bytes = count * widthOf(output.dtype);
-  // A result may be a view; the caller gets memory of its own.
   auto *data = reinterpret_cast<char *>(words[1]);
+  if (!givenAway && words[0] == words[1] && words[2] == 0) {
+    output.data = data;
+    givenAway = true;
+    return 3 + 2 * rank;
+  }
   output.data = _mlir_memref_to_llvm_alloc(bytes ? bytes : 1);
   if (bytes)
     std::memcpy(output.data, data + words[2] * widthOf(output.dtype), bytes);
-  if (words[0])
-    _mlir_memref_to_llvm_free(reinterpret_cast<void *>(words[0]));
   return 3 + 2 * rank;
 }
 
@@ -332,15 +367,22 @@ extern "C" void mctx_rt_fail(const char *message) {
     failure = message;
 }
 
+/// Ends the run that this thread is in; returns where it is in none.
+void megactx::leaveRun() {
+  if (runningModel && !insideTask())
+    std::longjmp(*runningModel, 1);
+}
+
 /// A check of the model's own code failed: what follows relies on it, so the
 /// run ends here. Checks stand outside of parallel loops; memory that the run
 /// holds is not given back.
 extern "C" void _mlir_ciface_mctx_rt_fail(mctx_memref1 *text) {
-  std::string message(static_cast<const char *>(text->aligned) + text->offset,
-                      text->sizes[0]);
-  mctx_rt_fail(message.c_str());
-  if (runningModel)
-    std::longjmp(*runningModel, 1);
+  {
+    std::string message(static_cast<const char *>(text->aligned) + text->offset,
+                        text->sizes[0]);
+    mctx_rt_fail(message.c_str());
+  }
+  leaveRun();
 }
 
 extern "C" const char *mctx_error(void) { return lastError.c_str(); }

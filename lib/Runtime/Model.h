@@ -17,6 +17,10 @@ constexpr int kArtifactVersion = 1;
 
 void setError(const std::string &text);
 
+/// Ends the model's run, after mctx_rt_fail; returns where this thread is in
+/// none or within a task of the pool.
+void leaveRun();
+
 /// What the manifest records of each file.
 uint64_t checksum(const void *data, size_t size);
 
@@ -45,7 +49,7 @@ private:
       size_t i, const mctx_tensor &input,
       std::map<std::string, std::pair<int64_t, std::string>> &symbols) const;
   bool enter(void **arguments) const;
-  size_t take(const nlohmann::json &want, const int64_t *words,
+  size_t take(const nlohmann::json &want, const int64_t *words, bool &givenAway,
               mctx_tensor &output) const;
 
   nlohmann::json manifest;

@@ -20,7 +20,7 @@
 
 namespace {
 /// Within a task: loops run in the caller.
-thread_local bool insideTask = false;
+thread_local bool withinTask = false;
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -74,11 +74,11 @@ public:
 
 private:
   void take() {
-    insideTask = true;
+    withinTask = true;
     int64_t i;
     while ((i = next.fetch_add(1, std::memory_order_relaxed)) < count)
       body(context, i);
-    insideTask = false;
+    withinTask = false;
   }
 
   void work() {
@@ -136,13 +136,15 @@ extern "C" int mctx_set_threads(int count) {
   return thePool().size();
 }
 
+bool megactx::insideTask() { return withinTask; }
+
 int megactx::poolSize() { return thePool().size(); }
 
 extern "C" void mctx_rt_parallel_for(void (*body)(void *, int64_t),
                                      void *context, int64_t count) {
   if (count <= 0)
     return;
-  if (insideTask || count == 1) {
+  if (withinTask || count == 1) {
     for (int64_t i = 0; i < count; ++i)
       body(context, i);
     return;

@@ -8,6 +8,9 @@ namespace megactx {
 /// The number of threads, the calling one included.
 int poolSize();
 
+/// Whether this thread is within a task.
+bool insideTask();
+
 } // namespace megactx
 
 #endif

@@ -18,7 +18,7 @@ struct LinearizeParallel : impl::LinearizeParallelPassBase<LinearizeParallel> {
   void runOnOperation() override {
     if (grain < 1) {
       getOperation().emitError("expected a grain of at least 1, but got ")
-          << grain;
+          << int64_t(grain);
       return signalPassFailure();
     }
     SmallVector<scf::ParallelOp> loops;
