@@ -36,14 +36,15 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm) {
 
 void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm,
                                           int64_t vectorBits) {
-  ConvertAttentionToCPUKernelsPassOptions kernels;
-  kernels.vectorBits = vectorBits;
-  pm.addPass(createConvertAttentionToCPUKernelsPass(kernels));
   pm.addPass(createCopiesToLinalgPass());
   pm.addPass(createConvertMatmulToRuntimePass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToParallelLoopsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addNestedPass<func::FuncOp>(createLinearizeParallelPass());
+  // After linearization: a kernel's tasks are as large as they should be.
+  ConvertAttentionToCPUKernelsPassOptions kernels;
+  kernels.vectorBits = vectorBits;
+  pm.addPass(createConvertAttentionToCPUKernelsPass(kernels));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }

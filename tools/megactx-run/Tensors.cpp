@@ -233,8 +233,9 @@ Tensor readTensor(const std::string &folder, const std::string &stem) {
 }
 
 void writeTensor(const std::string &folder, const std::string &stem,
-                 const Tensor &tensor) {
+                 const std::string &name, const Tensor &tensor) {
   TensorProto proto;
+  proto.set_name(name);
   proto.set_data_type(findDtype(tensor.dtype)->onnxType);
   for (int64_t size : tensor.shape)
     proto.add_dims(size);

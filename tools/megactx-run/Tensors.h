@@ -23,9 +23,10 @@ struct Tensor {
 Tensor readTensor(const std::string &folder, const std::string &stem);
 bool hasTensor(const std::string &folder, const std::string &stem);
 
-/// Writes FOLDER/STEM.pb under a temporary name and renames it.
+/// Writes FOLDER/STEM.pb under a temporary name and renames it; `name` is the
+/// tensor's own.
 void writeTensor(const std::string &folder, const std::string &stem,
-                 const Tensor &tensor);
+                 const std::string &name, const Tensor &tensor);
 
 /// Bytes of an element, or 0 for a dtype that is not known.
 int64_t widthOf(const std::string &dtype);

@@ -209,7 +209,8 @@ int execute(const Options &o) {
   if (!o.outputs.empty()) {
     std::filesystem::create_directories(o.outputs);
     for (size_t i = 0; i < outputs.size(); ++i)
-      writeTensor(o.outputs, "output_" + std::to_string(i), outputs[i]);
+      writeTensor(o.outputs, "output_" + std::to_string(i),
+                  runner.manifest.at("outputs")[i].at("name"), outputs[i]);
   }
   if (o.benchmark)
     report["benchmark"] = benchmark(runner, inputs, o.repeat);
