@@ -1,14 +1,15 @@
 //===- megactx-pattern.cpp - the pattern algebra from the command line ----===//
 
-#include "megactx/Pattern/Piece.h"
+#include "megactx/Pattern/Statistics.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/JSON.h"
 
 using namespace mlir::megactx::pattern;
 namespace cl = llvm::cl;
 
 namespace {
-enum class Print { Relation, Pieces, Ascii };
+enum class Print { Relation, Pieces, Stats, Ascii };
 
 /// Which rows to show, by position.
 struct Grid {
@@ -48,6 +49,29 @@ static void printRelation(const Formula &formula, const Grid &grid) {
     }
 }
 
+/// Pairs of rows in all and per head, and their share of all pairs.
+static void printStats(llvm::ArrayRef<Piece> pieces, const Grid &grid) {
+  Rows rows{grid.queries,     grid.keys,    grid.queryStep,
+            grid.queryOffset, grid.keyStep, grid.keyOffset};
+  llvm::json::Array perHead;
+  int64_t total = 0;
+  for (int64_t h = 0; h < grid.heads; ++h) {
+    int64_t pairs = countPairs(pieces, rows, h);
+    perHead.push_back(pairs);
+    total += pairs;
+  }
+  double all = double(grid.queries) * double(grid.keys) * double(grid.heads);
+  llvm::json::Object report{{"queries", grid.queries},
+                            {"keys", grid.keys},
+                            {"heads", grid.heads},
+                            {"pieces", int64_t(pieces.size())},
+                            {"pairs", total},
+                            {"pairs_per_head", std::move(perHead)},
+                            {"density", all > 0 ? total / all : 0.0}};
+  llvm::outs() << llvm::formatv("{0:2}\n",
+                                llvm::json::Value(std::move(report)));
+}
+
 static void printAscii(const Formula &formula, const Grid &grid) {
   for (int64_t h = 0; h < grid.heads; ++h) {
     if (grid.heads > 1)
@@ -81,6 +105,7 @@ int main(int argc, char **argv) {
       cl::values(clEnumValN(Print::Relation, "relation",
                             "head and query row: key rows"),
                  clEnumValN(Print::Pieces, "pieces", "the disjoint pieces"),
+                 clEnumValN(Print::Stats, "stats", "pairs and density, JSON"),
                  clEnumValN(Print::Ascii, "ascii", "a picture in text")),
       cl::cat(category));
   cl::HideUnrelatedOptions(category);
@@ -123,8 +148,11 @@ int main(int argc, char **argv) {
       llvm::errs() << "error: " << error << "\n";
       return 1;
     }
-    for (const Piece &piece : *pieces)
-      llvm::outs() << piece.str() << '\n';
+    if (print == Print::Stats)
+      printStats(*pieces, grid);
+    else
+      for (const Piece &piece : *pieces)
+        llvm::outs() << piece.str() << '\n';
   }
   return 0;
 }
