@@ -114,11 +114,19 @@ LogicalResult mlir::megactx::addEntry(ModuleOp module) {
   if (!wrapper)
     return module.emitError("expected 'main' with a C interface");
   // What earlier levels noted on arguments means nothing in LLVM IR.
-  for (auto function : module.getOps<FunctionOpInterface>())
+  auto isForeign = [](NamedAttribute attr) {
+    return !attr.getName().strref().starts_with("llvm.");
+  };
+  for (auto function : module.getOps<FunctionOpInterface>()) {
     for (unsigned i = 0; i < function.getNumArguments(); ++i)
       for (NamedAttribute attr : llvm::to_vector(function.getArgAttrs(i)))
-        if (!attr.getName().strref().starts_with("llvm."))
+        if (isForeign(attr))
           function.removeArgAttr(i, attr.getName());
+    for (unsigned i = 0; i < function.getNumResults(); ++i)
+      for (NamedAttribute attr : llvm::to_vector(function.getResultAttrs(i)))
+        if (isForeign(attr))
+          function.removeResultAttr(i, attr.getName());
+  }
   auto b = ImplicitLocOpBuilder::atBlockEnd(module.getLoc(), module.getBody());
   Type pointer = LLVM::LLVMPointerType::get(b.getContext());
   auto type = LLVM::LLVMFunctionType::get(

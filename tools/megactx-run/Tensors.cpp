@@ -232,6 +232,14 @@ Tensor readTensor(const std::string &folder, const std::string &stem) {
   return readProto(fs::path(folder) / (stem + ".pb"));
 }
 
+std::string nameOfTensor(const std::string &folder, const std::string &stem) {
+  fs::path path = fs::path(folder) / (stem + ".pb");
+  TensorProto proto;
+  if (fs::exists(path) && proto.ParseFromString(contents(path)))
+    return proto.name();
+  return "";
+}
+
 void writeTensor(const std::string &folder, const std::string &stem,
                  const std::string &name, const Tensor &tensor) {
   TensorProto proto;

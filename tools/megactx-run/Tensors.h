@@ -23,8 +23,11 @@ struct Tensor {
 Tensor readTensor(const std::string &folder, const std::string &stem);
 bool hasTensor(const std::string &folder, const std::string &stem);
 
-/// Writes FOLDER/STEM.pb under a temporary name and renames it; `name` is the
-/// tensor's own.
+/// The name that FOLDER/STEM.pb gives its tensor; empty where there is none.
+std::string nameOfTensor(const std::string &folder, const std::string &stem);
+
+/// Writes FOLDER/STEM.pb with the value's name, under a temporary name and
+/// renames it.
 void writeTensor(const std::string &folder, const std::string &stem,
                  const std::string &name, const Tensor &tensor);
 

@@ -107,10 +107,22 @@ public:
 
   std::vector<Tensor> read(const std::string &folder, const char *kind) const {
     std::vector<Tensor> tensors;
-    size_t count = manifest.at(std::string(kind) + "s").size();
-    for (size_t i = 0; i < count; ++i)
-      tensors.push_back(
-          readTensor(folder, std::string(kind) + "_" + std::to_string(i)));
+    const json &wanted = manifest.at(std::string(kind) + "s");
+    auto stem = [&](size_t i) {
+      return std::string(kind) + "_" + std::to_string(i);
+    };
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      if (!hasTensor(folder, stem(i)))
+        throw std::runtime_error(
+            std::string(kind) + " '" + wanted[i].at("name").get<std::string>() +
+            "': no file '" + folder + "/" + stem(i) + ".pb' or .npy");
+      tensors.push_back(readTensor(folder, stem(i)));
+    }
+    if (hasTensor(folder, stem(wanted.size())))
+      throw std::runtime_error(
+          "'" + folder + "' holds " + stem(wanted.size()) + " '" +
+          nameOfTensor(folder, stem(wanted.size())) + "', but the model has " +
+          std::to_string(wanted.size()) + " " + kind + "s");
     return tensors;
   }
 

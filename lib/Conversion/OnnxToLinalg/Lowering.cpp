@@ -77,7 +77,10 @@ std::optional<int64_t> Node::axis(int64_t axis, int64_t rank) const {
 }
 
 InFlightDiagnostic Node::error() const {
-  return op->emitError() << "cannot lower " << type() << ": ";
+  auto name = op->getLoc()->findInstanceOf<NameLoc>();
+  return op->emitError() << "cannot lower node '"
+                         << (name ? name.getName().strref() : "") << "' ("
+                         << type() << "): ";
 }
 
 //===----------------------------------------------------------------------===//
