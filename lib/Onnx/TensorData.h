@@ -18,7 +18,8 @@ constexpr int64_t kSmallTensor = 1024;
 
 /// Fills type, dims and raw data; nothing but type and dims where the contents
 /// have more than `inlineLimit` bytes (then returns false).
-bool tensorFromElements(ElementsAttr value, ::ONNX_NAMESPACE::TensorProto &tensor,
+bool tensorFromElements(ElementsAttr value,
+                        ::ONNX_NAMESPACE::TensorProto &tensor,
                         int64_t inlineLimit);
 
 /// Any attribute but graphs. Null and an error text where there is no such.
@@ -26,7 +27,8 @@ Attribute attributeFromProto(const ::ONNX_NAMESPACE::AttributeProto &attr,
                              ModelPtr owner, llvm::StringRef file,
                              MLIRContext *context, std::string &error);
 /// The reverse; false for an attribute that ONNX has no form for.
-bool protoFromAttribute(Attribute value, ::ONNX_NAMESPACE::AttributeProto &attr);
+bool protoFromAttribute(Attribute value,
+                        ::ONNX_NAMESPACE::AttributeProto &attr);
 
 /// What the values above do not show: a tensor's name and properties; an
 /// attribute's documentation or the name of a function's attribute.
