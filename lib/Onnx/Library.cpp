@@ -99,6 +99,9 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
     }
   } catch (const std::exception &e) {
     std::string what = e.what();
+    // The library's assertions start with a path of where it was built.
+    if (size_t at = what.find("Assertion"); at != std::string::npos)
+      what = what.substr(at);
     return what.empty() ? "unknown error in the ONNX library" : what;
   }
   return "";

@@ -94,6 +94,7 @@ void Graph::keep(Operation &op) {
       if (Tensor *tensor = lookup(dim.getSource());
           tensor && *index < tensor->rank()) {
         dim.replaceAllUsesWith(ix.value(loc, tensor->shape[*index]));
+        dim.erase();
         return;
       }
   op.walk([&](Operation *inner) {

@@ -419,9 +419,18 @@ std::string Raiser::build(Scores &scores) {
   SmallVector<int64_t> shape(queryType.getShape());
   shape[3] = valueType.getDimSize(3);
   auto outType = RankedTensorType::get(shape, queryType.getElementType());
+  // Keys of a cache stand before the queries' own: the last query and the last
+  // key have one position.
+  StringRef kind = kindOf(query, key);
+  Value offset;
+  if (kind == "self") {
+    Value queries = tensor::DimOp::create(b, query, 2);
+    Value keys = tensor::DimOp::create(b, key, 2);
+    offset = arith::SubIOp::create(b, keys, queries);
+  }
   auto attention = AttentionOp::create(
-      b, outType, Type(), query, source, Value(), b.getF32FloatAttr(scale),
-      FloatAttr(), b.getI64IntegerAttr(1), b.getStringAttr(kindOf(query, key)));
+      b, outType, Type(), query, source, offset, b.getF32FloatAttr(scale),
+      FloatAttr(), b.getI64IntegerAttr(1), b.getStringAttr(kind));
   Value out = attention.getOut();
   if (isFolded) {
     SmallVector<ReassociationIndices> groups = {{0, 1}, {2}, {3}};
