@@ -11,6 +11,7 @@ a length that no block size divides.
 """
 
 import argparse
+import fcntl
 import functools
 import hashlib
 import json
@@ -114,10 +115,12 @@ def main():
     parser.add_argument("--demo", action="store_true")
     parser.add_argument("--if-changed", action="store_true", help="do nothing where OUT was written by this very script")
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    lock = open(options.out / ".lock", "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # held until the process ends: of several that start at once, one writes
     stamp = options.out / ".made-by"
     if options.if_changed and stamp.exists() and stamp.read_text() == digest():
         return
-    options.out.mkdir(parents=True, exist_ok=True)
     models = {"gpt_demo": DEMO} if options.demo else table()
     unknown = [n for n in options.names if n not in models]
     if unknown:
