@@ -159,7 +159,7 @@ static LogicalResult link(ModuleOp module, StringRef object,
   std::string message;
   int status = llvm::sys::ExecuteAndWait(
       *linker,
-      {*linker, "-shared", "--gc-sections", "-s", "-o", library, object},
+      {*linker, "-shared", "--gc-sections", "-o", library, object},
       std::nullopt, {}, 0, 0, &message);
   if (status != 0)
     return module.emitError("linking failed: ")

@@ -21,6 +21,7 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm) {
   pm.addNestedPass<func::FuncOp>(createLinalgElementwiseOpFusionPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
+  pm.addPass(createSeparateInitsPass());
   pm.addNestedPass<func::FuncOp>(
       bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions options;
@@ -38,13 +39,12 @@ void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm,
                                           int64_t vectorBits) {
   pm.addPass(createCopiesToLinalgPass());
   pm.addPass(createConvertMatmulToRuntimePass());
-  pm.addNestedPass<func::FuncOp>(createConvertLinalgToParallelLoopsPass());
+  pm.addNestedPass<func::FuncOp>(createConvertLinalgToTasksPass());
   pm.addPass(createCanonicalizerPass());
-  pm.addNestedPass<func::FuncOp>(createLinearizeParallelPass());
-  // After linearization: a kernel's tasks are as large as they should be.
   ConvertAttentionToCPUKernelsPassOptions kernels;
   kernels.vectorBits = vectorBits;
   pm.addPass(createConvertAttentionToCPUKernelsPass(kernels));
+  pm.addPass(createApproximateMathPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }

@@ -2,7 +2,8 @@
 """Writes small transformers as ONNX models with inputs and expected outputs; needs onnx and onnxruntime only.
 
     make_models.py OUT [NAME ...]          default: all
-    make_models.py --demo OUT              the larger model of the demonstration, one data set
+    make_models.py --demo OUT              the model of the demonstration: a GPT of 4 layers, 256 wide
+    make_models.py --medium OUT            the model of the benchmark: a GPT of 6 layers, 512 wide
 
 Each model becomes OUT/NAME/model.onnx and OUT/NAME/test_data_set_K/{input,output}_I.pb, the layout of
 ONNX's own backend tests; OUT/models.json says how many attentions a model has. Weights are random from a
@@ -77,8 +78,15 @@ def table():
     return models
 
 
-DEMO = entry(functools.partial(families.gpt, "sdpa", "torchscript", 17, layers=4, width=256, heads=4, vocab=512, context=8192), ids(vocab=500), True,
-             sizes=((1, 2048), (1, 777)), attentions=4)
+def lone_gpt(layers, width, heads, vocab, sizes):
+    builder = functools.partial(families.gpt, "sdpa", "torchscript", 17, layers=layers, width=width, heads=heads, vocab=vocab, context=8192)
+    return entry(builder, ids(vocab=vocab), True, sizes=sizes, attentions=layers)
+
+
+LARGER = {
+    "demo": {"gpt_demo": lone_gpt(4, 256, 4, 512, ((1, 2048), (1, 777)))},
+    "medium": {"gpt_medium": lone_gpt(6, 512, 8, 1024, ((1, 512), (2, 333)))},
+}
 
 
 def write(name, spec, out):
@@ -112,7 +120,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("names", nargs="*", help="models to write (default: all)")
-    parser.add_argument("--demo", action="store_true")
+    for name in LARGER:
+        parser.add_argument(f"--{name}", dest="larger", action="store_const", const=name)
     parser.add_argument("--if-changed", action="store_true", help="do nothing where OUT was written by this very script")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -121,7 +130,7 @@ def main():
     stamp = options.out / ".made-by"
     if options.if_changed and stamp.exists() and stamp.read_text() == digest():
         return
-    models = {"gpt_demo": DEMO} if options.demo else table()
+    models = LARGER[options.larger] if options.larger else table()
     unknown = [n for n in options.names if n not in models]
     if unknown:
         parser.error(f"no model named {unknown[0]}; there are {', '.join(models)}")

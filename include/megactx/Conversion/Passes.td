@@ -57,19 +57,22 @@ def ConvertMatmulToRuntimePass
                            "::mlir::LLVM::LLVMDialect"];
 }
 
-def LinearizeParallelPass
-    : Pass<"megactx-linearize-parallel", "::mlir::func::FuncOp"> {
-  let summary = "give parallel loops one dimension, and tasks worth a thread";
+def ConvertLinalgToTasksPass
+    : Pass<"megactx-convert-linalg-to-tasks", "::mlir::func::FuncOp"> {
+  let summary = "turn linalg on memrefs into parallel loops of sizeable tasks";
   let description = [{
-    Before: `scf.parallel` of any rank from 0 in steps of 1, without reductions.
-    After: one-dimensional ones over chunks of at least `grain` elements; the
-    last dimension is an `scf.for` within.
+    Before: linalg ops on memrefs. After: one-dimensional `scf.parallel` whose
+    iterations are tasks of at least `grain` elements (reductions count), with
+    sequential loops within. Where the innermost dimension is a reduction,
+    results stay in registers until it ends.
   }];
   let options = [
     Option<"grain", "grain", "int64_t", "8192", "elements of a task, at least">
   ];
-  let dependentDialects = ["::mlir::scf::SCFDialect",
-                           "::mlir::arith::ArithDialect"];
+  let dependentDialects = ["::mlir::affine::AffineDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect"];
 }
 
 def OutlineParallelPass

@@ -88,4 +88,26 @@ def SparsifyPass : Pass<"megactx-sparsify"> {
   let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
 }
 
+def ApproximateMathPass : Pass<"megactx-approximate-math"> {
+  let summary = "exp, log, tanh, erf of f32 as polynomials, small powers as products";
+  let description = [{
+    After: transcendental functions of f32 that a vectorizer would otherwise stop
+    at are arithmetic, with errors of a few units in the last place. sin and cos
+    stay calls: their approximation is not accurate for large arguments.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
+def SeparateInitsPass : Pass<"megactx-separate-inits"> {
+  let summary = "give every destination a fill of its own";
+  let description = [{
+    Before: tensors; equal `tensor.empty` and `linalg.fill` may be one value that
+    several ops take as their destination, and bufferization would copy it for
+    each. After: each destination has one user.
+  }];
+  let statistics = [Statistic<"numClones", "clones", "initial values cloned">];
+}
+
 #endif // MEGACTX_TRANSFORMS_PASSES

@@ -1,0 +1,56 @@
+//===- SeparateInits.cpp - a destination of its own for every op ----------===//
+
+#include "megactx/Transforms/Passes.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Interfaces/DestinationStyleOpInterface.h"
+
+namespace mlir::megactx {
+#define GEN_PASS_DEF_SEPARATEINITSPASS
+#include "megactx/Transforms/Passes.h.inc"
+
+namespace {
+struct SeparateInits : impl::SeparateInitsPassBase<SeparateInits> {
+  void runOnOperation() override {
+    SmallVector<DestinationStyleOpInterface> ops;
+    getOperation()->walk(
+        [&](DestinationStyleOpInterface op) { ops.push_back(op); });
+    for (DestinationStyleOpInterface op : ops)
+      for (OpOperand &init : op.getDpsInitsMutable())
+        separate(init);
+  }
+
+  /// Clones what makes the value, back to tensor.empty, where others use it.
+  void separate(OpOperand &use) {
+    Operation *def = use.get().getDefiningOp();
+    if (!def || !isa<tensor::EmptyOp, linalg::FillOp, tensor::ExpandShapeOp,
+                     tensor::CollapseShapeOp, tensor::CastOp>(def))
+      return;
+    if (!startsEmpty(def))
+      return;
+    if (!use.get().hasOneUse()) {
+      OpBuilder b(use.getOwner());
+      Operation *clone = b.clone(*def);
+      use.set(clone->getResult(0));
+      def = clone;
+      ++numClones;
+    }
+    if (!isa<tensor::EmptyOp>(def))
+      separate(isa<linalg::FillOp>(def)
+                   ? cast<linalg::FillOp>(def).getDpsInitsMutable()[0]
+                   : def->getOpOperand(0));
+  }
+
+  static bool startsEmpty(Operation *op) {
+    while (op && isa<linalg::FillOp, tensor::ExpandShapeOp,
+                     tensor::CollapseShapeOp, tensor::CastOp>(op)) {
+      Value from = isa<linalg::FillOp>(op)
+                       ? cast<linalg::FillOp>(op).getOutputs()[0]
+                       : op->getOperand(0);
+      op = from.getDefiningOp();
+    }
+    return isa_and_nonnull<tensor::EmptyOp>(op);
+  }
+};
+} // namespace
+} // namespace mlir::megactx

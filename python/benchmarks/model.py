@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Times a whole model: onnxruntime, our dense code and our sparse code, in one process, in turn.
+
+    tools/dev/build release
+    python python/benchmarks/model.py [--tokens 1024 4096] [--threads 4] [--pattern 'EXPR'] [--json FILE]
+
+The model is a GPT of 6 layers, 512 wide, 8 heads (make_models.py --medium). Outputs are compared with
+onnxruntime's before anything is timed; the table shows medians of rounds that take every program in turn.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import megactx  # noqa: E402
+
+PATTERN = "causal and (window<left = 127, right = 0> or strided<stride = 128>)"
+TOLERANCE = 1e-3
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=pathlib.Path, default=HERE.parents[1] / "build" / "release")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[1024, 4096])
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--pattern", default=PATTERN)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
+    return parser.parse_args()
+
+
+def main():
+    import onnxruntime
+
+    options = parse()
+    megactx.use_build(options.build)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = pathlib.Path(scratch)
+        subprocess.run([sys.executable, HERE.parent / "models" / "make_models.py", "--medium", folder], check=True)
+        path = folder / "gpt_medium" / "model.onnx"
+        megactx.compile(path, folder / "dense.mctx")
+        megactx.compile(path, folder / "sparse.mctx", pattern=options.pattern)
+        dense, sparse = megactx.load(folder / "dense.mctx"), megactx.load(folder / "sparse.mctx")
+        session = onnxruntime.SessionOptions()
+        session.intra_op_num_threads = options.threads
+        other = onnxruntime.InferenceSession(str(path), session, providers=["CPUExecutionProvider"])
+    megactx.set_threads(options.threads)
+    print(f"GPT of 6 layers, 512 wide, 8 heads; {options.threads} threads; sparse: {options.pattern}")
+    figures = [row(tokens, dense, sparse, other, options.rounds) for tokens in options.tokens]
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def row(tokens, dense, sparse, other, rounds):
+    feeds = {"ids": np.random.default_rng(tokens).integers(2, 1000, (1, tokens))}
+    runs = {"onnxruntime": lambda: other.run(None, feeds)[0], "dense": lambda: dense.run(feeds), "sparse": lambda: sparse.run(feeds)}
+    error = float(np.abs(next(iter(runs["dense"]().values())) - runs["onnxruntime"]()).max())
+    if not error < TOLERANCE:
+        raise SystemExit(f"error: {tokens} tokens: dense differs from onnxruntime by {error:.1e}")
+    times = {name: [] for name in runs}
+    for _ in range(rounds + 1):
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - begin)
+    median = {name: statistics.median(samples[1:]) for name, samples in times.items()}
+    cells = "  ".join(f"{name} {1e3 * seconds:8.1f} ms" for name, seconds in median.items())
+    print(f"{tokens:7} tokens  {cells}   dense {median['onnxruntime'] / median['dense']:.2f} × onnxruntime's speed, "
+          f"sparse {median['dense'] / median['sparse']:.2f} × dense", flush=True)
+    return dict(tokens=tokens, seconds=median, error=error)
+
+
+if __name__ == "__main__":
+    main()

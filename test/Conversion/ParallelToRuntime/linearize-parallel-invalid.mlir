@@ -1,6 +1,0 @@
-// RUN: megactx-opt %s --pass-pipeline='builtin.module(func.func(megactx-linearize-parallel{grain=0}))' --verify-diagnostics
-
-// expected-error @below {{expected a grain of at least 1, but got 0}}
-func.func @empty() {
-  return
-}

@@ -1,0 +1,32 @@
+// RUN: megactx-opt %s --megactx-approximate-math | FileCheck %s
+
+// CHECK-LABEL: @vectorizable
+// CHECK-NOT: math.exp
+// CHECK-NOT: math.erf
+// CHECK-NOT: math.tanh
+// CHECK: return
+func.func @vectorizable(%x: f32) -> (f32, f32, f32) {
+  %0 = math.exp %x : f32
+  %1 = math.erf %x : f32
+  %2 = math.tanh %x : f32
+  return %0, %1, %2 : f32, f32, f32
+}
+
+// CHECK-LABEL: @cube
+// CHECK-NOT: math.powf
+// CHECK: return
+func.func @cube(%x: f32) -> f32 {
+  %three = arith.constant 3.0 : f32
+  %0 = math.powf %x, %three : f32
+  return %0 : f32
+}
+
+// Large angles need a range reduction that the approximation lacks; f64 has its precision to keep.
+// CHECK-LABEL: @kept
+// CHECK: math.sin
+// CHECK: math.exp
+func.func @kept(%x: f32, %y: f64) -> (f32, f64) {
+  %0 = math.sin %x : f32
+  %1 = math.exp %y : f64
+  return %0, %1 : f32, f64
+}

@@ -1,0 +1,38 @@
+// RUN: megactx-opt %s --megactx-separate-inits | FileCheck %s
+
+// One fill serves two sums; each gets its own.
+// CHECK-LABEL: @shared_fill
+// CHECK-DAG: %[[F0:.*]] = linalg.fill
+// CHECK-DAG: %[[F1:.*]] = linalg.fill
+// CHECK: linalg.generic {{.*}}ins(%arg0 {{.*}} outs(%[[A:[^ ]*]] :
+// CHECK-NOT: outs(%[[A]] :
+// CHECK: return
+#in = affine_map<(i, j) -> (i, j)>
+#out = affine_map<(i, j) -> (i)>
+func.func @shared_fill(%a: tensor<4x8xf32>, %b: tensor<4x8xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %empty = tensor.empty() : tensor<4xf32>
+  %fill = linalg.fill ins(%zero : f32) outs(%empty : tensor<4xf32>) -> tensor<4xf32>
+  %0 = linalg.generic {indexing_maps = [#in, #out], iterator_types = ["parallel", "reduction"]}
+      ins(%a : tensor<4x8xf32>) outs(%fill : tensor<4xf32>) {
+  ^bb0(%x: f32, %acc: f32):
+    %y = arith.addf %acc, %x : f32
+    linalg.yield %y : f32
+  } -> tensor<4xf32>
+  %1 = linalg.generic {indexing_maps = [#in, #out], iterator_types = ["parallel", "reduction"]}
+      ins(%b : tensor<4x8xf32>) outs(%fill : tensor<4xf32>) {
+  ^bb0(%x: f32, %acc: f32):
+    %y = arith.addf %acc, %x : f32
+    linalg.yield %y : f32
+  } -> tensor<4xf32>
+  return %0, %1 : tensor<4xf32>, tensor<4xf32>
+}
+
+// A destination that is read elsewhere and not made here stays.
+// CHECK-LABEL: @argument
+// CHECK-SAME: %[[A:.*]]: tensor<4xf32>
+// CHECK: linalg.fill {{.*}} outs(%[[A]]
+func.func @argument(%a: tensor<4xf32>, %x: f32) -> (tensor<4xf32>, tensor<4xf32>) {
+  %0 = linalg.fill ins(%x : f32) outs(%a : tensor<4xf32>) -> tensor<4xf32>
+  return %0, %a : tensor<4xf32>, tensor<4xf32>
+}
