@@ -158,8 +158,7 @@ static LogicalResult link(ModuleOp module, StringRef object,
            << MEGACTX_LLVM_TOOLS << " nor on the PATH";
   std::string message;
   int status = llvm::sys::ExecuteAndWait(
-      *linker,
-      {*linker, "-shared", "--gc-sections", "-o", library, object},
+      *linker, {*linker, "-shared", "--gc-sections", "-o", library, object},
       std::nullopt, {}, 0, 0, &message);
   if (status != 0)
     return module.emitError("linking failed: ")
