@@ -16,7 +16,8 @@ TOKEN = re.compile(r"\s*(?:(-?\d+)|([A-Za-z_]\w*)|(.))")
 class Grid:
     """The positions of all query rows against all key rows, for one head."""
 
-    def __init__(self, queries, keys, head):
+    def __init__(self, queries, keys, head, key_step=1):
+        self.key_step = key_step
         self.p = np.asarray(queries, dtype=np.int64)[:, None]
         self.k = np.asarray(keys, dtype=np.int64)[None, :]
         self.head = head
@@ -83,13 +84,14 @@ def blocks(g, block, row_ptr, col_idx):
     return inside & table[np.where(inside, row, 0), np.where(inside, column, 0)]
 
 
-def pyramid(g, ratio, windows, level=0):
-    ends = [g.p + 1]
+def pyramid(g, ratio, windows):
+    levels = [level for level in range(len(windows) + 1) if ratio**level == g.key_step]
+    if not levels:
+        return g.fill(False)
+    level, ends = levels[0], [g.p + 1]
     for depth, width in enumerate(windows, start=1):
         ends.append(ratio**depth * np.maximum(0, ends[-1] // ratio**depth - width))
     ends.append(np.zeros_like(g.p))
-    if level > len(windows):
-        return g.fill(False)
     return (ends[level + 1] <= g.k) & (g.k < ends[level])
 
 
@@ -212,10 +214,10 @@ class Parser:
         return evaluate
 
 
-def relation(text, queries, keys, heads):
+def relation(text, queries, keys, heads, key_step=1):
     """Which (head, query, key) attend: bool [heads, len(queries), len(keys)]; queries and keys are positions."""
     parser = Parser(text)
     evaluate = parser.expression()
     if parser.peek() is not None:
         raise ValueError(f"unexpected {parser.peek()!r}")
-    return np.stack([np.array(evaluate(Grid(queries, keys, head))) for head in range(heads)])
+    return np.stack([np.array(evaluate(Grid(queries, keys, head, key_step))) for head in range(heads)])

@@ -1,14 +1,12 @@
 """megactx-pattern against the second evaluator, on random expressions, sizes, steps and offsets."""
 
-import concurrent.futures
-import os
 import random
 
 import numpy as np
 
 import patterns
 
-EXPRESSIONS = 600
+EXPRESSIONS = 5000
 
 
 def named(r):
@@ -54,24 +52,39 @@ def row_text(keys):
     return ",".join(f"{a}-{b}" if a != b else f"{a}" for a, b in runs)
 
 
-def difference(tool, seed):
+def case(seed):
     r = random.Random(seed)
     text, queries, keys, heads = expression(r), r.randint(1, 33), r.randint(1, 33), r.randint(1, 4)
-    offset = r.choice([0, 0, r.randint(0, 20)])
-    done = tool("megactx-pattern", text, "--queries", queries, "--keys", keys, "--heads", heads, "--query-offset", offset, "--print=relation")
-    if done.status != 0:
-        return str(done)
-    want = patterns.relation(text, np.arange(queries) + offset, np.arange(keys), heads)
-    lines = dict(line.split(":") for line in done.out.splitlines())
+    steps = r.choice([1, 1, 1, r.randint(2, 4)]), r.choice([1, 1, 1, r.randint(2, 4)])
+    offsets = r.choice([0, 0, r.randint(0, 20)]), r.choice([0, 0, r.randint(0, 20)])
+    return text, queries, keys, heads, steps, offsets
+
+
+def line(case):
+    text, queries, keys, heads, steps, offsets = case
+    return (f"queries={queries} keys={keys} heads={heads} query-step={steps[0]} key-step={steps[1]} "
+            f"query-offset={offsets[0]} key-offset={offsets[1]}: {text}\n")
+
+
+def difference(case, answer):
+    text, queries, keys, heads, steps, offsets = case
+    rows = [np.arange(count) * step + offset for count, step, offset in zip((queries, keys), steps, offsets)]
+    want = patterns.relation(text, *rows, heads, key_step=steps[1])
     for head in range(heads):
         for row in range(queries):
-            got = lines.get(f"{head} {row}", "").strip()
-            if got != row_text(want[head, row]):
-                return f"{text}, offset {offset}, head {head}, row {row}: expected {row_text(want[head, row])}, found {got}"
+            got, expected = answer[head * queries + row], f"{head} {row}: {row_text(want[head, row])}".rstrip()
+            if got != expected:
+                return f"{line(case)}expected {expected}, found {got}"
     return None
 
 
-def test_random_expressions(tool):
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        faults = [f for f in pool.map(lambda seed: difference(tool, seed), range(EXPRESSIONS)) if f]
+def test_random_expressions(tool, tmp_path):
+    cases = [case(seed) for seed in range(EXPRESSIONS)]
+    path = tmp_path / "expressions.txt"
+    path.write_text("".join(map(line, cases)))
+    done = tool("megactx-pattern", "--batch", path, "--print=relation")
+    assert done.status == 0, str(done)
+    answers = done.out.removesuffix("\n\n").split("\n\n")
+    assert len(answers) == len(cases)
+    faults = [f for f in (difference(c, a.split("\n")) for c, a in zip(cases, answers)) if f]
     assert not faults, f"{len(faults)} of {EXPRESSIONS}\n" + "\n".join(faults[:5])

@@ -39,6 +39,11 @@ int main(int argc, char **argv) {
       "  megactx-compile model.onnx --pattern 'window<left = 127, right = 0> "
       "or strided<stride = 128>' -o model.mctx\n"
       "  megactx-compile attention.mlir --compile-to=pieces -o pieces.mlir\n");
+  // An empty pattern is a faulty one, not the absence of one.
+  if (pattern.getNumOccurrences() && pattern.empty()) {
+    llvm::errs() << "error: pattern: expected a pattern\n  \n  ^\n";
+    return 1;
+  }
   mlir::megactx::CompileOptions options;
   options.input = input;
   options.output = output;

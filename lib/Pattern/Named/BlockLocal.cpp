@@ -1,5 +1,4 @@
-//===- BlockLocal.cpp - the pattern `block_local`
-//--------------------------===//
+//===- BlockLocal.cpp - the pattern `block_local` -------------------------===//
 
 #include "Common.h"
 

@@ -1,5 +1,4 @@
-//===- Blocks.cpp - the pattern `blocks`
-//-----------------------------------===//
+//===- Blocks.cpp - the pattern `blocks` ----------------------------------===//
 
 #include "Common.h"
 #include <algorithm>
@@ -10,7 +9,8 @@ namespace {
 struct Blocks : NamedPattern {
   llvm::StringRef name() const override { return "blocks"; }
   llvm::StringRef description() const override {
-    return "a table of blocks in CSR form: query block r attends the key blocks"
+    return "a table of blocks in CSR form: query block r attends the key "
+           "blocks "
            "col_idx[row_ptr[r] .. row_ptr[r + 1]) (DeepSpeed, ONNX Runtime)";
   }
   llvm::ArrayRef<Parameter> parameters() const override {

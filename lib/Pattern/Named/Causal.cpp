@@ -1,5 +1,4 @@
-//===- Causal.cpp - the pattern `causal`
-//-----------------------------------===//
+//===- Causal.cpp - the pattern `causal` ----------------------------------===//
 
 #include "Common.h"
 

@@ -1,5 +1,4 @@
-//===- Columns.cpp - the pattern `columns`
-//---------------------------------===//
+//===- Columns.cpp - the pattern `columns` --------------------------------===//
 
 #include "Common.h"
 

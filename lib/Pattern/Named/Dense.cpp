@@ -1,5 +1,4 @@
-//===- Dense.cpp - the pattern `dense`
-//-------------------------------------===//
+//===- Dense.cpp - the pattern `dense` ------------------------------------===//
 
 #include "Common.h"
 

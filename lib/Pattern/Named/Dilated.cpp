@@ -1,5 +1,4 @@
-//===- Dilated.cpp - the pattern `dilated`
-//---------------------------------===//
+//===- Dilated.cpp - the pattern `dilated` --------------------------------===//
 
 #include "Common.h"
 

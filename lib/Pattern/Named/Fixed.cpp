@@ -1,5 +1,4 @@
-//===- Fixed.cpp - the pattern `fixed`
-//-------------------------------------===//
+//===- Fixed.cpp - the pattern `fixed` ------------------------------------===//
 
 #include "Common.h"
 
@@ -10,7 +9,7 @@ struct Fixed : NamedPattern {
   llvm::StringRef name() const override { return "fixed"; }
   llvm::StringRef description() const override {
     return "block_local or the columns [block - count(slot + 1), block - count "
-           "* slot);"
+           "* slot); "
            "slot = head gives head h the slot h mod (block / count) (Sparse "
            "Transformer)";
   }

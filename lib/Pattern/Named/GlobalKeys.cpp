@@ -1,5 +1,4 @@
-//===- GlobalKeys.cpp - the pattern `global_keys`
-//--------------------------===//
+//===- GlobalKeys.cpp - the pattern `global_keys` -------------------------===//
 
 #include "Common.h"
 #include <algorithm>

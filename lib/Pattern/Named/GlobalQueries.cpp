@@ -1,5 +1,4 @@
-//===- GlobalQueries.cpp - the pattern `global_queries`
-//--------------------===//
+//===- GlobalQueries.cpp - the pattern `global_queries` -------------------===//
 
 #include "Common.h"
 

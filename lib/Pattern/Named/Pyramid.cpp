@@ -1,5 +1,4 @@
-//===- Pyramid.cpp - the pattern `pyramid`
-//---------------------------------===//
+//===- Pyramid.cpp - the pattern `pyramid` --------------------------------===//
 
 #include "Common.h"
 
@@ -10,9 +9,9 @@ struct Pyramid : NamedPattern {
   llvm::StringRef name() const override { return "pyramid"; }
   llvm::StringRef description() const override {
     return "a source of step ratio^l attends a(l+1) <= k < a(l), where a(0) = "
-           "p + 1,"
+           "p + 1, "
            "a(l+1) = s max(0, floor(a(l) / s) - windows[l]) with s = "
-           "ratio^(l+1), and 0"
+           "ratio^(l+1), and 0 "
            "after the last level (MegaContext)";
   }
   llvm::ArrayRef<Parameter> parameters() const override {
@@ -30,14 +29,17 @@ struct Pyramid : NamedPattern {
       error = "expected 1 to 8 'windows', one per level below the top";
       return std::nullopt;
     }
-    Expr upper = Expr::position() + 1;
-    int64_t step = 1;
+    int64_t top = 1;
     for (int64_t window : windows) {
-      if (step > kMaxPosition / ratio ||
-          window > kMaxPosition / (step * ratio)) {
+      if (top > kMaxPosition / ratio || window > kMaxPosition / (top * ratio)) {
         error = "'ratio' to the number of levels is too large";
         return std::nullopt;
       }
+      top *= ratio;
+    }
+    Expr upper = Expr::position() + 1;
+    int64_t step = 1;
+    for (int64_t window : windows) {
       int64_t next = step * ratio;
       Expr lower =
           Expr::max(upper.floorDiv(next) - window, Expr::constant(0)) * next;

@@ -1,5 +1,4 @@
-//===- Random.cpp - the pattern `random`
-//-----------------------------------===//
+//===- Random.cpp - the pattern `random` ----------------------------------===//
 
 #include "Common.h"
 

@@ -1,5 +1,4 @@
-//===- Segments.cpp - the pattern `segments`
-//-------------------------------===//
+//===- Segments.cpp - the pattern `segments` ------------------------------===//
 
 #include "Common.h"
 

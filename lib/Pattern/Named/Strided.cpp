@@ -1,5 +1,4 @@
-//===- Strided.cpp - the pattern `strided`
-//---------------------------------===//
+//===- Strided.cpp - the pattern `strided` --------------------------------===//
 
 #include "Common.h"
 

@@ -1,5 +1,4 @@
-//===- Window.cpp - the pattern `window`
-//-----------------------------------===//
+//===- Window.cpp - the pattern `window` ----------------------------------===//
 
 #include "Common.h"
 

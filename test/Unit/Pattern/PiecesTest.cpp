@@ -1,0 +1,130 @@
+//===- PiecesTest.cpp - pieces are disjoint and make up the relation ------===//
+
+#include "RandomPatterns.h"
+#include "gtest/gtest.h"
+
+using namespace mlir::megactx::pattern;
+using namespace mlir::megactx::pattern::test;
+
+namespace {
+constexpr unsigned kSamples = 4000;
+
+/// Calls `check` with random patterns and rows until one fails.
+template <typename Check> void forRandomPatterns(Check check) {
+  for (unsigned seed = 0; seed < kSamples; ++seed) {
+    Random random(seed);
+    Sample sample = random.expression(random.between(0, 3));
+    Rows rows = random.rows();
+    SCOPED_TRACE(sample.text + "\n" + describe(rows));
+    check(sample, rows);
+    if (testing::Test::HasFailure())
+      return;
+  }
+}
+
+TEST(Pieces, FormulaIsTheRelation) {
+  forRandomPatterns([](const Sample &sample, const Rows &rows) {
+    Formula formula = parsed(sample.text).formula(rows.keyStep);
+    forAll(rows, 3, [&](const Point &point, const Element &e) {
+      ASSERT_EQ(formula.holds(point), sample.holds(e))
+          << "p = " << e.p << ", k = " << e.k << ", h = " << e.h;
+    });
+  });
+}
+
+TEST(Pieces, DisjointAndTheirUnionIsTheRelation) {
+  forRandomPatterns([](const Sample &sample, const Rows &rows) {
+    auto pieces = piecesOf(parsed(sample.text).formula(rows.keyStep));
+    forAll(rows, 3, [&](const Point &point, const Element &e) {
+      int holding = 0;
+      for (const Piece &piece : pieces)
+        holding += piece.holds(point);
+      ASSERT_EQ(holding, sample.holds(e) ? 1 : 0)
+          << "p = " << e.p << ", k = " << e.k << ", h = " << e.h;
+    });
+  });
+}
+
+TEST(Pieces, BoundsAscendWithTheRow) {
+  forRandomPatterns([](const Sample &sample, const Rows &rows) {
+    Point point;
+    auto symbol = [&](llvm::StringRef) { return rows.keyEnd(); };
+    point.symbol = symbol;
+    for (const Piece &piece : piecesOf(parsed(sample.text).formula()))
+      for (const auto &bounds : {piece.lo, piece.hi})
+        for (const Expr &bound : bounds) {
+          int64_t before = INT64_MIN;
+          for (point.p = -20; point.p < 100; ++point.p) {
+            int64_t value = evaluate(bound, point);
+            ASSERT_LE(before, value) << bound.str();
+            before = value;
+          }
+        }
+  });
+}
+
+TEST(Pieces, TextReadsBack) {
+  forRandomPatterns([](const Sample &sample, const Rows &rows) {
+    for (const Piece &piece : piecesOf(parsed(sample.text).formula())) {
+      auto back = Piece::parse(piece.str(), [&](size_t at, const auto &m) {
+        ADD_FAILURE() << piece.str() << "\nat " << at << ": " << m.str();
+      });
+      ASSERT_TRUE(back);
+      ASSERT_EQ(back->str(), piece.str());
+      ASSERT_TRUE(*back == piece) << piece.str();
+    }
+  });
+}
+
+TEST(Pieces, RanksAndPositionsAreInverse) {
+  for (unsigned seed = 0; seed < 500; ++seed) {
+    Random random(seed);
+    int64_t period = random.between(1, 12);
+    std::vector<int64_t> residues;
+    for (int64_t r = 0; r < period; ++r)
+      if (random.between(0, 1))
+        residues.push_back(r);
+    if (residues.empty())
+      continue;
+    int64_t below = 0;
+    for (int64_t x = 0; x < 4 * period; ++x) {
+      ASSERT_EQ(rank(period, residues, x), below);
+      if (!llvm::is_contained(residues, x % period))
+        continue;
+      ASSERT_EQ(unrank(period, residues, below), x);
+      ++below;
+    }
+    ASSERT_EQ(rank(period, residues, -5), 0);
+  }
+}
+
+/// Every past token is represented exactly once, at one level, and nothing is
+/// seen from the future.
+TEST(Pyramid, RepresentsEveryPastTokenOnce) {
+  for (unsigned seed = 0; seed < 300; ++seed) {
+    Random random(seed);
+    int64_t ratio = random.between(2, 4), levels = random.between(1, 3);
+    std::string windows;
+    for (int64_t level = 0; level < levels; ++level)
+      windows += (level ? ", " : "") + std::to_string(random.between(0, 3));
+    Pattern pattern = parsed("pyramid<ratio = " + std::to_string(ratio) +
+                             ", windows = [" + windows + "]>");
+    SCOPED_TRACE(pattern.str());
+    int64_t step = 1;
+    std::vector<std::pair<int64_t, Formula>> sources;
+    for (int64_t level = 0; level <= levels; ++level, step *= ratio)
+      sources.push_back({step, pattern.formula(step)});
+    Point point;
+    for (point.p = 0; point.p < 150; ++point.p)
+      for (int64_t token = 0; token < 150; ++token) {
+        int seen = 0;
+        for (auto &[size, formula] : sources) {
+          // A gist stands at its last token.
+          point.k = token / size * size + size - 1;
+          seen += formula.holds(point);
+        }
+        ASSERT_EQ(seen, token <= point.p) << point.p << " sees " << token;
+      }
+  }
+}
+} // namespace

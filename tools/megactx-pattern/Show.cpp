@@ -1,0 +1,159 @@
+//===- Show.cpp - what megactx-pattern prints -----------------------------===//
+
+#include "Show.h"
+#include "megactx/Pattern/Picture.h"
+#include "megactx/Pattern/Statistics.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/LineIterator.h"
+#include "llvm/Support/MemoryBuffer.h"
+
+using namespace mlir::megactx::pattern;
+
+static constexpr int64_t kMaxHeads = 1 << 16;
+
+/// The fault of the sizes, or nothing.
+static std::string faultOfSizes(const Request &request) {
+  const Rows &rows = request.rows;
+  for (int64_t size : {rows.queries, rows.keys, request.heads, rows.queryStep,
+                       rows.keyStep, rows.queryOffset, rows.keyOffset})
+    if (size < 0 || size > kMaxPosition)
+      return ("expected sizes, steps and offsets between 0 and " +
+              llvm::Twine(kMaxPosition) + ", but got " + llvm::Twine(size))
+          .str();
+  if (rows.queryStep < 1 || rows.keyStep < 1)
+    return "expected steps of at least 1";
+  if (request.heads > kMaxHeads)
+    return ("expected at most " + llvm::Twine(kMaxHeads) + " heads").str();
+  double positions = double(rows.queries) * double(rows.queryStep) +
+                     double(rows.keys) * double(rows.keyStep);
+  if (positions > double(kMaxPosition))
+    return ("expected positions of at most " + llvm::Twine(kMaxPosition)).str();
+  double pairs =
+      double(rows.queries) * double(rows.keys) * double(request.heads);
+  bool elementwise =
+      request.print == Print::Relation || request.print == Print::Ascii;
+  if (elementwise && pairs > double(kMaxPrintedPairs))
+    return ("expected at most " + llvm::Twine(kMaxPrintedPairs) +
+            " pairs of rows to print; --print=stats takes any size")
+        .str();
+  if (pairs > 4e18)
+    return "the number of pairs does not fit into 64 bits";
+  return "";
+}
+
+/// Pairs of rows in all and per head, and their share of all pairs.
+static void printStats(llvm::ArrayRef<Piece> pieces, const Request &request,
+                       llvm::raw_ostream &os) {
+  const Rows &rows = request.rows;
+  llvm::json::Array perHead;
+  int64_t total = 0;
+  for (int64_t h = 0; h < request.heads; ++h) {
+    int64_t pairs = countPairs(pieces, rows, h);
+    perHead.push_back(pairs);
+    total += pairs;
+  }
+  double all = double(rows.queries) * double(rows.keys) * double(request.heads);
+  llvm::json::Object report{{"queries", rows.queries},
+                            {"keys", rows.keys},
+                            {"heads", request.heads},
+                            {"pieces", int64_t(pieces.size())},
+                            {"pairs", total},
+                            {"pairs_per_head", std::move(perHead)},
+                            {"density", all > 0 ? total / all : 0.0}};
+  os << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(report)));
+}
+
+bool mlir::megactx::pattern::show(Request request, llvm::raw_ostream &os,
+                                  OnFault onFault) {
+  if (request.rows.keys == -1)
+    request.rows.keys = request.rows.queries;
+  std::optional<Pattern> pattern = Pattern::parse(request.text, onFault);
+  if (!pattern)
+    return false;
+  std::string fault = faultOfSizes(request);
+  if (!fault.empty())
+    return onFault(llvm::StringRef::npos, fault), false;
+  Formula formula = pattern->formula(request.rows.keyStep);
+  if (request.print == Print::Relation) {
+    printRelation(formula, request.rows, request.heads, os);
+    return true;
+  }
+  if (request.print == Print::Ascii) {
+    printAscii(formula, request.rows, request.heads, os);
+    return true;
+  }
+  auto pieces = expand(formula, fault);
+  if (!pieces)
+    return onFault(llvm::StringRef::npos, fault), false;
+  if (request.print == Print::Stats)
+    printStats(*pieces, request, os);
+  else
+    for (const Piece &piece : *pieces)
+      os << piece.str() << '\n';
+  return true;
+}
+
+//===----------------------------------------------------------------------===//
+// Files of patterns
+//===----------------------------------------------------------------------===//
+
+/// Reads `queries=4 key-step=2`. Returns the fault, or nothing.
+static std::string readSizes(llvm::StringRef text, Request &request) {
+  std::pair<llvm::StringRef, int64_t *> sizes[] = {
+      {"queries", &request.rows.queries},
+      {"keys", &request.rows.keys},
+      {"heads", &request.heads},
+      {"query-step", &request.rows.queryStep},
+      {"query-offset", &request.rows.queryOffset},
+      {"key-step", &request.rows.keyStep},
+      {"key-offset", &request.rows.keyOffset}};
+  llvm::SmallVector<llvm::StringRef> words;
+  llvm::SplitString(text, words);
+  for (llvm::StringRef word : words) {
+    auto [name, value] = word.split('=');
+    auto *size = std::begin(sizes);
+    while (size != std::end(sizes) && size->first != name)
+      ++size;
+    if (size == std::end(sizes))
+      return ("unknown size '" + name + "'").str();
+    if (value.getAsInteger(10, *size->second))
+      return ("expected an integer for '" + name + "'").str();
+  }
+  return "";
+}
+
+bool mlir::megactx::pattern::showBatch(llvm::StringRef path,
+                                       const Request &defaults,
+                                       llvm::raw_ostream &os) {
+  auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(path, true);
+  if (!buffer) {
+    llvm::errs() << "error: cannot read " << path << ": "
+                 << buffer.getError().message() << "\n";
+    return false;
+  }
+  bool ok = true;
+  for (llvm::line_iterator line(**buffer); !line.is_at_eof(); ++line) {
+    auto fault = [&](size_t offset, const llvm::Twine &message) {
+      ok = false;
+      llvm::errs() << path << ':' << line.line_number();
+      if (offset != llvm::StringRef::npos)
+        llvm::errs() << ':' << line->find(':') + 2 + offset;
+      llvm::errs() << ": error: " << message << '\n';
+    };
+    size_t colon = line->find(':');
+    Request request = defaults;
+    if (colon == llvm::StringRef::npos) {
+      fault(colon, "expected 'sizes: pattern'");
+      continue;
+    }
+    request.text = line->substr(colon + 1).str();
+    std::string error = readSizes(line->take_front(colon), request);
+    if (error.empty())
+      show(request, os, fault);
+    else
+      fault(llvm::StringRef::npos, error);
+    os << '\n';
+  }
+  return ok;
+}
