@@ -23,6 +23,8 @@ struct Random : NamedPattern {
     // The key blocks 0 .. nb - 1 are cut into `count` strata of nearly equal
     // size; query block r takes the block number hash(seed, r, t) mod size of
     // stratum t. Membership is closed form and the chosen blocks ascend with t.
+    // Where there are at most `count` blocks, each is the only one of its
+    // stratum.
     int64_t block = integerOf(arguments, "block");
     int64_t count = integerOf(arguments, "count");
     int64_t seed = integerOf(arguments, "seed");
@@ -37,8 +39,7 @@ struct Random : NamedPattern {
     Expr begin = (stratum * blocks).floorDiv(count);
     Expr end = ((stratum + 1) * blocks).floorDiv(count);
     Expr chosen = begin + Expr::hash(seed, row, stratum).mod(end - begin);
-    Expr few = blocks.less(Expr::constant(count + 1));
-    return Formula::test(few || column.equals(chosen));
+    return Formula::test(column.equals(chosen));
   }
 };
 } // namespace
