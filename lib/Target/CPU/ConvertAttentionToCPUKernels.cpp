@@ -55,6 +55,9 @@ struct ConvertAttentionToCPUKernels
     shape.queryStep = op.getQueryStep();
     shape.keyStep = op.getKeyStep();
     shape.hasBias = bool(op.getBias());
+    shape.biasPerKey =
+        shape.hasBias &&
+        cast<MemRefType>(op.getBias().getType()).getDimSize(2) == 1;
     shape.hasLengths = bool(op.getLengths());
     shape.accumulate = op.getAccumulate();
     shape.lanes = vectorBits / 32;

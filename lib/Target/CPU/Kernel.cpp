@@ -1,7 +1,7 @@
 //===- Kernel.cpp - emission of one attention kernel ----------------------===//
 
 #include "Kernel.h"
-#include "KernelBlock.h"
+#include "KernelRows.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -34,9 +34,10 @@ public:
 private:
   void readArguments();
   void readViews();
+  void tasksByLength(ArrayRef<int64_t> vectors);
   void tasks(int64_t vectors);
   void task(Value number, int64_t vectors);
-  void loadQueries(const BlockBuffers &buffers);
+  void prepare(const BlockBuffers &buffers);
   SmallVector<Value> piece(unsigned index, const BlockBuffers &buffers,
                            ValueRange state);
   SmallVector<Value> keyLoop(unsigned index, const BlockBuffers &buffers,
@@ -45,11 +46,9 @@ private:
   std::pair<Value, Value> boundsOfRow(unsigned index, Value position);
   void keyRows(unsigned index, const BlockBuffers &buffers, Value begin,
                Value last);
-  void store(const BlockBuffers &buffers, ValueRange state);
-  Value mergeWeights(const BlockBuffers &buffers, Value lane, Value row,
-                     Value newLse);
   ExprLeaves leaves(Value position);
   Value rankOf(unsigned index, Value position);
+  Value loadTable(Value table, Value at);
 
   const KernelShape &shape;
   ModuleOp module;
@@ -134,21 +133,27 @@ void KernelEmitter::readViews() {
 func::FuncOp KernelEmitter::run() {
   readArguments();
   readViews();
-  // Short classes take blocks of one vector, so that lanes are not idle.
-  constexpr int64_t vectors = 4;
-  Value isShort = a.le(rowsPerClass, a.c(shape.lanes * vectors / 2));
+  tasksByLength({1, 2, 4});
+  func::ReturnOp::create(b);
+  return function;
+}
+
+/// Blocks of the fewest vectors that hold a whole class, so that lanes of short
+/// classes are not idle; of the most vectors where none does.
+void KernelEmitter::tasksByLength(ArrayRef<int64_t> vectors) {
+  if (vectors.size() == 1)
+    return tasks(vectors.front());
+  Value fits = a.le(rowsPerClass, a.c(shape.lanes * vectors.front()));
   scf::IfOp::create(
-      b, isShort,
+      b, fits,
       [&](OpBuilder &, Location) {
-        tasks(1);
+        tasks(vectors.front());
         scf::YieldOp::create(b);
       },
       [&](OpBuilder &, Location) {
-        tasks(vectors);
+        tasksByLength(vectors.drop_front());
         scf::YieldOp::create(b);
       });
-  func::ReturnOp::create(b);
-  return function;
 }
 
 void KernelEmitter::tasks(int64_t vectors) {
@@ -190,29 +195,26 @@ void KernelEmitter::task(Value number, int64_t vectors) {
     Value length = memref::LoadOp::create(b, lengths, batch);
     keyEnd = a.max(a.min(length, keys), a.c(0));
   }
-  loadQueries(buffers);
+  prepare(buffers);
+  HeadRows rows(b, shape, buffers, batch, head);
+  rows.load(query);
   VectorType vector = buffers.vector;
-  SmallVector<Value> state(vectors, a.splat(kMasked, vector));
+  SmallVector<Value> state(vectors, a.splat(kNoKey, vector));
   state.append(vectors, a.splat(0.0f, vector));
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     state = piece(i, buffers, state);
-  store(buffers, state);
+  Value valid = a.min(a.sub(rowsHere, blockBegin), a.c(buffers.rows));
+  rows.store(out, lse, valid, state);
 }
 
-void KernelEmitter::loadQueries(const BlockBuffers &buffers) {
-  float scale = shape.scale * static_cast<float>(M_LOG2E);
-  Value factor = a.f32(scale), last = a.sub(rowsHere, a.c(1));
+/// Says which row each lane stands for, and starts from nothing.
+void KernelEmitter::prepare(const BlockBuffers &buffers) {
+  Value last = a.sub(rowsHere, a.c(1));
   emitFor(b, a.c(0), a.c(buffers.rows), 1, [&](Value lane) {
     // Lanes past the class's end repeat its last row and are not stored.
     Value inClass = a.min(a.add(blockBegin, lane), last);
     Value row = a.add(firstRow, a.mul(inClass, a.c(period)));
     memref::StoreOp::create(b, row, buffers.rowOf, lane);
-    emitFor(b, a.c(0), a.c(shape.headDim), 1, [&](Value d) {
-      Value x =
-          memref::LoadOp::create(b, query, ValueRange{batch, head, row, d});
-      x = arith::MulFOp::create(b, toF32(b, x), factor);
-      memref::StoreOp::create(b, x, buffers.queries, ValueRange{d, lane});
-    });
   });
   Value zero = a.splat(0.0f, buffers.vector);
   emitFor(b, a.c(0), a.c(shape.valueDim), 1, [&](Value d) {
@@ -259,22 +261,32 @@ Value KernelEmitter::rankOf(unsigned index, Value position) {
   const KeyTable &table = keyTables[index];
   Value m = a.c(shape.pieces[index].digits.period);
   Value x = a.max(position, a.c(0));
-  Value residue = a.rem(x, m);
-  Value begin, end;
-  auto load = [&](Value from, Value at) -> Value {
-    return arith::IndexCastOp::create(b, b.getIndexType(),
-                                      memref::LoadOp::create(b, from, at));
+  Value residue = a.rem(x, m), cls = numClasses > 1 ? viewClass : a.c(0);
+  auto countBelow = [&](Value i, Value sum) -> Value {
+    Value less = a.lt(loadTable(table.residues, i), residue);
+    return a.select(less, a.add(sum, a.c(1)), sum);
   };
-  Value cls = numClasses > 1 ? viewClass : a.c(0);
-  begin = load(table.begin, cls);
-  end = load(table.begin, a.add(cls, a.c(1)));
-  Value below =
-      emitFor(b, begin, end, 1, ValueRange{a.c(0)},
-              [&](Value i, ValueRange sum) -> SmallVector<Value> {
-                Value less = a.lt(load(table.residues, i), residue);
-                return {a.select(less, a.add(sum[0], a.c(1)), sum[0])};
-              })[0];
-  return a.add(a.mul(a.sub(end, begin), a.div(x, m)), below);
+  constexpr int64_t few = 4;
+  Value each = a.c(table.uniform), below = a.c(0);
+  if (table.uniform && table.uniform <= few) {
+    Value begin = a.mul(cls, each);
+    for (int64_t i = 0; i < table.uniform; ++i)
+      below = countBelow(a.add(begin, a.c(i)), below);
+  } else {
+    Value begin = loadTable(table.begin, cls);
+    Value end = loadTable(table.begin, a.add(cls, a.c(1)));
+    each = a.sub(end, begin);
+    below = emitFor(b, begin, end, 1, ValueRange{below},
+                    [&](Value i, ValueRange sum) -> SmallVector<Value> {
+                      return {countBelow(i, sum[0])};
+                    })[0];
+  }
+  return a.add(a.mul(each, a.div(x, m)), below);
+}
+
+Value KernelEmitter::loadTable(Value table, Value at) {
+  return arith::IndexCastOp::create(b, b.getIndexType(),
+                                    memref::LoadOp::create(b, table, at));
 }
 
 /// The interval of keys of a row, in the numbers of the piece's key view.
@@ -338,22 +350,19 @@ void KernelEmitter::keyRows(unsigned index, const BlockBuffers &buffers,
   const Digits &digits = shape.pieces[index].digits;
   const KeyTable &table = keyTables[index];
   Value start, count;
-  auto load = [&](Value from, Value at) -> Value {
-    return arith::IndexCastOp::create(b, b.getIndexType(),
-                                      memref::LoadOp::create(b, from, at));
-  };
   if (!digits.isIdentity()) {
     Value cls = numClasses > 1 ? viewClass : a.c(0);
-    start = load(table.begin, cls);
-    count = table.uniform ? a.c(table.uniform)
-                          : a.sub(load(table.begin, a.add(cls, a.c(1))), start);
+    start = loadTable(table.begin, cls);
+    count = table.uniform
+                ? a.c(table.uniform)
+                : a.sub(loadTable(table.begin, a.add(cls, a.c(1))), start);
   }
   emitFor(b, a.c(0), a.c(kBlockKeys), 1, [&](Value n) {
     // Keys past the end repeat the last one and are masked.
     Value at = a.min(a.add(begin, n), last);
     Value row = at;
     if (!digits.isIdentity()) {
-      Value residue = load(table.residues, a.add(start, a.rem(at, count)));
+      Value residue = loadTable(table.residues, a.add(start, a.rem(at, count)));
       Value position =
           a.add(a.mul(a.div(at, count), a.c(digits.period)), residue);
       row = a.sub(position, keyOffset);
@@ -400,78 +409,6 @@ SmallVector<Value> KernelEmitter::keyLoop(unsigned index,
                        });
                    return SmallVector<Value>(ifOp.getResults());
                  });
-}
-
-/// Stores the lane's log-sum-exp, merged with the partial result of other keys;
-/// returns the two weights {old, new} of the rows' values.
-Value KernelEmitter::mergeWeights(const BlockBuffers &buffers, Value lane,
-                                  Value row, Value newLse) {
-  SmallVector<Value> at = {batch, head, row};
-  if (!shape.accumulate) {
-    memref::StoreOp::create(b, newLse, lse, at);
-    return {};
-  }
-  Value old = memref::LoadOp::create(b, lse, at);
-  Value top = arith::MaxNumFOp::create(b, old, newLse);
-  // Both empty: any finite top keeps the difference from being NaN.
-  Value safe = arith::MaxNumFOp::create(b, top, a.f32(kMasked));
-  auto share = [&](Value x) -> Value {
-    return math::ExpOp::create(b, arith::SubFOp::create(b, x, safe));
-  };
-  Value oldShare = share(old), newShare = share(newLse);
-  Value sum = arith::AddFOp::create(b, oldShare, newShare);
-  Value total = arith::AddFOp::create(b, safe, math::LogOp::create(b, sum));
-  Value none =
-      arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, sum, a.f32(0.0f));
-  Value least = a.f32(-std::numeric_limits<float>::infinity());
-  memref::StoreOp::create(b, a.select(none, least, total), lse, at);
-  Value scale = arith::DivFOp::create(b, a.f32(1.0f), sum);
-  scale = a.select(none, a.f32(0.0f), scale);
-  Value inverse = memref::LoadOp::create(b, buffers.inverse, lane);
-  Value newWeight = arith::MulFOp::create(b, newShare, scale);
-  memref::StoreOp::create(b, arith::MulFOp::create(b, inverse, newWeight),
-                          buffers.inverse, lane);
-  return arith::MulFOp::create(b, oldShare, scale);
-}
-
-void KernelEmitter::store(const BlockBuffers &buffers, ValueRange state) {
-  Value zero = a.splat(0.0f, buffers.vector);
-  Value least =
-      a.splat(-std::numeric_limits<float>::infinity(), buffers.vector);
-  for (int64_t g = 0; g < buffers.vectors; ++g) {
-    Value top = state[g], sum = state[buffers.vectors + g];
-    Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, sum, zero);
-    Value one = a.splat(1.0f, buffers.vector);
-    Value inverse = arith::DivFOp::create(b, one, sum);
-    inverse = a.select(some, inverse, zero);
-    // max is a logarithm to base 2.
-    Value natural = arith::MulFOp::create(
-        b, top, a.splat(static_cast<float>(M_LN2), buffers.vector));
-    Value safeSum = a.select(some, sum, one);
-    Value total =
-        arith::AddFOp::create(b, natural, math::LogOp::create(b, safeSum));
-    Value at = a.c(g * shape.lanes);
-    vector::StoreOp::create(b, inverse, buffers.inverse, at);
-    vector::StoreOp::create(b, a.select(some, total, least), buffers.total, at);
-  }
-  Value valid = a.min(a.sub(rowsHere, blockBegin), a.c(buffers.rows));
-  emitFor(b, a.c(0), valid, 1, [&](Value lane) {
-    Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
-    Value newLse = memref::LoadOp::create(b, buffers.total, lane);
-    Value oldWeight = mergeWeights(buffers, lane, row, newLse);
-    Value inverse = memref::LoadOp::create(b, buffers.inverse, lane);
-    emitFor(b, a.c(0), a.c(shape.valueDim), 1, [&](Value d) {
-      SmallVector<Value> at = {batch, head, row, d};
-      Value x = memref::LoadOp::create(b, buffers.acc, ValueRange{d, lane});
-      x = arith::MulFOp::create(b, x, inverse);
-      if (oldWeight) {
-        Value old = toF32(b, memref::LoadOp::create(b, out, at));
-        x = arith::AddFOp::create(b, x,
-                                  arith::MulFOp::create(b, old, oldWeight));
-      }
-      memref::StoreOp::create(b, fromF32(b, x, shape.element), out, at);
-    });
-  });
 }
 
 func::FuncOp mlir::megactx::cpu::emitKernel(ModuleOp module, StringRef name,

@@ -31,7 +31,8 @@ struct KernelShape {
   std::optional<float> softcap;
   int64_t queryStep, keyStep; ///< tokens between rows
   bool hasBias, hasLengths, accumulate;
-  int64_t lanes; ///< f32 elements of a hardware vector
+  bool biasPerKey; ///< the bias is the same for every query
+  int64_t lanes;   ///< f32 elements of a hardware vector
 
   /// Equal keys: equal kernels.
   std::string key() const;
@@ -67,6 +68,7 @@ struct Arith {
   Value both(Value x, Value y) const;
   Value select(Value cond, Value x, Value y) const;
   Value f32(float value) const;
+  Value fmax(Value x, Value y) const; ///< floats; y where one is NaN
   Value splat(float value, VectorType type) const;
 };
 
@@ -81,7 +83,10 @@ void emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi, int64_t step,
 /// -126.
 Value emitExp2(ImplicitLocOpBuilder &b, Value x);
 
-/// Conversions between storage and f32.
+/// The square of vectors with rows and columns exchanged.
+SmallVector<Value> emitTranspose(ImplicitLocOpBuilder &b, ValueRange rows);
+
+/// Conversions between storage and f32, of scalars and vectors.
 Value toF32(ImplicitLocOpBuilder &b, Value x);
 Value fromF32(ImplicitLocOpBuilder &b, Value x, Type element);
 

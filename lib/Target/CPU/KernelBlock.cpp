@@ -30,6 +30,8 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
   high = scratch({rows}, i32);
   inverse = scratch({rows}, f32);
   total = scratch({rows}, f32);
+  old = scratch({rows}, f32);
+  turned = scratch({shape.lanes, shape.valueDim}, f32);
   keyRow = scratch({kBlockKeys}, index);
   keyAt = scratch({kBlockKeys}, index);
   valueAt = scratch({kBlockKeys}, index);
@@ -61,8 +63,11 @@ void BlockBuffers::bindRows(ImplicitLocOpBuilder &b, Value key, Value value,
   std::tie(valueData, valueStride) = flatten(b, value, batch, head);
 }
 
-/// Rows of keys whose sums are held in registers: sixteen accumulators in all.
-int64_t KeyBlock::keysAtOnce() const { return 16 / buffers.vectors; }
+/// Rows of keys whose sums are held in registers: sixteen accumulators at most,
+/// and so few rows that short blocks are not mostly padding.
+int64_t KeyBlock::keysAtOnce() const {
+  return std::min<int64_t>(8, 16 / buffers.vectors);
+}
 
 Value KeyBlock::loadVector(Value from, Value row, int64_t g) {
   return vector::LoadOp::create(b, buffers.vector, from,
@@ -81,80 +86,91 @@ SmallVector<Value> KeyBlock::emit(ValueRange state,
     Value step = a.c(keysAtOnce());
     count = a.mul(a.ceilDiv(left, step), step);
   }
-  SmallVector<Value> tops = scores(maxima, count, !element);
   if (element)
-    tops = adjust(maxima, count, *element);
+    evaluateElements(count, *element);
+  SmallVector<Value> tops = scores(maxima, count, element);
   SmallVector<Value> decay;
   for (int64_t g = 0; g < vectors; ++g) {
     Value difference = arith::SubFOp::create(b, maxima[g], tops[g]);
     decay.push_back(emitExp2(b, difference));
     sums[g] = arith::MulFOp::create(b, sums[g], decay[g]);
   }
-  sums = exponentials(sums, tops, count, element != nullptr);
+  sums = exponentials(sums, tops, count);
   accumulate(decay, count);
   tops.append(sums);
   return tops;
 }
 
-/// S = K Qt into `scores`; returns the maxima of each lane where asked.
+/// S = K Qt into `scores`, masked and biased as the element context says;
+/// returns the maxima of each lane.
 SmallVector<Value> KeyBlock::scores(ValueRange maxima, Value count,
-                                    bool keepMax) {
+                                    const ElementContext *element) {
   int64_t vectors = buffers.vectors, rows = keysAtOnce();
+  return emitFor(b, a.c(0), count, rows, maxima,
+                 [&](Value n, ValueRange tops) -> SmallVector<Value> {
+                   SmallVector<Value> sums = products(n, rows);
+                   SmallVector<Value> result(tops);
+                   for (int64_t r = 0; r < rows; ++r) {
+                     Value key = a.add(n, a.c(r));
+                     for (int64_t g = 0; g < vectors; ++g) {
+                       Value s = sums[r * vectors + g];
+                       if (element)
+                         s = adjust(s, key, g, *element);
+                       vector::StoreOp::create(
+                           b, s, buffers.scores,
+                           ValueRange{key, a.c(g * shape.lanes)});
+                       result[g] = a.fmax(s, result[g]);
+                     }
+                   }
+                   return result;
+                 });
+}
+
+/// <k, q> of `rows` keys from n on: for each key, the vectors of lanes.
+SmallVector<Value> KeyBlock::products(Value n, int64_t rows) {
+  int64_t vectors = buffers.vectors;
+  SmallVector<Value> at;
+  for (int64_t r = 0; r < rows; ++r)
+    at.push_back(memref::LoadOp::create(b, buffers.keyAt, a.add(n, a.c(r))));
   Value zero = a.splat(0.0f, buffers.vector);
-  SmallVector<Value> init;
-  if (keepMax)
-    init.append(maxima.begin(), maxima.end());
-  auto fast = arith::FastMathFlags::nnan | arith::FastMathFlags::nsz;
   return emitFor(
-      b, a.c(0), count, rows, init,
-      [&](Value n, ValueRange tops) -> SmallVector<Value> {
-        SmallVector<Value> at;
-        for (int64_t r = 0; r < rows; ++r)
-          at.push_back(
-              memref::LoadOp::create(b, buffers.keyAt, a.add(n, a.c(r))));
-        SmallVector<Value> sums = emitFor(
-            b, a.c(0), a.c(shape.headDim), 1,
-            SmallVector<Value>(rows * vectors, zero),
-            [&](Value d, ValueRange acc) -> SmallVector<Value> {
-              SmallVector<Value> q, next;
-              for (int64_t g = 0; g < vectors; ++g)
-                q.push_back(loadVector(buffers.queries, d, g));
-              for (int64_t r = 0; r < rows; ++r) {
-                Value k =
-                    memref::LoadOp::create(b, buffers.keyData, a.add(at[r], d));
-                k = vector::BroadcastOp::create(b, buffers.vector, toF32(b, k));
-                for (int64_t g = 0; g < vectors; ++g)
-                  next.push_back(
-                      vector::FMAOp::create(b, k, q[g], acc[r * vectors + g]));
-              }
-              return next;
-            });
-        SmallVector<Value> result(tops);
-        for (int64_t r = 0; r < rows; ++r)
-          for (int64_t g = 0; g < vectors; ++g) {
-            Value s = sums[r * vectors + g];
-            vector::StoreOp::create(
-                b, s, buffers.scores,
-                ValueRange{a.add(n, a.c(r)), a.c(g * shape.lanes)});
-            if (keepMax)
-              result[g] = arith::MaximumFOp::create(b, result[g], s, fast);
-          }
-        return result;
+      b, a.c(0), a.c(shape.headDim), 1,
+      SmallVector<Value>(rows * vectors, zero),
+      [&](Value d, ValueRange acc) -> SmallVector<Value> {
+        SmallVector<Value> q, next;
+        for (int64_t g = 0; g < vectors; ++g)
+          q.push_back(loadVector(buffers.queries, d, g));
+        for (int64_t r = 0; r < rows; ++r) {
+          Value k = memref::LoadOp::create(b, buffers.keyData, a.add(at[r], d));
+          k = vector::BroadcastOp::create(b, buffers.vector, toF32(b, k));
+          for (int64_t g = 0; g < vectors; ++g)
+            next.push_back(
+                vector::FMAOp::create(b, k, q[g], acc[r * vectors + g]));
+        }
+        return next;
       });
 }
 
-/// Fills `allowed` and `biases`, element by element.
-void KeyBlock::evaluateElements(Value count, const ElementContext &element) {
-  if (!element.test && !element.bias)
-    return;
-  SmallVector<Value> biasDims;
-  if (element.bias)
-    for (int64_t i = 0; i < 4; ++i)
-      biasDims.push_back(memref::DimOp::create(b, element.bias, i));
+/// The bias of a query and a key, in units of log2.
+Value KeyBlock::biasOf(Value queryRow, Value keyRow,
+                       const ElementContext &element) {
   auto clamp = [&](Value at, unsigned i) -> Value {
     // A dimension of size one is broadcast.
-    return a.min(at, a.sub(biasDims[i], a.c(1)));
+    Value size = memref::DimOp::create(b, element.bias, i);
+    return a.min(at, a.sub(size, a.c(1)));
   };
+  SmallVector<Value> at = {clamp(element.leaves.batch, 0),
+                           clamp(element.leaves.head, 1), clamp(queryRow, 2),
+                           clamp(keyRow, 3)};
+  Value x = memref::LoadOp::create(b, element.bias, at);
+  return arith::MulFOp::create(b, x, a.f32(static_cast<float>(M_LOG2E)));
+}
+
+/// Fills `allowed` and `biases` with what differs from element to element.
+void KeyBlock::evaluateElements(Value count, const ElementContext &element) {
+  bool biased = element.bias && !shape.biasPerKey;
+  if (!element.test && !biased)
+    return;
   emitFor(b, a.c(0), count, 1, [&](Value n) {
     Value row = memref::LoadOp::create(b, buffers.keyRow, n);
     Value k = a.add(a.mul(row, a.c(shape.keyStep)), element.keyOffset);
@@ -170,80 +186,62 @@ void KeyBlock::evaluateElements(Value count, const ElementContext &element) {
         holds = arith::IndexCastOp::create(b, b.getI32Type(), holds);
         memref::StoreOp::create(b, holds, buffers.allowed, at);
       }
-      if (element.bias) {
-        Value x = memref::LoadOp::create(
-            b, element.bias,
-            ValueRange{clamp(element.leaves.batch, 0),
-                       clamp(element.leaves.head, 1), clamp(queryRow, 2),
-                       clamp(row, 3)});
-        x = arith::MulFOp::create(b, x, a.f32(static_cast<float>(M_LOG2E)));
-        memref::StoreOp::create(b, x, buffers.biases, at);
-      }
+      if (biased)
+        memref::StoreOp::create(b, biasOf(queryRow, row, element),
+                                buffers.biases, at);
     });
   });
 }
 
-/// Softcap, bias and masks on `scores`; returns the new maxima.
-SmallVector<Value> KeyBlock::adjust(ValueRange maxima, Value count,
-                                    const ElementContext &element) {
-  evaluateElements(count, element);
-  int64_t vectors = buffers.vectors;
-  auto ints = VectorType::get({shape.lanes}, b.getI32Type());
-  auto fast = arith::FastMathFlags::nnan | arith::FastMathFlags::nsz;
-  auto intVector = [&](Value from, ValueRange at) -> Value {
-    return vector::LoadOp::create(b, ints, from, at);
-  };
-  SmallVector<Value> low, high;
-  for (int64_t g = 0; g < vectors; ++g) {
-    low.push_back(intVector(buffers.low, a.c(g * shape.lanes)));
-    high.push_back(intVector(buffers.high, a.c(g * shape.lanes)));
-  }
+/// A key's scores after softcap, bias and masks.
+Value KeyBlock::adjust(Value s, Value key, int64_t g,
+                       const ElementContext &element) {
+  SmallVector<Value> at = {key, a.c(g * shape.lanes)};
   Value masked = a.splat(kMasked, buffers.vector);
-  Value none = arith::ConstantOp::create(
-      b, DenseElementsAttr::get(ints, b.getI32IntegerAttr(0)));
+  if (shape.softcap) {
+    float cap = *shape.softcap * static_cast<float>(M_LOG2E);
+    Value t = arith::MulFOp::create(b, s, a.splat(1.0f / cap, buffers.vector));
+    s = arith::MulFOp::create(b, math::TanhOp::create(b, t),
+                              a.splat(cap, buffers.vector));
+  }
+  if (element.bias) {
+    Value bias;
+    if (shape.biasPerKey) {
+      Value row = memref::LoadOp::create(b, buffers.keyRow, key);
+      bias = vector::BroadcastOp::create(b, buffers.vector,
+                                         biasOf(a.c(0), row, element));
+    } else {
+      bias = loadVector(buffers.biases, key, g);
+    }
+    // Minus infinity masks, as everywhere.
+    s = a.fmax(arith::AddFOp::create(b, s, bias), masked);
+  }
+  auto ints = VectorType::get({shape.lanes}, b.getI32Type());
+  auto load = [&](Value from, ValueRange place) -> Value {
+    return vector::LoadOp::create(b, ints, from, place);
+  };
   using Predicate = arith::CmpIPredicate;
-  return emitFor(
-      b, a.c(0), count, 1, maxima,
-      [&](Value n, ValueRange tops) -> SmallVector<Value> {
-        Value number =
-            arith::IndexCastOp::create(b, b.getI32Type(), a.add(from, n));
-        number = vector::BroadcastOp::create(b, ints, number);
-        SmallVector<Value> result;
-        for (int64_t g = 0; g < vectors; ++g) {
-          SmallVector<Value> at = {n, a.c(g * shape.lanes)};
-          Value s = loadVector(buffers.scores, n, g);
-          if (shape.softcap) {
-            float cap = *shape.softcap * static_cast<float>(M_LOG2E);
-            Value t = arith::MulFOp::create(
-                b, s, a.splat(1.0f / cap, buffers.vector));
-            s = arith::MulFOp::create(b, math::TanhOp::create(b, t),
-                                      a.splat(cap, buffers.vector));
-          }
-          if (element.bias) {
-            s = arith::AddFOp::create(b, s, loadVector(buffers.biases, n, g));
-            // Minus infinity masks, as everywhere.
-            s = arith::MaximumFOp::create(b, s, masked, fast);
-          }
-          Value keep =
-              a.both(arith::CmpIOp::create(b, Predicate::sge, number, low[g]),
-                     arith::CmpIOp::create(b, Predicate::slt, number, high[g]));
-          if (element.test)
-            keep = a.both(keep, arith::CmpIOp::create(
-                                    b, Predicate::ne,
-                                    intVector(buffers.allowed, at), none));
-          s = a.select(keep, s, masked);
-          vector::StoreOp::create(b, s, buffers.scores, at);
-          result.push_back(arith::MaximumFOp::create(b, tops[g], s, fast));
-        }
-        return result;
-      });
+  Value number =
+      arith::IndexCastOp::create(b, b.getI32Type(), a.add(from, key));
+  number = vector::BroadcastOp::create(b, ints, number);
+  Value keep = a.both(arith::CmpIOp::create(b, Predicate::sge, number,
+                                            load(buffers.low, at[1])),
+                      arith::CmpIOp::create(b, Predicate::slt, number,
+                                            load(buffers.high, at[1])));
+  if (element.test) {
+    Value none = arith::ConstantOp::create(
+        b, DenseElementsAttr::get(ints, b.getI32IntegerAttr(0)));
+    keep = a.both(keep, arith::CmpIOp::create(b, Predicate::ne,
+                                              load(buffers.allowed, at), none));
+  }
+  return a.select(keep, s, masked);
 }
 
-/// P = exp2(S - max) in place; returns the sums.
+/// P = exp2(S - max) in place; returns the sums. A masked key leaves 2^-126 in
+/// the sum: nothing beside the 1 of the row's best key, and a row without any
+/// key is known by its maximum.
 SmallVector<Value> KeyBlock::exponentials(ValueRange sums, ValueRange maxima,
-                                          Value count, bool guard) {
-  Value zero = a.splat(0.0f, buffers.vector);
-  Value bottom = a.splat(kMasked / 2, buffers.vector);
+                                          Value count) {
   return emitFor(
       b, a.c(0), count, 1, sums,
       [&](Value n, ValueRange so) -> SmallVector<Value> {
@@ -251,11 +249,6 @@ SmallVector<Value> KeyBlock::exponentials(ValueRange sums, ValueRange maxima,
         for (int64_t g = 0; g < buffers.vectors; ++g) {
           Value s = loadVector(buffers.scores, n, g);
           Value p = emitExp2(b, arith::SubFOp::create(b, s, maxima[g]));
-          if (guard) {
-            Value some =
-                arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, s, bottom);
-            p = a.select(some, p, zero);
-          }
           vector::StoreOp::create(b, p, buffers.scores,
                                   ValueRange{n, a.c(g * shape.lanes)});
           result.push_back(arith::AddFOp::create(b, so[g], p));
@@ -288,13 +281,13 @@ void KeyBlock::accumulateRows(ValueRange decay, Value count, Value d,
   SmallVector<Value> sums = emitFor(
       b, a.c(0), count, 1, init,
       [&](Value n, ValueRange acc) -> SmallVector<Value> {
-        Value at = memref::LoadOp::create(b, buffers.valueAt, n);
+        Value at = a.add(memref::LoadOp::create(b, buffers.valueAt, n), d);
         SmallVector<Value> p, next;
         for (int64_t g = 0; g < vectors; ++g)
           p.push_back(loadVector(buffers.scores, n, g));
         for (int64_t r = 0; r < columns; ++r) {
-          Value v = memref::LoadOp::create(b, buffers.valueData,
-                                           a.add(at, places[r]));
+          Value v =
+              memref::LoadOp::create(b, buffers.valueData, a.add(at, a.c(r)));
           v = vector::BroadcastOp::create(b, buffers.vector, toF32(b, v));
           for (int64_t g = 0; g < vectors; ++g)
             next.push_back(

@@ -7,10 +7,11 @@
 
 namespace mlir::megactx::cpu {
 
-/// Keys per block, and the score that stands for a masked key. It is finite, so
-/// that no difference of two is NaN.
+/// Keys per block, the score that stands for a masked key, and the maximum of a
+/// row that has seen no key. They are finite, so that no difference is NaN.
 constexpr int64_t kBlockKeys = 64;
 constexpr float kMasked = -1.0e30f;
+constexpr float kNoKey = -1.0e29f;
 
 /// A task's scratch, on its stack.
 struct BlockBuffers {
@@ -30,6 +31,8 @@ struct BlockBuffers {
   Value rowOf;                  ///< [rows] index: query row of each lane
   Value low, high;              ///< [rows] i32: bounds of each lane
   Value inverse, total;         ///< [rows] f32: 1 / sum, log-sum-exp
+  Value old;                    ///< [rows] f32: of what `out` holds already
+  Value turned;                 ///< [lanes][Dv] f32: rows of `acc`
   Value keyRow, keyAt, valueAt; ///< [kBlockKeys] index
   Value keyData, valueData, keyStride, valueStride;
 };
@@ -55,12 +58,14 @@ public:
 
 private:
   int64_t keysAtOnce() const;
-  SmallVector<Value> scores(ValueRange maxima, Value count, bool keepMax);
-  SmallVector<Value> adjust(ValueRange maxima, Value count,
-                            const ElementContext &element);
+  SmallVector<Value> scores(ValueRange maxima, Value count,
+                            const ElementContext *element);
+  SmallVector<Value> products(Value n, int64_t rows);
+  Value adjust(Value s, Value key, int64_t g, const ElementContext &element);
+  Value biasOf(Value queryRow, Value keyRow, const ElementContext &element);
   void evaluateElements(Value count, const ElementContext &element);
   SmallVector<Value> exponentials(ValueRange sums, ValueRange maxima,
-                                  Value count, bool guard);
+                                  Value count);
   void accumulate(ValueRange decay, Value count);
   void accumulateRows(ValueRange decay, Value count, Value d, int64_t columns);
   Value loadVector(Value from, Value row, int64_t g);

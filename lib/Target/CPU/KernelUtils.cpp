@@ -52,6 +52,11 @@ Value Arith::select(Value cond, Value x, Value y) const {
 Value Arith::f32(float value) const {
   return arith::ConstantOp::create(b, b.getF32FloatAttr(value));
 }
+Value Arith::fmax(Value x, Value y) const {
+  // One instruction; math's maximum spends more on NaNs and signs of zero.
+  Value greater = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, y);
+  return select(greater, x, y);
+}
 Value Arith::splat(float value, VectorType type) const {
   return arith::ConstantOp::create(b, DenseElementsAttr::get(type, value));
 }
@@ -84,8 +89,7 @@ Value mlir::megactx::cpu::emitExp2(ImplicitLocOpBuilder &b, Value x) {
   // 2^f on [-1/2, 1/2], then the exponent is added to the bits.
   const float terms[] = {1.0f,        0.69314718f, 0.24022651f,
                          0.05550411f, 0.00961813f, 0.00133336f};
-  auto fast = arith::FastMathFlags::nnan | arith::FastMathFlags::nsz;
-  Value clamped = arith::MaximumFOp::create(b, x, a.splat(-126.0f, type), fast);
+  Value clamped = a.fmax(x, a.splat(-126.0f, type));
   Value whole = math::RoundEvenOp::create(b, clamped);
   Value fraction = arith::SubFOp::create(b, clamped, whole);
   Value value = a.splat(terms[5], type);
@@ -100,22 +104,57 @@ Value mlir::megactx::cpu::emitExp2(ImplicitLocOpBuilder &b, Value x) {
                                   arith::AddIOp::create(b, bits, exponent));
 }
 
+SmallVector<Value> mlir::megactx::cpu::emitTranspose(ImplicitLocOpBuilder &b,
+                                                     ValueRange rows) {
+  // One round moves the top bit of the row's number below the column's bits.
+  int64_t size = rows.size();
+  SmallVector<int64_t> low, high;
+  for (int64_t i = 0; i < size / 2; ++i) {
+    low.append({i, size + i});
+    high.append({size / 2 + i, size + size / 2 + i});
+  }
+  SmallVector<Value> current(rows);
+  for (int64_t round = 1; round < size; round *= 2) {
+    SmallVector<Value> next;
+    for (int64_t i = 0; i < size / 2; ++i)
+      for (ArrayRef<int64_t> mask : {ArrayRef(low), ArrayRef(high)})
+        next.push_back(vector::ShuffleOp::create(b, current[i],
+                                                 current[i + size / 2], mask));
+    current = next;
+  }
+  return current;
+}
+
+/// The type with another element type, of the same shape.
+static Type withElement(Type type, Type element) {
+  if (auto vector = dyn_cast<VectorType>(type))
+    return vector.clone(element);
+  return element;
+}
+
 Value mlir::megactx::cpu::toF32(ImplicitLocOpBuilder &b, Value x) {
-  return x.getType().isF32() ? x : arith::ExtFOp::create(b, b.getF32Type(), x);
+  if (getElementTypeOrSelf(x).isF32())
+    return x;
+  return arith::ExtFOp::create(b, withElement(x.getType(), b.getF32Type()), x);
 }
 
 Value mlir::megactx::cpu::fromF32(ImplicitLocOpBuilder &b, Value x,
                                   Type element) {
   if (element.isF32())
     return x;
+  Type type = x.getType();
   if (element.isF16())
-    return arith::TruncFOp::create(b, element, x);
+    return arith::TruncFOp::create(b, withElement(type, element), x);
   // bf16 by integers, to nearest even: the instruction is not everywhere and
   // its library call is not in every runtime.
+  Type ints = withElement(type, b.getI32Type());
   auto i32 = [&](int32_t v) -> Value {
-    return arith::ConstantOp::create(b, b.getI32IntegerAttr(v));
+    TypedAttr attr = b.getI32IntegerAttr(v);
+    if (auto vector = dyn_cast<VectorType>(ints))
+      attr = DenseElementsAttr::get(vector, Attribute(attr));
+    return arith::ConstantOp::create(b, attr);
   };
-  Value bits = arith::BitcastOp::create(b, b.getI32Type(), x);
+  Value bits = arith::BitcastOp::create(b, ints, x);
   Value odd = arith::AndIOp::create(b, arith::ShRUIOp::create(b, bits, i32(16)),
                                     i32(1));
   Value rounded = arith::AddIOp::create(
@@ -123,8 +162,9 @@ Value mlir::megactx::cpu::fromF32(ImplicitLocOpBuilder &b, Value x,
   Value isNan = arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, x, x);
   Value safe = arith::SelectOp::create(b, isNan, i32(0x7fc00000), rounded);
   Value high = arith::ShRUIOp::create(b, safe, i32(16));
-  Value half = arith::TruncIOp::create(b, b.getI16Type(), high);
-  return arith::BitcastOp::create(b, element, half);
+  Value half =
+      arith::TruncIOp::create(b, withElement(type, b.getI16Type()), high);
+  return arith::BitcastOp::create(b, withElement(type, element), half);
 }
 
 Value mlir::megactx::cpu::emitGlobalTable(ImplicitLocOpBuilder &b,
@@ -157,7 +197,7 @@ std::string KernelShape::key() const {
   llvm::raw_string_ostream os(text);
   os << element << ' ' << headDim << ' ' << valueDim << ' ' << scale << ' '
      << softcap.value_or(0) << ' ' << queryStep << ' ' << keyStep << ' '
-     << hasBias << hasLengths << accumulate << ' ' << lanes;
+     << hasBias << biasPerKey << hasLengths << accumulate << ' ' << lanes;
   for (const pattern::Piece &piece : pieces)
     os << " | " << piece.str();
   return text;

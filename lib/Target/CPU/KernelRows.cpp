@@ -1,0 +1,182 @@
+//===- KernelRows.cpp - rows in and out of a task's lanes -----------------===//
+
+#include "KernelRows.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace mlir::megactx::cpu;
+
+/// One vector's length of a row, from element d on, as f32.
+Value HeadRows::loadRow(Value from, Value row, Value d) {
+  auto type = VectorType::get({shape.lanes}, shape.element);
+  Value x =
+      vector::LoadOp::create(b, type, from, ValueRange{batch, head, row, d});
+  return toF32(b, x);
+}
+
+void HeadRows::load(Value query) {
+  Value factor = a.f32(shape.scale * static_cast<float>(M_LOG2E));
+  int64_t whole = shape.headDim / shape.lanes * shape.lanes;
+  emitFor(b, a.c(0), a.c(buffers.rows), shape.lanes, [&](Value lane) {
+    SmallVector<Value> rows;
+    for (int64_t i = 0; i < shape.lanes; ++i)
+      rows.push_back(
+          memref::LoadOp::create(b, buffers.rowOf, a.add(lane, a.c(i))));
+    emitFor(b, a.c(0), a.c(whole), shape.lanes,
+            [&](Value d) { loadSquare(query, rows, lane, d); });
+    emitFor(b, a.c(whole), a.c(shape.headDim), 1, [&](Value d) {
+      for (int64_t i = 0; i < shape.lanes; ++i) {
+        Value x = memref::LoadOp::create(b, query,
+                                         ValueRange{batch, head, rows[i], d});
+        x = arith::MulFOp::create(b, toF32(b, x), factor);
+        memref::StoreOp::create(b, x, buffers.queries,
+                                ValueRange{d, a.add(lane, a.c(i))});
+      }
+    });
+  });
+}
+
+void HeadRows::loadSquare(Value query, ArrayRef<Value> rows, Value lane,
+                          Value d) {
+  Value factor =
+      a.splat(shape.scale * static_cast<float>(M_LOG2E), buffers.vector);
+  SmallVector<Value> square;
+  for (Value row : rows)
+    square.push_back(arith::MulFOp::create(b, loadRow(query, row, d), factor));
+  for (auto [i, column] : llvm::enumerate(emitTranspose(b, square)))
+    vector::StoreOp::create(b, column, buffers.queries,
+                            ValueRange{a.add(d, a.c(i)), lane});
+}
+
+/// `inverse` and `total` of each lane. A maximum is a logarithm to base 2.
+void HeadRows::weights(ValueRange state) {
+  VectorType type = buffers.vector;
+  Value least = a.splat(-std::numeric_limits<float>::infinity(), type);
+  Value zero = a.splat(0.0f, type), one = a.splat(1.0f, type);
+  for (int64_t g = 0; g < buffers.vectors; ++g) {
+    Value top = state[g], sum = state[buffers.vectors + g];
+    Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, top,
+                                       a.splat(kNoKey, type));
+    Value inverse = a.select(some, arith::DivFOp::create(b, one, sum), zero);
+    Value natural =
+        arith::MulFOp::create(b, top, a.splat(static_cast<float>(M_LN2), type));
+    Value logSum = math::LogOp::create(b, a.select(some, sum, one));
+    Value total = arith::AddFOp::create(b, natural, logSum);
+    Value at = a.c(g * shape.lanes);
+    vector::StoreOp::create(b, inverse, buffers.inverse, at);
+    vector::StoreOp::create(b, a.select(some, total, least), buffers.total, at);
+  }
+}
+
+/// Merges `total` with the log-sum-exp of what was there; `inverse` becomes the
+/// weight of the new values and `old` that of the old ones.
+void HeadRows::mergeWeights(Value lse) {
+  emitFor(b, a.c(0), a.c(buffers.rows), 1, [&](Value lane) {
+    Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
+    Value x = memref::LoadOp::create(b, lse, ValueRange{batch, head, row});
+    memref::StoreOp::create(b, x, buffers.old, lane);
+  });
+  VectorType type = buffers.vector;
+  Value zero = a.splat(0.0f, type), one = a.splat(1.0f, type);
+  Value least = a.splat(-std::numeric_limits<float>::infinity(), type);
+  emitFor(b, a.c(0), a.c(buffers.rows), shape.lanes, [&](Value lane) {
+    auto load = [&](Value from) -> Value {
+      return vector::LoadOp::create(b, type, from, lane);
+    };
+    auto store = [&](Value x, Value to) {
+      vector::StoreOp::create(b, x, to, lane);
+    };
+    Value before = load(buffers.old), now = load(buffers.total);
+    // Both empty: any finite top keeps the difference from being NaN.
+    Value top = a.fmax(a.fmax(before, now), a.splat(kNoKey, type));
+    auto share = [&](Value x) -> Value {
+      return math::ExpOp::create(b, arith::SubFOp::create(b, x, top));
+    };
+    Value oldShare = share(before), newShare = share(now);
+    Value sum = arith::AddFOp::create(b, oldShare, newShare);
+    Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, sum, zero);
+    sum = a.select(some, sum, one);
+    Value total = arith::AddFOp::create(b, top, math::LogOp::create(b, sum));
+    store(a.select(some, total, least), buffers.total);
+    Value newWeight = arith::DivFOp::create(b, newShare, sum);
+    store(arith::MulFOp::create(b, load(buffers.inverse), newWeight),
+          buffers.inverse);
+    store(arith::DivFOp::create(b, oldShare, sum), buffers.old);
+  });
+}
+
+/// `turned`: the values of the lanes from `lane` on, one row each.
+void HeadRows::turn(Value lane) {
+  int64_t whole = shape.valueDim / shape.lanes * shape.lanes;
+  Value inverse =
+      vector::LoadOp::create(b, buffers.vector, buffers.inverse, lane);
+  emitFor(b, a.c(0), a.c(whole), shape.lanes, [&](Value d) {
+    SmallVector<Value> square;
+    for (int64_t i = 0; i < shape.lanes; ++i) {
+      Value x = vector::LoadOp::create(b, buffers.vector, buffers.acc,
+                                       ValueRange{a.add(d, a.c(i)), lane});
+      square.push_back(arith::MulFOp::create(b, x, inverse));
+    }
+    for (auto [i, row] : llvm::enumerate(emitTranspose(b, square)))
+      vector::StoreOp::create(b, row, buffers.turned, ValueRange{a.c(i), d});
+  });
+  emitFor(b, a.c(whole), a.c(shape.valueDim), 1, [&](Value d) {
+    emitFor(b, a.c(0), a.c(shape.lanes), 1, [&](Value i) {
+      Value at = a.add(lane, i);
+      Value x = memref::LoadOp::create(b, buffers.acc, ValueRange{d, at});
+      Value weight = memref::LoadOp::create(b, buffers.inverse, at);
+      memref::StoreOp::create(b, arith::MulFOp::create(b, x, weight),
+                              buffers.turned, ValueRange{i, d});
+    });
+  });
+}
+
+void HeadRows::storeRow(Value out, Value lane, Value turnedRow) {
+  Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
+  Value oldWeight;
+  if (shape.accumulate)
+    oldWeight = memref::LoadOp::create(b, buffers.old, lane);
+  int64_t whole = shape.valueDim / shape.lanes * shape.lanes;
+  emitFor(b, a.c(0), a.c(whole), shape.lanes, [&](Value d) {
+    Value x = vector::LoadOp::create(b, buffers.vector, buffers.turned,
+                                     ValueRange{turnedRow, d});
+    if (oldWeight) {
+      Value weight = vector::BroadcastOp::create(b, buffers.vector, oldWeight);
+      x = vector::FMAOp::create(b, loadRow(out, row, d), weight, x);
+    }
+    vector::StoreOp::create(b, fromF32(b, x, shape.element), out,
+                            ValueRange{batch, head, row, d});
+  });
+  emitFor(b, a.c(whole), a.c(shape.valueDim), 1, [&](Value d) {
+    SmallVector<Value> at = {batch, head, row, d};
+    Value x =
+        memref::LoadOp::create(b, buffers.turned, ValueRange{turnedRow, d});
+    if (oldWeight) {
+      Value before = toF32(b, memref::LoadOp::create(b, out, at));
+      x = arith::AddFOp::create(b, x,
+                                arith::MulFOp::create(b, before, oldWeight));
+    }
+    memref::StoreOp::create(b, fromF32(b, x, shape.element), out, at);
+  });
+}
+
+void HeadRows::store(Value out, Value lse, Value valid, ValueRange state) {
+  weights(state);
+  if (shape.accumulate)
+    mergeWeights(lse);
+  emitFor(b, a.c(0), valid, shape.lanes, [&](Value first) {
+    turn(first);
+    Value end = a.min(a.add(first, a.c(shape.lanes)), valid);
+    emitFor(b, first, end, 1, [&](Value lane) {
+      storeRow(out, lane, a.sub(lane, first));
+      Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
+      Value total = memref::LoadOp::create(b, buffers.total, lane);
+      memref::StoreOp::create(b, total, lse, ValueRange{batch, head, row});
+    });
+  });
+}

@@ -1,0 +1,47 @@
+//===- KernelRows.h - rows in and out of a task's lanes ---------*- C++ -*-===//
+//
+// Owns the way of query rows into the lanes and of finished rows out of them:
+// squares of one vector's length are transposed in registers.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_TARGET_CPU_KERNELROWS_H
+#define MEGACTX_LIB_TARGET_CPU_KERNELROWS_H
+
+#include "KernelBlock.h"
+
+namespace mlir::megactx::cpu {
+
+/// The rows of one head that a task's lanes stand for; `buffers.rowOf` says
+/// which.
+class HeadRows {
+public:
+  HeadRows(ImplicitLocOpBuilder &b, const KernelShape &shape,
+           const BlockBuffers &buffers, Value batch, Value head)
+      : b(b), a{b}, shape(shape), buffers(buffers), batch(batch), head(head) {}
+
+  /// `buffers.queries` from query [B, Hq, Nq, D], times scale and log2(e).
+  void load(Value query);
+  /// The first `valid` rows: `buffers.acc` over the sums into out [B, Hq, Nq,
+  /// Dv] and the log-sum-exp into lse [B, Hq, Nq]; merged with what they hold
+  /// where the kernel accumulates. state: `vectors` maxima, then sums.
+  void store(Value out, Value lse, Value valid, ValueRange state);
+
+private:
+  Value loadRow(Value from, Value row, Value d);
+  void loadSquare(Value query, ArrayRef<Value> rows, Value lane, Value d);
+  void weights(ValueRange state);
+  void mergeWeights(Value lse);
+  void turn(Value lane);
+  void storeRow(Value out, Value lane, Value turnedRow);
+
+  ImplicitLocOpBuilder &b;
+  Arith a;
+  const KernelShape &shape;
+  const BlockBuffers &buffers;
+  Value batch, head;
+};
+
+} // namespace mlir::megactx::cpu
+
+#endif
