@@ -79,8 +79,10 @@ SmallVector<Value> emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
 void emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi, int64_t step,
              function_ref<void(Value)> body);
 
-/// 2^x per lane, relative error 2e-7; 0 is not reached: x is taken as at least
-/// -126.
+/// 2^x per lane, relative error 2e-7. Smaller x count as this: products of the
+/// result with values are then normal numbers, which denormals would be far
+/// slower than, and still nothing beside the weight 1 of a row's best key.
+constexpr float kLeastExponent = -100.0f;
 Value emitExp2(ImplicitLocOpBuilder &b, Value x);
 
 /// The square of vectors with rows and columns exchanged.

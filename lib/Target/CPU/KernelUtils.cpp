@@ -89,7 +89,7 @@ Value mlir::megactx::cpu::emitExp2(ImplicitLocOpBuilder &b, Value x) {
   // 2^f on [-1/2, 1/2], then the exponent is added to the bits.
   const float terms[] = {1.0f,        0.69314718f, 0.24022651f,
                          0.05550411f, 0.00961813f, 0.00133336f};
-  Value clamped = a.fmax(x, a.splat(-126.0f, type));
+  Value clamped = a.fmax(x, a.splat(kLeastExponent, type));
   Value whole = math::RoundEvenOp::create(b, clamped);
   Value fraction = arith::SubFOp::create(b, clamped, whole);
   Value value = a.splat(terms[5], type);
