@@ -42,6 +42,36 @@ bool Piece::holds(const Point &point) const {
   return residue && (!test || evaluate(test, point));
 }
 
+Expr Digits::condition() const {
+  if (isIdentity())
+    return {};
+  // classOf is 1 + the class of a query residue, 0 where it is in none.
+  std::vector<int64_t> classOf(period, 0), members;
+  for (size_t i = 0; i < classes.size(); ++i) {
+    for (int64_t residue : classes[i].queries)
+      classOf[residue] = i + 1;
+    for (int64_t residue : classes[i].keys)
+      members.push_back((i + 1) * period + residue);
+  }
+  Expr row = Expr::table(std::move(classOf), Expr::position().mod(period));
+  return Expr::in(row * period + Expr::key().mod(period), std::move(members));
+}
+
+Expr Piece::condition() const {
+  Expr all = heads;
+  Expr p = Expr::position(), k = Expr::key();
+  if (rowBegin != -kOpen)
+    all = all && p.less(Expr::constant(rowBegin)).negated();
+  if (rowEnd != kOpen)
+    all = all && p.less(Expr::constant(rowEnd));
+  for (const Expr &bound : lo)
+    all = all && k.less(bound).negated();
+  for (const Expr &bound : hi)
+    all = all && k.less(bound);
+  all = all && digits.condition() && test;
+  return all ? all : Expr::constant(1);
+}
+
 bool Piece::operator==(const Piece &other) const {
   return heads == other.heads && rowBegin == other.rowBegin &&
          rowEnd == other.rowEnd && lo == other.lo && hi == other.hi &&

@@ -16,6 +16,18 @@
 
 using namespace mlir;
 
+void mlir::megactx::buildCPUAttentionPipeline(
+    OpPassManager &pm, const CPUAttentionOptions &options) {
+  if (!options.generic) {
+    FuseAttentionPiecesPassOptions fuse;
+    fuse.maxHeadDim = 512;
+    pm.addPass(createFuseAttentionPiecesPass(fuse));
+  }
+  pm.addPass(createConvertAttentionToLinalgPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
 void mlir::megactx::buildBufferizePipeline(OpPassManager &pm) {
   pm.addPass(createConvertElementwiseToLinalgPass());
   pm.addNestedPass<func::FuncOp>(createLinalgElementwiseOpFusionPass());
@@ -74,6 +86,10 @@ void mlir::megactx::buildCPUToLLVMPipeline(OpPassManager &pm) {
 }
 
 void mlir::megactx::registerPipelines() {
+  PassPipelineRegistration<CPUAttentionOptions>(
+      "megactx-cpu-attention-pipeline",
+      "links of attention to fused attention, or all of them to linalg",
+      buildCPUAttentionPipeline);
   PassPipelineRegistration<>("megactx-bufferize-pipeline",
                              "tensors to memrefs, with deallocation",
                              buildBufferizePipeline);

@@ -162,6 +162,14 @@ LogicalResult Compilation::run() {
     return failure();
   if (stopsAt("pieces"))
     return print();
+  if (failed(passes("pieces to kernels", [&](OpPassManager &pm) {
+        CPUAttentionOptions attention;
+        attention.generic = options.generic;
+        buildCPUAttentionPipeline(pm, attention);
+      })))
+    return failure();
+  if (stopsAt("fused"))
+    return print();
   FailureOr<Interface> interface = Interface::take(*module);
   if (failed(interface) ||
       failed(passes("tensors to memrefs", buildBufferizePipeline)))
@@ -189,9 +197,9 @@ LogicalResult Compilation::run() {
 }
 
 LogicalResult mlir::megactx::compile(const CompileOptions &options) {
-  static constexpr StringLiteral levels[] = {"input",  "attention", "pieces",
-                                             "linalg", "memref",    "loops",
-                                             "llvm",   "artifact"};
+  static constexpr StringLiteral levels[] = {"input",  "attention", "linalg",
+                                             "pieces", "fused",     "memref",
+                                             "loops",  "llvm",      "artifact"};
   if (!llvm::is_contained(levels, options.level)) {
     llvm::errs() << "error: unknown level '" << options.level
                  << "', expected one of " << llvm::join(ArrayRef(levels), ", ")

@@ -23,6 +23,10 @@ class Spec:
     offset: bool = False
     bias: bool = False
     softcap: float = 0.0
+    lengths: bool = False
+    query_step: int = 1
+    key_step: int = 1
+    generic: bool = False  # through linalg instead of kernels
 
     @property
     def scale(self):
@@ -36,6 +40,7 @@ class Spec:
         args = [f"%q: {tensor(*q, 'f32')}", f"%k: {tensor(*k, 'f32')}", f"%v: {tensor(*v, 'f32')}"]
         args += ["%o: tensor<i64>"] if self.offset else []
         args += ["%bias: tensor<?x?x?x?xf32>"] if self.bias else []
+        args += ["%lengths: tensor<?xi64>"] if self.lengths else []
         lines = []
         narrow = {}
         for name, shape in (("q", q), ("k", k), ("v", v)):
@@ -48,12 +53,18 @@ class Spec:
         if self.offset:
             lines += ["%oi = tensor.extract %o[] : tensor<i64>", "%p = arith.index_cast %oi : i64 to index"]
             offset = " offset(%p)"
+        if self.lengths:
+            lines.append("%l = arith.index_cast %lengths : tensor<?xi64> to tensor<?xindex>")
         source = f"!megactx.source<{narrow['k'][1]}, {narrow['v'][1]}>"
         bias = " bias(%bias)" if self.bias else ""
+        bias += " lengths(%l)" if self.lengths else ""
         types = [narrow["k"][1], narrow["v"][1]] + (["tensor<?x?x?x?xf32>"] if self.bias else [])
+        types += ["tensor<?xindex>"] if self.lengths else []
         lines.append(f"%s = megactx.source {narrow['k'][0]}, {narrow['v'][0]}{bias} "
-                     f"pattern(#megactx.pattern<{self.pattern}>) : ({', '.join(types)}) -> {source}")
+                     f"pattern(#megactx.pattern<{self.pattern}>) {{key_step = {self.key_step} : i64}} "
+                     f": ({', '.join(types)}) -> {source}")
         cap = f", softcap = {self.softcap!r} : f32" if self.softcap else ""
+        cap += f", query_step = {self.query_step} : i64"
         out = tensor(*o, self.dtype)
         types = [narrow["q"][1], source] + (["index"] if self.offset else [])
         lines.append(f"%r = megactx.attention {narrow['q'][0]}, %s{offset} {{scale = {self.scale!r} : f32{cap}}} "
@@ -81,7 +92,7 @@ def rounded(array, dtype):
     return array.astype(ELEMENT[dtype]).astype(np.float32)
 
 
-def reference(spec, q, k, v, offset=0, bias=None):
+def reference(spec, q, k, v, offset=0, bias=None, lengths=None):
     """The definition, in float64. Rows that see no key are 0."""
     repeat = spec.heads // spec.key_heads
     q, k, v = q.astype(np.float64), np.repeat(k, repeat, 1).astype(np.float64), np.repeat(v, repeat, 1).astype(np.float64)
@@ -90,9 +101,12 @@ def reference(spec, q, k, v, offset=0, bias=None):
         scores = spec.softcap * np.tanh(scores / spec.softcap)
     if bias is not None:
         scores = scores + bias
-    queries, keys = np.arange(q.shape[2]) + offset, np.arange(k.shape[2])
-    allowed = patterns.relation(spec.pattern, queries, keys, heads=spec.heads)
-    scores = np.where(allowed[None], scores, -np.inf)
+    queries = np.arange(q.shape[2]) * spec.query_step + offset
+    allowed = np.zeros(scores.shape, dtype=bool)
+    for batch, length in enumerate([k.shape[2]] * len(q) if lengths is None else lengths):
+        keys = np.arange(length) * spec.key_step
+        allowed[batch, ..., :length] = patterns.relation(spec.pattern, queries, keys, spec.heads, spec.key_step)
+    scores = np.where(allowed, scores, -np.inf)
     top = scores.max(-1, keepdims=True, initial=-np.inf)
     weights = np.exp(scores - np.where(np.isinf(top), 0, top))
     total = weights.sum(-1, keepdims=True)
@@ -112,8 +126,12 @@ def check(kernel, batch, queries, keys, offset=0, bias=None):
         added[..., ::5] = -np.inf
         added[..., 0] = 0
         inputs.append(added)
+    lengths = None
+    if spec.lengths:
+        lengths = random.integers(0, keys + 1, batch)
+        inputs.append(lengths)
     got = kernel.run(inputs)
-    want = reference(spec, q, k, v, offset, added)
+    want = reference(spec, q, k, v, offset, added, lengths)
     assert got.shape == want.shape
     error = np.abs(got - want).max(initial=0)
     assert error <= TOLERANCE[spec.dtype], f"{queries} queries, {keys} keys: error {error:.1e}"

@@ -33,7 +33,8 @@ def compiled(request, tmp_path_factory):
             return kernels[spec]
         folder = tmp_path_factory.mktemp("kernel")
         (folder / "in.mlir").write_text(spec.module())
-        call(tools / "megactx-compile", folder / "in.mlir", "-o", folder / "k.mctx")
+        lowering = ["--generic"] if spec.generic else []
+        call(tools / "megactx-compile", folder / "in.mlir", *lowering, "-o", folder / "k.mctx")
 
         def run(inputs):
             for i, array in enumerate(inputs):

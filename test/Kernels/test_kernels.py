@@ -1,4 +1,6 @@
-"""Attention kernels against a float64 reference: patterns, ragged sizes, dtypes, run-time offsets."""
+"""Attention kernels and the generic lowering against a float64 reference: patterns, ragged sizes, dtypes, run-time offsets."""
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -25,6 +27,12 @@ PATTERNS = [
     "strided<stride = 4> and columns<block = 6, first = 0, count = 3>",
     "causal minus causal",
 ]
+
+
+@pytest.fixture(params=["kernels", "generic"])
+def compiled(request, compiled):
+    """spec -> Kernel, by both lowerings."""
+    return lambda spec: compiled(dataclasses.replace(spec, generic=request.param == "generic"))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -57,3 +65,21 @@ def test_bias_broadcasts(shape, compiled):
 
 def test_softcap(compiled):
     attention.check(compiled(attention.Spec(pattern="causal", softcap=3.0)), batch=1, queries=50, keys=50)
+
+
+@pytest.mark.parametrize("pattern", ["dense", "causal", "strided<stride = 3>", "random<block = 4, count = 1, seed = 3>"])
+def test_lengths(pattern, compiled):
+    kernel = compiled(attention.Spec(pattern=pattern, lengths=True))
+    for queries, keys in [(1, 1), (19, 19), (70, 150)]:
+        attention.check(kernel, batch=4, queries=queries, keys=keys)
+
+
+@pytest.mark.parametrize("pattern", ["causal", "causal and strided<stride = 6>", "columns<block = 8, first = 3, count = 4>",
+                                     "pyramid<ratio = 4, windows = [2, 2]>"])
+@pytest.mark.parametrize("query_step, key_step", [(1, 4), (4, 1), (2, 3)])
+def test_steps(pattern, query_step, key_step, compiled):
+    if "pyramid" in pattern and key_step not in (1, 4):
+        pytest.skip("a pyramid's sources have steps that are powers of its ratio")
+    kernel = compiled(attention.Spec(pattern=pattern, query_step=query_step, key_step=key_step, offset=True))
+    for queries, keys, offset in [(9, 9, 0), (50, 77, 5)]:
+        attention.check(kernel, batch=1, queries=queries, keys=keys, offset=offset)

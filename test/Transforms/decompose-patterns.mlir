@@ -1,20 +1,42 @@
-// RUN: megactx-opt %s --megactx-decompose-patterns | FileCheck %s
+// RUN: megactx-opt %s --megactx-decompose-patterns --canonicalize --cse | FileCheck %s
 
 !t = tensor<1x2x?x8xf32>
 !s = !megactx.source<tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>>
 
-// CHECK-LABEL: @views_that_differ_accumulate
-// CHECK: megactx.fused_attention {{.*}} [#megactx.piece<lo<p - 3>, hi<p + 1>>] {scale
-// CHECK: megactx.fused_attention {{.*}} [#megactx.piece<hi<p - 3>, digits<2, [0]: [0], [1]: [1]>>] {accumulate
-func.func @views_that_differ_accumulate(%q: !t, %k: !t, %v: !t) -> !t {
+// CHECK-LABEL: @a_link_per_piece
+// CHECK-DAG: %[[LEAST:.+]] = arith.constant 0xFF800000 : f32
+// CHECK-DAG: %[[ZERO:.+]] = arith.constant 0.000000e+00 : f32
+// CHECK: %[[ACC:.+]] = linalg.fill ins(%[[ZERO]] : f32) outs(%[[OUT:.+]] : tensor<1x2x?x8xf32>)
+// CHECK: %[[MAX:.+]] = linalg.fill ins(%[[LEAST]] : f32) outs(%[[LSE:.+]] : tensor<1x2x?xf32>)
+// CHECK: %[[SUM:.+]] = linalg.fill ins(%[[ZERO]] : f32) outs(%[[LSE]] : tensor<1x2x?xf32>)
+// CHECK: %[[A:.+]]:3 = megactx.online_attention {{.*}} outs(%[[ACC]], %[[MAX]], %[[SUM]])
+// CHECK-SAME: #megactx.piece<hi<p - 3>, digits<2, [0]: [0], [1]: [1]>>
+// CHECK: %[[B:.+]]:3 = megactx.online_attention {{.*}} outs(%[[A]]#0, %[[A]]#1, %[[A]]#2)
+// CHECK-SAME: #megactx.piece<lo<p - 3>, hi<p + 1>>
+// CHECK: megactx.finish_attention %[[B]]#0, %[[B]]#1, %[[B]]#2 outs(%[[OUT]], %[[LSE]])
+func.func @a_link_per_piece(%q: !t, %k: !t, %v: !t) -> !t {
   %s = megactx.source %k, %v pattern(#megactx.pattern<causal and (window<left = 3, right = 0> or strided<stride = 2>)>) : (!t, !t) -> !s
   %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
   return %o : !t
 }
 
-// CHECK-LABEL: @pattern_without_keys_still_writes
-// CHECK: megactx.fused_attention {{.*}} [#megactx.piece<rows<0, 0>>]
-func.func @pattern_without_keys_still_writes(%q: !t, %k: !t, %v: !t) -> !t {
+// CHECK-LABEL: @sources_in_order
+// CHECK-SAME: %[[Q:.+]]: tensor<1x2x?x8xf32>, %[[K:.+]]: tensor<1x2x?x8xf32>, %[[V:.+]]: tensor<1x2x?x8xf32>, %[[P:.+]]: index, %[[O:.+]]: index
+// CHECK: megactx.online_attention %[[Q]], %[[K]], %[[V]] query_offset(%[[P]]) outs
+// CHECK-SAME: #megactx.piece<hi<p + 1>>
+// CHECK: megactx.online_attention %[[Q]], %[[V]], %[[K]] query_offset(%[[P]]) key_offset(%[[O]]) outs
+// CHECK-SAME: #megactx.piece<all> {key_step = 4 : i64
+func.func @sources_in_order(%q: !t, %k: !t, %v: !t, %p: index, %o: index) -> !t {
+  %s0 = megactx.source %k, %v pattern(#megactx.pattern<causal>) : (!t, !t) -> !s
+  %s1 = megactx.source %v, %k offset(%o) pattern(#megactx.pattern<dense>) {key_step = 4} : (!t, !t, index) -> !s
+  %r = megactx.attention %q, %s0, %s1 offset(%p) {scale = 1.0 : f32} : (!t, !s, !s, index) -> !t
+  return %r : !t
+}
+
+// CHECK-LABEL: @pattern_without_keys_adds_no_link
+// CHECK-NOT: megactx.online_attention
+// CHECK: megactx.finish_attention
+func.func @pattern_without_keys_adds_no_link(%q: !t, %k: !t, %v: !t) -> !t {
   %s = megactx.source %k, %v pattern(#megactx.pattern<causal minus causal>) : (!t, !t) -> !s
   %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
   return %o : !t

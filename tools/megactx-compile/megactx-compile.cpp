@@ -18,7 +18,7 @@ int main(int argc, char **argv) {
   cl::opt<std::string> level(
       "compile-to", cl::init("artifact"), cl::value_desc("level"),
       cl::desc("Stop at a level and write MLIR: input, attention, linalg, "
-               "pieces, memref, loops, llvm; or artifact (default)"),
+               "pieces, fused, memref, loops, llvm; or artifact (default)"),
       cl::cat(category));
   cl::opt<std::string> pattern(
       "pattern", cl::desc("Sparse pattern for all self-attention"),
@@ -31,6 +31,10 @@ int main(int argc, char **argv) {
                         cl::init(0), cl::cat(category));
   cl::opt<std::string> target("target", cl::init("cpu"), cl::desc("cpu"),
                               cl::cat(category));
+  cl::opt<bool> generic("generic",
+                        cl::desc("Attention through linalg, without kernels: "
+                                 "slow, to compare with"),
+                        cl::cat(category));
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(
       argc, argv,
@@ -52,5 +56,6 @@ int main(int argc, char **argv) {
   options.pattern = pattern;
   options.policy = policy;
   options.step = step;
+  options.generic = generic;
   return failed(mlir::megactx::compile(options));
 }

@@ -43,6 +43,37 @@ def ConvertOnnxToLinalgPass
   ];
 }
 
+def ConvertAttentionToLinalgPass
+    : Pass<"megactx-convert-attention-to-linalg"> {
+  let summary = "lower online attention to linalg, for every target";
+  let description = [{
+    Before: tensors with `megactx.online_attention` and
+    `megactx.finish_attention`. After: `linalg.generic` instead: the matrix of
+    scores, the piece as a condition on each element of it, and an online softmax.
+    It works for every piece, element type, offset and size, and is the compiled
+    reference that kernels are compared with; its scores take
+    4 * B * Hq * Nq * Nk bytes. Other ops stay.
+
+    ```mlir
+    %r:3 = megactx.online_attention %q, %k, %v outs(%acc, %max, %sum)
+        #megactx.piece<hi<p + 1>> {scale = 1.0 : f32} : ...
+    ```
+    becomes
+    ```mlir
+    %s = linalg.generic ... ins(%q, %k) outs(%zero)      // s += q * k
+    %m = linalg.generic ... outs(%s)                     // k < p + 1 ? s : -inf
+    %max1 = linalg.generic ... ins(%m) outs(%max)        // maximum
+    %p = linalg.generic ... ins(%max1) outs(%m)          // exp(s - max)
+    %sum1 = linalg.generic ... ins(%p) outs(%decayed)    // sum += p
+    %acc1 = linalg.generic ... ins(%p, %v) outs(%faded)  // acc += p * v
+    ```
+  }];
+  let statistics = [
+    Statistic<"numConverted", "converted", "links and finishes converted">
+  ];
+  let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
+}
+
 def ConvertMatmulToRuntimePass
     : Pass<"megactx-convert-matmul-to-runtime", "::mlir::ModuleOp"> {
   let summary = "hand matrix products to the runtime";

@@ -39,6 +39,9 @@ struct Digits {
   bool hasOneView() const {
     return classes.size() == 1 && int64_t(classes[0].queries.size()) == period;
   }
+  /// The residues as a condition on p and k, for lowerings without views; null
+  /// for the identity. Tables hold an entry per pair of class and residue.
+  Expr condition() const;
   bool operator==(const Digits &o) const {
     return period == o.period && classes == o.classes;
   }
@@ -64,6 +67,9 @@ struct Piece {
 
   /// Whether the relation of the piece holds; the reference of tests.
   bool holds(const Point &point) const;
+
+  /// All of it as one condition on p, k, h and symbols, 0 or 1.
+  Expr condition() const;
 
   /// heads<E>, rows<a, b>, lo<E, ...>, hi<E, ...>, digits<m, [q]: [k], ...>,
   /// test<E>, each left out where it says nothing; `all` where nothing is left.

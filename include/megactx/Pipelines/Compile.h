@@ -13,9 +13,11 @@ struct CompileOptions {
   std::string input;
   /// The artifact's folder, or the MLIR file where `level` stops earlier.
   std::string output;
-  /// input, attention, linalg, pieces, memref, loops, llvm or artifact.
+  /// input, attention, linalg, pieces, fused, memref, loops, llvm or artifact.
   std::string level = "artifact";
   std::string target = "cpu";
+  /// Lower attention through linalg instead of kernels: slow, for comparison.
+  bool generic = false;
   /// A pattern for all self-attention, or a policy file; neither: dense.
   std::string pattern, policy;
   /// Training step, for policies with schedules.

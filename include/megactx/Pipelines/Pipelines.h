@@ -8,8 +8,20 @@
 #define MEGACTX_PIPELINES_PIPELINES_H
 
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassOptions.h"
 
 namespace mlir::megactx {
+
+struct CPUAttentionOptions : PassPipelineOptions<CPUAttentionOptions> {
+  Option<bool> generic{
+      *this, "generic", llvm::cl::init(false),
+      llvm::cl::desc("no kernels: lower all attention to linalg")};
+};
+
+/// From links of attention to fused attention for the kernels, and to linalg
+/// what they do not take, or, with `generic`, all of it.
+void buildCPUAttentionPipeline(OpPassManager &pm,
+                               const CPUAttentionOptions &options);
 
 /// From tensors with fused attention to memrefs with an owner each.
 void buildBufferizePipeline(OpPassManager &pm);

@@ -24,17 +24,60 @@ def NormalizeOnnxPass : Pass<"megactx-normalize-onnx", "::mlir::ModuleOp"> {
 }
 
 def DecomposePatternsPass : Pass<"megactx-decompose-patterns"> {
-  let summary = "split attention into fused ops, by the pieces of its patterns";
+  let summary = "split attention into links of one piece each";
   let description = [{
-    Before: `megactx.attention` over sources with patterns. After: a chain of
-    `megactx.fused_attention`, one per query view, the later ones accumulating.
-    Pieces of one pattern are disjoint, so nothing is counted twice.
+    Before: `megactx.attention` over sources with patterns. After: per attention a
+    chain of `megactx.online_attention`, one per piece of each source's pattern in
+    the order of the sources, that starts from fills and ends in
+    `megactx.finish_attention`. Pieces of one pattern are disjoint, so nothing is
+    counted twice; a pattern without keys adds no link.
+
+    ```mlir
+    %s = megactx.source %k, %v pattern(#megactx.pattern<window<left = 3, right = 0>>) : ...
+    %o = megactx.attention %q, %s {scale = 1.0 : f32} : ...
+    ```
+    becomes
+    ```mlir
+    %l:3 = megactx.online_attention %q, %k, %v outs(%zeros, %least, %none)
+        #megactx.piece<lo<p - 3>, hi<p + 1>> {scale = 1.0 : f32} : ...
+    %o:2 = megactx.finish_attention %l#0, %l#1, %l#2 outs(%out, %lse) : ...
+    ```
   }];
-  let dependentDialects = ["::mlir::megactx::MegaCtxDialect",
-                           "::mlir::tensor::TensorDialect"];
+  let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
   let statistics = [
     Statistic<"numPieces", "pieces", "pieces of all patterns">,
-    Statistic<"numFused", "fused", "fused attentions made">
+    Statistic<"numChains", "chains", "attentions decomposed">
+  ];
+}
+
+def FuseAttentionPiecesPass : Pass<"megactx-fuse-attention-pieces"> {
+  let summary = "gather links that see their queries alike into fused attention";
+  let description = [{
+    Before: chains of `megactx.online_attention` from fills to
+    `megactx.finish_attention`. After: a `megactx.fused_attention` per source and
+    query view (all rows first), each but the first accumulating onto the one
+    before. Rows whose step is not one token have no views: residues become a
+    test per element. Chains that no kernel can take stay as they are: tiles,
+    states that come from elsewhere, head dims beyond `max-head-dim`.
+
+    ```mlir
+    %a:3 = megactx.online_attention %q, %k, %v outs(%zeros, %least, %none) #p0 ...
+    %b:3 = megactx.online_attention %q, %k, %v outs(%a#0, %a#1, %a#2) #p1 ...
+    %o:2 = megactx.finish_attention %b#0, %b#1, %b#2 outs(%out, %lse) : ...
+    ```
+    becomes, where p0 and p1 have one query view,
+    ```mlir
+    %o:2 = megactx.fused_attention %q, %k, %v outs(%out, %lse) [#p0, #p1] ...
+    ```
+  }];
+  let options = [
+    Option<"maxHeadDim", "max-head-dim", "int64_t", "0",
+           "elements; larger and dynamic head dims stay (0: all fuse)">
+  ];
+  let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
+  let statistics = [
+    Statistic<"numFused", "fused", "fused attentions made">,
+    Statistic<"numLeft", "left", "chains left as links">
   ];
 }
 

@@ -15,7 +15,7 @@
 #ifndef MEGACTX_LIB_TARGET_CPU_KERNEL_H
 #define MEGACTX_LIB_TARGET_CPU_KERNEL_H
 
-#include "EmitExpr.h"
+#include "megactx/Dialect/MegaCtx/IR/EmitExpr.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 

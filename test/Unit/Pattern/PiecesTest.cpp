@@ -45,6 +45,20 @@ TEST(Pieces, DisjointAndTheirUnionIsTheRelation) {
   });
 }
 
+TEST(Pieces, ConditionIsThePiece) {
+  forRandomPatterns([](const Sample &sample, const Rows &rows) {
+    for (const Piece &piece :
+         piecesOf(parsed(sample.text).formula(rows.keyStep))) {
+      Expr condition = piece.condition();
+      forAll(rows, 3, [&](const Point &point, const Element &e) {
+        ASSERT_EQ(evaluate(condition, point), piece.holds(point) ? 1 : 0)
+            << piece.str() << "\n"
+            << condition.str() << "\np = " << e.p << ", k = " << e.k;
+      });
+    }
+  });
+}
+
 TEST(Pieces, BoundsAscendWithTheRow) {
   forRandomPatterns([](const Sample &sample, const Rows &rows) {
     Point point;

@@ -1,4 +1,4 @@
-//===- Bufferization.cpp - fused attention from tensors to memrefs --------===//
+//===- Bufferization.cpp - attention from tensors to memrefs --------------===//
 
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
@@ -7,14 +7,20 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
+/// Whether the op reads what its destinations hold.
+static bool readsInits(FinishAttentionOp) { return false; }
+static bool readsInits(OnlineAttentionOp) { return true; }
+static bool readsInits(FusedAttentionOp op) { return op.getAccumulate(); }
+
 namespace {
-struct FusedAttention
-    : bufferization::DstBufferizableOpInterfaceExternalModel<FusedAttention,
-                                                             FusedAttentionOp> {
+/// The same op on memrefs: its results are its destinations.
+template <typename Op>
+struct InDestinationStyle
+    : bufferization::DstBufferizableOpInterfaceExternalModel<
+          InDestinationStyle<Op>, Op> {
   bool bufferizesToMemoryRead(Operation *op, OpOperand &operand,
                               const bufferization::AnalysisState &) const {
-    auto fused = cast<FusedAttentionOp>(op);
-    return !fused.isDpsInit(&operand) || fused.getAccumulate();
+    return !cast<Op>(op).isDpsInit(&operand) || readsInits(cast<Op>(op));
   }
 
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
@@ -37,7 +43,7 @@ struct FusedAttention
     newOp.propertiesAttr = op->getPropertiesAsAttribute();
     rewriter.create(newOp);
     bufferization::replaceOpWithBufferizedValues(
-        rewriter, op, ValueRange(operands).take_back(2));
+        rewriter, op, ValueRange(operands).take_back(op->getNumResults()));
     return success();
   }
 };
@@ -45,6 +51,11 @@ struct FusedAttention
 
 void mlir::megactx::registerBufferization(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, MegaCtxDialect *) {
-    FusedAttentionOp::attachInterface<FusedAttention>(*context);
+    FinishAttentionOp::attachInterface<InDestinationStyle<FinishAttentionOp>>(
+        *context);
+    FusedAttentionOp::attachInterface<InDestinationStyle<FusedAttentionOp>>(
+        *context);
+    OnlineAttentionOp::attachInterface<InDestinationStyle<OnlineAttentionOp>>(
+        *context);
   });
 }

@@ -1,7 +1,11 @@
 //===- MegaCtxDialect.cpp - attributes and types of the dialect -----------===//
 
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -28,8 +32,9 @@ void MegaCtxDialect::initialize() {
 #define GET_OP_LIST
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxOps.cpp.inc"
       >();
-  declarePromisedInterface<bufferization::BufferizableOpInterface,
-                           FusedAttentionOp>();
+  declarePromisedInterfaces<bufferization::BufferizableOpInterface,
+                            FinishAttentionOp, FusedAttentionOp,
+                            OnlineAttentionOp>();
 }
 
 /// The body of `name<body>`: the parser has found where the symbol ends and

@@ -1,5 +1,6 @@
 //===- MegaCtxOps.cpp - verifiers of the dialect's ops --------------------===//
 
+#include "Checks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
@@ -10,33 +11,6 @@ using namespace mlir::megactx;
 
 #define GET_OP_CLASSES
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxOps.cpp.inc"
-
-/// Whether two sizes can be equal.
-static bool agree(int64_t a, int64_t b) {
-  return ShapedType::isDynamic(a) || ShapedType::isDynamic(b) || a == b;
-}
-
-static LogicalResult checkDim(Operation *op, StringRef what, ShapedType a,
-                              unsigned i, ShapedType b, unsigned j,
-                              StringRef other) {
-  if (agree(a.getDimSize(i), b.getDimSize(j)))
-    return success();
-  return op->emitOpError("expected ")
-         << what << " dim " << i << " to equal " << other << " dim " << j
-         << ", but got " << a.getDimSize(i) << " vs " << b.getDimSize(j);
-}
-
-static bool isStorage(Type type) {
-  return type.isF32() || type.isF16() || type.isBF16();
-}
-
-static LogicalResult checkBias(Operation *op, ShapedType bias) {
-  if (bias.getRank() == 4 && bias.getElementType().isF32())
-    return success();
-  return op->emitOpError("expected bias to have rank 4 and element type f32, "
-                         "but got ")
-         << bias;
-}
 
 LogicalResult SourceOp::verify() {
   auto key = getKey().getType(), value = getValue().getType();
@@ -79,12 +53,8 @@ LogicalResult AttentionOp::verify() {
         failed(checkDim(*this, "key", key, 3, query, 3, "query")) ||
         failed(checkDim(*this, "out", out, 3, value, 3, "value")))
       return failure();
-    int64_t heads = query.getDimSize(1), keyHeads = key.getDimSize(1);
-    if (!ShapedType::isDynamic(heads) && !ShapedType::isDynamic(keyHeads) &&
-        (keyHeads < 1 || heads % keyHeads != 0))
-      return emitOpError("expected the number of query heads to be a multiple "
-                         "of the key heads, but got ")
-             << heads << " and " << keyHeads;
+    if (failed(checkHeads(*this, query.getDimSize(1), key.getDimSize(1))))
+      return failure();
   }
   for (unsigned i : {0, 1, 2})
     if (failed(checkDim(*this, "out", out, i, query, i, "query")))
@@ -146,15 +116,6 @@ LogicalResult FusedAttentionOp::verify() {
 void FusedAttentionOp::getEffects(
     SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
         &effects) {
-  for (OpOperand &operand : getOperation()->getOpOperands()) {
-    if (!isa<MemRefType>(operand.get().getType()))
-      continue;
-    bool isInit = operand.getOperandNumber() + 2 >= getNumOperands();
-    if (!isInit || getAccumulate())
-      effects.emplace_back(MemoryEffects::Read::get(), &operand,
-                           SideEffects::DefaultResource::get());
-    if (isInit)
-      effects.emplace_back(MemoryEffects::Write::get(), &operand,
-                           SideEffects::DefaultResource::get());
-  }
+  addDestinationEffects(getOperation(), /*readsInits=*/getAccumulate(),
+                        effects);
 }

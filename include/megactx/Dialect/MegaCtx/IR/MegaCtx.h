@@ -5,12 +5,14 @@
 
 #include "megactx/Pattern/Piece.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"
 #include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/Interfaces/DestinationStyleOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "mlir/Interfaces/TilingInterface.h"
 
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxDialect.h.inc"
 #define GET_ATTRDEF_CLASSES
@@ -21,7 +23,7 @@
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxOps.h.inc"
 
 namespace mlir::megactx {
-/// Lets one-shot bufferization take fused_attention to memrefs.
+/// Lets one-shot bufferization take the ops in destination style to memrefs.
 void registerBufferization(DialectRegistry &registry);
 } // namespace mlir::megactx
 

@@ -1,8 +1,8 @@
 //===- MegaCtxOps.td - attention with sparse patterns ----------*- tablegen -*-===//
 //
 // Owns the `megactx` dialect: patterns and pieces as attributes, attention over
-// several sources, and the fused form that targets emit kernels for. Knows no
-// ONNX and no target.
+// several sources, its links of one piece each, and the fused form that targets
+// emit kernels for. Knows no ONNX and no target.
 //
 //===----------------------------------------------------------------------===//
 
@@ -10,15 +10,22 @@
 #define MEGACTX_DIALECT_MEGACTX_OPS
 
 include "mlir/IR/AttrTypeBase.td"
+include "mlir/Dialect/Linalg/IR/LinalgInterfaces.td"
 include "mlir/IR/OpBase.td"
 include "mlir/Interfaces/DestinationStyleOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
+include "mlir/Interfaces/TilingInterface.td"
 
 def MegaCtx_Dialect : Dialect {
   let name = "megactx";
   let cppNamespace = "::mlir::megactx";
   let summary = "sparse attention patterns and level-of-detail gists";
   let useDefaultTypePrinterParser = 1;
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::tensor::TensorDialect"
+  ];
   let extraClassDeclaration = [{
     /// `#megactx.name<body>`: the body is the pattern library's own text.
     ::mlir::Attribute parseAttribute(::mlir::DialectAsmParser &parser,
@@ -155,6 +162,142 @@ def MegaCtx_AttentionOp : Op<MegaCtx_Dialect, "attention",
     `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
+}
+
+def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
+    [AttrSizedOperandSegments, DestinationStyleOpInterface,
+     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
+     DeclareOpInterfaceMethods<AggregatedOpInterface, ["decomposeOperation"]>,
+     DeclareOpInterfaceMethods<TilingInterface, [
+       "getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
+       "getResultTilePosition", "generateResultTileValue",
+       "getIterationDomainTileFromResultTile"]>,
+     DeclareOpInterfaceMethods<PartialReductionOpInterface, [
+       "generateInitialTensorForPartialReduction", "tileToPartialReduction",
+       "mergeReductions", "getPartialResultTilePosition"]>]> {
+  let summary = "a link of attention: one piece of one source, online softmax";
+  let description = [{
+    Adds the keys that the piece selects to a softmax in progress. With scores
+    s = softcap(scale * <q, k>) + bias, minus infinity where the piece does not
+    hold, per row:
+
+    ```
+    max' = max(max, max over k of s)
+    sum' = sum * exp(max - max') + sum over k of exp(s - max')
+    acc' = acc * exp(max - max') + sum over k of exp(s - max') * v
+    ```
+
+    It starts from acc = 0, max = -inf, sum = 0 and ends in
+    `megactx.finish_attention`. q [B, Hq, Nq, D], k [B, Hkv, Nk, D],
+    v [B, Hkv, Nk, Dv], acc [B, Hq, Nq, Dv], max and sum [B, Hq, Nq]. Operands are
+    f32, f16 or bf16; the state is f32. Query head h reads key head
+    h / (Hq / Hkv). Query row i stands at position i * query_step + query_offset,
+    key row j at j * key_step + key_offset (tokens). A row that sees no key keeps
+    its state.
+
+    - `bias` is added to the scaled scores; f32, each dim 1 or that of
+      [B, Hq, Nq, Nk].
+    - `lengths` (index [B]): key rows from this one on do not exist.
+    - `origin(b0, h0, i0, j0, n)`: the operands are the tile of a larger op that
+      starts at its batch b0, query head h0, query row i0 and key row j0; the
+      larger op has n key rows. Offsets and lengths are the larger op's. Tiling
+      adds it, so that positions and heads stay what they were.
+
+    Constraints:
+    * `online_attention_c1`: query, key, value and acc have rank 4, max and sum
+      rank 3.
+    * `online_attention_c2`: query, key and value have one element type out of
+      f32, f16 and bf16; acc, max and sum have f32.
+    * `online_attention_c3`: key and value agree on B, Hkv and Nk, query and key
+      on B and D.
+    * `online_attention_c4`: Hq is a multiple of Hkv.
+    * `online_attention_c5`: acc is [B, Hq, Nq, Dv], max and sum are [B, Hq, Nq].
+    * `online_attention_c6`: bias has rank 4, element type f32, and dims of 1 or
+      those of [B, Hq, Nq, Nk]; lengths is [B] of index.
+    * `online_attention_c7`: scale is finite; softcap, if given, is positive.
+    * `online_attention_c8`: query_step and key_step are at least 1.
+    * `online_attention_c9`: origin has five values or none.
+    * `online_attention_c10`: the piece reads no values per row, such as segment
+      ids.
+
+    ```mlir
+    %r:3 = megactx.online_attention %q, %k, %v query_offset(%p)
+        outs(%acc, %max, %sum) #megactx.piece<hi<p + 1>> {scale = 0.125 : f32}
+        : (tensor<1x8x?x64xf32>, tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>, index,
+           tensor<1x8x?x64xf32>, tensor<1x8x?xf32>, tensor<1x8x?xf32>)
+        -> (tensor<1x8x?x64xf32>, tensor<1x8x?xf32>, tensor<1x8x?xf32>)
+    ```
+
+    Effects: none on tensors; on memrefs it reads its operands and updates the
+    state. Tiles over batch, head, query rows and keys; keys may be split, their
+    states are merged by log-sum-exp. A tile of heads is one head, or any where
+    query and key heads are as many or there is one key head.
+
+    Source: Online normalizer calculation for softmax (arXiv:1805.02867),
+    FlashAttention-2 (arXiv:2307.08691).
+  }];
+  let arguments = (ins AnyShaped:$query, AnyShaped:$key, AnyShaped:$value,
+                       Optional<AnyShaped>:$bias, Optional<AnyShaped>:$lengths,
+                       Optional<Index>:$query_offset,
+                       Optional<Index>:$key_offset,
+                       Variadic<Index>:$origin,
+                       AnyShaped:$acc, AnyShaped:$max, AnyShaped:$sum,
+                       MegaCtx_PieceAttr:$piece,
+                       F32Attr:$scale,
+                       OptionalAttr<F32Attr>:$softcap,
+                       DefaultValuedAttr<I64Attr, "1">:$query_step,
+                       DefaultValuedAttr<I64Attr, "1">:$key_step);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    $query `,` $key `,` $value (`bias` `(` $bias^ `)`)?
+    (`lengths` `(` $lengths^ `)`)? (`query_offset` `(` $query_offset^ `)`)?
+    (`key_offset` `(` $key_offset^ `)`)? (`origin` `(` $origin^ `)`)?
+    `outs` `(` $acc `,` $max `,` $sum `)` $piece attr-dict
+    `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable();
+  }];
+}
+
+def MegaCtx_FinishAttentionOp : Op<MegaCtx_Dialect, "finish_attention",
+    [DestinationStyleOpInterface,
+     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
+     DeclareOpInterfaceMethods<AggregatedOpInterface, ["decomposeOperation"]>]> {
+  let summary = "the result of a softmax in progress";
+  let description = [{
+    Ends a chain of `megactx.online_attention`: out = acc / sum [B, Hq, Nq, Dv],
+    f32, f16 or bf16, and lse = max + log(sum) [B, Hq, Nq], f32, natural log. A row
+    that saw no key (sum = 0) gives 0 and minus infinity.
+
+    Constraints:
+    * `finish_attention_c1`: acc and out have rank 4; max, sum and lse rank 3; all
+      agree on the dims that they share.
+    * `finish_attention_c2`: acc, max, sum and lse have element type f32; out f32,
+      f16 or bf16.
+
+    ```mlir
+    %r:2 = megactx.finish_attention %acc, %max, %sum outs(%out, %lse)
+        : (tensor<1x8x?x64xf32>, tensor<1x8x?xf32>, tensor<1x8x?xf32>,
+           tensor<1x8x?x64xbf16>, tensor<1x8x?xf32>)
+        -> (tensor<1x8x?x64xbf16>, tensor<1x8x?xf32>)
+    ```
+
+    Effects: none on tensors; on memrefs it reads the state and writes `out` and
+    `lse`.
+  }];
+  let arguments = (ins AnyShaped:$acc, AnyShaped:$max, AnyShaped:$sum,
+                       AnyShaped:$out, AnyShaped:$lse);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    $acc `,` $max `,` $sum `outs` `(` $out `,` $lse `)` attr-dict
+    `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable();
+  }];
 }
 
 def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",

@@ -1,19 +1,20 @@
 //===- EmitExpr.h - pattern expressions as arith ops ------------*- C++ -*-===//
 
-#ifndef MEGACTX_LIB_TARGET_CPU_EMITEXPR_H
-#define MEGACTX_LIB_TARGET_CPU_EMITEXPR_H
+#ifndef MEGACTX_DIALECT_MEGACTX_IR_EMITEXPR_H
+#define MEGACTX_DIALECT_MEGACTX_IR_EMITEXPR_H
 
 #include "megactx/Pattern/Expr.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 
-namespace mlir::megactx::cpu {
+namespace mlir::megactx {
 
 /// What the leaves of an expression are, as index values. `keyEnd` is the
 /// symbol nk: one past the last key position.
 struct ExprLeaves {
   Value position, key, head, batch, keyEnd;
-  /// Makes a constant table readable: a memref<?xi64-like> in scope.
+  /// Makes a constant table readable: a memref or tensor of rank 1 of integers
+  /// or indices, in scope.
   llvm::function_ref<Value(llvm::ArrayRef<int64_t>)> table;
 };
 
@@ -25,6 +26,6 @@ Value emitExpr(ImplicitLocOpBuilder &b, const pattern::Expr &expr,
 Value emitFloorDiv(ImplicitLocOpBuilder &b, Value a, Value divisor);
 Value emitFloorMod(ImplicitLocOpBuilder &b, Value a, Value divisor);
 
-} // namespace mlir::megactx::cpu
+} // namespace mlir::megactx
 
 #endif

@@ -1,25 +1,25 @@
 //===- EmitExpr.cpp - pattern expressions as arith ops --------------------===//
 
-#include "EmitExpr.h"
+#include "megactx/Dialect/MegaCtx/IR/EmitExpr.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
-using namespace mlir::megactx::cpu;
+using namespace mlir::megactx;
 using megactx::pattern::Expr;
 
 static Value constant(ImplicitLocOpBuilder &b, int64_t value) {
   return arith::ConstantIndexOp::create(b, value);
 }
 
-Value mlir::megactx::cpu::emitFloorDiv(ImplicitLocOpBuilder &b, Value a,
-                                       Value divisor) {
+Value mlir::megactx::emitFloorDiv(ImplicitLocOpBuilder &b, Value a,
+                                  Value divisor) {
   return arith::FloorDivSIOp::create(b, a, divisor);
 }
 
-Value mlir::megactx::cpu::emitFloorMod(ImplicitLocOpBuilder &b, Value a,
-                                       Value divisor) {
+Value mlir::megactx::emitFloorMod(ImplicitLocOpBuilder &b, Value a,
+                                  Value divisor) {
   Value product =
       arith::MulIOp::create(b, emitFloorDiv(b, a, divisor), divisor);
   return arith::SubIOp::create(b, a, product);
@@ -55,13 +55,20 @@ static Value emitHash(ImplicitLocOpBuilder &b, int64_t seed, Value x, Value y) {
   return arith::IndexCastUIOp::create(b, b.getIndexType(), h);
 }
 
+/// An entry of a table, which is a memref or a tensor.
+static Value loadEntry(ImplicitLocOpBuilder &b, Value table, Value at) {
+  Value entry = isa<TensorType>(table.getType())
+                    ? Value(tensor::ExtractOp::create(b, table, at))
+                    : Value(memref::LoadOp::create(b, table, at));
+  return arith::IndexCastOp::create(b, b.getIndexType(), entry);
+}
+
 static Value emitTable(ImplicitLocOpBuilder &b, Value table, Value index,
                        int64_t size) {
   Value zero = constant(b, 0), last = constant(b, size - 1);
   Value low = arith::MaxSIOp::create(b, index, zero);
   Value inside = arith::MinSIOp::create(b, low, last);
-  Value entry = memref::LoadOp::create(b, table, inside);
-  entry = arith::IndexCastOp::create(b, b.getIndexType(), entry);
+  Value entry = loadEntry(b, table, inside);
   Value ok = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, inside, index);
   return arith::SelectOp::create(b, ok, entry, zero);
 }
@@ -89,21 +96,19 @@ static Value emitIn(ImplicitLocOpBuilder &b, Value x, const Expr &expr,
         arith::CmpIOp::create(b, arith::CmpIPredicate::sle, next, size);
     Value probe = arith::SubIOp::create(
         b, arith::MinSIOp::create(b, next, size), constant(b, 1));
-    Value entry = arith::IndexCastOp::create(
-        b, b.getIndexType(), memref::LoadOp::create(b, table, probe));
+    Value entry = loadEntry(b, table, probe);
     Value below = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, entry, x);
     Value take = arith::AndIOp::create(b, fits, below);
     at = arith::SelectOp::create(b, take, next, at);
   }
   Value probe = arith::MaxSIOp::create(
       b, arith::SubIOp::create(b, at, constant(b, 1)), constant(b, 0));
-  Value entry = arith::IndexCastOp::create(
-      b, b.getIndexType(), memref::LoadOp::create(b, table, probe));
+  Value entry = loadEntry(b, table, probe);
   return truth(b, arith::CmpIPredicate::eq, entry, x);
 }
 
-Value mlir::megactx::cpu::emitExpr(ImplicitLocOpBuilder &b, const Expr &expr,
-                                   const ExprLeaves &leaves) {
+Value mlir::megactx::emitExpr(ImplicitLocOpBuilder &b, const Expr &expr,
+                              const ExprLeaves &leaves) {
   using Kind = Expr::Kind;
   auto arg = [&](unsigned i) { return emitExpr(b, expr.args()[i], leaves); };
   Value one = constant(b, 1);

@@ -1,0 +1,61 @@
+//===- Checks.cpp - what verifiers of several ops share -------------------===//
+
+#include "Checks.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Interfaces/DestinationStyleOpInterface.h"
+
+using namespace mlir;
+
+LogicalResult mlir::megactx::checkDim(Operation *op, StringRef what,
+                                      ShapedType a, unsigned i, ShapedType b,
+                                      unsigned j, StringRef other) {
+  if (agree(a.getDimSize(i), b.getDimSize(j)))
+    return success();
+  return op->emitOpError("expected ")
+         << what << " dim " << i << " to equal " << other << " dim " << j
+         << ", but got " << a.getDimSize(i) << " vs " << b.getDimSize(j);
+}
+
+LogicalResult mlir::megactx::checkRank(Operation *op, StringRef what,
+                                       ShapedType type, int64_t rank) {
+  if (type.hasRank() && type.getRank() == rank)
+    return success();
+  return op->emitOpError("expected ")
+         << what << " to have rank " << rank << ", but got " << type;
+}
+
+LogicalResult mlir::megactx::checkBias(Operation *op, ShapedType bias) {
+  if (bias.hasRank() && bias.getRank() == 4 && bias.getElementType().isF32())
+    return success();
+  return op->emitOpError("expected bias to have rank 4 and element type f32, "
+                         "but got ")
+         << bias;
+}
+
+LogicalResult mlir::megactx::checkHeads(Operation *op, int64_t heads,
+                                        int64_t keyHeads) {
+  if (ShapedType::isDynamic(heads) || ShapedType::isDynamic(keyHeads) ||
+      (keyHeads >= 1 && heads % keyHeads == 0))
+    return success();
+  return op->emitOpError("expected the number of query heads to be a multiple "
+                         "of the key heads, but got ")
+         << heads << " and " << keyHeads;
+}
+
+void mlir::megactx::addDestinationEffects(
+    Operation *op, bool readsInits,
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
+        &effects) {
+  auto destinations = cast<DestinationStyleOpInterface>(op);
+  for (OpOperand &operand : op->getOpOperands()) {
+    if (!isa<MemRefType>(operand.get().getType()))
+      continue;
+    bool isInit = destinations.isDpsInit(&operand);
+    if (!isInit || readsInits)
+      effects.emplace_back(MemoryEffects::Read::get(), &operand,
+                           SideEffects::DefaultResource::get());
+    if (isInit)
+      effects.emplace_back(MemoryEffects::Write::get(), &operand,
+                           SideEffects::DefaultResource::get());
+  }
+}

@@ -1,0 +1,41 @@
+//===- Checks.h - what verifiers of several ops share -----------*- C++ -*-===//
+
+#ifndef MEGACTX_LIB_DIALECT_MEGACTX_IR_CHECKS_H
+#define MEGACTX_LIB_DIALECT_MEGACTX_IR_CHECKS_H
+
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Operation.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+namespace mlir::megactx {
+
+/// Whether two sizes can be equal.
+inline bool agree(int64_t a, int64_t b) {
+  return ShapedType::isDynamic(a) || ShapedType::isDynamic(b) || a == b;
+}
+
+/// Whether attention can store this element type: f32, f16 or bf16.
+inline bool isStorage(Type type) {
+  return type.isF32() || type.isF16() || type.isBF16();
+}
+
+/// Dim i of `a` (called `what`) equals dim j of `b` (called `other`).
+LogicalResult checkDim(Operation *op, StringRef what, ShapedType a, unsigned i,
+                       ShapedType b, unsigned j, StringRef other);
+LogicalResult checkRank(Operation *op, StringRef what, ShapedType type,
+                        int64_t rank);
+/// Rank 4 and f32.
+LogicalResult checkBias(Operation *op, ShapedType bias);
+/// Query heads are a multiple of key heads.
+LogicalResult checkHeads(Operation *op, int64_t heads, int64_t keyHeads);
+
+/// Effects of an op in destination style: none on tensors; memrefs are read,
+/// destinations written and, where `readsInits`, read.
+void addDestinationEffects(
+    Operation *op, bool readsInits,
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
+        &effects);
+
+} // namespace mlir::megactx
+
+#endif

@@ -1,0 +1,69 @@
+// RUN: megactx-opt %s --megactx-decompose-patterns --megactx-fuse-attention-pieces --cse --canonicalize | FileCheck %s
+// RUN: megactx-opt %s --megactx-decompose-patterns --megactx-fuse-attention-pieces=max-head-dim=4 | FileCheck %s --check-prefix=LEFT
+
+!t = tensor<1x2x?x8xf32>
+!r = tensor<1x2x?xf32>
+!s = !megactx.source<tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>>
+
+// All rows come first, whatever the order of the links.
+// CHECK-LABEL: @views_that_differ_accumulate
+// CHECK: %[[A:.+]]:2 = megactx.fused_attention {{.*}} [#megactx.piece<lo<p - 3>, hi<p + 1>>] {scale
+// CHECK: megactx.fused_attention {{.*}} outs(%[[A]]#0, %[[A]]#1) [#megactx.piece<hi<p - 3>, digits<2, [0]: [0], [1]: [1]>>] {accumulate
+// LEFT-LABEL: @views_that_differ_accumulate
+// LEFT-NOT: megactx.fused_attention
+func.func @views_that_differ_accumulate(%q: !t, %k: !t, %v: !t) -> !t {
+  %s = megactx.source %k, %v pattern(#megactx.pattern<causal and (window<left = 3, right = 0> or strided<stride = 2>)>) : (!t, !t) -> !s
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
+  return %o : !t
+}
+
+// CHECK-LABEL: @one_view_is_one_kernel
+// CHECK: megactx.fused_attention {{.*}} [#megactx.piece<{{.*}}>, #megactx.piece<{{.*}}>, #megactx.piece<{{.*}}>] {scale
+// CHECK-NOT: megactx.fused_attention
+func.func @one_view_is_one_kernel(%q: !t, %k: !t, %v: !t) -> !t {
+  %s = megactx.source %k, %v pattern(#megactx.pattern<window<left = 2, right = 2> or global_keys<first = 3> or global_queries<first = 2>>) : (!t, !t) -> !s
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
+  return %o : !t
+}
+
+// CHECK-LABEL: @sources_do_not_mix
+// CHECK: megactx.fused_attention %{{.+}}, %[[K:.+]], %[[V:.+]] outs{{.*}} [#megactx.piece<hi<p + 1>>] {scale
+// CHECK: megactx.fused_attention %{{.+}}, %[[V]], %[[K]] outs{{.*}} [#megactx.piece<all>] {accumulate
+// CHECK: megactx.fused_attention %{{.+}}, %[[K]], %[[V]] outs{{.*}} [#megactx.piece<hi<p + 1>>] {accumulate
+func.func @sources_do_not_mix(%q: !t, %k: !t, %v: !t) -> !t {
+  %s0 = megactx.source %k, %v pattern(#megactx.pattern<causal>) : (!t, !t) -> !s
+  %s1 = megactx.source %v, %k pattern(#megactx.pattern<dense>) : (!t, !t) -> !s
+  %o = megactx.attention %q, %s0, %s1, %s0 {scale = 1.0 : f32} : (!t, !s, !s, !s) -> !t
+  return %o : !t
+}
+
+// CHECK-LABEL: @steps_have_no_views
+// CHECK: megactx.fused_attention {{.*}} [#megactx.piece<hi<p + 1>, test<{{.*}}>>]
+func.func @steps_have_no_views(%q: !t, %k: !t, %v: !t) -> !t {
+  %s = megactx.source %k, %v pattern(#megactx.pattern<causal and strided<stride = 2>>) {key_step = 3} : (!t, !t) -> !s
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
+  return %o : !t
+}
+
+// CHECK-LABEL: @pattern_without_keys_still_writes
+// CHECK-DAG: %[[ZERO:.+]] = arith.constant 0.000000e+00 : f16
+// CHECK-DAG: %[[LEAST:.+]] = arith.constant 0xFF800000 : f32
+// CHECK-NOT: megactx
+// CHECK-DAG: linalg.fill ins(%[[ZERO]] : f16)
+// CHECK-DAG: linalg.fill ins(%[[LEAST]] : f32)
+!h = tensor<1x2x?x8xf16>
+func.func @pattern_without_keys_still_writes(%q: !h, %k: !h, %v: !h) -> (!h, !r) {
+  %s = megactx.source %k, %v pattern(#megactx.pattern<causal minus causal>) : (!h, !h) -> !megactx.source<!h, !h>
+  %o, %lse = megactx.attention %q, %s {scale = 1.0 : f32} : (!h, !megactx.source<!h, !h>) -> (!h, !r)
+  return %o, %lse : !h, !r
+}
+
+// CHECK-LABEL: @state_from_elsewhere_stays
+// CHECK: megactx.online_attention
+// CHECK: megactx.finish_attention
+func.func @state_from_elsewhere_stays(%q: !t, %acc: !t, %max: !r, %sum: !r, %lse: !r) -> !t {
+  %l:3 = megactx.online_attention %q, %q, %q outs(%acc, %max, %sum) #megactx.piece<all> {scale = 1.0 : f32}
+      : (!t, !t, !t, !t, !r, !r) -> (!t, !r, !r)
+  %o:2 = megactx.finish_attention %l#0, %l#1, %l#2 outs(%q, %lse) : (!t, !r, !r, !t, !r) -> (!t, !r)
+  return %o#0 : !t
+}
