@@ -41,8 +41,8 @@ static StringRef dtypeOf(Type type) {
 static FailureOr<llvm::json::Object> describe(func::FuncOp function, Type type,
                                               DictionaryAttr attrs,
                                               std::string fallback) {
-  auto tensor = dyn_cast<RankedTensorType>(type);
-  if (!tensor || dtypeOf(tensor.getElementType()).empty())
+  auto tensor = dyn_cast<ShapedType>(type);
+  if (!tensor || !tensor.hasRank() || dtypeOf(tensor.getElementType()).empty())
     return function.emitError("expected tensors of numbers as inputs and "
                               "outputs, but got ")
            << type;
@@ -63,7 +63,56 @@ static FailureOr<llvm::json::Object> describe(func::FuncOp function, Type type,
                             {"shape", std::move(shape)}};
 }
 
-FailureOr<Interface> Interface::take(ModuleOp module) {
+FailureOr<Interface> Interface::kept(ModuleOp module, StringAttr text) {
+  auto parsed = llvm::json::parse(text.getValue());
+  if (!parsed) {
+    llvm::consumeError(parsed.takeError());
+    return module.emitError("expected '")
+           << kInterfaceAttr << "' to be JSON, as written by this tool";
+  }
+  Interface result;
+  llvm::json::Object *object = parsed->getAsObject();
+  for (auto [name, list] : {std::pair("inputs", &result.inputs),
+                            std::pair("outputs", &result.outputs),
+                            std::pair("weights", &result.weightEntries)}) {
+    llvm::json::Array *found = object ? object->getArray(name) : nullptr;
+    if (!found)
+      return module.emitError("expected '")
+             << kInterfaceAttr << "' to hold a list '" << name << "'";
+    *list = std::move(*found);
+  }
+  auto contents = module->getAttrOfType<ArrayAttr>(kContentsAttr);
+  if (!contents || !llvm::all_of(contents, llvm::IsaPred<ElementsAttr>) ||
+      contents.size() != result.weightEntries.size())
+    return module.emitError("expected '")
+           << kContentsAttr << "' to hold the contents of "
+           << result.weightEntries.size() << " weights";
+  result.contents = llvm::to_vector(contents.getAsRange<ElementsAttr>());
+  return result;
+}
+
+LogicalResult Interface::keep(ModuleOp module) {
+  FailureOr<Interface> interface = of(module);
+  if (failed(interface))
+    return failure();
+  MLIRContext *context = module.getContext();
+  auto function = module.lookupSymbol<func::FuncOp>("main");
+  for (unsigned i = 0; i < function.getNumArguments(); ++i)
+    function.removeArgAttr(i, kWeightAttr);
+  function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),
+                    UnitAttr::get(context));
+  std::string text =
+      llvm::formatv("{0}", llvm::json::Value(interface->manifest()));
+  module->setAttr(kInterfaceAttr, StringAttr::get(context, text));
+  module->setAttr(kContentsAttr,
+                  ArrayAttr::get(context, llvm::to_vector_of<Attribute>(
+                                              interface->weights())));
+  return success();
+}
+
+FailureOr<Interface> Interface::of(ModuleOp module) {
+  if (auto text = module->getAttrOfType<StringAttr>(kInterfaceAttr))
+    return kept(module, text);
   auto function = module.lookupSymbol<func::FuncOp>("main");
   if (!function || function.isExternal())
     return module.emitError("expected a function 'main', the model's graph"),
@@ -89,7 +138,6 @@ FailureOr<Interface> Interface::take(ModuleOp module) {
         shaped.getNumElements() * ((shaped.getElementTypeBitWidth() + 7) / 8);
     offset += (bytes + 63) / 64 * 64;
     result.contents.push_back(weight);
-    function.removeArgAttr(i, kWeightAttr);
   }
   for (auto [i, type] : llvm::enumerate(function.getResultTypes())) {
     auto entry = describe(function, type, function.getResultAttrDict(i),
@@ -98,8 +146,6 @@ FailureOr<Interface> Interface::take(ModuleOp module) {
       return failure();
     result.outputs.push_back(std::move(*entry));
   }
-  function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),
-                    UnitAttr::get(module.getContext()));
   return result;
 }
 

@@ -9,6 +9,8 @@
 #include "megactx/Pipelines/Pipelines.h"
 #include "megactx/Pipelines/Registration.h"
 #include "megactx/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -20,11 +22,24 @@
 #include "llvm/Support/Format.h"
 #include "llvm/Support/SourceMgr.h"
 #include <chrono>
+#include <functional>
 
 using namespace mlir;
 using namespace mlir::megactx;
 
 namespace {
+/// What a module is made of, which says where its compilation goes on. Every
+/// level can be read back: a graph of ONNX nodes; ops on tensors, of which each
+/// phase takes its own and leaves the others; memrefs; or LLVM with an entry.
+enum class Form { Graph, Tensors, Buffers, Code };
+
+struct Phase {
+  StringRef what;
+  StringRef level; ///< what its result is called, empty: no level to stop at
+  Form form;
+  std::function<void(OpPassManager &)> build;
+};
+
 /// One compilation, phase after phase.
 class Compilation {
 public:
@@ -51,6 +66,10 @@ private:
                        function_ref<void(OpPassManager &)> build);
   void report(StringRef what, Clock::time_point since);
   LogicalResult print();
+  Form form();
+  SmallVector<Phase> phases();
+  FailureOr<bool> lower();
+  void countSparsified();
   int64_t countAttentions(function_ref<bool(AttentionOp)> which);
   bool stopsAt(StringRef level) const { return options.level == level; }
 
@@ -113,80 +132,121 @@ int64_t Compilation::countAttentions(function_ref<bool(AttentionOp)> which) {
   return count;
 }
 
-LogicalResult Compilation::run() {
-  SourceMgrDiagnosticHandler handler(sources, &context);
-  if (failed(load()))
-    return failure();
-  if (stopsAt("input"))
-    return print();
-  bool isOnnx = (*module)->hasAttr(onnx::OnnxDialect::kModelAttr);
-  if (isOnnx &&
-      failed(passes("normalize, raise attention", [](OpPassManager &pm) {
-        pm.addPass(createNormalizeOnnxPass());
-        pm.addPass(createRaiseOnnxAttentionPass());
-      })))
-    return failure();
-  raised = countAttentions([](AttentionOp) { return true; });
-  if (failed(passes("sparsify", [&](OpPassManager &pm) {
-        SparsifyPassOptions sparsify;
-        sparsify.pattern = options.pattern;
-        sparsify.policy = options.policy;
-        sparsify.step = options.step;
-        pm.addPass(createSparsifyPass(sparsify));
-      })))
-    return failure();
+Form Compilation::form() {
+  if (module->lookupSymbol<LLVM::LLVMFuncOp>("mctx_main"))
+    return Form::Code;
+  bool graph = (*module)->hasAttr(onnx::OnnxDialect::kModelAttr);
+  bool tensors = false;
+  auto isTensor = llvm::IsaPred<TensorType>;
+  module->walk([&](Operation *op) {
+    if (auto function = dyn_cast<func::FuncOp>(op))
+      tensors |= llvm::any_of(function.getArgumentTypes(), isTensor) ||
+                 llvm::any_of(function.getResultTypes(), isTensor);
+    tensors |= llvm::any_of(op->getResultTypes(), isTensor);
+    graph &=
+        isa<ModuleOp>(op) ||
+        isa_and_nonnull<onnx::OnnxDialect, func::FuncDialect>(op->getDialect());
+  });
+  return graph ? Form::Graph : tensors ? Form::Tensors : Form::Buffers;
+}
+
+/// The pipelines of all phases; `form` is the last one that each takes.
+SmallVector<Phase> Compilation::phases() {
+  auto withClean = [](std::unique_ptr<Pass> (*create)()) {
+    return [create](OpPassManager &pm) {
+      pm.addPass(create());
+      pm.addPass(createCanonicalizerPass());
+      pm.addPass(createCSEPass());
+    };
+  };
+  return {
+      {"normalize, raise attention", "", Form::Graph,
+       [](OpPassManager &pm) {
+         pm.addPass(createNormalizeOnnxPass());
+         pm.addPass(createRaiseOnnxAttentionPass());
+       }},
+      {"sparsify", "attention", Form::Tensors,
+       [&](OpPassManager &pm) {
+         raised = countAttentions([](AttentionOp) { return true; });
+         SparsifyPassOptions sparsify;
+         sparsify.pattern = options.pattern;
+         sparsify.policy = options.policy;
+         sparsify.step = options.step;
+         pm.addPass(createSparsifyPass(sparsify));
+       }},
+      {"operators to linalg", "linalg", Form::Tensors,
+       [&,
+        build = withClean(createConvertOnnxToLinalgPass)](OpPassManager &pm) {
+         countSparsified();
+         build(pm);
+       }},
+      {"patterns to pieces", "pieces", Form::Tensors,
+       [build = withClean(createDecomposePatternsPass)](OpPassManager &pm) {
+         build(pm);
+         pm.addPass(createHoistWeightsPass());
+       }},
+      {"pieces to kernels", "fused", Form::Tensors,
+       [&](OpPassManager &pm) {
+         CPUAttentionOptions attention;
+         attention.generic = options.generic;
+         buildCPUAttentionPipeline(pm, attention);
+       }},
+      {"tensors to memrefs", "memref", Form::Tensors, buildBufferizePipeline},
+      {"attention kernels, loops", "loops", Form::Buffers,
+       [&](OpPassManager &pm) {
+         buildCPULoopsPipeline(pm, target.vectorBits);
+       }},
+      {"loops to LLVM", "llvm", Form::Buffers, buildCPUToLLVMPipeline}};
+}
+
+void Compilation::countSparsified() {
+  if (options.pattern.empty() && options.policy.empty())
+    return;
   sparsified = countAttentions([](AttentionOp op) {
     return llvm::any_of(op.getSources(), [](Value operand) {
       auto source = operand.getDefiningOp<SourceOp>();
       return source && !source.getPattern().getPattern().isDense();
     });
   });
-  if (options.pattern.empty() && options.policy.empty())
-    sparsified = 0;
-  if (stopsAt("attention"))
-    return print();
-  if (failed(passes("operators to linalg", [](OpPassManager &pm) {
-        pm.addPass(createConvertOnnxToLinalgPass());
-        pm.addPass(createCanonicalizerPass());
-        pm.addPass(createCSEPass());
-      })))
+}
+
+/// Runs the phases that the input is not past, up to the level asked for.
+/// Returns whether that level was reached and written.
+FailureOr<bool> Compilation::lower() {
+  Form input = form();
+  for (const Phase &phase : phases()) {
+    if (input > phase.form)
+      continue;
+    bool toCode = phase.level == "llvm";
+    // What is no tensor of numbers is found before anything is lowered.
+    if (phase.level == "memref" && failed(Interface::of(*module)))
+      return failure();
+    if (toCode && failed(Interface::keep(*module)))
+      return failure();
+    if (failed(passes(phase.what, phase.build)) ||
+        (toCode && failed(addEntry(*module))))
+      return failure();
+    if (stopsAt(phase.level))
+      return failed(print()) ? FailureOr<bool>(failure()) : true;
+  }
+  if (stopsAt("artifact"))
+    return false;
+  return module->emitError("the input is past level '")
+         << options.level << "', which cannot be written from it";
+}
+
+LogicalResult Compilation::run() {
+  SourceMgrDiagnosticHandler handler(sources, &context);
+  if (failed(load()))
     return failure();
-  if (stopsAt("linalg"))
+  if (stopsAt("input"))
     return print();
-  if (failed(passes("patterns to pieces", [](OpPassManager &pm) {
-        pm.addPass(createDecomposePatternsPass());
-        pm.addPass(createCanonicalizerPass());
-        pm.addPass(createCSEPass());
-        pm.addPass(createHoistWeightsPass());
-      })))
+  FailureOr<bool> written = lower();
+  if (failed(written) || *written)
+    return success(succeeded(written));
+  FailureOr<Interface> interface = Interface::of(*module);
+  if (failed(interface))
     return failure();
-  if (stopsAt("pieces"))
-    return print();
-  if (failed(passes("pieces to kernels", [&](OpPassManager &pm) {
-        CPUAttentionOptions attention;
-        attention.generic = options.generic;
-        buildCPUAttentionPipeline(pm, attention);
-      })))
-    return failure();
-  if (stopsAt("fused"))
-    return print();
-  FailureOr<Interface> interface = Interface::take(*module);
-  if (failed(interface) ||
-      failed(passes("tensors to memrefs", buildBufferizePipeline)))
-    return failure();
-  if (stopsAt("memref"))
-    return print();
-  if (failed(passes("attention kernels, loops", [&](OpPassManager &pm) {
-        buildCPULoopsPipeline(pm, target.vectorBits);
-      })))
-    return failure();
-  if (stopsAt("loops"))
-    return print();
-  if (failed(passes("loops to LLVM", buildCPUToLLVMPipeline)) ||
-      failed(addEntry(*module)))
-    return failure();
-  if (stopsAt("llvm"))
-    return print();
   Clock::time_point start = Clock::now();
   if (failed(writeArtifact(*module, *interface, target, {}, options.output)))
     return failure();

@@ -16,6 +16,10 @@ namespace mlir::megactx {
 
 /// Argument attribute: the contents of a weight that the runtime maps.
 constexpr llvm::StringLiteral kWeightAttr = "megactx.weight";
+/// Module attributes: the manifest's inputs, outputs and weights (JSON), and
+/// the weights' contents, once `main` is LLVM code.
+constexpr llvm::StringLiteral kInterfaceAttr = "megactx.interface";
+constexpr llvm::StringLiteral kContentsAttr = "megactx.contents";
 
 /// The CPU that code is made for, by LLVM's names.
 struct CPUTarget {
@@ -26,18 +30,23 @@ struct CPUTarget {
 /// The CPU that this process runs on.
 CPUTarget hostTarget();
 
-/// What the entry function takes and gives; made before lowering, while types
-/// and weights are still there.
+/// What the entry function takes and gives.
 class Interface {
 public:
-  /// Reads inputs, outputs and weights of the module's `main`, and drops the
-  /// weights' contents from its attributes.
-  static FailureOr<Interface> take(ModuleOp module);
+  /// Reads inputs, outputs and weights of the module's `main` on tensors or
+  /// memrefs, or, in the LLVM dialect, what `keep` left there.
+  static FailureOr<Interface> of(ModuleOp module);
+
+  /// Before types are lost to LLVM: keeps inputs, outputs and weights as
+  /// attributes of the module and gives `main` a C interface.
+  static LogicalResult keep(ModuleOp module);
 
   llvm::json::Object manifest() const;
   ArrayRef<ElementsAttr> weights() const { return contents; }
 
 private:
+  static FailureOr<Interface> kept(ModuleOp module, StringAttr text);
+
   llvm::json::Array inputs, outputs, weightEntries;
   SmallVector<ElementsAttr> contents;
 };
