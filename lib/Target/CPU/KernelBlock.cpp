@@ -63,10 +63,12 @@ void BlockBuffers::bindRows(ImplicitLocOpBuilder &b, Value key, Value value,
   std::tie(valueData, valueStride) = flatten(b, value, batch, head);
 }
 
-/// Rows of keys whose sums are held in registers: sixteen accumulators at most,
-/// and so few rows that short blocks are not mostly padding.
+/// Rows of keys whose sums are held in registers, of which vectors of sixteen
+/// lanes come with thirty-two and others, at least, with sixteen. Not more than
+/// eight: short blocks are not to be mostly padding.
 int64_t KeyBlock::keysAtOnce() const {
-  return std::min<int64_t>(8, 16 / buffers.vectors);
+  int64_t accumulators = shape.lanes == 16 ? 24 : 12;
+  return std::min<int64_t>(8, accumulators / buffers.vectors);
 }
 
 Value KeyBlock::loadVector(Value from, Value row, int64_t g) {
@@ -272,13 +274,12 @@ SmallVector<Value> KeyBlock::exponentials(ValueRange sums, ValueRange maxima,
 
 /// acc = acc * decay + V^T P.
 void KeyBlock::accumulate(ValueRange decay, Value count) {
-  int64_t columns = keysAtOnce();
-  int64_t whole = shape.valueDim / columns * columns;
-  emitFor(b, a.c(0), a.c(whole), columns,
+  int64_t columns = keysAtOnce(), rest = shape.valueDim % columns;
+  Value whole = a.c(shape.valueDim - rest);
+  emitFor(b, a.c(0), whole, columns,
           [&](Value d) { accumulateRows(decay, count, d, columns); });
-  if (whole != shape.valueDim)
-    emitFor(b, a.c(whole), a.c(shape.valueDim), 1,
-            [&](Value d) { accumulateRows(decay, count, d, 1); });
+  if (rest)
+    accumulateRows(decay, count, whole, rest);
 }
 
 void KeyBlock::accumulateRows(ValueRange decay, Value count, Value d,

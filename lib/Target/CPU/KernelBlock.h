@@ -7,9 +7,10 @@
 
 namespace mlir::megactx::cpu {
 
-/// Keys per block, the score that stands for a masked key, and the maximum of a
-/// row that has seen no key. They are finite, so that no difference is NaN.
-constexpr int64_t kBlockKeys = 64;
+/// Keys per block (a multiple of those summed at once), the score that stands
+/// for a masked key, and the maximum of a row that has seen no key. They are
+/// finite, so that no difference is NaN.
+constexpr int64_t kBlockKeys = 72;
 constexpr float kMasked = -1.0e30f;
 constexpr float kNoKey = -1.0e29f;
 

@@ -90,15 +90,19 @@ Value mlir::megactx::cpu::emitExp2(ImplicitLocOpBuilder &b, Value x) {
   const float terms[] = {1.0f,        0.69314718f, 0.24022651f,
                          0.05550411f, 0.00961813f, 0.00133336f};
   Value clamped = a.fmax(x, a.splat(kLeastExponent, type));
-  Value whole = math::RoundEvenOp::create(b, clamped);
+  // Beside 1.5 * 2^23 the last bit of a float is worth 1: the sum is rounded,
+  // and its low bits are the integer.
+  Value magic = a.splat(0x1.8p23f, type);
+  Value shifted = arith::AddFOp::create(b, clamped, magic);
+  Value whole = arith::SubFOp::create(b, shifted, magic);
   Value fraction = arith::SubFOp::create(b, clamped, whole);
   Value value = a.splat(terms[5], type);
   for (int k = 4; k >= 0; --k)
     value = vector::FMAOp::create(b, value, fraction, a.splat(terms[k], type));
-  Value exponent = arith::FPToSIOp::create(b, ints, whole);
   Value shift = arith::ConstantOp::create(
       b, DenseElementsAttr::get(ints, b.getI32IntegerAttr(23)));
-  exponent = arith::ShLIOp::create(b, exponent, shift);
+  Value exponent = arith::ShLIOp::create(
+      b, arith::BitcastOp::create(b, ints, shifted), shift);
   Value bits = arith::BitcastOp::create(b, ints, value);
   return arith::BitcastOp::create(b, type,
                                   arith::AddIOp::create(b, bits, exponent));
