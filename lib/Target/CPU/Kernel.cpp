@@ -368,9 +368,15 @@ void KernelEmitter::keyRows(unsigned index, const BlockBuffers &buffers,
       row = a.sub(position, keyOffset);
     }
     memref::StoreOp::create(b, row, buffers.keyRow, n);
-    memref::StoreOp::create(b, a.mul(row, buffers.keyStride), buffers.keyAt, n);
-    memref::StoreOp::create(b, a.mul(row, buffers.valueStride), buffers.valueAt,
-                            n);
+    Value keyAt = a.mul(row, buffers.keyStride);
+    Value valueAt = a.mul(row, buffers.valueStride);
+    memref::StoreOp::create(b, keyAt, buffers.keyAt, n);
+    memref::StoreOp::create(b, valueAt, buffers.valueAt, n);
+    // Rows far apart come by no hardware prefetcher.
+    if (!digits.isIdentity()) {
+      emitPrefetch(b, buffers.keyData, keyAt, shape.headDim);
+      emitPrefetch(b, buffers.valueData, valueAt, shape.valueDim);
+    }
   });
 }
 

@@ -85,6 +85,9 @@ void emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi, int64_t step,
 constexpr float kLeastExponent = -100.0f;
 Value emitExp2(ImplicitLocOpBuilder &b, Value x);
 
+/// Asks for `size` elements from `at` on of flat data.
+void emitPrefetch(ImplicitLocOpBuilder &b, Value data, Value at, int64_t size);
+
 /// The square of vectors with rows and columns exchanged.
 SmallVector<Value> emitTranspose(ImplicitLocOpBuilder &b, ValueRange rows);
 

@@ -239,18 +239,6 @@ Value KeyBlock::adjust(Value s, Value key, int64_t g,
   return a.select(keep, s, masked);
 }
 
-/// Asks for a row of values: they are read column by column, which no hardware
-/// prefetcher follows.
-void KeyBlock::prefetchValues(Value n) {
-  constexpr int64_t line = 64;
-  int64_t elements = line * 8 / shape.element.getIntOrFloatBitWidth();
-  Value at = memref::LoadOp::create(b, buffers.valueAt, n);
-  for (int64_t d = 0; d < shape.valueDim; d += elements)
-    memref::PrefetchOp::create(b, buffers.valueData, a.add(at, a.c(d)),
-                               /*isWrite=*/false, /*localityHint=*/3,
-                               /*isDataCache=*/true);
-}
-
 /// P = exp2(S - max) in place; returns the sums. A masked key leaves 2^-100 in
 /// the sum: nothing beside the 1 of the row's best key, and a row without any
 /// key is known by its maximum.
@@ -259,7 +247,9 @@ SmallVector<Value> KeyBlock::exponentials(ValueRange sums, ValueRange maxima,
   return emitFor(
       b, a.c(0), count, 1, sums,
       [&](Value n, ValueRange so) -> SmallVector<Value> {
-        prefetchValues(n);
+        // Values are read column by column, which no prefetcher follows.
+        Value at = memref::LoadOp::create(b, buffers.valueAt, n);
+        emitPrefetch(b, buffers.valueData, at, shape.valueDim);
         SmallVector<Value> result;
         for (int64_t g = 0; g < buffers.vectors; ++g) {
           Value s = loadVector(buffers.scores, n, g);

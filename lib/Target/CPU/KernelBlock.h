@@ -67,7 +67,6 @@ private:
   void evaluateElements(Value count, const ElementContext &element);
   SmallVector<Value> exponentials(ValueRange sums, ValueRange maxima,
                                   Value count);
-  void prefetchValues(Value n);
   void accumulate(ValueRange decay, Value count);
   void accumulateRows(ValueRange decay, Value count, Value d, int64_t columns);
   Value loadVector(Value from, Value row, int64_t g);

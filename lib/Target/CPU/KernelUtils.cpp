@@ -108,6 +108,16 @@ Value mlir::megactx::cpu::emitExp2(ImplicitLocOpBuilder &b, Value x) {
                                   arith::AddIOp::create(b, bits, exponent));
 }
 
+void mlir::megactx::cpu::emitPrefetch(ImplicitLocOpBuilder &b, Value data,
+                                      Value at, int64_t size) {
+  constexpr int64_t lineBits = 64 * 8;
+  Arith a{b};
+  int64_t step = lineBits / getElementTypeOrSelf(data).getIntOrFloatBitWidth();
+  for (int64_t i = 0; i < size; i += step)
+    memref::PrefetchOp::create(b, data, a.add(at, a.c(i)), /*isWrite=*/false,
+                               /*localityHint=*/3, /*isDataCache=*/true);
+}
+
 SmallVector<Value> mlir::megactx::cpu::emitTranspose(ImplicitLocOpBuilder &b,
                                                      ValueRange rows) {
   // One round moves the top bit of the row's number below the column's bits.
