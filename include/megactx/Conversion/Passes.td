@@ -16,11 +16,28 @@ def RaiseOnnxAttentionPass
   let description = [{
     Before: a normalized `onnx` module. After: each Softmax of a product of
     queries and keys, with scales and masks on the way, whose probabilities
-    multiply values, is a `megactx.attention` with a dense pattern and the mask
-    as bias. A Softmax that is none of these is left, with a remark saying why.
+    multiply values, is a `megactx.attention`. A Softmax that is none of these is
+    left, with a remark saying why.
+
+    A mask is followed backwards, element by element, through the nodes that
+    compute it, as a function of batch, head, query position and key position.
+    Where it is a number that masks (at most -10000) by a condition on positions
+    alone, that condition, proved equal for all sizes, is the pattern; what
+    depends on run-time values, such as a padding mask, is a bias of the
+    dimensions that it depends on; any other term stays a bias as it is. Rows
+    without a key are not kept: a model that gives them the mean of all values
+    gives them 0 now.
   }];
-  let statistics = [Statistic<"numRaised", "raised", "attentions raised">];
-  let dependentDialects = ["::mlir::arith::ArithDialect",
+  let statistics = [
+    Statistic<"numRaised", "raised", "attentions raised">,
+    Statistic<"numPatterns", "patterns", "masks that became patterns">,
+    Statistic<"numBiases", "biases", "masks and other terms that stay bias">,
+    Statistic<"numTables", "tables",
+              "constant matrices classified by all of their elements">
+  ];
+  let dependentDialects = ["::mlir::affine::AffineDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
                            "::mlir::megactx::MegaCtxDialect",
                            "::mlir::tensor::TensorDialect"];
 }

@@ -1,56 +1,35 @@
 //===- RaiseOnnxAttention.cpp - attention out of ONNX graphs --------------===//
 //
 // Anchored on each Softmax: what feeds it must be a product of queries and keys
-// with scales and masks on the way, what it feeds a product with values. Masks
-// stay as bias, with the model's own numbers.
+// with scales and masks on the way, what it feeds a product with values.
+// Masks.h says what masks come to.
 //
 //===----------------------------------------------------------------------===//
 
+#include "Masks.h"
+#include "Nodes.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "llvm/ADT/SetVector.h"
 #include <cmath>
 
 namespace mlir::megactx {
+using namespace raise;
+
 #define GEN_PASS_DEF_RAISEONNXATTENTIONPASS
 #include "megactx/Conversion/Passes.h.inc"
 
 namespace {
-StringRef typeOf(Operation *op) {
-  StringRef name = op ? op->getName().getStringRef() : "";
-  return name.consume_front("onnx.") ? name : "";
-}
-
-int64_t rankOf(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type ? type.getRank() : -1;
-}
-
-/// A tensor of one element, whatever its rank.
-bool isScalar(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type && type.hasStaticShape() && type.getNumElements() == 1;
-}
-
 bool isConstant(Value value) {
-  StringRef type = typeOf(value.getDefiningOp());
+  StringRef type = typeOf(value);
   return type == "initializer" || type == "Constant";
-}
-
-std::optional<double> constantNumber(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (!op || !isConstant(value))
-    return std::nullopt;
-  auto elements = op->getAttrOfType<DenseElementsAttr>("value");
-  if (!elements || elements.getNumElements() != 1 ||
-      !isa<FloatType>(elements.getElementType()))
-    return std::nullopt;
-  return (*elements.getValues<APFloat>().begin()).convertToDouble();
 }
 
 /// Everything found between the product of queries and keys and the Softmax.
@@ -59,20 +38,20 @@ struct Scores {
   Value key;                  ///< keys as they are, of an Einsum
   /// Scalars that multiply or divide the scores.
   SmallVector<std::pair<Value, bool>> scales; ///< {scalar, divides}
-  /// Added terms, outermost first.
-  SmallVector<Value> added;
-  /// Where(condition, fill, scores): {condition, fill, fills where true}.
-  struct Fill {
-    Value condition, fill;
-    bool whereTrue;
-  };
-  SmallVector<Fill> fills;
+  /// What is added, and Where(condition, fill, scores).
+  SmallVector<Term> terms;
+};
+
+/// What the pass counts.
+struct Counts {
+  unsigned patterns = 0, biases = 0, tables = 0;
 };
 
 class Raiser {
 public:
-  Raiser(Operation *softmax)
-      : softmax(softmax), b(softmax->getLoc(), softmax) {}
+  Raiser(Operation *softmax, Counts &counts)
+      : softmax(softmax), b(softmax->getLoc(), softmax), counts(counts),
+        masks(softmax->getContext()) {}
 
   /// Empty on success, else the reason why this Softmax is no attention.
   std::string run();
@@ -85,7 +64,8 @@ private:
   Value skipGuards(Value probabilities);
   std::string build(Scores &scores);
   Value unfold(Value value, bool transposed);
-  Value biasOf(Scores &scores);
+  Value termAsBias(const Term &term);
+  Value biasOf(Scores &scores, pattern::Pattern &pattern);
   Value node(StringRef type, ValueRange operands, Type result,
              ArrayRef<NamedAttribute> attrs = {});
   StringRef kindOf(Value query, Value key);
@@ -94,6 +74,8 @@ private:
   ImplicitLocOpBuilder b;
   Operation *product = nullptr; ///< probabilities x values
   Value values;
+  Counts &counts;
+  Masks masks;
 };
 } // namespace
 
@@ -140,7 +122,7 @@ bool Raiser::matchAdd(Operation *op, Scores &scores, int depth) {
     Scores inner;
     if (!matchScores(op->getOperand(i), inner, depth))
       continue;
-    inner.added.insert(inner.added.begin(), op->getOperand(1 - i));
+    inner.terms.push_back({op->getOperand(1 - i), Value(), false});
     scores = inner;
     return true;
   }
@@ -164,10 +146,11 @@ bool Raiser::matchScores(Value value, Scores &scores, int depth) {
       Value fill = op->getOperand(3 - i);
       if (!isScalar(fill) || !matchScores(op->getOperand(i), scores, depth + 1))
         continue;
-      // Terms below a fill would have to be masked by it.
-      if (!scores.added.empty() || !scores.fills.empty())
+      // Other numbers than these would have to be kept from the terms below.
+      auto number = constantNumber(fill);
+      if (!scores.terms.empty() && !(number && *number <= kMasked))
         return false;
-      scores.fills.push_back({op->getOperand(0), fill, i == 2});
+      scores.terms.push_back({op->getOperand(0), fill, i == 2});
       return true;
     }
     return false;
@@ -179,7 +162,7 @@ bool Raiser::matchScores(Value value, Scores &scores, int depth) {
       !matchScores(op->getOperand(1 - scalar), scores, depth + 1))
     return false;
   // A scale above a mask would scale the mask too.
-  if (!scores.added.empty() || !scores.fills.empty())
+  if (!scores.terms.empty())
     return false;
   scores.scales.push_back({op->getOperand(scalar), type == "Div"});
   return true;
@@ -294,24 +277,38 @@ Value Raiser::unfold(Value value, bool transposed) {
              : Value();
 }
 
-/// All masks as one f32 tensor of rank 4, or null where there is none.
-Value Raiser::biasOf(Scores &scores) {
-  SmallVector<Value> terms = scores.added;
-  for (Scores::Fill &fill : scores.fills) {
-    auto condition = cast<RankedTensorType>(fill.condition.getType());
-    Type element = cast<RankedTensorType>(fill.fill.getType()).getElementType();
-    auto type = RankedTensorType::get(condition.getShape(), element);
-    auto scalar = RankedTensorType::get({}, element);
-    Value zero = onnx::InitializerOp::create(
-        b, scalar, DenseElementsAttr::get(scalar, b.getZeroAttr(element)));
-    Value x = fill.whereTrue ? fill.fill : zero;
-    Value y = fill.whereTrue ? zero : fill.fill;
-    terms.push_back(node("Where", {fill.condition, x, y}, type));
-  }
+/// A term with the model's own numbers.
+Value Raiser::termAsBias(const Term &term) {
+  if (!term.fill)
+    return term.value;
+  auto condition = cast<RankedTensorType>(term.value.getType());
+  Type element = cast<RankedTensorType>(term.fill.getType()).getElementType();
+  auto type = RankedTensorType::get(condition.getShape(), element);
+  auto scalar = RankedTensorType::get({}, element);
+  Value zero = onnx::InitializerOp::create(
+      b, scalar, DenseElementsAttr::get(scalar, b.getZeroAttr(element)));
+  Value x = term.whereTrue ? term.fill : zero;
+  Value y = term.whereTrue ? zero : term.fill;
+  return node("Where", {term.value, x, y}, type);
+}
+
+/// What patterns do not say, as one f32 tensor of rank 4, or null.
+Value Raiser::biasOf(Scores &scores, pattern::Pattern &pattern) {
   constexpr int64_t any = ShapedType::kDynamic;
   auto wide = RankedTensorType::get({any, any, any, any}, b.getF32Type());
   Value bias;
-  for (Value term : terms) {
+  for (const Term &given : scores.terms) {
+    Mask mask = masks.classify(given);
+    if (!mask.pattern.isDense()) {
+      ++counts.patterns;
+      pattern = pattern.isDense()
+                    ? mask.pattern
+                    : pattern::Pattern::conjunction(pattern, mask.pattern);
+    }
+    if (!mask.keepsTerm && !mask.bias)
+      continue;
+    ++counts.biases;
+    Value term = mask.bias ? masks.emit(b, *mask.bias) : termAsBias(given);
     auto type = cast<RankedTensorType>(term.getType());
     if (!type.getElementType().isF32()) {
       type = type.clone(b.getF32Type());
@@ -329,6 +326,7 @@ Value Raiser::biasOf(Scores &scores) {
     }
     bias = bias ? node("Add", {bias, term}, wide) : term;
   }
+  counts.tables += masks.getNumTables();
   return bias;
 }
 
@@ -390,13 +388,8 @@ std::string Raiser::build(Scores &scores) {
     if (!e.isF32() && !e.isF16() && !e.isBF16())
       return "its element type is not f32, f16 or bf16";
   }
-  for (Value term : scores.added) {
-    int64_t rank = rankOf(term);
-    if (rank < 0 || rank > 4 || (isFolded && rank > 2))
-      return "its mask has an unknown rank or folded heads";
-  }
-  for (Scores::Fill &fill : scores.fills) {
-    int64_t rank = rankOf(fill.condition);
+  for (const Term &term : scores.terms) {
+    int64_t rank = rankOf(term.value);
     if (rank < 0 || rank > 4 || (isFolded && rank > 2))
       return "its mask has an unknown rank or folded heads";
   }
@@ -408,20 +401,22 @@ std::string Raiser::build(Scores &scores) {
     }
     query = node(divides ? "Div" : "Mul", {query, scalar}, query.getType());
   }
-  Value bias = biasOf(scores);
+  StringRef kind = kindOf(query, key);
+  masks.setOperands(query, key, kind == "self");
+  pattern::Pattern pattern;
+  Value bias = biasOf(scores, pattern);
   auto keyType = cast<RankedTensorType>(key.getType());
   auto valueType = cast<RankedTensorType>(value.getType());
   auto queryType = cast<RankedTensorType>(query.getType());
   Value source = SourceOp::create(
       b, SourceType::get(b.getContext(), keyType, valueType), key, value, bias,
-      Value(), Value(), PatternAttr::get(b.getContext(), pattern::Pattern()),
+      Value(), Value(), PatternAttr::get(b.getContext(), pattern),
       b.getI64IntegerAttr(1));
   SmallVector<int64_t> shape(queryType.getShape());
   shape[3] = valueType.getDimSize(3);
   auto outType = RankedTensorType::get(shape, queryType.getElementType());
   // Keys of a cache stand before the queries' own: the last query and the last
   // key have one position.
-  StringRef kind = kindOf(query, key);
   Value offset;
   if (kind == "self") {
     Value queries = tensor::DimOp::create(b, query, 2);
@@ -517,15 +512,20 @@ struct RaiseOnnxAttention
       if (typeOf(op) == "Softmax" || typeOf(op) == "Attention")
         anchors.push_back(op);
     });
+    Counts counts;
     for (Operation *anchor : anchors) {
-      std::string reason = typeOf(anchor) == "Attention" ? raiseOperator(anchor)
-                                                         : Raiser(anchor).run();
+      std::string reason = typeOf(anchor) == "Attention"
+                               ? raiseOperator(anchor)
+                               : Raiser(anchor, counts).run();
       if (reason.empty()) {
         ++numRaised;
         continue;
       }
       anchor->emitRemark("not raised to attention: ") << reason;
     }
+    numPatterns += counts.patterns;
+    numBiases += counts.biases;
+    numTables += counts.tables;
     // What only the raised products read is dead now.
     for (auto function : getOperation().getOps<func::FuncOp>())
       for (Block &block : function.getBody())

@@ -1,0 +1,377 @@
+//===- Element.cpp - one element of a tensor, symbolically ----------------===//
+
+#include "Element.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace mlir::megactx::raise;
+
+//===----------------------------------------------------------------------===//
+// Condition
+//===----------------------------------------------------------------------===//
+
+Condition Condition::make(Node node) {
+  Condition condition;
+  condition.node = std::make_shared<const Node>(std::move(node));
+  return condition;
+}
+
+Condition Condition::constant(bool value) {
+  return make({value ? Kind::True : Kind::False, {}, {}, {}});
+}
+
+Condition Condition::nonNegative(AffineExpr expr) {
+  if (auto number = dyn_cast<AffineConstantExpr>(expr))
+    return constant(number.getValue() >= 0);
+  return make({Kind::NonNegative, expr, {}, {}});
+}
+
+Condition Condition::zero(AffineExpr expr) {
+  if (auto number = dyn_cast<AffineConstantExpr>(expr))
+    return constant(number.getValue() == 0);
+  return make({Kind::Zero, expr, {}, {}});
+}
+
+Condition Condition::runtime(Element element) {
+  if (auto number = element.number())
+    return constant(*number != 0);
+  return make({Kind::Runtime,
+               {},
+               {},
+               std::make_shared<const Element>(std::move(element))});
+}
+
+const Element &Condition::element() const { return *node->element; }
+
+/// One flat list of distinct operands.
+Condition Condition::join(Kind kind, const Condition &a, const Condition &b) {
+  std::vector<Condition> args;
+  for (const Condition *side : {&a, &b}) {
+    if (side->kind() != kind) {
+      if (!llvm::is_contained(args, *side))
+        args.push_back(*side);
+      continue;
+    }
+    for (const Condition &arg : side->args())
+      if (!llvm::is_contained(args, arg))
+        args.push_back(arg);
+  }
+  for (const Condition &arg : args)
+    if (llvm::is_contained(args, !arg))
+      return constant(kind == Kind::Or);
+  if (args.size() == 1)
+    return args.front();
+  return make({kind, {}, std::move(args), {}});
+}
+
+Condition Condition::operator&&(const Condition &other) const {
+  if (isTrue() || other.isFalse())
+    return other;
+  if (isFalse() || other.isTrue())
+    return *this;
+  return join(Kind::And, *this, other);
+}
+
+Condition Condition::operator||(const Condition &other) const {
+  if (isFalse() || other.isTrue())
+    return other;
+  if (isTrue() || other.isFalse())
+    return *this;
+  return join(Kind::Or, *this, other);
+}
+
+Condition Condition::operator!() const {
+  switch (kind()) {
+  case Kind::False:
+  case Kind::True:
+    return constant(isFalse());
+  case Kind::NonNegative:
+    return nonNegative(-expr() - 1);
+  case Kind::Zero:
+  case Kind::Runtime:
+    return make({Kind::Not, {}, {*this}, {}});
+  case Kind::Not:
+    return args()[0];
+  case Kind::And:
+  case Kind::Or: {
+    Condition result = constant(kind() == Kind::Or);
+    for (const Condition &arg : args())
+      result = kind() == Kind::Or ? result && !arg : result || !arg;
+    return result;
+  }
+  }
+  llvm_unreachable("every kind is handled above");
+}
+
+void Condition::walk(llvm::function_ref<void(const Condition &)> visit) const {
+  visit(*this);
+  for (const Condition &arg : args())
+    arg.walk(visit);
+}
+
+bool Condition::isStatic() const {
+  bool isStatic = true;
+  walk([&](const Condition &c) { isStatic &= c.kind() != Kind::Runtime; });
+  return isStatic;
+}
+
+bool Condition::operator==(const Condition &other) const {
+  if (node == other.node)
+    return true;
+  if (kind() != other.kind() || expr() != other.expr() ||
+      args().size() != other.args().size())
+    return false;
+  if (kind() == Kind::Runtime)
+    return element() == other.element();
+  return llvm::equal(args(), other.args());
+}
+
+//===----------------------------------------------------------------------===//
+// Element
+//===----------------------------------------------------------------------===//
+
+Element Element::make(Node node) {
+  Element element;
+  element.node = std::make_shared<const Node>(std::move(node));
+  return element;
+}
+
+Element Element::integer(AffineExpr expr) {
+  return make({Kind::Integer, 0, {expr}, {}, {}, {}});
+}
+Element Element::real(double value) {
+  return make({Kind::Real, value, {}, {}, {}, {}});
+}
+Element Element::truth(Condition condition) {
+  if (condition.isTrue() || condition.isFalse())
+    return real(condition.isTrue());
+  return make({Kind::Truth, 0, {}, {std::move(condition)}, {}, {}});
+}
+Element Element::choice(Condition condition, Element first, Element second) {
+  if (condition.isTrue() || first == second)
+    return first;
+  if (condition.isFalse())
+    return second;
+  return make({Kind::Choice, 0, {}, {condition}, {first, second}, {}});
+}
+Element Element::read(Value tensor, ArrayRef<AffineExpr> indices) {
+  return make({Kind::Read, 0, indices.vec(), {}, {}, tensor});
+}
+
+std::optional<double> Element::number() const {
+  if (kind() == Kind::Real)
+    return real();
+  if (kind() == Kind::Integer)
+    if (auto constant = dyn_cast<AffineConstantExpr>(expr()))
+      return double(constant.getValue());
+  return std::nullopt;
+}
+
+std::optional<AffineExpr> Element::integer() const {
+  return kind() == Kind::Integer ? std::optional(expr()) : std::nullopt;
+}
+
+Condition Element::isNonZero() const {
+  if (auto constant = number())
+    return Condition::constant(*constant != 0);
+  switch (kind()) {
+  case Kind::Integer:
+    return !Condition::zero(expr());
+  case Kind::Truth:
+    return condition();
+  case Kind::Choice:
+    return (condition() && first().isNonZero()) ||
+           (!condition() && second().isNonZero());
+  default:
+    return Condition::runtime(*this);
+  }
+}
+
+std::optional<Element> Element::map(
+    llvm::function_ref<std::optional<Element>(const Element &)> f) const {
+  if (kind() == Kind::Truth)
+    return choice(condition(), Element::real(1), Element::real(0)).map(f);
+  if (kind() != Kind::Choice)
+    return f(*this);
+  auto a = first().map(f), b = second().map(f);
+  if (!a || !b)
+    return std::nullopt;
+  return choice(condition(), *a, *b);
+}
+
+void Element::walkExprs(llvm::function_ref<void(AffineExpr)> visit) const {
+  for (AffineExpr expr : indices())
+    visit(expr);
+  for (const Condition &condition : node->conditions)
+    condition.walk([&](const Condition &c) {
+      if (c.expr())
+        visit(c.expr());
+      if (c.kind() == Condition::Kind::Runtime)
+        c.element().walkExprs(visit);
+    });
+  for (const Element &arg : node->args)
+    arg.walkExprs(visit);
+}
+
+bool Element::operator==(const Element &other) const {
+  if (node == other.node)
+    return true;
+  if (auto a = number())
+    return a == other.number();
+  return kind() == other.kind() && indices() == other.indices() &&
+         tensor() == other.tensor() &&
+         node->conditions == other.node->conditions &&
+         node->args == other.node->args;
+}
+
+//===----------------------------------------------------------------------===//
+// Arithmetic
+//===----------------------------------------------------------------------===//
+
+static std::optional<double> fold(Arithmetic op, double a, double b) {
+  switch (op) {
+  case Arithmetic::Add:
+    return a + b;
+  case Arithmetic::Sub:
+    return a - b;
+  case Arithmetic::Mul:
+    return a * b;
+  case Arithmetic::Div:
+    return b == 0 ? std::nullopt : std::optional(a / b);
+  case Arithmetic::Min:
+    return std::min(a, b);
+  case Arithmetic::Max:
+    return std::max(a, b);
+  case Arithmetic::Mod:
+    return std::nullopt;
+  }
+  llvm_unreachable("every kind is handled above");
+}
+
+static std::optional<Element> combineIntegers(Arithmetic op, AffineExpr a,
+                                              AffineExpr b) {
+  auto divisor = dyn_cast<AffineConstantExpr>(b);
+  Condition isLess = Condition::nonNegative(b - a - 1);
+  switch (op) {
+  case Arithmetic::Add:
+    return Element::integer(a + b);
+  case Arithmetic::Sub:
+    return Element::integer(a - b);
+  case Arithmetic::Mul:
+    if (!a.isSymbolicOrConstant() && !b.isSymbolicOrConstant())
+      return std::nullopt;
+    return Element::integer(b.isSymbolicOrConstant() ? a * b : b * a);
+  case Arithmetic::Mod:
+    if (!divisor || divisor.getValue() <= 0)
+      return std::nullopt;
+    return Element::integer(a % divisor.getValue());
+  case Arithmetic::Div:
+    // ONNX rounds to zero: the same where nothing is negative.
+    if (!divisor || divisor.getValue() <= 0)
+      return std::nullopt;
+    return Element::choice(
+        Condition::nonNegative(a),
+        Element::integer(a.floorDiv(divisor.getValue())),
+        Element::integer(-((-a).floorDiv(divisor.getValue()))));
+  case Arithmetic::Min:
+    return Element::choice(isLess, Element::integer(a), Element::integer(b));
+  case Arithmetic::Max:
+    return Element::choice(isLess, Element::integer(b), Element::integer(a));
+  }
+  llvm_unreachable("every kind is handled above");
+}
+
+std::optional<Element> mlir::megactx::raise::combine(Arithmetic op,
+                                                     const Element &a,
+                                                     const Element &b) {
+  return a.map([&](const Element &x) {
+    return b.map([&](const Element &y) -> std::optional<Element> {
+      if (x.integer() && y.integer())
+        return combineIntegers(op, x.expr(), y.expr());
+      auto m = x.number(), n = y.number();
+      if (m && n)
+        if (auto number = fold(op, *m, *n))
+          return Element::real(*number);
+      if (op == Arithmetic::Mul && (m == 0.0 || n == 1.0))
+        return x;
+      if (op == Arithmetic::Mul && (n == 0.0 || m == 1.0))
+        return y;
+      if ((op == Arithmetic::Add || op == Arithmetic::Sub) && n == 0.0)
+        return x;
+      if (op == Arithmetic::Add && m == 0.0)
+        return y;
+      // A number that masks swallows what it is added to.
+      if (op == Arithmetic::Add && m && std::isinf(*m))
+        return x;
+      if (op == Arithmetic::Add && n && std::isinf(*n))
+        return y;
+      // An integer among the reals, where the other is a whole number.
+      auto whole = [&](const Element &e) -> std::optional<AffineExpr> {
+        if (e.integer())
+          return e.expr();
+        auto number = e.number();
+        const Element &other = &e == &x ? y : x;
+        if (!number || !other.integer() || *number != std::floor(*number) ||
+            std::abs(*number) > 1e15)
+          return std::nullopt;
+        return getAffineConstantExpr(int64_t(*number),
+                                     other.expr().getContext());
+      };
+      auto p = whole(x), q = whole(y);
+      if (p && q && op != Arithmetic::Div)
+        return combineIntegers(op, *p, *q);
+      return std::nullopt;
+    });
+  });
+}
+
+static std::optional<Condition> compareLeaves(Comparison op, const Element &a,
+                                              const Element &b) {
+  auto m = a.number(), n = b.number();
+  if (m && n)
+    switch (op) {
+    case Comparison::Equal:
+      return Condition::constant(*m == *n);
+    case Comparison::Less:
+      return Condition::constant(*m < *n);
+    case Comparison::LessOrEqual:
+      return Condition::constant(*m <= *n);
+    case Comparison::Greater:
+      return Condition::constant(*m > *n);
+    case Comparison::GreaterOrEqual:
+      return Condition::constant(*m >= *n);
+    }
+  if (op == Comparison::Equal && (m == 0.0 || n == 0.0))
+    return !(m ? b : a).isNonZero();
+  // Differences of integers, where one may be written as a real.
+  auto difference = combine(Arithmetic::Sub, a, b);
+  if (!difference || !difference->integer())
+    return std::nullopt;
+  AffineExpr d = difference->expr();
+  switch (op) {
+  case Comparison::Equal:
+    return Condition::zero(d);
+  case Comparison::Less:
+    return Condition::nonNegative(-d - 1);
+  case Comparison::LessOrEqual:
+    return Condition::nonNegative(-d);
+  case Comparison::Greater:
+    return Condition::nonNegative(d - 1);
+  case Comparison::GreaterOrEqual:
+    return Condition::nonNegative(d);
+  }
+  llvm_unreachable("every comparison is handled above");
+}
+
+std::optional<Condition> mlir::megactx::raise::compare(Comparison op,
+                                                       const Element &a,
+                                                       const Element &b) {
+  auto truth = a.map([&](const Element &x) {
+    return b.map([&](const Element &y) -> std::optional<Element> {
+      auto condition = compareLeaves(op, x, y);
+      return condition ? std::optional(Element::truth(*condition))
+                       : std::nullopt;
+    });
+  });
+  return truth ? std::optional(truth->isNonZero()) : std::nullopt;
+}

@@ -1,0 +1,134 @@
+//===- Element.h - one element of a tensor, symbolically --------*- C++ -*-===//
+//
+// Owns the values that elements of mask tensors are said to have: integers as
+// affine expressions of where the element stands, choices between values by
+// conditions, and reads of tensors that only a run knows. Decides nothing; see
+// Positions.h for proofs.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_CONVERSION_ONNXTOMEGACTX_ELEMENT_H
+#define MEGACTX_CONVERSION_ONNXTOMEGACTX_ELEMENT_H
+
+#include "mlir/IR/AffineExpr.h"
+#include "mlir/IR/Value.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace mlir::megactx::raise {
+
+class Element;
+
+/// A Boolean function of a place. Negation stands only over `Zero` and
+/// `Runtime`. Immutable, shared by value.
+class Condition {
+public:
+  enum class Kind {
+    False,
+    True,
+    NonNegative, ///< expr() >= 0
+    Zero,        ///< expr() == 0
+    Runtime,     ///< element() is not zero
+    Not,
+    And,
+    Or
+  };
+
+  static Condition constant(bool value);
+  static Condition nonNegative(AffineExpr expr);
+  static Condition zero(AffineExpr expr);
+  static Condition runtime(Element element);
+  Condition operator&&(const Condition &other) const;
+  Condition operator||(const Condition &other) const;
+  Condition operator!() const;
+
+  Kind kind() const { return node->kind; }
+  bool isTrue() const { return kind() == Kind::True; }
+  bool isFalse() const { return kind() == Kind::False; }
+  AffineExpr expr() const { return node->expr; }
+  const Element &element() const;
+  ArrayRef<Condition> args() const { return node->args; }
+
+  /// Whether no run-time value takes part.
+  bool isStatic() const;
+  void walk(llvm::function_ref<void(const Condition &)> visit) const;
+  bool operator==(const Condition &other) const;
+
+private:
+  struct Node {
+    Kind kind;
+    AffineExpr expr;
+    std::vector<Condition> args;
+    std::shared_ptr<const Element> element;
+  };
+  static Condition make(Node node);
+  static Condition join(Kind kind, const Condition &a, const Condition &b);
+  std::shared_ptr<const Node> node;
+};
+
+/// What stands at a place of a tensor. Immutable, shared by value.
+class Element {
+public:
+  enum class Kind {
+    Integer, ///< expr()
+    Real,    ///< real()
+    Truth,   ///< 1 where condition() holds, 0 elsewhere
+    Choice,  ///< first() where condition() holds, second() elsewhere
+    Read     ///< tensor()[indices()], known at run time
+  };
+
+  static Element integer(AffineExpr expr);
+  static Element real(double value);
+  static Element truth(Condition condition);
+  static Element choice(Condition condition, Element first, Element second);
+  static Element read(Value tensor, ArrayRef<AffineExpr> indices);
+
+  Kind kind() const { return node->kind; }
+  AffineExpr expr() const { return node->indices[0]; }
+  double real() const { return node->real; }
+  const Condition &condition() const { return node->conditions[0]; }
+  const Element &first() const { return node->args[0]; }
+  const Element &second() const { return node->args[1]; }
+  Value tensor() const { return node->tensor; }
+  ArrayRef<AffineExpr> indices() const { return node->indices; }
+
+  /// The number that is the same at every place.
+  std::optional<double> number() const;
+  std::optional<AffineExpr> integer() const;
+  /// Where the value is not zero.
+  Condition isNonZero() const;
+
+  /// f of the leaves of choices. Nothing where f gives nothing for a leaf.
+  std::optional<Element>
+  map(llvm::function_ref<std::optional<Element>(const Element &)> f) const;
+
+  void walkExprs(llvm::function_ref<void(AffineExpr)> visit) const;
+  bool operator==(const Element &other) const;
+
+private:
+  struct Node {
+    Kind kind;
+    double real = 0;
+    std::vector<AffineExpr> indices;
+    std::vector<Condition> conditions;
+    std::vector<Element> args;
+    Value tensor;
+  };
+  static Element make(Node node);
+  std::shared_ptr<const Node> node;
+};
+
+enum class Arithmetic { Add, Sub, Mul, Div, Mod, Min, Max };
+enum class Comparison { Equal, Less, LessOrEqual, Greater, GreaterOrEqual };
+
+/// Nothing where the result is no Element: products of run-time values.
+std::optional<Element> combine(Arithmetic op, const Element &a,
+                               const Element &b);
+std::optional<Condition> compare(Comparison op, const Element &a,
+                                 const Element &b);
+
+} // namespace mlir::megactx::raise
+
+#endif

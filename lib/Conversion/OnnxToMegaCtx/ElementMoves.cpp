@@ -1,0 +1,231 @@
+//===- ElementMoves.cpp - elements that nodes only move -------------------===//
+
+#include "ElementValues.h"
+#include "Nodes.h"
+
+using namespace mlir;
+using namespace mlir::megactx::raise;
+
+ElementValues::Result ElementValues::moved(Operation *op,
+                                           ArrayRef<AffineExpr> place) {
+  StringRef type = typeOf(op);
+  if (type == "Reshape" || type == "Flatten" || type == "Unsqueeze" ||
+      type == "Squeeze")
+    return reshaped(op, place);
+  if (type == "Slice")
+    return sliced(op, place);
+  if (type == "Concat")
+    return joined(op, place);
+  if (type == "Gather" || type == "GatherND" || type == "GatherElements")
+    return gathered(op, place);
+  if (type == "Expand")
+    return at(op->getOperand(0), broadcast(op->getOperand(0), place));
+  if (type == "Transpose") {
+    auto perm = op->getAttrOfType<DenseI64ArrayAttr>("perm");
+    Place from(place.size());
+    for (size_t i = 0; i < place.size(); ++i)
+      from[perm ? perm[i] : int64_t(place.size() - 1 - i)] = place[i];
+    return at(op->getOperand(0), from);
+  }
+  return std::nullopt;
+}
+
+/// Terms of a sum.
+static void termsOf(AffineExpr expr, SmallVectorImpl<AffineExpr> &terms) {
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  if (!binary || binary.getKind() != AffineExprKind::Add) {
+    terms.push_back(expr);
+    return;
+  }
+  termsOf(binary.getLHS(), terms);
+  termsOf(binary.getRHS(), terms);
+}
+
+/// expr = quotient * size + remainder with 0 <= remainder < size, or nothing.
+static std::optional<std::pair<AffineExpr, AffineExpr>>
+divide(Positions &positions, AffineExpr expr, AffineExpr size) {
+  AffineExpr quotient = positions.constant(0), remainder = quotient;
+  auto constant = dyn_cast<AffineConstantExpr>(size);
+  if (constant && constant.getValue() <= 0)
+    return std::nullopt;
+  SmallVector<AffineExpr> terms;
+  termsOf(expr, terms);
+  for (AffineExpr term : terms) {
+    auto product = dyn_cast<AffineBinaryOpExpr>(term);
+    bool isProduct = product && product.getKind() == AffineExprKind::Mul;
+    if (term == size && !constant)
+      quotient = quotient + 1;
+    else if (isProduct && product.getRHS() == size)
+      quotient = quotient + product.getLHS();
+    else if (isProduct && product.getLHS() == size)
+      quotient = quotient + product.getRHS();
+    else
+      remainder = remainder + term;
+  }
+  if (positions.holds(Condition::nonNegative(remainder) &&
+                      Condition::nonNegative(size - remainder - 1)))
+    return std::pair(quotient, remainder);
+  if (!constant)
+    return std::nullopt;
+  return std::pair(quotient + remainder.floorDiv(constant.getValue()),
+                   remainder % constant.getValue());
+}
+
+/// By the row-major number of the element.
+ElementValues::Result ElementValues::reshaped(Operation *op,
+                                              ArrayRef<AffineExpr> place) {
+  Value data = op->getOperand(0);
+  const Place from = shape(data), to = shape(op->getResult(0));
+  auto isUnit = [&](AffineExpr size) { return size == positions.constant(1); };
+  // Dimensions of size 1 come and go without any arithmetic.
+  SmallVector<unsigned> sources, targets;
+  for (auto [i, size] : llvm::enumerate(from))
+    if (!isUnit(size))
+      sources.push_back(i);
+  for (auto [i, size] : llvm::enumerate(to))
+    if (!isUnit(size))
+      targets.push_back(i);
+  Place inner(from.size(), positions.constant(0));
+  bool isSame = sources.size() == targets.size();
+  for (size_t i = 0; isSame && i < sources.size(); ++i)
+    isSame = from[sources[i]] == to[targets[i]];
+  // Unknown sizes in one order: these operators keep it.
+  if (typeOf(op) == "Unsqueeze" || typeOf(op) == "Squeeze")
+    isSame = sources.size() == targets.size();
+  if (isSame) {
+    for (auto [source, target] : llvm::zip(sources, targets))
+      inner[source] = place[target];
+    return at(data, inner);
+  }
+  AffineExpr linear = positions.constant(0);
+  for (unsigned i : targets) {
+    if (!to[i].isSymbolicOrConstant())
+      return std::nullopt;
+    linear = linear * to[i] + place[i];
+  }
+  for (unsigned i : llvm::reverse(sources)) {
+    if (i == sources.front()) {
+      inner[i] = linear;
+      break;
+    }
+    auto parts = divide(positions, linear, from[i]);
+    if (!parts)
+      return std::nullopt;
+    std::tie(linear, inner[i]) = *parts;
+  }
+  return at(data, inner);
+}
+
+ElementValues::Result ElementValues::sliced(Operation *op,
+                                            ArrayRef<AffineExpr> place) {
+  Value data = op->getOperand(0);
+  Place inner(place);
+  int64_t rank = rankOf(data),
+          count = rankOf(op->getOperand(1)) == 1
+                      ? cast<RankedTensorType>(op->getOperand(1).getType())
+                            .getDimSize(0)
+                      : ShapedType::kDynamic;
+  if (count < 0)
+    return std::nullopt;
+  for (int64_t i = 0; i < count; ++i) {
+    auto axis = hasOperand(op, 3) ? integerAt(op->getOperand(3), i)
+                                  : positions.constant(i);
+    auto step = hasOperand(op, 4) ? integerAt(op->getOperand(4), i)
+                                  : positions.constant(1);
+    auto start = integerAt(op->getOperand(1), i);
+    auto along =
+        axis ? dyn_cast<AffineConstantExpr>(*axis) : AffineConstantExpr();
+    auto by = step ? dyn_cast<AffineConstantExpr>(*step) : AffineConstantExpr();
+    if (!start || !along || !by || by.getValue() < 1)
+      return std::nullopt;
+    int64_t d = along.getValue() + (along.getValue() < 0 ? rank : 0);
+    auto constant = dyn_cast<AffineConstantExpr>(*start);
+    if (constant && constant.getValue() < 0)
+      start = shape(data)[d] + constant.getValue();
+    if (!positions.isNonNegative(*start))
+      return std::nullopt;
+    inner[d] = *start + place[d] * by.getValue();
+  }
+  return at(data, inner);
+}
+
+ElementValues::Result ElementValues::joined(Operation *op,
+                                            ArrayRef<AffineExpr> place) {
+  int64_t axis = integerAttr(op, "axis", 0);
+  axis += axis < 0 ? int64_t(place.size()) : 0;
+  std::optional<Element> result;
+  // From the last operand on: each earlier one takes the places before its end.
+  SmallVector<AffineExpr> starts = {positions.constant(0)};
+  for (Value operand : op->getOperands())
+    starts.push_back(starts.back() + shape(operand)[axis]);
+  for (size_t i = op->getNumOperands(); i-- > 0;) {
+    Condition isHere = positions.simplify(
+        Condition::nonNegative(starts[i + 1] - place[axis] - 1));
+    if (result && isHere.isFalse())
+      continue;
+    // Places before this operand belong to the ones that follow in this loop.
+    if (positions.holds(Condition::nonNegative(starts[i] - place[axis] - 1)))
+      continue;
+    Place inner(place);
+    inner[axis] = place[axis] - starts[i];
+    Element own = at(op->getOperand(i), inner);
+    result = result ? Element::choice(isHere, own, *result) : own;
+  }
+  return result;
+}
+
+/// data[.., index, ..] where `place` has the other indices.
+ElementValues::Result ElementValues::gatheredAt(Value data,
+                                                const Element &index,
+                                                Place place, int64_t axis) {
+  return index.map([&](const Element &leaf) -> Result {
+    std::optional<AffineExpr> expr = leaf.integer();
+    if (auto number = leaf.number())
+      expr = positions.constant(int64_t(*number));
+    if (!expr)
+      return std::nullopt;
+    auto constant = dyn_cast<AffineConstantExpr>(*expr);
+    if (constant && constant.getValue() < 0)
+      expr = shape(data)[axis] + constant.getValue();
+    else if (!positions.isNonNegative(*expr))
+      return std::nullopt;
+    Place inner(place);
+    inner[axis] = *expr;
+    return at(data, inner);
+  });
+}
+
+ElementValues::Result ElementValues::gathered(Operation *op,
+                                              ArrayRef<AffineExpr> place) {
+  Value data = op->getOperand(0), indices = op->getOperand(1);
+  StringRef type = typeOf(op);
+  int64_t rank = rankOf(data), axis = integerAttr(op, "axis", 0);
+  axis += axis < 0 ? rank : 0;
+  if (type == "GatherElements") {
+    return gatheredAt(data, at(indices, place), Place(place), axis);
+  }
+  if (type == "Gather") {
+    ArrayRef<AffineExpr> own = place.slice(axis, rankOf(indices));
+    Place inner(place.take_front(axis));
+    inner.push_back(positions.constant(0));
+    llvm::append_range(inner, place.drop_front(axis + rankOf(indices)));
+    return gatheredAt(data, at(indices, own), inner, axis);
+  }
+  // GatherND: the last axis of the indices holds one index per axis of data.
+  int64_t length =
+      cast<RankedTensorType>(indices.getType()).getDimSize(rankOf(indices) - 1);
+  if (integerAttr(op, "batch_dims", 0) || length < 0 || length > rank)
+    return std::nullopt;
+  ArrayRef<AffineExpr> outer = place.take_front(rankOf(indices) - 1);
+  Place inner;
+  for (int64_t i = 0; i < length; ++i) {
+    Place entry(outer);
+    entry.push_back(positions.constant(i));
+    auto expr = at(indices, entry).integer();
+    if (!expr || !positions.isNonNegative(*expr))
+      return std::nullopt;
+    inner.push_back(*expr);
+  }
+  llvm::append_range(inner, place.drop_front(rankOf(indices) - 1));
+  return at(data, inner);
+}

@@ -1,0 +1,225 @@
+//===- ElementShapes.cpp - the sizes of tensors, symbolically -------------===//
+
+#include "ElementValues.h"
+#include "Nodes.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+using namespace mlir::megactx::raise;
+
+static bool isOne(AffineExpr expr) {
+  auto constant = dyn_cast<AffineConstantExpr>(expr);
+  return constant && constant.getValue() == 1;
+}
+
+const Place &ElementValues::shape(Value tensor) {
+  if (auto it = shapes.find(tensor); it != shapes.end())
+    return *it->second;
+  auto computed = std::make_unique<Place>(computeShape(tensor));
+  return *(shapes[tensor] = std::move(computed));
+}
+
+Place ElementValues::computeShape(Value tensor) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  auto result = dyn_cast<OpResult>(tensor);
+  Place sizes;
+  for (int64_t d = 0; d < type.getRank(); ++d) {
+    if (!type.isDynamicDim(d)) {
+      sizes.push_back(positions.constant(type.getDimSize(d)));
+      continue;
+    }
+    std::optional<AffineExpr> inferred;
+    // Deep graphs of shapes end in a symbol that equals nothing.
+    if (result && depth < 200) {
+      ++depth;
+      inferred = inferSize(result.getOwner(), result.getResultNumber(), d);
+      --depth;
+    }
+    sizes.push_back(inferred ? *inferred : positions.size(tensor, d));
+  }
+  return sizes;
+}
+
+std::optional<AffineExpr> ElementValues::integerAt(Value tensor,
+                                                   int64_t place) {
+  if (rankOf(tensor) > 1 || rankOf(tensor) < 0)
+    return std::nullopt;
+  Place at(rankOf(tensor), positions.constant(place));
+  Element element = this->at(tensor, at);
+  if (auto number = element.number())
+    return positions.constant(int64_t(*number));
+  return element.integer();
+}
+
+/// The operand's size that is not 1, or the last one.
+AffineExpr ElementValues::broadcastSize(ValueRange operands, int64_t rank,
+                                        int64_t dim) {
+  AffineExpr size = positions.constant(1);
+  for (Value operand : operands) {
+    int64_t d = dim - (rank - rankOf(operand));
+    if (d >= 0 && isOne(size))
+      size = shape(operand)[d];
+  }
+  return size;
+}
+
+std::optional<AffineExpr>
+ElementValues::inferSize(Operation *op, unsigned result, int64_t dim) {
+  static const llvm::StringSet<> sameAsFirst = {
+      "Abs",     "Cast",     "Ceil",       "CumSum",
+      "Dropout", "Exp",      "Erf",        "Floor",
+      "Gelu",    "Identity", "IsNaN",      "LayerNormalization",
+      "Log",     "Neg",      "Not",        "RMSNormalization",
+      "Relu",    "Round",    "ScatterND",  "Sigmoid",
+      "Softmax", "Sqrt",     "Reciprocal", "RotaryEmbedding",
+      "Tanh",    "Trilu",    "Cos",        "Sin",
+      "Clip",    "IsInf",    "CastLike"};
+  static const llvm::StringSet<> broadcasts = {
+      "Add",  "And", "Div", "Equal",       "Greater", "GreaterOrEqual",
+      "Less", "Max", "Min", "Mod",         "Mul",     "Or",
+      "Pow",  "Sub", "Xor", "LessOrEqual", "Where"};
+  StringRef type = typeOf(op);
+  for (Value operand : op->getOperands())
+    if (!isa<NoneType>(operand.getType()) && rankOf(operand) < 0)
+      return std::nullopt;
+  int64_t rank = rankOf(op->getResult(result));
+  if (sameAsFirst.contains(type) && result == 0 &&
+      rankOf(op->getOperand(0)) == rank)
+    return shape(op->getOperand(0))[dim];
+  if (broadcasts.contains(type))
+    return broadcastSize(op->getOperands(), rank, dim);
+  if (type == "Range") {
+    auto start = integerAt(op->getOperand(0), 0),
+         limit = integerAt(op->getOperand(1), 0),
+         delta = integerAt(op->getOperand(2), 0);
+    if (start && limit && delta && isOne(*delta))
+      return *limit - *start;
+    return std::nullopt;
+  }
+  if (type == "ConstantOfShape")
+    return integerAt(op->getOperand(0), dim);
+  if (type == "MatMul" && rank >= 2) {
+    Value a = op->getOperand(0), b = op->getOperand(1);
+    if (rankOf(a) < 2 || rankOf(b) < 2)
+      return std::nullopt;
+    if (dim == rank - 2)
+      return shape(a)[rankOf(a) - 2];
+    return dim == rank - 1 ? shape(b)[rankOf(b) - 1]
+                           : broadcastSize({a, b}, rank, dim);
+  }
+  return inferMoved(op, dim);
+}
+
+/// Operators that move elements without computing any.
+std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
+                                                    int64_t dim) {
+  StringRef type = typeOf(op);
+  Value data = op->getNumOperands() ? op->getOperand(0) : Value();
+  int64_t rank = data ? rankOf(data) : 0;
+  int64_t resultRank = rankOf(op->getResult(0));
+  auto axisOf = [&](int64_t otherwise) {
+    int64_t axis = integerAttr(op, "axis", otherwise);
+    return axis < 0 ? axis + rank : axis;
+  };
+  if (type == "Transpose") {
+    auto perm = op->getAttrOfType<DenseI64ArrayAttr>("perm");
+    return shape(data)[perm ? perm[dim] : rank - 1 - dim];
+  }
+  if (type == "Unsqueeze" || type == "Squeeze") {
+    if (!hasOperand(op, 1))
+      return std::nullopt;
+    auto axes = constantIntegers(op->getOperand(1));
+    if (!axes)
+      return std::nullopt;
+    bool adds = type == "Unsqueeze";
+    int64_t outer = adds ? resultRank : rank;
+    for (int64_t &axis : *axes)
+      axis += axis < 0 ? outer : 0;
+    int64_t from = 0, to = 0;
+    for (int64_t i = 0; i < outer; ++i) {
+      bool isOdd = llvm::is_contained(*axes, i);
+      int64_t here = adds ? i : to;
+      if (here == dim && !(isOdd && !adds))
+        return isOdd ? positions.constant(1) : shape(data)[adds ? from : i];
+      from += !isOdd;
+      to += !isOdd;
+    }
+    return std::nullopt;
+  }
+  if (type == "Reshape" || type == "Expand") {
+    auto size = integerAt(op->getOperand(1), dim);
+    auto constant =
+        size ? dyn_cast<AffineConstantExpr>(*size) : AffineConstantExpr();
+    if (type == "Expand") {
+      int64_t d = dim - (resultRank - rank);
+      if (d >= 0 && !isOne(shape(data)[d]))
+        return shape(data)[d];
+      return size;
+    }
+    if (!constant)
+      return size;
+    if (constant.getValue() == 0 && !integerAttr(op, "allowzero", 0) &&
+        dim < rank)
+      return shape(data)[dim];
+    if (constant.getValue() != -1)
+      return size;
+    // -1: what the other sizes leave, where they are the operand's own.
+    if (rank != resultRank)
+      return std::nullopt;
+    for (int64_t d = 0; d < rank; ++d)
+      if (d != dim && integerAt(op->getOperand(1), d) != shape(data)[d])
+        return std::nullopt;
+    return shape(data)[dim];
+  }
+  if (type == "Concat") {
+    int64_t axis = axisOf(0);
+    if (axis != dim)
+      return shape(data)[dim];
+    AffineExpr sum = positions.constant(0);
+    for (Value operand : op->getOperands())
+      sum = sum + shape(operand)[dim];
+    return sum;
+  }
+  if (type == "Split")
+    return axisOf(0) == dim ? std::nullopt : std::optional(shape(data)[dim]);
+  if (type == "Gather") {
+    int64_t axis = axisOf(0), added = rankOf(op->getOperand(1));
+    if (dim < axis)
+      return shape(data)[dim];
+    return dim < axis + added ? shape(op->getOperand(1))[dim - axis]
+                              : shape(data)[dim - added + 1];
+  }
+  if (type == "GatherElements")
+    return shape(op->getOperand(1))[dim];
+  if (type == "GatherND" && dim < rankOf(op->getOperand(1)) - 1)
+    return shape(op->getOperand(1))[dim];
+  if (type == "Slice" && hasOperand(op, 3)) {
+    auto axes = constantIntegers(op->getOperand(3));
+    if (!axes)
+      return std::nullopt;
+    for (auto [i, axis] : llvm::enumerate(*axes)) {
+      if ((axis < 0 ? axis + rank : axis) != dim)
+        continue;
+      AffineExpr whole = shape(data)[dim];
+      auto start = integerAt(op->getOperand(1), i),
+           end = integerAt(op->getOperand(2), i);
+      auto step = hasOperand(op, 4) ? integerAt(op->getOperand(4), i)
+                                    : positions.constant(1);
+      if (!start || !end || !step || !isOne(*step) ||
+          !positions.holds(Condition::nonNegative(*start) &&
+                           Condition::nonNegative(whole - *start)))
+        return std::nullopt;
+      auto last = dyn_cast<AffineConstantExpr>(*end);
+      if (last && last.getValue() >= INT32_MAX)
+        return whole - *start;
+      if (last && last.getValue() < 0)
+        end = whole + last.getValue();
+      if (!positions.holds(Condition::nonNegative(whole - *end) &&
+                           Condition::nonNegative(*end - *start)))
+        return std::nullopt;
+      return *end - *start;
+    }
+    return shape(data)[dim];
+  }
+  return std::nullopt;
+}

@@ -1,0 +1,287 @@
+//===- ElementValues.cpp - what stands where in a tensor ------------------===//
+
+#include "ElementValues.h"
+#include "Nodes.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace mlir::megactx::raise;
+
+Place ElementValues::broadcast(Value operand, ArrayRef<AffineExpr> place) {
+  const Place &sizes = shape(operand);
+  Place own;
+  for (auto [i, size] : llvm::enumerate(sizes)) {
+    auto constant = dyn_cast<AffineConstantExpr>(size);
+    own.push_back(constant && constant.getValue() == 1
+                      ? positions.constant(0)
+                      : place[place.size() - sizes.size() + i]);
+  }
+  return own;
+}
+
+/// Choices whose condition is decided are made.
+Element ElementValues::simplified(Element element) {
+  if (element.kind() == Element::Kind::Truth)
+    return Element::truth(positions.simplify(element.condition()));
+  if (element.kind() == Element::Kind::Choice)
+    return Element::choice(positions.simplify(element.condition()),
+                           element.first(), element.second());
+  return element;
+}
+
+Element ElementValues::at(Value tensor, ArrayRef<AffineExpr> place) {
+  std::pair<void *, std::vector<const void *>> key = {
+      tensor.getAsOpaquePointer(), {}};
+  for (AffineExpr index : place)
+    key.second.push_back(index.getAsOpaquePointer());
+  if (auto it = elements.find(key); it != elements.end())
+    return it->second;
+  Result result;
+  if (depth < 200) {
+    ++depth;
+    result = compute(tensor, place);
+    --depth;
+  }
+  Element element = result ? simplified(*result) : Element::read(tensor, place);
+  elements.insert({key, element});
+  return element;
+}
+
+ElementValues::Result ElementValues::compute(Value tensor,
+                                             ArrayRef<AffineExpr> place) {
+  Operation *op = tensor.getDefiningOp();
+  StringRef type = typeOf(op);
+  if (type.empty())
+    return std::nullopt;
+  if (ElementsAttr elements = constantOf(tensor))
+    return constantElement(tensor, elements, place);
+  for (Value operand : op->getOperands())
+    if (!isa<NoneType>(operand.getType()) && rankOf(operand) < 0)
+      return std::nullopt;
+  if (auto result = generated(op, place))
+    return result;
+  if (auto result = moved(op, place))
+    return result;
+  return elementwise(op, place);
+}
+
+/// At a constant place the number; else the number that all elements are, or a
+/// choice by a condition that holds for the whole table.
+ElementValues::Result
+ElementValues::constantElement(Value tensor, ElementsAttr elements,
+                               ArrayRef<AffineExpr> place) {
+  auto type = cast<ShapedType>(elements.getType());
+  if (!type.hasRank() || type.getRank() != int64_t(place.size()) ||
+      elements.getNumElements() == 0)
+    return std::nullopt;
+  bool isInteger = isa<IntegerType>(type.getElementType());
+  auto numbered = [&](int64_t linear) -> Result {
+    auto number = numberAt(elements, linear);
+    if (!number)
+      return std::nullopt;
+    // The largest integers, which stand for an open end, keep their order.
+    if (isInteger)
+      return Element::integer(
+          positions.constant(*number >= 9.0e18 ? INT64_MAX : int64_t(*number)));
+    return Element::real(*number);
+  };
+  if (elements.getNumElements() == 1)
+    return numbered(0);
+  SmallVector<int64_t> strides(place.size(), 1);
+  for (int64_t i = int64_t(place.size()) - 2; i >= 0; --i)
+    strides[i] = strides[i + 1] * type.getDimSize(i + 1);
+  SmallVector<unsigned> moving;
+  int64_t base = 0;
+  for (auto [i, index] : llvm::enumerate(place)) {
+    if (auto constant = dyn_cast<AffineConstantExpr>(index)) {
+      if (constant.getValue() < 0 || constant.getValue() >= type.getDimSize(i))
+        return std::nullopt;
+      base += constant.getValue() * strides[i];
+    } else if (type.getDimSize(i) > 1) {
+      moving.push_back(i);
+    }
+  }
+  if (moving.empty())
+    return numbered(base);
+  if (auto dense = dyn_cast<DenseElementsAttr>(elements))
+    if (dense.isSplat())
+      return numbered(0);
+  if (moving.size() > 2)
+    return std::nullopt;
+  // A single axis is a matrix of one row.
+  unsigned y = moving.back(), x = moving.front();
+  int64_t columns = type.getDimSize(y);
+  int64_t rows = moving.size() == 2 ? type.getDimSize(x) : 1;
+  std::optional<double> one = numberAt(elements, base), other;
+  if (!one)
+    return std::nullopt;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c) {
+      double n = *numberAt(elements,
+                           base + r * strides[x] * (rows > 1) + c * strides[y]);
+      if (n == *one || (other && n == *other))
+        continue;
+      if (other)
+        return std::nullopt;
+      other = n;
+    }
+  if (!other)
+    return numbered(base);
+  auto condition = conditionOfTable(
+      rows, columns,
+      [&](int64_t r, int64_t c) {
+        return *numberAt(elements, base + r * strides[x] * (rows > 1) +
+                                       c * strides[y]) == *other;
+      },
+      moving.size() == 2 ? place[x] : positions.constant(0), place[y]);
+  if (!condition)
+    return std::nullopt;
+  ++numTables;
+  return Element::choice(*condition, Element::real(*other),
+                         Element::real(*one));
+}
+
+ElementValues::Result ElementValues::converted(Operation *op,
+                                               ArrayRef<AffineExpr> place) {
+  Element from = at(op->getOperand(0), place);
+  Type source =
+      cast<RankedTensorType>(op->getOperand(0).getType()).getElementType();
+  Type target =
+      cast<RankedTensorType>(op->getResult(0).getType()).getElementType();
+  if (target.isInteger(1))
+    return Element::truth(from.isNonZero());
+  if (!isa<FloatType>(source) || isa<FloatType>(target))
+    return from;
+  return from.map([&](const Element &leaf) -> Result {
+    auto number = leaf.number();
+    if (number && std::abs(*number) < 9.0e18)
+      return Element::integer(positions.constant(int64_t(*number)));
+    return leaf.integer() ? Result(leaf) : std::nullopt;
+  });
+}
+
+ElementValues::Result ElementValues::elementwise(Operation *op,
+                                                 ArrayRef<AffineExpr> place) {
+  StringRef type = typeOf(op);
+  auto in = [&](unsigned i) {
+    Value operand = op->getOperand(i);
+    return at(operand, broadcast(operand, place));
+  };
+  if (type == "Identity" || type == "Dropout")
+    return in(0);
+  if (type == "Cast" || type == "CastLike")
+    return converted(op, place);
+  if (type == "Not")
+    return Element::truth(!in(0).isNonZero());
+  if (type == "And")
+    return Element::truth(in(0).isNonZero() && in(1).isNonZero());
+  if (type == "Or")
+    return Element::truth(in(0).isNonZero() || in(1).isNonZero());
+  if (type == "Xor") {
+    Condition a = in(0).isNonZero(), b = in(1).isNonZero();
+    return Element::truth((a && !b) || (!a && b));
+  }
+  if (type == "Where")
+    return Element::choice(positions.simplify(in(0).isNonZero()), in(1), in(2));
+  if (type == "Neg")
+    return combine(Arithmetic::Sub, Element::real(0), in(0));
+  if (type == "Abs") {
+    Element x = in(0);
+    auto isNegative = compare(Comparison::Less, x, Element::real(0));
+    auto negated = combine(Arithmetic::Sub, Element::real(0), x);
+    if (!isNegative || !negated)
+      return std::nullopt;
+    return Element::choice(*isNegative, *negated, x);
+  }
+  static const std::pair<StringRef, Comparison> comparisons[] = {
+      {"Equal", Comparison::Equal},
+      {"Less", Comparison::Less},
+      {"LessOrEqual", Comparison::LessOrEqual},
+      {"Greater", Comparison::Greater},
+      {"GreaterOrEqual", Comparison::GreaterOrEqual}};
+  for (auto [name, comparison] : comparisons)
+    if (type == name) {
+      auto condition = compare(comparison, in(0), in(1));
+      return condition ? Result(Element::truth(*condition)) : std::nullopt;
+    }
+  static const std::pair<StringRef, Arithmetic> operations[] = {
+      {"Add", Arithmetic::Add}, {"Sub", Arithmetic::Sub},
+      {"Mul", Arithmetic::Mul}, {"Div", Arithmetic::Div},
+      {"Mod", Arithmetic::Mod}, {"Min", Arithmetic::Min},
+      {"Max", Arithmetic::Max}};
+  for (auto [name, operation] : operations)
+    if (type == name && op->getNumOperands() == 2 &&
+        !integerAttr(op, "fmod", 0))
+      return combine(operation, in(0), in(1));
+  return std::nullopt;
+}
+
+/// Operators whose elements follow from where they stand.
+ElementValues::Result ElementValues::generated(Operation *op,
+                                               ArrayRef<AffineExpr> place) {
+  StringRef type = typeOf(op);
+  if (type == "Shape") {
+    auto index = dyn_cast<AffineConstantExpr>(place[0]);
+    const Place &sizes = shape(op->getOperand(0));
+    int64_t start = integerAttr(op, "start", 0);
+    start =
+        std::max<int64_t>(start < 0 ? start + int64_t(sizes.size()) : start, 0);
+    if (!index || index.getValue() < 0 ||
+        index.getValue() + start >= int64_t(sizes.size()))
+      return std::nullopt;
+    return Element::integer(sizes[index.getValue() + start]);
+  }
+  if (type == "Range") {
+    Element start = at(op->getOperand(0), {}),
+            delta = at(op->getOperand(2), {});
+    auto steps = combine(Arithmetic::Mul, Element::integer(place[0]), delta);
+    return steps ? combine(Arithmetic::Add, start, *steps) : std::nullopt;
+  }
+  if (type == "ConstantOfShape") {
+    auto value = op->getAttrOfType<ElementsAttr>("value");
+    auto number = value ? numberAt(value, 0) : std::optional(0.0);
+    if (!number)
+      return std::nullopt;
+    if (value && isa<IntegerType>(value.getElementType()))
+      return Element::integer(positions.constant(int64_t(*number)));
+    return Element::real(*number);
+  }
+  if (type == "Trilu") {
+    int64_t rank = place.size();
+    AffineExpr diagonal = place[rank - 1] - place[rank - 2];
+    if (hasOperand(op, 1)) {
+      Value k = op->getOperand(1);
+      auto number = integerAt(k, 0);
+      if (!number)
+        return std::nullopt;
+      diagonal = diagonal - *number;
+    }
+    Condition keeps = integerAttr(op, "upper", 1)
+                          ? Condition::nonNegative(diagonal)
+                          : Condition::nonNegative(-diagonal);
+    return Element::choice(positions.simplify(keeps),
+                           at(op->getOperand(0), place), Element::real(0));
+  }
+  if (type == "CumSum")
+    return cumulative(op, place);
+  return std::nullopt;
+}
+
+/// The sum of what does not depend on the place along the axis.
+ElementValues::Result ElementValues::cumulative(Operation *op,
+                                                ArrayRef<AffineExpr> place) {
+  auto axis = integerAt(op->getOperand(1), 0);
+  auto constant =
+      axis ? dyn_cast<AffineConstantExpr>(*axis) : AffineConstantExpr();
+  if (!constant || integerAttr(op, "reverse", 0))
+    return std::nullopt;
+  int64_t along = constant.getValue();
+  along += along < 0 ? int64_t(place.size()) : 0;
+  Place inner(place);
+  inner[along] = positions.variable(kPlace);
+  auto number = at(op->getOperand(0), inner).number();
+  if (!number || *number != std::floor(*number))
+    return std::nullopt;
+  AffineExpr terms = place[along] + (integerAttr(op, "exclusive", 0) ? 0 : 1);
+  return Element::integer(terms * int64_t(*number));
+}

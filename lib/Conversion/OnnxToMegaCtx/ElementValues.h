@@ -1,0 +1,85 @@
+//===- ElementValues.h - what stands where in a tensor ----------*- C++ -*-===//
+//
+// Owns the interpretation of ONNX nodes on symbolic places: the sizes of a
+// tensor, and its element at a place, followed backwards through the nodes that
+// compute it. What a node does that is not understood becomes a read of its
+// result. That a dynamic dimension is broadcast is not considered.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_CONVERSION_ONNXTOMEGACTX_ELEMENTVALUES_H
+#define MEGACTX_CONVERSION_ONNXTOMEGACTX_ELEMENTVALUES_H
+
+#include "Positions.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "llvm/ADT/DenseMap.h"
+#include <map>
+
+namespace mlir::megactx::raise {
+
+using Place = SmallVector<AffineExpr>;
+
+class ElementValues {
+public:
+  explicit ElementValues(Positions &positions) : positions(positions) {}
+
+  /// The sizes of a ranked tensor.
+  const Place &shape(Value tensor);
+
+  /// The element at a place, one index per dimension of a ranked tensor.
+  Element at(Value tensor, ArrayRef<AffineExpr> place);
+
+  /// The place in an operand that broadcasts to a result's place.
+  Place broadcast(Value operand, ArrayRef<AffineExpr> place);
+
+  /// Elements that were found under other facts.
+  void forget() { elements.clear(); }
+
+  /// The number of facts about constants that were found by looking at all of
+  /// their elements.
+  unsigned getNumTables() const { return numTables; }
+
+private:
+  using Result = std::optional<Element>;
+
+  Place computeShape(Value tensor);
+  std::optional<AffineExpr> inferSize(Operation *op, unsigned result,
+                                      int64_t dim);
+  std::optional<AffineExpr> inferMoved(Operation *op, int64_t dim);
+  AffineExpr broadcastSize(ValueRange operands, int64_t rank, int64_t dim);
+  std::optional<AffineExpr> integerAt(Value tensor, int64_t place);
+
+  Result compute(Value tensor, ArrayRef<AffineExpr> place);
+  Result constantElement(Value tensor, ElementsAttr elements,
+                         ArrayRef<AffineExpr> place);
+  Result elementwise(Operation *op, ArrayRef<AffineExpr> place);
+  Result converted(Operation *op, ArrayRef<AffineExpr> place);
+  Result generated(Operation *op, ArrayRef<AffineExpr> place);
+  Result cumulative(Operation *op, ArrayRef<AffineExpr> place);
+  Result moved(Operation *op, ArrayRef<AffineExpr> place);
+  Result reshaped(Operation *op, ArrayRef<AffineExpr> place);
+  Result sliced(Operation *op, ArrayRef<AffineExpr> place);
+  Result joined(Operation *op, ArrayRef<AffineExpr> place);
+  Result gathered(Operation *op, ArrayRef<AffineExpr> place);
+  Result gatheredAt(Value data, const Element &index, Place place,
+                    int64_t axis);
+  Element simplified(Element element);
+
+  Positions &positions;
+  llvm::DenseMap<Value, std::unique_ptr<Place>> shapes;
+  std::map<std::pair<void *, std::vector<const void *>>, Element> elements;
+  unsigned depth = 0, numTables = 0;
+};
+
+/// The condition on (x, y), tokens, under which a constant matrix of two values
+/// has the second one, exact for every element; rows x, columns y. `isOther`
+/// says which of the two an element has. Nothing where the matrix is no band,
+/// no strided band and no diagonal of blocks.
+std::optional<Condition>
+conditionOfTable(int64_t rows, int64_t columns,
+                 llvm::function_ref<bool(int64_t, int64_t)> isOther,
+                 AffineExpr x, AffineExpr y);
+
+} // namespace mlir::megactx::raise
+
+#endif

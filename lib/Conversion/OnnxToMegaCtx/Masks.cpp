@@ -1,0 +1,151 @@
+//===- Masks.cpp - masks as patterns and biases ---------------------------===//
+
+#include "Masks.h"
+#include "Nodes.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::raise;
+
+void Masks::setOperands(Value q, Value k, bool self) {
+  query = q;
+  key = k;
+  isSelf = self;
+}
+
+/// The term's value at [b, h, row, k].
+Element Masks::elementOf(const Term &term, AffineExpr row) {
+  AffineExpr place[] = {positions.variable(kBatch), positions.variable(kHead),
+                        row, positions.variable(kKey)};
+  Element element = values.at(term.value, values.broadcast(term.value, place));
+  if (!term.fill)
+    return element;
+  Element fill =
+      values.at(term.fill, Place(rankOf(term.fill), positions.constant(0)));
+  Condition condition = positions.simplify(element.isNonZero());
+  return Element::choice(term.whereTrue ? condition : !condition, fill,
+                         Element::real(0));
+}
+
+/// Where the element is a number that masks, and the least such number.
+static Condition maskedPlaces(const Element &element, const Condition &path,
+                              std::optional<double> &fill) {
+  if (element.kind() == Element::Kind::Choice)
+    return maskedPlaces(element.first(), path && element.condition(), fill) ||
+           maskedPlaces(element.second(), path && !element.condition(), fill);
+  auto number = element.number();
+  if (!number || *number > kMasked)
+    return Condition::constant(false);
+  fill = std::min(fill.value_or(*number), *number);
+  return path;
+}
+
+/// The element where it does not mask, and 0 elsewhere.
+static Element withoutMask(const Element &element) {
+  if (element.kind() == Element::Kind::Choice)
+    return Element::choice(element.condition(), withoutMask(element.first()),
+                           withoutMask(element.second()));
+  auto number = element.number();
+  return number && *number <= kMasked ? Element::real(0) : element;
+}
+
+Mask Masks::classifyAt(const Term &term, AffineExpr at) {
+  Mask mask;
+  mask.keepsTerm = true;
+  offset = at;
+  AffineExpr row = positions.variable(kQuery) - offset;
+  const Place q = values.shape(query), k = values.shape(key);
+  positions.forget();
+  values.forget();
+  positions.assume(Condition::nonNegative(row) &&
+                   Condition::nonNegative(q[2] - row - 1) &&
+                   Condition::nonNegative(k[2] - positions.variable(kKey) - 1));
+  // The term has the scores' sizes, where it is not broadcast.
+  const Place sizes = values.shape(term.value);
+  for (auto [i, own] : llvm::enumerate(llvm::reverse(sizes)))
+    if (i < 2 && own != positions.constant(1))
+      positions.assume(Condition::zero(own - (i == 0 ? k[2] : q[2])));
+  auto everywhere = positions.places(Condition::constant(true));
+  if (!everywhere || everywhere->isIntegerEmpty())
+    return mask;
+  Element element = elementOf(term, row);
+  std::optional<double> fill;
+  Condition masked = maskedPlaces(element, Condition::constant(true), fill);
+  Condition allowed = positions.simplify(!masked);
+  if (!fill && element.number() != 0.0)
+    return mask;
+  // What patterns say, and the rest.
+  Condition rest = Condition::constant(true);
+  bool found = false;
+  auto take = [&](const Condition &factor) {
+    auto pattern = patternOf(factor, positions);
+    if (!pattern) {
+      rest = rest && factor;
+      return;
+    }
+    found = true;
+    mask.pattern = mask.pattern.isDense()
+                       ? *pattern
+                       : pattern::Pattern::conjunction(mask.pattern, *pattern);
+  };
+  if (auto whole = patternOf(allowed, positions)) {
+    mask.pattern = *whole;
+    found = true;
+  } else if (allowed.kind() == Condition::Kind::And) {
+    // Static factors together may have a name that none has alone.
+    Condition known = Condition::constant(true);
+    for (const Condition &factor : allowed.args())
+      if (factor.isStatic())
+        known = known && factor;
+    auto named = known.isTrue() ? std::nullopt : patternOf(known, positions);
+    if (named) {
+      mask.pattern = *named;
+      found = true;
+    }
+    for (const Condition &factor : allowed.args())
+      if (!named || !factor.isStatic())
+        take(factor);
+  } else {
+    rest = allowed;
+  }
+  Element bias = withoutMask(element);
+  if (!rest.isTrue())
+    bias = Element::choice(rest, bias, Element::real(fill.value_or(0)));
+  unsigned used = 0;
+  bias.walkExprs([&](AffineExpr expr) {
+    for (unsigned v = 0; v < kVariables; ++v)
+      if (expr.isFunctionOfDim(v))
+        used |= 1u << v;
+  });
+  // Nothing is gained where no pattern was found and the bias is as large.
+  bool isNarrow = !(used & (1u << kQuery)) && sizes.size() >= 2 &&
+                  sizes[sizes.size() - 2] != positions.constant(1);
+  if (!found && !isNarrow)
+    return mask;
+  mask.keepsTerm = false;
+  if (bias.number() != 0.0)
+    mask.bias = bias;
+  return mask;
+}
+
+Mask Masks::classify(const Term &term) {
+  if (rankOf(term.value) < 0 || rankOf(term.value) > 4) {
+    Mask mask;
+    mask.keepsTerm = true;
+    return mask;
+  }
+  AffineExpr zero = positions.constant(0);
+  const Place q = values.shape(query), k = values.shape(key);
+  if (!isSelf)
+    return classifyAt(term, zero);
+  // One number, by the operands or by the term's own sizes: what follows from
+  // one may not follow from the other.
+  Mask mask = classifyAt(term, k[2] - q[2]);
+  const Place sizes = values.shape(term.value);
+  size_t rank = sizes.size();
+  AffineExpr one = positions.constant(1);
+  if (!mask.keepsTerm || rank < 2 || sizes[rank - 1] == one ||
+      sizes[rank - 2] == one)
+    return mask;
+  return classifyAt(term, sizes[rank - 1] - sizes[rank - 2]);
+}

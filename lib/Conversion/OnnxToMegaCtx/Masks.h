@@ -1,0 +1,72 @@
+//===- Masks.h - masks as patterns and biases -------------------*- C++ -*-===//
+//
+// Owns how what is added to scores, or put in their place, becomes a pattern on
+// positions and a bias of few dimensions.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_CONVERSION_ONNXTOMEGACTX_MASKS_H
+#define MEGACTX_CONVERSION_ONNXTOMEGACTX_MASKS_H
+
+#include "ElementValues.h"
+#include "megactx/Pattern/Pattern.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace mlir::megactx::raise {
+
+/// Scores at or below this have no weight in a softmax.
+constexpr double kMasked = -1e4;
+
+/// A term that is added to the scores, or that replaces them.
+struct Term {
+  Value value;    ///< what is added; or the condition of a replacement
+  Value fill;     ///< the scalar that replaces scores, or null
+  bool whereTrue; ///< whether it replaces them where the condition holds
+};
+
+/// What a term comes to: scores outside of `pattern` have no weight. Inside,
+/// `bias` is added, if there is one; nothing is added where there is none and
+/// `keepsTerm` is false; else the term stays.
+struct Mask {
+  pattern::Pattern pattern;
+  std::optional<Element> bias;
+  bool keepsTerm = false;
+};
+
+/// Query and key [B, H, N, D] of the attention that a term belongs to.
+class Masks {
+public:
+  Masks(MLIRContext *context) : positions(context), values(positions) {}
+
+  /// The sizes that two tensors have in common are equal: the query row i
+  /// stands at i + (keys - queries) where the last query and the last key have
+  /// one position, else at i.
+  void setOperands(Value query, Value key, bool isSelf);
+
+  Mask classify(const Term &term);
+
+  /// The bias as a tensor of f32 whose dims are those of [B, Hq, Nq, Nk] that
+  /// it depends on, and 1.
+  Value emit(ImplicitLocOpBuilder &b, const Element &bias);
+
+  unsigned getNumTables() const { return values.getNumTables(); }
+
+private:
+  Mask classifyAt(const Term &term, AffineExpr offset);
+  Element elementOf(const Term &term, AffineExpr row);
+
+  Positions positions;
+  ElementValues values;
+  Value query, key;
+  bool isSelf = false;
+  AffineExpr offset; ///< of the last term's queries
+};
+
+/// The pattern that is the condition wherever positions can be; nothing where
+/// no pattern says it.
+std::optional<pattern::Pattern> patternOf(const Condition &condition,
+                                          Positions &positions);
+
+} // namespace mlir::megactx::raise
+
+#endif

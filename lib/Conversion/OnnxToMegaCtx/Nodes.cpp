@@ -1,0 +1,123 @@
+//===- Nodes.cpp - reading ONNX nodes -------------------------------------===//
+
+#include "Nodes.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+StringRef raise::typeOf(Operation *op) {
+  StringRef name = op ? op->getName().getStringRef() : "";
+  return name.consume_front("onnx.") ? name : "";
+}
+
+int64_t raise::rankOf(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type ? type.getRank() : -1;
+}
+
+bool raise::isScalar(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.hasStaticShape() && type.getNumElements() == 1;
+}
+
+ElementsAttr raise::constantOf(Value value) {
+  Operation *op = value.getDefiningOp();
+  StringRef type = typeOf(op);
+  if (type == "Identity")
+    return constantOf(op->getOperand(0));
+  return type == "initializer" || type == "Constant"
+             ? op->getAttrOfType<ElementsAttr>("value")
+             : ElementsAttr();
+}
+
+/// Numbers as they lie in memory, by element type.
+static std::optional<double> rawNumber(DenseResourceElementsAttr elements,
+                                       int64_t place) {
+  AsmResourceBlob *blob = elements.getRawHandle().getBlob();
+  Type type = elements.getElementType();
+  unsigned bits = type.isIntOrFloat() ? type.getIntOrFloatBitWidth() : 0;
+  unsigned bytes = (bits + 7) / 8;
+  if (!blob || !bytes || bytes > 8 ||
+      blob->getData().size() < size_t(place + 1) * bytes)
+    return std::nullopt;
+  uint64_t word = 0;
+  memcpy(&word, blob->getData().data() + place * bytes, bytes);
+  if (auto real = dyn_cast<FloatType>(type)) {
+    APFloat value(real.getFloatSemantics(), APInt(bits, word));
+    bool lost;
+    value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lost);
+    return value.convertToDouble();
+  }
+  auto integer = dyn_cast<IntegerType>(type);
+  if (!integer)
+    return std::nullopt;
+  if (bits == 1)
+    return double(word != 0);
+  APInt value(bits, word);
+  return integer.isUnsigned() ? double(value.getZExtValue())
+                              : double(value.getSExtValue());
+}
+
+std::optional<double> raise::numberAt(ElementsAttr elements, int64_t place) {
+  if (place < 0 || place >= elements.getNumElements())
+    return std::nullopt;
+  if (auto raw = dyn_cast<DenseResourceElementsAttr>(elements))
+    return rawNumber(raw, place);
+  auto dense = dyn_cast<DenseElementsAttr>(elements);
+  if (!dense)
+    return std::nullopt;
+  if (isa<FloatType>(dense.getElementType())) {
+    APFloat value = *(dense.getValues<APFloat>().begin() + place);
+    bool lost;
+    value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lost);
+    return value.convertToDouble();
+  }
+  auto type = dyn_cast<IntegerType>(dense.getElementType());
+  if (!type || type.getWidth() > 64)
+    return std::nullopt;
+  APInt value = *(dense.getValues<APInt>().begin() + place);
+  return type.isUnsigned() || type.getWidth() == 1
+             ? double(value.getZExtValue())
+             : double(value.getSExtValue());
+}
+
+std::optional<double> raise::constantNumber(Value value) {
+  ElementsAttr elements = constantOf(value);
+  if (!elements || elements.getNumElements() != 1 ||
+      !isa<FloatType>(elements.getElementType()))
+    return std::nullopt;
+  return numberAt(elements, 0);
+}
+
+std::optional<SmallVector<int64_t>> raise::constantIntegers(Value value) {
+  ElementsAttr elements = constantOf(value);
+  if (!elements || !isa<IntegerType>(elements.getElementType()) ||
+      elements.getNumElements() > 64)
+    return std::nullopt;
+  SmallVector<int64_t> integers;
+  for (int64_t i = 0; i < elements.getNumElements(); ++i) {
+    // Through a double the largest integers would change.
+    if (auto dense = dyn_cast<DenseElementsAttr>(elements)) {
+      integers.push_back((*(dense.getValues<APInt>().begin() + i))
+                             .sextOrTrunc(64)
+                             .getSExtValue());
+      continue;
+    }
+    auto number = numberAt(elements, i);
+    if (!number)
+      return std::nullopt;
+    integers.push_back(int64_t(*number));
+  }
+  return integers;
+}
+
+int64_t raise::integerAttr(Operation *op, StringRef name, int64_t otherwise) {
+  auto attr = op->getAttrOfType<IntegerAttr>(name);
+  return attr ? attr.getInt() : otherwise;
+}
+
+bool raise::hasOperand(Operation *op, unsigned i) {
+  return i < op->getNumOperands() &&
+         !isa<NoneType>(op->getOperand(i).getType());
+}

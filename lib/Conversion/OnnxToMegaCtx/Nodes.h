@@ -1,0 +1,49 @@
+//===- Nodes.h - reading ONNX nodes -----------------------------*- C++ -*-===//
+//
+// Owns how nodes, their constants and attributes are read. Knows nothing of
+// attention.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_CONVERSION_ONNXTOMEGACTX_NODES_H
+#define MEGACTX_CONVERSION_ONNXTOMEGACTX_NODES_H
+
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Operation.h"
+#include <optional>
+
+namespace mlir::megactx::raise {
+
+/// The operator's name with its domain, empty for ops of other dialects and for
+/// null.
+StringRef typeOf(Operation *op);
+inline StringRef typeOf(Value value) { return typeOf(value.getDefiningOp()); }
+
+/// -1 where the rank is unknown.
+int64_t rankOf(Value value);
+
+/// A tensor of one element, whatever its rank.
+bool isScalar(Value value);
+
+/// The contents of an initializer or of a constant node, or null.
+ElementsAttr constantOf(Value value);
+
+/// The element at this place in row-major order; nothing for types that are
+/// neither integers nor floats, or where the contents are not in memory.
+std::optional<double> numberAt(ElementsAttr elements, int64_t place);
+
+/// The one number of a constant of floats.
+std::optional<double> constantNumber(Value value);
+
+/// All numbers of a constant of integers with at most 64 elements.
+std::optional<SmallVector<int64_t>> constantIntegers(Value value);
+
+int64_t integerAttr(Operation *op, StringRef name, int64_t otherwise);
+
+/// Whether the optional operand is there.
+bool hasOperand(Operation *op, unsigned i);
+
+} // namespace mlir::megactx::raise
+
+#endif

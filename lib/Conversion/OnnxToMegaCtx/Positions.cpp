@@ -1,0 +1,129 @@
+//===- Positions.cpp - proofs about positions -----------------------------===//
+
+#include "Positions.h"
+#include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "mlir/Analysis/FlatLinearValueConstraints.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/IntegerSet.h"
+
+using namespace mlir;
+using namespace mlir::megactx::raise;
+using presburger::PresburgerSet;
+
+/// The name that a graph's input gives to a dimension, or null.
+static StringAttr nameOf(Value tensor, int64_t dim) {
+  auto arg = dyn_cast<BlockArgument>(tensor);
+  auto function =
+      arg ? dyn_cast<func::FuncOp>(arg.getOwner()->getParentOp()) : nullptr;
+  auto names = function ? function.getArgAttrOfType<ArrayAttr>(
+                              arg.getArgNumber(), onnx::OnnxDialect::kDimsAttr)
+                        : ArrayAttr();
+  auto name = names && dim < int64_t(names.size())
+                  ? dyn_cast<StringAttr>(names[dim])
+                  : StringAttr();
+  return name && !name.empty() ? name : StringAttr();
+}
+
+AffineExpr Positions::size(Value tensor, int64_t dim) {
+  StringAttr name = nameOf(tensor, dim);
+  for (auto [i, symbol] : llvm::enumerate(symbols))
+    if (symbol == std::pair(tensor, dim) ||
+        (name && nameOf(symbol.first, symbol.second) == name))
+      return getAffineSymbolExpr(i, context);
+  symbols.push_back({tensor, dim});
+  return getAffineSymbolExpr(symbols.size() - 1, context);
+}
+
+std::optional<PresburgerSet> Positions::toSet(const Condition &condition) {
+  auto space =
+      presburger::PresburgerSpace::getSetSpace(kVariables, symbols.size());
+  switch (condition.kind()) {
+  case Condition::Kind::False:
+    return PresburgerSet::getEmpty(space);
+  case Condition::Kind::True:
+    return PresburgerSet::getUniverse(space);
+  case Condition::Kind::Runtime:
+    return std::nullopt;
+  case Condition::Kind::NonNegative:
+  case Condition::Kind::Zero: {
+    if (!condition.expr().isPureAffine())
+      return std::nullopt;
+    auto set = IntegerSet::get(kVariables, symbols.size(), condition.expr(),
+                               condition.kind() == Condition::Kind::Zero);
+    FlatLinearValueConstraints constraints(set);
+    presburger::IntegerPolyhedron polyhedron = constraints;
+    polyhedron.resetIds();
+    return PresburgerSet(polyhedron);
+  }
+  case Condition::Kind::Not: {
+    auto set = toSet(condition.args()[0]);
+    return set ? std::optional(set->complement()) : std::nullopt;
+  }
+  case Condition::Kind::And:
+  case Condition::Kind::Or: {
+    std::optional<PresburgerSet> all;
+    for (const Condition &arg : condition.args()) {
+      auto set = toSet(arg);
+      if (!set)
+        return std::nullopt;
+      if (!all)
+        all = set;
+      else
+        all = condition.kind() == Condition::Kind::And ? all->intersect(*set)
+                                                       : all->unionSet(*set);
+    }
+    return all;
+  }
+  }
+  llvm_unreachable("every kind is handled above");
+}
+
+std::optional<PresburgerSet> Positions::domain() {
+  Condition all = known;
+  for (Variable v : {kBatch, kHead, kKey, kPlace})
+    all = all && Condition::nonNegative(variable(v));
+  for (size_t i = 0; i < symbols.size(); ++i)
+    all = all && Condition::nonNegative(getAffineSymbolExpr(i, context));
+  return toSet(all);
+}
+
+std::optional<PresburgerSet> Positions::places(const Condition &condition) {
+  auto set = toSet(condition), all = domain();
+  return set && all ? std::optional(set->intersect(*all)) : std::nullopt;
+}
+
+bool Positions::holds(const Condition &condition) {
+  if (condition.isTrue() || condition.isFalse())
+    return condition.isTrue();
+  auto counter = places(!condition);
+  return counter && counter->isIntegerEmpty();
+}
+
+bool Positions::isNonNegative(AffineExpr expr) {
+  if (expr.isPureAffine())
+    return holds(Condition::nonNegative(expr));
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  return binary && isNonNegative(binary.getLHS()) &&
+         isNonNegative(binary.getRHS());
+}
+
+Condition Positions::simplify(const Condition &condition) {
+  if (holds(condition))
+    return Condition::constant(true);
+  if (holds(!condition))
+    return Condition::constant(false);
+  auto kind = condition.kind();
+  if (kind != Condition::Kind::And && kind != Condition::Kind::Or)
+    return condition;
+  // An operand counts only where those before it have not decided.
+  Condition result = Condition::constant(kind == Condition::Kind::And);
+  Condition before = known;
+  for (const Condition &arg : condition.args()) {
+    Condition simple = simplify(arg);
+    result = kind == Condition::Kind::And ? result && simple : result || simple;
+    if (simple.isStatic())
+      assume(kind == Condition::Kind::And ? simple : !simple);
+  }
+  known = before;
+  return result;
+}

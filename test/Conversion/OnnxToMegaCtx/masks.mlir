@@ -1,0 +1,59 @@
+// RUN: megactx-opt %s --megactx-raise-onnx-attention | FileCheck %s
+
+!q = tensor<?x2x?x8xf32>
+!kt = tensor<?x2x8x?xf32>
+!p = tensor<?x2x?x?xf32>
+
+// The scores' own sizes: -inf above the diagonal.
+// CHECK-LABEL: @upper_triangle_of_infinities
+// CHECK: megactx.source %{{.*}}, %{{[^ ]*}} pattern(#megactx.pattern<causal>)
+func.func @upper_triangle_of_infinities(%x: tensor<?x?x16xf32> {onnx.dims = ["b", "n", ""]}, %q: !q {onnx.dims = ["b", "", "n", ""]}, %v: !q {onnx.dims = ["b", "", "n", ""]}) -> !q {
+  %one = onnx.initializer {value = dense<1> : tensor<i64>} : tensor<i64>
+  %at = onnx.initializer {value = dense<[1, 1]> : tensor<2xi64>} : tensor<2xi64>
+  %shape = onnx.Shape %x : (tensor<?x?x16xf32>) -> tensor<3xi64>
+  %sizes = onnx.Gather %shape, %at {axis = 0 : i64} : (tensor<3xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %full = onnx.ConstantOfShape %sizes {value = dense<0xFF800000> : tensor<1xf32>} : (tensor<2xi64>) -> tensor<?x?xf32>
+  %mask = onnx.Trilu %full, %one {upper = 1 : i64} : (tensor<?x?xf32>, tensor<i64>) -> tensor<?x?xf32>
+  %kt = onnx.Transpose %q {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %t = onnx.Add %s, %mask : (!p, tensor<?x?xf32>) -> !p
+  %p = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// A matrix of ones below the diagonal, and of it as much as there are tokens.
+// CHECK-LABEL: @constant_matrix_sliced
+// CHECK: megactx.source %{{.*}}, %{{[^ ]*}} pattern(#megactx.pattern<causal>)
+func.func @constant_matrix_sliced(%q: !q {onnx.dims = ["b", "", "n", ""]}, %v: !q) -> !q {
+  %tril = onnx.initializer {value = dense<[[[[1., 0., 0., 0.], [1., 1., 0., 0.], [1., 1., 1., 0.], [1., 1., 1., 1.]]]]> : tensor<1x1x4x4xf32>} : tensor<1x1x4x4xf32>
+  %fill = onnx.initializer {value = dense<0xFF800000> : tensor<f32>} : tensor<f32>
+  %none = onnx.initializer {value = dense<0.> : tensor<f32>} : tensor<f32>
+  %start = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %two = onnx.initializer {value = dense<2> : tensor<1xi64>} : tensor<1xi64>
+  %three = onnx.initializer {value = dense<3> : tensor<1xi64>} : tensor<1xi64>
+  %shape = onnx.Shape %q : (!q) -> tensor<4xi64>
+  %n = onnx.Gather %shape, %two {axis = 0 : i64} : (tensor<4xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %rows = onnx.Slice %tril, %start, %n, %two : (tensor<1x1x4x4xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1x1x?x4xf32>
+  %part = onnx.Slice %rows, %start, %n, %three : (tensor<1x1x?x4xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1x1x?x?xf32>
+  %masked = onnx.Equal %part, %none : (tensor<1x1x?x?xf32>, tensor<f32>) -> tensor<1x1x?x?xi1>
+  %kt = onnx.Transpose %q {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %t = onnx.Where %masked, %fill, %s : (tensor<1x1x?x?xi1>, tensor<f32>, !p) -> !p
+  %p = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// Any other matrix stays as bias.
+// CHECK-LABEL: @constant_matrix_that_no_pattern_says
+// CHECK: megactx.source {{.*}} bias({{.*}}) pattern(#megactx.pattern<dense>)
+func.func @constant_matrix_that_no_pattern_says(%q: tensor<1x2x3x8xf32>) -> tensor<1x2x3x8xf32> {
+  %mask = onnx.initializer {value = dense<[[0., 0., -1.0e9], [0., -1.0e9, 0.], [0., -1.0e9, -1.0e9]]> : tensor<3x3xf32>} : tensor<3x3xf32>
+  %kt = onnx.Transpose %q {perm = array<i64: 0, 1, 3, 2>} : (tensor<1x2x3x8xf32>) -> tensor<1x2x8x3xf32>
+  %s = onnx.MatMul %q, %kt : (tensor<1x2x3x8xf32>, tensor<1x2x8x3xf32>) -> tensor<1x2x3x3xf32>
+  %t = onnx.Add %s, %mask : (tensor<1x2x3x3xf32>, tensor<3x3xf32>) -> tensor<1x2x3x3xf32>
+  %p = onnx.Softmax %t {axis = -1 : i64} : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %o = onnx.MatMul %p, %q : (tensor<1x2x3x3xf32>, tensor<1x2x3x8xf32>) -> tensor<1x2x3x8xf32>
+  return %o : tensor<1x2x3x8xf32>
+}
