@@ -213,10 +213,14 @@ void Compilation::countSparsified() {
 /// Runs the phases that the input is not past, up to the level asked for.
 /// Returns whether that level was reached and written.
 FailureOr<bool> Compilation::lower() {
-  Form input = form();
-  for (const Phase &phase : phases()) {
-    if (input > phase.form)
-      continue;
+  SmallVector<Phase> ahead = phases();
+  llvm::erase_if(ahead,
+                 [input = form()](const Phase &p) { return input > p.form; });
+  if (!stopsAt("artifact") &&
+      llvm::none_of(ahead, [&](const Phase &p) { return stopsAt(p.level); }))
+    return module->emitError("the input is past level '")
+           << options.level << "', which cannot be written from it";
+  for (const Phase &phase : ahead) {
     bool toCode = phase.level == "llvm";
     // What is no tensor of numbers is found before anything is lowered.
     if (phase.level == "memref" && failed(Interface::of(*module)))
@@ -229,10 +233,7 @@ FailureOr<bool> Compilation::lower() {
     if (stopsAt(phase.level))
       return failed(print()) ? FailureOr<bool>(failure()) : true;
   }
-  if (stopsAt("artifact"))
-    return false;
-  return module->emitError("the input is past level '")
-         << options.level << "', which cannot be written from it";
+  return false;
 }
 
 LogicalResult Compilation::run() {

@@ -43,7 +43,7 @@ def test_pattern_at_ragged_sizes(pattern, compiled):
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
-@pytest.mark.parametrize("head_dim, value_dim", [(8, 8), (33, 17), (64, 64), (128, 128), (256, 256)])
+@pytest.mark.parametrize("head_dim, value_dim", [(8, 8), (33, 17), (64, 64), (128, 128), (256, 256), (520, 16)])
 def test_head_dim(dtype, head_dim, value_dim, compiled):
     spec = attention.Spec(pattern="causal and (window<left = 40, right = 0> or strided<stride = 8>)", dtype=dtype,
                           head_dim=head_dim, value_dim=value_dim)
