@@ -81,6 +81,39 @@ def FuseAttentionPiecesPass : Pass<"megactx-fuse-attention-pieces"> {
   ];
 }
 
+def TileAttentionPass : Pass<"megactx-tile-attention"> {
+  let summary = "loops over tiles of online attention, within the piece's bounds";
+  let description = [{
+    Before: `megactx.online_attention` on tensors. After: `scf.for` over batch,
+    head, `query-tile` rows and `key-tile` keys, with the op on one tile within.
+    The loop over keys runs from the lowest bound of the tile's first row to the
+    highest of its last, in closed form, so that tiles without keys cost nothing:
+    a window takes time in proportion to its width. The generic lowering of tiles
+    needs scores for one tile only.
+
+    ```mlir
+    %l:3 = megactx.online_attention %q, %k, %v outs(%acc, %max, %sum)
+        #megactx.piece<lo<p - 7>, hi<p + 1>> ...
+    ```
+    becomes
+    ```mlir
+    scf.for %b ... scf.for %h ... scf.for %i = 0 to %nq step 64 {
+      %rows = min(64, %nq - %i)
+      scf.for %j = max(%i - 7, 0) to min(%i + %rows, %nk) step 64 {
+        %t:3 = megactx.online_attention %qt, %kt, %vt
+            origin(%b, %h, %i, %j, %nk) outs(%acct, %maxt, %sumt) ...
+    ```
+  }];
+  let options = [
+    Option<"queryTile", "query-tile", "int64_t", "64", "rows, at least 1">,
+    Option<"keyTile", "key-tile", "int64_t", "64", "keys, at least 1">
+  ];
+  let statistics = [Statistic<"numTiled", "tiled", "links tiled">];
+  let dependentDialects = ["::mlir::affine::AffineDialect",
+                           "::mlir::megactx::MegaCtxDialect",
+                           "::mlir::scf::SCFDialect"];
+}
+
 def HoistWeightsPass : Pass<"megactx-hoist-weights", "::mlir::ModuleOp"> {
   let summary = "turn big constants into arguments of main";
   let description = [{

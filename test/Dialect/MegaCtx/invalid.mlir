@@ -23,3 +23,174 @@ func.func @attention_c2(%q: !q, %k: !k) -> !q {
 
 // expected-error@+1 {{unknown pattern 'windw', did you mean 'window'?}}
 func.func private @pattern_name() attributes {p = #megactx.pattern<windw<left = 1, right = 0>>}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+func.func @source_c1_rank(%k: !t, %x: tensor<2x?x8xf32>) {
+  // expected-error@+1 {{expected key and value to have rank 4, but got 3 and 4}}
+  %s = megactx.source %x, %k pattern(#megactx.pattern<dense>) : (tensor<2x?x8xf32>, !t) -> !megactx.source<tensor<2x?x8xf32>, !t>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+func.func @source_c1_heads(%k: !t, %x: tensor<2x4x?x8xf32>) {
+  // expected-error@+1 {{expected value dim 1 to equal key dim 1, but got 4 vs 2}}
+  %s = megactx.source %k, %x pattern(#megactx.pattern<dense>) : (!t, tensor<2x4x?x8xf32>) -> !megactx.source<!t, tensor<2x4x?x8xf32>>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+func.func @source_c2(%k: !t) {
+  // expected-error@+1 {{expected key_step of at least 1, but got 0}}
+  %s = megactx.source %k, %k pattern(#megactx.pattern<dense>) {key_step = 0} : (!t, !t) -> !megactx.source<!t, !t>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+func.func @source_c3_bias(%k: !t, %x: tensor<2x?xf32>) {
+  // expected-error@+1 {{expected bias to have rank 4 and element type f32}}
+  %s = megactx.source %k, %k bias(%x) pattern(#megactx.pattern<dense>) : (!t, !t, tensor<2x?xf32>) -> !megactx.source<!t, !t>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+func.func @source_c3_lengths(%k: !t, %x: tensor<3xindex>) {
+  // expected-error@+1 {{expected lengths dim 0 to equal key dim 0, but got 3 vs 2}}
+  %s = megactx.source %k, %k lengths(%x) pattern(#megactx.pattern<dense>) : (!t, !t, tensor<3xindex>) -> !megactx.source<!t, !t>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+func.func @source_c4(%k: !t) {
+  // expected-error@+1 {{expected the result to have the types of key and value}}
+  %s = megactx.source %k, %k pattern(#megactx.pattern<dense>) : (!t, !t) -> !megactx.source<!t, tensor<2x2x?x8xf16>>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+!s = !megactx.source<!t, !t>
+func.func @attention_c1_sources(%q: !t, %s: !s) {
+  // expected-error@+1 {{expected at least one source}}
+  %o = "megactx.attention"(%q) {operandSegmentSizes = array<i32: 1, 0, 0>, resultSegmentSizes = array<i32: 1, 0>, scale = 1.0 : f32} : (!t) -> !t
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+!s = !megactx.source<!t, !t>
+func.func @attention_c1_type(%q: tensor<2x2x?x8xf16>, %s: !s) {
+  // expected-error@+1 {{expected query of the sources' element type 'f32', but got 'f16'}}
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (tensor<2x2x?x8xf16>, !s) -> tensor<2x2x?x8xf16>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+!s = !megactx.source<!t, !t>
+func.func @attention_c3_out(%q: !t, %s: !s) {
+  // expected-error@+1 {{expected out dim 1 to equal query dim 1, but got 4 vs 2}}
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> tensor<2x4x?x8xf32>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+!s = !megactx.source<!t, !t>
+func.func @attention_c3_lse(%q: !t, %s: !s) {
+  // expected-error@+1 {{expected lse dim 1 to equal query dim 1, but got 4 vs 2}}
+  %o, %l = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> (!t, tensor<2x4x?xf32>)
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+!s = !megactx.source<!t, !t>
+func.func @attention_c3_lse_type(%q: !t, %s: !s) {
+  // expected-error@+1 {{expected lse to have rank 3 and element type f32}}
+  %o, %l = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> (!t, tensor<2x2x?xf16>)
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+!s = !megactx.source<!t, !t>
+func.func @attention_c4_scale(%q: !t, %s: !s) {
+  // expected-error@+1 {{expected a finite scale}}
+  %o = megactx.attention %q, %s {scale = 0x7F800000 : f32} : (!t, !s) -> !t
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+!s = !megactx.source<!t, !t>
+func.func @attention_c4_softcap(%q: !t, %s: !s) {
+  // expected-error@+1 {{expected a positive softcap}}
+  %o = megactx.attention %q, %s {scale = 1.0 : f32, softcap = -1.0 : f32} : (!t, !s) -> !t
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+!s = !megactx.source<!t, !t>
+func.func @attention_c5(%q: !t, %s: !s) {
+  // expected-error@+1 {{expected query_step of at least 1, but got 0}}
+  %o = megactx.attention %q, %s {scale = 1.0 : f32, query_step = 0} : (!t, !s) -> !t
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+func.func @fused_attention_c1(%q: !t, %out: !t, %lse: tensor<2x2x?xf32>) {
+  // expected-error@+1 {{expected at least one piece}}
+  %r:2 = megactx.fused_attention %q, %q, %q outs(%out, %lse) [] {scale = 1.0 : f32} : (!t, !t, !t, !t, tensor<2x2x?xf32>) -> (!t, tensor<2x2x?xf32>)
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+func.func @fused_attention_c2_type(%q: !t, %out: tensor<2x2x?x8xf16>, %lse: tensor<2x2x?xf32>) {
+  // expected-error@+1 {{expected query, key, value and out of rank 4 and one element type}}
+  %r:2 = megactx.fused_attention %q, %q, %q outs(%out, %lse) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, tensor<2x2x?x8xf16>, tensor<2x2x?xf32>) -> (tensor<2x2x?x8xf16>, tensor<2x2x?xf32>)
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+func.func @fused_attention_c2_lse(%q: !t, %out: !t, %lse: tensor<2x4x?xf32>) {
+  // expected-error@+1 {{expected lse dim 1 to equal query dim 1, but got 4 vs 2}}
+  %r:2 = megactx.fused_attention %q, %q, %q outs(%out, %lse) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, !t, tensor<2x4x?xf32>) -> (!t, tensor<2x4x?xf32>)
+  return
+}
+
+// -----
+
+!t = memref<2x2x?x8xf32>
+!l = memref<2x2x?xf32>
+func.func @fused_attention_c3(%q: !t, %lse: !l) {
+  // expected-error@+1 {{expected two results on tensors, none on memrefs}}
+  %r:2 = megactx.fused_attention %q, %q, %q outs(%q, %lse) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> (tensor<2x2x?x8xf32>, tensor<2x2x?xf32>)
+  return
+}

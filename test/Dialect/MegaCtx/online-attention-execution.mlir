@@ -18,6 +18,12 @@
 // SPLIT: scf.forall
 // SPLIT: megactx.online_attention {{.*}} origin
 
+// Tiles within the bounds of the pieces; tiles of tiles.
+// RUN: megactx-opt pieces.mlir --megactx-tile-attention="query-tile=16 key-tile=10" -o bounds.mlir
+// RUN: megactx-compile bounds.mlir -o bounds.mctx 2>/dev/null && megactx-run bounds.mctx --test-data . --rtol=0 --atol=2e-6 | FileCheck %s
+// RUN: megactx-opt tiled.mlir --megactx-tile-attention="query-tile=5 key-tile=3" -o twice.mlir
+// RUN: megactx-compile twice.mlir -o twice.mctx 2>/dev/null && megactx-run twice.mctx --test-data . --rtol=0 --atol=2e-6 | FileCheck %s
+
 // CHECK-NOT: "ok": false
 // CHECK: "ok": true
 

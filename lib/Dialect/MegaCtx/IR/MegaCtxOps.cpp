@@ -31,6 +31,9 @@ LogicalResult SourceOp::verify() {
   if (getResult().getType() != SourceType::get(getContext(), key, value))
     return emitOpError("expected the result to have the types of key and "
                        "value");
+  if (getLengths() && failed(checkDim(*this, "lengths", getLengths().getType(),
+                                      0, key, 0, "key")))
+    return failure();
   return getBias() ? checkBias(*this, getBias().getType()) : success();
 }
 
@@ -62,6 +65,10 @@ LogicalResult AttentionOp::verify() {
   if (getLse() && (getLse().getType().getRank() != 3 ||
                    !getLse().getType().getElementType().isF32()))
     return emitOpError("expected lse to have rank 3 and element type f32");
+  for (unsigned i : {0, 1, 2})
+    if (getLse() && failed(checkDim(*this, "lse", getLse().getType(), i, query,
+                                    i, "query")))
+      return failure();
   if (!std::isfinite(getScale().convertToFloat()))
     return emitOpError("expected a finite scale");
   if (getSoftcap() && !(getSoftcap()->convertToFloat() > 0))

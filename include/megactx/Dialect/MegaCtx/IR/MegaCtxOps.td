@@ -103,6 +103,8 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
     * `source_c1`: key and value have rank 4, the same element type (f32, f16,
       bf16) and agree on B, Hkv and Nk.
     * `source_c2`: key_step is at least 1.
+    * `source_c3`: bias has rank 4 and element type f32; lengths is [B].
+    * `source_c4`: the result has the types of key and value.
 
     ```mlir
     %s = megactx.source %k, %v offset(%o) pattern(#megactx.pattern<causal>)
@@ -143,6 +145,7 @@ def MegaCtx_AttentionOp : Op<MegaCtx_Dialect, "attention",
       is a multiple of Hkv.
     * `attention_c3`: out is [B, Hq, Nq, Dv], lse is [B, Hq, Nq] of f32.
     * `attention_c4`: scale is finite; softcap, if given, is positive.
+    * `attention_c5`: query_step is at least 1.
 
     ```mlir
     %out = megactx.attention %q, %s offset(%p) {scale = 0.125 : f32}
@@ -258,6 +261,14 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     ::mlir::MutableOperandRange getDpsInitsMutable();
+
+    /// Emits the key rows [first, second) that the query rows [rowBegin, rowEnd)
+    /// of one batch and head can see, all index values counted in this op's own
+    /// operands: the piece's bounds, which ascend with the row, in closed form.
+    /// Other keys have no weight; some of these may have none.
+    std::pair<::mlir::Value, ::mlir::Value> emitKeyRange(
+        ::mlir::OpBuilder &b, ::mlir::Location loc, ::mlir::Value batch,
+        ::mlir::Value head, ::mlir::Value rowBegin, ::mlir::Value rowEnd);
   }];
 }
 
@@ -312,7 +323,11 @@ def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
     pieces do not cover included. On tensors or on memrefs.
 
     Constraints:
-    * `fused_attention_c1`: at least one piece; `out` and `lse` fit q and value.
+    * `fused_attention_c1`: at least one piece.
+    * `fused_attention_c2`: query, key, value and out have rank 4 and one element
+      type, lse rank 3 and f32; out is [B, Hq, Nq, Dv], lse is [B, Hq, Nq], and
+      query and key agree on D.
+    * `fused_attention_c3`: two results on tensors, none on memrefs.
   }];
   let arguments = (ins AnyShaped:$query, AnyShaped:$key, AnyShaped:$value,
                        Optional<AnyShaped>:$bias, Optional<AnyShaped>:$lengths,
