@@ -3,6 +3,7 @@
 #include "megactx/Pipelines/Registration.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Dialect/NVX/IR/NVX.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
 #include "megactx/Pipelines/Pipelines.h"
 #include "megactx/Target/CPU/Passes.h"
@@ -11,7 +12,8 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 void mlir::megactx::registerAllDialects(DialectRegistry &registry) {
-  registry.insert<func::FuncDialect, MegaCtxDialect, onnx::OnnxDialect>();
+  registry.insert<func::FuncDialect, MegaCtxDialect, nvx::NVXDialect,
+                  onnx::OnnxDialect>();
   registerBufferization(registry);
 }
 

@@ -147,4 +147,23 @@ def DefineLaunchesPass
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
+def ConvertNVXToNVVMPass
+    : Pass<"convert-nvx-to-nvvm", "::mlir::gpu::GPUModuleOp"> {
+  let summary = "lower machine features to nvvm and LLVM, one pattern per op";
+  let description = [{
+    Before: `nvx` in a `gpu.module`, on upstream vectors and memrefs. After: no
+    `nvx`; the vectors are left to `convert-vector-to-llvm`.
+
+    ```mlir
+    %y = nvx.exp2 %x : f32
+    // becomes
+    %y = llvm.call_intrinsic "llvm.nvvm.ex2.approx.ftz.f"(%x) : (f32) -> f32
+    ```
+  }];
+  let statistics = [Statistic<"numOps", "ops", "ops lowered">];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect",
+                           "::mlir::NVVM::NVVMDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
 #endif // MEGACTX_CONVERSION_PASSES

@@ -1,0 +1,116 @@
+//===- NVXOps.td - NVIDIA machine features -----------------*- tablegen -*-===//
+//
+// Owns the `nvx` dialect: an op per feature of NVIDIA machines that upstream's
+// dialects lack or lower wrongly. Knows no attention; everything else is
+// upstream's gpu, nvgpu, nvvm, vector, scf and arith.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_DIALECT_NVX_OPS
+#define MEGACTX_DIALECT_NVX_OPS
+
+include "mlir/IR/OpBase.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def NVX_Dialect : Dialect {
+  let name = "nvx";
+  let cppNamespace = "::mlir::nvx";
+  let summary = "NVIDIA machine features that upstream lacks or breaks";
+}
+
+def NVX_Accumulator : Type<
+    CPred<"$_self == ::mlir::VectorType::get({2, 2}, "
+          "::mlir::Float32Type::get($_self.getContext()))">,
+    "vector<2x2xf32>">,
+    BuildableType<"::mlir::VectorType::get({2, 2}, $_builder.getF32Type())">;
+
+class NVX_Fragment<int rows> : Type<
+    And<[VectorOfRankAndType<[2], [F16, BF16]>.predicate,
+         CPred<"::llvm::cast<::mlir::VectorType>($_self).getShape() == "
+               "::llvm::ArrayRef<int64_t>({" # rows # ", 2})">]>,
+    "vector<" # rows # "x2> of f16 or bf16", "::mlir::VectorType">;
+
+def NVX_SharedMemoryOp : Op<NVX_Dialect, "shared_memory", [Pure]> {
+  let summary = "the block's dynamic shared memory";
+  let description = [{
+    All dynamic shared memory of the block, from its first byte, aligned to
+    1024 bytes; the launch says how many bytes there are. The result's size is
+    what the kernel uses of it.
+
+    Upstream gap: `gpu.dynamic_shared_memory` lowers to an internal array of no
+    elements, for which PTX reserves one static byte that may share its place
+    with other static memory, aligned to 16 bytes.
+
+    Constraints:
+    * `shared_memory_c1`: the result is a static rank-1 memref of i8 in
+      workgroup memory with the identity layout.
+
+    ```mlir
+    %m = nvx.shared_memory : memref<87040xi8, #gpu.address_space<workgroup>>
+    ```
+
+    Source: PTX ISA 8.0, 5.4.1 (.extern .shared).
+  }];
+  let results = (outs AnyMemRef:$memory);
+  let assemblyFormat = "attr-dict `:` type($memory)";
+  let hasVerifier = 1;
+}
+
+def NVX_MmaSyncOp : Op<NVX_Dialect, "mma_sync", [Pure]> {
+  let summary = "d = a b + c on 16x8x16 tiles, by a warp";
+  let description = [{
+    The warp's m16n8k16 product, rows of a and columns of b contiguous, sums in
+    f32. Per thread, with g = lane / 4 and t = lane mod 4:
+    - a[i][j]: row g + 8 (i mod 2), column 2t + j + 8 (i / 2) of A [16, 16];
+    - b[i][j]: row 2t + j + 8i, column g of B [16, 8];
+    - c[i][j]: row g + 8i, column 2t + j of C [16, 8].
+
+    Upstream gap: `nvgpu.mma.sync` does not lower for bf16.
+
+    Constraints:
+    * `mma_sync_c1`: a and b have the same element type, f16 or bf16.
+
+    ```mlir
+    %d = nvx.mma_sync %a, %b, %c : vector<4x2xbf16>, vector<2x2xbf16>
+    ```
+
+    Source: PTX ISA 8.0, 9.7.13.4.8 (mma.m16n8k16).
+  }];
+  let arguments = (ins NVX_Fragment<4>:$a, NVX_Fragment<2>:$b,
+                       NVX_Accumulator:$c);
+  let results = (outs NVX_Accumulator:$d);
+  let assemblyFormat = "$a `,` $b `,` $c attr-dict `:` type($a) `,` type($b)";
+  let hasVerifier = 1;
+}
+
+class NVX_ApproximateOp<string name, string upstream, string instruction>
+    : Op<NVX_Dialect, name, [Pure, SameOperandsAndResultType]> {
+  let description = [{
+    One instruction per element, `}] # instruction # [{`; denormal numbers are
+    taken as and become zero.
+
+    Upstream gap: `}] # upstream # [{` calls libdevice: its body adds three
+    instructions for denormal numbers, and without a CUDA toolkit the call stays
+    in the PTX, unresolved and unreported.
+
+    ```mlir
+    %y = nvx.}] # name # [{ %x : vector<2x2xf32>
+    ```
+
+    Source: PTX ISA 8.0, 9.7.3 (floating point instructions).
+  }];
+  let arguments = (ins AnyTypeOf<[F32, VectorOfNonZeroRankOf<[F32]>]>:$x);
+  let results = (outs AnyTypeOf<[F32, VectorOfNonZeroRankOf<[F32]>]>:$y);
+  let assemblyFormat = "$x attr-dict `:` type($x)";
+}
+
+def NVX_Exp2Op : NVX_ApproximateOp<"exp2", "math.exp2", "ex2.approx.ftz.f32"> {
+  let summary = "2 to the power of x";
+}
+
+def NVX_Log2Op : NVX_ApproximateOp<"log2", "math.log2", "lg2.approx.ftz.f32"> {
+  let summary = "logarithm to the base of 2";
+}
+
+#endif // MEGACTX_DIALECT_NVX_OPS
