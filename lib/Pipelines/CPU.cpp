@@ -99,4 +99,8 @@ void mlir::megactx::registerPipelines() {
   PassPipelineRegistration<>("megactx-cpu-to-llvm-pipeline",
                              "loops to the LLVM dialect",
                              buildCPUToLLVMPipeline);
+  PassPipelineRegistration<GPUOptions>(
+      "megactx-attention-to-gpu-pipeline",
+      "fused attention on memrefs to launches and gpu.binary",
+      buildAttentionToGPUPipeline);
 }

@@ -32,6 +32,19 @@ void buildCPULoopsPipeline(OpPassManager &pm, int64_t vectorBits = 512);
 /// From loops to the LLVM dialect, parallel loops as calls of the runtime.
 void buildCPUToLLVMPipeline(OpPassManager &pm);
 
+struct GPUOptions : PassPipelineOptions<GPUOptions> {
+  Option<std::string> arch{*this, "arch", llvm::cl::init("sm_80"),
+                           llvm::cl::desc("compute architecture, sm_80 or a "
+                                          "later one that runs its code")};
+  Option<std::string> format{
+      *this, "format", llvm::cl::init("isa"),
+      llvm::cl::desc("isa (PTX) or bin (needs ptxas, on PATH or under "
+                     "CUDA_HOME)")};
+};
+
+/// From fused attention on memrefs to launches of kernels in gpu.binary.
+void buildAttentionToGPUPipeline(OpPassManager &pm, const GPUOptions &options);
+
 /// Registers them as --megactx-<phase>-pipeline.
 void registerPipelines();
 

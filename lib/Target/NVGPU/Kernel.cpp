@@ -1,0 +1,569 @@
+//===- Kernel.cpp - one attention kernel, sm_80 schedule ------------------===//
+
+#include "Kernel.h"
+#include "megactx/Dialect/NVX/IR/NVX.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::nvgpu;
+using pattern::Digits;
+using pattern::Expr;
+using pattern::Piece;
+
+int64_t mlir::megactx::nvgpu::periodOf(const KernelShape &shape) {
+  const Digits &view = shape.pieces.front().digits;
+  return view.hasOneView() ? 1 : view.period;
+}
+
+int64_t mlir::megactx::nvgpu::classesOf(const KernelShape &shape) {
+  const Digits &view = shape.pieces.front().digits;
+  if (view.hasOneView())
+    return 1;
+  int64_t count = 0;
+  for (const Digits::Class &c : view.classes)
+    count += c.queries.size();
+  return count;
+}
+
+namespace {
+/// Emits one kernel; members are values of the function being built.
+class KernelEmitter {
+public:
+  KernelEmitter(gpu::GPUModuleOp module, StringRef name,
+                const KernelShape &shape)
+      : shape(shape), tiling(shape), module(module),
+        b(module.getLoc(), OpBuilder::atBlockEnd(module.getBody())), a{b} {
+    auto type =
+        b.getFunctionType(cpu::kernelArguments(b.getContext(), shape), {});
+    function = gpu::GPUFuncOp::create(b, name, type);
+    function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(),
+                      b.getUnitAttr());
+    function.setKnownBlockSizeAttr(
+        b.getDenseI32ArrayAttr({int32_t(kThreads), 1, 1}));
+    b.setInsertionPointToStart(&function.getBody().front());
+  }
+
+  gpu::GPUFuncOp run();
+
+private:
+  void readArguments();
+  void readBlock();
+  void readKeyViews();
+  void block();
+  Value table(ArrayRef<int64_t> values);
+  Value load(Value from, Value at);
+  Value sharedTile(Value memory, int64_t from, int64_t rows, int64_t pitch);
+  void copy(Value source, Value atHead, Value shared, Value sharedRow,
+            int64_t rows, int64_t dim, Value from, Value end,
+            function_ref<Value(Value)> rowOf);
+  void copyKeys(unsigned index, Value from, Value end, Value stage);
+  void commit();
+  void wait();
+  Value queryRow(Value inClass);
+  Value positionOf(Value row);
+  std::pair<Value, Value> boundsOfRow(unsigned index, Value position);
+  Value rankOf(unsigned index, Value position);
+  Value keyRow(unsigned index, Value at);
+  State piece(unsigned index, State state);
+  State tiles(unsigned index, State state, Value begin, Value end,
+              Value fullBegin, Value fullEnd, Value low, Value high);
+  void store(State state);
+  void merge(int64_t half, Value &total, Value &inverse, Value &oldWeight);
+  Value rowOfHalf(int64_t half);
+  void storeRow(const State &state, int64_t half, Value lse, Value inverse,
+                Value oldWeight);
+
+  const KernelShape &shape;
+  Tiling tiling;
+  gpu::GPUModuleOp module;
+  ImplicitLocOpBuilder b;
+  Arith a;
+  gpu::GPUFuncOp function;
+  std::unique_ptr<TileEmitter> warpTile;
+
+  Value query, key, value, lengths, queryOffset, keyOffset, out, lse;
+  Value thread, lane, warp, batch, head, keyHead, viewClass, blockBegin;
+  Value firstRow, rowsHere, lastHere, keyEnd, queryTile, keyTile, valueTile;
+  /// Places of a piece's residues of this class, null for the identity.
+  struct KeyView {
+    Value begin, count, residues;
+  };
+  SmallVector<KeyView> keyViews;
+};
+} // namespace
+
+Value KernelEmitter::table(ArrayRef<int64_t> values) {
+  auto tensor = RankedTensorType::get({int64_t(values.size())}, b.getI64Type());
+  auto data = DenseElementsAttr::get(tensor, values);
+  auto type = MemRefType::get(tensor.getShape(), b.getI64Type());
+  std::string name = "table_0";
+  unsigned number = 0;
+  for (auto global : module.getOps<memref::GlobalOp>()) {
+    if (global.getInitialValueAttr() == data)
+      return memref::GetGlobalOp::create(b, type, global.getSymName());
+    name = "table_" + std::to_string(++number);
+  }
+  OpBuilder::InsertionGuard guard(b);
+  {
+    OpBuilder::InsertionGuard inner(b);
+    b.setInsertionPointToStart(module.getBody());
+    memref::GlobalOp::create(b, b.getStringAttr(name),
+                             b.getStringAttr("private"), type, data,
+                             /*constant=*/true, IntegerAttr());
+  }
+  return memref::GetGlobalOp::create(b, type, name);
+}
+
+Value KernelEmitter::load(Value from, Value at) {
+  return arith::IndexCastOp::create(b, b.getIndexType(),
+                                    memref::LoadOp::create(b, from, at));
+}
+
+void KernelEmitter::readArguments() {
+  unsigned at = 0;
+  auto next = [&] { return Value(function.getArgument(at++)); };
+  query = next();
+  key = next();
+  value = next();
+  if (shape.hasLengths)
+    lengths = next();
+  queryOffset = next();
+  keyOffset = next();
+  out = next();
+  lse = next();
+}
+
+/// Which rows the block has, which keys there are.
+void KernelEmitter::readBlock() {
+  thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
+  lane = a.rem(thread, a.c(32));
+  warp = a.div(thread, a.c(32));
+  Value number = gpu::BlockIdOp::create(b, gpu::Dimension::x);
+  head = gpu::BlockIdOp::create(b, gpu::Dimension::y);
+  batch = gpu::BlockIdOp::create(b, gpu::Dimension::z);
+  auto dim = [&](Value of, int64_t i) -> Value {
+    return memref::DimOp::create(b, of, i);
+  };
+  Value queries = dim(query, 2), keys = dim(key, 2);
+  keyHead = a.div(head, a.div(dim(query, 1), dim(key, 1)));
+  int64_t classes = classesOf(shape), period = periodOf(shape);
+  viewClass = a.rem(number, a.c(classes));
+  // Late rows see most keys: the longest blocks go first.
+  Value blocks = a.ceilDiv(a.ceilDiv(queries, a.c(period)), a.c(kRows));
+  Value late = a.sub(a.sub(blocks, a.c(1)), a.div(number, a.c(classes)));
+  blockBegin = a.mul(late, a.c(kRows));
+  firstRow = a.c(0);
+  rowsHere = queries;
+  if (period > 1) {
+    SmallVector<int64_t> residues;
+    for (const Digits::Class &c : shape.pieces.front().digits.classes)
+      residues.append(c.queries.begin(), c.queries.end());
+    Value residue = load(table(residues), viewClass);
+    firstRow = emitFloorMod(b, a.sub(residue, queryOffset), a.c(period));
+    rowsHere = a.max(a.ceilDiv(a.sub(queries, firstRow), a.c(period)), a.c(0));
+  }
+  lastHere = a.sub(rowsHere, a.c(1));
+  keyEnd = keys;
+  if (lengths)
+    keyEnd =
+        a.max(a.min(memref::LoadOp::create(b, lengths, batch), keys), a.c(0));
+}
+
+void KernelEmitter::readKeyViews() {
+  for (const Piece &piece : shape.pieces) {
+    KeyView view;
+    if (!piece.digits.isIdentity()) {
+      SmallVector<int64_t> begin = {0}, residues;
+      bool perQuery = classesOf(shape) > 1;
+      bool uniform = true;
+      for (const Digits::Class &c : piece.digits.classes) {
+        uniform &= c.keys.size() == piece.digits.classes.front().keys.size();
+        for (size_t i = 0; i < (perQuery ? c.queries.size() : 1); ++i) {
+          residues.append(c.keys.begin(), c.keys.end());
+          begin.push_back(residues.size());
+        }
+      }
+      Value cls = perQuery ? viewClass : a.c(0);
+      Value places = table(begin);
+      view.begin = load(places, cls);
+      view.count = uniform
+                       ? a.c(piece.digits.classes.front().keys.size())
+                       : a.sub(load(places, a.add(cls, a.c(1))), view.begin);
+      view.residues = table(residues);
+    }
+    keyViews.push_back(view);
+  }
+}
+
+Value KernelEmitter::sharedTile(Value memory, int64_t from, int64_t rows,
+                                int64_t pitch) {
+  auto type =
+      MemRefType::get({rows, pitch}, shape.element, AffineMap(),
+                      cast<MemRefType>(memory.getType()).getMemorySpace());
+  return memref::ViewOp::create(b, type, memory, a.c(from), ValueRange());
+}
+
+gpu::GPUFuncOp KernelEmitter::run() {
+  readArguments();
+  readBlock();
+  auto space =
+      gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
+  Value memory = nvx::SharedMemoryOp::create(
+      b, MemRefType::get({tiling.bytes()}, b.getI8Type(), AffineMap(), space));
+  queryTile = sharedTile(memory, 0, kRows, tiling.keyPitch());
+  keyTile = sharedTile(memory, tiling.queryBytes(), 2 * tiling.keys,
+                       tiling.keyPitch());
+  valueTile = sharedTile(memory, tiling.queryBytes() + tiling.keyBytes(),
+                         2 * tiling.keys, tiling.valuePitch());
+  scf::IfOp::create(b, a.lt(blockBegin, rowsHere), [&](OpBuilder &, Location) {
+    block();
+    scf::YieldOp::create(b);
+  });
+  gpu::ReturnOp::create(b);
+  return function;
+}
+
+/// Rows [from, from + rows) of a view into a tile, 16 bytes a thread at a time;
+/// rows from `end` on and columns from `dim` on become zero.
+void KernelEmitter::copy(Value source, Value atHead, Value shared,
+                         Value sharedRow, int64_t rows, int64_t dim, Value from,
+                         Value end, function_ref<Value(Value)> rowOf) {
+  int64_t chunks = llvm::alignTo(dim, 16) / 8, total = rows * chunks;
+  for (int64_t i = 0; i < total; i += kThreads) {
+    Value number = a.add(thread, a.c(i));
+    auto one = [&] {
+      Value row = a.div(number, a.c(chunks));
+      Value chunk = a.rem(number, a.c(chunks));
+      Value at = a.add(from, row);
+      Value exists = a.lt(at, end);
+      Value column = a.mul(chunk, a.c(8)), sourceColumn = column;
+      if (chunks * 8 != dim) {
+        Value inside = a.lt(column, a.c(dim));
+        exists = a.both(exists, inside);
+        sourceColumn = a.select(inside, column, a.c(0));
+      }
+      Value safe = rowOf(a.min(at, a.sub(end, a.c(1))));
+      Value elements = a.select(exists, a.c(8), a.c(0));
+      auto token = mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext());
+      mlir::nvgpu::DeviceAsyncCopyOp::create(
+          b, token, shared, ValueRange{a.add(sharedRow, row), column}, source,
+          ValueRange{batch, atHead, safe, sourceColumn}, b.getIndexAttr(8),
+          elements, b.getUnitAttr());
+    };
+    if (i + kThreads <= total) {
+      one();
+      continue;
+    }
+    scf::IfOp::create(b, a.lt(number, a.c(total)), [&](OpBuilder &, Location) {
+      one();
+      scf::YieldOp::create(b);
+    });
+  }
+}
+
+void KernelEmitter::commit() {
+  mlir::nvgpu::DeviceAsyncCreateGroupOp::create(
+      b, mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext()), ValueRange());
+}
+
+/// All copies of all threads have arrived.
+void KernelEmitter::wait() {
+  auto token = mlir::nvgpu::DeviceAsyncCreateGroupOp::create(
+      b, mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext()), ValueRange());
+  mlir::nvgpu::DeviceAsyncWaitOp::create(b, token, b.getI32IntegerAttr(0));
+  gpu::BarrierOp::create(b);
+}
+
+void KernelEmitter::copyKeys(unsigned index, Value from, Value end,
+                             Value stage) {
+  Value row = a.mul(stage, a.c(tiling.keys));
+  auto rowOf = [&](Value at) { return keyRow(index, at); };
+  copy(key, keyHead, keyTile, row, tiling.keys, shape.headDim, from, end,
+       rowOf);
+  copy(value, keyHead, valueTile, row, tiling.keys, shape.valueDim, from, end,
+       rowOf);
+  commit();
+}
+
+Value KernelEmitter::queryRow(Value inClass) {
+  return a.add(firstRow, a.mul(inClass, a.c(periodOf(shape))));
+}
+
+Value KernelEmitter::positionOf(Value row) {
+  return a.add(a.mul(row, a.c(shape.queryStep)), queryOffset);
+}
+
+/// How many keys of the piece's view stand below a position.
+Value KernelEmitter::rankOf(unsigned index, Value position) {
+  const KeyView &view = keyViews[index];
+  Value m = a.c(shape.pieces[index].digits.period);
+  Value x = a.max(position, a.c(0)), residue = a.rem(x, m);
+  Value below = cpu::emitFor(
+      b, view.begin, a.add(view.begin, view.count), 1, ValueRange{a.c(0)},
+      [&](Value i, ValueRange sum) -> SmallVector<Value> {
+        Value less = a.lt(load(view.residues, i), residue);
+        return {a.select(less, a.add(sum[0], a.c(1)), sum[0])};
+      })[0];
+  return a.add(a.mul(view.count, a.div(x, m)), below);
+}
+
+/// The row in memory of a key's number in the view.
+Value KernelEmitter::keyRow(unsigned index, Value at) {
+  const KeyView &view = keyViews[index];
+  if (!view.begin)
+    return at;
+  Value residue = load(view.residues, a.add(view.begin, a.rem(at, view.count)));
+  Value period = a.c(shape.pieces[index].digits.period);
+  return a.sub(a.add(a.mul(a.div(at, view.count), period), residue), keyOffset);
+}
+
+/// The interval of keys of a row, in the numbers of the piece's key view.
+std::pair<Value, Value> KernelEmitter::boundsOfRow(unsigned index,
+                                                   Value position) {
+  const Piece &piece = shape.pieces[index];
+  auto constants = [&](ArrayRef<int64_t> values) { return table(values); };
+  ExprLeaves at;
+  at.position = position;
+  at.head = head;
+  at.batch = batch;
+  at.key = a.c(0);
+  Value lastKey = a.mul(a.sub(keyEnd, a.c(1)), a.c(shape.keyStep));
+  at.keyEnd = a.add(a.add(lastKey, keyOffset), a.c(1));
+  at.table = constants;
+  Value lo = keyOffset, hi = at.keyEnd;
+  for (const Expr &bound : piece.lo)
+    lo = a.max(lo, emitExpr(b, bound, at));
+  for (const Expr &bound : piece.hi)
+    hi = a.min(hi, emitExpr(b, bound, at));
+  if (piece.heads)
+    hi = a.select(a.lt(a.c(0), emitExpr(b, piece.heads, at)), hi, lo);
+  hi = a.max(hi, lo);
+  if (!piece.digits.isIdentity())
+    return {rankOf(index, lo), rankOf(index, hi)};
+  Value step = a.c(shape.keyStep);
+  Value first = a.ceilDiv(a.sub(lo, keyOffset), step);
+  Value end = a.ceilDiv(a.sub(hi, keyOffset), step);
+  return {first, a.max(end, first)};
+}
+
+void KernelEmitter::block() {
+  readKeyViews();
+  warpTile = std::make_unique<TileEmitter>(b, shape, lane, warp);
+  copy(query, head, queryTile, a.c(0), kRows, shape.headDim, blockBegin,
+       rowsHere, [&](Value at) { return queryRow(at); });
+  wait();
+  warpTile->bindQueries(queryTile);
+  State state{
+      warpTile->splat(kMasked), warpTile->splat(0.0f),
+      SmallVector<Value>(tiling.paddedValue / 8, warpTile->splat(0.0f))};
+  for (unsigned i = 0; i < shape.pieces.size(); ++i)
+    state = piece(i, state);
+  store(state);
+}
+
+/// The bounds of the block's first and last row enclose those of all others:
+/// bounds never decrease.
+State KernelEmitter::piece(unsigned index, State state) {
+  const Piece &piece = shape.pieces[index];
+  Value last = a.min(a.add(blockBegin, a.c(kRows - 1)), lastHere);
+  Value firstAt = positionOf(queryRow(blockBegin));
+  Value lastAt = positionOf(queryRow(last));
+  auto isRow = [&](Value position) -> Value {
+    Value holds = arith::ConstantIntOp::create(b, 1, 1);
+    if (piece.rowBegin != -Piece::kOpen)
+      holds = a.both(holds, a.le(a.c(piece.rowBegin), position));
+    if (piece.rowEnd != Piece::kOpen)
+      holds = a.both(holds, a.lt(position, a.c(piece.rowEnd)));
+    return holds;
+  };
+  auto inRows = [&](Value position) {
+    if (piece.rowBegin != -Piece::kOpen)
+      position = a.max(position, a.c(piece.rowBegin));
+    if (piece.rowEnd != Piece::kOpen)
+      position = a.min(position, a.c(piece.rowEnd - 1));
+    return position;
+  };
+  auto [begin, firstEnd] = boundsOfRow(index, inRows(firstAt));
+  auto [lastBegin, end] = boundsOfRow(index, inRows(lastAt));
+  Value all = a.both(isRow(firstAt), isRow(lastAt));
+  Value fullEnd = a.select(all, firstEnd, begin);
+  SmallVector<Value> low, high;
+  for (int64_t i = 0; i < 2; ++i) {
+    Value row =
+        a.add(a.mul(warp, a.c(16)), a.add(a.div(lane, a.c(4)), a.c(8 * i)));
+    Value inClass = a.min(a.add(blockBegin, row), lastHere);
+    Value position = positionOf(queryRow(inClass));
+    auto [lo, hi] = boundsOfRow(index, position);
+    hi = a.select(isRow(position), hi, lo);
+    lo = arith::IndexCastOp::create(b, b.getI32Type(), lo);
+    hi = arith::IndexCastOp::create(b, b.getI32Type(), hi);
+    low.append({lo, lo});
+    high.append({hi, hi});
+  }
+  auto ints = VectorType::get({2, 2}, b.getI32Type());
+  Value lows = vector::FromElementsOp::create(b, ints, low);
+  Value highs = vector::FromElementsOp::create(b, ints, high);
+  auto ifOp = scf::IfOp::create(
+      b, a.lt(begin, end),
+      [&](OpBuilder &, Location) {
+        State next =
+            tiles(index, state, begin, end, lastBegin, fullEnd, lows, highs);
+        scf::YieldOp::create(b, next.pack());
+      },
+      [&](OpBuilder &, Location) { scf::YieldOp::create(b, state.pack()); });
+  return State::unpack(ifOp.getResults());
+}
+
+State KernelEmitter::tiles(unsigned index, State state, Value begin, Value end,
+                           Value fullBegin, Value fullEnd, Value low,
+                           Value high) {
+  // Other warps may still read the last piece's tiles.
+  gpu::BarrierOp::create(b);
+  copyKeys(index, begin, end, a.c(0));
+  SmallVector<Value> init = state.pack();
+  init.push_back(a.c(0));
+  SmallVector<Value> result = cpu::emitFor(
+      b, begin, end, tiling.keys, init,
+      [&](Value from, ValueRange carried) -> SmallVector<Value> {
+        Value stage = carried.back();
+        Value other = a.sub(a.c(1), stage);
+        wait();
+        Value next = a.add(from, a.c(tiling.keys));
+        scf::IfOp::create(b, a.lt(next, end), [&](OpBuilder &, Location) {
+          copyKeys(index, next, end, other);
+          scf::YieldOp::create(b);
+        });
+        Value row = a.mul(stage, a.c(tiling.keys));
+        SmallVector<Value> scores = warpTile->scores(keyTile, row);
+        Value full = a.both(a.le(fullBegin, from), a.le(next, fullEnd));
+        auto masked = scf::IfOp::create(
+            b, full,
+            [&](OpBuilder &, Location) { scf::YieldOp::create(b, scores); },
+            [&](OpBuilder &, Location) {
+              scf::YieldOp::create(b, warpTile->mask(scores, from, low, high));
+            });
+        State so = State::unpack(carried.drop_back());
+        so = warpTile->update(so, masked.getResults(), valueTile, row);
+        SmallVector<Value> values = so.pack();
+        values.push_back(other);
+        return values;
+      });
+  result.pop_back();
+  return State::unpack(result);
+}
+
+/// Normalises, merges with what other keys gave where asked, and stores.
+void KernelEmitter::store(State state) {
+  Value sums = warpTile->overRow(state.sum, false);
+  Value least = a.f32(-std::numeric_limits<float>::infinity());
+  auto mul = [&](Value x, Value y) -> Value {
+    return arith::MulFOp::create(b, x, y);
+  };
+  SmallVector<Value> newLse, inverse, oldWeight(2);
+  for (int64_t i = 0; i < 2; ++i) {
+    auto at = [&](Value pairs) -> Value {
+      return vector::ExtractOp::create(b, pairs, ArrayRef<int64_t>{i, 0});
+    };
+    Value sum = at(sums), top = at(state.max);
+    Value some =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, sum, a.f32(0.0f));
+    Value safe = a.select(some, sum, a.f32(1.0f));
+    Value one = arith::DivFOp::create(b, a.f32(1.0f), safe);
+    inverse.push_back(a.select(some, one, a.f32(0.0f)));
+    Value log =
+        mul(nvx::Log2Op::create(b, safe), a.f32(static_cast<float>(M_LN2)));
+    Value total = arith::AddFOp::create(b, mul(top, a.f32(shape.scale)), log);
+    newLse.push_back(a.select(some, total, least));
+  }
+  if (shape.accumulate) {
+    // Four lanes read a row's old value before one of them writes the new.
+    for (int64_t i = 0; i < 2; ++i)
+      merge(i, newLse[i], inverse[i], oldWeight[i]);
+    gpu::BarrierOp::create(b);
+  }
+  for (int64_t i = 0; i < 2; ++i)
+    storeRow(state, i, newLse[i], inverse[i], oldWeight[i]);
+}
+
+/// Log-sum-exp of both parts; `inverse` and `oldWeight` become the factors of
+/// the new sums and of the old values.
+void KernelEmitter::merge(int64_t half, Value &total, Value &inverse,
+                          Value &oldWeight) {
+  Value inClass = a.min(rowOfHalf(half), lastHere);
+  Value old = memref::LoadOp::create(
+      b, lse, ValueRange{batch, head, queryRow(inClass)});
+  Value top = arith::MaximumFOp::create(b, old, total);
+  // Both empty: any finite top keeps the difference from being NaN.
+  Value safe = arith::MaximumFOp::create(b, top, a.f32(kMasked));
+  auto share = [&](Value x) -> Value {
+    Value difference = arith::SubFOp::create(b, x, safe);
+    return nvx::Exp2Op::create(
+        b, arith::MulFOp::create(b, difference,
+                                 a.f32(static_cast<float>(M_LOG2E))));
+  };
+  Value oldShare = share(old), newShare = share(total);
+  Value sum = arith::AddFOp::create(b, oldShare, newShare);
+  Value some =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, sum, a.f32(0.0f));
+  Value divisor = a.select(some, sum, a.f32(1.0f));
+  Value log = arith::MulFOp::create(b, nvx::Log2Op::create(b, divisor),
+                                    a.f32(static_cast<float>(M_LN2)));
+  Value least = a.f32(-std::numeric_limits<float>::infinity());
+  total = a.select(some, arith::AddFOp::create(b, safe, log), least);
+  oldWeight = arith::DivFOp::create(b, oldShare, divisor);
+  Value weight = arith::DivFOp::create(b, newShare, divisor);
+  inverse = arith::MulFOp::create(b, inverse, weight);
+}
+
+/// The number in its class of one of the lane's two rows.
+Value KernelEmitter::rowOfHalf(int64_t half) {
+  Value inBlock =
+      a.add(a.mul(warp, a.c(16)), a.add(a.div(lane, a.c(4)), a.c(8 * half)));
+  return a.add(blockBegin, inBlock);
+}
+
+void KernelEmitter::storeRow(const State &state, int64_t half, Value total,
+                             Value inverse, Value oldWeight) {
+  Value inClass = rowOfHalf(half);
+  auto pair = VectorType::get({2}, shape.element);
+  auto wide = VectorType::get({2}, b.getF32Type());
+  scf::IfOp::create(b, a.lt(inClass, rowsHere), [&](OpBuilder &, Location) {
+    Value row = queryRow(inClass);
+    Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                          a.rem(lane, a.c(4)), a.c(0));
+    scf::IfOp::create(b, isFirst, [&](OpBuilder &, Location) {
+      memref::StoreOp::create(b, total, lse, ValueRange{batch, head, row});
+      scf::YieldOp::create(b);
+    });
+    Value column = a.mul(a.rem(lane, a.c(4)), a.c(2));
+    Value factor = vector::BroadcastOp::create(b, wide, inverse);
+    for (int64_t n = 0; n < shape.valueDim / 8; ++n) {
+      SmallVector<Value> at = {batch, head, row, a.add(column, a.c(8 * n))};
+      Value x = vector::ExtractOp::create(b, state.out[n], half);
+      x = arith::MulFOp::create(b, x, factor);
+      if (oldWeight) {
+        auto load = vector::LoadOp::create(b, pair, out, at);
+        load->setAttr("alignment", b.getI64IntegerAttr(4));
+        Value old = arith::ExtFOp::create(b, wide, load.getResult());
+        Value weight = vector::BroadcastOp::create(b, wide, oldWeight);
+        x = vector::FMAOp::create(b, old, weight, x);
+      }
+      Value narrow = arith::TruncFOp::create(b, pair, x);
+      auto store = vector::StoreOp::create(b, narrow, out, at);
+      store->setAttr("alignment", b.getI64IntegerAttr(4));
+    }
+    scf::YieldOp::create(b);
+  });
+}
+
+gpu::GPUFuncOp mlir::megactx::nvgpu::emitKernel(gpu::GPUModuleOp module,
+                                                StringRef name,
+                                                const KernelShape &shape) {
+  return KernelEmitter(module, name, shape).run();
+}

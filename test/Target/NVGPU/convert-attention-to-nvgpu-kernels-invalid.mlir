@@ -1,0 +1,32 @@
+// RUN: megactx-opt %s -split-input-file -verify-diagnostics --megactx-convert-attention-to-nvgpu-kernels
+
+!q = memref<?x?x?x64xf32>
+!l = memref<?x?x?xf32>
+func.func @f32(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected f16 or bf16 on this target, but got 'f32'}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<all>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// -----
+
+!q = memref<?x?x?x20xf16>
+!l = memref<?x?x?xf32>
+func.func @head_dim_not_of_eights(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected static head dims of 8 to 256 that are multiples of 8}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<all>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// -----
+
+!q = memref<?x?x?x64xf16>
+!l = memref<?x?x?xf32>
+func.func @softcap(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected no bias and no softcap on this target}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<all>] {scale = 0.125 : f32, softcap = 2.0 : f32} : (!q, !q, !q, !q, !l) -> ()
+  return
+}
