@@ -16,8 +16,11 @@ Expr Expr::make(Kind kind, int64_t value, std::vector<Expr> args,
   llvm::hash_code hash = llvm::hash_combine(
       static_cast<int>(kind), value, llvm::StringRef(node->name),
       llvm::hash_combine_range(node->table.begin(), node->table.end()));
-  for (const Expr &arg : node->args)
+  node->kinds = uint32_t(1) << static_cast<int>(kind);
+  for (const Expr &arg : node->args) {
     hash = llvm::hash_combine(hash, hash_value(arg));
+    node->kinds |= arg.node ? arg.node->kinds : 0;
+  }
   node->hash = hash;
   Expr expr;
   expr.node = std::move(node);
@@ -131,10 +134,43 @@ Expr Expr::negated() const {
   return kind() == Kind::Not ? args()[0] : make(Kind::Not, 0, {*this});
 }
 
-bool Expr::uses(Kind wanted) const {
-  return node && (kind() == wanted ||
-                  std::any_of(args().begin(), args().end(),
-                              [&](const Expr &e) { return e.uses(wanted); }));
+Expr Expr::substitute(llvm::function_ref<Expr(const Expr &)> replace) const {
+  if (Expr other = replace(*this))
+    return other;
+  std::vector<Expr> to;
+  bool constant = !args().empty();
+  for (const Expr &arg : args()) {
+    to.push_back(arg.substitute(replace));
+    constant &= to.back().isConstant();
+  }
+  if (to == node->args)
+    return *this;
+  switch (kind()) {
+  case Kind::Add:
+    return to[0] + to[1];
+  case Kind::Mul:
+    return to[0] * value();
+  case Kind::MulExpr:
+    return to[0] * to[1];
+  case Kind::FloorDiv:
+    return to[0].floorDiv(value());
+  case Kind::DivExpr:
+    return to[0].floorDiv(to[1]);
+  case Kind::Mod:
+    return to[0].mod(value());
+  case Kind::ModExpr:
+    return to[0].mod(to[1]);
+  case Kind::And:
+    return to[0] && to[1];
+  case Kind::Or:
+    return to[0] || to[1];
+  default:
+    break;
+  }
+  Expr rebuilt = make(kind(), value(), std::move(to), name(), table().vec());
+  return constant && kind() != Kind::Operand
+             ? Expr::constant(evaluate(rebuilt, Point()))
+             : rebuilt;
 }
 
 bool Expr::operator==(const Expr &other) const {

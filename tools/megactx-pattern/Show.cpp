@@ -7,6 +7,7 @@
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/LineIterator.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include <numeric>
 
 using namespace mlir::megactx::pattern;
 
@@ -42,26 +43,26 @@ static std::string faultOfSizes(const Request &request) {
   return "";
 }
 
-/// Pairs of rows in all and per head, and their share of all pairs.
-static void printStats(llvm::ArrayRef<Piece> pieces, const Request &request,
-                       llvm::raw_ostream &os) {
+/// Pairs of rows in all and per head, and their share of all pairs. Returns the
+/// fault, or nothing.
+static std::string printStats(llvm::ArrayRef<Piece> pieces,
+                              const Request &request, llvm::raw_ostream &os) {
   const Rows &rows = request.rows;
-  llvm::json::Array perHead;
-  int64_t total = 0;
-  for (int64_t h = 0; h < request.heads; ++h) {
-    int64_t pairs = countPairs(pieces, rows, h);
-    perHead.push_back(pairs);
-    total += pairs;
-  }
+  auto perHead = countPairsPerHead(pieces, rows, request.heads);
+  if (!perHead)
+    return "counting the pairs of this pattern takes too long at these sizes; "
+           "use fewer rows, or strides and blocks with common divisors";
+  int64_t total = std::accumulate(perHead->begin(), perHead->end(), int64_t(0));
   double all = double(rows.queries) * double(rows.keys) * double(request.heads);
   llvm::json::Object report{{"queries", rows.queries},
                             {"keys", rows.keys},
                             {"heads", request.heads},
                             {"pieces", int64_t(pieces.size())},
                             {"pairs", total},
-                            {"pairs_per_head", std::move(perHead)},
+                            {"pairs_per_head", llvm::json::Array(*perHead)},
                             {"density", all > 0 ? total / all : 0.0}};
   os << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(report)));
+  return "";
 }
 
 bool mlir::megactx::pattern::show(Request request, llvm::raw_ostream &os,
@@ -86,11 +87,12 @@ bool mlir::megactx::pattern::show(Request request, llvm::raw_ostream &os,
   auto pieces = expand(formula, fault);
   if (!pieces)
     return onFault(llvm::StringRef::npos, fault), false;
-  if (request.print == Print::Stats)
-    printStats(*pieces, request, os);
-  else
-    for (const Piece &piece : *pieces)
-      os << piece.str() << '\n';
+  if (request.print == Print::Stats) {
+    fault = printStats(*pieces, request, os);
+    return fault.empty() || (onFault(llvm::StringRef::npos, fault), false);
+  }
+  for (const Piece &piece : *pieces)
+    os << piece.str() << '\n';
   return true;
 }
 

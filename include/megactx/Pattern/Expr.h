@@ -64,6 +64,7 @@ public:
     std::vector<int64_t> table;
     std::vector<Expr> args;
     llvm::hash_code hash;
+    uint32_t kinds = 0; ///< a bit for each kind of node in the expression
   };
 
   Expr() = default;
@@ -110,7 +111,13 @@ public:
   }
 
   /// True if some node of the expression is of this kind.
-  bool uses(Kind kind) const;
+  bool uses(Kind kind) const {
+    return node && (node->kinds >> static_cast<int>(kind) & 1);
+  }
+
+  /// The expression with every sub-expression for which `replace` gives
+  /// something replaced by it, constants folded.
+  Expr substitute(llvm::function_ref<Expr(const Expr &)> replace) const;
 
   bool operator==(const Expr &other) const;
   bool operator!=(const Expr &other) const { return !(*this == other); }

@@ -1,0 +1,305 @@
+//===- CountPairs.cpp - pairs of rows, without visiting them --------------===//
+//
+// Reduces a piece to sums over rows between bounds (RowSum.h): residues become
+// periodic sets of key rows; a test becomes the intervals of keys on which it
+// holds, once for all rows that share them.
+//
+//===----------------------------------------------------------------------===//
+
+#include "KeyRuns.h"
+#include "RowSum.h"
+#include "megactx/Pattern/Statistics.h"
+#include "llvm/ADT/STLExtras.h"
+#include <algorithm>
+#include <numeric>
+
+using namespace mlir::megactx::pattern;
+
+namespace {
+using Runs = std::vector<std::pair<int64_t, int64_t>>;
+
+/// The rows whose positions lie in [begin, end).
+std::pair<int64_t, int64_t> rowsBetween(int64_t begin, int64_t end,
+                                        int64_t step, int64_t offset,
+                                        int64_t count) {
+  auto firstAt = [&](int64_t position) {
+    position =
+        std::clamp<int64_t>(position, -4 * kMaxPosition, 4 * kMaxPosition);
+    return std::clamp<int64_t>(-floorDivide(offset - position, step), 0, count);
+  };
+  return {firstAt(begin), firstAt(end)};
+}
+
+class Counter {
+public:
+  Counter(const Piece &piece, const Rows &rows, int64_t head, Budget &budget)
+      : piece(piece), rows(rows), head(head), budget(budget) {}
+
+  std::optional<int64_t> run() {
+    std::tie(rowBegin, rowEnd) =
+        rowsBetween(piece.rowBegin, piece.rowEnd, rows.queryStep,
+                    rows.queryOffset, rows.queries);
+    lo = {Expr::constant(0)};
+    hi = {Expr::constant(rows.keys)};
+    for (const Expr &bound : piece.lo)
+      lo.push_back(asKeyRow(bind(bound), rows));
+    for (const Expr &bound : piece.hi)
+      hi.push_back(asKeyRow(bind(bound), rows));
+    if (!piece.test)
+      return residues();
+    Expr test = bind(piece.test && digitsAsTest());
+    int64_t period = periodOf(test);
+    if (period == 0 && isSeparable(test))
+      return byRowRuns(test);
+    return byRows(test, period);
+  }
+
+private:
+  /// The expression of this head, with the symbols' values. Per-row operands
+  /// are unknown here and all alike.
+  Expr bind(const Expr &e) const {
+    return e.substitute([&](const Expr &leaf) {
+      switch (leaf.kind()) {
+      case Expr::Kind::Head:
+        return Expr::constant(head);
+      case Expr::Kind::Batch:
+      case Expr::Kind::Operand:
+        return Expr::constant(0);
+      case Expr::Kind::Symbol:
+        return Expr::constant(rows.keyEnd());
+      default:
+        return Expr();
+      }
+    });
+  }
+
+  RowSum sum(llvm::function_ref<const KeySet *(int64_t)> keys,
+             int64_t queryPeriod, int64_t keyPeriod) const {
+    return {rows, lo, hi, queryPeriod, keyPeriod, keys, budget};
+  }
+
+  /// Key rows j < count at positions for which `holds`.
+  static Runs runsOf(int64_t count, llvm::function_ref<bool(int64_t)> holds) {
+    Runs runs;
+    for (int64_t j = 0; j < count; ++j) {
+      if (!holds(j))
+        continue;
+      if (runs.empty() || runs.back().second != j)
+        runs.push_back({j, j});
+      ++runs.back().second;
+    }
+    return runs;
+  }
+
+  std::optional<int64_t> residues() const {
+    const Digits &digits = piece.digits;
+    int64_t m = digits.period;
+    int64_t keyPeriod = m / std::gcd(m, rows.keyStep);
+    int64_t queryPeriod = m / std::gcd(m, rows.queryStep);
+    std::vector<KeySet> sets;
+    std::vector<const KeySet *> ofResidue(m, nullptr);
+    sets.reserve(digits.classes.size());
+    for (const Digits::Class &c : digits.classes) {
+      sets.emplace_back(keyPeriod, runsOf(keyPeriod, [&](int64_t j) {
+                          return std::binary_search(c.keys.begin(),
+                                                    c.keys.end(),
+                                                    floorMod(rows.key(j), m));
+                        }));
+      for (int64_t q : c.queries)
+        ofResidue[q] = &sets.back();
+    }
+    auto keys = [&](int64_t u) {
+      return ofResidue[floorMod(rows.query(u), m)];
+    };
+    return sum(keys, queryPeriod, keyPeriod).over(rowBegin, rowEnd);
+  }
+
+  /// Residues of a piece that also has a test, as part of the test.
+  Expr digitsAsTest() const {
+    if (piece.digits.isIdentity())
+      return Expr::constant(1);
+    int64_t m = piece.digits.period;
+    Expr any = Expr::constant(0);
+    for (const Digits::Class &c : piece.digits.classes)
+      any = any || (Expr::in(Expr::position().mod(m), c.queries) &&
+                    Expr::in(Expr::key().mod(m), c.keys));
+    return any;
+  }
+
+  static bool isOfPositions(const Expr &e) {
+    return e.uses(Expr::Kind::Position) || e.uses(Expr::Kind::Key);
+  }
+  /// Whether the expression is a sum of positions with factors.
+  static bool isLinear(const Expr &e) {
+    switch (e.kind()) {
+    case Expr::Kind::Constant:
+    case Expr::Kind::Position:
+    case Expr::Kind::Key:
+      return true;
+    case Expr::Kind::Add:
+    case Expr::Kind::Mul:
+      return llvm::all_of(e.args(), isLinear);
+    default:
+      return false;
+    }
+  }
+  /// The period, in tokens, with which a test of residues alone repeats; 0
+  /// where it does not, or not within kMaxPosition.
+  static int64_t periodOf(const Expr &e) {
+    if (!isOfPositions(e))
+      return 1;
+    if (e.kind() == Expr::Kind::Mod && isLinear(e.args()[0]))
+      return e.value();
+    if (e.args().empty())
+      return 0;
+    int64_t period = 1;
+    for (const Expr &arg : e.args()) {
+      int64_t other = periodOf(arg);
+      if (other == 0)
+        return 0;
+      __int128 lcm = __int128(period / std::gcd(period, other)) * other;
+      if (lcm > kMaxPosition)
+        return 0;
+      period = int64_t(lcm);
+    }
+    return period;
+  }
+
+  /// Whether row and key only meet above terms of one of them that repeat over
+  /// many: then rows come in runs with the same keys.
+  static bool isSeparable(const Expr &e) {
+    if (!e.uses(Expr::Kind::Position) || !e.uses(Expr::Kind::Key))
+      return true;
+    auto plain = [](const Expr &x) { return x.kind() == Expr::Kind::Position; };
+    return !llvm::any_of(e.args(), plain) &&
+           llvm::all_of(e.args(), isSeparable);
+  }
+
+  /// The first row position after p at which some term of rows alone changes.
+  static int64_t nextRowChange(const Expr &e, int64_t p) {
+    if (!e.uses(Expr::Kind::Position))
+      return INT64_MAX;
+    if (!e.uses(Expr::Kind::Key))
+      return rowRunAt(e, p).end;
+    int64_t end = INT64_MAX;
+    for (const Expr &arg : e.args())
+      end = std::min(end, nextRowChange(arg, p));
+    return end;
+  }
+
+  /// Key rows in [0, count) for which the test holds at the position p.
+  Runs runsAt(const Expr &test, int64_t p, int64_t count) {
+    Runs runs;
+    for (int64_t j = 0; j < count && budget.spend();) {
+      Run run = runAt(test, p, rows.key(j));
+      int64_t end =
+          rowsBetween(0, run.end, rows.keyStep, rows.keyOffset, count).second;
+      if (run.value && !runs.empty() && runs.back().second == j)
+        runs.back().second = end;
+      else if (run.value)
+        runs.push_back({j, end});
+      j = end;
+    }
+    return runs;
+  }
+
+  std::optional<int64_t> byRowRuns(const Expr &test) {
+    auto everyKey = [all = KeySet()](int64_t) { return &all; };
+    int64_t total = 0;
+    for (int64_t row = rowBegin; row < rowEnd;) {
+      int64_t p = rows.query(row);
+      int64_t end = rowsBetween(0, nextRowChange(test, p), rows.queryStep,
+                                rows.queryOffset, rowEnd)
+                        .second;
+      for (auto [first, last] : runsAt(test, p, rows.keys)) {
+        RowSum part = sum(everyKey, 1, 1);
+        part.lo.push_back(Expr::constant(first));
+        part.hi.push_back(Expr::constant(last));
+        auto pairs = part.over(row, end);
+        if (!pairs)
+          return std::nullopt;
+        total += *pairs;
+      }
+      if (budget.spent())
+        return std::nullopt;
+      row = end;
+    }
+    return total;
+  }
+
+  std::optional<int64_t> byRows(const Expr &test, int64_t period) {
+    int64_t queryPeriod = kMaxPosition, keyPeriod = rows.keys;
+    if (period > 0) {
+      queryPeriod = period / std::gcd(period, rows.queryStep);
+      keyPeriod = period / std::gcd(period, rows.keyStep);
+    }
+    // No more keys are looked at than there are.
+    int64_t seen = std::min(keyPeriod, rows.keys);
+    keyPeriod = std::max<int64_t>(keyPeriod, 1);
+    KeySet set;
+    auto keys = [&](int64_t u) {
+      set = KeySet(keyPeriod, runsAt(test, rows.query(u), seen));
+      return &set;
+    };
+    auto pairs = sum(keys, queryPeriod, keyPeriod).over(rowBegin, rowEnd);
+    return budget.spent() ? std::nullopt : pairs;
+  }
+
+  const Piece &piece;
+  const Rows &rows;
+  int64_t head;
+  Budget &budget;
+  int64_t rowBegin = 0, rowEnd = 0;
+  std::vector<Expr> lo, hi;
+};
+} // namespace
+
+static bool chosenFor(const Piece &piece, int64_t head) {
+  Point point;
+  point.h = head;
+  return !piece.heads || evaluate(piece.heads, point);
+}
+
+std::optional<int64_t>
+mlir::megactx::pattern::countPairs(llvm::ArrayRef<Piece> pieces,
+                                   const Rows &rows, int64_t head,
+                                   uint64_t *steps) {
+  Budget budget;
+  int64_t total = 0;
+  for (const Piece &piece : pieces) {
+    if (rows.keys == 0 || !chosenFor(piece, head))
+      continue;
+    auto pairs = Counter(piece, rows, head, budget).run();
+    if (steps)
+      *steps = budget.steps;
+    if (!pairs)
+      return std::nullopt;
+    total += *pairs;
+  }
+  return total;
+}
+
+std::optional<std::vector<int64_t>>
+mlir::megactx::pattern::countPairsPerHead(llvm::ArrayRef<Piece> pieces,
+                                          const Rows &rows, int64_t heads) {
+  bool testsKnowHeads = llvm::any_of(pieces, [](const Piece &piece) {
+    return piece.test && piece.test.uses(Expr::Kind::Head);
+  });
+  // Heads that have the same pieces have as many pairs.
+  std::map<std::vector<bool>, int64_t> known;
+  std::vector<int64_t> result;
+  for (int64_t h = 0; h < heads; ++h) {
+    std::vector<bool> chosen;
+    for (const Piece &piece : pieces)
+      chosen.push_back(chosenFor(piece, h));
+    auto found = known.find(chosen);
+    if (found == known.end() || testsKnowHeads) {
+      auto pairs = countPairs(pieces, rows, h);
+      if (!pairs)
+        return std::nullopt;
+      found = known.insert_or_assign(chosen, *pairs).first;
+    }
+    result.push_back(found->second);
+  }
+  return result;
+}
