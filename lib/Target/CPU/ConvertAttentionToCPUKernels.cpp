@@ -22,7 +22,7 @@ struct ConvertAttentionToCPUKernels
     if (vectorBits != 128 && vectorBits != 256 && vectorBits != 512) {
       getOperation().emitError("expected vector-bits of 128, 256 or 512, but "
                                "got ")
-          << vectorBits;
+          << vectorBits.getValue();
       return signalPassFailure();
     }
     SmallVector<FusedAttentionOp> ops;

@@ -1,0 +1,32 @@
+// RUN: megactx-opt %s --megactx-convert-matmul-to-runtime | FileCheck %s
+
+#a = affine_map<(b, m, n, k) -> (b, m, k)>
+#b = affine_map<(b, m, n, k) -> (b, k, n)>
+#c = affine_map<(b, m, n, k) -> (b, m, n)>
+
+// CHECK-LABEL: @product
+// CHECK-NOT: linalg.generic
+// CHECK: call @mctx_rt_matmul_f32(
+func.func @product(%x: memref<?x4x8xf32>, %y: memref<?x8x16xf32>, %z: memref<?x4x16xf32>) {
+  linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "parallel", "reduction"]}
+      ins(%x, %y : memref<?x4x8xf32>, memref<?x8x16xf32>) outs(%z : memref<?x4x16xf32>) {
+  ^bb0(%p: f32, %q: f32, %r: f32):
+    %0 = arith.mulf %p, %q : f32
+    %1 = arith.addf %r, %0 : f32
+    linalg.yield %1 : f32
+  }
+  return
+}
+
+// CHECK-LABEL: @difference_is_no_product
+// CHECK: linalg.generic
+func.func @difference_is_no_product(%x: memref<?x4x8xf32>, %y: memref<?x8x16xf32>, %z: memref<?x4x16xf32>) {
+  linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "parallel", "reduction"]}
+      ins(%x, %y : memref<?x4x8xf32>, memref<?x8x16xf32>) outs(%z : memref<?x4x16xf32>) {
+  ^bb0(%p: f32, %q: f32, %r: f32):
+    %0 = arith.subf %p, %q : f32
+    %1 = arith.addf %r, %0 : f32
+    linalg.yield %1 : f32
+  }
+  return
+}

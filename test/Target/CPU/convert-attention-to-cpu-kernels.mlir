@@ -1,0 +1,33 @@
+// RUN: megactx-opt %s --megactx-convert-attention-to-cpu-kernels | FileCheck %s
+// RUN: megactx-opt %s --megactx-convert-attention-to-cpu-kernels=vector-bits=256 | FileCheck %s --check-prefix=AVX2
+
+!t = memref<1x2x?x16xf32>
+!l = memref<1x2x?xf32>
+
+// Two attentions of one shape share a kernel; another pattern gets its own.
+// CHECK-LABEL: @layers_share_kernels
+// CHECK: call @[[CAUSAL:mctx_attention_[0-9]+]](
+// CHECK: call @[[CAUSAL]](
+// CHECK: call @[[STRIDED:mctx_attention_[0-9]+]](
+// AVX2-LABEL: @layers_share_kernels
+func.func @layers_share_kernels(%q: !t, %k: !t, %v: !t, %o: !t, %l: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %l) [#megactx.piece<hi<p + 1>>] {scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> ()
+  megactx.fused_attention %k, %q, %v outs(%o, %l) [#megactx.piece<hi<p + 1>>] {scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> ()
+  megactx.fused_attention %q, %k, %v outs(%o, %l) [#megactx.piece<hi<p + 1>, digits<2, [0]: [0], [1]: [1]>>] {accumulate, scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> ()
+  return
+}
+
+// A block of keys that every row sees is multiplied without looking at bounds;
+// the other branch compares keys with each row's.
+// CHECK: func.func private @[[CAUSAL]](
+// CHECK: scf.parallel
+// CHECK: vector.shuffle
+// CHECK: scf.if
+// CHECK-NOT: arith.cmpi sge
+// CHECK: vector.fma {{.*}} : vector<16xf32>
+// CHECK-NOT: arith.cmpi sge
+// CHECK: else
+// CHECK: vector.fma
+// CHECK: arith.cmpi sge, {{.*}} : vector<16xi32>
+// AVX2: func.func private @mctx_attention_0(
+// AVX2: vector.fma {{.*}} : vector<8xf32>

@@ -1,0 +1,44 @@
+// RUN: split-file %s %t
+// RUN: megactx-opt %t/in.mlir --megactx-sparsify='pattern="window<left = 3, right = 0>"' | FileCheck %s
+// RUN: megactx-opt %t/in.mlir --megactx-sparsify | FileCheck %s --check-prefix=SAME
+// RUN: megactx-opt %t/in.mlir --megactx-sparsify=policy=%t/policy.json | FileCheck %s --check-prefix=POLICY
+// RUN: megactx-opt %t/in.mlir --megactx-sparsify='policy=%t/policy.json step=100' | FileCheck %s --check-prefix=LATE
+// RUN: not megactx-opt %t/in.mlir --megactx-sparsify=policy=%t/absent-layer.json 2>&1 | FileCheck %s --check-prefix=ABSENT
+// RUN: not megactx-opt %t/in.mlir --megactx-sparsify='pattern="window<left = >"' 2>&1 | FileCheck %s --check-prefix=SYNTAX
+
+//--- in.mlir
+!t = tensor<1x2x?x8xf32>
+!s = !megactx.source<tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>>
+
+// The model's own mask is kept, and cross-attention is left alone.
+// CHECK-LABEL: @layers
+// CHECK: pattern(#megactx.pattern<window<left = 3, right = 0> and causal>)
+// CHECK: pattern(#megactx.pattern<window<left = 3, right = 0>>)
+// CHECK: pattern(#megactx.pattern<dense>)
+// SAME-LABEL: @layers
+// SAME: pattern(#megactx.pattern<causal>)
+// POLICY: pattern(#megactx.pattern<strided<stride = 4> and causal>)
+// POLICY: pattern(#megactx.pattern<block_local<block = 8>>)
+// POLICY: pattern(#megactx.pattern<columns<block = 8, first = 0, count = 1>>)
+// LATE: pattern(#megactx.pattern<strided<stride = 4> and causal>)
+// LATE: pattern(#megactx.pattern<window<left = 1, right = 1>>)
+// ABSENT: layer
+// SYNTAX: error
+func.func @layers(%q: !t, %k: !t, %v: !t) -> (!t, !t, !t) {
+  %s0 = megactx.source %k, %v pattern(#megactx.pattern<causal>) : (!t, !t) -> !s
+  %a = megactx.attention %q, %s0 {scale = 1.0 : f32} : (!t, !s) -> !t
+  %s1 = megactx.source %a, %v pattern(#megactx.pattern<dense>) : (!t, !t) -> !s
+  %c = megactx.attention %q, %s1 {scale = 1.0 : f32} : (!t, !s) -> !t
+  %s2 = megactx.source %c, %v pattern(#megactx.pattern<dense>) : (!t, !t) -> !s
+  %d = megactx.attention %q, %s2 {kind = "cross", scale = 1.0 : f32} : (!t, !s) -> !t
+  return %a, %c, %d : !t, !t, !t
+}
+
+//--- policy.json
+{"rules": [{"layers": "0", "pattern": "strided<stride = 4>"},
+           {"layers": "1", "schedule": [{"until_step": 100, "pattern": "block_local<block = 8>"},
+                                        {"pattern": "window<left = 1, right = 1>"}]},
+           {"layers": "2", "kind": "cross", "pattern": "columns<block = 8, first = 0, count = 1>"}]}
+
+//--- absent-layer.json
+{"rules": [{"layers": "7", "pattern": "strided<stride = 4>"}]}
