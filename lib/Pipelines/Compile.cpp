@@ -6,6 +6,7 @@
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
 #include "megactx/Onnx/Onnx.h"
+#include "megactx/Pipelines/Explain.h"
 #include "megactx/Pipelines/Pipelines.h"
 #include "megactx/Pipelines/Registration.h"
 #include "megactx/Transforms/Passes.h"
@@ -80,6 +81,7 @@ private:
   llvm::SourceMgr sources;
   OwningOpRef<ModuleOp> module;
   int64_t raised = 0, sparsified = 0;
+  llvm::json::Object notes; ///< what the artifact says of the model
 };
 } // namespace
 
@@ -200,6 +202,7 @@ SmallVector<Phase> Compilation::phases() {
 }
 
 void Compilation::countSparsified() {
+  notes["attentions"] = describeAttentions(*module);
   if (options.pattern.empty() && options.policy.empty())
     return;
   sparsified = countAttentions([](AttentionOp op) {
@@ -249,7 +252,8 @@ LogicalResult Compilation::run() {
   if (failed(interface))
     return failure();
   Clock::time_point start = Clock::now();
-  if (failed(writeArtifact(*module, *interface, target, {}, options.output)))
+  if (failed(writeArtifact(*module, *interface, target, std::move(notes),
+                           options.output)))
     return failure();
   report("code for " + target.cpu, start);
   llvm::errs() << llvm::formatv("raised {0} attentions, sparsified {1}\n",

@@ -1,0 +1,40 @@
+//===- Explain.h - what a model's attentions are and cost -------*- C++ -*-===//
+//
+// Owns the description of attentions that artifacts carry, and the report that
+// is made of it for given lengths. It compiles nothing.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_PIPELINES_EXPLAIN_H
+#define MEGACTX_PIPELINES_EXPLAIN_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/JSON.h"
+
+namespace mlir::megactx {
+
+/// The module's attentions in graph order, each {layer, kind, type, batch,
+/// heads, query_step, sources: [{key_heads, dim, value_dim, key_step, pattern,
+/// bias}]}; batch is -1 where dynamic.
+llvm::json::Array describeAttentions(ModuleOp module);
+
+struct ExplainOptions {
+  /// An artifact's folder, or a file of ONNX (by its ending) or of MLIR.
+  std::string input;
+  /// As for compilation; not for artifacts, whose patterns are chosen.
+  std::string pattern, policy;
+  int64_t step = 0;
+  /// Rows to count pairs for; -1 keys are as many as queries.
+  int64_t queries = 4096, keys = -1;
+  bool json = false;
+};
+
+/// Writes, per attention: pattern, pieces, pairs of query and key of all heads,
+/// their share of all pairs, FLOPs (2 (D + Dv) per pair and batch row) and the
+/// bytes of queries, keys, values and results moved once; then what was not
+/// raised to attention and why. Errors are printed with their place.
+LogicalResult explain(const ExplainOptions &options, llvm::raw_ostream &os);
+
+} // namespace mlir::megactx
+
+#endif

@@ -1,0 +1,261 @@
+//===- Explain.cpp - what a model's attentions are and cost ---------------===//
+
+#include "megactx/Pipelines/Explain.h"
+#include "megactx/Conversion/Passes.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Onnx/Onnx.h"
+#include "megactx/Pattern/Statistics.h"
+#include "megactx/Pipelines/Registration.h"
+#include "megactx/Transforms/Passes.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/SourceMgr.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+namespace json = llvm::json;
+
+json::Array mlir::megactx::describeAttentions(ModuleOp module) {
+  json::Array result;
+  auto size = [](RankedTensorType type, unsigned i) {
+    return type.isDynamicDim(i) ? int64_t(-1) : type.getDimSize(i);
+  };
+  module.walk([&](AttentionOp op) {
+    json::Array sources;
+    for (Value operand : op.getSources()) {
+      auto source = operand.getDefiningOp<SourceOp>();
+      if (!source)
+        continue;
+      auto key = cast<RankedTensorType>(source.getKey().getType());
+      auto value = cast<RankedTensorType>(source.getValue().getType());
+      sources.push_back(
+          json::Object{{"key_heads", size(key, 1)},
+                       {"dim", size(key, 3)},
+                       {"value_dim", size(value, 3)},
+                       {"key_step", int64_t(source.getKeyStep())},
+                       {"pattern", source.getPattern().getPattern().str()},
+                       {"bias", bool(source.getBias())}});
+    }
+    auto query = cast<RankedTensorType>(op.getQuery().getType());
+    std::string type;
+    llvm::raw_string_ostream(type) << query.getElementType();
+    result.push_back(json::Object{{"layer", int64_t(result.size())},
+                                  {"kind", op.getKind()},
+                                  {"type", type},
+                                  {"batch", size(query, 0)},
+                                  {"heads", size(query, 1)},
+                                  {"query_step", int64_t(op.getQueryStep())},
+                                  {"sources", std::move(sources)}});
+  });
+  return result;
+}
+
+namespace {
+/// Fills in what depends on lengths: pieces, pairs, density, FLOPs, bytes.
+class Costs {
+public:
+  explicit Costs(const ExplainOptions &options)
+      : queries(options.queries),
+        keys(options.keys < 0 ? options.queries : options.keys) {}
+
+  /// False, with `error` set, where the description is not one of ours.
+  bool add(json::Object &attention);
+  std::string error;
+  int64_t queries, keys;
+
+private:
+  bool addSource(const json::Object &attention, json::Object &source);
+};
+} // namespace
+
+bool Costs::addSource(const json::Object &attention, json::Object &source) {
+  auto of = [&](const json::Object &from, StringRef name) {
+    return from.getInteger(name).value_or(1);
+  };
+  int64_t heads = of(attention, "heads");
+  pattern::Rows rows;
+  rows.queries = queries;
+  rows.keys = keys;
+  rows.queryStep = of(attention, "query_step");
+  rows.keyStep = of(source, "key_step");
+  // Keys of a cache stand before the queries' own.
+  if (attention.getString("kind") == "self")
+    rows.queryOffset = (keys - queries) * rows.keyStep;
+  auto text = source.getString("pattern");
+  std::optional<pattern::Pattern> pattern = pattern::Pattern::parse(
+      text.value_or(""),
+      [&](size_t, const Twine &message) { error = message.str(); });
+  if (!pattern)
+    return false;
+  auto pieces = pattern::expand(pattern->formula(rows.keyStep), error);
+  if (!pieces)
+    return false;
+  double pairs = 0;
+  for (int64_t h = 0; h < heads; ++h) {
+    std::optional<int64_t> counted = pattern::countPairs(*pieces, rows, h);
+    if (!counted) {
+      pairs = -1;
+      break;
+    }
+    pairs += *counted;
+  }
+  source["pieces"] = int64_t(pieces->size());
+  int64_t bits = attention.getString("type") == "f32" ? 32 : 16;
+  int64_t dims = of(source, "dim") + of(source, "value_dim");
+  source["bytes"] =
+      bits / 8 * dims * (heads * queries + of(source, "key_heads") * keys);
+  if (pairs < 0)
+    return true;
+  source["pairs"] = pairs;
+  double all = double(heads) * queries * keys;
+  source["density"] = all > 0 ? pairs / all : 0.0;
+  source["flops"] = 2.0 * pairs * dims;
+  return true;
+}
+
+bool Costs::add(json::Object &attention) {
+  json::Array *sources = attention.getArray("sources");
+  if (!sources)
+    return error = "expected sources", false;
+  for (json::Value &source : *sources)
+    if (!source.getAsObject() || !addSource(attention, *source.getAsObject()))
+      return false;
+  return true;
+}
+
+static void printTable(const json::Array &attentions,
+                       const json::Array &notRaised, const Costs &costs,
+                       llvm::raw_ostream &os) {
+  os << "layer kind  heads   dims     pieces       pairs  density     GFLOP    "
+        " "
+        "   MB  pattern\n";
+  for (const json::Value &entry : attentions) {
+    const json::Object &attention = *entry.getAsObject();
+    for (const json::Value &value : *attention.getArray("sources")) {
+      const json::Object &source = *value.getAsObject();
+      auto whole = [](const json::Object &from, StringRef name) {
+        return from.getInteger(name).value_or(0);
+      };
+      os << llvm::format(
+          "%5d %-5s %3d/%-3d %3d/%-4d %7d ", int(whole(attention, "layer")),
+          attention.getString("kind").value_or("").str().c_str(),
+          int(whole(attention, "heads")), int(whole(source, "key_heads")),
+          int(whole(source, "dim")), int(whole(source, "value_dim")),
+          int(whole(source, "pieces")));
+      if (auto pairs = source.getNumber("pairs"))
+        os << llvm::format("%12.4g %6.2f %% %9.3f ", *pairs,
+                           100 * source.getNumber("density").value_or(0),
+                           source.getNumber("flops").value_or(0) / 1e9);
+      else
+        os << llvm::format("%12s %8s %9s ", "-", "-", "-");
+      os << llvm::format("%9.2f  ", whole(source, "bytes") / 1e6)
+         << source.getString("pattern").value_or("")
+         << (source.getBoolean("bias").value_or(false) ? ", with a bias" : "")
+         << "\n";
+    }
+  }
+  os << "for each row of the batch, at " << costs.queries << " queries and "
+     << costs.keys << " keys; a dash: too many steps to count\n";
+  for (const json::Value &reason : notRaised)
+    os << "left as it was: " << reason.getAsString().value_or("") << "\n";
+}
+
+/// The attentions that an artifact's manifest describes.
+static std::optional<json::Array> ofArtifact(const ExplainOptions &options) {
+  auto fail = [&](const Twine &why) {
+    llvm::errs() << "error: " << options.input << ": " << why << "\n";
+    return std::nullopt;
+  };
+  if (!options.pattern.empty() || !options.policy.empty())
+    return fail("an artifact's patterns are chosen; give the model instead");
+  auto file = llvm::MemoryBuffer::getFile(options.input + "/manifest.json");
+  if (!file)
+    return fail("cannot read manifest.json: " + file.getError().message());
+  llvm::Expected<json::Value> manifest = json::parse((*file)->getBuffer());
+  if (!manifest)
+    return fail("manifest.json: " + llvm::toString(manifest.takeError()));
+  json::Array *found = nullptr;
+  if (json::Object *object = manifest->getAsObject())
+    found = object->getArray("attentions");
+  if (!found)
+    return fail("manifest.json: expected a list of attentions");
+  return std::move(*found);
+}
+
+/// The attentions that a model has once it is sparsified; `notRaised` gets why
+/// others were not found to be one.
+static std::optional<json::Array> ofModel(const ExplainOptions &options,
+                                          json::Array &notRaised) {
+  DialectRegistry registry;
+  megactx::registerAllDialects(registry);
+  mlir::registerAllDialects(registry);
+  MLIRContext context(registry);
+  context.printOpOnDiagnostic(false);
+  llvm::SourceMgr sources;
+  SourceMgrDiagnosticHandler printing(sources, &context);
+  ScopedDiagnosticHandler remarks(&context, [&](Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() != DiagnosticSeverity::Remark)
+      return failure();
+    std::string text;
+    llvm::raw_string_ostream(text)
+        << diagnostic.getLocation() << ": " << diagnostic;
+    notRaised.push_back(text);
+    return success();
+  });
+  OwningOpRef<ModuleOp> module =
+      StringRef(options.input).ends_with(".onnx")
+          ? onnx::importOnnx(options.input, &context)
+          : parseSourceFile<ModuleOp>(options.input, sources,
+                                      ParserConfig(&context));
+  if (!module || failed(verify(*module)))
+    return std::nullopt;
+  PassManager pm(&context);
+  if ((*module)->hasAttr(onnx::OnnxDialect::kModelAttr))
+    pm.addPass(createNormalizeOnnxPass());
+  pm.addPass(createRaiseOnnxAttentionPass());
+  SparsifyPassOptions sparsify;
+  sparsify.pattern = options.pattern;
+  sparsify.policy = options.policy;
+  sparsify.step = options.step;
+  pm.addPass(createSparsifyPass(sparsify));
+  if (failed(pm.run(*module)))
+    return std::nullopt;
+  return describeAttentions(*module);
+}
+
+LogicalResult mlir::megactx::explain(const ExplainOptions &options,
+                                     llvm::raw_ostream &os) {
+  constexpr int64_t longest = int64_t(1) << 31;
+  if (options.queries < 0 || options.queries > longest ||
+      options.keys > longest) {
+    llvm::errs() << "error: expected 0 to 2147483648 queries and keys, but got "
+                 << options.queries << " and " << options.keys << "\n";
+    return failure();
+  }
+  json::Array notRaised;
+  std::optional<json::Array> attentions =
+      llvm::sys::fs::is_directory(options.input) ? ofArtifact(options)
+                                                 : ofModel(options, notRaised);
+  if (!attentions)
+    return failure();
+  Costs costs(options);
+  for (json::Value &attention : *attentions)
+    if (!attention.getAsObject() || !costs.add(*attention.getAsObject())) {
+      llvm::errs() << "error: " << options.input << ": " << costs.error << "\n";
+      return failure();
+    }
+  if (!options.json) {
+    printTable(*attentions, notRaised, costs, os);
+    return success();
+  }
+  json::Object report{{"queries", costs.queries},
+                      {"keys", costs.keys},
+                      {"attentions", std::move(*attentions)},
+                      {"not_raised", std::move(notRaised)}};
+  os << llvm::formatv("{0:2}\n", json::Value(std::move(report)));
+  return success();
+}

@@ -1,0 +1,48 @@
+//===- megactx-explain.cpp - what a model's attentions are and cost -------===//
+
+#include "megactx/Pipelines/Explain.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/InitLLVM.h"
+
+namespace cl = llvm::cl;
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  cl::OptionCategory category("megactx-explain options");
+  cl::opt<std::string> input(cl::Positional,
+                             cl::desc("<model.mctx|model.onnx|model.mlir>"),
+                             cl::Required, cl::cat(category));
+  cl::opt<std::string> pattern(
+      "pattern", cl::desc("Sparse pattern for all self-attention"),
+      cl::value_desc("EXPR"), cl::cat(category));
+  cl::opt<std::string> policy("policy",
+                              cl::desc("Patterns by layer and head, JSON"),
+                              cl::value_desc("file"), cl::cat(category));
+  cl::opt<int64_t> step("step",
+                        cl::desc("Training step of a policy's schedule"),
+                        cl::init(0), cl::cat(category));
+  cl::opt<int64_t> queries("queries", cl::init(4096), cl::value_desc("rows"),
+                           cl::desc("Query rows to count pairs for (4096)"),
+                           cl::cat(category));
+  cl::opt<int64_t> keys("keys", cl::init(-1), cl::value_desc("rows"),
+                        cl::desc("Key rows (default: as many as queries)"),
+                        cl::cat(category));
+  cl::opt<bool> json("json", cl::desc("Write JSON"), cl::cat(category));
+  cl::HideUnrelatedOptions(category);
+  cl::ParseCommandLineOptions(
+      argc, argv,
+      "Says what a model's attentions are and what they cost.\n\n"
+      "  megactx-explain model.onnx\n"
+      "  megactx-explain model.onnx --pattern 'window<left = 127, right = 0>' "
+      "--queries 65536\n"
+      "  megactx-explain model.mctx --json\n");
+  mlir::megactx::ExplainOptions options;
+  options.input = input;
+  options.pattern = pattern;
+  options.policy = policy;
+  options.step = step;
+  options.queries = queries;
+  options.keys = keys;
+  options.json = json;
+  return failed(mlir::megactx::explain(options, llvm::outs()));
+}
