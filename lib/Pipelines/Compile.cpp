@@ -183,7 +183,8 @@ SmallVector<Phase> Compilation::phases() {
          build(pm);
        }},
       {"patterns to pieces", "pieces", Form::Tensors,
-       [build = withClean(createDecomposePatternsPass)](OpPassManager &pm) {
+       [&, build = withClean(createDecomposePatternsPass)](OpPassManager &pm) {
+         notes["attentions"] = describeAttentions(*module);
          build(pm);
          pm.addPass(createHoistWeightsPass());
        }},
@@ -202,7 +203,6 @@ SmallVector<Phase> Compilation::phases() {
 }
 
 void Compilation::countSparsified() {
-  notes["attentions"] = describeAttentions(*module);
   if (options.pattern.empty() && options.policy.empty())
     return;
   sparsified = countAttentions([](AttentionOp op) {

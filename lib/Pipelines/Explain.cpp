@@ -3,13 +3,16 @@
 #include "megactx/Pipelines/Explain.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Dialect/Onnx/IR/Onnx.h"
 #include "megactx/Onnx/Onnx.h"
 #include "megactx/Pattern/Statistics.h"
 #include "megactx/Pipelines/Registration.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/InitAllDialects.h"
+#include "mlir/Interfaces/ValueBoundsOpInterface.h"
 #include "mlir/Parser/Parser.h"
+#include "mlir/Transforms/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -21,8 +24,10 @@ namespace json = llvm::json;
 
 json::Array mlir::megactx::describeAttentions(ModuleOp module) {
   json::Array result;
-  auto size = [](RankedTensorType type, unsigned i) {
-    return type.isDynamicDim(i) ? int64_t(-1) : type.getDimSize(i);
+  auto size = [](Value of, int64_t i) -> int64_t {
+    FailureOr<int64_t> bound = ValueBoundsConstraintSet::computeConstantBound(
+        presburger::BoundType::EQ, {of, i});
+    return succeeded(bound) ? *bound : -1;
   };
   module.walk([&](AttentionOp op) {
     json::Array sources;
@@ -30,8 +35,7 @@ json::Array mlir::megactx::describeAttentions(ModuleOp module) {
       auto source = operand.getDefiningOp<SourceOp>();
       if (!source)
         continue;
-      auto key = cast<RankedTensorType>(source.getKey().getType());
-      auto value = cast<RankedTensorType>(source.getValue().getType());
+      Value key = source.getKey(), value = source.getValue();
       sources.push_back(
           json::Object{{"key_heads", size(key, 1)},
                        {"dim", size(key, 3)},
@@ -40,9 +44,9 @@ json::Array mlir::megactx::describeAttentions(ModuleOp module) {
                        {"pattern", source.getPattern().getPattern().str()},
                        {"bias", bool(source.getBias())}});
     }
-    auto query = cast<RankedTensorType>(op.getQuery().getType());
+    Value query = op.getQuery();
     std::string type;
-    llvm::raw_string_ostream(type) << query.getElementType();
+    llvm::raw_string_ostream(type) << getElementTypeOrSelf(query);
     result.push_back(json::Object{{"layer", int64_t(result.size())},
                                   {"kind", op.getKind()},
                                   {"type", type},
@@ -73,8 +77,9 @@ private:
 } // namespace
 
 bool Costs::addSource(const json::Object &attention, json::Object &source) {
+  // What is not known at compile time counts once.
   auto of = [&](const json::Object &from, StringRef name) {
-    return from.getInteger(name).value_or(1);
+    return std::max<int64_t>(1, from.getInteger(name).value_or(1));
   };
   int64_t heads = of(attention, "heads");
   pattern::Rows rows;
@@ -201,8 +206,10 @@ static std::optional<json::Array> ofModel(const ExplainOptions &options,
     if (diagnostic.getSeverity() != DiagnosticSeverity::Remark)
       return failure();
     std::string text;
-    llvm::raw_string_ostream(text)
-        << diagnostic.getLocation() << ": " << diagnostic;
+    llvm::raw_string_ostream os(text);
+    if (auto node = dyn_cast<NameLoc>(diagnostic.getLocation()))
+      os << "node '" << node.getName().getValue() << "': ";
+    os << diagnostic;
     notRaised.push_back(text);
     return success();
   });
@@ -222,6 +229,9 @@ static std::optional<json::Array> ofModel(const ExplainOptions &options,
   sparsify.policy = options.policy;
   sparsify.step = options.step;
   pm.addPass(createSparsifyPass(sparsify));
+  // Head counts and dims that follow from other sizes are found on the way.
+  pm.addPass(createConvertOnnxToLinalgPass());
+  pm.addPass(createCanonicalizerPass());
   if (failed(pm.run(*module)))
     return std::nullopt;
   return describeAttentions(*module);

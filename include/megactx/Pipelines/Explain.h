@@ -15,7 +15,7 @@ namespace mlir::megactx {
 
 /// The module's attentions in graph order, each {layer, kind, type, batch,
 /// heads, query_step, sources: [{key_heads, dim, value_dim, key_step, pattern,
-/// bias}]}; batch is -1 where dynamic.
+/// bias}]}; sizes are -1 where only known at run time.
 llvm::json::Array describeAttentions(ModuleOp module);
 
 struct ExplainOptions {
