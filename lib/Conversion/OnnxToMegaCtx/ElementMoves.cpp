@@ -41,6 +41,29 @@ static void termsOf(AffineExpr expr, SmallVectorImpl<AffineExpr> &terms) {
   termsOf(binary.getRHS(), terms);
 }
 
+/// expr / factor where the factor is one of the product's, or null.
+static AffineExpr withoutFactor(AffineExpr expr, AffineExpr factor) {
+  auto divisor = dyn_cast<AffineConstantExpr>(factor);
+  auto number = dyn_cast<AffineConstantExpr>(expr);
+  if (divisor && number)
+    return number.getValue() % divisor.getValue() == 0
+               ? getAffineConstantExpr(number.getValue() / divisor.getValue(),
+                                       expr.getContext())
+               : AffineExpr();
+  if (expr == factor)
+    return getAffineConstantExpr(1, expr.getContext());
+  auto product = dyn_cast<AffineBinaryOpExpr>(expr);
+  if (!product || product.getKind() != AffineExprKind::Mul)
+    return {};
+  // A size that is itself a product is divided factor by factor.
+  AffineExpr a = product.getLHS(), c = product.getRHS();
+  if (AffineExpr rest = withoutFactor(c, factor))
+    return rest.isSymbolicOrConstant() ? a * rest : rest * a;
+  if (AffineExpr rest = withoutFactor(a, factor))
+    return c.isSymbolicOrConstant() ? rest * c : c * rest;
+  return {};
+}
+
 /// expr = quotient * size + remainder with 0 <= remainder < size, or nothing.
 static std::optional<std::pair<AffineExpr, AffineExpr>>
 divide(Positions &positions, AffineExpr expr, AffineExpr size) {
@@ -51,14 +74,8 @@ divide(Positions &positions, AffineExpr expr, AffineExpr size) {
   SmallVector<AffineExpr> terms;
   termsOf(expr, terms);
   for (AffineExpr term : terms) {
-    auto product = dyn_cast<AffineBinaryOpExpr>(term);
-    bool isProduct = product && product.getKind() == AffineExprKind::Mul;
-    if (term == size && !constant)
-      quotient = quotient + 1;
-    else if (isProduct && product.getRHS() == size)
-      quotient = quotient + product.getLHS();
-    else if (isProduct && product.getLHS() == size)
-      quotient = quotient + product.getRHS();
+    if (AffineExpr factor = withoutFactor(term, size))
+      quotient = quotient + factor;
     else
       remainder = remainder + term;
   }

@@ -15,7 +15,10 @@ static bool isOne(AffineExpr expr) {
 const Place &ElementValues::shape(Value tensor) {
   if (auto it = shapes.find(tensor); it != shapes.end())
     return *it->second;
+  // Elements of shapes are no part of what `movesOf` follows.
+  auto *outer = std::exchange(moves, nullptr);
   auto computed = std::make_unique<Place>(computeShape(tensor));
+  moves = outer;
   return *(shapes[tensor] = std::move(computed));
 }
 
@@ -110,6 +113,46 @@ ElementValues::inferSize(Operation *op, unsigned result, int64_t dim) {
   return inferMoved(op, dim);
 }
 
+/// The symbolic factors of a product, and its constant.
+static void factorsOf(AffineExpr expr, SmallVectorImpl<AffineExpr> &symbolic,
+                      int64_t &constant) {
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  if (auto number = dyn_cast<AffineConstantExpr>(expr)) {
+    constant *= number.getValue();
+  } else if (binary && binary.getKind() == AffineExprKind::Mul) {
+    factorsOf(binary.getLHS(), symbolic, constant);
+    factorsOf(binary.getRHS(), symbolic, constant);
+  } else {
+    symbolic.push_back(expr);
+  }
+}
+
+/// The product of some sizes over that of others, where it is exact.
+static std::optional<AffineExpr> quotientOf(ArrayRef<AffineExpr> sizes,
+                                            ArrayRef<AffineExpr> others) {
+  SmallVector<AffineExpr> over, under;
+  int64_t above = 1, below = 1;
+  for (AffineExpr size : sizes)
+    factorsOf(size, over, above);
+  for (AffineExpr size : others)
+    factorsOf(size, under, below);
+  for (AffineExpr factor : under) {
+    auto *same = llvm::find(over, factor);
+    if (same == over.end())
+      return std::nullopt;
+    over.erase(same);
+  }
+  if (below <= 0 || above % below)
+    return std::nullopt;
+  if (sizes.empty())
+    return std::nullopt;
+  AffineExpr quotient =
+      getAffineConstantExpr(above / below, sizes.front().getContext());
+  for (AffineExpr factor : over)
+    quotient = factor * quotient;
+  return quotient;
+}
+
 /// Operators that move elements without computing any.
 std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
                                                     int64_t dim) {
@@ -163,13 +206,18 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
       return shape(data)[dim];
     if (constant.getValue() != -1)
       return size;
-    // -1: what the other sizes leave, where they are the operand's own.
-    if (rank != resultRank)
-      return std::nullopt;
-    for (int64_t d = 0; d < rank; ++d)
-      if (d != dim && integerAt(op->getOperand(1), d) != shape(data)[d])
-        return std::nullopt;
-    return shape(data)[dim];
+    // -1: what the other sizes leave.
+    Place others;
+    for (int64_t d = 0; d < resultRank; ++d)
+      if (d != dim) {
+        auto other = integerAt(op->getOperand(1), d);
+        if (!other)
+          return std::nullopt;
+        bool copies = *other == positions.constant(0) && d < rank &&
+                      !integerAttr(op, "allowzero", 0);
+        others.push_back(copies ? shape(data)[d] : *other);
+      }
+    return quotientOf(shape(data), others);
   }
   if (type == "Concat") {
     int64_t axis = axisOf(0);

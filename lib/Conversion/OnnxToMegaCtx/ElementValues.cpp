@@ -29,7 +29,31 @@ Element ElementValues::simplified(Element element) {
   return element;
 }
 
+std::vector<std::pair<Value, Place>>
+ElementValues::movesOf(Value tensor, ArrayRef<AffineExpr> place) {
+  std::vector<std::pair<Value, Place>> collected;
+  moves = &collected;
+  at(tensor, place);
+  moves = nullptr;
+  return collected;
+}
+
 Element ElementValues::at(Value tensor, ArrayRef<AffineExpr> place) {
+  if (moves) {
+    moves->push_back({tensor, Place(place)});
+    Operation *op = tensor.getDefiningOp();
+    StringRef type = typeOf(op);
+    bool isCopy =
+        type == "Identity" ||
+        (type == "Cast" && op->getOperand(0).getType() == tensor.getType());
+    Result result;
+    if (isCopy)
+      result = at(op->getOperand(0), place);
+    else if (type == "Reshape" || type == "Flatten" || type == "Unsqueeze" ||
+             type == "Squeeze" || type == "Expand" || type == "Transpose")
+      result = moved(op, place);
+    return result ? *result : Element::read(tensor, place);
+  }
   std::pair<void *, std::vector<const void *>> key = {
       tensor.getAsOpaquePointer(), {}};
   for (AffineExpr index : place)
@@ -183,6 +207,18 @@ ElementValues::Result ElementValues::elementwise(Operation *op,
   }
   if (type == "Where")
     return Element::choice(positions.simplify(in(0).isNonZero()), in(1), in(2));
+  if (type == "Sqrt" || type == "Reciprocal") {
+    auto number = in(0).number();
+    if (!number || *number <= 0)
+      return std::nullopt;
+    return Element::real(type == "Sqrt" ? std::sqrt(*number) : 1 / *number);
+  }
+  if (type == "Pow") {
+    auto base = in(0).number(), exponent = in(1).number();
+    if (!base || !exponent || *base <= 0)
+      return std::nullopt;
+    return Element::real(std::pow(*base, *exponent));
+  }
   if (type == "Neg")
     return combine(Arithmetic::Sub, Element::real(0), in(0));
   if (type == "Abs") {

@@ -29,6 +29,11 @@ public:
   /// The element at a place, one index per dimension of a ranked tensor.
   Element at(Value tensor, ArrayRef<AffineExpr> place);
 
+  /// The tensors through which nodes move this element unchanged, with its
+  /// place in each; the given one first.
+  std::vector<std::pair<Value, Place>> movesOf(Value tensor,
+                                               ArrayRef<AffineExpr> place);
+
   /// The place in an operand that broadcasts to a result's place.
   Place broadcast(Value operand, ArrayRef<AffineExpr> place);
 
@@ -68,6 +73,8 @@ private:
   Positions &positions;
   llvm::DenseMap<Value, std::unique_ptr<Place>> shapes;
   std::map<std::pair<void *, std::vector<const void *>>, Element> elements;
+  /// Where `movesOf` collects.
+  std::vector<std::pair<Value, Place>> *moves = nullptr;
   unsigned depth = 0, numTables = 0;
 };
 

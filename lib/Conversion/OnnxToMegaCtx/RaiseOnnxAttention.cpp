@@ -8,6 +8,7 @@
 
 #include "Masks.h"
 #include "Nodes.h"
+#include "Operands.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
@@ -51,7 +52,7 @@ class Raiser {
 public:
   Raiser(Operation *softmax, Counts &counts)
       : softmax(softmax), b(softmax->getLoc(), softmax), counts(counts),
-        masks(softmax->getContext()) {}
+        masks(softmax->getContext()), operands(softmax->getContext()) {}
 
   /// Empty on success, else the reason why this Softmax is no attention.
   std::string run();
@@ -63,7 +64,8 @@ private:
   std::string findValues();
   Value skipGuards(Value probabilities);
   std::string build(Scores &scores);
-  Value unfold(Value value, bool transposed);
+  Value peelScales(Value value, Scores &scores);
+  Value swapLast(Value value);
   Value termAsBias(const Term &term);
   Value biasOf(Scores &scores, pattern::Pattern &pattern);
   Value node(StringRef type, ValueRange operands, Type result,
@@ -76,6 +78,7 @@ private:
   Value values;
   Counts &counts;
   Masks masks;
+  Operands operands;
 };
 } // namespace
 
@@ -225,56 +228,29 @@ std::string Raiser::findValues() {
   return "";
 }
 
-/// [B, H, N, D] of a tensor with heads folded into the batch: what was
-/// reshaped; a transposition of the last two dims is undone.
-Value Raiser::unfold(Value value, bool transposed) {
-  if (transposed) {
+/// A scale of queries or keys is one of the scores.
+Value Raiser::peelScales(Value value, Scores &scores) {
+  while (true) {
+    StringRef type = typeOf(value);
+    if (type != "Mul" && type != "Div")
+      return value;
     Operation *op = value.getDefiningOp();
-    SmallVector<int64_t> swap;
-    for (int64_t i = 0; i < rankOf(value); ++i)
-      swap.push_back(i);
-    std::swap(swap[swap.size() - 1], swap[swap.size() - 2]);
-    auto perm =
-        op ? op->getAttrOfType<DenseI64ArrayAttr>("perm") : DenseI64ArrayAttr();
-    Value source = value;
-    SmallVector<int64_t> order = swap;
-    if (typeOf(op) == "Transpose" && perm) {
-      source = op->getOperand(0);
-      for (auto [to, from] : llvm::zip(order, swap))
-        to = perm.asArrayRef()[from];
-    }
-    auto type = cast<RankedTensorType>(source.getType());
-    SmallVector<int64_t> shape;
-    bool isIdentity = true;
-    for (auto [i, axis] : llvm::enumerate(order)) {
-      shape.push_back(type.getDimSize(axis));
-      isIdentity &= axis == int64_t(i);
-    }
-    value = isIdentity
-                ? source
-                : node("Transpose", source,
-                       RankedTensorType::get(shape, type.getElementType()),
-                       {b.getNamedAttr("perm", b.getDenseI64ArrayAttr(order))});
+    unsigned i = isScalar(op->getOperand(1)) ? 1 : 0;
+    if (!isScalar(op->getOperand(i)) || (type == "Div" && i == 0) ||
+        rankOf(op->getOperand(1 - i)) != rankOf(value))
+      return value;
+    scores.scales.push_back({op->getOperand(i), type == "Div"});
+    value = op->getOperand(1 - i);
   }
-  if (rankOf(value) == 4)
-    return value;
-  Operation *reshape = value.getDefiningOp();
-  while (typeOf(reshape) == "Mul" || typeOf(reshape) == "Div") {
-    if (!isScalar(reshape->getOperand(1)))
-      return {};
-    Value inner = unfold(reshape->getOperand(0), false);
-    return inner ? node(typeOf(reshape), {inner, reshape->getOperand(1)},
-                        inner.getType())
-                 : Value();
-  }
-  if (typeOf(reshape) != "Reshape" || rankOf(reshape->getOperand(0)) != 4)
-    return {};
-  auto from = cast<RankedTensorType>(reshape->getOperand(0).getType());
-  auto to = cast<RankedTensorType>(value.getType());
-  // The last dim must be left alone for the first two to have been folded.
-  return from.getDimSize(3) == to.getDimSize(2) && !from.isDynamicDim(3)
-             ? reshape->getOperand(0)
-             : Value();
+}
+
+/// The last two dims of a tensor of rank 4 exchanged.
+Value Raiser::swapLast(Value value) {
+  auto type = cast<RankedTensorType>(value.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  std::swap(shape[2], shape[3]);
+  return node("Transpose", value, type.clone(shape),
+              {b.getNamedAttr("perm", b.getDenseI64ArrayAttr({0, 1, 3, 2}))});
 }
 
 /// A term with the model's own numbers.
@@ -375,11 +351,20 @@ StringRef Raiser::kindOf(Value query, Value key) {
 std::string Raiser::build(Scores &scores) {
   b.setInsertionPoint(product);
   bool isFolded = rankOf(scores.query) == 3;
-  Value query = unfold(scores.query, false);
-  Value key = scores.key ? scores.key : unfold(scores.keyTransposed, true);
-  Value value = unfold(values, false);
-  if (!query || !key || !value)
+  bool isTransposed = !scores.key;
+  Value given =
+      peelScales(isTransposed ? scores.keyTransposed : scores.key, scores);
+  Value query = peelScales(scores.query, scores);
+  auto queries = operands.sourcesOf(query, false);
+  llvm::erase_if(queries, [](const Operand &o) { return o.group != 1; });
+  auto keys = operands.sourcesOf(given, isTransposed);
+  if (keys.empty() && isTransposed && !isFolded)
+    keys.push_back({swapLast(given)});
+  auto shared = sharedSources(keys, operands.sourcesOf(values, false));
+  if (queries.empty() || !shared)
     return "its heads are folded in an unknown way";
+  query = queries.back().tensor;
+  Value key = shared->first.tensor, value = shared->second.tensor;
   for (Value v : {query, key, value}) {
     auto type = dyn_cast<RankedTensorType>(v.getType());
     if (!type || type.getRank() != 4)
@@ -395,7 +380,7 @@ std::string Raiser::build(Scores &scores) {
   }
   double scale = 1.0;
   for (auto [scalar, divides] : scores.scales) {
-    if (auto number = constantNumber(scalar)) {
+    if (auto number = operands.scalar(scalar)) {
       scale = divides ? scale / *number : scale * *number;
       continue;
     }

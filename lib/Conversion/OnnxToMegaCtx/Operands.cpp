@@ -1,0 +1,78 @@
+//===- Operands.cpp - queries, keys and values of products ----------------===//
+
+#include "Operands.h"
+#include "Nodes.h"
+
+using namespace mlir;
+using namespace mlir::megactx::raise;
+
+std::optional<double> Operands::scalar(Value value) {
+  if (!isScalar(value))
+    return std::nullopt;
+  return values.at(value, Place(rankOf(value), positions.constant(0))).number();
+}
+
+/// expr = of floordiv n: n.
+static std::optional<int64_t> divisorOf(AffineExpr expr, AffineExpr of) {
+  if (expr == of)
+    return 1;
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  auto number =
+      binary ? dyn_cast<AffineConstantExpr>(binary.getRHS()) : nullptr;
+  if (!number || binary.getKind() != AffineExprKind::FloorDiv ||
+      binary.getLHS() != of || number.getValue() < 1)
+    return std::nullopt;
+  return number.getValue();
+}
+
+/// The tensor as a source where the operand's element [b, h, n, d], or
+/// [b * H + h, n, d], is this one of its elements.
+std::optional<Operand>
+Operands::sourceAt(Value tensor, ArrayRef<AffineExpr> place, bool isFolded) {
+  AffineExpr batch = positions.variable(kBatch);
+  if (place.size() != 4 || place[2] != positions.variable(kKey) ||
+      place[3] != positions.variable(kPlace))
+    return std::nullopt;
+  if (!isFolded) {
+    auto group = divisorOf(place[1], positions.variable(kHead));
+    if (!group || place[0] != batch)
+      return std::nullopt;
+    return Operand{tensor, *group};
+  }
+  auto heads = dyn_cast<AffineConstantExpr>(values.shape(tensor)[1]);
+  if (!heads || place[0] != batch.floorDiv(heads.getValue()) ||
+      place[1] != batch % heads.getValue())
+    return std::nullopt;
+  return Operand{tensor, 1};
+}
+
+SmallVector<Operand> Operands::sourcesOf(Value operand, bool isTransposed) {
+  int64_t rank = rankOf(operand);
+  Place place = {positions.variable(kBatch), positions.variable(kHead),
+                 positions.variable(kKey), positions.variable(kPlace)};
+  if (rank == 3)
+    place.erase(place.begin() + 1);
+  if (isTransposed)
+    std::swap(place[rank - 1], place[rank - 2]);
+  values.forget();
+  const Place sizes = values.shape(operand);
+  positions.forget();
+  for (auto [index, size] : llvm::zip(place, sizes))
+    positions.assume(Condition::nonNegative(size - index - 1));
+  SmallVector<Operand> sources;
+  for (auto &[tensor, where] : values.movesOf(operand, place))
+    if (auto source = sourceAt(tensor, where, rank == 3))
+      sources.push_back(*source);
+  positions.forget();
+  return sources;
+}
+
+std::optional<std::pair<Operand, Operand>>
+mlir::megactx::raise::sharedSources(ArrayRef<Operand> keys,
+                                    ArrayRef<Operand> values) {
+  for (const Operand &key : llvm::reverse(keys))
+    for (const Operand &value : llvm::reverse(values))
+      if (key.group == value.group)
+        return std::pair(key, value);
+  return std::nullopt;
+}

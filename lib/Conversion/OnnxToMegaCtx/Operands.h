@@ -1,0 +1,50 @@
+//===- Operands.h - queries, keys and values of products --------*- C++ -*-===//
+//
+// Owns which tensors [B, H, N, D] the operands of a product of matrices were
+// made of, by following one symbolic element through the nodes that only move
+// it: heads folded into the batch, transposed keys, and key heads repeated for
+// groups of query heads.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_CONVERSION_ONNXTOMEGACTX_OPERANDS_H
+#define MEGACTX_CONVERSION_ONNXTOMEGACTX_OPERANDS_H
+
+#include "ElementValues.h"
+
+namespace mlir::megactx::raise {
+
+/// A tensor [B, H / group, N, D] of which head h of the operand is head
+/// h / group.
+struct Operand {
+  Value tensor;
+  int64_t group = 1;
+};
+
+class Operands {
+public:
+  Operands(MLIRContext *context) : positions(context), values(positions) {}
+
+  /// Sources of an operand [B, H, N, D] or [B * H, N, D], the nearest first;
+  /// with `isTransposed` its last two dims stand in the other order.
+  SmallVector<Operand> sourcesOf(Value operand, bool isTransposed);
+
+  /// The number that a scalar always is.
+  std::optional<double> scalar(Value value);
+
+private:
+  std::optional<Operand> sourceAt(Value tensor, ArrayRef<AffineExpr> place,
+                                  bool isFolded);
+
+  Positions positions;
+  ElementValues values;
+};
+
+/// The deepest sources of key and value with one grouping; nothing where the
+/// operands have none.
+std::optional<std::pair<Operand, Operand>>
+sharedSources(ArrayRef<Operand> keys, ArrayRef<Operand> values);
+
+} // namespace mlir::megactx::raise
+
+#endif
