@@ -343,6 +343,8 @@ std::pair<Value, Value> KernelEmitter::boundsOfRow(unsigned index,
     hi = a.min(hi, emitExpr(b, bound, at));
   if (piece.heads)
     hi = a.select(a.lt(a.c(0), emitExpr(b, piece.heads, at)), hi, lo);
+  // A row past all keys has none, and must not widen the block's interval.
+  lo = a.min(lo, at.keyEnd);
   hi = a.max(hi, lo);
   if (!piece.digits.isIdentity())
     return {rankOf(index, lo), rankOf(index, hi)};
