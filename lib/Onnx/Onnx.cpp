@@ -4,10 +4,10 @@
 #include "Library.h"
 #include "Proto.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "megactx/Support/Output.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/MLIRContext.h"
-#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include <google/protobuf/io/coded_stream.h>
@@ -57,10 +57,7 @@ LogicalResult mlir::onnx::exportOnnx(ModuleOp module, StringRef path) {
   if (model.ByteSizeLong() > INT32_MAX || !model.SerializeToString(&bytes))
     return module.emitError("the model needs more than 2 GB in one file");
   llvm::Error error =
-      llvm::writeToOutput(path, [&](llvm::raw_ostream &os) -> llvm::Error {
-        os << bytes;
-        return llvm::Error::success();
-      });
+      megactx::writeOutput(path, [&](llvm::raw_ostream &os) { os << bytes; });
   if (error)
     return emitError(FileLineColLoc::get(module.getContext(), path, 0, 0),
                      "cannot write: ")

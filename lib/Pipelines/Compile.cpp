@@ -9,6 +9,7 @@
 #include "megactx/Pipelines/Explain.h"
 #include "megactx/Pipelines/Pipelines.h"
 #include "megactx/Pipelines/Registration.h"
+#include "megactx/Support/Output.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -19,7 +20,6 @@
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Transforms/Passes.h"
-#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/SourceMgr.h"
 #include <chrono>
@@ -115,12 +115,10 @@ LogicalResult Compilation::passes(StringRef what,
 }
 
 LogicalResult Compilation::print() {
-  llvm::Error error =
-      llvm::writeToOutput(options.output, [&](llvm::raw_ostream &os) {
-        module->print(os);
-        os << '\n';
-        return llvm::Error::success();
-      });
+  llvm::Error error = writeOutput(options.output, [&](llvm::raw_ostream &os) {
+    module->print(os);
+    os << '\n';
+  });
   if (!error)
     return success();
   llvm::errs() << "error: cannot write '" << options.output

@@ -135,6 +135,23 @@ static bool isIntact(std::string text, const json &manifest) {
   return recorded == expected;
 }
 
+/// What a run reads of the manifest is there and of its type; throws otherwise.
+static void checkInterface(const json &manifest) {
+  for (const char *list : {"inputs", "outputs"})
+    for (const json &value : manifest.at(list).get<std::vector<json>>()) {
+      value.at("name").get_ref<const std::string &>();
+      const auto &dtype = value.at("dtype").get_ref<const std::string &>();
+      if (widthOf(dtype) == 0)
+        throw json::other_error::create(501, "unknown dtype '" + dtype + "'",
+                                        &value);
+      if (value.at("shape").get<std::vector<json>>().size() > 8)
+        throw json::other_error::create(501, "more than 8 dimensions", &value);
+      for (const json &size : value.at("shape"))
+        if (!size.is_number_integer())
+          size.get_ref<const std::string &>();
+    }
+}
+
 bool mctx_model::load(const std::string &path, std::string &error) {
   std::ifstream file(path + "/manifest.json");
   if (!file) {
@@ -170,6 +187,7 @@ bool mctx_model::load(const std::string &path, std::string &error) {
             "': this one has no " + feature;
     return false;
   }
+  checkInterface(manifest);
   return bind(path, error);
 }
 

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import stat
+import subprocess
 
 import numpy as np
 import onnx
@@ -240,21 +242,131 @@ def test_corrupted_artifact(good, tool, artifact, tmp_path):
         refuses(tool("megactx-run", copy, "--test-data", good / "test_data_set_0"), copy.name)
 
 
-def manifest_of(artifact):
-    return next(p for p in files_of(artifact) if p.name.endswith(".json"))
+def checksum(data):
+    """The FNV-1a over words that manifests record."""
+    value, words = 0xCBF29CE484222325, len(data) // 8 * 8
+    for part in [int.from_bytes(data[i : i + 8], "little") for i in range(0, words, 8)] + list(data[words:]):
+        value = (value ^ part) * 0x100000001B3 % 2**64
+    return value
+
+
+def with_manifest(artifact, copy, change):
+    """A copy whose manifest `change` has edited and whose checksum is right again."""
+    shutil.copytree(artifact, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    change(manifest)
+    manifest["checksum"] = "0" * 16
+    text = json.dumps(manifest)
+    (copy / "manifest.json").write_text(text.replace("0" * 16, f"{checksum(text.encode()):016x}"))
+    return copy
+
+
+def test_an_edited_manifest_with_its_checksum_is_accepted(good, tool, artifact, tmp_path):
+    copy = with_manifest(artifact, tmp_path / "same.mctx", lambda manifest: None)
+    done = tool("megactx-run", copy, "--test-data", good / "test_data_set_0")
+    assert done.status == 0, done
 
 
 def test_artifact_for_another_cpu(good, tool, artifact, tmp_path):
-    if artifact.is_file():
-        pytest.skip("the manifest lies inside one file")
-    copy = tmp_path / "other.mctx"
-    shutil.copytree(artifact, copy)
-    path = manifest_of(copy)
-    manifest = json.loads(path.read_text())
-    target = manifest["target"]
-    assert isinstance(target, dict), "expected the manifest's target to name the CPU's features"
-    key = next(k for k in target if "feature" in k)
-    features = target[key]
-    target[key] = ["+future9000"] if isinstance(features, list) else "+future9000"
-    path.write_text(json.dumps(manifest))
-    refuses(tool("megactx-run", copy, "--test-data", good / "test_data_set_0"), "other.mctx")
+    copy = with_manifest(artifact, tmp_path / "other.mctx", lambda manifest: manifest["target"].update(cpu="future", features=["future9000"]))
+    refuses(tool("megactx-run", copy, "--test-data", good / "test_data_set_0"), "other.mctx", "'future'", "future9000")
+
+
+@pytest.mark.parametrize("change", [
+    lambda m: m.update(version=99), lambda m: m.update(version="one"), lambda m: m.update(format=7), lambda m: m.pop("version"),
+    lambda m: m.pop("target"), lambda m: m.pop("files"), lambda m: m.pop("inputs"), lambda m: m.pop("outputs"),
+    lambda m: m.update(inputs=7), lambda m: m["inputs"].append({}), lambda m: m["inputs"][0].update(dtype="float7"),
+    lambda m: m["files"].pop("model.so"), lambda m: m["target"].update(features=[7])], ids=[
+    "newer", "version text", "format number", "no version", "no target", "no files", "no inputs", "no outputs",
+    "inputs number", "input empty", "dtype", "no code", "feature number"])
+def test_manifest_with_other_contents(good, tool, artifact, tmp_path, change):
+    copy = with_manifest(artifact, tmp_path / "odd.mctx", change)
+    refuses(tool("megactx-run", copy, "--test-data", good / "test_data_set_0"), "odd.mctx")
+
+
+@pytest.mark.parametrize("kind", ["cut.pb", "random.pb", "cut.npy", "absurd.npy", "random.npy", "empty.npy"])
+def test_damaged_inputs(tool, artifact, tmp_path, kind):
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / ("input_0" + kind[kind.index("."):])
+    ids = np.zeros((1, 4), np.int64)
+    if path.suffix == ".npy":
+        np.save(path, ids)
+    else:
+        path.write_bytes(numpy_helper.from_array(ids, "ids").SerializeToString())
+    data = path.read_bytes()
+    if kind.startswith("cut"):
+        data = data[:-5]
+    elif kind.startswith("absurd"):
+        data = data.replace(b"(1, 4), }                ", b"(4294967296, 4294967296)}")
+    else:
+        data = b"" if kind.startswith("empty") else np.random.default_rng(0).bytes(200)
+    path.write_bytes(data)
+    done = tool("megactx-run", artifact, "--inputs", tmp_path / "in", "--outputs", tmp_path / "out")
+    refuses(done, "input_0", output=tmp_path / "out" / "output_0.pb")
+
+
+@pytest.mark.parametrize("dims", [[2**62, 4], [2**31, 2**31, 2**31], [-1, 3], [2**40]], ids=str)
+def test_absurd_size_of_a_weight(tool, tmp_path, dims):
+    weight = onnx.TensorProto(name="weight", data_type=onnx.TensorProto.FLOAT, dims=dims, raw_data=b"\0" * 24)
+    refuse_model(tool, written(tmp_path, small_model([helper.make_node("Add", ["x", "weight"], ["y"])], [weight])), "weight")
+
+
+@pytest.mark.parametrize("size", [2**33, 2**62, -(2**40)], ids=str)
+def test_absurd_size_of_a_value(tool, tmp_path, size):
+    """Refused by the compiler, or by the run for want of memory; never a crash."""
+    shape = numpy_helper.from_array(np.array([size, 2, 3], np.int64), "shape")
+    path = written(tmp_path, small_model([helper.make_node("Expand", ["x", "shape"], ["large"], name="large"),
+                                          helper.make_node("ReduceSum", ["large"], ["y"], keepdims=0)], [shape]))
+    out = tmp_path / "out.mctx"
+    done = tool("megactx-compile", path, "-o", out, timeout=60)
+    if done.status == 0:
+        done = run_with(tool, out, tmp_path, [("x", np.zeros((2, 3), np.float32))])
+    refuses(done, output=tmp_path / "out" / "output_0.pb")
+
+
+def test_a_name_with_two_producers(tool, tmp_path):
+    nodes = [helper.make_node("Relu", ["x"], ["y"], name="first"), helper.make_node("Neg", ["x"], ["y"], name="second")]
+    refuse_model(tool, written(tmp_path, small_model(nodes)), "y")
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder on a disk with 4 KB left."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", folder], capture_output=True).returncode == 0
+    if not mounted:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_full_disk(good, tool, artifact, full_disk):
+    for done in [tool("megactx-compile", good / "model.onnx", "-o", full_disk / "model.mctx"),
+                 tool("megactx-translate", "--import-onnx", good / "model.onnx", "-o", full_disk / "model.mlir")]:
+        refuses(done, "model.m", "No space left")
+        assert not list(full_disk.iterdir()), done
+    filling = full_disk / "filling"
+    with filling.open("wb", buffering=0) as stream, pytest.raises(OSError):
+        while True:
+            stream.write(b"\0" * 4096)
+    done = tool("megactx-run", artifact, "--inputs", good / "test_data_set_0", "--outputs", full_disk)
+    refuses(done, "output_0.pb")
+    assert list(full_disk.iterdir()) == [filling], done
+
+
+def test_output_to_a_full_device(good, tool, tmp_path):
+    """A device is written to, never replaced; this one is the test's own."""
+    device = tmp_path / "full"
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 7))
+        device.open("wb", buffering=0).close()
+    except OSError:
+        pytest.skip("needs the right to make a device")
+    module = tmp_path / "model.mlir"
+    assert tool("megactx-translate", "--import-onnx", good / "model.onnx", "-o", module).status == 0
+    for command in [("megactx-translate", "--import-onnx", good / "model.onnx"), ("megactx-translate", "--export-onnx", module),
+                    ("megactx-compile", good / "model.onnx", "--compile-to=attention"), ("megactx-compile", good / "model.onnx")]:
+        done = tool(*command, "-o", device)
+        refuses(done, "full")
+        assert device.is_char_device(), done

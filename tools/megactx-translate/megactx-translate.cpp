@@ -3,12 +3,12 @@
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
 #include "megactx/Onnx/Onnx.h"
 #include "megactx/Pipelines/Registration.h"
+#include "megactx/Support/Output.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
 #include "llvm/Support/CommandLine.h"
-#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/SourceMgr.h"
 
@@ -20,10 +20,9 @@ static LogicalResult toMlir(StringRef input, StringRef output,
   OwningOpRef<ModuleOp> module = onnx::importOnnx(input, &context);
   if (!module || failed(verify(*module)))
     return failure();
-  llvm::Error error = llvm::writeToOutput(output, [&](llvm::raw_ostream &os) {
+  llvm::Error error = megactx::writeOutput(output, [&](llvm::raw_ostream &os) {
     module->print(os);
     os << '\n';
-    return llvm::Error::success();
   });
   if (!error)
     return success();
