@@ -391,8 +391,9 @@ State KernelEmitter::piece(unsigned index, State state) {
       position = a.min(position, a.c(piece.rowEnd - 1));
     return position;
   };
-  auto [begin, firstEnd] = boundsOfRow(index, inRows(firstAt));
-  auto [lastBegin, end] = boundsOfRow(index, inRows(lastAt));
+  Value begin, firstEnd, lastBegin, end;
+  std::tie(begin, firstEnd) = boundsOfRow(index, inRows(firstAt));
+  std::tie(lastBegin, end) = boundsOfRow(index, inRows(lastAt));
   Value all = a.both(isRow(firstAt), isRow(lastAt));
   Value fullEnd = a.select(all, firstEnd, begin);
   SmallVector<Value> low, high;
