@@ -44,6 +44,8 @@ public:
     function = gpu::GPUFuncOp::create(b, name, type);
     function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(),
                       b.getUnitAttr());
+    // Two blocks a multiprocessor: for more, ptxas would spill.
+    function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(2));
     function.setKnownBlockSizeAttr(
         b.getDenseI32ArrayAttr({int32_t(kThreads), 1, 1}));
     b.setInsertionPointToStart(&function.getBody().front());

@@ -35,3 +35,19 @@ func.func @large_head(%q: memref<?x?x?x256xbf16>, %k: memref<?x?x?x256xbf16>, %v
       : (memref<?x?x?x256xbf16>, memref<?x?x?x256xbf16>, memref<?x?x?x256xbf16>, memref<?x?x?x256xbf16>, memref<?x?x?xf32>) -> ()
   return
 }
+
+// CHECK: 0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+func.func @columns_small_head(%q: memref<?x?x?x32xf16>, %k: memref<?x?x?x32xf16>, %v: memref<?x?x?x32xf16>, %o: memref<?x?x?x32xf16>, %lse: memref<?x?x?xf32>) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>, digits<8, [0, 1, 2, 3, 4, 5, 6, 7]: [6, 7]>>] {scale = 0.125 : f32}
+      : (memref<?x?x?x32xf16>, memref<?x?x?x32xf16>, memref<?x?x?x32xf16>, memref<?x?x?x32xf16>, memref<?x?x?xf32>) -> ()
+  return
+}
+
+// CHECK: 0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+func.func @padded_head(%q: memref<?x?x?x72xf16>, %k: memref<?x?x?x72xf16>, %v: memref<?x?x?x72xf16>, %o: memref<?x?x?x72xf16>, %lse: memref<?x?x?xf32>) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<all>] {scale = 0.125 : f32}
+      : (memref<?x?x?x72xf16>, memref<?x?x?x72xf16>, memref<?x?x?x72xf16>, memref<?x?x?x72xf16>, memref<?x?x?xf32>) -> ()
+  return
+}
