@@ -17,6 +17,7 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/SourceMgr.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -99,22 +100,15 @@ bool Costs::addSource(const json::Object &attention, json::Object &source) {
   auto pieces = pattern::expand(pattern->formula(rows.keyStep), error);
   if (!pieces)
     return false;
-  double pairs = 0;
-  for (int64_t h = 0; h < heads; ++h) {
-    std::optional<int64_t> counted = pattern::countPairs(*pieces, rows, h);
-    if (!counted) {
-      pairs = -1;
-      break;
-    }
-    pairs += *counted;
-  }
   source["pieces"] = int64_t(pieces->size());
   int64_t bits = attention.getString("type") == "f32" ? 32 : 16;
   int64_t dims = of(source, "dim") + of(source, "value_dim");
   source["bytes"] =
       bits / 8 * dims * (heads * queries + of(source, "key_heads") * keys);
-  if (pairs < 0)
+  auto counts = pattern::countPairsPerHead(*pieces, rows, heads);
+  if (!counts)
     return true;
+  double pairs = std::accumulate(counts->begin(), counts->end(), 0.0);
   source["pairs"] = pairs;
   double all = double(heads) * queries * keys;
   source["density"] = all > 0 ? pairs / all : 0.0;
