@@ -32,11 +32,16 @@ static std::string faultOfSizes(const Request &request) {
     return ("expected positions of at most " + llvm::Twine(kMaxPosition)).str();
   double pairs =
       double(rows.queries) * double(rows.keys) * double(request.heads);
-  bool elementwise =
-      request.print == Print::Relation || request.print == Print::Ascii;
+  bool elementwise = request.print == Print::Relation ||
+                     request.print == Print::Ascii ||
+                     request.print == Print::Svg;
   if (elementwise && pairs > double(kMaxPrintedPairs))
     return ("expected at most " + llvm::Twine(kMaxPrintedPairs) +
             " pairs of rows to print; --print=stats takes any size")
+        .str();
+  if (request.print == Print::Svg && request.heads > kMaxDrawnHeads)
+    return ("expected at most " + llvm::Twine(kMaxDrawnHeads) +
+            " heads to draw")
         .str();
   if (pairs > 4e18)
     return "the number of pairs does not fit into 64 bits";
@@ -82,6 +87,10 @@ bool mlir::megactx::pattern::show(Request request, llvm::raw_ostream &os,
   }
   if (request.print == Print::Ascii) {
     printAscii(formula, request.rows, request.heads, os);
+    return true;
+  }
+  if (request.print == Print::Svg) {
+    printSvg(formula, request.rows, request.heads, pattern->str(), os);
     return true;
   }
   auto pieces = expand(formula, fault);

@@ -8,7 +8,7 @@
 
 namespace mlir::megactx::pattern {
 
-enum class Print { Relation, Pieces, Stats, Ascii };
+enum class Print { Relation, Pieces, Stats, Ascii, Svg };
 
 /// What to show of one pattern. -1 keys are as many as queries.
 struct Request {

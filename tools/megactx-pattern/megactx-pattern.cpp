@@ -1,6 +1,7 @@
 //===- megactx-pattern.cpp - the pattern algebra from the command line ----===//
 
 #include "Show.h"
+#include "megactx/Support/Output.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 
@@ -34,8 +35,12 @@ struct Options {
                             "head and query row: key rows"),
                  clEnumValN(Print::Pieces, "pieces", "the disjoint pieces"),
                  clEnumValN(Print::Stats, "stats", "pairs and density, JSON"),
-                 clEnumValN(Print::Ascii, "ascii", "a picture in text")),
+                 clEnumValN(Print::Ascii, "ascii", "a picture in text"),
+                 clEnumValN(Print::Svg, "svg", "a picture as SVG")),
       cl::cat(category)};
+  cl::opt<std::string> output{"o", cl::desc("Where to write to"),
+                              cl::value_desc("file"), cl::init("-"),
+                              cl::cat(category)};
 
   Request request() const {
     Rows rows{queries, keys, queryStep, queryOffset, keyStep, keyOffset};
@@ -57,13 +62,25 @@ int main(int argc, char **argv) {
     llvm::errs() << "error: expected either a pattern or --batch\n";
     return 1;
   }
-  if (!options.batch.empty())
-    return !showBatch(options.batch, options.request(), llvm::outs());
   auto onFault = [&](size_t offset, const llvm::Twine &message) {
     llvm::errs() << "error: " << message << "\n";
     if (offset != llvm::StringRef::npos)
       llvm::errs() << "  " << options.text << "\n  " << std::string(offset, ' ')
                    << "^\n";
   };
-  return !show(options.request(), llvm::outs(), onFault);
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  bool ok = options.batch.empty()
+                ? show(options.request(), os, onFault)
+                : showBatch(options.batch, options.request(), os);
+  // A file is whole or absent; the terminal gets what there is.
+  if (!ok && options.output != "-")
+    return 1;
+  if (llvm::Error error = mlir::megactx::writeOutput(
+          options.output, [&](llvm::raw_ostream &out) { out << text; })) {
+    llvm::errs() << "error: cannot write " << options.output << ": "
+                 << llvm::toString(std::move(error)) << "\n";
+    return 1;
+  }
+  return !ok;
 }

@@ -24,6 +24,15 @@ void printRelation(const Formula &formula, const Rows &rows, int64_t heads,
 void printAscii(const Formula &formula, const Rows &rows, int64_t heads,
                 llvm::raw_ostream &os);
 
+/// Heads that a picture shows.
+constexpr int64_t kMaxDrawnHeads = 64;
+
+/// The same as an SVG picture under a title, which is the pattern's text. Cells
+/// are single pairs up to 256 rows; beyond, squares of 2^n rows whose shade is
+/// their share of pairs, so that its size is bounded whatever the rows are.
+void printSvg(const Formula &formula, const Rows &rows, int64_t heads,
+              llvm::StringRef title, llvm::raw_ostream &os);
+
 } // namespace mlir::megactx::pattern
 
 #endif
