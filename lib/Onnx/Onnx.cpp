@@ -65,6 +65,16 @@ LogicalResult mlir::onnx::exportOnnx(ModuleOp module, StringRef path) {
   return success();
 }
 
+bool mlir::onnx::isGraph(ModuleOp module) {
+  auto walked = module.walk([&](Operation *op) {
+    bool belongs =
+        op == module ||
+        isa_and_nonnull<OnnxDialect, func::FuncDialect>(op->getDialect());
+    return belongs ? WalkResult::advance() : WalkResult::interrupt();
+  });
+  return module->hasAttr(OnnxDialect::kModelAttr) && !walked.wasInterrupted();
+}
+
 LogicalResult mlir::onnx::normalizeOnnx(ModuleOp module) {
   ModelProto model;
   // Weights take no part: ONNX's library sees small constants only.

@@ -11,7 +11,6 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
-#include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
@@ -67,7 +66,10 @@ void mlir::megactx::buildCPUToLLVMPipeline(OpPassManager &pm) {
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
   pm.addPass(createSCFToControlFlowPass());
-  pm.addNestedPass<func::FuncOp>(arith::createArithExpandOpsPass());
+  // Not every CPU has conversions to bf16, and libgcc 12 has none.
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  pm.addNestedPass<func::FuncOp>(arith::createArithExpandOpsPass(expand));
   pm.addPass(createConvertVectorToLLVMPass());
   pm.addPass(createConvertMathToLLVMPass());
   pm.addPass(createConvertMathToLibmPass());
@@ -83,24 +85,4 @@ void mlir::megactx::buildCPUToLLVMPipeline(OpPassManager &pm) {
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createDefineLaunchesPass());
-}
-
-void mlir::megactx::registerPipelines() {
-  PassPipelineRegistration<CPUAttentionOptions>(
-      "megactx-cpu-attention-pipeline",
-      "links of attention to fused attention, or all of them to linalg",
-      buildCPUAttentionPipeline);
-  PassPipelineRegistration<>("megactx-bufferize-pipeline",
-                             "tensors to memrefs, with deallocation",
-                             buildBufferizePipeline);
-  PassPipelineRegistration<>(
-      "megactx-cpu-loops-pipeline", "memrefs to loops, attention as kernels",
-      [](OpPassManager &pm) { buildCPULoopsPipeline(pm); });
-  PassPipelineRegistration<>("megactx-cpu-to-llvm-pipeline",
-                             "loops to the LLVM dialect",
-                             buildCPUToLLVMPipeline);
-  PassPipelineRegistration<GPUOptions>(
-      "megactx-attention-to-gpu-pipeline",
-      "fused attention on memrefs to launches and gpu.binary",
-      buildAttentionToGPUPipeline);
 }

@@ -1,32 +1,23 @@
 //===- Compile.cpp - from a model file to an artifact ---------------------===//
 
 #include "megactx/Pipelines/Compile.h"
+#include "ModelFile.h"
 #include "megactx/Artifact/Artifact.h"
-#include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
 #include "megactx/Onnx/Onnx.h"
 #include "megactx/Pipelines/Explain.h"
 #include "megactx/Pipelines/Pipelines.h"
-#include "megactx/Pipelines/Registration.h"
 #include "megactx/Support/Output.h"
-#include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/IR/Verifier.h"
-#include "mlir/InitAllDialects.h"
-#include "mlir/InitAllExtensions.h"
-#include "mlir/Parser/Parser.h"
-#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
-#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
-#include "mlir/Transforms/Passes.h"
 #include "llvm/Support/Format.h"
-#include "llvm/Support/SourceMgr.h"
 #include <chrono>
 #include <functional>
 
 using namespace mlir;
 using namespace mlir::megactx;
+namespace json = llvm::json;
 
 namespace {
 /// What a module is made of, which says where its compilation goes on. Every
@@ -45,17 +36,7 @@ struct Phase {
 class Compilation {
 public:
   explicit Compilation(const CompileOptions &options)
-      : options(options), target(hostTarget()) {
-    megactx::registerAllDialects(registry);
-    mlir::registerAllDialects(registry);
-    registerAllExtensions(registry);
-    registerBuiltinDialectTranslation(registry);
-    registerLLVMDialectTranslation(registry);
-    context.appendDialectRegistry(registry);
-    // Diagnostics name places; whole operations would bury them.
-    context.printOpOnDiagnostic(false);
-    context.loadDialect<MegaCtxDialect>();
-  }
+      : options(options), target(hostTarget()) {}
 
   LogicalResult run();
 
@@ -70,16 +51,13 @@ private:
   Form form();
   SmallVector<Phase> phases();
   FailureOr<bool> lower();
-  void countSparsified();
-  int64_t countAttentions(function_ref<bool(AttentionOp)> which);
+  void countAttentions();
   bool stopsAt(StringRef level) const { return options.level == level; }
 
   const CompileOptions &options;
   CPUTarget target;
-  DialectRegistry registry;
-  MLIRContext context;
-  llvm::SourceMgr sources;
-  OwningOpRef<ModuleOp> module;
+  ModelFile file;
+  OwningOpRef<ModuleOp> &module = file.module;
   int64_t raised = 0, sparsified = 0;
   llvm::json::Object notes; ///< what the artifact says of the model
 };
@@ -92,12 +70,7 @@ void Compilation::report(StringRef what, Clock::time_point since) {
 
 LogicalResult Compilation::load() {
   Clock::time_point start = Clock::now();
-  if (StringRef(options.input).ends_with(".onnx"))
-    module = onnx::importOnnx(options.input, &context);
-  else
-    module = parseSourceFile<ModuleOp>(options.input, sources,
-                                       ParserConfig(&context));
-  if (!module || failed(verify(*module)))
+  if (failed(file.read(options.input)))
     return failure();
   report("read " + options.input, start);
   return success();
@@ -106,7 +79,7 @@ LogicalResult Compilation::load() {
 LogicalResult Compilation::passes(StringRef what,
                                   function_ref<void(OpPassManager &)> build) {
   Clock::time_point start = Clock::now();
-  PassManager pm(&context);
+  PassManager pm(&file.context);
   build(pm);
   if (failed(pm.run(*module)))
     return failure();
@@ -126,16 +99,11 @@ LogicalResult Compilation::print() {
   return failure();
 }
 
-int64_t Compilation::countAttentions(function_ref<bool(AttentionOp)> which) {
-  int64_t count = 0;
-  module->walk([&](AttentionOp op) { count += which(op); });
-  return count;
-}
-
 Form Compilation::form() {
   if (module->lookupSymbol<LLVM::LLVMFuncOp>("mctx_main"))
     return Form::Code;
-  bool graph = (*module)->hasAttr(onnx::OnnxDialect::kModelAttr);
+  if (onnx::isGraph(*module))
+    return Form::Graph;
   bool tensors = false;
   auto isTensor = llvm::IsaPred<TensorType>;
   module->walk([&](Operation *op) {
@@ -143,48 +111,26 @@ Form Compilation::form() {
       tensors |= llvm::any_of(function.getArgumentTypes(), isTensor) ||
                  llvm::any_of(function.getResultTypes(), isTensor);
     tensors |= llvm::any_of(op->getResultTypes(), isTensor);
-    graph &=
-        isa<ModuleOp>(op) ||
-        isa_and_nonnull<onnx::OnnxDialect, func::FuncDialect>(op->getDialect());
   });
-  return graph ? Form::Graph : tensors ? Form::Tensors : Form::Buffers;
+  return tensors ? Form::Tensors : Form::Buffers;
 }
 
 /// The pipelines of all phases; `form` is the last one that each takes.
 SmallVector<Phase> Compilation::phases() {
-  auto withClean = [](std::unique_ptr<Pass> (*create)()) {
-    return [create](OpPassManager &pm) {
-      pm.addPass(create());
-      pm.addPass(createCanonicalizerPass());
-      pm.addPass(createCSEPass());
-    };
-  };
   return {
-      {"normalize, raise attention", "", Form::Graph,
-       [](OpPassManager &pm) {
-         pm.addPass(createNormalizeOnnxPass());
-         pm.addPass(createRaiseOnnxAttentionPass());
-       }},
-      {"sparsify", "attention", Form::Tensors,
+      {"find attention, sparsify", "attention", Form::Tensors,
        [&](OpPassManager &pm) {
-         raised = countAttentions([](AttentionOp) { return true; });
-         SparsifyPassOptions sparsify;
-         sparsify.pattern = options.pattern;
-         sparsify.policy = options.policy;
-         sparsify.step = options.step;
-         pm.addPass(createSparsifyPass(sparsify));
+         buildSparsifyPipeline(pm, SparsifyOptions(options.patterns));
        }},
       {"operators to linalg", "linalg", Form::Tensors,
-       [&,
-        build = withClean(createConvertOnnxToLinalgPass)](OpPassManager &pm) {
-         countSparsified();
-         build(pm);
+       [&](OpPassManager &pm) {
+         countAttentions();
+         buildOnnxToLinalgPipeline(pm);
        }},
       {"patterns to pieces", "pieces", Form::Tensors,
-       [&, build = withClean(createDecomposePatternsPass)](OpPassManager &pm) {
+       [&](OpPassManager &pm) {
          notes["attentions"] = describeAttentions(*module);
-         build(pm);
-         pm.addPass(createHoistWeightsPass());
+         buildPiecesPipeline(pm);
        }},
       {"pieces to kernels", "fused", Form::Tensors,
        [&](OpPassManager &pm) {
@@ -200,14 +146,16 @@ SmallVector<Phase> Compilation::phases() {
       {"loops to LLVM", "llvm", Form::Buffers, buildCPUToLLVMPipeline}};
 }
 
-void Compilation::countSparsified() {
-  if (options.pattern.empty() && options.policy.empty())
-    return;
-  sparsified = countAttentions([](AttentionOp op) {
-    return llvm::any_of(op.getSources(), [](Value operand) {
-      auto source = operand.getDefiningOp<SourceOp>();
-      return source && !source.getPattern().getPattern().isDense();
-    });
+void Compilation::countAttentions() {
+  bool chosen =
+      !options.patterns.pattern.empty() || !options.patterns.policy.empty();
+  module->walk([&](AttentionOp op) {
+    ++raised;
+    sparsified +=
+        chosen && llvm::any_of(op.getSources(), [](Value operand) {
+          auto source = operand.getDefiningOp<SourceOp>();
+          return source && !source.getPattern().getPattern().isDense();
+        });
   });
 }
 
@@ -238,7 +186,7 @@ FailureOr<bool> Compilation::lower() {
 }
 
 LogicalResult Compilation::run() {
-  SourceMgrDiagnosticHandler handler(sources, &context);
+  SourceMgrDiagnosticHandler handler(file.sources, &file.context);
   if (failed(load()))
     return failure();
   if (stopsAt("input"))
@@ -249,11 +197,16 @@ LogicalResult Compilation::run() {
   FailureOr<Interface> interface = Interface::of(*module);
   if (failed(interface))
     return failure();
+  // What is past the pieces no longer says what its attentions were.
+  json::Array attentions;
+  if (const json::Array *known = notes.getArray("attentions"))
+    attentions = *known;
   Clock::time_point start = Clock::now();
   if (failed(writeArtifact(*module, *interface, target, std::move(notes),
                            options.output)))
     return failure();
   report("code for " + target.cpu, start);
+  printAttentions(attentions, llvm::errs());
   llvm::errs() << llvm::formatv("raised {0} attentions, sparsified {1}\n",
                                 raised, sparsified);
   return success();

@@ -1,22 +1,13 @@
 //===- Explain.cpp - what a model's attentions are and cost ---------------===//
 
 #include "megactx/Pipelines/Explain.h"
-#include "megactx/Conversion/Passes.h"
+#include "ModelFile.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
-#include "megactx/Dialect/Onnx/IR/Onnx.h"
-#include "megactx/Onnx/Onnx.h"
 #include "megactx/Pattern/Statistics.h"
-#include "megactx/Pipelines/Registration.h"
-#include "megactx/Transforms/Passes.h"
-#include "mlir/IR/Verifier.h"
-#include "mlir/InitAllDialects.h"
 #include "mlir/Interfaces/ValueBoundsOpInterface.h"
-#include "mlir/Parser/Parser.h"
-#include "mlir/Transforms/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
-#include "llvm/Support/SourceMgr.h"
 #include <numeric>
 
 using namespace mlir;
@@ -126,6 +117,50 @@ bool Costs::add(json::Object &attention) {
   return true;
 }
 
+/// Layers with the same attention, "3" or "0-5".
+static std::string layersOf(const json::Array &attentions, size_t from,
+                            size_t end) {
+  auto layer = [&](size_t i) {
+    return attentions[i].getAsObject()->getInteger("layer").value_or(0);
+  };
+  std::string first = std::to_string(layer(from));
+  return end - from == 1 ? first : first + "-" + std::to_string(layer(end - 1));
+}
+
+void mlir::megactx::printAttentions(const json::Array &attentions,
+                                    llvm::raw_ostream &os) {
+  if (attentions.empty())
+    return;
+  os << "  layers   kind  heads    dims     pattern\n";
+  auto sameBut = [&](size_t i, size_t j) {
+    json::Object a = *attentions[i].getAsObject();
+    json::Object b = *attentions[j].getAsObject();
+    a.erase("layer");
+    b.erase("layer");
+    return a == b;
+  };
+  for (size_t i = 0, end; i < attentions.size(); i = end) {
+    for (end = i + 1; end < attentions.size() && sameBut(i, end);)
+      ++end;
+    const json::Object &attention = *attentions[i].getAsObject();
+    for (const json::Value &value : *attention.getArray("sources")) {
+      const json::Object &source = *value.getAsObject();
+      auto size = [](const json::Object &from, StringRef name) {
+        int64_t n = from.getInteger(name).value_or(-1);
+        return n < 0 ? std::string("?") : std::to_string(n);
+      };
+      os << llvm::formatv(
+          "  {0,-8} {1,-5} {2,-8} {3,-8} {4}{5}\n",
+          layersOf(attentions, i, end),
+          attention.getString("kind").value_or(""),
+          size(attention, "heads") + "/" + size(source, "key_heads"),
+          size(source, "dim") + "/" + size(source, "value_dim"),
+          source.getString("pattern").value_or(""),
+          source.getBoolean("bias").value_or(false) ? ", with a bias" : "");
+    }
+  }
+}
+
 static void printTable(const json::Array &attentions,
                        const json::Array &notRaised, const Costs &costs,
                        llvm::raw_ostream &os) {
@@ -169,7 +204,7 @@ static std::optional<json::Array> ofArtifact(const ExplainOptions &options) {
     llvm::errs() << "error: " << options.input << ": " << why << "\n";
     return std::nullopt;
   };
-  if (!options.pattern.empty() || !options.policy.empty())
+  if (!options.patterns.pattern.empty() || !options.patterns.policy.empty())
     return fail("an artifact's patterns are chosen; give the model instead");
   auto file = llvm::MemoryBuffer::getFile(options.input + "/manifest.json");
   if (!file)
@@ -189,14 +224,9 @@ static std::optional<json::Array> ofArtifact(const ExplainOptions &options) {
 /// others were not found to be one.
 static std::optional<json::Array> ofModel(const ExplainOptions &options,
                                           json::Array &notRaised) {
-  DialectRegistry registry;
-  megactx::registerAllDialects(registry);
-  mlir::registerAllDialects(registry);
-  MLIRContext context(registry);
-  context.printOpOnDiagnostic(false);
-  llvm::SourceMgr sources;
-  SourceMgrDiagnosticHandler printing(sources, &context);
-  ScopedDiagnosticHandler remarks(&context, [&](Diagnostic &diagnostic) {
+  ModelFile file;
+  SourceMgrDiagnosticHandler printing(file.sources, &file.context);
+  ScopedDiagnosticHandler remarks(&file.context, [&](Diagnostic &diagnostic) {
     if (diagnostic.getSeverity() != DiagnosticSeverity::Remark)
       return failure();
     std::string text;
@@ -207,28 +237,15 @@ static std::optional<json::Array> ofModel(const ExplainOptions &options,
     notRaised.push_back(text);
     return success();
   });
-  OwningOpRef<ModuleOp> module =
-      StringRef(options.input).ends_with(".onnx")
-          ? onnx::importOnnx(options.input, &context)
-          : parseSourceFile<ModuleOp>(options.input, sources,
-                                      ParserConfig(&context));
-  if (!module || failed(verify(*module)))
+  if (failed(file.read(options.input)))
     return std::nullopt;
-  PassManager pm(&context);
-  if ((*module)->hasAttr(onnx::OnnxDialect::kModelAttr))
-    pm.addPass(createNormalizeOnnxPass());
-  pm.addPass(createRaiseOnnxAttentionPass());
-  SparsifyPassOptions sparsify;
-  sparsify.pattern = options.pattern;
-  sparsify.policy = options.policy;
-  sparsify.step = options.step;
-  pm.addPass(createSparsifyPass(sparsify));
+  PassManager pm(&file.context);
+  buildSparsifyPipeline(pm, SparsifyOptions(options.patterns));
   // Head counts and dims that follow from other sizes are found on the way.
-  pm.addPass(createConvertOnnxToLinalgPass());
-  pm.addPass(createCanonicalizerPass());
-  if (failed(pm.run(*module)))
+  buildOnnxToLinalgPipeline(pm);
+  if (failed(pm.run(*file.module)))
     return std::nullopt;
-  return describeAttentions(*module);
+  return describeAttentions(*file.module);
 }
 
 LogicalResult mlir::megactx::explain(const ExplainOptions &options,

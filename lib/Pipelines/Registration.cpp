@@ -16,6 +16,9 @@
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 
+using namespace mlir;
+using namespace mlir::megactx;
+
 void mlir::megactx::registerAllDialects(DialectRegistry &registry) {
   registry.insert<func::FuncDialect, MegaCtxDialect, nvx::NVXDialect,
                   onnx::OnnxDialect>();
@@ -25,6 +28,36 @@ void mlir::megactx::registerAllDialects(DialectRegistry &registry) {
   registerGPUDialectTranslation(registry);
   registerLLVMDialectTranslation(registry);
   registerNVVMDialectTranslation(registry);
+}
+
+static void registerPipelines() {
+  PassPipelineRegistration<SparsifyOptions>(
+      "megactx-sparsify-pipeline",
+      "a graph of ONNX nodes to attentions with their patterns",
+      buildSparsifyPipeline);
+  PassPipelineRegistration<>("megactx-onnx-to-linalg-pipeline",
+                             "ONNX's operators to linalg, attentions stay",
+                             buildOnnxToLinalgPipeline);
+  PassPipelineRegistration<>("megactx-pieces-pipeline",
+                             "attentions to links of one piece each",
+                             buildPiecesPipeline);
+  PassPipelineRegistration<CPUAttentionOptions>(
+      "megactx-cpu-attention-pipeline",
+      "links of attention to fused attention, or all of them to linalg",
+      buildCPUAttentionPipeline);
+  PassPipelineRegistration<>("megactx-bufferize-pipeline",
+                             "tensors to memrefs, with deallocation",
+                             buildBufferizePipeline);
+  PassPipelineRegistration<>(
+      "megactx-cpu-loops-pipeline", "memrefs to loops, attention as kernels",
+      [](OpPassManager &pm) { buildCPULoopsPipeline(pm); });
+  PassPipelineRegistration<>("megactx-cpu-to-llvm-pipeline",
+                             "loops to the LLVM dialect",
+                             buildCPUToLLVMPipeline);
+  PassPipelineRegistration<GPUOptions>(
+      "megactx-attention-to-gpu-pipeline",
+      "fused attention on memrefs to launches and gpu.binary",
+      buildAttentionToGPUPipeline);
 }
 
 void mlir::megactx::registerAllPasses() {

@@ -83,3 +83,19 @@ def test_steps(pattern, query_step, key_step, compiled):
     kernel = compiled(attention.Spec(pattern=pattern, query_step=query_step, key_step=key_step, offset=True))
     for queries, keys, offset in [(9, 9, 0), (50, 77, 5)]:
         attention.check(kernel, batch=1, queries=queries, keys=keys, offset=offset)
+
+
+@pytest.mark.parametrize("pattern", ["causal", "window<left = 1999, right = 0>", "causal and strided<stride = 3>",
+                                     "causal and (window<left = 700, right = 0> or strided<stride = 16>)",
+                                     "random<block = 64, count = 20, seed = 5> and causal"])
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+def test_few_queries_share_their_keys_among_tasks(pattern, dtype, compiled):
+    """Decoding: parts of a row's keys are merged, also into what earlier links of a chain have left."""
+    kernel = compiled(attention.Spec(pattern=pattern, dtype=dtype, head_dim=24, value_dim=20, offset=True))
+    for batch, queries, past in [(1, 1, 4999), (1, 3, 2600), (2, 9, 1291), (1, 1, 1023), (1, 2, 0)]:
+        attention.check(kernel, batch=batch, queries=queries, keys=past + queries, offset=past)
+
+
+def test_few_queries_share_keys_of_ragged_lengths(compiled):
+    kernel = compiled(attention.Spec(pattern="dense", lengths=True, bias=True))
+    attention.check(kernel, batch=5, queries=2, keys=3000, bias=(4, 0, 5))

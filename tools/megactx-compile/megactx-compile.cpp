@@ -1,5 +1,6 @@
 //===- megactx-compile.cpp - ONNX or MLIR to an artifact ------------------===//
 
+#include "../PatternOptions.h"
 #include "megactx/Pipelines/Compile.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
@@ -20,15 +21,7 @@ int main(int argc, char **argv) {
       cl::desc("Stop at a level and write MLIR: input, attention, linalg, "
                "pieces, fused, memref, loops, llvm; or artifact (default)"),
       cl::cat(category));
-  cl::opt<std::string> pattern(
-      "pattern", cl::desc("Sparse pattern for all self-attention"),
-      cl::value_desc("EXPR"), cl::cat(category));
-  cl::opt<std::string> policy("policy",
-                              cl::desc("Patterns by layer and head, JSON"),
-                              cl::value_desc("file"), cl::cat(category));
-  cl::opt<int64_t> step("step",
-                        cl::desc("Training step of a policy's schedule"),
-                        cl::init(0), cl::cat(category));
+  mlir::megactx::PatternOptions patterns(category);
   cl::opt<std::string> target("target", cl::init("cpu"), cl::desc("cpu"),
                               cl::cat(category));
   cl::opt<bool> generic("generic",
@@ -43,19 +36,15 @@ int main(int argc, char **argv) {
       "  megactx-compile model.onnx --pattern 'window<left = 127, right = 0> "
       "or strided<stride = 128>' -o model.mctx\n"
       "  megactx-compile attention.mlir --compile-to=pieces -o pieces.mlir\n");
-  // An empty pattern is a faulty one, not the absence of one.
-  if (pattern.getNumOccurrences() && pattern.empty()) {
-    llvm::errs() << "error: pattern: expected a pattern\n  \n  ^\n";
+  auto choice = patterns.choice();
+  if (!choice)
     return 1;
-  }
   mlir::megactx::CompileOptions options;
   options.input = input;
   options.output = output;
   options.level = level;
   options.target = target;
-  options.pattern = pattern;
-  options.policy = policy;
-  options.step = step;
+  options.patterns = *choice;
   options.generic = generic;
   return failed(mlir::megactx::compile(options));
 }

@@ -1,5 +1,6 @@
 //===- megactx-explain.cpp - what a model's attentions are and cost -------===//
 
+#include "../PatternOptions.h"
 #include "megactx/Pipelines/Explain.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
@@ -12,15 +13,7 @@ int main(int argc, char **argv) {
   cl::opt<std::string> input(cl::Positional,
                              cl::desc("<model.mctx|model.onnx|model.mlir>"),
                              cl::Required, cl::cat(category));
-  cl::opt<std::string> pattern(
-      "pattern", cl::desc("Sparse pattern for all self-attention"),
-      cl::value_desc("EXPR"), cl::cat(category));
-  cl::opt<std::string> policy("policy",
-                              cl::desc("Patterns by layer and head, JSON"),
-                              cl::value_desc("file"), cl::cat(category));
-  cl::opt<int64_t> step("step",
-                        cl::desc("Training step of a policy's schedule"),
-                        cl::init(0), cl::cat(category));
+  mlir::megactx::PatternOptions patterns(category);
   cl::opt<int64_t> queries("queries", cl::init(4096), cl::value_desc("rows"),
                            cl::desc("Query rows to count pairs for (4096)"),
                            cl::cat(category));
@@ -36,11 +29,12 @@ int main(int argc, char **argv) {
       "  megactx-explain model.onnx --pattern 'window<left = 127, right = 0>' "
       "--queries 65536\n"
       "  megactx-explain model.mctx --json\n");
+  auto choice = patterns.choice();
+  if (!choice)
+    return 1;
   mlir::megactx::ExplainOptions options;
   options.input = input;
-  options.pattern = pattern;
-  options.policy = policy;
-  options.step = step;
+  options.patterns = *choice;
   options.queries = queries;
   options.keys = keys;
   options.json = json;

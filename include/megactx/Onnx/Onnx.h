@@ -25,6 +25,9 @@ OwningOpRef<ModuleOp> importOnnx(StringRef path, MLIRContext *context);
 /// under its name only when it is whole.
 LogicalResult exportOnnx(ModuleOp module, StringRef path);
 
+/// Whether the module is a model of ONNX's nodes alone, as `importOnnx` reads.
+bool isGraph(ModuleOp module);
+
 /// Brings the module to opset kOpset, with the types that ONNX's shape
 /// inference gives and with functions inlined.
 LogicalResult normalizeOnnx(ModuleOp module);

@@ -3,8 +3,7 @@
 #ifndef MEGACTX_PIPELINES_COMPILE_H
 #define MEGACTX_PIPELINES_COMPILE_H
 
-#include "mlir/Support/LLVM.h"
-#include <string>
+#include "megactx/Pipelines/Pipelines.h"
 
 namespace mlir::megactx {
 
@@ -18,10 +17,7 @@ struct CompileOptions {
   std::string target = "cpu";
   /// Lower attention through linalg instead of kernels: slow, for comparison.
   bool generic = false;
-  /// A pattern for all self-attention, or a policy file; neither: dense.
-  std::string pattern, policy;
-  /// Training step, for policies with schedules.
-  int64_t step = 0;
+  PatternChoice patterns;
 };
 
 /// Compiles with a progress line per phase on standard error; errors are

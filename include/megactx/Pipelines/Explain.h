@@ -8,6 +8,7 @@
 #ifndef MEGACTX_PIPELINES_EXPLAIN_H
 #define MEGACTX_PIPELINES_EXPLAIN_H
 
+#include "megactx/Pipelines/Pipelines.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/JSON.h"
 
@@ -18,12 +19,16 @@ namespace mlir::megactx {
 /// bias}]}; sizes are -1 where only known at run time.
 llvm::json::Array describeAttentions(ModuleOp module);
 
+/// A line for each run of layers with the same attention: heads of queries and
+/// keys, dims of keys and values (`?`: known at run time), pattern.
+void printAttentions(const llvm::json::Array &attentions,
+                     llvm::raw_ostream &os);
+
 struct ExplainOptions {
   /// An artifact's folder, or a file of ONNX (by its ending) or of MLIR.
   std::string input;
-  /// As for compilation; not for artifacts, whose patterns are chosen.
-  std::string pattern, policy;
-  int64_t step = 0;
+  /// Not for artifacts, whose patterns are chosen.
+  PatternChoice patterns;
   /// Rows to count pairs for; -1 keys are as many as queries.
   int64_t queries = 4096, keys = -1;
   bool json = false;

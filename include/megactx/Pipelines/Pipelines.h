@@ -12,6 +12,39 @@
 
 namespace mlir::megactx {
 
+/// Which patterns a model's attentions get: one pattern for all of
+/// self-attention, or a policy file; with neither they stay as they are.
+struct PatternChoice {
+  std::string pattern, policy;
+  int64_t step = 0; ///< training step, for policies with schedules
+};
+
+struct SparsifyOptions : PassPipelineOptions<SparsifyOptions> {
+  Option<std::string> pattern{*this, "pattern",
+                              llvm::cl::desc("pattern for all self-attention")};
+  Option<std::string> policy{
+      *this, "policy", llvm::cl::desc("patterns by layer and head, JSON file")};
+  Option<int64_t> step{*this, "step", llvm::cl::init(0),
+                       llvm::cl::desc("training step of a policy's schedule")};
+
+  SparsifyOptions() = default;
+  explicit SparsifyOptions(const PatternChoice &choice) {
+    pattern = choice.pattern;
+    policy = choice.policy;
+    step = choice.step;
+  }
+};
+
+/// From a graph of ONNX nodes to one whose attentions are raised and have their
+/// patterns. Modules without a graph only get the patterns.
+void buildSparsifyPipeline(OpPassManager &pm, const SparsifyOptions &options);
+
+/// From ONNX's operators to linalg and tensors; attentions stay.
+void buildOnnxToLinalgPipeline(OpPassManager &pm);
+
+/// From attentions with patterns to links of one piece each.
+void buildPiecesPipeline(OpPassManager &pm);
+
 struct CPUAttentionOptions : PassPipelineOptions<CPUAttentionOptions> {
   Option<bool> generic{
       *this, "generic", llvm::cl::init(false),
@@ -44,9 +77,6 @@ struct GPUOptions : PassPipelineOptions<GPUOptions> {
 
 /// From fused attention on memrefs to launches of kernels in gpu.binary.
 void buildAttentionToGPUPipeline(OpPassManager &pm, const GPUOptions &options);
-
-/// Registers them as --megactx-<phase>-pipeline.
-void registerPipelines();
 
 } // namespace mlir::megactx
 

@@ -10,7 +10,7 @@ namespace mlir::megactx {
 /// Our dialects and their interfaces, not upstream's.
 void registerAllDialects(DialectRegistry &registry);
 
-/// Our passes and named pipelines.
+/// Our passes, and our pipelines as --megactx-<phase>-pipeline.
 void registerAllPasses();
 
 } // namespace mlir::megactx

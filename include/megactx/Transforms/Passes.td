@@ -16,7 +16,8 @@ def NormalizeOnnxPass : Pass<"megactx-normalize-onnx", "::mlir::ModuleOp"> {
     Before: an `onnx` module of any opset. After: opset 23 of ai.onnx, every
     value with the type that ONNX's shape inference (with data propagation)
     finds, local functions and composite operators without a lowering inlined.
-    Weights are not touched. Uses ONNX's own version converter, inliner and
+    Weights are not touched. A module with other ops than ONNX's nodes is past
+    this and left as it is. Uses ONNX's own version converter, inliner and
     shape inference.
   }];
   let dependentDialects = ["::mlir::onnx::OnnxDialect",

@@ -2,6 +2,7 @@
 
 #include "Kernel.h"
 #include "KernelRows.h"
+#include "KernelSplit.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -36,7 +37,8 @@ private:
   void readViews();
   void tasksByLength(ArrayRef<int64_t> vectors);
   void tasks(int64_t vectors);
-  void task(Value number, int64_t vectors);
+  void place(Value number, Value blocks, Value perBlock, int64_t vectors);
+  void task(int64_t vectors);
   void prepare(const BlockBuffers &buffers);
   SmallVector<Value> piece(unsigned index, const BlockBuffers &buffers,
                            ValueRange state);
@@ -68,8 +70,9 @@ private:
     int64_t uniform = 0; ///< residues per class where all have as many
   };
   SmallVector<KeyTable> keyTables;
-  // The task at hand.
+  // The task at hand; `split` where tasks share the keys of a row.
   Value batch, head, keyHead, viewClass, firstRow, rowsHere, blockBegin, keyEnd;
+  std::optional<KeySplit> split;
 };
 } // namespace
 
@@ -160,10 +163,26 @@ void KernelEmitter::tasks(int64_t vectors) {
   Value blocks = a.ceilDiv(rowsPerClass, a.c(shape.lanes * vectors));
   Value perBlock = a.mul(a.mul(batches, heads), a.c(numClasses));
   Value count = a.mul(blocks, perBlock);
-  auto loop = scf::ParallelOp::create(b, a.c(0), count, a.c(1));
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(loop.getBody());
-  Value number = loop.getInductionVars()[0];
+  split.reset();
+  if (vectors == 1)
+    split.emplace(b, shape, query, keys, count);
+  emitParallel(b, split ? split->tasks() : count, [&](Value number) {
+    if (split)
+      number = split->enter(number);
+    place(number, blocks, perBlock, vectors);
+    scf::IfOp::create(b, a.lt(blockBegin, rowsHere),
+                      [&](OpBuilder &, Location) {
+                        task(vectors);
+                        scf::YieldOp::create(b);
+                      });
+  });
+  if (split)
+    split->merge(out, lse);
+}
+
+/// Which rows of which head a task is for.
+void KernelEmitter::place(Value number, Value blocks, Value perBlock,
+                          int64_t vectors) {
   // Late rows see most keys: the longest tasks go first.
   Value block = a.sub(a.sub(blocks, a.c(1)), a.div(number, perBlock));
   Value rest = a.rem(number, perBlock);
@@ -182,13 +201,9 @@ void KernelEmitter::tasks(int64_t vectors) {
     firstRow = emitFloorMod(b, a.sub(residue, queryOffset), a.c(period));
     rowsHere = a.max(a.ceilDiv(a.sub(queries, firstRow), a.c(period)), a.c(0));
   }
-  scf::IfOp::create(b, a.lt(blockBegin, rowsHere), [&](OpBuilder &, Location) {
-    task(number, vectors);
-    scf::YieldOp::create(b);
-  });
 }
 
-void KernelEmitter::task(Value number, int64_t vectors) {
+void KernelEmitter::task(int64_t vectors) {
   BlockBuffers buffers(b, shape, vectors);
   keyEnd = keys;
   if (lengths) {
@@ -204,6 +219,8 @@ void KernelEmitter::task(Value number, int64_t vectors) {
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     state = piece(i, buffers, state);
   Value valid = a.min(a.sub(rowsHere, blockBegin), a.c(buffers.rows));
+  if (split)
+    return split->store(buffers, batch, head, out, lse, valid, state);
   rows.store(out, lse, valid, state);
 }
 
@@ -389,8 +406,10 @@ SmallVector<Value> KernelEmitter::keyLoop(unsigned index,
   std::array<Value, 4> hull = rowBounds(index, buffers);
   Value lowest = hull[0], highestLow = hull[1], lowestHigh = hull[2],
         highest = hull[3];
-  Value begin = a.min(lowest, highest);
-  return emitFor(b, begin, highest, kBlockKeys, state,
+  Value begin = a.min(lowest, highest), end = highest;
+  if (split)
+    std::tie(begin, end) = split->share(begin, highest);
+  return emitFor(b, begin, end, kBlockKeys, state,
                  [&](Value from, ValueRange carried) -> SmallVector<Value> {
                    keyRows(index, buffers, from, a.sub(highest, a.c(1)));
                    auto table = [&](ArrayRef<int64_t> values) {

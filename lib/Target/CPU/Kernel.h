@@ -79,6 +79,10 @@ SmallVector<Value> emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
 void emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi, int64_t step,
              function_ref<void(Value)> body);
 
+/// The bodies of all i in [0, count) as tasks of the pool.
+void emitParallel(ImplicitLocOpBuilder &b, Value count,
+                  function_ref<void(Value)> body);
+
 /// 2^x per lane, relative error 2e-7. Smaller x count as this: products of the
 /// result with values are then normal numbers, which denormals would be far
 /// slower than, and still nothing beside the weight 1 of a row's best key.

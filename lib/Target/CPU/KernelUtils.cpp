@@ -108,6 +108,15 @@ Value mlir::megactx::cpu::emitExp2(ImplicitLocOpBuilder &b, Value x) {
                                   arith::AddIOp::create(b, bits, exponent));
 }
 
+void mlir::megactx::cpu::emitParallel(ImplicitLocOpBuilder &b, Value count,
+                                      function_ref<void(Value)> body) {
+  Arith a{b};
+  auto loop = scf::ParallelOp::create(b, a.c(0), count, a.c(1));
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  body(loop.getInductionVars()[0]);
+}
+
 void mlir::megactx::cpu::emitPrefetch(ImplicitLocOpBuilder &b, Value data,
                                       Value at, int64_t size) {
   constexpr int64_t lineBits = 64 * 8;
@@ -156,29 +165,7 @@ Value mlir::megactx::cpu::fromF32(ImplicitLocOpBuilder &b, Value x,
                                   Type element) {
   if (element.isF32())
     return x;
-  Type type = x.getType();
-  if (element.isF16())
-    return arith::TruncFOp::create(b, withElement(type, element), x);
-  // bf16 by integers, to nearest even: the instruction is not everywhere and
-  // its library call is not in every runtime.
-  Type ints = withElement(type, b.getI32Type());
-  auto i32 = [&](int32_t v) -> Value {
-    TypedAttr attr = b.getI32IntegerAttr(v);
-    if (auto vector = dyn_cast<VectorType>(ints))
-      attr = DenseElementsAttr::get(vector, Attribute(attr));
-    return arith::ConstantOp::create(b, attr);
-  };
-  Value bits = arith::BitcastOp::create(b, ints, x);
-  Value odd = arith::AndIOp::create(b, arith::ShRUIOp::create(b, bits, i32(16)),
-                                    i32(1));
-  Value rounded = arith::AddIOp::create(
-      b, bits, arith::AddIOp::create(b, odd, i32(0x7fff)));
-  Value isNan = arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, x, x);
-  Value safe = arith::SelectOp::create(b, isNan, i32(0x7fc00000), rounded);
-  Value high = arith::ShRUIOp::create(b, safe, i32(16));
-  Value half =
-      arith::TruncIOp::create(b, withElement(type, b.getI16Type()), high);
-  return arith::BitcastOp::create(b, withElement(type, element), half);
+  return arith::TruncFOp::create(b, withElement(x.getType(), element), x);
 }
 
 Value mlir::megactx::cpu::emitGlobalTable(ImplicitLocOpBuilder &b,

@@ -1,0 +1,32 @@
+//===- Graph.cpp - pipelines from a graph to pieces, for every target -----===//
+
+#include "megactx/Conversion/Passes.h"
+#include "megactx/Pipelines/Pipelines.h"
+#include "megactx/Transforms/Passes.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+void mlir::megactx::buildSparsifyPipeline(OpPassManager &pm,
+                                          const SparsifyOptions &options) {
+  pm.addPass(createNormalizeOnnxPass());
+  pm.addPass(createRaiseOnnxAttentionPass());
+  SparsifyPassOptions sparsify;
+  sparsify.pattern = options.pattern;
+  sparsify.policy = options.policy;
+  sparsify.step = options.step;
+  pm.addPass(createSparsifyPass(sparsify));
+}
+
+void mlir::megactx::buildOnnxToLinalgPipeline(OpPassManager &pm) {
+  pm.addPass(createConvertOnnxToLinalgPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+void mlir::megactx::buildPiecesPipeline(OpPassManager &pm) {
+  pm.addPass(createDecomposePatternsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createHoistWeightsPass());
+}

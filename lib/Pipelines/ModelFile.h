@@ -1,0 +1,26 @@
+//===- ModelFile.h - a model in memory --------------------------*- C++ -*-===//
+
+#ifndef MEGACTX_LIB_PIPELINES_MODELFILE_H
+#define MEGACTX_LIB_PIPELINES_MODELFILE_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "llvm/Support/SourceMgr.h"
+
+namespace mlir::megactx {
+
+/// A model's module with the context it lives in, every dialect registered.
+struct ModelFile {
+  ModelFile();
+  /// Reads a file of ONNX (by its ending) or of MLIR and verifies it. Errors
+  /// are reported with their place.
+  LogicalResult read(StringRef path);
+
+  MLIRContext context;
+  llvm::SourceMgr sources;
+  OwningOpRef<ModuleOp> module;
+};
+
+} // namespace mlir::megactx
+
+#endif

@@ -1,0 +1,188 @@
+//===- KernelSplit.cpp - tasks that share a row's keys --------------------===//
+
+#include "KernelSplit.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace mlir::megactx::cpu;
+
+KeySplit::KeySplit(ImplicitLocOpBuilder &b, const KernelShape &shape,
+                   Value query, Value keys, Value tasks)
+    : b(b), a{b}, shape(shape), partial(shape), unsplit(tasks) {
+  partial.element = b.getF32Type();
+  partial.accumulate = false;
+  auto dim = [&](int64_t i) -> Value {
+    return memref::DimOp::create(b, query, i);
+  };
+  batches = dim(0);
+  heads = dim(1);
+  queries = dim(2);
+  Value wanted = a.div(a.c(kTasks), a.max(tasks, a.c(1)));
+  parts = a.max(a.min(wanted, a.div(keys, a.c(kLeastKeys))), a.c(1));
+  // No part, no memory.
+  Value rows = a.select(a.lt(a.c(1), parts), a.mul(parts, batches), a.c(0));
+  constexpr int64_t any = ShapedType::kDynamic;
+  Type f32 = b.getF32Type();
+  partOut = memref::AllocOp::create(
+      b, MemRefType::get({any, any, any, shape.valueDim}, f32),
+      ValueRange{rows, heads, queries}, b.getI64IntegerAttr(64));
+  partLse = memref::AllocOp::create(b, MemRefType::get({any, any, any}, f32),
+                                    ValueRange{rows, heads, queries},
+                                    b.getI64IntegerAttr(64));
+  // Rows that no task has stay without keys.
+  Value none = a.f32(-std::numeric_limits<float>::infinity());
+  emitFor(b, a.c(0), rows, 1, [&](Value i) {
+    emitFor(b, a.c(0), heads, 1, [&](Value h) {
+      emitFor(b, a.c(0), queries, 1, [&](Value q) {
+        memref::StoreOp::create(b, none, partLse, ValueRange{i, h, q});
+      });
+    });
+  });
+}
+
+Value KeySplit::enter(Value number) {
+  part = a.rem(number, parts);
+  return a.div(number, parts);
+}
+
+/// Parts are whole blocks of keys, but for the last.
+std::pair<Value, Value> KeySplit::share(Value begin, Value end) const {
+  Value blocks = a.ceilDiv(a.sub(end, begin), a.c(kBlockKeys));
+  Value each = a.mul(a.ceilDiv(blocks, parts), a.c(kBlockKeys));
+  Value first = a.min(a.add(begin, a.mul(part, each)), end);
+  return {first, a.min(a.add(first, each), end)};
+}
+
+void KeySplit::store(const BlockBuffers &buffers, Value batch, Value head,
+                     Value out, Value lse, Value valid, ValueRange state) {
+  scf::IfOp::create(
+      b, a.lt(a.c(1), parts),
+      [&](OpBuilder &, Location) {
+        Value at = a.add(a.mul(part, batches), batch);
+        HeadRows(b, partial, buffers, at, head)
+            .store(partOut, partLse, valid, state);
+        scf::YieldOp::create(b);
+      },
+      [&](OpBuilder &, Location) {
+        HeadRows(b, shape, buffers, batch, head).store(out, lse, valid, state);
+        scf::YieldOp::create(b);
+      });
+}
+
+void KeySplit::merge(Value out, Value lse) {
+  Value perBatch = a.mul(heads, queries);
+  Value rows = a.select(a.lt(a.c(1), parts), a.mul(batches, perBatch), a.c(0));
+  emitParallel(b, rows, [&](Value number) {
+    Value inBatch = a.rem(number, perBatch);
+    mergeRow(out, lse,
+             {a.div(number, perBatch), a.div(inBatch, queries),
+              a.rem(inBatch, queries)});
+  });
+  memref::DeallocOp::create(b, partOut);
+  memref::DeallocOp::create(b, partLse);
+}
+
+/// row: batch, head, query.
+void KeySplit::mergeRow(Value out, Value lse, ArrayRef<Value> row) {
+  auto rowOf = [&](Value i) {
+    SmallVector<Value> at(row);
+    at[0] = a.add(a.mul(i, batches), row[0]);
+    return at;
+  };
+  auto lseOf = [&](Value i) -> Value {
+    return memref::LoadOp::create(b, partLse, rowOf(i));
+  };
+  Value before;
+  Value top = a.f32(kNoKey);
+  if (shape.accumulate) {
+    before = memref::LoadOp::create(b, lse, row);
+    top = a.fmax(top, before);
+  }
+  top = emitFor(b, a.c(0), parts, 1, ValueRange{top},
+                [&](Value i, ValueRange so) -> SmallVector<Value> {
+                  return {a.fmax(so[0], lseOf(i))};
+                })[0];
+  auto weight = [&](Value logSum) -> Value {
+    return math::ExpOp::create(b, arith::SubFOp::create(b, logSum, top));
+  };
+  Value sum = before ? weight(before) : a.f32(0);
+  sum = emitFor(b, a.c(0), parts, 1, ValueRange{sum},
+                [&](Value i, ValueRange so) -> SmallVector<Value> {
+                  return {arith::AddFOp::create(b, so[0], weight(lseOf(i)))};
+                })[0];
+  Value some =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, sum, a.f32(0));
+  sum = a.select(some, sum, a.f32(1));
+  Value total = arith::AddFOp::create(b, top, math::LogOp::create(b, sum));
+  total = a.select(some, total, a.f32(-std::numeric_limits<float>::infinity()));
+  memref::StoreOp::create(b, total, lse, row);
+
+  Value acc = memref::AllocaOp::create(
+      b, MemRefType::get({shape.valueDim}, b.getF32Type()),
+      b.getI64IntegerAttr(64));
+  auto scale = [&](Value x, Value factor, Type type) -> Value {
+    if (isa<VectorType>(type))
+      factor = vector::BroadcastOp::create(b, type, factor);
+    return arith::MulFOp::create(b, x, factor);
+  };
+  auto inRow = [](ArrayRef<Value> row, Value d) {
+    SmallVector<Value> at(row);
+    at.push_back(d);
+    return at;
+  };
+  Value kept = before ? arith::DivFOp::create(b, weight(before), sum) : Value();
+  eachColumn([&](Value d, Type type) {
+    Value x = arith::ConstantOp::create(b, b.getZeroAttr(type));
+    if (kept)
+      x = scale(load(type, out, inRow(row, d)), kept, type);
+    store(x, acc, d);
+  });
+  emitFor(b, a.c(0), parts, 1, [&](Value i) {
+    Value share = arith::DivFOp::create(b, weight(lseOf(i)), sum);
+    Value any =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, share, a.f32(0));
+    scf::IfOp::create(b, any, [&](OpBuilder &, Location) {
+      eachColumn([&](Value d, Type type) {
+        Value x = scale(load(type, partOut, inRow(rowOf(i), d)), share, type);
+        store(arith::AddFOp::create(b, x, load(type, acc, d)), acc, d);
+      });
+      scf::YieldOp::create(b);
+    });
+  });
+  eachColumn([&](Value d, Type type) {
+    store(load(type, acc, d), out, inRow(row, d));
+  });
+}
+
+/// body(d, type): the columns [0, Dv) as vectors, the last few as scalars.
+void KeySplit::eachColumn(function_ref<void(Value, Type)> body) {
+  Type f32 = b.getF32Type();
+  auto vector = VectorType::get({shape.lanes}, f32);
+  int64_t whole = shape.valueDim / shape.lanes * shape.lanes;
+  emitFor(b, a.c(0), a.c(whole), shape.lanes,
+          [&](Value d) { body(d, vector); });
+  emitFor(b, a.c(whole), a.c(shape.valueDim), 1,
+          [&](Value d) { body(d, f32); });
+}
+
+/// As f32, whatever the memory holds.
+Value KeySplit::load(Type type, Value from, ValueRange at) {
+  auto vector = dyn_cast<VectorType>(type);
+  if (!vector)
+    return toF32(b, memref::LoadOp::create(b, from, at));
+  Type stored = cast<MemRefType>(from.getType()).getElementType();
+  return toF32(b, vector::LoadOp::create(
+                      b, VectorType::get(vector.getShape(), stored), from, at));
+}
+
+void KeySplit::store(Value x, Value to, ValueRange at) {
+  Value narrow = fromF32(b, x, cast<MemRefType>(to.getType()).getElementType());
+  if (isa<VectorType>(x.getType()))
+    vector::StoreOp::create(b, narrow, to, at);
+  else
+    memref::StoreOp::create(b, narrow, to, at);
+}

@@ -1,0 +1,55 @@
+//===- KernelSplit.h - tasks that share a row's keys ------------*- C++ -*-===//
+//
+// Owns the splitting of keys: where query rows are few, as in decoding, several
+// tasks take parts of the same rows' keys, and their results are merged by
+// log-sum-exp.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_TARGET_CPU_KERNELSPLIT_H
+#define MEGACTX_LIB_TARGET_CPU_KERNELSPLIT_H
+
+#include "KernelRows.h"
+
+namespace mlir::megactx::cpu {
+
+/// The splitting of one kernel's tasks, of which there are `tasks` unsplit.
+class KeySplit {
+public:
+  /// At most this many tasks come of splitting, enough for the cores of a
+  /// machine; no part is shorter than this many keys.
+  static constexpr int64_t kTasks = 64, kLeastKeys = 512;
+
+  KeySplit(ImplicitLocOpBuilder &b, const KernelShape &shape, Value query,
+           Value keys, Value tasks);
+
+  Value tasks() const { return a.mul(unsplit, parts); }
+  /// Takes up one of `tasks()`; returns which of the unsplit tasks it is.
+  Value enter(Value number);
+  /// What of the keys [begin, end) of a piece is this task's.
+  std::pair<Value, Value> share(Value begin, Value end) const;
+  /// As HeadRows::store, into `out` and `lse` or to be merged there.
+  void store(const BlockBuffers &buffers, Value batch, Value head, Value out,
+             Value lse, Value valid, ValueRange state);
+  /// Merges the parts of all rows, after all tasks.
+  void merge(Value out, Value lse);
+
+private:
+  void mergeRow(Value out, Value lse, ArrayRef<Value> row);
+  void eachColumn(function_ref<void(Value, Type)> body);
+  Value load(Type type, Value from, ValueRange at);
+  void store(Value x, Value to, ValueRange at);
+
+  ImplicitLocOpBuilder &b;
+  Arith a;
+  const KernelShape &shape;
+  KernelShape partial; ///< of a part's results: f32, nothing there before
+  Value unsplit, parts, part;
+  Value batches, heads, queries;
+  Value partOut; ///< [parts * B, Hq, Nq, Dv] f32
+  Value partLse; ///< [parts * B, Hq, Nq] f32
+};
+
+} // namespace mlir::megactx::cpu
+
+#endif

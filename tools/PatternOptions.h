@@ -1,0 +1,39 @@
+//===- PatternOptions.h - which patterns a model gets -----------*- C++ -*-===//
+
+#ifndef MEGACTX_TOOLS_PATTERNOPTIONS_H
+#define MEGACTX_TOOLS_PATTERNOPTIONS_H
+
+#include "megactx/Pipelines/Pipelines.h"
+#include "llvm/Support/CommandLine.h"
+
+namespace mlir::megactx {
+
+/// --pattern, --policy and --step, as several tools take them.
+struct PatternOptions {
+  explicit PatternOptions(llvm::cl::OptionCategory &category)
+      : pattern("pattern",
+                llvm::cl::desc("Sparse pattern for all self-attention"),
+                llvm::cl::value_desc("EXPR"), llvm::cl::cat(category)),
+        policy("policy", llvm::cl::desc("Patterns by layer and head, JSON"),
+               llvm::cl::value_desc("file"), llvm::cl::cat(category)),
+        step("step", llvm::cl::desc("Training step of a policy's schedule"),
+             llvm::cl::init(0), llvm::cl::cat(category)) {}
+
+  /// Nothing, with the fault printed, where there can be no such choice.
+  std::optional<PatternChoice> choice() const {
+    // An empty pattern is a faulty one, not the absence of one.
+    if (pattern.getNumOccurrences() && pattern.empty()) {
+      llvm::errs() << "error: pattern: expected a pattern\n  \n  ^\n";
+      return std::nullopt;
+    }
+    return PatternChoice{pattern, policy, step};
+  }
+
+private:
+  llvm::cl::opt<std::string> pattern, policy;
+  llvm::cl::opt<int64_t> step;
+};
+
+} // namespace mlir::megactx
+
+#endif
