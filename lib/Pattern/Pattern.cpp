@@ -64,6 +64,17 @@ Formula Pattern::formula(int64_t keyStep) const {
   llvm_unreachable("every kind is handled above");
 }
 
+std::vector<int64_t> Pattern::keySteps() const {
+  std::vector<int64_t> steps;
+  if (node->kind == Kind::Named)
+    steps = node->named->keySteps(node->arguments);
+  for (const Pattern &operand : node->operands)
+    llvm::append_range(steps, operand.keySteps());
+  llvm::sort(steps);
+  steps.erase(llvm::unique(steps), steps.end());
+  return steps;
+}
+
 static void printNamed(const Pattern::Node &node, llvm::raw_ostream &os) {
   os << node.named->name();
   if (node.arguments.empty())

@@ -43,6 +43,9 @@ static std::string faultOfSizes(const Request &request) {
     return ("expected at most " + llvm::Twine(kMaxDrawnHeads) +
             " heads to draw")
         .str();
+  if (request.gist < 1 || request.gist > kMaxPosition)
+    return ("expected gists of 1 to " + llvm::Twine(kMaxPosition) + " tokens")
+        .str();
   if (pairs > 4e18)
     return "the number of pairs does not fit into 64 bits";
   return "";
@@ -92,6 +95,10 @@ bool mlir::megactx::pattern::show(Request request, llvm::raw_ostream &os,
   if (request.print == Print::Svg) {
     printSvg(formula, request.rows, request.heads, pattern->str(), os);
     return true;
+  }
+  if (request.print == Print::Reach) {
+    fault = showReach(*pattern, request, os);
+    return fault.empty() || (onFault(llvm::StringRef::npos, fault), false);
   }
   auto pieces = expand(formula, fault);
   if (!pieces)

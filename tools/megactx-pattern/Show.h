@@ -8,7 +8,7 @@
 
 namespace mlir::megactx::pattern {
 
-enum class Print { Relation, Pieces, Stats, Ascii, Svg };
+enum class Print { Relation, Pieces, Stats, Ascii, Svg, Reach };
 
 /// What to show of one pattern. -1 keys are as many as queries.
 struct Request {
@@ -16,6 +16,10 @@ struct Request {
   Rows rows;
   int64_t heads = 1;
   Print print = Print::Ascii;
+  /// Layers of a stack; -1: as many as change anything.
+  int64_t layers = -1;
+  /// Tokens that a gist stands for, where the pattern has none of its own.
+  int64_t gist = 1;
 };
 
 /// Called with the offset in the pattern's text (npos: all of it) and the
@@ -24,6 +28,11 @@ using OnFault = llvm::function_ref<void(size_t, const llvm::Twine &)>;
 
 /// False where `onFault` was called.
 bool show(Request request, llvm::raw_ostream &os, OnFault onFault);
+
+/// Writes JSON: how far layers of the pattern reach, and which of its strides
+/// and blocks cut gists. Returns the fault, or nothing.
+std::string showReach(const Pattern &pattern, const Request &request,
+                      llvm::raw_ostream &os);
 
 /// Answers each line of a file, `size=value ...: pattern`, for sizes that are
 /// not those of `defaults`. An empty line follows each answer. Errors name file

@@ -26,17 +26,23 @@ struct Options {
   Opt<int64_t> queryOffset{"query-offset", "Position of query row 0", 0};
   Opt<int64_t> keyStep{"key-step", "Tokens between key rows", 1};
   Opt<int64_t> keyOffset{"key-offset", "Position of key row 0", 0};
+  Opt<int64_t> layers{"layers", "Layers of a stack (--print=reach)", -1};
+  Opt<int64_t> gist{
+      "gist", "Tokens that a gist stands for, to align with (--print=reach)",
+      1};
   Opt<std::string> batch{
       "batch", "A file of lines 'queries=4 key-step=2: pattern', each answered",
       ""};
   cl::opt<Print> print{
       "print", cl::desc("What to print"), cl::init(Print::Ascii),
-      cl::values(clEnumValN(Print::Relation, "relation",
-                            "head and query row: key rows"),
-                 clEnumValN(Print::Pieces, "pieces", "the disjoint pieces"),
-                 clEnumValN(Print::Stats, "stats", "pairs and density, JSON"),
-                 clEnumValN(Print::Ascii, "ascii", "a picture in text"),
-                 clEnumValN(Print::Svg, "svg", "a picture as SVG")),
+      cl::values(
+          clEnumValN(Print::Relation, "relation",
+                     "head and query row: key rows"),
+          clEnumValN(Print::Pieces, "pieces", "the disjoint pieces"),
+          clEnumValN(Print::Stats, "stats", "pairs and density, JSON"),
+          clEnumValN(Print::Ascii, "ascii", "a picture in text"),
+          clEnumValN(Print::Svg, "svg", "a picture as SVG"),
+          clEnumValN(Print::Reach, "reach", "what layers of it reach, JSON")),
       cl::cat(category)};
   cl::opt<std::string> output{"o", cl::desc("Where to write to"),
                               cl::value_desc("file"), cl::init("-"),
@@ -44,7 +50,7 @@ struct Options {
 
   Request request() const {
     Rows rows{queries, keys, queryStep, queryOffset, keyStep, keyOffset};
-    return {text, rows, heads, print};
+    return {text, rows, heads, print, layers, gist};
   }
 };
 } // namespace

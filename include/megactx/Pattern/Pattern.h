@@ -96,6 +96,11 @@ public:
   virtual std::optional<Formula> formula(const Arguments &arguments,
                                          int64_t keyStep,
                                          std::string &error) const = 0;
+  /// Tokens between the rows of each source that the pattern speaks of,
+  /// ascending: more than one where it spans levels of gists.
+  virtual std::vector<int64_t> keySteps(const Arguments &arguments) const {
+    return {1};
+  }
 };
 
 /// All named patterns, sorted by name.
@@ -122,6 +127,9 @@ public:
   /// The relation as a formula, for a source of this step (tokens between
   /// rows). Parsing has checked that it exists for every step.
   Formula formula(int64_t keyStep = 1) const;
+
+  /// The key steps of all names in the pattern, ascending.
+  std::vector<int64_t> keySteps() const;
 
   /// Parses back to an equal pattern.
   std::string str() const;

@@ -53,6 +53,12 @@ struct Pyramid : NamedPattern {
       return Formula::keysBetween(Expr::constant(0), upper);
     return Formula(false);
   }
+  std::vector<int64_t> keySteps(const Arguments &arguments) const override {
+    std::vector<int64_t> steps = {1};
+    for (size_t level = 0; level < listOf(arguments, "windows").size(); ++level)
+      steps.push_back(steps.back() * integerOf(arguments, "ratio"));
+    return steps;
+  }
 };
 } // namespace
 
