@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Library.h"
+#include "ContribOps.h"
 #include <onnx/defs/schema.h>
 #include <onnx/inliner/inliner.h>
 #include <onnx/shape_inference/implementation.h>
@@ -17,26 +18,20 @@ using namespace ::ONNX_NAMESPACE;
 /// every other one is inlined.
 static const std::set<std::string> &keptComposites() {
   static const std::set<std::string> kept = {"Attention",
-                                             "BatchNormalization",
                                              "CastLike",
                                              "Clip",
-                                             "Elu",
                                              "Gelu",
                                              "GreaterOrEqual",
-                                             "HardSwish",
                                              "LayerNormalization",
                                              "LessOrEqual",
                                              "LogSoftmax",
-                                             "Mish",
                                              "RMSNormalization",
                                              "Range",
                                              "ReduceSumSquare",
                                              "Relu",
                                              "LeakyRelu",
-                                             "RotaryEmbedding",
                                              "Softmax",
-                                             "Softplus",
-                                             "Swish"};
+                                             "Softplus"};
   return kept;
 }
 
@@ -79,23 +74,48 @@ static inliner::FunctionIdVector compositesOf(const ModelProto &model) {
   return {found.begin(), found.end()};
 }
 
+/// The domain of ONNX's own operators that the model's opset does not have,
+/// which onnxruntime writes nevertheless. The converter fails on them.
+static constexpr char kOutOfPlace[] = "out of place";
+
+static void setOutOfPlace(ModelProto &model) {
+  for (NodeProto &node : *model.mutable_graph()->mutable_node())
+    if ((node.domain().empty() || node.domain() == "ai.onnx") &&
+        !OpSchemaRegistry::Schema(node.op_type(), int(opsetOf(model)), ""))
+      node.set_domain(kOutOfPlace);
+}
+
+static void setInPlace(ModelProto &model) {
+  for (NodeProto &node : *model.mutable_graph()->mutable_node())
+    if (node.domain() == kOutOfPlace)
+      node.clear_domain();
+}
+
+static void inferTypes(ModelProto &model) {
+  ShapeInferenceOptions options{true, 0, true};
+  shape_inference::InferShapes(model, OpSchemaRegistry::Instance(), options);
+}
+
 std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
   try {
     // Models of opset 7 and newer; the converter has no adapters before.
-    if (opsetOf(model) != opset)
+    if (opsetOf(model) != opset) {
+      setOutOfPlace(model);
       model = version_conversion::ConvertVersion(model, int(opset));
+      setInPlace(model);
+    }
     if (model.functions_size() > 0)
       inliner::InlineLocalFunctions(model);
-    ShapeInferenceOptions options{true, 0, true};
-    shape_inference::InferShapes(model, OpSchemaRegistry::Instance(), options);
+    do
+      inferTypes(model);
+    while (expandContribOps(*model.mutable_graph()));
     inliner::FunctionIdVector composites = compositesOf(model);
     if (!composites.empty()) {
       declareInitializers(*model.mutable_graph());
       auto set = inliner::FunctionIdSet::Create(std::move(composites));
       inliner::InlineSelectedFunctions(model, *set,
                                        OpSchemaRegistry::Instance());
-      shape_inference::InferShapes(model, OpSchemaRegistry::Instance(),
-                                   options);
+      inferTypes(model);
     }
   } catch (const std::exception &e) {
     std::string what = e.what();

@@ -6,10 +6,33 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/MapVector.h"
 
 namespace mlir::megactx {
 #define GEN_PASS_DEF_CONVERTONNXTOLINALGPASS
 #include "megactx/Conversion/Passes.h.inc"
+
+/// One error for each operator that has no lowering.
+static LogicalResult checkOperators(ArrayRef<func::FuncOp> functions,
+                                    const Registry &registry) {
+  llvm::MapVector<StringRef, SmallVector<Operation *>> missing;
+  for (func::FuncOp function : functions)
+    for (Operation &op : function.getOps()) {
+      StringRef type = op.getName().getStringRef();
+      if (type.consume_front("onnx.") && !registry.contains(type))
+        missing[type].push_back(&op);
+    }
+  for (auto &[type, nodes] : missing) {
+    auto name = nodes.front()->getLoc()->findInstanceOf<NameLoc>();
+    InFlightDiagnostic error = nodes.front()->emitError("no lowering for ")
+                               << type << " (node '"
+                               << (name ? name.getName().strref() : "") << "'";
+    if (nodes.size() > 1)
+      error << " and " << nodes.size() - 1 << " more";
+    error << ")";
+  }
+  return success(missing.empty());
+}
 
 namespace {
 struct ConvertOnnxToLinalg
@@ -30,6 +53,8 @@ struct ConvertOnnxToLinalg
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (!function.isExternal())
         functions.push_back(function);
+    if (failed(checkOperators(functions, registry)))
+      return signalPassFailure();
     for (func::FuncOp function : functions)
       if (failed(Graph(function).run(registry)))
         return signalPassFailure();

@@ -205,18 +205,6 @@ static const Rule rules[] = {
                   ? geluTanh(s, s.in[0])
                   : geluErf(s, s.in[0]);
      }},
-    {"com.microsoft.Gelu", 1, Result::Same,
-     [](const Scalar &s) { return geluErf(s, s.in[0]); }},
-    {"com.microsoft.BiasGelu", 2, Result::Same,
-     [](const Scalar &s) {
-       return geluErf(s, s.make<arith::AddFOp>(s.in[0], s.in[1]));
-     }},
-    {"com.microsoft.QuickGelu", 1, Result::Same,
-     [](const Scalar &s) {
-       Value scaled = s.make<arith::MulFOp>(
-           s.in[0], s.constant(s.node.real("alpha", 1.702)));
-       return s.make<arith::MulFOp>(s.in[0], sigmoid(s, scaled));
-     }},
     {"And", 2, Result::Bool,
      [](const Scalar &s) { return s.make<arith::AndIOp>(s.in[0], s.in[1]); }},
     {"Or", 2, Result::Bool,
@@ -436,22 +424,6 @@ static LogicalResult lowerClip(Node &node) {
   return success();
 }
 
-/// x + bias, then the tanh form; the bias is optional.
-static LogicalResult lowerFastGelu(Node &node) {
-  SmallVector<Tensor *> inputs{&node.in(0)};
-  if (node.has(1))
-    inputs.push_back(&node.in(1));
-  Shape shape = inputs[0]->shape;
-  node.set(0, node.graph.map(node.loc(), inputs, shape, inputs[0]->elementType,
-                             [&](OpBuilder &b, Location loc, ValueRange args) {
-                               Value x = args[0];
-                               if (args.size() > 1)
-                                 x = arith::AddFOp::create(b, loc, x, args[1]);
-                               return geluTanh({b, loc, node, args}, x);
-                             }));
-  return success();
-}
-
 static LogicalResult lowerCast(Node &node) {
   Type to;
   if (auto type = dyn_cast<RankedTensorType>(node.op->getResult(0).getType()))
@@ -474,7 +446,6 @@ void mlir::megactx::registerElementwise(Registry &registry) {
     registry[rule.op] = lowerRule;
   registry["Where"] = lowerWhere;
   registry["Clip"] = lowerClip;
-  registry["com.microsoft.FastGelu"] = lowerFastGelu;
   registry["Cast"] = lowerCast;
   registry["CastLike"] = lowerCast;
 }

@@ -157,14 +157,12 @@ LogicalResult Graph::run(const Registry &registry) {
     }
     nodes.push_back(&op);
     Node node(*this, &op);
-    auto lowering = registry.find(node.type());
-    if (lowering == registry.end())
-      return node.error() << "operator has no lowering";
+    LowerFn lower = registry.at(node.type());
     for (auto [i, operand] : llvm::enumerate(op.getOperands()))
       if (node.has(i) && !lookup(operand))
         return node.error() << "expected a ranked tensor as operand " << i
                             << ", but got " << operand.getType();
-    if (failed(lowering->second(node)))
+    if (failed(lower(node)))
       return failure();
   }
   for (Operation *node : llvm::reverse(nodes))

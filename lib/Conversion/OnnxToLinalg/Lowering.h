@@ -56,7 +56,7 @@ public:
   Operation *op;
 
   Location loc() const { return op->getLoc(); }
-  /// The operator with its domain, e.g. `MatMul` or `com.microsoft.Gelu`.
+  /// The operator with its domain, e.g. `MatMul` or `com.microsoft.Sampling`.
   StringRef type() const;
   unsigned numInputs() const { return op->getNumOperands(); }
   unsigned numOutputs() const { return op->getNumResults(); }
@@ -103,7 +103,7 @@ public:
   OpBuilder b;
   IndexSpace ix;
 
-  /// Converts the function in place.
+  /// Converts the function in place. Each of its nodes is in the registry.
   LogicalResult run(const Registry &registry);
 
   Tensor *lookup(Value original);

@@ -1,0 +1,89 @@
+"""onnxruntime's own operators, one model each, against onnxruntime."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import reference
+
+rng = np.random.default_rng(7)
+
+
+def random(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def integers(*values):
+    return np.array(values, dtype=np.int32)
+
+
+BATCH, LENGTH, WIDTH, HEADS = 2, 5, 12, 3
+X = random(BATCH, LENGTH, WIDTH)
+SCALE, SHIFT, BIAS = random(WIDTH), random(WIDTH), random(WIDTH)
+QKV = [random(WIDTH, 3 * WIDTH), random(3 * WIDTH)]
+MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], dtype=np.int32)
+IDS = rng.integers(0, 7, (BATCH, LENGTH)).astype(np.int32)
+PAST = [random(BATCH, HEADS, 3, WIDTH // HEADS), random(BATCH, HEADS, 3, WIDTH // HEADS)]
+COS_SIN = [random(8, 2), random(8, 2)]
+
+# name: (operator, inputs or None, output places, attributes)
+CASES = {
+    "simplified": (".SimplifiedLayerNormalization", [X, SCALE], [0], {"axis": -1, "epsilon": 1e-3}),
+    "skip": ("SkipLayerNormalization", [X, random(*X.shape), SCALE], [0], {"epsilon": 1e-3}),
+    "skip_bias_sum": ("SkipLayerNormalization", [X, random(*X.shape), SCALE, SHIFT, BIAS], [0, 3], {"epsilon": 1e-3}),
+    "skip_simplified": ("SkipSimplifiedLayerNormalization", [X, random(*X.shape), SCALE], [0, 3], {"epsilon": 1e-3}),
+    "skip_simplified_bias": ("SkipSimplifiedLayerNormalization", [X, random(*X.shape), SCALE, BIAS], [0], {}),
+    "embed": ("EmbedLayerNormalization", [IDS, None, random(7, WIDTH), random(8, WIDTH), None, SCALE, SHIFT, MASK], [0, 1], {}),
+    "embed_segments": ("EmbedLayerNormalization", [IDS, IDS % 2, random(7, WIDTH), random(8, WIDTH), random(2, WIDTH), SCALE, SHIFT, MASK, IDS], [0, 1, 2], {}),
+    "gelu": ("Gelu", [X], [0], {}),
+    "bias_gelu": ("BiasGelu", [X, BIAS], [0], {}),
+    "fast_gelu": ("FastGelu", [X], [0], {}),
+    "fast_gelu_bias": ("FastGelu", [X, BIAS], [0], {}),
+    "quick_gelu": ("QuickGelu", [X], [0], {"alpha": 1.5}),
+    "product": ("FusedMatMul", [X, random(BATCH, 4, WIDTH)], [0], {"alpha": 0.3, "transB": 1}),
+    "product_transposed": ("FusedMatMul", [X, random(BATCH, LENGTH, 4)], [0], {"transA": 1}),
+    "rotary": ("RotaryEmbedding", [X, np.tile(np.arange(1, 6, dtype=np.int64), (BATCH, 1)), *COS_SIN], [0], {}),
+    "attention": ("Attention", [X, *QKV], [0], {"num_heads": HEADS}),
+    "attention_lengths": ("Attention", [X, *QKV, integers(5, 3)], [0], {"num_heads": HEADS}),
+    "attention_mask": ("Attention", [X, *QKV, MASK], [0], {"num_heads": HEADS, "scale": 0.3}),
+    "attention_causal": ("Attention", [X, *QKV], [0], {"num_heads": HEADS, "unidirectional": 1}),
+    "attention_bias": ("Attention", [X, *QKV, MASK, None, random(BATCH, HEADS, LENGTH, LENGTH)], [0], {"num_heads": HEADS}),
+    "attention_widths": ("Attention", [X, random(WIDTH, 30), random(30)], [0], {"num_heads": HEADS, "qkv_hidden_sizes": [12, 12, 6]}),
+    "heads": ("MultiHeadAttention", [X, random(*X.shape), random(*X.shape)], [0], {"num_heads": HEADS}),
+    "heads_bias_mask": ("MultiHeadAttention", [X, random(*X.shape), random(*X.shape), random(3 * WIDTH), MASK], [0], {"num_heads": HEADS}),
+    "heads_past": ("MultiHeadAttention", [X, random(*X.shape), random(*X.shape), None, None, None, *PAST], [0, 1, 2], {"num_heads": HEADS}),
+}  # fmt: skip
+
+
+def write(folder, name):
+    operator, inputs, places, attributes = CASES[name]
+    domain, _, operator = operator.rpartition(".") if "." in operator else ("com.microsoft", "", operator)
+    given = {f"x{i}": value for i, value in enumerate(inputs) if value is not None}
+    outputs = [f"y{i}" if i in places else "" for i in range(max(places) + 1)]
+    node = helper.make_node(operator, [f"x{i}" if f"x{i}" in given else "" for i in range(len(inputs))], outputs, domain=domain, **attributes)
+    sizes = lambda value: [f"batch{d}" if d == BATCH and a == 0 else d for a, d in enumerate(value.shape)]
+    type_of = lambda n, v: helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), sizes(v))
+    ends = [helper.make_tensor_value_info(o, TensorProto.INT32 if operator.startswith("Embed") and o == "y1" else TensorProto.FLOAT, None) for o in outputs if o]
+    graph = helper.make_graph([node], name, [type_of(n, v) for n, v in given.items()], ends)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)], ir_version=8)
+    onnx.save(model, folder / "model.onnx")
+    for i, (key, value) in enumerate(given.items()):
+        (folder / f"input_{i}.pb").write_bytes(numpy_helper.from_array(value, key).SerializeToString())
+    return model, given
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_operator_equals_onnxruntime(name, tool, tmp_path):
+    model, given = write(tmp_path, name)
+    run = reference.session(model)
+    want = dict(zip([o.name for o in run.get_outputs()], run.run(None, given)))
+    artifact = tmp_path / "model.mctx"
+    done = tool("megactx-compile", tmp_path / "model.onnx", "-o", artifact)
+    assert done.status == 0, done
+    done = tool("megactx-run", artifact, "--inputs", tmp_path, "--outputs", tmp_path / "out")
+    assert done.status == 0, done
+    got = dict(reference.load_tensors(tmp_path / "out", "output"))
+    assert got.keys() == want.keys()
+    for key, value in want.items():
+        np.testing.assert_allclose(got[key], value, rtol=1e-4, atol=1e-4, err_msg=key)
