@@ -2,7 +2,8 @@
 //
 // A rule writes nodes in ONNX's text format. In it i0, i1, ... are the node's
 // inputs, o0, o1, ... its outputs, `none` is an absent input, and every other
-// name is local. Semantics and defaults: onnxruntime's docs/ContribOperators.md.
+// name is local. Semantics and defaults: onnxruntime's
+// docs/ContribOperators.md.
 //
 //===----------------------------------------------------------------------===//
 
@@ -90,8 +91,8 @@ static std::string simplifiedLayerNormalization(const Call &call) {
   if (call.wants(1))
     return "";
   return "o0 = RMSNormalization <axis = " +
-         std::to_string(call.integer("axis", -1)) + ", " +
-         epsilon(call, 1e-5) + "> (i0, i1)";
+         std::to_string(call.integer("axis", -1)) + ", " + epsilon(call, 1e-5) +
+         "> (i0, i1)";
 }
 
 /// Normalizes input + skip (+ bias), and gives that sum too.
@@ -99,10 +100,9 @@ template <bool isSimplified>
 static std::string skipLayerNormalization(const Call &call) {
   int bias = isSimplified ? 3 : 4;
   bool statistics = call.wants(1) || call.wants(2);
-  std::string sum = call.has(bias)
-                        ? "plain = Add(i0, i1)\no3 = Add(plain, " +
-                              input(bias) + ")\n"
-                        : "o3 = Add(i0, i1)\n";
+  std::string sum = call.has(bias) ? "plain = Add(i0, i1)\no3 = Add(plain, " +
+                                         input(bias) + ")\n"
+                                   : "o3 = Add(i0, i1)\n";
   std::string with = "<axis = -1, " + epsilon(call, 1e-12) + "> (o3, i2";
   if (isSimplified)
     return statistics ? "" : sum + "o0 = RMSNormalization " + with + ")";
@@ -149,8 +149,7 @@ static std::string fastGelu(const Call &call) {
 }
 
 static std::string quickGelu(const Call &call) {
-  return "wide = Constant <value = float {" +
-         text(call.real("alpha", 1.702)) +
+  return "wide = Constant <value = float {" + text(call.real("alpha", 1.702)) +
          "}> ()\nalpha = CastLike(wide, i0)\nscaled = Mul(i0, alpha)\n"
          "gate = Sigmoid(scaled)\no0 = Mul(i0, gate)";
 }
@@ -252,9 +251,9 @@ static bool writeMask(const Call &call, int i, int bias,
 
 static std::string attentionOf(const Call &call, const std::string &operands) {
   std::string heads = std::to_string(call.integer("num_heads", 0));
-  std::string body = " = Attention <q_num_heads = " + heads +
-                     ", kv_num_heads = " + heads + ", is_causal = " +
-                     std::to_string(call.integer("unidirectional", 0));
+  std::string body =
+      " = Attention <q_num_heads = " + heads + ", kv_num_heads = " + heads +
+      ", is_causal = " + std::to_string(call.integer("unidirectional", 0));
   if (double scale = call.real("scale", 0.0); scale != 0.0)
     body += ", scale = " + text(scale);
   return body + "> (" + operands + ")\n";

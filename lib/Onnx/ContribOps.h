@@ -1,7 +1,8 @@
 //===- ContribOps.h - onnxruntime's operators in ONNX's ---------*- C++ -*-===//
 //
 // Owns what the operators mean that onnxruntime's optimiser writes and that
-// ONNX does not define: one rule each, which gives the same in ONNX's operators.
+// ONNX does not define: one rule each, which gives the same in ONNX's
+// operators.
 //
 //===----------------------------------------------------------------------===//
 

@@ -14,25 +14,19 @@
 
 using namespace ::ONNX_NAMESPACE;
 
-/// Operators with a function body in ONNX that later levels lower themselves;
-/// every other one is inlined.
-static const std::set<std::string> &keptComposites() {
-  static const std::set<std::string> kept = {"Attention",
-                                             "CastLike",
-                                             "Clip",
-                                             "Gelu",
-                                             "GreaterOrEqual",
-                                             "LayerNormalization",
-                                             "LessOrEqual",
-                                             "LogSoftmax",
-                                             "RMSNormalization",
-                                             "Range",
-                                             "ReduceSumSquare",
-                                             "Relu",
-                                             "LeakyRelu",
-                                             "Softmax",
-                                             "Softplus"};
-  return kept;
+/// Nodes with a function body in ONNX that later levels lower themselves; every
+/// other one is inlined.
+static bool isKept(const NodeProto &node) {
+  static const std::set<std::string> kept = {
+      "Attention",   "CastLike",        "Clip",
+      "Gelu",        "GreaterOrEqual",  "LayerNormalization",
+      "LessOrEqual", "LogSoftmax",      "RMSNormalization",
+      "Range",       "ReduceSumSquare", "Relu",
+      "LeakyRelu",   "Softmax",         "Softplus"};
+  // Attention that gives its scores has to compute all of them.
+  bool hasScores = node.op_type() == "Attention" && node.output_size() > 3 &&
+                   !node.output(3).empty();
+  return node.domain().empty() && kept.count(node.op_type()) && !hasScores;
 }
 
 static int64_t opsetOf(const ModelProto &model) {
@@ -61,34 +55,33 @@ static void declareInitializers(GraphProto &graph) {
   }
 }
 
+/// The domain of nodes that a step of the library must not see: it knows no
+/// such domain and leaves them.
+static constexpr char kAside[] = "set aside";
+
+template <typename Predicate>
+static void setAside(ModelProto &model, Predicate predicate) {
+  for (NodeProto &node : *model.mutable_graph()->mutable_node())
+    if (predicate(node))
+      node.set_domain(kAside);
+}
+
+static void putBack(ModelProto &model) {
+  for (NodeProto &node : *model.mutable_graph()->mutable_node())
+    if (node.domain() == kAside)
+      node.clear_domain();
+}
+
 static inliner::FunctionIdVector compositesOf(const ModelProto &model) {
   std::set<std::pair<std::string, std::string>> found;
   for (const NodeProto &node : model.graph().node()) {
     const OpSchema *schema = OpSchemaRegistry::Schema(
         node.op_type(), int(opsetOf(model)), node.domain());
-    bool composite = schema && (schema->HasFunction() ||
-                                schema->HasContextDependentFunction());
-    if (composite && !keptComposites().count(node.op_type()))
+    if (schema &&
+        (schema->HasFunction() || schema->HasContextDependentFunction()))
       found.insert({node.domain(), node.op_type()});
   }
   return {found.begin(), found.end()};
-}
-
-/// The domain of ONNX's own operators that the model's opset does not have,
-/// which onnxruntime writes nevertheless. The converter fails on them.
-static constexpr char kOutOfPlace[] = "out of place";
-
-static void setOutOfPlace(ModelProto &model) {
-  for (NodeProto &node : *model.mutable_graph()->mutable_node())
-    if ((node.domain().empty() || node.domain() == "ai.onnx") &&
-        !OpSchemaRegistry::Schema(node.op_type(), int(opsetOf(model)), ""))
-      node.set_domain(kOutOfPlace);
-}
-
-static void setInPlace(ModelProto &model) {
-  for (NodeProto &node : *model.mutable_graph()->mutable_node())
-    if (node.domain() == kOutOfPlace)
-      node.clear_domain();
 }
 
 static void inferTypes(ModelProto &model) {
@@ -99,24 +92,30 @@ static void inferTypes(ModelProto &model) {
 std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
   try {
     // Models of opset 7 and newer; the converter has no adapters before.
-    if (opsetOf(model) != opset) {
-      setOutOfPlace(model);
+    if (int64_t old = opsetOf(model); old != opset) {
+      // onnxruntime writes operators of ONNX into models whose opset has none.
+      setAside(model, [&](const NodeProto &node) {
+        return (node.domain().empty() || node.domain() == "ai.onnx") &&
+               !OpSchemaRegistry::Schema(node.op_type(), int(old), "");
+      });
       model = version_conversion::ConvertVersion(model, int(opset));
-      setInPlace(model);
+      putBack(model);
     }
     if (model.functions_size() > 0)
       inliner::InlineLocalFunctions(model);
     do
       inferTypes(model);
     while (expandContribOps(*model.mutable_graph()));
+    setAside(model, isKept);
     inliner::FunctionIdVector composites = compositesOf(model);
     if (!composites.empty()) {
       declareInitializers(*model.mutable_graph());
       auto set = inliner::FunctionIdSet::Create(std::move(composites));
       inliner::InlineSelectedFunctions(model, *set,
                                        OpSchemaRegistry::Instance());
-      inferTypes(model);
     }
+    putBack(model);
+    inferTypes(model);
   } catch (const std::exception &e) {
     std::string what = e.what();
     // The library's assertions start with a path of where it was built.

@@ -2,6 +2,7 @@
 
 #include "Masks.h"
 #include "Nodes.h"
+#include "megactx/Dialect/Onnx/IR/Onnx.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -148,4 +149,61 @@ Mask Masks::classify(const Term &term) {
       sizes[rank - 2] == one)
     return mask;
   return classifyAt(term, sizes[rank - 1] - sizes[rank - 2]);
+}
+
+/// A term with the model's own numbers.
+static Value termAsBias(ImplicitLocOpBuilder &b, const Term &term) {
+  if (!term.fill)
+    return term.value;
+  auto condition = cast<RankedTensorType>(term.value.getType());
+  Type element = cast<RankedTensorType>(term.fill.getType()).getElementType();
+  auto type = RankedTensorType::get(condition.getShape(), element);
+  auto scalar = RankedTensorType::get({}, element);
+  Value zero = onnx::InitializerOp::create(
+      b, scalar, DenseElementsAttr::get(scalar, b.getZeroAttr(element)));
+  Value x = term.whereTrue ? term.fill : zero;
+  Value y = term.whereTrue ? zero : term.fill;
+  return createNode(b, "Where", {term.value, x, y}, type);
+}
+
+Value Masks::biasOf(ImplicitLocOpBuilder &b, ArrayRef<Term> terms,
+                    pattern::Pattern &pattern, MaskCounts &counts,
+                    bool hasPatterns) {
+  constexpr int64_t any = ShapedType::kDynamic;
+  auto wide = RankedTensorType::get({any, any, any, any}, b.getF32Type());
+  Value bias;
+  for (const Term &given : terms) {
+    Mask mask;
+    mask.keepsTerm = true;
+    if (hasPatterns)
+      mask = classify(given);
+    if (!mask.pattern.isDense()) {
+      ++counts.patterns;
+      pattern = pattern.isDense()
+                    ? mask.pattern
+                    : pattern::Pattern::conjunction(pattern, mask.pattern);
+    }
+    if (!mask.keepsTerm && !mask.bias)
+      continue;
+    ++counts.biases;
+    Value term = mask.bias ? emit(b, *mask.bias) : termAsBias(b, given);
+    auto type = cast<RankedTensorType>(term.getType());
+    if (!type.getElementType().isF32()) {
+      type = type.clone(b.getF32Type());
+      term = createNode(b, "Cast", term, type,
+                        {b.getNamedAttr("to", b.getI64IntegerAttr(1))});
+    }
+    if (int64_t missing = 4 - type.getRank()) {
+      SmallVector<int64_t> axes;
+      for (int64_t i = 0; i < missing; ++i)
+        axes.push_back(i);
+      auto axesType = RankedTensorType::get({missing}, b.getI64Type());
+      Value list = onnx::InitializerOp::create(
+          b, axesType, DenseElementsAttr::get(axesType, ArrayRef(axes)));
+      term = createNode(b, "Unsqueeze", {term, list}, wide);
+    }
+    bias = bias ? createNode(b, "Add", {bias, term}, wide) : term;
+  }
+  counts.tables += getNumTables();
+  return bias;
 }

@@ -33,6 +33,11 @@ struct Mask {
   bool keepsTerm = false;
 };
 
+/// What is found on the way.
+struct MaskCounts {
+  unsigned patterns = 0, biases = 0, tables = 0;
+};
+
 /// Query and key [B, H, N, D] of the attention that a term belongs to.
 class Masks {
 public:
@@ -44,6 +49,13 @@ public:
   void setOperands(Value query, Value key, bool isSelf);
 
   Mask classify(const Term &term);
+
+  /// Classifies the terms. What patterns say is joined to `pattern`; the rest
+  /// comes back as one f32 tensor of rank 4, or null. Without `hasPatterns` all
+  /// is left to the tensor: queries that stand elsewhere.
+  Value biasOf(ImplicitLocOpBuilder &b, ArrayRef<Term> terms,
+               pattern::Pattern &pattern, MaskCounts &counts,
+               bool hasPatterns = true);
 
   /// The bias as a tensor of f32 whose dims are those of [B, Hq, Nq, Nk] that
   /// it depends on, and 1.

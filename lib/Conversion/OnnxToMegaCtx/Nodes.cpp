@@ -21,6 +21,11 @@ bool raise::isScalar(Value value) {
   return type && type.hasStaticShape() && type.getNumElements() == 1;
 }
 
+bool raise::isConstant(Value value) {
+  StringRef type = typeOf(value);
+  return type == "initializer" || type == "Constant";
+}
+
 ElementsAttr raise::constantOf(Value value) {
   Operation *op = value.getDefiningOp();
   StringRef type = typeOf(op);
@@ -120,4 +125,14 @@ int64_t raise::integerAttr(Operation *op, StringRef name, int64_t otherwise) {
 bool raise::hasOperand(Operation *op, unsigned i) {
   return i < op->getNumOperands() &&
          !isa<NoneType>(op->getOperand(i).getType());
+}
+
+Value raise::createNode(ImplicitLocOpBuilder &b, StringRef type,
+                        ValueRange operands, Type result,
+                        ArrayRef<NamedAttribute> attrs) {
+  OperationState state(b.getLoc(), ("onnx." + type).str());
+  state.addOperands(operands);
+  state.addTypes(result);
+  state.addAttributes(attrs);
+  return b.create(state)->getResult(0);
 }

@@ -1,7 +1,7 @@
 //===- Nodes.h - reading ONNX nodes -----------------------------*- C++ -*-===//
 //
-// Owns how nodes, their constants and attributes are read. Knows nothing of
-// attention.
+// Owns how nodes, their constants and attributes are read and made. Knows
+// nothing of attention.
 //
 //===----------------------------------------------------------------------===//
 
@@ -10,6 +10,7 @@
 
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Operation.h"
 #include <optional>
 
@@ -25,6 +26,9 @@ int64_t rankOf(Value value);
 
 /// A tensor of one element, whatever its rank.
 bool isScalar(Value value);
+
+/// Whether it is an initializer or a constant node.
+bool isConstant(Value value);
 
 /// The contents of an initializer or of a constant node, or null.
 ElementsAttr constantOf(Value value);
@@ -43,6 +47,10 @@ int64_t integerAttr(Operation *op, StringRef name, int64_t otherwise);
 
 /// Whether the optional operand is there.
 bool hasOperand(Operation *op, unsigned i);
+
+/// A node of one result.
+Value createNode(ImplicitLocOpBuilder &b, StringRef type, ValueRange operands,
+                 Type result, ArrayRef<NamedAttribute> attrs = {});
 
 } // namespace mlir::megactx::raise
 

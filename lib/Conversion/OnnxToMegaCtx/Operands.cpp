@@ -2,6 +2,7 @@
 
 #include "Operands.h"
 #include "Nodes.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace mlir::megactx::raise;
@@ -75,4 +76,45 @@ mlir::megactx::raise::sharedSources(ArrayRef<Operand> keys,
       if (key.group == value.group)
         return std::pair(key, value);
   return std::nullopt;
+}
+
+StringRef mlir::megactx::raise::kindOf(Value query, Value key) {
+  auto rootsOf = [](Value start) {
+    llvm::SetVector<Value> seen;
+    SmallPtrSet<Value, 8> roots;
+    seen.insert(start);
+    for (size_t i = 0; i < seen.size() && i < 400; ++i) {
+      Operation *op = seen[i].getDefiningOp();
+      StringRef type = typeOf(op);
+      if (!op || isConstant(seen[i]))
+        continue;
+      bool projects =
+          (type == "MatMul" || type == "Gemm") && isConstant(op->getOperand(1));
+      if (projects) {
+        roots.insert(op->getOperand(0));
+        continue;
+      }
+      // Shapes lead anywhere.
+      for (Value operand : op->getOperands())
+        if (auto tensor = dyn_cast<RankedTensorType>(operand.getType());
+            tensor && isa<FloatType>(tensor.getElementType()))
+          seen.insert(operand);
+    }
+    return roots;
+  };
+  SmallPtrSet<Value, 8> queries = rootsOf(query), keys = rootsOf(key);
+  // Projections may see the same activation through different reshapes.
+  auto bare = [](Value value) {
+    while (true) {
+      StringRef type = typeOf(value.getDefiningOp());
+      if (type != "Reshape" && type != "Identity" && type != "Cast")
+        return value;
+      value = value.getDefiningOp()->getOperand(0);
+    }
+  };
+  for (Value q : queries)
+    for (Value k : keys)
+      if (bare(q) == bare(k))
+        return "self";
+  return queries.empty() || keys.empty() ? "self" : "cross";
 }

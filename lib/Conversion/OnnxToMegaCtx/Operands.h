@@ -45,6 +45,10 @@ private:
 std::optional<std::pair<Operand, Operand>>
 sharedSources(ArrayRef<Operand> keys, ArrayRef<Operand> values);
 
+/// `self` where queries and keys are projected from one activation, or where
+/// nothing shows from which, else `cross`.
+StringRef kindOf(Value query, Value key);
+
 } // namespace mlir::megactx::raise
 
 #endif

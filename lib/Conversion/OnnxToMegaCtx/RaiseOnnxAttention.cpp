@@ -9,6 +9,7 @@
 #include "Masks.h"
 #include "Nodes.h"
 #include "Operands.h"
+#include "RaiseAttentionOp.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
@@ -18,8 +19,6 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
-#include "llvm/ADT/SetVector.h"
-#include <cmath>
 
 namespace mlir::megactx {
 using namespace raise;
@@ -28,11 +27,6 @@ using namespace raise;
 #include "megactx/Conversion/Passes.h.inc"
 
 namespace {
-bool isConstant(Value value) {
-  StringRef type = typeOf(value);
-  return type == "initializer" || type == "Constant";
-}
-
 /// Everything found between the product of queries and keys and the Softmax.
 struct Scores {
   Value query, keyTransposed; ///< operands of the product; or
@@ -43,14 +37,9 @@ struct Scores {
   SmallVector<Term> terms;
 };
 
-/// What the pass counts.
-struct Counts {
-  unsigned patterns = 0, biases = 0, tables = 0;
-};
-
 class Raiser {
 public:
-  Raiser(Operation *softmax, Counts &counts)
+  Raiser(Operation *softmax, MaskCounts &counts)
       : softmax(softmax), b(softmax->getLoc(), softmax), counts(counts),
         masks(softmax->getContext()), operands(softmax->getContext()) {}
 
@@ -66,30 +55,16 @@ private:
   std::string build(Scores &scores);
   Value peelScales(Value value, Scores &scores);
   Value swapLast(Value value);
-  Value termAsBias(const Term &term);
-  Value biasOf(Scores &scores, pattern::Pattern &pattern);
-  Value node(StringRef type, ValueRange operands, Type result,
-             ArrayRef<NamedAttribute> attrs = {});
-  StringRef kindOf(Value query, Value key);
 
   Operation *softmax;
   ImplicitLocOpBuilder b;
   Operation *product = nullptr; ///< probabilities x values
   Value values;
-  Counts &counts;
+  MaskCounts &counts;
   Masks masks;
   Operands operands;
 };
 } // namespace
-
-Value Raiser::node(StringRef type, ValueRange operands, Type result,
-                   ArrayRef<NamedAttribute> attrs) {
-  OperationState state(b.getLoc(), ("onnx." + type).str());
-  state.addOperands(operands);
-  state.addTypes(result);
-  state.addAttributes(attrs);
-  return b.create(state)->getResult(0);
-}
 
 bool Raiser::matchProduct(Operation *op, Scores &scores) {
   StringRef type = typeOf(op);
@@ -249,103 +224,9 @@ Value Raiser::swapLast(Value value) {
   auto type = cast<RankedTensorType>(value.getType());
   SmallVector<int64_t> shape(type.getShape());
   std::swap(shape[2], shape[3]);
-  return node("Transpose", value, type.clone(shape),
-              {b.getNamedAttr("perm", b.getDenseI64ArrayAttr({0, 1, 3, 2}))});
-}
-
-/// A term with the model's own numbers.
-Value Raiser::termAsBias(const Term &term) {
-  if (!term.fill)
-    return term.value;
-  auto condition = cast<RankedTensorType>(term.value.getType());
-  Type element = cast<RankedTensorType>(term.fill.getType()).getElementType();
-  auto type = RankedTensorType::get(condition.getShape(), element);
-  auto scalar = RankedTensorType::get({}, element);
-  Value zero = onnx::InitializerOp::create(
-      b, scalar, DenseElementsAttr::get(scalar, b.getZeroAttr(element)));
-  Value x = term.whereTrue ? term.fill : zero;
-  Value y = term.whereTrue ? zero : term.fill;
-  return node("Where", {term.value, x, y}, type);
-}
-
-/// What patterns do not say, as one f32 tensor of rank 4, or null.
-Value Raiser::biasOf(Scores &scores, pattern::Pattern &pattern) {
-  constexpr int64_t any = ShapedType::kDynamic;
-  auto wide = RankedTensorType::get({any, any, any, any}, b.getF32Type());
-  Value bias;
-  for (const Term &given : scores.terms) {
-    Mask mask = masks.classify(given);
-    if (!mask.pattern.isDense()) {
-      ++counts.patterns;
-      pattern = pattern.isDense()
-                    ? mask.pattern
-                    : pattern::Pattern::conjunction(pattern, mask.pattern);
-    }
-    if (!mask.keepsTerm && !mask.bias)
-      continue;
-    ++counts.biases;
-    Value term = mask.bias ? masks.emit(b, *mask.bias) : termAsBias(given);
-    auto type = cast<RankedTensorType>(term.getType());
-    if (!type.getElementType().isF32()) {
-      type = type.clone(b.getF32Type());
-      term = node("Cast", term, type,
-                  {b.getNamedAttr("to", b.getI64IntegerAttr(1))});
-    }
-    if (int64_t missing = 4 - type.getRank()) {
-      SmallVector<int64_t> axes;
-      for (int64_t i = 0; i < missing; ++i)
-        axes.push_back(i);
-      auto axesType = RankedTensorType::get({missing}, b.getI64Type());
-      Value list = onnx::InitializerOp::create(
-          b, axesType, DenseElementsAttr::get(axesType, ArrayRef(axes)));
-      term = node("Unsqueeze", {term, list}, wide);
-    }
-    bias = bias ? node("Add", {bias, term}, wide) : term;
-  }
-  counts.tables += masks.getNumTables();
-  return bias;
-}
-
-/// Self-attention where queries and keys are projected from one activation.
-StringRef Raiser::kindOf(Value query, Value key) {
-  auto rootsOf = [](Value start) {
-    llvm::SetVector<Value> seen;
-    SmallPtrSet<Value, 8> roots;
-    seen.insert(start);
-    for (size_t i = 0; i < seen.size() && i < 400; ++i) {
-      Operation *op = seen[i].getDefiningOp();
-      StringRef type = typeOf(op);
-      if (!op || isConstant(seen[i]))
-        continue;
-      bool projects =
-          (type == "MatMul" || type == "Gemm") && isConstant(op->getOperand(1));
-      if (projects) {
-        roots.insert(op->getOperand(0));
-        continue;
-      }
-      // Shapes lead anywhere.
-      for (Value operand : op->getOperands())
-        if (auto tensor = dyn_cast<RankedTensorType>(operand.getType());
-            tensor && isa<FloatType>(tensor.getElementType()))
-          seen.insert(operand);
-    }
-    return roots;
-  };
-  SmallPtrSet<Value, 8> queries = rootsOf(query), keys = rootsOf(key);
-  // Projections may see the same activation through different reshapes.
-  auto bare = [](Value value) {
-    while (true) {
-      StringRef type = typeOf(value.getDefiningOp());
-      if (type != "Reshape" && type != "Identity" && type != "Cast")
-        return value;
-      value = value.getDefiningOp()->getOperand(0);
-    }
-  };
-  for (Value q : queries)
-    for (Value k : keys)
-      if (bare(q) == bare(k))
-        return "self";
-  return queries.empty() || keys.empty() ? "self" : "cross";
+  return createNode(
+      b, "Transpose", value, type.clone(shape),
+      {b.getNamedAttr("perm", b.getDenseI64ArrayAttr({0, 1, 3, 2}))});
 }
 
 std::string Raiser::build(Scores &scores) {
@@ -384,12 +265,13 @@ std::string Raiser::build(Scores &scores) {
       scale = divides ? scale / *number : scale * *number;
       continue;
     }
-    query = node(divides ? "Div" : "Mul", {query, scalar}, query.getType());
+    query = createNode(b, divides ? "Div" : "Mul", {query, scalar},
+                       query.getType());
   }
   StringRef kind = kindOf(query, key);
   masks.setOperands(query, key, kind == "self");
   pattern::Pattern pattern;
-  Value bias = biasOf(scores, pattern);
+  Value bias = masks.biasOf(b, scores.terms, pattern, counts);
   auto keyType = cast<RankedTensorType>(key.getType());
   auto valueType = cast<RankedTensorType>(value.getType());
   auto queryType = cast<RankedTensorType>(query.getType());
@@ -432,62 +314,6 @@ std::string Raiser::run() {
   return reason.empty() ? build(scores) : reason;
 }
 
-/// ONNX's own operator, where it is on four-dimensional tensors without a
-/// cache. Empty on success, else the reason why it is left.
-static std::string raiseOperator(Operation *op) {
-  ImplicitLocOpBuilder b(op->getLoc(), op);
-  auto given = [&](unsigned i) {
-    return i < op->getNumOperands() &&
-           !isa<NoneType>(op->getOperand(i).getType());
-  };
-  for (unsigned i = 1; i < op->getNumResults(); ++i)
-    if (!op->getResult(i).use_empty())
-      return "its output " + std::to_string(i) + " is used";
-  if (given(4) || given(5) || op->getNumOperands() > 6)
-    return "it has a cache";
-  for (unsigned i : {0, 1, 2})
-    if (rankOf(op->getOperand(i)) != 4)
-      return "its operands have no known rank 4";
-  auto typeAt = [&](unsigned i) {
-    return cast<RankedTensorType>(op->getOperand(i).getType());
-  };
-  Value bias;
-  if (given(3)) {
-    bias = op->getOperand(3);
-    if (rankOf(bias) != 4 || !typeAt(3).getElementType().isF32())
-      return "its mask is not of f32 and rank 4";
-  }
-  auto real = [&](StringRef name) {
-    return op->getAttrOfType<FloatAttr>(name);
-  };
-  auto flag = op->getAttrOfType<IntegerAttr>("is_causal");
-  float scale;
-  if (FloatAttr attr = real("scale"))
-    scale = attr.getValueAsDouble();
-  else if (!typeAt(0).isDynamicDim(3))
-    scale = 1.0 / std::sqrt(double(typeAt(0).getDimSize(3)));
-  else
-    return "its scale follows from an unknown head dim";
-  FloatAttr softcap = real("softcap");
-  if (softcap && softcap.getValueAsDouble() == 0.0)
-    softcap = {};
-  pattern::Pattern pattern;
-  if (flag && flag.getInt())
-    pattern = *pattern::Pattern::parse("causal", [](size_t, const Twine &) {});
-  Value source = SourceOp::create(
-      b, SourceType::get(b.getContext(), typeAt(1), typeAt(2)),
-      op->getOperand(1), op->getOperand(2), bias, Value(), Value(),
-      PatternAttr::get(b.getContext(), pattern), b.getI64IntegerAttr(1));
-  SmallVector<int64_t> shape(typeAt(0).getShape());
-  shape[3] = typeAt(2).getDimSize(3);
-  auto attention = AttentionOp::create(
-      b, RankedTensorType::get(shape, typeAt(0).getElementType()), Type(),
-      op->getOperand(0), source, Value(), b.getF32FloatAttr(scale), softcap,
-      b.getI64IntegerAttr(1), b.getStringAttr("self"));
-  op->getResult(0).replaceAllUsesWith(attention.getOut());
-  return "";
-}
-
 namespace {
 struct RaiseOnnxAttention
     : impl::RaiseOnnxAttentionPassBase<RaiseOnnxAttention> {
@@ -497,10 +323,10 @@ struct RaiseOnnxAttention
       if (typeOf(op) == "Softmax" || typeOf(op) == "Attention")
         anchors.push_back(op);
     });
-    Counts counts;
+    MaskCounts counts;
     for (Operation *anchor : anchors) {
       std::string reason = typeOf(anchor) == "Attention"
-                               ? raiseOperator(anchor)
+                               ? raiseAttentionOp(anchor, counts)
                                : Raiser(anchor, counts).run();
       if (reason.empty()) {
         ++numRaised;

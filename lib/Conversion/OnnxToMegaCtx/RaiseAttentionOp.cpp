@@ -1,0 +1,242 @@
+//===- RaiseAttentionOp.cpp - ONNX's own Attention ------------------------===//
+
+#include "RaiseAttentionOp.h"
+#include "Nodes.h"
+#include "Operands.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::raise;
+
+namespace {
+/// The node's operands by number.
+enum { kMask = 3, kPastKey = 4, kPastValue = 5, kLengths = 6 };
+
+class OperatorRaiser {
+public:
+  OperatorRaiser(Operation *op, MaskCounts &counts)
+      : op(op), b(op->getLoc(), op), counts(counts), masks(op->getContext()) {}
+
+  std::string run();
+
+private:
+  std::string check();
+  Value initializer(ArrayRef<int64_t> list);
+  Value splitHeads(unsigned i, StringRef attr);
+  Value joinHeads(Value out);
+  Value withPast(unsigned past, Value own);
+  Value widened(Value mask);
+  Term readMask();
+  Value readLengths();
+  void build();
+
+  bool isCausal() const { return integerAttr(op, "is_causal", 0) != 0; }
+  RankedTensorType typeAt(unsigned i) const {
+    return cast<RankedTensorType>(op->getOperand(i).getType());
+  }
+
+  Operation *op;
+  ImplicitLocOpBuilder b;
+  MaskCounts &counts;
+  Masks masks;
+  Value query, key, value;
+  float scale = 0;
+};
+} // namespace
+
+std::string OperatorRaiser::check() {
+  if (op->getNumResults() > 3 && !op->getResult(3).use_empty())
+    return "its scores are an output";
+  int64_t rank = rankOf(op->getOperand(0));
+  for (unsigned i : {0, 1, 2})
+    if (rankOf(op->getOperand(i)) != rank || (rank != 3 && rank != 4))
+      return "its operands have no known rank 3 or 4";
+  Type element = typeAt(0).getElementType();
+  for (unsigned i : {0, 1, 2})
+    if (typeAt(i).getElementType() != element ||
+        (!element.isF32() && !element.isF16() && !element.isBF16()))
+      return "its element types are not all f32, f16 or bf16";
+  if (rank == 3)
+    for (StringRef attr : {"q_num_heads", "kv_num_heads"})
+      if (integerAttr(op, attr, 0) <= 0)
+        return "it has heads folded into the last dim and no " + attr.str();
+  for (unsigned i : {kPastKey, kPastValue})
+    if (hasOperand(op, kPastKey) != hasOperand(op, i) ||
+        (hasOperand(op, i) && rankOf(op->getOperand(i)) != 4))
+      return "its cache has no known rank 4";
+  int64_t maskRank = hasOperand(op, kMask) ? rankOf(op->getOperand(kMask)) : 2;
+  if (maskRank < 2 || maskRank > 4)
+    return "its mask has no known rank from 2 to 4";
+  return "";
+}
+
+Value OperatorRaiser::initializer(ArrayRef<int64_t> list) {
+  auto type = RankedTensorType::get({int64_t(list.size())}, b.getI64Type());
+  return onnx::InitializerOp::create(b, type,
+                                     DenseElementsAttr::get(type, list));
+}
+
+/// Operand i as [B, H, N, D].
+Value OperatorRaiser::splitHeads(unsigned i, StringRef attr) {
+  RankedTensorType type = typeAt(i);
+  if (type.getRank() == 4)
+    return op->getOperand(i);
+  int64_t heads = integerAttr(op, attr, 0), width = type.getDimSize(2);
+  int64_t depth = ShapedType::isDynamic(width) ? width : width / heads;
+  int64_t batch = type.getDimSize(0), rows = type.getDimSize(1);
+  Value split = createNode(b, "Reshape",
+                           {op->getOperand(i), initializer({0, 0, heads, -1})},
+                           type.clone({batch, rows, heads, depth}));
+  return createNode(
+      b, "Transpose", split, type.clone({batch, heads, rows, depth}),
+      {b.getNamedAttr("perm", b.getDenseI64ArrayAttr({0, 2, 1, 3}))});
+}
+
+/// [B, H, N, D] in the operands' form.
+Value OperatorRaiser::joinHeads(Value out) {
+  if (typeAt(0).getRank() == 4)
+    return out;
+  auto type = cast<RankedTensorType>(out.getType());
+  ArrayRef<int64_t> s = type.getShape();
+  Value rows = createNode(
+      b, "Transpose", out, type.clone({s[0], s[2], s[1], s[3]}),
+      {b.getNamedAttr("perm", b.getDenseI64ArrayAttr({0, 2, 1, 3}))});
+  int64_t width = ShapedType::isDynamic(s[3]) ? s[3] : s[1] * s[3];
+  return createNode(b, "Reshape", {rows, initializer({0, 0, -1})},
+                    type.clone({s[0], s[2], width}));
+}
+
+Value OperatorRaiser::withPast(unsigned past, Value own) {
+  if (!hasOperand(op, past))
+    return own;
+  auto type = cast<RankedTensorType>(own.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  shape[2] = type.isDynamicDim(2) || typeAt(past).isDynamicDim(2)
+                 ? ShapedType::kDynamic
+                 : shape[2] + typeAt(past).getDimSize(2);
+  return createNode(b, "Concat", {op->getOperand(past), own}, type.clone(shape),
+                    {b.getNamedAttr("axis", b.getI64IntegerAttr(2))});
+}
+
+/// A mask for the first keys only hides the others.
+Value OperatorRaiser::widened(Value mask) {
+  auto type = cast<RankedTensorType>(mask.getType());
+  int64_t last = type.getRank() - 1,
+          keys = cast<RankedTensorType>(key.getType()).getDimSize(2);
+  int64_t width = type.getDimSize(last);
+  if (ShapedType::isDynamic(keys) || !type.hasStaticShape() || width >= keys ||
+      width == 1)
+    return mask;
+  Type element = type.getElementType();
+  SmallVector<int64_t> shape(type.getShape());
+  shape[last] = keys - width;
+  RankedTensorType rest = type.clone(shape);
+  Attribute hidden = b.getZeroAttr(element);
+  if (auto real = dyn_cast<FloatType>(element))
+    hidden = b.getFloatAttr(
+        real, APFloat::getInf(real.getFloatSemantics(), /*Negative=*/true));
+  Value fill = onnx::InitializerOp::create(
+      b, rest, DenseElementsAttr::get(rest, hidden));
+  shape[last] = keys;
+  return createNode(b, "Concat", {mask, fill}, type.clone(shape),
+                    {b.getNamedAttr("axis", b.getI64IntegerAttr(last))});
+}
+
+Term OperatorRaiser::readMask() {
+  Value mask = widened(op->getOperand(kMask));
+  if (!typeAt(kMask).getElementType().isInteger(1))
+    return {mask, Value(), false};
+  auto scalar = RankedTensorType::get({}, b.getF32Type());
+  Value hidden = onnx::InitializerOp::create(
+      b, scalar,
+      DenseElementsAttr::get(scalar, -std::numeric_limits<float>::infinity()));
+  return {mask, hidden, false};
+}
+
+Value OperatorRaiser::readLengths() {
+  if (!hasOperand(op, kLengths))
+    return {};
+  auto type =
+      RankedTensorType::get(typeAt(kLengths).getShape(), b.getIndexType());
+  return arith::IndexCastOp::create(b, type, op->getOperand(kLengths));
+}
+
+void OperatorRaiser::build() {
+  query = splitHeads(0, "q_num_heads");
+  key = withPast(kPastKey, splitHeads(1, "kv_num_heads"));
+  value = withPast(kPastValue, splitHeads(2, "kv_num_heads"));
+  StringRef kind = kindOf(query, key);
+  // Causal queries stand behind the cache; else the last query and the last
+  // key have one position.
+  bool isLast = kind == "self" && !isCausal();
+  Value offset;
+  if (isLast)
+    offset = arith::SubIOp::create(b, tensor::DimOp::create(b, key, 2),
+                                   tensor::DimOp::create(b, query, 2));
+  else if (isCausal() && hasOperand(op, kPastKey))
+    offset = tensor::DimOp::create(b, op->getOperand(kPastKey), 2);
+  pattern::Pattern pattern;
+  Value bias;
+  if (hasOperand(op, kMask)) {
+    masks.setOperands(query, key, isLast);
+    bool hasPatterns = isLast || !offset;
+    bias = masks.biasOf(b, readMask(), pattern, counts, hasPatterns);
+  }
+  if (isCausal()) {
+    auto causal =
+        *pattern::Pattern::parse("causal", [](size_t, const Twine &) {});
+    pattern = pattern.isDense()
+                  ? causal
+                  : pattern::Pattern::conjunction(causal, pattern);
+  }
+  auto queryType = cast<RankedTensorType>(query.getType());
+  auto valueType = cast<RankedTensorType>(value.getType());
+  Value source = SourceOp::create(
+      b,
+      SourceType::get(b.getContext(), cast<RankedTensorType>(key.getType()),
+                      valueType),
+      key, value, bias, readLengths(), Value(),
+      PatternAttr::get(b.getContext(), pattern), b.getI64IntegerAttr(1));
+  SmallVector<int64_t> shape(queryType.getShape());
+  shape[3] = valueType.getDimSize(3);
+  FloatAttr softcap;
+  if (auto attr = op->getAttrOfType<FloatAttr>("softcap");
+      attr && attr.getValueAsDouble() != 0.0)
+    softcap = attr;
+  auto attention =
+      AttentionOp::create(b, queryType.clone(shape), Type(), query, source,
+                          offset, b.getF32FloatAttr(scale), softcap,
+                          b.getI64IntegerAttr(1), b.getStringAttr(kind));
+  op->getResult(0).replaceAllUsesWith(joinHeads(attention.getOut()));
+  if (op->getNumResults() > 1)
+    op->getResult(1).replaceAllUsesWith(key);
+  if (op->getNumResults() > 2)
+    op->getResult(2).replaceAllUsesWith(value);
+}
+
+std::string OperatorRaiser::run() {
+  if (std::string reason = check(); !reason.empty())
+    return reason;
+  RankedTensorType type = typeAt(0);
+  int64_t depth = type.getDimSize(type.getRank() - 1);
+  if (!ShapedType::isDynamic(depth) && type.getRank() == 3)
+    depth /= integerAttr(op, "q_num_heads", 1);
+  if (auto attr = op->getAttrOfType<FloatAttr>("scale"))
+    scale = attr.getValueAsDouble();
+  else if (ShapedType::isDynamic(depth))
+    return "its scale follows from an unknown head dim";
+  else
+    scale = 1.0 / std::sqrt(double(depth));
+  build();
+  return "";
+}
+
+std::string mlir::megactx::raise::raiseAttentionOp(Operation *op,
+                                                   MaskCounts &counts) {
+  return OperatorRaiser(op, counts).run();
+}
