@@ -27,7 +27,7 @@ class Model:
     def __init__(self, folder, facts):
         self.folder, self.facts, self.name = folder, facts, folder.name
         self.path = folder / "model.onnx"
-        self.must_run = any(fnmatch.fnmatch(self.name, f) for f in SUPPORTED) and not self.name.endswith("_ort")
+        self.must_run = any(fnmatch.fnmatch(self.name, f) for f in SUPPORTED)
 
     @property
     def data_sets(self):

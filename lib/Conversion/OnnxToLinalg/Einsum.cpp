@@ -107,6 +107,39 @@ void mlir::megactx::registerEinsum(Registry &registry) {
 // Convolution
 //===----------------------------------------------------------------------===//
 
+/// What is padded before each spatial axis, then after each.
+static FailureOr<Shape> padsOf(Node &node, ArrayRef<int64_t> strides,
+                               ArrayRef<int64_t> dilations) {
+  IndexSpace &ix = node.graph.ix;
+  Location loc = node.loc();
+  size_t rank = strides.size();
+  StringRef rule = node.string("auto_pad", "NOTSET");
+  Shape pads(2 * rank, IndexExpr(0));
+  if (auto given = node.integers("pads"); given && rule == "NOTSET") {
+    if (given->size() != 2 * rank ||
+        llvm::any_of(*given, [](int64_t pad) { return pad < 0; }))
+      return node.error() << "expected two pads of at least 0 per axis";
+    for (auto [pad, number] : llvm::zip_equal(pads, *given))
+      pad = IndexExpr(number);
+  }
+  if (!rule.starts_with("SAME"))
+    return pads;
+  for (size_t i = 0; i < rank; ++i) {
+    const IndexExpr &size = node.in(0).shape[2 + i];
+    IndexExpr span =
+        (node.in(1).shape[2 + i] - IndexExpr(1)) * IndexExpr(dilations[i]);
+    IndexExpr last =
+        ix.floorDiv(loc, size - IndexExpr(1), IndexExpr(strides[i]));
+    IndexExpr all =
+        ix.max(loc, last * IndexExpr(strides[i]) + span + IndexExpr(1) - size,
+               IndexExpr(0));
+    IndexExpr less = ix.floorDiv(loc, all, IndexExpr(2));
+    pads[i] = rule == "SAME_LOWER" ? all - less : less;
+    pads[rank + i] = all - pads[i];
+  }
+  return pads;
+}
+
 /// x [N, C, spatial], w [M, C / group, kernel] -> [N, M, spatial], groups by a
 /// loop of their own; padding by an explicit pad.
 static LogicalResult lowerConv(Node &node) {
@@ -118,24 +151,22 @@ static LogicalResult lowerConv(Node &node) {
   auto ones = SmallVector<int64_t>(std::max<int64_t>(rank, 0), 1);
   auto strides = node.integers("strides").value_or(ones);
   auto dilations = node.integers("dilations").value_or(ones);
-  auto pads = node.integers("pads").value_or(SmallVector<int64_t>(2 * rank, 0));
-  if (rank < 1 || w.rank() != x.rank() ||
-      node.string("auto_pad", "NOTSET") != "NOTSET" ||
-      node.integer("group", 1) != 1 || int64_t(strides.size()) != rank ||
-      int64_t(dilations.size()) != rank || int64_t(pads.size()) != 2 * rank ||
+  if (rank < 1 || w.rank() != x.rank() || node.integer("group", 1) != 1 ||
+      int64_t(strides.size()) != rank || int64_t(dilations.size()) != rank ||
       !isa<FloatType>(x.elementType))
-    return node.error() << "expected one group, explicit pads and operands of "
-                           "one rank";
+    return node.error() << "expected one group and float operands of one rank";
+  auto pads = padsOf(node, strides, dilations);
+  if (failed(pads))
+    return failure();
   Value data = graph.materialize(loc, x);
   Shape padded = x.shape;
-  if (llvm::any_of(pads, [](int64_t pad) { return pad != 0; })) {
+  if (!llvm::all_of(*pads, [](const IndexExpr &pad) { return pad.is(0); })) {
     SmallVector<OpFoldResult> low(2, b.getIndexAttr(0)), high(low);
     for (int64_t i = 0; i < rank; ++i) {
-      if (pads[i] < 0 || pads[rank + i] < 0)
-        return node.error() << "expected pads of at least 0";
-      low.push_back(b.getIndexAttr(pads[i]));
-      high.push_back(b.getIndexAttr(pads[rank + i]));
-      padded[2 + i] = padded[2 + i] + IndexExpr(pads[i] + pads[rank + i]);
+      const IndexExpr &before = (*pads)[i], &after = (*pads)[rank + i];
+      low.push_back(graph.ix.fold(loc, before));
+      high.push_back(graph.ix.fold(loc, after));
+      padded[2 + i] = padded[2 + i] + before + after;
     }
     Value zero = arith::ConstantOp::create(
         b, loc, cast<TypedAttr>(b.getZeroAttr(x.elementType)));

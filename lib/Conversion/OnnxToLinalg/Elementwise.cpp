@@ -8,6 +8,7 @@
 #include "Lowering.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -80,12 +81,39 @@ static Value sigmoid(const Scalar &s, Value x) {
   return s.make<arith::DivFOp>(s.constant(1.0), sum);
 }
 
+/// By the bits of the exponent; by floats where that is one.
+static Value integerPower(const Scalar &s, Value base, Value exponent) {
+  if (isa<FloatType>(exponent.getType())) {
+    Value real = castScalar(s.b, s.loc, base, exponent.getType());
+    return castScalar(s.b, s.loc, s.make<math::PowFOp>(real, exponent),
+                      s.type());
+  }
+  Type type = s.type();
+  exponent = castScalar(s.b, s.loc, exponent, type);
+  Value zero = s.make<arith::ConstantIndexOp>(0);
+  Value bits = s.make<arith::ConstantIndexOp>(type.getIntOrFloatBitWidth());
+  Value step = s.make<arith::ConstantIndexOp>(1);
+  Value one = s.make<arith::ConstantOp>(s.b.getIntegerAttr(type, 1));
+  Value none = s.make<arith::ConstantOp>(s.b.getIntegerAttr(type, 0));
+  auto loop = scf::ForOp::create(
+      s.b, s.loc, zero, bits, step, ValueRange{one, base, exponent},
+      [&](OpBuilder &b, Location l, Value, ValueRange so) {
+        Value bit = arith::AndIOp::create(b, l, so[2], one);
+        Value isSet =
+            arith::CmpIOp::create(b, l, arith::CmpIPredicate::ne, bit, none);
+        Value product = arith::MulIOp::create(b, l, so[0], so[1]);
+        Value result = arith::SelectOp::create(b, l, isSet, product, so[0]);
+        Value square = arith::MulIOp::create(b, l, so[1], so[1]);
+        Value rest = arith::ShRUIOp::create(b, l, so[2], one);
+        scf::YieldOp::create(b, l, ValueRange{result, square, rest});
+      });
+  return loop.getResult(0);
+}
+
 static Value power(const Scalar &s) {
   Value base = s.in[0], exponent = s.in[1];
-  if (!s.isFloat()) {
-    Value integer = castScalar(s.b, s.loc, exponent, s.type());
-    return s.make<math::IPowIOp>(base, integer);
-  }
+  if (!s.isFloat())
+    return integerPower(s, base, exponent);
   FloatAttr constant;
   if (auto op = exponent.getDefiningOp<arith::ConstantOp>()) {
     if (auto number = dyn_cast<FloatAttr>(op.getValue()))
@@ -334,8 +362,8 @@ static FailureOr<SmallVector<Tensor *>> operands(Node &node, unsigned count) {
     return node.error() << "expected " << std::max(count, 1u)
                         << " operands, but got " << inputs.size();
   for (Tensor *input : inputs)
-    if (auto type = dyn_cast<IntegerType>(input->elementType);
-        type && !type.isSignless())
+    if (Type type = input->elementType;
+        !isa<FloatType>(type) && !type.isSignlessInteger())
       return node.error() << "element type " << type << " has no lowering";
   return inputs;
 }

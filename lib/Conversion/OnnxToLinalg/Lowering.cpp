@@ -4,7 +4,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/DialectResourceBlobManager.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -76,101 +75,32 @@ std::optional<int64_t> Node::axis(int64_t axis, int64_t rank) const {
   return axis < 0 ? axis + rank : axis;
 }
 
+FailureOr<SmallVector<IndexExpr>> Node::axisFlags(ArrayRef<IndexExpr> axes,
+                                                  int64_t rank) const {
+  SmallVector<IndexExpr> flags(rank, IndexExpr(0));
+  for (const IndexExpr &given : axes) {
+    if (auto constant = given.constant()) {
+      auto known = axis(*constant, rank);
+      if (!known)
+        return error() << "axis " << *constant << " is out of range";
+      if (!flags[*known].is(0))
+        return error() << "axes are not distinct";
+      flags[*known] = IndexExpr(1);
+      continue;
+    }
+    for (int64_t d = 0; d < rank; ++d)
+      for (int64_t name : {d, d - rank})
+        flags[d] = flags[d] +
+                   graph.ix.compare(loc(), Compare::Eq, given, IndexExpr(name));
+  }
+  return flags;
+}
+
 InFlightDiagnostic Node::error() const {
   auto name = op->getLoc()->findInstanceOf<NameLoc>();
   return op->emitError() << "cannot lower node '"
                          << (name ? name.getName().strref() : "") << "' ("
                          << type() << "): ";
-}
-
-//===----------------------------------------------------------------------===//
-// Constants and scalars
-//===----------------------------------------------------------------------===//
-
-std::optional<SmallVector<int64_t>> mlir::megactx::integersOf(ElementsAttr attr,
-                                                              int64_t limit) {
-  auto type = dyn_cast<IntegerType>(attr.getElementType());
-  if (!type || attr.getNumElements() > limit)
-    return std::nullopt;
-  SmallVector<int64_t> values;
-  if (auto dense = dyn_cast<DenseElementsAttr>(attr)) {
-    bool isUnsigned = type.isUnsigned() || type.getWidth() == 1;
-    for (const APInt &value : dense.getValues<APInt>())
-      values.push_back(isUnsigned ? value.getZExtValue()
-                                  : value.getSExtValue());
-    return values;
-  }
-  if (auto dense = dyn_cast<DenseI64ResourceElementsAttr>(attr))
-    if (auto array = dense.tryGetAsArrayRef())
-      return SmallVector<int64_t>(*array);
-  if (auto dense = dyn_cast<DenseI32ResourceElementsAttr>(attr))
-    if (auto array = dense.tryGetAsArrayRef())
-      return SmallVector<int64_t>(array->begin(), array->end());
-  return std::nullopt;
-}
-
-TypedAttr mlir::megactx::scalarOf(ElementsAttr attr) {
-  if (auto dense = dyn_cast<DenseElementsAttr>(attr))
-    if (dense.isSplat() || dense.getNumElements() == 1)
-      return cast<TypedAttr>(*dense.getValues<Attribute>().begin());
-  if (attr.getNumElements() != 1)
-    return {};
-  Builder b(attr.getContext());
-  if (auto dense = dyn_cast<DenseF32ResourceElementsAttr>(attr))
-    if (auto array = dense.tryGetAsArrayRef())
-      return b.getF32FloatAttr(array->front());
-  if (auto values = integersOf(attr, 1))
-    return b.getIntegerAttr(attr.getElementType(), values->front());
-  return {};
-}
-
-Type mlir::megactx::accumulatorType(Type type) {
-  if (type.isF16() || type.isBF16())
-    return Float32Type::get(type.getContext());
-  return type;
-}
-
-Value mlir::megactx::indexOf(OpBuilder &b, Location loc, Value integer) {
-  return arith::IndexCastOp::create(b, loc, b.getIndexType(), integer);
-}
-
-Value mlir::megactx::castScalar(OpBuilder &b, Location loc, Value value,
-                                Type to) {
-  Type from = value.getType();
-  if (from == to)
-    return value;
-  auto fromInt = dyn_cast<IntegerType>(from), toInt = dyn_cast<IntegerType>(to);
-  auto fromFloat = dyn_cast<FloatType>(from), toFloat = dyn_cast<FloatType>(to);
-  if (toInt && toInt.getWidth() == 1) {
-    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(from));
-    if (fromInt)
-      return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, value,
-                                   zero);
-    return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNE, value,
-                                 zero);
-  }
-  if (fromInt && toInt) {
-    if (fromInt.getWidth() > toInt.getWidth())
-      return arith::TruncIOp::create(b, loc, to, value);
-    if (fromInt.getWidth() == 1)
-      return arith::ExtUIOp::create(b, loc, to, value);
-    return arith::ExtSIOp::create(b, loc, to, value);
-  }
-  if (fromInt && toFloat) {
-    if (fromInt.getWidth() == 1)
-      return arith::UIToFPOp::create(b, loc, to, value);
-    return arith::SIToFPOp::create(b, loc, to, value);
-  }
-  if (fromFloat && toInt)
-    return arith::FPToSIOp::create(b, loc, to, value);
-  if (!fromFloat || !toFloat)
-    return {};
-  if (fromFloat.getWidth() < toFloat.getWidth())
-    return arith::ExtFOp::create(b, loc, to, value);
-  if (fromFloat.getWidth() > toFloat.getWidth())
-    return arith::TruncFOp::create(b, loc, to, value);
-  Value wide = arith::ExtFOp::create(b, loc, b.getF32Type(), value);
-  return arith::TruncFOp::create(b, loc, to, wide);
 }
 
 //===----------------------------------------------------------------------===//
@@ -439,12 +369,19 @@ Tensor Graph::cast(Location loc, Tensor &tensor, Type elementType) {
              });
 }
 
+/// Slices of nothing are not made: their offsets would not be inside.
+static bool isEmpty(ArrayRef<IndexExpr> shape) {
+  return llvm::any_of(shape, [](const IndexExpr &size) { return size.is(0); });
+}
+
 Tensor Graph::slice(Location loc, Tensor &tensor, ArrayRef<IndexExpr> offsets,
                     ArrayRef<IndexExpr> sizes, ArrayRef<IndexExpr> strides) {
   if (ArrayRef<IndexExpr>(tensor.shape) == sizes)
     return tensor;
   if (tensor.splat)
     return splat(tensor.splat, sizes);
+  if (isEmpty(sizes) || isEmpty(tensor.shape))
+    return wrap(empty(loc, sizes, tensor.elementType), sizes);
   Value value = materialize(loc, tensor);
   Value result = tensor::ExtractSliceOp::create(
       b, loc, typeOf(sizes, tensor.elementType), value, ix.fold(loc, offsets),
@@ -463,6 +400,8 @@ Tensor Graph::concat(Location loc, ArrayRef<Tensor *> parts, int64_t axis) {
       strides(shape.size(), b.getIndexAttr(1));
   IndexExpr at(0);
   for (Tensor *part : parts) {
+    if (isEmpty(part->shape))
+      continue;
     offsets[axis] = ix.fold(loc, at);
     Value value = materialize(loc, *part);
     result = tensor::InsertSliceOp::create(b, loc, value, result, offsets,
@@ -501,6 +440,22 @@ std::optional<SmallVector<IndexExpr>> Graph::elementsOf(Location loc,
   }
   tensor.elements = elements;
   return elements;
+}
+
+Shape Graph::without(Location loc, ArrayRef<IndexExpr> shape,
+                     ArrayRef<IndexExpr> flags, size_t removed) {
+  Shape kept(shape.size() - removed, IndexExpr(1));
+  IndexExpr before(0);
+  for (auto [size, flag] : llvm::zip_equal(shape, flags)) {
+    IndexExpr stays = IndexExpr(1) - flag;
+    for (auto [place, own] : llvm::enumerate(kept))
+      own = ix.select(loc,
+                      stays * ix.compare(loc, Compare::Eq, before,
+                                         IndexExpr(int64_t(place))),
+                      size, own);
+    before = before + stays;
+  }
+  return kept;
 }
 
 void Graph::check(Location loc, Value ok, const Twine &message) {

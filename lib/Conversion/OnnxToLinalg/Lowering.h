@@ -74,6 +74,11 @@ public:
   /// An axis counted from 0, or nullopt where it is out of range.
   std::optional<int64_t> axis(int64_t axis, int64_t rank) const;
 
+  /// Per dim 1 where the list of axes has it and 0 elsewhere; axes may be known
+  /// at run time only. Reports axes that are out of range.
+  FailureOr<SmallVector<IndexExpr>> axisFlags(ArrayRef<IndexExpr> axes,
+                                              int64_t rank) const;
+
   /// Reports `node 'name' (Op): ` and what follows.
   InFlightDiagnostic error() const;
 };
@@ -146,6 +151,9 @@ public:
   /// they are not known; nullopt where the size is not static or too large.
   std::optional<SmallVector<IndexExpr>> elementsOf(Location loc,
                                                    Tensor &tensor);
+  /// `shape` without the `removed` dims that have a flag.
+  Shape without(Location loc, ArrayRef<IndexExpr> shape,
+                ArrayRef<IndexExpr> flags, size_t removed);
   /// Ends the run with `message` unless `ok`.
   void check(Location loc, Value ok, const Twine &message);
 

@@ -123,8 +123,7 @@ static LogicalResult lowerSplit(Node &node) {
 namespace {
 /// One axis of a Slice: elements at offset + stride·i for i < size.
 struct SliceAxis {
-  IndexExpr offset, size;
-  int64_t stride;
+  IndexExpr offset, size, stride;
 };
 } // namespace
 
@@ -138,8 +137,10 @@ static bool isBegin(const IndexExpr &expr) {
   return constant && *constant <= std::numeric_limits<int32_t>::min() + 1;
 }
 
-static SliceAxis sliceAxis(Node &node, const IndexExpr &dim, IndexExpr start,
-                           IndexExpr end, int64_t step) {
+/// `width` is the step without its sign.
+static SliceAxis sliceSigned(Node &node, const IndexExpr &dim, IndexExpr start,
+                             IndexExpr end, bool isForward,
+                             const IndexExpr &width) {
   IndexSpace &ix = node.graph.ix;
   Location loc = node.loc();
   // Counts from the end, then into [low, high].
@@ -158,7 +159,7 @@ static SliceAxis sliceAxis(Node &node, const IndexExpr &dim, IndexExpr start,
     return ix.min(loc, ix.max(loc, shifted, low), high);
   };
   IndexExpr zero(0), one(1), size;
-  if (step > 0) {
+  if (isForward) {
     start = clamp(start, zero, dim);
     end = clamp(end, zero, dim);
     size = end - start;
@@ -167,29 +168,47 @@ static SliceAxis sliceAxis(Node &node, const IndexExpr &dim, IndexExpr start,
     end = clamp(end, IndexExpr(-1), dim - one);
     size = start - end;
   }
-  int64_t width = std::abs(step);
   size = ix.max(loc, size, zero);
-  if (width != 1)
-    size = ix.floorDiv(loc, size + IndexExpr(width - 1), IndexExpr(width));
-  return {start, size, step};
+  if (!width.is(1))
+    size = ix.floorDiv(loc, size + width - one, width);
+  return {start, size, isForward ? width : zero - width};
 }
 
-/// Slices with a negative step: elements are fetched one by one.
+/// Where the sign of the step is not known, of both signs the right one.
+static SliceAxis sliceAxis(Node &node, const IndexExpr &dim,
+                           const IndexExpr &start, const IndexExpr &end,
+                           const IndexExpr &step) {
+  IndexSpace &ix = node.graph.ix;
+  Location loc = node.loc();
+  IndexExpr back = IndexExpr(0) - step;
+  auto sign = ix.decide(Compare::Gt, step, IndexExpr(0));
+  if (sign)
+    return sliceSigned(node, dim, start, end, *sign, *sign ? step : back);
+  IndexExpr width = ix.max(loc, step, back);
+  SliceAxis up = sliceSigned(node, dim, start, end, true, width);
+  SliceAxis down = sliceSigned(node, dim, start, end, false, width);
+  IndexExpr isUp = ix.compare(loc, Compare::Gt, step, IndexExpr(0));
+  return {ix.select(loc, isUp, up.offset, down.offset),
+          ix.select(loc, isUp, up.size, down.size), step};
+}
+
+/// Slices with a step that may be negative: elements are fetched one by one.
 static Tensor fetch(Node &node, Tensor &data, ArrayRef<SliceAxis> axes,
                     ArrayRef<IndexExpr> shape) {
   Graph &graph = node.graph;
   Value value = graph.materialize(node.loc(), data);
-  SmallVector<Value> offsets;
-  for (const SliceAxis &axis : axes)
+  SmallVector<Value> offsets, strides;
+  for (const SliceAxis &axis : axes) {
     offsets.push_back(graph.ix.value(node.loc(), axis.offset));
+    strides.push_back(graph.ix.value(node.loc(), axis.stride));
+  }
   return graph.parallel(
       node.loc(), {}, {}, shape, data.elementType,
       [&](OpBuilder &b, Location loc, ValueRange) -> Value {
         SmallVector<Value> at;
-        for (auto [i, axis] : llvm::enumerate(axes)) {
+        for (size_t i = 0; i < offsets.size(); ++i) {
           Value index = linalg::IndexOp::create(b, loc, i);
-          Value step = arith::ConstantIndexOp::create(b, loc, axis.stride);
-          index = arith::MulIOp::create(b, loc, index, step);
+          index = arith::MulIOp::create(b, loc, index, strides[i]);
           at.push_back(arith::AddIOp::create(b, loc, index, offsets[i]));
         }
         return tensor::ExtractOp::create(b, loc, value, at);
@@ -199,12 +218,13 @@ static Tensor fetch(Node &node, Tensor &data, ArrayRef<SliceAxis> axes,
 /// A Slice of known contents along constant positions.
 static std::optional<Tensor> sliceElements(Node &node, Tensor &data,
                                            const SliceAxis &axis) {
-  auto offset = axis.offset.constant(), size = axis.size.constant();
-  if (!data.elements || data.rank() != 1 || !offset || !size)
+  auto offset = axis.offset.constant(), size = axis.size.constant(),
+       stride = axis.stride.constant();
+  if (!data.elements || data.rank() != 1 || !offset || !size || !stride)
     return std::nullopt;
   SmallVector<IndexExpr> elements;
   for (int64_t i = 0; i < *size; ++i)
-    elements.push_back((*data.elements)[*offset + i * axis.stride]);
+    elements.push_back((*data.elements)[*offset + i * *stride]);
   return node.graph.ofElements(elements, {axis.size}, data.elementType);
 }
 
@@ -228,32 +248,100 @@ static LogicalResult lowerSlice(Node &node) {
            << "expected starts, ends, axes and steps of one static length";
   SmallVector<SliceAxis> slices;
   for (const IndexExpr &size : data.shape)
-    slices.push_back({IndexExpr(0), size, 1});
-  bool hasNegative = false;
+    slices.push_back({IndexExpr(0), size, IndexExpr(1)});
+  IndexSpace &ix = graph.ix;
   for (size_t i = 0; i < starts->size(); ++i) {
-    auto given = axes ? (*axes)[i].constant() : std::optional<int64_t>(i);
-    auto axis = given ? node.axis(*given, data.rank()) : std::nullopt;
-    auto step = steps ? (*steps)[i].constant() : std::optional<int64_t>(1);
-    if (!axis || !step || *step == 0)
-      return node.error() << "expected constant axes in range and constant "
-                             "steps other than 0";
-    slices[*axis] =
-        sliceAxis(node, data.shape[*axis], (*starts)[i], (*ends)[i], *step);
-    hasNegative |= *step < 0;
+    IndexExpr axis = axes ? (*axes)[i] : IndexExpr(i);
+    IndexExpr step = steps ? (*steps)[i] : IndexExpr(1);
+    if (step.is(0))
+      return node.error() << "expected steps other than 0";
+    auto flags = node.axisFlags(axis, data.rank());
+    if (failed(flags))
+      return failure();
+    for (auto [flag, slice, dim] :
+         llvm::zip_equal(*flags, slices, data.shape)) {
+      if (flag.is(0))
+        continue;
+      SliceAxis cut = sliceAxis(node, dim, (*starts)[i], (*ends)[i], step);
+      slice = {ix.select(loc, flag, cut.offset, slice.offset),
+               ix.select(loc, flag, cut.size, slice.size),
+               ix.select(loc, flag, cut.stride, slice.stride)};
+    }
   }
+  bool isForward = true;
+  for (const SliceAxis &slice : slices)
+    isForward &= slice.stride.constant().value_or(-1) > 0;
   Shape offsets, sizes, strides;
   for (const SliceAxis &slice : slices) {
     offsets.push_back(slice.offset);
     sizes.push_back(slice.size);
-    strides.push_back(IndexExpr(slice.stride));
+    strides.push_back(slice.stride);
   }
   if (data.rank() == 1)
     if (auto known = sliceElements(node, data, slices[0])) {
       node.set(0, *known);
       return success();
     }
-  node.set(0, hasNegative ? fetch(node, data, slices, sizes)
-                          : graph.slice(loc, data, offsets, sizes, strides));
+  node.set(0, isForward ? graph.slice(loc, data, offsets, sizes, strides)
+                        : fetch(node, data, slices, sizes));
+  return success();
+}
+
+/// Constant padding at both ends of the axes.
+static LogicalResult lowerPad(Node &node) {
+  Graph &graph = node.graph;
+  OpBuilder &b = graph.b;
+  Location loc = node.loc();
+  Tensor &data = node.in(0);
+  if (node.string("mode", "constant") != "constant")
+    return node.error() << "mode '" << node.string("mode", "") << "' of Pad "
+                        << "has no lowering";
+  auto pads = graph.elementsOf(loc, node.in(1));
+  SmallVector<IndexExpr> axes;
+  for (int64_t i = 0; i < data.rank(); ++i)
+    axes.push_back(IndexExpr(i));
+  if (node.has(3))
+    axes = graph.elementsOf(loc, node.in(3)).value_or(SmallVector<IndexExpr>());
+  if (!pads || pads->size() != 2 * axes.size())
+    return node.error() << "expected two pads per axis";
+  Shape low(data.rank(), IndexExpr(0)), high(low), shape(data.shape);
+  for (size_t i = 0; i < axes.size(); ++i) {
+    auto given = axes[i].constant();
+    auto axis = given ? node.axis(*given, data.rank()) : std::nullopt;
+    if (!axis)
+      return node.error() << "expected constant axes in range";
+    low[*axis] = (*pads)[i];
+    high[*axis] = (*pads)[axes.size() + i];
+    for (const IndexExpr &pad : {low[*axis], high[*axis]})
+      if (pad.constant().value_or(0) < 0)
+        return node.error() << "negative pads have no lowering";
+      else if (!graph.ix.isNonNegative(pad))
+        graph.check(
+            loc,
+            graph.ix.condition(
+                loc, graph.ix.compare(loc, Compare::Ge, pad, IndexExpr(0))),
+            "a pad is negative, which has no lowering");
+    shape[*axis] = shape[*axis] + low[*axis] + high[*axis];
+  }
+  if (ArrayRef<IndexExpr>(shape) == ArrayRef<IndexExpr>(data.shape)) {
+    node.set(0, data);
+    return success();
+  }
+  Value fill;
+  if (node.has(2)) {
+    Value given = graph.materialize(loc, node.in(2));
+    SmallVector<Value> at(node.in(2).rank(),
+                          arith::ConstantIndexOp::create(b, loc, 0));
+    fill = tensor::ExtractOp::create(b, loc, given, at);
+  } else {
+    fill = arith::ConstantOp::create(
+        b, loc, cast<TypedAttr>(b.getZeroAttr(data.elementType)));
+  }
+  Value value = graph.materialize(loc, data);
+  Value padded = tensor::PadOp::create(
+      b, loc, graph.typeOf(shape, data.elementType), value,
+      graph.ix.fold(loc, low), graph.ix.fold(loc, high), fill);
+  node.set(0, graph.wrap(padded, shape));
   return success();
 }
 
@@ -298,5 +386,6 @@ void mlir::megactx::registerMovement(Registry &registry) {
   registry["Concat"] = lowerConcat;
   registry["Split"] = lowerSplit;
   registry["Slice"] = lowerSlice;
+  registry["Pad"] = lowerPad;
   registry["Trilu"] = lowerTrilu;
 }

@@ -3,6 +3,8 @@
 #include "Lowering.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -48,6 +50,23 @@ static Value combine(OpBuilder &b, Location loc, Value acc, Value x,
   llvm_unreachable("every kind is handled above");
 }
 
+static Tensor divide(Node &node, Tensor &sums, const IndexExpr &count) {
+  Graph &graph = node.graph;
+  OpBuilder &b = graph.b;
+  Location loc = node.loc();
+  Type type = sums.elementType;
+  Value size = graph.ix.value(loc, count);
+  Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(), size);
+  Value divisor = castScalar(b, loc, integer, type);
+  return graph.map(
+      loc, {&sums}, sums.shape, type,
+      [&](OpBuilder &nested, Location l, ValueRange args) -> Value {
+        if (!isa<FloatType>(type))
+          return arith::DivSIOp::create(nested, l, args[0], divisor);
+        return arith::DivFOp::create(nested, l, args[0], divisor);
+      });
+}
+
 /// Reduces the axes to size 1. Narrow floats are summed in f32.
 static Tensor reduce(Node &node, Tensor &data, const SmallVector<bool> &axes,
                      Reduce kind) {
@@ -78,19 +97,55 @@ static Tensor reduce(Node &node, Tensor &data, const SmallVector<bool> &axes,
                                 combine(nested, l, args[1], x, kind));
       });
   Tensor result = graph.wrap(op.getResult(0), kept);
-  if (kind == Reduce::Mean) {
-    Value count = graph.ix.value(loc, graph.count(reduced));
-    Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(), count);
-    Value divisor = castScalar(b, loc, integer, sum);
-    result = graph.map(
-        loc, {&result}, kept, sum,
-        [&](OpBuilder &nested, Location l, ValueRange args) {
-          if (!isa<FloatType>(sum))
-            return Value(arith::DivSIOp::create(nested, l, args[0], divisor));
-          return Value(arith::DivFOp::create(nested, l, args[0], divisor));
-        });
-  }
+  if (kind == Reduce::Mean)
+    result = divide(node, result, graph.count(reduced));
   return graph.reshape(loc, result, shape);
+}
+
+/// The same over axes that are known at run time only: each result loops over
+/// its own elements.
+static Tensor reduceFlagged(Node &node, Tensor &data, ArrayRef<IndexExpr> flags,
+                            Reduce kind) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  Type sum = accumulatorType(data.elementType);
+  Value from = graph.materialize(loc, data);
+  Shape shape;
+  IndexExpr count(1);
+  SmallVector<Value> sizes, isReduced;
+  for (auto [flag, size] : llvm::zip_equal(flags, data.shape)) {
+    shape.push_back(graph.ix.select(loc, flag, IndexExpr(1), size));
+    count = count * graph.ix.select(loc, flag, size, IndexExpr(1));
+    sizes.push_back(graph.ix.value(loc, size));
+    isReduced.push_back(graph.ix.condition(loc, flag));
+  }
+  Tensor result = graph.parallel(
+      loc, {}, {}, shape, sum,
+      [&](OpBuilder &b, Location l, ValueRange) -> Value {
+        Value zero = arith::ConstantIndexOp::create(b, l, 0);
+        Value one = arith::ConstantIndexOp::create(b, l, 1);
+        SmallVector<Value> begins, ends, steps(sizes.size(), one);
+        for (auto [i, size] : llvm::enumerate(sizes)) {
+          Value at = linalg::IndexOp::create(b, l, i);
+          Value next = arith::AddIOp::create(b, l, at, one);
+          begins.push_back(
+              arith::SelectOp::create(b, l, isReduced[i], zero, at));
+          ends.push_back(
+              arith::SelectOp::create(b, l, isReduced[i], size, next));
+        }
+        Value init =
+            arith::ConstantOp::create(b, l, initialValue(b, sum, kind));
+        return scf::buildLoopNest(b, l, begins, ends, steps, init,
+                                  [&](OpBuilder &n, Location ll, ValueRange at,
+                                      ValueRange so) -> scf::ValueVector {
+                                    Value x = tensor::ExtractOp::create(
+                                        n, ll, from, at);
+                                    x = castScalar(n, ll, x, sum);
+                                    return {combine(n, ll, so[0], x, kind)};
+                                  })
+            .results.front();
+      });
+  return kind == Reduce::Mean ? divide(node, result, count) : result;
 }
 
 template <Reduce kind> static LogicalResult lowerReduce(Node &node) {
@@ -98,35 +153,34 @@ template <Reduce kind> static LogicalResult lowerReduce(Node &node) {
   Tensor &data = node.in(0);
   if (data.elementType.isInteger(1))
     return node.error() << "expected numbers, but got bool";
-  std::optional<SmallVector<int64_t>> list = node.integers("axes");
+  SmallVector<IndexExpr> list;
+  for (int64_t axis : node.integers("axes").value_or(SmallVector<int64_t>()))
+    list.push_back(IndexExpr(axis));
   if (node.has(1)) {
     auto elements = graph.elementsOf(node.loc(), node.in(1));
-    list.emplace();
-    for (const IndexExpr &axis :
-         elements.value_or(SmallVector<IndexExpr>{graph.count(data.shape)})) {
-      if (!axis.constant())
-        return node.error() << "expected constant axes";
-      list->push_back(*axis.constant());
-    }
+    if (!elements)
+      return node.error() << "expected axes in a list of static length";
+    list = *elements;
   }
-  SmallVector<bool> axes(data.rank(), !list || list->empty());
-  if (list && list->empty() && node.integer("noop_with_empty_axes", 0))
-    axes.assign(data.rank(), false);
-  for (int64_t value : list.value_or(SmallVector<int64_t>())) {
-    auto axis = node.axis(value, data.rank());
-    if (!axis)
-      return node.error() << "axis " << value << " is out of range";
-    axes[*axis] = true;
-  }
-  Tensor wide = reduce(node, data, axes, kind);
-  Tensor result = graph.cast(node.loc(), wide, data.elementType);
-  if (!node.integer("keepdims", 1)) {
-    Shape shape;
+  if (list.empty() && !node.integer("noop_with_empty_axes", 0))
     for (int64_t i = 0; i < data.rank(); ++i)
-      if (!axes[i])
-        shape.push_back(data.shape[i]);
-    result = graph.reshape(node.loc(), result, shape);
+      list.push_back(IndexExpr(i));
+  auto flags = node.axisFlags(list, data.rank());
+  if (failed(flags))
+    return failure();
+  bool isKnown = true;
+  SmallVector<bool> axes;
+  for (const IndexExpr &flag : *flags) {
+    isKnown &= flag.constant().has_value();
+    axes.push_back(flag.is(1));
   }
+  Tensor wide = isKnown ? reduce(node, data, axes, kind)
+                        : reduceFlagged(node, data, *flags, kind);
+  Tensor result = graph.cast(node.loc(), wide, data.elementType);
+  if (!node.integer("keepdims", 1))
+    result = graph.reshape(
+        node.loc(), result,
+        graph.without(node.loc(), data.shape, *flags, list.size()));
   node.set(0, result);
   return success();
 }
@@ -178,8 +232,6 @@ template <bool isRms> static LogicalResult lowerNormalization(Node &node) {
   auto axis = node.axis(node.integer("axis", -1), data.rank());
   if (!axis || !isa<FloatType>(data.elementType))
     return node.error() << "expected floats and an axis in range";
-  if (node.wants(1) || node.wants(2))
-    return node.error() << "the mean and deviation outputs have no lowering";
   SmallVector<bool> axes(data.rank(), false);
   for (int64_t i = *axis; i < data.rank(); ++i)
     axes[i] = true;
@@ -188,6 +240,8 @@ template <bool isRms> static LogicalResult lowerNormalization(Node &node) {
   Tensor centred = graph.cast(loc, data, type);
   if (!isRms) {
     Tensor mean = reduce(node, centred, axes, Reduce::Mean);
+    if (node.wants(1))
+      node.set(1, graph.cast(loc, mean, graph.b.getF32Type()));
     centred =
         graph.map(loc, {&centred, &mean}, data.shape, type,
                   [](OpBuilder &b, Location l, ValueRange args) {
@@ -210,6 +264,8 @@ template <bool isRms> static LogicalResult lowerNormalization(Node &node) {
         Value one = arith::ConstantOp::create(b, l, b.getFloatAttr(type, 1.0));
         return arith::DivFOp::create(b, l, one, root);
       });
+  if (node.wants(2))
+    node.set(2, graph.cast(loc, factor, graph.b.getF32Type()));
   Tensor scale = graph.cast(loc, node.in(1), type), bias;
   SmallVector<Tensor *> inputs = {&centred, &factor, &scale};
   if (node.has(2)) {

@@ -15,15 +15,22 @@ static LogicalResult lowerCumSum(Node &node) {
   Location loc = node.loc();
   Tensor &data = node.in(0);
   auto list = graph.elementsOf(loc, node.in(1));
-  auto given = list && list->size() == 1 ? list->front().constant()
-                                         : std::optional<int64_t>();
-  auto axis = given ? node.axis(*given, data.rank()) : std::nullopt;
-  if (!axis)
-    return node.error() << "expected a constant axis in range";
+  if (!list || list->size() != 1)
+    return node.error() << "expected one axis";
+  auto flags = node.axisFlags(*list, data.rank());
+  if (failed(flags))
+    return failure();
+  IndexSpace &ix = graph.ix;
+  IndexExpr length(1);
+  SmallVector<Value> isAxis;
+  for (auto [flag, dim] : llvm::zip_equal(*flags, data.shape)) {
+    length = ix.select(loc, flag, dim, length);
+    isAxis.push_back(ix.condition(loc, flag));
+  }
   bool exclusive = node.integer("exclusive", 0);
   bool reverse = node.integer("reverse", 0);
   Value from = graph.materialize(loc, data);
-  Value size = graph.ix.value(loc, data.shape[*axis]);
+  Value size = ix.value(loc, length);
   Type type = data.elementType;
   Shape shape = data.shape;
   node.set(
@@ -36,7 +43,9 @@ static LogicalResult lowerCumSum(Node &node) {
               at.push_back(linalg::IndexOp::create(b, l, i));
             Value zero = arith::ConstantIndexOp::create(b, l, 0);
             Value one = arith::ConstantIndexOp::create(b, l, 1);
-            Value here = at[*axis];
+            Value here = zero;
+            for (auto [index, hit] : llvm::zip_equal(at, isAxis))
+              here = arith::SelectOp::create(b, l, hit, index, here);
             Value next = arith::AddIOp::create(b, l, here, one);
             Value begin = reverse ? (exclusive ? next : here) : zero;
             Value end = reverse ? size : (exclusive ? here : next);
@@ -46,7 +55,8 @@ static LogicalResult lowerCumSum(Node &node) {
                 b, l, begin, end, one, none,
                 [&](OpBuilder &n, Location ll, Value i, ValueRange so) {
                   SmallVector<Value> place(at);
-                  place[*axis] = i;
+                  for (auto [index, hit] : llvm::zip_equal(place, isAxis))
+                    index = arith::SelectOp::create(n, ll, hit, i, index);
                   Value x = tensor::ExtractOp::create(n, ll, from, place);
                   Value sum =
                       isa<FloatType>(type)

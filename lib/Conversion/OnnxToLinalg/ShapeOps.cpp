@@ -290,49 +290,38 @@ static LogicalResult lowerFlatten(Node &node) {
   return success();
 }
 
-/// Constant axes from input `i`, counted from 0 in `rank` dims.
-static FailureOr<SmallVector<int64_t>> axesOf(Node &node, unsigned i,
-                                              int64_t rank) {
-  auto list = listOf(node, i, "axes");
-  if (failed(list))
-    return failure();
-  SmallVector<int64_t> axes;
-  for (const IndexExpr &expr : *list) {
-    auto constant = expr.constant();
-    auto axis = constant ? node.axis(*constant, rank) : std::nullopt;
-    if (!axis)
-      return node.error() << "expected constant axes in range";
-    axes.push_back(*axis);
-  }
-  return axes;
-}
-
 static LogicalResult lowerUnsqueeze(Node &node) {
+  Graph &graph = node.graph;
+  IndexSpace &ix = graph.ix;
   Tensor &data = node.in(0);
-  auto list = listOf(node, 1, "axes");
-  if (failed(list))
-    return failure();
-  int64_t rank = data.rank() + list->size();
-  auto axes = axesOf(node, 1, rank);
+  auto axes = listOf(node, 1, "axes");
   if (failed(axes))
     return failure();
+  int64_t rank = data.rank() + axes->size();
+  auto flags = node.axisFlags(*axes, rank);
+  if (failed(flags))
+    return failure();
   Shape shape;
-  auto next = data.shape.begin();
-  for (int64_t i = 0; i < rank; ++i) {
-    bool isNew = llvm::is_contained(*axes, i);
-    if (!isNew && next == data.shape.end())
-      return node.error() << "axes are not distinct";
-    shape.push_back(isNew ? IndexExpr(1) : *next++);
+  IndexExpr next(0);
+  for (const IndexExpr &isNew : *flags) {
+    IndexExpr size(1);
+    for (auto [i, own] : llvm::enumerate(data.shape))
+      size = ix.select(
+          node.loc(),
+          ix.compare(node.loc(), Compare::Eq, next, IndexExpr(int64_t(i))), own,
+          size);
+    shape.push_back(ix.select(node.loc(), isNew, IndexExpr(1), size));
+    next = next + IndexExpr(1) - isNew;
   }
-  node.set(0, node.graph.reshape(node.loc(), data, shape));
+  node.set(0, graph.reshape(node.loc(), data, shape));
   return success();
 }
 
 static LogicalResult lowerSqueeze(Node &node) {
   Tensor &data = node.in(0);
-  SmallVector<int64_t> axes;
+  SmallVector<IndexExpr> axes;
   if (node.has(1)) {
-    auto given = axesOf(node, 1, data.rank());
+    auto given = listOf(node, 1, "axes");
     if (failed(given))
       return failure();
     axes = *given;
@@ -341,17 +330,19 @@ static LogicalResult lowerSqueeze(Node &node) {
       if (!data.shape[i].constant())
         return node.error() << "expected axes where sizes are dynamic";
       if (data.shape[i].is(1))
-        axes.push_back(i);
+        axes.push_back(IndexExpr(i));
     }
   }
-  Shape shape;
+  auto flags = node.axisFlags(axes, data.rank());
+  if (failed(flags))
+    return failure();
   for (int64_t i = 0; i < data.rank(); ++i)
-    if (!llvm::is_contained(axes, i))
-      shape.push_back(data.shape[i]);
-    else if (data.shape[i].constant() && !data.shape[i].is(1))
-      return node.error() << "cannot squeeze dim " << i << " of size "
-                          << *data.shape[i].constant();
-  node.set(0, node.graph.reshape(node.loc(), data, shape));
+    if (auto size = data.shape[i].constant();
+        size && (*flags)[i].is(1) && *size != 1)
+      return node.error() << "cannot squeeze dim " << i << " of size " << *size;
+  node.set(0, node.graph.reshape(node.loc(), data,
+                                 node.graph.without(node.loc(), data.shape,
+                                                    *flags, axes.size())));
   return success();
 }
 
