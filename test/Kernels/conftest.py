@@ -23,28 +23,42 @@ def call(*command):
 
 
 @pytest.fixture(scope="session")
-def compiled(request, tmp_path_factory):
-    """spec -> Kernel; each spec is compiled once."""
+def program(request, tmp_path_factory):
+    """MLIR with a function main, options of megactx-compile -> a function from inputs to the list of outputs; each is compiled once.
+    A run that fails raises AssertionError with the tool's message."""
     tools = pathlib.Path(request.config.getoption("--build")).resolve() / "bin"
-    kernels = {}
+    programs = {}
 
-    def make(spec):
-        if spec in kernels:
-            return kernels[spec]
+    def make(module, *options):
+        if (module, options) in programs:
+            return programs[module, options]
         folder = tmp_path_factory.mktemp("kernel")
-        (folder / "in.mlir").write_text(spec.module())
-        lowering = ["--generic"] if spec.generic else []
-        call(tools / "megactx-compile", folder / "in.mlir", *lowering, "-o", folder / "k.mctx")
+        (folder / "in.mlir").write_text(module)
+        call(tools / "megactx-compile", folder / "in.mlir", *options, "-o", folder / "k.mctx")
 
         def run(inputs):
             for i, array in enumerate(inputs):
                 np.save(folder / f"input_{i}.npy", np.asarray(array, order="C"))
             call(tools / "megactx-run", folder / "k.mctx", "--inputs", folder, "--outputs", folder / "out")
-            proto = onnx.TensorProto()
-            proto.ParseFromString((folder / "out" / "output_0.pb").read_bytes())
-            return numpy_helper.to_array(proto)
+            outputs = []
+            while (file := folder / "out" / f"output_{len(outputs)}.pb").exists():
+                proto = onnx.TensorProto()
+                proto.ParseFromString(file.read_bytes())
+                outputs.append(numpy_helper.to_array(proto))
+            return outputs
 
-        kernels[spec] = attention.Kernel(spec, run)
-        return kernels[spec]
+        programs[module, options] = run
+        return run
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def compiled(program):
+    """spec -> Kernel."""
+
+    def make(spec):
+        run = program(spec.module(), *(["--generic"] if spec.generic else []))
+        return attention.Kernel(spec, lambda inputs: run(inputs)[0])
 
     return make

@@ -50,26 +50,30 @@ def ConvertOnnxToLinalgPass
     nodes. After: no `onnx` op is left. Shapes are computed symbolically on the
     way, so arithmetic on shape tensors becomes a few index operations, and
     sizes that follow from others are static. What cannot be proved (operands
-    that broadcast, indices in range) is checked at run time by a call of
-    `mctx_rt_fail`.
+    that broadcast, indices in range) is checked at run time by `cf.assert`.
   }];
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
-    "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
-    "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"
+    "::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect",
+    "::mlir::func::FuncDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::math::MathDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect"
   ];
 }
 
 def ConvertAttentionToLinalgPass
     : Pass<"megactx-convert-attention-to-linalg"> {
-  let summary = "lower online attention to linalg, for every target";
+  let summary = "lower online attention and gists to linalg, for every target";
   let description = [{
-    Before: tensors with `megactx.online_attention` and
-    `megactx.finish_attention`. After: `linalg.generic` instead: the matrix of
-    scores, the piece as a condition on each element of it, and an online softmax.
-    It works for every piece, element type, offset and size, and is the compiled
-    reference that kernels are compared with; its scores take
-    4 * B * Hq * Nq * Nk bytes. Other ops stay.
+    Before: tensors with `megactx.online_attention`, `megactx.finish_attention`
+    or level-of-detail ops. After: what these say that they are
+    (`AggregatedOpInterface`); other ops stay.
+
+    Attention becomes the matrix of scores, the piece as a condition on each
+    element of it, and an online softmax. It works for every piece, element type,
+    offset and size, and is the compiled reference that kernels are compared with;
+    its scores take 4 * B * Hq * Nq * Nk bytes. Level-of-detail ops become
+    `linalg.generic`, loops of `scf` over entries, and `cf.assert` for what is
+    wrong in run-time values.
 
     ```mlir
     %r:3 = megactx.online_attention %q, %k, %v outs(%acc, %max, %sum)
@@ -86,7 +90,7 @@ def ConvertAttentionToLinalgPass
     ```
   }];
   let statistics = [
-    Statistic<"numConverted", "converted", "links and finishes converted">
+    Statistic<"numConverted", "converted", "ops converted">
   ];
   let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
 }
@@ -102,6 +106,22 @@ def ConvertMatmulToRuntimePass
   let statistics = [Statistic<"numProducts", "products", "products handed over">];
   let dependentDialects = ["::mlir::func::FuncDialect",
                            "::mlir::memref::MemRefDialect",
+                           "::mlir::LLVM::LLVMDialect"];
+}
+
+def ConvertAssertToRuntimePass
+    : Pass<"megactx-convert-assert-to-runtime", "::mlir::ModuleOp"> {
+  let summary = "hand run-time checks to the runtime";
+  let description = [{
+    Before: `cf.assert` outside of parallel loops, on memrefs. After: a call of
+    `mctx_rt_fail` with the message where the condition does not hold, which ends
+    the model's run with that text as its error.
+  }];
+  let statistics = [Statistic<"numChecks", "checks", "checks handed over">];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::func::FuncDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect",
                            "::mlir::LLVM::LLVMDialect"];
 }
 

@@ -1,7 +1,7 @@
 //===- ConvertAttentionToLinalg.cpp - the generic lowering ----------------===//
 //
-// Online attention and its finish say themselves what they are in linalg
-// (AggregatedOpInterface); this pass asks every one of them.
+// Online attention, its finish and level-of-detail ops say themselves what they
+// are in linalg (AggregatedOpInterface); this pass asks every one of them.
 //
 //===----------------------------------------------------------------------===//
 

@@ -2,7 +2,6 @@
 
 #include "Lowering.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -459,28 +458,5 @@ Shape Graph::without(Location loc, ArrayRef<IndexExpr> shape,
 }
 
 void Graph::check(Location loc, Value ok, const Twine &message) {
-  auto module = function->getParentOfType<ModuleOp>();
-  auto textType = RankedTensorType::get({ShapedType::kDynamic}, b.getI8Type());
-  auto fail = module.lookupSymbol<func::FuncOp>("mctx_rt_fail");
-  if (!fail) {
-    OpBuilder outer = OpBuilder::atBlockBegin(module.getBody());
-    fail = func::FuncOp::create(outer, module.getLoc(), "mctx_rt_fail",
-                                outer.getFunctionType(textType, {}));
-    fail.setPrivate();
-    fail->setAttr("llvm.emit_c_interface", outer.getUnitAttr());
-    fail.setArgAttr(0, "bufferization.access", outer.getStringAttr("read"));
-  }
-  std::string text = message.str();
-  Value truth = arith::ConstantIntOp::create(b, loc, 1, 1);
-  Value bad = arith::XOrIOp::create(b, loc, ok, truth);
-  scf::IfOp::create(b, loc, bad, [&](OpBuilder &nested, Location l) {
-    auto type = RankedTensorType::get({static_cast<int64_t>(text.size())},
-                                      nested.getI8Type());
-    SmallVector<int8_t> bytes(text.begin(), text.end());
-    Value characters = arith::ConstantOp::create(
-        nested, l, DenseElementsAttr::get(type, ArrayRef<int8_t>(bytes)));
-    Value any = tensor::CastOp::create(nested, l, textType, characters);
-    func::CallOp::create(nested, l, fail, any);
-    scf::YieldOp::create(nested, l);
-  });
+  cf::AssertOp::create(b, loc, ok, message.str());
 }

@@ -14,6 +14,7 @@
 #define MEGACTX_CONVERSION_ONNXTOLINALG_LOWERING_H
 
 #include "IndexExpr.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/BuiltinOps.h"

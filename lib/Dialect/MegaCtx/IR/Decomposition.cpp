@@ -5,54 +5,14 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Emit.h"
 #include "Softmax.h"
 #include "megactx/Dialect/MegaCtx/IR/EmitExpr.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
-
-using Body = function_ref<Value(ImplicitLocOpBuilder &, ValueRange)>;
-
-/// One linalg.generic with one result over dims named by number: `maps` lists,
-/// per input and last for the destination, which dim each of its dims is. A dim
-/// that the destination lacks is reduced.
-static Value generic(ImplicitLocOpBuilder &b, ValueRange inputs, Value init,
-                     ArrayRef<SmallVector<int64_t>> maps, Body body) {
-  int64_t dims = 0;
-  for (ArrayRef<int64_t> map : maps)
-    for (int64_t dim : map)
-      dims = std::max(dims, dim + 1);
-  SmallVector<AffineMap> affine;
-  for (ArrayRef<int64_t> map : maps) {
-    SmallVector<AffineExpr> exprs;
-    for (int64_t dim : map)
-      exprs.push_back(b.getAffineDimExpr(dim));
-    affine.push_back(AffineMap::get(dims, 0, exprs, b.getContext()));
-  }
-  SmallVector<utils::IteratorType> kinds(dims, utils::IteratorType::reduction);
-  for (int64_t dim : maps.back())
-    kinds[dim] = utils::IteratorType::parallel;
-  auto op = linalg::GenericOp::create(
-      b, b.getLoc(), init.getType(), inputs, init, affine, kinds,
-      [&](OpBuilder &nested, Location loc, ValueRange args) {
-        ImplicitLocOpBuilder inside(loc, nested);
-        linalg::YieldOp::create(inside, body(inside, args));
-      });
-  return op.getResult(0);
-}
-
-static Value index(ImplicitLocOpBuilder &b, int64_t value) {
-  return arith::ConstantIndexOp::create(b, value);
-}
-
-static Value toF32(ImplicitLocOpBuilder &b, Value x) {
-  if (x.getType().isF32())
-    return x;
-  return arith::ExtFOp::create(b, b.getF32Type(), x);
-}
 
 namespace {
 /// Emits the decomposition of one op: dims 0 to 3 are batch, head, query row
@@ -65,23 +25,21 @@ public:
   SmallVector<Value> run();
 
 private:
-  Value dim(Value of, int64_t i) {
-    return b.createOrFold<tensor::DimOp>(of, i);
-  }
+  Value dim(Value of, int64_t i) { return b.dim(of, i); }
   Value headPerQuery(Value rows);
   Value scores();
   Value masked(Value scores);
-  Value score(ImplicitLocOpBuilder &in, Value product, ValueRange at);
-  Value holds(ImplicitLocOpBuilder &in, ValueRange at);
+  Value score(Emitter &in, Value product, ValueRange at);
+  Value holds(Emitter &in, ValueRange at);
   Value table(ArrayRef<int64_t> values);
   /// The index value of an optional offset.
-  Value orZero(Value offset) { return offset ? offset : index(b, 0); }
+  Value orZero(Value offset) { return offset ? offset : b.index(0); }
   Value origin(unsigned i) {
-    return op.getOrigin().empty() ? index(b, 0) : op.getOrigin()[i];
+    return op.getOrigin().empty() ? b.index(0) : op.getOrigin()[i];
   }
 
   OnlineAttentionOp op;
-  ImplicitLocOpBuilder b;
+  Emitter b;
   Value queryOffset, keyOffset, keyRows;
   SmallVector<Value> begin, biasSizes;
   OpBuilder::InsertPoint outside;
@@ -96,19 +54,19 @@ Value Decomposer::headPerQuery(Value rows) {
     return rows;
   SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), rows);
   sizes[1] = tensor::getMixedSize(b, b.getLoc(), op.getQuery(), 1);
-  Value one = index(b, 1);
+  Value one = b.index(1);
   Value keyHeads = arith::MaxSIOp::create(b, dim(rows, 1), one);
   Value group = arith::MaxSIOp::create(
       b, arith::DivUIOp::create(b, dim(op.getQuery(), 1), keyHeads), one);
   Value empty = tensor::EmptyOp::create(b, sizes, type.getElementType());
-  return generic(b, {}, empty, {{0, 1, 2, 3}},
-                 [&](ImplicitLocOpBuilder &in, ValueRange) -> Value {
-                   SmallVector<Value> at;
-                   for (int64_t i = 0; i < 4; ++i)
-                     at.push_back(linalg::IndexOp::create(in, i));
-                   at[1] = arith::DivUIOp::create(in, at[1], group);
-                   return tensor::ExtractOp::create(in, rows, at);
-                 });
+  return emitGeneric(b, {}, empty, {{0, 1, 2, 3}},
+                     [&](Emitter &in, ValueRange) -> Value {
+                       SmallVector<Value> at;
+                       for (int64_t i = 0; i < 4; ++i)
+                         at.push_back(linalg::IndexOp::create(in, i));
+                       at[1] = arith::DivUIOp::create(in, at[1], group);
+                       return tensor::ExtractOp::create(in, rows, at);
+                     });
 }
 
 Value Decomposer::scores() {
@@ -120,18 +78,17 @@ Value Decomposer::scores() {
           b, emitFloat(b, 0.0f),
           tensor::EmptyOp::create(b, sizes, b.getF32Type()).getResult())
           .getResult(0);
-  return generic(b, {op.getQuery(), headPerQuery(op.getKey())}, zero,
-                 {{0, 1, 2, 4}, {0, 1, 3, 4}, {0, 1, 2, 3}},
-                 [](ImplicitLocOpBuilder &in, ValueRange x) -> Value {
-                   Value product = arith::MulFOp::create(in, toF32(in, x[0]),
-                                                         toF32(in, x[1]));
-                   return arith::AddFOp::create(in, x[2], product);
-                 });
+  return emitGeneric(b, {op.getQuery(), headPerQuery(op.getKey())}, zero,
+                     {{0, 1, 2, 4}, {0, 1, 3, 4}, {0, 1, 2, 3}},
+                     [](Emitter &in, ValueRange x) -> Value {
+                       Value product = arith::MulFOp::create(in, in.toF32(x[0]),
+                                                             in.toF32(x[1]));
+                       return arith::AddFOp::create(in, x[2], product);
+                     });
 }
 
 /// softcap(scale * product) + bias.
-Value Decomposer::score(ImplicitLocOpBuilder &in, Value product,
-                        ValueRange at) {
+Value Decomposer::score(Emitter &in, Value product, ValueRange at) {
   Value score = arith::MulFOp::create(
       in, product, emitFloat(in, op.getScale().convertToFloat()));
   if (op.getSoftcap()) {
@@ -143,7 +100,7 @@ Value Decomposer::score(ImplicitLocOpBuilder &in, Value product,
     return score;
   SmallVector<Value> where;
   for (auto [i, size] : llvm::zip_equal(at, biasSizes)) {
-    Value last = arith::SubIOp::create(in, size, index(in, 1));
+    Value last = arith::SubIOp::create(in, size, in.index(1));
     // A dim of 1 is broadcast.
     where.push_back(arith::MinSIOp::create(in, i, last));
   }
@@ -159,17 +116,17 @@ Value Decomposer::table(ArrayRef<int64_t> values) {
 }
 
 /// Whether the key exists and the piece holds, i1.
-Value Decomposer::holds(ImplicitLocOpBuilder &in, ValueRange at) {
+Value Decomposer::holds(Emitter &in, ValueRange at) {
   auto add = [&](Value x, Value y) -> Value {
     return arith::AddIOp::create(in, x, y);
   };
   auto position = [&](Value row, int64_t step, Value offset) {
-    return add(arith::MulIOp::create(in, row, index(in, step)), offset);
+    return add(arith::MulIOp::create(in, row, in.index(step)), offset);
   };
   Value end = keyRows;
   if (op.getLengths()) {
     Value length = tensor::ExtractOp::create(in, op.getLengths(), at[0]);
-    length = arith::MaxSIOp::create(in, length, index(in, 0));
+    length = arith::MaxSIOp::create(in, length, in.index(0));
     end = arith::MinSIOp::create(in, end, length);
   }
   Value keyRow = add(at[3], begin[3]);
@@ -181,13 +138,13 @@ Value Decomposer::holds(ImplicitLocOpBuilder &in, ValueRange at) {
   leaves.position =
       position(add(at[2], begin[2]), op.getQueryStep(), queryOffset);
   leaves.key = position(keyRow, op.getKeyStep(), keyOffset);
-  Value last = arith::SubIOp::create(in, end, index(in, 1));
-  leaves.keyEnd = add(position(last, op.getKeyStep(), keyOffset), index(in, 1));
+  Value last = arith::SubIOp::create(in, end, in.index(1));
+  leaves.keyEnd = add(position(last, op.getKeyStep(), keyOffset), in.index(1));
   auto table = [&](ArrayRef<int64_t> values) { return this->table(values); };
   leaves.table = table;
   Value truth = emitExpr(in, op.getPiece().getPiece().condition(), leaves);
   Value condition =
-      arith::CmpIOp::create(in, arith::CmpIPredicate::ne, truth, index(in, 0));
+      arith::CmpIOp::create(in, arith::CmpIPredicate::ne, truth, in.index(0));
   return arith::AndIOp::create(in, exists, condition);
 }
 
@@ -202,49 +159,46 @@ Value Decomposer::masked(Value scores) {
     for (int64_t i = 0; i < 4; ++i)
       biasSizes.push_back(dim(op.getBias(), i));
   outside = b.saveInsertionPoint();
-  return generic(b, {}, scores, {{0, 1, 2, 3}},
-                 [&](ImplicitLocOpBuilder &in, ValueRange x) -> Value {
-                   SmallVector<Value> at;
-                   for (int64_t i = 0; i < 4; ++i)
-                     at.push_back(linalg::IndexOp::create(in, i));
-                   Value visible = holds(in, at);
-                   return arith::SelectOp::create(in, visible,
-                                                  score(in, x[0], at),
-                                                  emitFloat(in, -kInfinity));
-                 });
+  return emitGeneric(
+      b, {}, scores, {{0, 1, 2, 3}}, [&](Emitter &in, ValueRange x) -> Value {
+        SmallVector<Value> at;
+        for (int64_t i = 0; i < 4; ++i)
+          at.push_back(linalg::IndexOp::create(in, i));
+        Value visible = holds(in, at);
+        return arith::SelectOp::create(in, visible, score(in, x[0], at),
+                                       emitFloat(in, -kInfinity));
+      });
 }
 
 SmallVector<Value> Decomposer::run() {
   const SmallVector<int64_t> all = {0, 1, 2, 3}, row = {0, 1, 2};
   Value s = masked(scores());
-  Value max = generic(b, s, op.getMax(), {all, row},
-                      [](ImplicitLocOpBuilder &in, ValueRange x) -> Value {
-                        return arith::MaximumFOp::create(in, x[0], x[1]);
-                      });
-  Value p = generic(b, max, s, {row, all},
-                    [](ImplicitLocOpBuilder &in, ValueRange x) {
-                      return emitWeight(in, x[1], x[0]);
-                    });
+  Value max = emitGeneric(b, s, op.getMax(), {all, row},
+                          [](Emitter &in, ValueRange x) -> Value {
+                            return arith::MaximumFOp::create(in, x[0], x[1]);
+                          });
+  Value p = emitGeneric(b, max, s, {row, all}, [](Emitter &in, ValueRange x) {
+    return emitWeight(in, x[1], x[0]);
+  });
   auto decayed = [&](Value state, const SmallVector<int64_t> &map) {
-    return generic(b, {op.getMax(), max}, state, {row, row, map},
-                   [](ImplicitLocOpBuilder &in, ValueRange x) -> Value {
-                     return arith::MulFOp::create(in, x[2],
-                                                  emitWeight(in, x[0], x[1]));
-                   });
+    return emitGeneric(b, {op.getMax(), max}, state, {row, row, map},
+                       [](Emitter &in, ValueRange x) -> Value {
+                         return arith::MulFOp::create(
+                             in, x[2], emitWeight(in, x[0], x[1]));
+                       });
   };
-  Value sum = generic(b, p, decayed(op.getSum(), row), {all, row},
-                      [](ImplicitLocOpBuilder &in, ValueRange x) -> Value {
-                        return arith::AddFOp::create(in, x[1], x[0]);
-                      });
+  Value sum = emitGeneric(b, p, decayed(op.getSum(), row), {all, row},
+                          [](Emitter &in, ValueRange x) -> Value {
+                            return arith::AddFOp::create(in, x[1], x[0]);
+                          });
   // Dim 3 is a value's column where keys are no dim, else dim 4 is.
-  Value acc =
-      generic(b, {p, headPerQuery(op.getValue())}, decayed(op.getAcc(), all),
-              {{0, 1, 2, 4}, {0, 1, 4, 3}, {0, 1, 2, 3}},
-              [](ImplicitLocOpBuilder &in, ValueRange x) -> Value {
-                Value product =
-                    arith::MulFOp::create(in, x[0], toF32(in, x[1]));
-                return arith::AddFOp::create(in, x[2], product);
-              });
+  Value acc = emitGeneric(
+      b, {p, headPerQuery(op.getValue())}, decayed(op.getAcc(), all),
+      {{0, 1, 2, 4}, {0, 1, 4, 3}, {0, 1, 2, 3}},
+      [](Emitter &in, ValueRange x) -> Value {
+        Value product = arith::MulFOp::create(in, x[0], in.toF32(x[1]));
+        return arith::AddFOp::create(in, x[2], product);
+      });
   return {acc, max, sum};
 }
 
@@ -259,25 +213,25 @@ FailureOr<SmallVector<Value>>
 FinishAttentionOp::decomposeOperation(OpBuilder &builder) {
   if (!hasPureTensorSemantics())
     return failure();
-  ImplicitLocOpBuilder b(getLoc(), builder);
+  Emitter b(getLoc(), builder);
   const SmallVector<int64_t> all = {0, 1, 2, 3}, row = {0, 1, 2};
-  auto isNone = [](ImplicitLocOpBuilder &in, Value sum) -> Value {
+  auto isNone = [](Emitter &in, Value sum) -> Value {
     return arith::CmpFOp::create(in, arith::CmpFPredicate::OEQ, sum,
                                  emitFloat(in, 0.0f));
   };
   Value out =
-      generic(b, {getAcc(), getSum()}, getOut(), {all, row, all},
-              [&](ImplicitLocOpBuilder &in, ValueRange x) -> Value {
-                Value mean = arith::DivFOp::create(in, x[0], x[1]);
-                Value value = arith::SelectOp::create(
-                    in, isNone(in, x[1]), emitFloat(in, 0.0f), mean);
-                if (x[2].getType().isF32())
-                  return value;
-                return arith::TruncFOp::create(in, x[2].getType(), value);
-              });
-  Value lse = generic(
+      emitGeneric(b, {getAcc(), getSum()}, getOut(), {all, row, all},
+                  [&](Emitter &in, ValueRange x) -> Value {
+                    Value mean = arith::DivFOp::create(in, x[0], x[1]);
+                    Value value = arith::SelectOp::create(
+                        in, isNone(in, x[1]), emitFloat(in, 0.0f), mean);
+                    if (x[2].getType().isF32())
+                      return value;
+                    return arith::TruncFOp::create(in, x[2].getType(), value);
+                  });
+  Value lse = emitGeneric(
       b, {getMax(), getSum()}, getLse(), {row, row, row},
-      [&](ImplicitLocOpBuilder &in, ValueRange x) -> Value {
+      [&](Emitter &in, ValueRange x) -> Value {
         Value total =
             arith::AddFOp::create(in, x[0], math::LogOp::create(in, x[1]));
         return arith::SelectOp::create(in, isNone(in, x[1]),

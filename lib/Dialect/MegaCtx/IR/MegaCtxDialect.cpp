@@ -3,8 +3,10 @@
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
@@ -14,6 +16,7 @@ using namespace mlir;
 using namespace mlir::megactx;
 
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxDialect.cpp.inc"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtxEnums.cpp.inc"
 #define GET_ATTRDEF_CLASSES
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxAttrs.cpp.inc"
 #define GET_TYPEDEF_CLASSES

@@ -11,10 +11,12 @@
 #include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/Interfaces/DestinationStyleOpInterface.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Interfaces/TilingInterface.h"
 
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxDialect.h.inc"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtxEnums.h.inc"
 #define GET_ATTRDEF_CLASSES
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxAttrs.h.inc"
 #define GET_TYPEDEF_CLASSES

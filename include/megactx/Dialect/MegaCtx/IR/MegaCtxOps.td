@@ -2,7 +2,8 @@
 //
 // Owns the `megactx` dialect: patterns and pieces as attributes, attention over
 // several sources, its links of one piece each, and the fused form that targets
-// emit kernels for. Knows no ONNX and no target.
+// emit kernels for; level-of-detail gists in a file of their own. Knows no ONNX
+// and no target.
 //
 //===----------------------------------------------------------------------===//
 
@@ -22,8 +23,9 @@ def MegaCtx_Dialect : Dialect {
   let summary = "sparse attention patterns and level-of-detail gists";
   let useDefaultTypePrinterParser = 1;
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
-    "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
     "::mlir::tensor::TensorDialect"
   ];
   let extraClassDeclaration = [{
@@ -353,5 +355,7 @@ def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
     ::llvm::SmallVector<::mlir::megactx::pattern::Piece> getPieceList();
   }];
 }
+
+include "megactx/Dialect/MegaCtx/IR/MegaCtxLodOps.td"
 
 #endif // MEGACTX_DIALECT_MEGACTX_OPS

@@ -1,0 +1,75 @@
+//===- Emit.cpp - index arithmetic and linalg in few words ----------------===//
+
+#include "Emit.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+Value Emitter::toIndex(Value x) {
+  if (x.getType().isIndex())
+    return x;
+  return arith::IndexCastOp::create(*this, getIndexType(), x);
+}
+
+Value Emitter::fromIndex(Value x, Type type) {
+  if (type.isIndex())
+    return x;
+  return arith::IndexCastOp::create(*this, type, x);
+}
+
+Value Emitter::toF32(Value x) {
+  if (x.getType().isF32())
+    return x;
+  return arith::ExtFOp::create(*this, getF32Type(), x);
+}
+
+Value Emitter::fromF32(Value x, Type type) {
+  if (type.isF32())
+    return x;
+  return arith::TruncFOp::create(*this, type, x);
+}
+
+Value Emitter::filled(ArrayRef<OpFoldResult> sizes, Value value) {
+  Value empty = tensor::EmptyOp::create(*this, sizes, value.getType());
+  return linalg::FillOp::create(*this, value, empty).getResult(0);
+}
+
+Value mlir::megactx::emitGeneric(ImplicitLocOpBuilder &b, ValueRange inputs,
+                                 Value init,
+                                 ArrayRef<SmallVector<int64_t>> maps,
+                                 Body body) {
+  int64_t dims = 0;
+  for (ArrayRef<int64_t> map : maps)
+    for (int64_t dim : map)
+      dims = std::max(dims, dim + 1);
+  SmallVector<AffineMap> affine;
+  for (ArrayRef<int64_t> map : maps) {
+    SmallVector<AffineExpr> exprs;
+    for (int64_t dim : map)
+      exprs.push_back(b.getAffineDimExpr(dim));
+    affine.push_back(AffineMap::get(dims, 0, exprs, b.getContext()));
+  }
+  SmallVector<utils::IteratorType> kinds(dims, utils::IteratorType::reduction);
+  for (int64_t dim : maps.back())
+    kinds[dim] = utils::IteratorType::parallel;
+  auto op = linalg::GenericOp::create(
+      b, b.getLoc(), init.getType(), inputs, init, affine, kinds,
+      [&](OpBuilder &nested, Location loc, ValueRange args) {
+        Emitter inside(loc, nested);
+        linalg::YieldOp::create(inside, body(inside, args));
+      });
+  return op.getResult(0);
+}
+
+Value mlir::megactx::emitForAll(ImplicitLocOpBuilder &builder,
+                                ValueRange tensors, Body body) {
+  Emitter b(builder.getLoc(), builder);
+  SmallVector<SmallVector<int64_t>> maps(tensors.size(), {0, 1});
+  maps.push_back({});
+  Value all = emitGeneric(b, tensors, b.filled({}, b.truth(true)), maps,
+                          [&](Emitter &in, ValueRange x) {
+                            return in.both(x.back(), body(in, x.drop_back()));
+                          });
+  return b.extract(all, {});
+}

@@ -1,0 +1,76 @@
+//===- Emit.h - index arithmetic and linalg in few words --------*- C++ -*-===//
+//
+// What the decompositions of the dialect's ops are written in.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_DIALECT_MEGACTX_IR_EMIT_H
+#define MEGACTX_LIB_DIALECT_MEGACTX_IR_EMIT_H
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace mlir::megactx {
+
+/// A builder with the arithmetic of index values (signed) and of truth values.
+class Emitter : public ImplicitLocOpBuilder {
+public:
+  using ImplicitLocOpBuilder::ImplicitLocOpBuilder;
+  using Predicate = arith::CmpIPredicate;
+
+  Value index(int64_t v) { return arith::ConstantIndexOp::create(*this, v); }
+  Value truth(bool v) { return arith::ConstantIntOp::create(*this, v, 1); }
+  Value add(Value x, Value y) { return createOrFold<arith::AddIOp>(x, y); }
+  Value sub(Value x, Value y) { return createOrFold<arith::SubIOp>(x, y); }
+  Value mul(Value x, Value y) { return createOrFold<arith::MulIOp>(x, y); }
+  Value min(Value x, Value y) { return createOrFold<arith::MinSIOp>(x, y); }
+  Value max(Value x, Value y) { return createOrFold<arith::MaxSIOp>(x, y); }
+  /// floor(x / y), y > 0.
+  Value floorDiv(Value x, Value y) {
+    return createOrFold<arith::FloorDivSIOp>(x, y);
+  }
+  Value both(Value x, Value y) { return createOrFold<arith::AndIOp>(x, y); }
+  Value either(Value x, Value y) { return createOrFold<arith::OrIOp>(x, y); }
+  Value cmp(Predicate p, Value x, Value y) {
+    return createOrFold<arith::CmpIOp>(p, x, y);
+  }
+  Value eq(Value x, Value y) { return cmp(Predicate::eq, x, y); }
+  Value ne(Value x, Value y) { return cmp(Predicate::ne, x, y); }
+  Value lt(Value x, Value y) { return cmp(Predicate::slt, x, y); }
+  Value le(Value x, Value y) { return cmp(Predicate::sle, x, y); }
+  Value select(Value condition, Value x, Value y) {
+    return createOrFold<arith::SelectOp>(condition, x, y);
+  }
+
+  /// An integer or index as index, and an index as such a type.
+  Value toIndex(Value x);
+  Value fromIndex(Value x, Type type);
+  /// A float of any width as f32, and an f32 as such a type.
+  Value toF32(Value x);
+  Value fromF32(Value x, Type type);
+
+  Value dim(Value tensor, int64_t i) {
+    return createOrFold<tensor::DimOp>(tensor, i);
+  }
+  Value extract(Value tensor, ValueRange at) {
+    return tensor::ExtractOp::create(*this, tensor, at);
+  }
+  /// A tensor of these sizes with every element the value.
+  Value filled(ArrayRef<OpFoldResult> sizes, Value value);
+};
+
+using Body = llvm::function_ref<Value(Emitter &, ValueRange)>;
+
+/// One linalg.generic with one result over dims named by number: `maps` lists,
+/// per input and last for the destination, which dim each of its dims is. A dim
+/// that the destination lacks is reduced.
+Value emitGeneric(ImplicitLocOpBuilder &b, ValueRange inputs, Value init,
+                  ArrayRef<SmallVector<int64_t>> maps, Body body);
+
+/// Whether the body holds for all elements of tensors [B, W]: i1.
+Value emitForAll(ImplicitLocOpBuilder &b, ValueRange tensors, Body body);
+
+} // namespace mlir::megactx
+
+#endif

@@ -1,0 +1,235 @@
+//===- LodOps.cpp - level-of-detail ops: verifiers, results ---------------===//
+
+#include "Checks.h"
+#include "Emit.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+/// The type of a tensor of this rank, null after an error.
+static RankedTensorType ranked(std::optional<Location> loc, StringRef what,
+                               Value value, int64_t rank) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (type && type.getRank() == rank)
+    return type;
+  (void)emitOptionalError(loc, "expected ", what, " to have rank ", rank,
+                          ", but got ", value.getType());
+  return nullptr;
+}
+
+static RankedTensorType typeOf(Value value) {
+  return cast<RankedTensorType>(value.getType());
+}
+
+/// lods and positions [B, W] of one integer type, lengths [B] or none.
+static LogicalResult checkEntries(Operation *op, Value lods, Value positions,
+                                  Value lengths) {
+  RankedTensorType type = typeOf(lods), other = typeOf(positions);
+  if (type.getElementType() != other.getElementType())
+    return op->emitOpError("expected positions of element type ")
+           << type.getElementType() << ", as lods, but got " << other;
+  for (unsigned i : {0, 1})
+    if (failed(checkDim(op, "positions", other, i, type, i, "lods")))
+      return failure();
+  return lengths ? checkDim(op, "lengths", typeOf(lengths), 0, type, 0, "lods")
+                 : success();
+}
+
+/// Levels [B, N_l, D] of one element type, for lods [B, W].
+static LogicalResult checkLevels(Operation *op, ValueRange levels, Value lods) {
+  RankedTensorType first = typeOf(levels[0]);
+  for (Value level : levels) {
+    RankedTensorType type = typeOf(level);
+    if (type.getElementType() != first.getElementType())
+      return op->emitOpError("expected levels of one element type, but got ")
+             << first.getElementType() << " and " << type.getElementType();
+    if (failed(checkDim(op, "level", type, 0, typeOf(lods), 0, "lods")) ||
+        failed(checkDim(op, "level", type, 2, first, 2, "level 0")))
+      return failure();
+  }
+  return success();
+}
+
+/// The spans of `levels` levels, and of one above, are numbers of tokens.
+static LogicalResult checkSpans(Operation *op, int64_t ratio, int64_t levels) {
+  int64_t span = 1;
+  for (int64_t level = 0; level < levels; ++level, span *= ratio)
+    if (span >= (int64_t(1) << 62) / ratio)
+      return op->emitOpError("expected ratio to the number of levels to be "
+                             "less than 2^62, but got ")
+             << ratio << " to " << levels;
+  return success();
+}
+
+/// A tensor's size, with the ratio: floor(size / ratio).
+static OpFoldResult sizeOver(OpBuilder &builder, Location loc, Value tensor,
+                             int64_t dim, int64_t ratio) {
+  Emitter b(loc, builder);
+  int64_t size = typeOf(tensor).getDimSize(dim);
+  if (!ShapedType::isDynamic(size))
+    return b.getIndexAttr(size / ratio);
+  return b.floorDiv(b.dim(tensor, dim), b.index(ratio));
+}
+
+//===----------------------------------------------------------------------===//
+// gist_pool
+//===----------------------------------------------------------------------===//
+
+LogicalResult GistPoolOp::inferReturnTypes(MLIRContext *,
+                                           std::optional<Location> loc,
+                                           Adaptor op,
+                                           SmallVectorImpl<Type> &results) {
+  RankedTensorType type = ranked(loc, "input", op.getInput(), 3);
+  if (!type)
+    return failure();
+  SmallVector<int64_t> shape(type.getShape());
+  if (!type.isDynamicDim(1))
+    shape[1] /= std::max<int64_t>(1, op.getRatio());
+  results.push_back(RankedTensorType::get(shape, type.getElementType()));
+  return success();
+}
+
+LogicalResult GistPoolOp::verify() {
+  RankedTensorType input = typeOf(getInput());
+  if ((getKind() == PoolKind::Query) != bool(getWeight()))
+    return emitOpError("expected weight for query and only there, but got ")
+           << stringifyPoolKind(getKind())
+           << (getWeight() ? " with weight" : " without weight");
+  if (!getWeight())
+    return success();
+  RankedTensorType weight = typeOf(getWeight());
+  if (weight.getElementType() != input.getElementType())
+    return emitOpError("expected weight of element type ")
+           << input.getElementType() << ", as input, but got " << weight;
+  return checkDim(*this, "weight", weight, 0, input, 2, "input");
+}
+
+LogicalResult GistPoolOp::reifyResultShapes(OpBuilder &b,
+                                            ReifiedRankedShapedTypeDims &out) {
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(b, getLoc(), getInput());
+  sizes[1] = sizeOver(b, getLoc(), getInput(), 1, getRatio());
+  out.push_back(sizes);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// gaussian_rope
+//===----------------------------------------------------------------------===//
+
+LogicalResult GaussianRopeOp::inferReturnTypes(MLIRContext *context,
+                                               std::optional<Location> loc,
+                                               Adaptor op,
+                                               SmallVectorImpl<Type> &results) {
+  RankedTensorType type = ranked(loc, "positions", op.getPositions(), 2);
+  if (!type)
+    return failure();
+  SmallVector<int64_t> shape(type.getShape());
+  shape.push_back(op.getDim() / 2);
+  results.append(2, RankedTensorType::get(shape, Float32Type::get(context)));
+  return success();
+}
+
+LogicalResult GaussianRopeOp::verify() {
+  for (unsigned i : {0, 1})
+    if (failed(checkDim(*this, "lods", typeOf(getLods()), i,
+                        typeOf(getPositions()), i, "positions")))
+      return failure();
+  float base = getBase().convertToFloat();
+  if (!std::isfinite(base) || !(base > 1))
+    return emitOpError("expected a finite base of more than 1");
+  return success();
+}
+
+LogicalResult
+GaussianRopeOp::reifyResultShapes(OpBuilder &b,
+                                  ReifiedRankedShapedTypeDims &out) {
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(b, getLoc(), getPositions());
+  sizes.push_back(b.getIndexAttr(getDim() / 2));
+  out.assign(2, sizes);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// lod_gather
+//===----------------------------------------------------------------------===//
+
+LogicalResult LodGatherOp::inferReturnTypes(MLIRContext *,
+                                            std::optional<Location> loc,
+                                            Adaptor op,
+                                            SmallVectorImpl<Type> &results) {
+  RankedTensorType lods = ranked(loc, "lods", op.getLods(), 2);
+  RankedTensorType level = ranked(loc, "tokens", op.getTokens(), 3);
+  if (!lods || !level)
+    return failure();
+  results.push_back(RankedTensorType::get(
+      {lods.getDimSize(0), lods.getDimSize(1), level.getDimSize(2)},
+      level.getElementType()));
+  return success();
+}
+
+SmallVector<Value> LodGatherOp::getLevels() {
+  SmallVector<Value> levels(getGists());
+  levels.insert(levels.begin(), getTokens());
+  return levels;
+}
+
+LogicalResult LodGatherOp::verify() {
+  return failure(
+      failed(checkEntries(*this, getLods(), getPositions(), getLengths())) ||
+      failed(checkLevels(*this, getLevels(), getLods())) ||
+      failed(checkSpans(*this, getRatio(), getLevels().size())));
+}
+
+LogicalResult LodGatherOp::reifyResultShapes(OpBuilder &b,
+                                             ReifiedRankedShapedTypeDims &out) {
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(b, getLoc(), getLods());
+  sizes.push_back(tensor::getMixedSize(b, getLoc(), getTokens(), 2));
+  out.push_back(sizes);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// lens_score
+//===----------------------------------------------------------------------===//
+
+LogicalResult LensScoreOp::inferReturnTypes(MLIRContext *context,
+                                            std::optional<Location> loc,
+                                            Adaptor op,
+                                            SmallVectorImpl<Type> &results) {
+  RankedTensorType type = ranked(loc, "features", op.getFeatures(), 3);
+  if (!type)
+    return failure();
+  results.push_back(RankedTensorType::get(type.getShape().drop_back(),
+                                          Float32Type::get(context)));
+  return success();
+}
+
+LogicalResult LensScoreOp::verify() {
+  RankedTensorType features = typeOf(getFeatures());
+  for (Value value : {Value(getWeight()), Value(getBias())})
+    if (value && typeOf(value).getElementType() != features.getElementType())
+      return emitOpError("expected features, weight and bias of one element "
+                         "type, but got ")
+             << features.getElementType() << " and "
+             << typeOf(value).getElementType();
+  if (failed(checkDim(*this, "weight", typeOf(getWeight()), 0, features, 2,
+                      "features")))
+    return failure();
+  for (unsigned i : {0, 1})
+    if (failed(checkDim(*this, "lods", typeOf(getLods()), i, features, i,
+                        "features")))
+      return failure();
+  return success();
+}
+
+LogicalResult LensScoreOp::reifyResultShapes(OpBuilder &b,
+                                             ReifiedRankedShapedTypeDims &out) {
+  out.push_back(tensor::getMixedSizes(b, getLoc(), getFeatures()));
+  out.back().pop_back();
+  return success();
+}

@@ -1,0 +1,19 @@
+// RUN: megactx-opt %s --megactx-convert-assert-to-runtime | FileCheck %s
+
+// CHECK-DAG: memref.global "private" constant @[[A:.+]] : memref<4xi8> = dense<[78, 32, 62, 32]>
+// CHECK-DAG: memref.global "private" constant @[[B:.+]] : memref<1xi8> = dense<66>
+// CHECK-DAG: func.func private @mctx_rt_fail(memref<?xi8>) attributes {llvm.emit_c_interface}
+
+// CHECK-LABEL: @two_checks
+// CHECK: %[[BAD:.+]] = arith.xori %arg0, %true
+// CHECK: scf.if %[[BAD]] {
+// CHECK: %[[TEXT:.+]] = memref.get_global @[[A]]
+// CHECK: %[[ANY:.+]] = memref.cast %[[TEXT]] : memref<4xi8> to memref<?xi8>
+// CHECK: call @mctx_rt_fail(%[[ANY]])
+// CHECK: memref.get_global @[[B]]
+// CHECK-NOT: cf.assert
+func.func @two_checks(%x: i1, %y: i1) {
+  cf.assert %x, "N > "
+  cf.assert %y, "B"
+  return
+}
