@@ -42,3 +42,50 @@ def lens_score(features, weight, bias, lods, top):
         if lods[at] <= 0 and score[at] > 0 or lods[at] >= top and score[at] < 0:
             score[at] = 0
     return score
+
+
+def children(entry, ratio):
+    lod, position = entry
+    return [(lod - 1, position - ratio**lod + (i + 1) * ratio ** (lod - 1)) for i in range(ratio)]
+
+
+def parent(entry, ratio):
+    span = ratio ** (entry[0] + 1)
+    return entry[0] + 1, entry[1] // span * span + span - 1
+
+
+def focus_allocate(scores, entries, ratio, top, expand, collapse, recent, max_edits, budget):
+    """One batch row; entries are pairs (lod, position). Returns {index: 1 or -1}."""
+    edits, gone, size = {}, set(), len(entries)
+    order = [w for w in range(len(entries)) if not np.isnan(scores[w])]
+    for w in sorted(order, key=lambda w: -abs(scores[w])):
+        lod = entries[w][0]
+        if len(edits) == max_edits:
+            break
+        if scores[w] >= expand and lod > 0 and size + ratio - 1 <= budget:
+            edit, taken = 1, {w}
+        elif scores[w] <= -collapse and lod < top and entries[w:w + ratio] == children(parent(entries[w], ratio), ratio):
+            edit, taken = -1, set(range(w, w + ratio))
+        else:
+            continue
+        if taken & gone or max(taken) >= len(entries) - recent:
+            continue
+        edits[w] = edit
+        gone |= taken
+        size += edit * (ratio - 1)
+    return edits
+
+
+def focus_apply(entries, edits, ratio):
+    """One batch row: [(lod, position, index of the old entry or None)]."""
+    out, w = [], 0
+    while w < len(entries):
+        edit = edits.get(w, 0)
+        if edit == 0:
+            out.append((*entries[w], w))
+        elif edit == 1:
+            out += [(*child, None) for child in children(entries[w], ratio)]
+        else:
+            out.append((*parent(entries[w], ratio), None))
+        w += ratio if edit < 0 else 1
+    return out

@@ -209,3 +209,108 @@ func.func @lens_score_c4(%f: tensor<2x8x4xf32>, %w: tensor<4xf32>, %l: tensor<2x
   %r = megactx.lens_score %f, %w lods(%l) {top = 1} : (tensor<2x8x4xf32>, tensor<4xf32>, tensor<2x8xi64>) -> tensor<2x9xf32>
   return
 }
+
+// -----
+
+func.func @focus_allocate_c1(%s: tensor<2x9xf32>, %l: tensor<2x8xi64>) {
+  // expected-error@+1 {{expected scores dim 1 to equal lods dim 1, but got 9 vs 8}}
+  %r = megactx.focus_allocate %s, %l, %l {ratio = 4, top = 1, expand_threshold = 0.25 : f32, collapse_threshold = 0.25 : f32, recent = 0, max_edits = 1, budget = 8} : (tensor<2x9xf32>, tensor<2x8xi64>, tensor<2x8xi64>) -> tensor<2x8xi64>
+  return
+}
+
+// -----
+
+func.func @focus_allocate_c2_recent(%s: tensor<2x8xf32>, %l: tensor<2x8xi64>) {
+  // expected-error@+1 {{attribute 'recent' failed to satisfy constraint: 64-bit signless integer attribute whose value is non-negative}}
+  %r = megactx.focus_allocate %s, %l, %l {ratio = 4, top = 1, expand_threshold = 0.25 : f32, collapse_threshold = 0.25 : f32, recent = -1, max_edits = 1, budget = 8} : (tensor<2x8xf32>, tensor<2x8xi64>, tensor<2x8xi64>) -> tensor<2x8xi64>
+  return
+}
+
+// -----
+
+func.func @focus_allocate_c2_max_edits(%s: tensor<2x8xf32>, %l: tensor<2x8xi64>) {
+  // expected-error@+1 {{attribute 'max_edits' failed to satisfy constraint: 64-bit signless integer attribute whose value is non-negative}}
+  %r = megactx.focus_allocate %s, %l, %l {ratio = 4, top = 1, expand_threshold = 0.25 : f32, collapse_threshold = 0.25 : f32, recent = 0, max_edits = -1, budget = 8} : (tensor<2x8xf32>, tensor<2x8xi64>, tensor<2x8xi64>) -> tensor<2x8xi64>
+  return
+}
+
+// -----
+
+func.func @focus_allocate_c2_budget(%s: tensor<2x8xf32>, %l: tensor<2x8xi64>) {
+  // expected-error@+1 {{attribute 'budget' failed to satisfy constraint: 64-bit signless integer attribute whose value is positive}}
+  %r = megactx.focus_allocate %s, %l, %l {ratio = 4, top = 1, expand_threshold = 0.25 : f32, collapse_threshold = 0.25 : f32, recent = 0, max_edits = 1, budget = 0} : (tensor<2x8xf32>, tensor<2x8xi64>, tensor<2x8xi64>) -> tensor<2x8xi64>
+  return
+}
+
+// -----
+
+func.func @focus_allocate_c2_top(%s: tensor<2x8xf32>, %l: tensor<2x8xi64>) {
+  // expected-error@+1 {{expected ratio to the number of levels to be less than 2^62, but got 4 to 32}}
+  %r = megactx.focus_allocate %s, %l, %l {ratio = 4, top = 31, expand_threshold = 0.25 : f32, collapse_threshold = 0.25 : f32, recent = 0, max_edits = 1, budget = 8} : (tensor<2x8xf32>, tensor<2x8xi64>, tensor<2x8xi64>) -> tensor<2x8xi64>
+  return
+}
+
+// -----
+
+func.func @focus_allocate_c3_zero(%s: tensor<2x8xf32>, %l: tensor<2x8xi64>) {
+  // expected-error@+1 {{expected finite, positive thresholds}}
+  %r = megactx.focus_allocate %s, %l, %l {ratio = 4, top = 1, expand_threshold = 0.0 : f32, collapse_threshold = 0.25 : f32, recent = 0, max_edits = 1, budget = 8} : (tensor<2x8xf32>, tensor<2x8xi64>, tensor<2x8xi64>) -> tensor<2x8xi64>
+  return
+}
+
+// -----
+
+func.func @focus_allocate_c3_nan(%s: tensor<2x8xf32>, %l: tensor<2x8xi64>) {
+  // expected-error@+1 {{expected finite, positive thresholds}}
+  %r = megactx.focus_allocate %s, %l, %l {ratio = 4, top = 1, expand_threshold = 0.25 : f32, collapse_threshold = 0x7FC00000 : f32, recent = 0, max_edits = 1, budget = 8} : (tensor<2x8xf32>, tensor<2x8xi64>, tensor<2x8xi64>) -> tensor<2x8xi64>
+  return
+}
+
+// -----
+
+func.func @focus_apply_c1_edits(%c: tensor<2x8x4xf32>, %l: tensor<2x8xi64>, %e: tensor<2x8xi32>, %x: tensor<2x9x4xf32>) {
+  // expected-error@+1 {{expected edits of element type 'i64', as lods, but got 'tensor<2x8xi32>'}}
+  %r:4 = megactx.focus_apply %c, %l, %l, %e levels(%x) {ratio = 4, budget = 8} : (tensor<2x8x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2x8xi32>, tensor<2x9x4xf32>) -> (tensor<2x8x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2xindex>)
+  return
+}
+
+// -----
+
+func.func @focus_apply_c1_context(%c: tensor<2x7x4xf32>, %l: tensor<2x8xi64>, %e: tensor<2x8xi64>, %x: tensor<2x9x4xf32>) {
+  // expected-error@+1 {{expected rows dim 1 to equal lods dim 1, but got 7 vs 8}}
+  %r:4 = megactx.focus_apply %c, %l, %l, %e levels(%x) {ratio = 4, budget = 8} : (tensor<2x7x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2x9x4xf32>) -> (tensor<2x8x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2xindex>)
+  return
+}
+
+// -----
+
+func.func @focus_apply_c2_type(%c: tensor<2x8x4xf32>, %l: tensor<2x8xi64>, %e: tensor<2x8xi64>, %x: tensor<2x9x4xf16>) {
+  // expected-error@+1 {{expected levels of the rows' element type 'f32', but got 'f16'}}
+  %r:4 = megactx.focus_apply %c, %l, %l, %e levels(%x) {ratio = 4, budget = 8} : (tensor<2x8x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2x9x4xf16>) -> (tensor<2x8x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2xindex>)
+  return
+}
+
+// -----
+
+func.func @focus_apply_c2_width(%c: tensor<2x8x4xf32>, %l: tensor<2x8xi64>, %e: tensor<2x8xi64>, %x: tensor<2x9x5xf32>) {
+  // expected-error@+1 {{expected rows dim 2 to equal level 0 dim 2, but got 4 vs 5}}
+  %r:4 = megactx.focus_apply %c, %l, %l, %e levels(%x) {ratio = 4, budget = 8} : (tensor<2x8x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2x9x5xf32>) -> (tensor<2x8x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2xindex>)
+  return
+}
+
+// -----
+
+func.func @focus_apply_c3(%c: tensor<2x8x4xf32>, %l: tensor<2x8xi64>, %e: tensor<2x8xi64>, %x: tensor<2x9x4xf32>) {
+  // expected-error@+1 {{attribute 'budget' failed to satisfy constraint: 64-bit signless integer attribute whose value is positive}}
+  %r:4 = megactx.focus_apply %c, %l, %l, %e levels(%x) {ratio = 4, budget = 0} : (tensor<2x8x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2x9x4xf32>) -> (tensor<2x8x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2xindex>)
+  return
+}
+
+// -----
+
+func.func @focus_apply_c4(%c: tensor<2x8x4xf32>, %l: tensor<2x8xi64>, %e: tensor<2x8xi64>, %x: tensor<2x9x4xf32>) {
+  // expected-error@+2 {{failed to infer returned types}}
+  // expected-error@+1 {{inferred type(s)}}
+  %r:4 = megactx.focus_apply %c, %l, %l, %e levels(%x) {ratio = 4, budget = 8} : (tensor<2x8x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2x9x4xf32>) -> (tensor<2x9x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2xindex>)
+  return
+}

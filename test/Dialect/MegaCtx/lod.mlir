@@ -56,3 +56,22 @@ func.func @lens_score(%f: tensor<?x?x8xf16>, %w: tensor<8xf16>, %c: tensor<f16>,
   %t = megactx.lens_score %f, %w lods(%l) {top = 1} : (tensor<?x?x8xf16>, tensor<8xf16>, tensor<?x?xi64>) -> tensor<?x?xf32>
   return %s, %t : tensor<?x?xf32>, tensor<?x?xf32>
 }
+
+// CHECK-LABEL: @focus
+// CHECK: %[[E:.+]] = megactx.focus_allocate %{{.+}}, %{{.+}}, %{{.+}} lengths(%{{.+}}) {budget = 64 : i64, collapse_threshold = 5.000000e-01 : f32, expand_threshold = 2.500000e-01 : f32, max_edits = 4 : i64, ratio = 4 : i64, recent = 8 : i64, top = 1 : i64} : (tensor<?x?xf32>, tensor<?x?xi64>, tensor<?x?xi64>, tensor<?xindex>) -> tensor<?x?xi64>
+// CHECK: megactx.focus_apply %{{.+}}, %{{.+}}, %{{.+}}, %[[E]] levels(%{{.+}}, %{{.+}}) lengths(%{{.+}}) {budget = 64 : i64, ratio = 4 : i64} : (tensor<?x?x8xf16>, tensor<?x?xi64>, tensor<?x?xi64>, tensor<?x?xi64>, tensor<?x?x8xf16>, tensor<?x?x8xf16>, tensor<?xindex>) -> (tensor<?x64x8xf16>, tensor<?x64xi64>, tensor<?x64xi64>, tensor<?xindex>)
+// LINALG-LABEL: @focus
+// LINALG: cf.assert %{{.+}}, "megactx.focus_allocate: the entries' lods and positions do not tile the timeline"
+// LINALG: scf.while
+// LINALG: cf.assert %{{.+}}, "megactx.focus_apply: an edit is not one that its entry can make"
+// LINALG: cf.assert %{{.+}}, "megactx.focus_apply: the edits make more entries than the budget"
+func.func @focus(%s: tensor<?x?xf32>, %c: tensor<?x?x8xf16>, %l: tensor<?x?xi64>, %p: tensor<?x?xi64>, %n: tensor<?xindex>, %x: tensor<?x?x8xf16>, %g: tensor<?x?x8xf16>)
+    -> (tensor<?x64x8xf16>, tensor<?x64xi64>, tensor<?x64xi64>, tensor<?xindex>) {
+  %e = megactx.focus_allocate %s, %l, %p lengths(%n)
+      {ratio = 4, top = 1, expand_threshold = 0.25 : f32, collapse_threshold = 0.5 : f32, recent = 8, max_edits = 4, budget = 64}
+      : (tensor<?x?xf32>, tensor<?x?xi64>, tensor<?x?xi64>, tensor<?xindex>) -> tensor<?x?xi64>
+  %r:4 = megactx.focus_apply %c, %l, %p, %e levels(%x, %g) lengths(%n) {ratio = 4, budget = 64}
+      : (tensor<?x?x8xf16>, tensor<?x?xi64>, tensor<?x?xi64>, tensor<?x?xi64>, tensor<?x?x8xf16>, tensor<?x?x8xf16>, tensor<?xindex>)
+      -> (tensor<?x64x8xf16>, tensor<?x64xi64>, tensor<?x64xi64>, tensor<?xindex>)
+  return %r#0, %r#1, %r#2, %r#3 : tensor<?x64x8xf16>, tensor<?x64xi64>, tensor<?x64xi64>, tensor<?xindex>
+}

@@ -96,16 +96,15 @@ int64_t mlir::megactx::spanOf(int64_t ratio, int64_t level) {
 }
 
 void mlir::megactx::emitCheckRows(Emitter &b, Value lods, Value positions,
-                                  ValueRange levels, Value lengths,
-                                  int64_t ratio, StringRef what) {
+                                  ValueRange levels, int64_t ratio,
+                                  StringRef what, NeedsRow needsRow) {
   SmallVector<Value> rows;
   for (Value level : levels)
     rows.push_back(b.dim(level, 1));
   Value ok = emitForAll(b, {lods, positions}, [&](Emitter &in, ValueRange x) {
     Value batch = linalg::IndexOp::create(in, 0);
     Value entry = linalg::IndexOp::create(in, 1);
-    Value missing =
-        in.eq(emitExists(in, lengths, batch, entry), in.truth(false));
+    Value missing = in.eq(needsRow(in, batch, entry), in.truth(false));
     Value lod = in.toIndex(x[0]), position = in.toIndex(x[1]);
     Value fits = in.truth(false);
     for (auto [level, count] : llvm::enumerate(rows)) {
@@ -151,8 +150,11 @@ LodGatherOp::decomposeOperation(OpBuilder &builder) {
   ReifiedRankedShapedTypeDims shapes;
   if (failed(reifyResultShapes(b, shapes)))
     return failure();
-  emitCheckRows(b, getLods(), getPositions(), getLevels(), getLengths(),
-                getRatio(), "megactx.lod_gather");
+  emitCheckRows(b, getLods(), getPositions(), getLevels(), getRatio(),
+                "megactx.lod_gather",
+                [&](Emitter &in, Value batch, Value entry) {
+                  return emitExists(in, getLengths(), batch, entry);
+                });
   Type element = getResult().getType().getElementType();
   Value empty = tensor::EmptyOp::create(b, shapes[0], element);
   return SmallVector<Value>{emitGeneric(

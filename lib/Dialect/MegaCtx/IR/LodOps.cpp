@@ -233,3 +233,93 @@ LogicalResult LensScoreOp::reifyResultShapes(OpBuilder &b,
   out.back().pop_back();
   return success();
 }
+
+//===----------------------------------------------------------------------===//
+// focus_allocate
+//===----------------------------------------------------------------------===//
+
+LogicalResult
+FocusAllocateOp::inferReturnTypes(MLIRContext *, std::optional<Location>,
+                                  Adaptor op, SmallVectorImpl<Type> &results) {
+  results.push_back(op.getLods().getType());
+  return success();
+}
+
+LogicalResult FocusAllocateOp::verify() {
+  if (failed(checkEntries(*this, getLods(), getPositions(), getLengths())) ||
+      failed(checkSpans(*this, getRatio(), getTop() + 1)))
+    return failure();
+  for (unsigned i : {0, 1})
+    if (failed(checkDim(*this, "scores", typeOf(getScores()), i,
+                        typeOf(getLods()), i, "lods")))
+      return failure();
+  for (APFloat threshold : {getExpandThreshold(), getCollapseThreshold()})
+    if (!threshold.isFinite() || !(threshold.convertToFloat() > 0))
+      return emitOpError("expected finite, positive thresholds");
+  return success();
+}
+
+LogicalResult
+FocusAllocateOp::reifyResultShapes(OpBuilder &b,
+                                   ReifiedRankedShapedTypeDims &out) {
+  out.push_back(tensor::getMixedSizes(b, getLoc(), getLods()));
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// focus_apply
+//===----------------------------------------------------------------------===//
+
+SmallVector<Value> FocusApplyOp::getLevels() {
+  SmallVector<Value> levels(getGists());
+  levels.insert(levels.begin(), getTokens());
+  return levels;
+}
+
+LogicalResult FocusApplyOp::inferReturnTypes(MLIRContext *context,
+                                             std::optional<Location> loc,
+                                             Adaptor op,
+                                             SmallVectorImpl<Type> &results) {
+  RankedTensorType rows = ranked(loc, "rows", op.getRows(), 3);
+  RankedTensorType lods = ranked(loc, "lods", op.getLods(), 2);
+  if (!rows || !lods)
+    return failure();
+  int64_t batch = lods.getDimSize(0), budget = op.getBudget();
+  auto entries = RankedTensorType::get({batch, budget}, lods.getElementType());
+  results.append({RankedTensorType::get({batch, budget, rows.getDimSize(2)},
+                                        rows.getElementType()),
+                  entries, entries,
+                  RankedTensorType::get({batch}, IndexType::get(context))});
+  return success();
+}
+
+LogicalResult FocusApplyOp::verify() {
+  SmallVector<Value> levels = getLevels();
+  if (failed(checkEntries(*this, getLods(), getPositions(), getLengths())) ||
+      failed(checkLevels(*this, levels, getLods())) ||
+      failed(checkSpans(*this, getRatio(), levels.size())))
+    return failure();
+  RankedTensorType lods = typeOf(getLods()), edits = typeOf(getEdits()),
+                   rows = typeOf(getRows()), tokens = typeOf(levels[0]);
+  if (edits.getElementType() != lods.getElementType())
+    return emitOpError("expected edits of element type ")
+           << lods.getElementType() << ", as lods, but got " << edits;
+  if (rows.getElementType() != tokens.getElementType())
+    return emitOpError("expected levels of the rows' element type ")
+           << rows.getElementType() << ", but got " << tokens.getElementType();
+  for (unsigned i : {0, 1})
+    if (failed(checkDim(*this, "edits", edits, i, lods, i, "lods")) ||
+        failed(checkDim(*this, "rows", rows, i, lods, i, "lods")))
+      return failure();
+  return checkDim(*this, "rows", rows, 2, tokens, 2, "level 0");
+}
+
+LogicalResult
+FocusApplyOp::reifyResultShapes(OpBuilder &b,
+                                ReifiedRankedShapedTypeDims &out) {
+  OpFoldResult batch = tensor::getMixedSize(b, getLoc(), getLods(), 0),
+               budget = b.getIndexAttr(getBudget()),
+               width = tensor::getMixedSize(b, getLoc(), getRows(), 2);
+  out = {{batch, budget, width}, {batch, budget}, {batch, budget}, {batch}};
+  return success();
+}

@@ -213,4 +213,124 @@ def MegaCtx_LensScoreOp : MegaCtx_LodOp<"lens_score", [Pure]> {
   }];
 }
 
+def MegaCtx_FocusAllocateOp : MegaCtx_LodOp<"focus_allocate", [NoMemoryEffect]> {
+  let summary = "which entries of a working context to expand or collapse";
+  let description = [{
+    scores [B, W] of f32, lods and positions [B, W] -> edits [B, W] of the lods'
+    type: 1 where an entry expands into its r children, -1 at the first of r
+    entries that collapse into their parent, 0 elsewhere. `lengths` [B] (clamped
+    to 0..W; W without it) says how many entries there are.
+
+    Greedy, once through the entries by descending |score|, the earlier first
+    among equals; an edit is made unless `max_edits` have been, where
+
+    - expand: score >= expand_threshold, lod > 0, and the entries with all edits
+      so far and the r - 1 more are at most `budget`;
+    - collapse: score <= -collapse_threshold, lod < `top`, and the r entries from
+      here are all the children of one parent;
+    - no entry that it takes away is of another edit or one of the newest
+      `recent` entries.
+
+    A NaN score makes no edit.
+
+    Run-time errors: entries that do not tile the timeline (a lod beyond `top`,
+    positions that are not in order, not aligned, or leave a gap) end the run.
+
+    Constraints:
+    * `focus_allocate_c1`: scores, lods and positions have rank 2 and agree on B
+      and W; lods and positions have one element type out of index, i64 and i32;
+      lengths is [B] of index.
+    * `focus_allocate_c2`: ratio is at least 2; top, recent and max_edits are at
+      least 0, budget is at least 1; r to top + 1 is less than 2^62.
+    * `focus_allocate_c3`: the thresholds are finite and positive.
+    * `focus_allocate_c4`: the result has the type of lods.
+
+    ```mlir
+    %e = megactx.focus_allocate %s, %l, %p
+        {budget = 8192 : i64, collapse_threshold = 0.25 : f32,
+         expand_threshold = 0.25 : f32, max_edits = 4 : i64, ratio = 32 : i64,
+         recent = 128 : i64, top = 2 : i64}
+        : (tensor<?x?xf32>, tensor<?x?xi64>, tensor<?x?xi64>) -> tensor<?x?xi64>
+    ```
+
+    Effects: none; not speculated, as it may end the run.
+  }];
+  let arguments = (ins 2DTensorOf<[F32]>:$scores,
+                       2DTensorOf<MegaCtx_Integer>:$lods,
+                       2DTensorOf<MegaCtx_Integer>:$positions,
+                       Optional<1DTensorOf<[Index]>>:$lengths,
+                       MegaCtx_RatioAttr:$ratio, MegaCtx_CountAttr:$top,
+                       F32Attr:$expand_threshold, F32Attr:$collapse_threshold,
+                       MegaCtx_CountAttr:$recent, MegaCtx_CountAttr:$max_edits,
+                       ConfinedAttr<I64Attr, [IntPositive]>:$budget);
+  let results = (outs 2DTensorOf<MegaCtx_Integer>:$result);
+  let assemblyFormat = [{
+    $scores `,` $lods `,` $positions (`lengths` `(` $lengths^ `)`)? attr-dict
+    `:` functional-type(operands, results)
+  }];
+}
+
+def MegaCtx_FocusApplyOp : MegaCtx_LodOp<"focus_apply",
+    [NoMemoryEffect, AttrSizedOperandSegments]> {
+  let summary = "the working context after edits";
+  let description = [{
+    rows [B, W, D] of entries with lods, positions [B, W], edits [B, W] as
+    `megactx.focus_allocate` gives them, and levels l = 0, 1, ... [B, N_l, D] ->
+    new context [B, M, D], lods and positions [B, M], lengths [B] (index), M =
+    `budget`. Entries without an edit keep their row; children
+    and parents take theirs from the levels, row floor(position / r^lod). The
+    new entries tile the timeline that the old ones did. From the new length on,
+    rows are 0, lods and positions -1. `lengths` [B] (clamped to 0..W; W without
+    it) says how many entries there are.
+
+    Run-time errors end the run: entries that do not tile the timeline; an edit
+    other than 1 (of an entry above lod 0), 0 and -1 (at the first of the r
+    children of a parent that has a level, without further edits); more new
+    entries than the budget; a new entry whose row its level lacks.
+
+    Constraints:
+    * `focus_apply_c1`: rows have rank 3, lods, positions and edits rank 2, one
+      element type out of index, i64 and i32, and agree on B and W; lengths is
+      [B] of index.
+    * `focus_apply_c2`: levels have rank 3, the element type of rows (f32, f16,
+      bf16) and D, and agree on B with lods.
+    * `focus_apply_c3`: ratio is at least 2, budget at least 1; r to the number
+      of levels is less than 2^62.
+    * `focus_apply_c4`: the results are [B, M, D], [B, M], [B, M] and [B].
+
+    ```mlir
+    %c1, %l1, %p1, %n1 = megactx.focus_apply %c, %l, %p, %e levels(%x, %g)
+        {budget = 8192 : i64, ratio = 32 : i64}
+        : (tensor<?x?x64xf32>, tensor<?x?xi64>, tensor<?x?xi64>,
+           tensor<?x?xi64>, tensor<?x?x64xf32>, tensor<?x?x64xf32>)
+        -> (tensor<?x8192x64xf32>, tensor<?x8192xi64>, tensor<?x8192xi64>,
+            tensor<?xindex>)
+    ```
+
+    Effects: none; not speculated, as it may end the run.
+  }];
+  let arguments = (ins 3DTensorOf<MegaCtx_Storage>:$rows,
+                       2DTensorOf<MegaCtx_Integer>:$lods,
+                       2DTensorOf<MegaCtx_Integer>:$positions,
+                       2DTensorOf<MegaCtx_Integer>:$edits,
+                       3DTensorOf<MegaCtx_Storage>:$tokens,
+                       Variadic<3DTensorOf<MegaCtx_Storage>>:$gists,
+                       Optional<1DTensorOf<[Index]>>:$lengths,
+                       MegaCtx_RatioAttr:$ratio,
+                       ConfinedAttr<I64Attr, [IntPositive]>:$budget);
+  let results = (outs 3DTensorOf<MegaCtx_Storage>:$new_context,
+                      2DTensorOf<MegaCtx_Integer>:$new_lods,
+                      2DTensorOf<MegaCtx_Integer>:$new_positions,
+                      1DTensorOf<[Index]>:$new_lengths);
+  let extraClassDeclaration = [{
+    /// Level 0, which are tokens, and the levels of gists above it.
+    ::llvm::SmallVector<::mlir::Value> getLevels();
+  }];
+  let assemblyFormat = [{
+    $rows `,` $lods `,` $positions `,` $edits
+    `levels` `(` $tokens (`,` $gists^)? `)` (`lengths` `(` $lengths^ `)`)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+}
+
 #endif // MEGACTX_DIALECT_MEGACTX_LOD_OPS
