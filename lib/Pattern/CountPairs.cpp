@@ -18,6 +18,15 @@ using namespace mlir::megactx::pattern;
 namespace {
 using Runs = std::vector<std::pair<int64_t, int64_t>>;
 
+/// Bounds as one.
+FlatExpr allOf(llvm::ArrayRef<Expr> bounds,
+               llvm::function_ref<Expr(const Expr &, const Expr &)> combine) {
+  Expr all = bounds.front();
+  for (const Expr &bound : bounds.drop_front())
+    all = combine(all, bound);
+  return FlatExpr(all);
+}
+
 /// The rows whose positions lie in [begin, end).
 std::pair<int64_t, int64_t> rowsBetween(int64_t begin, int64_t end,
                                         int64_t step, int64_t offset,
@@ -78,33 +87,24 @@ private:
     return {rows, lo, hi, queryPeriod, keyPeriod, keys, budget};
   }
 
-  /// Key rows j < count at positions for which `holds`.
-  static Runs runsOf(int64_t count, llvm::function_ref<bool(int64_t)> holds) {
-    Runs runs;
-    for (int64_t j = 0; j < count; ++j) {
-      if (!holds(j))
-        continue;
-      if (runs.empty() || runs.back().second != j)
-        runs.push_back({j, j});
-      ++runs.back().second;
-    }
-    return runs;
-  }
-
   std::optional<int64_t> residues() const {
     const Digits &digits = piece.digits;
     int64_t m = digits.period;
     int64_t keyPeriod = m / std::gcd(m, rows.keyStep);
     int64_t queryPeriod = m / std::gcd(m, rows.queryStep);
+    // Key rows of one period by the residue of their positions.
+    std::vector<int64_t> rowOf(m, -1);
+    for (int64_t j = 0; j < keyPeriod; ++j)
+      rowOf[floorMod(rows.key(j), m)] = j;
     std::vector<KeySet> sets;
     std::vector<const KeySet *> ofResidue(m, nullptr);
     sets.reserve(digits.classes.size());
     for (const Digits::Class &c : digits.classes) {
-      sets.emplace_back(keyPeriod, runsOf(keyPeriod, [&](int64_t j) {
-                          return std::binary_search(c.keys.begin(),
-                                                    c.keys.end(),
-                                                    floorMod(rows.key(j), m));
-                        }));
+      std::vector<int64_t> keys;
+      for (int64_t residue : c.keys)
+        if (rowOf[residue] >= 0)
+          keys.push_back(rowOf[residue]);
+      sets.push_back(KeySet::of(keyPeriod, std::move(keys)));
       for (int64_t q : c.queries)
         ofResidue[q] = &sets.back();
     }
@@ -175,25 +175,27 @@ private:
            llvm::all_of(e.args(), isSeparable);
   }
 
-  /// The first row position after p at which some term of rows alone changes.
-  static int64_t nextRowChange(const Expr &e, int64_t p) {
+  /// Adds walks along the rows of the largest terms of rows alone.
+  static void addRowTerms(const Expr &e, std::vector<Expr> &known,
+                          std::vector<Walk> &walks) {
     if (!e.uses(Expr::Kind::Position))
-      return INT64_MAX;
-    if (!e.uses(Expr::Kind::Key))
-      return rowRunAt(e, p).end;
-    int64_t end = INT64_MAX;
-    for (const Expr &arg : e.args())
-      end = std::min(end, nextRowChange(arg, p));
-    return end;
+      return;
+    if (e.uses(Expr::Kind::Key)) {
+      for (const Expr &arg : e.args())
+        addRowTerms(arg, known, walks);
+    } else if (!llvm::is_contained(known, e)) {
+      known.push_back(e);
+      walks.emplace_back(e, Expr::Kind::Position);
+    }
   }
 
-  /// Key rows in [0, count) for which the test holds at the position p.
-  Runs runsAt(const Expr &test, int64_t p, int64_t count) {
+  /// Key rows in [first, last) for which the test holds in the walk's row.
+  Runs runsAt(Walk &test, int64_t first, int64_t last) {
     Runs runs;
-    for (int64_t j = 0; j < count && budget.spend();) {
-      Run run = runAt(test, p, rows.key(j));
+    for (int64_t j = first; j < last && budget.spend();) {
+      Run run = test.at(rows.key(j));
       int64_t end =
-          rowsBetween(0, run.end, rows.keyStep, rows.keyOffset, count).second;
+          rowsBetween(0, run.end, rows.keyStep, rows.keyOffset, last).second;
       if (run.value && !runs.empty() && runs.back().second == j)
         runs.back().second = end;
       else if (run.value)
@@ -203,26 +205,41 @@ private:
     return runs;
   }
 
+  /// Rows come in runs that see the same keys but for the bounds: rectangles,
+  /// of which few are cut by a bound.
   std::optional<int64_t> byRowRuns(const Expr &test) {
     auto everyKey = [all = KeySet()](int64_t) { return &all; };
+    std::vector<Expr> known;
+    std::vector<Walk> terms;
+    addRowTerms(test, known, terms);
+    Walk keys(test, Expr::Kind::Key);
+    FlatExpr lower = allOf(lo, Expr::max), upper = allOf(hi, Expr::min);
     int64_t total = 0;
-    for (int64_t row = rowBegin; row < rowEnd;) {
-      int64_t p = rows.query(row);
-      int64_t end = rowsBetween(0, nextRowChange(test, p), rows.queryStep,
-                                rows.queryOffset, rowEnd)
-                        .second;
-      for (auto [first, last] : runsAt(test, p, rows.keys)) {
-        RowSum part = sum(everyKey, 1, 1);
-        part.lo.push_back(Expr::constant(first));
-        part.hi.push_back(Expr::constant(last));
-        auto pairs = part.over(row, end);
+    for (int64_t row = rowBegin, end; row < rowEnd; row = end) {
+      int64_t p = rows.query(row), change = INT64_MAX;
+      for (Walk &term : terms)
+        change = std::min(change, term.at(p).end);
+      end = rowsBetween(0, change, rows.queryStep, rows.queryOffset, rowEnd)
+                .second;
+      // Bounds do not descend: these are their extremes in the run.
+      int64_t last = rows.query(end - 1);
+      int64_t minLo = lower.atRow(p), maxLo = lower.atRow(last);
+      int64_t minHi = upper.atRow(p), maxHi = upper.atRow(last);
+      keys.fix(p);
+      for (auto [first, beyond] : runsAt(keys, minLo, maxHi)) {
+        std::optional<int64_t> pairs = (end - row) * (beyond - first);
+        if (first < maxLo || beyond > minHi) {
+          RowSum part = sum(everyKey, 1, 1);
+          part.lo.push_back(Expr::constant(first));
+          part.hi.push_back(Expr::constant(beyond));
+          pairs = part.over(row, end);
+        }
         if (!pairs)
           return std::nullopt;
         total += *pairs;
       }
-      if (budget.spent())
+      if (!budget.spend())
         return std::nullopt;
-      row = end;
     }
     return total;
   }
@@ -237,8 +254,10 @@ private:
     int64_t seen = std::min(keyPeriod, rows.keys);
     keyPeriod = std::max<int64_t>(keyPeriod, 1);
     KeySet set;
+    Walk walk(test, Expr::Kind::Key);
     auto keys = [&](int64_t u) {
-      set = KeySet(keyPeriod, runsAt(test, rows.query(u), seen));
+      walk.fix(rows.query(u));
+      set = KeySet(keyPeriod, runsAt(walk, 0, seen));
       return &set;
     };
     auto pairs = sum(keys, queryPeriod, keyPeriod).over(rowBegin, rowEnd);

@@ -5,7 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "KeyRuns.h"
 #include "megactx/Pattern/Piece.h"
+#include "llvm/ADT/BitVector.h"
 #include "llvm/ADT/STLExtras.h"
 #include <algorithm>
 #include <numeric>
@@ -17,7 +19,7 @@ class Expander {
 public:
   std::optional<std::vector<Piece>> run(const Formula &formula,
                                         std::string &error) {
-    if (!branch(formula, Piece())) {
+    if (!branch(formula, Piece(), llvm::BitVector(kHeads, true))) {
       error = ("pattern has more than " + llvm::Twine(kMaxPieces) + " pieces")
                   .str();
       return std::nullopt;
@@ -31,10 +33,14 @@ public:
   }
 
 private:
+  /// Choices of heads repeat within so many or are ranges of heads.
+  static constexpr unsigned kHeads = 4096;
+
   static int order(const Atom &atom) { return static_cast<int>(atom.kind); }
 
   /// Returns false where there are too many leaves.
-  bool branch(const Formula &rest, const Piece &piece) {
+  bool branch(const Formula &rest, const Piece &piece,
+              const llvm::BitVector &heads) {
     if (rest.isFalse() || piece.rowBegin >= piece.rowEnd)
       return true;
     std::vector<Atom> atoms = rest.atoms();
@@ -48,16 +54,22 @@ private:
     const Atom &atom = *std::min_element(
         atoms.begin(), atoms.end(),
         [](const Atom &a, const Atom &b) { return order(a) < order(b); });
-    return side(rest, piece, atom, true) && side(rest, piece, atom, false);
+    return side(rest, piece, heads, atom, true) &&
+           side(rest, piece, heads, atom, false);
   }
 
-  bool side(const Formula &rest, const Piece &piece, const Atom &atom,
-            bool value) {
+  bool side(const Formula &rest, const Piece &piece, llvm::BitVector heads,
+            const Atom &atom, bool value) {
     Piece next = piece;
     switch (atom.kind) {
     case Atom::Kind::Head:
       next.heads = next.heads && (value ? atom.expr : atom.expr.negated());
-      if (!someHead(next.heads))
+      if (value)
+        heads &= headsOf(atom.expr);
+      else
+        heads.reset(headsOf(atom.expr));
+      // A range may lie beyond; it is kept, which is right though slower.
+      if (heads.none() && !next.heads.uses(Expr::Kind::Less))
         return true;
       break;
     case Atom::Kind::Row:
@@ -71,17 +83,21 @@ private:
       if (contradicts(next))
         return true;
     }
-    return branch(rest.assume(atom, value), next);
+    return branch(rest.assume(atom, value), next, heads);
   }
 
-  /// Whether some head is chosen. Choices repeat within 4096 heads or are
-  /// ranges of heads; a choice beyond is kept, which is right though slower.
-  static bool someHead(const Expr &heads) {
+  /// The first heads that a choice is for.
+  const llvm::BitVector &headsOf(const Expr &choice) {
+    for (const auto &[known, heads] : headChoices)
+      if (known == choice)
+        return heads;
+    FlatExpr flat(choice);
+    llvm::BitVector heads(kHeads);
     Point point;
-    for (point.h = 0; point.h < 4096; ++point.h)
-      if (evaluate(heads, point))
-        return true;
-    return heads.uses(Expr::Kind::Less);
+    for (; point.h < kHeads; ++point.h)
+      heads[point.h] = flat(point) != 0;
+    headChoices.push_back({choice, std::move(heads)});
+    return headChoices.back().second;
   }
 
   /// Whether a lower bound is, for the same base, not below an upper bound.
@@ -201,23 +217,25 @@ private:
 
   static Digits tabulate(const Formula &rest, int64_t period) {
     Digits digits{period, {}};
-    Expr relation = rest.asExpr();
+    Walk relation(rest.asExpr(), Expr::Kind::Key);
+    std::map<std::vector<int64_t>, size_t> classOf;
     for (int64_t q = 0; q < period; ++q) {
       std::vector<int64_t> keys;
-      Point point;
-      point.p = q;
-      for (point.k = 0; point.k < period; ++point.k)
-        if (evaluate(relation, point))
-          keys.push_back(point.k);
+      relation.fix(q);
+      for (int64_t k = 0; k < period;) {
+        Run run = relation.at(k);
+        int64_t end = std::min(run.end, period);
+        for (; k < end; ++k)
+          if (run.value)
+            keys.push_back(k);
+      }
       if (keys.empty())
         continue;
-      auto same = llvm::find_if(digits.classes, [&](const Digits::Class &c) {
-        return c.keys == keys;
-      });
-      if (same == digits.classes.end())
+      auto [known, isNew] = classOf.insert({keys, digits.classes.size()});
+      if (isNew)
         digits.classes.push_back({{q}, std::move(keys)});
       else
-        same->queries.push_back(q);
+        digits.classes[known->second].queries.push_back(q);
     }
     if (digits.hasOneView() && int64_t(digits.classes[0].keys.size()) == period)
       return Digits();
@@ -225,6 +243,7 @@ private:
   }
 
   std::vector<std::pair<Piece, Formula>> leaves;
+  std::vector<std::pair<Expr, llvm::BitVector>> headChoices;
 };
 } // namespace
 

@@ -191,10 +191,53 @@ uint32_t mlir::megactx::pattern::hashPair(uint32_t seed, uint32_t a,
   return (x ^ (x >> 16)) >> 1;
 }
 
-int64_t mlir::megactx::pattern::evaluate(const Expr &expr, const Point &at) {
-  auto arg = [&](unsigned i) { return evaluate(expr.args()[i], at); };
+int64_t mlir::megactx::pattern::applyOperator(Expr::Kind kind, int64_t value,
+                                              llvm::ArrayRef<int64_t> table,
+                                              int64_t a, int64_t b) {
   // Wrapping arithmetic: an absurd size is answered, not undefined.
   auto wrap = [](uint64_t value) { return static_cast<int64_t>(value); };
+  switch (kind) {
+  case Expr::Kind::Add:
+    return wrap(uint64_t(a) + uint64_t(b));
+  case Expr::Kind::Mul:
+    return wrap(uint64_t(a) * uint64_t(value));
+  case Expr::Kind::MulExpr:
+    return wrap(uint64_t(a) * uint64_t(b));
+  case Expr::Kind::FloorDiv:
+    return floorDivide(a, value);
+  case Expr::Kind::Mod:
+    return floorMod(a, value);
+  case Expr::Kind::DivExpr:
+    return floorDivide(a, std::max<int64_t>(b, 1));
+  case Expr::Kind::ModExpr:
+    return floorMod(a, std::max<int64_t>(b, 1));
+  case Expr::Kind::Min:
+    return std::min(a, b);
+  case Expr::Kind::Max:
+    return std::max(a, b);
+  case Expr::Kind::Equal:
+    return a == b;
+  case Expr::Kind::Less:
+    return a < b;
+  case Expr::Kind::And:
+    return a && b;
+  case Expr::Kind::Or:
+    return a || b;
+  case Expr::Kind::Not:
+    return !a;
+  case Expr::Kind::Hash:
+    return hashPair(uint32_t(value), uint32_t(a), uint32_t(b));
+  case Expr::Kind::Table:
+    return a >= 0 && a < int64_t(table.size()) ? table[a] : 0;
+  case Expr::Kind::In:
+    return std::binary_search(table.begin(), table.end(), a);
+  default:
+    llvm_unreachable("leaves have no operands");
+  }
+}
+
+int64_t mlir::megactx::pattern::evaluate(const Expr &expr, const Point &at) {
+  auto arg = [&](unsigned i) { return evaluate(expr.args()[i], at); };
   switch (expr.kind()) {
   case Expr::Kind::Constant:
     return expr.value();
@@ -210,45 +253,14 @@ int64_t mlir::megactx::pattern::evaluate(const Expr &expr, const Point &at) {
     return at.symbol ? at.symbol(expr.name()) : 0;
   case Expr::Kind::Operand:
     return at.operand ? at.operand(expr.name(), arg(0)) : 0;
-  case Expr::Kind::Add:
-    return wrap(uint64_t(arg(0)) + uint64_t(arg(1)));
-  case Expr::Kind::Mul:
-    return wrap(uint64_t(arg(0)) * uint64_t(expr.value()));
-  case Expr::Kind::MulExpr:
-    return wrap(uint64_t(arg(0)) * uint64_t(arg(1)));
-  case Expr::Kind::FloorDiv:
-    return floorDivide(arg(0), expr.value());
-  case Expr::Kind::Mod:
-    return floorMod(arg(0), expr.value());
-  case Expr::Kind::DivExpr:
-    return floorDivide(arg(0), std::max<int64_t>(arg(1), 1));
-  case Expr::Kind::ModExpr:
-    return floorMod(arg(0), std::max<int64_t>(arg(1), 1));
-  case Expr::Kind::Min:
-    return std::min(arg(0), arg(1));
-  case Expr::Kind::Max:
-    return std::max(arg(0), arg(1));
-  case Expr::Kind::Equal:
-    return arg(0) == arg(1);
-  case Expr::Kind::Less:
-    return arg(0) < arg(1);
   case Expr::Kind::And:
     return arg(0) && arg(1);
   case Expr::Kind::Or:
     return arg(0) || arg(1);
-  case Expr::Kind::Not:
-    return !arg(0);
-  case Expr::Kind::Hash:
-    return hashPair(uint32_t(expr.value()), uint32_t(arg(0)), uint32_t(arg(1)));
-  case Expr::Kind::Table: {
-    int64_t index = arg(0);
-    bool inside = index >= 0 && index < int64_t(expr.table().size());
-    return inside ? expr.table()[index] : 0;
+  default:
+    return applyOperator(expr.kind(), expr.value(), expr.table(), arg(0),
+                         expr.args().size() > 1 ? arg(1) : 0);
   }
-  case Expr::Kind::In:
-    return std::binary_search(expr.table().begin(), expr.table().end(), arg(0));
-  }
-  llvm_unreachable("every kind is handled above");
 }
 
 /// Infix with every compound operand in parentheses, so that reading back needs

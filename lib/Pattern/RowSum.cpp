@@ -15,6 +15,17 @@ KeySet::KeySet(int64_t period, std::vector<std::pair<int64_t, int64_t>> runs)
     before.push_back(before.back() + end - begin);
 }
 
+KeySet KeySet::of(int64_t period, std::vector<int64_t> rows) {
+  llvm::sort(rows);
+  std::vector<std::pair<int64_t, int64_t>> runs;
+  for (int64_t j : rows) {
+    if (runs.empty() || runs.back().second != j)
+      runs.push_back({j, j});
+    ++runs.back().second;
+  }
+  return KeySet(period, std::move(runs));
+}
+
 int64_t KeySet::rank(int64_t j) const {
   int64_t periods = floorDivide(j, period), rest = j - periods * period;
   auto run =

@@ -36,6 +36,8 @@ struct KeySet {
 
   KeySet() = default;
   KeySet(int64_t period, std::vector<std::pair<int64_t, int64_t>> runs);
+  /// The set of these rows of one period.
+  static KeySet of(int64_t period, std::vector<int64_t> rows);
   int64_t size() const { return before.back(); }
   /// The key rows in [0, j), negative for j < 0.
   int64_t rank(int64_t j) const;

@@ -147,6 +147,11 @@ struct Point {
 /// Evaluates with mathematical floor division. Symbols without a value are 0.
 int64_t evaluate(const Expr &expr, const Point &point);
 
+/// What an operator (any kind but leaves) makes of the values of its operands;
+/// `b` is ignored where there is only one.
+int64_t applyOperator(Expr::Kind kind, int64_t value,
+                      llvm::ArrayRef<int64_t> table, int64_t a, int64_t b);
+
 /// The documented hash of `random`: 32-bit arithmetic, the same on every
 /// target. x = seed ^ (a * 0x9E3779B1) ^ (b * 0x85EBCA77), then the murmur3
 /// finalizer (shifts 16, 13, 16; factors 0x85EBCA6B, 0xC2B2AE35). The result
