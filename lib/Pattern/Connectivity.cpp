@@ -30,7 +30,7 @@ std::vector<BitVector> adjacencyOf(const Layer &layer, int64_t rows) {
       if (!llvm::is_contained(heads, head))
         heads.push_back(std::move(head));
     }
-    for (const RowRuns &head : heads)
+    for (RowRuns &head : heads)
       for (int64_t p = 0; p < rows; ++p)
         head.forEach(p, [&](int64_t begin, int64_t end) {
           seen[p].set(begin * step, end * step);

@@ -18,42 +18,12 @@ using namespace mlir::megactx::pattern;
 namespace {
 using Runs = std::vector<std::pair<int64_t, int64_t>>;
 
-/// Bounds as one.
-FlatExpr allOf(llvm::ArrayRef<Expr> bounds,
-               llvm::function_ref<Expr(const Expr &, const Expr &)> combine) {
-  Expr all = bounds.front();
-  for (const Expr &bound : bounds.drop_front())
-    all = combine(all, bound);
-  return FlatExpr(all);
-}
-
-/// The rows whose positions lie in [begin, end).
-std::pair<int64_t, int64_t> rowsBetween(int64_t begin, int64_t end,
-                                        int64_t step, int64_t offset,
-                                        int64_t count) {
-  auto firstAt = [&](int64_t position) {
-    position =
-        std::clamp<int64_t>(position, -4 * kMaxPosition, 4 * kMaxPosition);
-    return std::clamp<int64_t>(-floorDivide(offset - position, step), 0, count);
-  };
-  return {firstAt(begin), firstAt(end)};
-}
-
-class Counter {
+class Counter : PieceRows {
 public:
   Counter(const Piece &piece, const Rows &rows, int64_t head, Budget &budget)
-      : piece(piece), rows(rows), head(head), budget(budget) {}
+      : PieceRows(piece, rows, head), budget(budget) {}
 
   std::optional<int64_t> run() {
-    std::tie(rowBegin, rowEnd) =
-        rowsBetween(piece.rowBegin, piece.rowEnd, rows.queryStep,
-                    rows.queryOffset, rows.queries);
-    lo = {Expr::constant(0)};
-    hi = {Expr::constant(rows.keys)};
-    for (const Expr &bound : piece.lo)
-      lo.push_back(asKeyRow(bind(bound), rows));
-    for (const Expr &bound : piece.hi)
-      hi.push_back(asKeyRow(bind(bound), rows));
     if (!piece.test)
       return residues();
     Expr test = bind(piece.test && digitsAsTest());
@@ -64,53 +34,18 @@ public:
   }
 
 private:
-  /// The expression of this head, with the symbols' values. Per-row operands
-  /// are unknown here and all alike.
-  Expr bind(const Expr &e) const {
-    return e.substitute([&](const Expr &leaf) {
-      switch (leaf.kind()) {
-      case Expr::Kind::Head:
-        return Expr::constant(head);
-      case Expr::Kind::Batch:
-      case Expr::Kind::Operand:
-        return Expr::constant(0);
-      case Expr::Kind::Symbol:
-        return Expr::constant(rows.keyEnd());
-      default:
-        return Expr();
-      }
-    });
-  }
-
-  RowSum sum(llvm::function_ref<const KeySet *(int64_t)> keys,
+  RowSum sum(llvm::function_ref<const RowSet *(int64_t)> keys,
              int64_t queryPeriod, int64_t keyPeriod) const {
     return {rows, lo, hi, queryPeriod, keyPeriod, keys, budget};
   }
 
   std::optional<int64_t> residues() const {
-    const Digits &digits = piece.digits;
-    int64_t m = digits.period;
-    int64_t keyPeriod = m / std::gcd(m, rows.keyStep);
-    int64_t queryPeriod = m / std::gcd(m, rows.queryStep);
-    // Key rows of one period by the residue of their positions.
-    std::vector<int64_t> rowOf(m, -1);
-    for (int64_t j = 0; j < keyPeriod; ++j)
-      rowOf[floorMod(rows.key(j), m)] = j;
-    std::vector<KeySet> sets;
-    std::vector<const KeySet *> ofResidue(m, nullptr);
-    sets.reserve(digits.classes.size());
-    for (const Digits::Class &c : digits.classes) {
-      std::vector<int64_t> keys;
-      for (int64_t residue : c.keys)
-        if (rowOf[residue] >= 0)
-          keys.push_back(rowOf[residue]);
-      sets.push_back(KeySet::of(keyPeriod, std::move(keys)));
-      for (int64_t q : c.queries)
-        ofResidue[q] = &sets.back();
-    }
-    auto keys = [&](int64_t u) {
-      return ofResidue[floorMod(rows.query(u), m)];
-    };
+    std::vector<View> all = views();
+    std::vector<const RowSet *> keysOf(queryPeriod, nullptr);
+    for (const View &view : all)
+      for (auto [begin, end] : view.queries.runs)
+        std::fill(keysOf.begin() + begin, keysOf.begin() + end, &view.keys);
+    auto keys = [&](int64_t u) { return keysOf[u]; };
     return sum(keys, queryPeriod, keyPeriod).over(rowBegin, rowEnd);
   }
 
@@ -208,12 +143,12 @@ private:
   /// Rows come in runs that see the same keys but for the bounds: rectangles,
   /// of which few are cut by a bound.
   std::optional<int64_t> byRowRuns(const Expr &test) {
-    auto everyKey = [all = KeySet()](int64_t) { return &all; };
+    auto everyKey = [all = RowSet()](int64_t) { return &all; };
     std::vector<Expr> known;
     std::vector<Walk> terms;
     addRowTerms(test, known, terms);
     Walk keys(test, Expr::Kind::Key);
-    FlatExpr lower = allOf(lo, Expr::max), upper = allOf(hi, Expr::min);
+    FlatExpr lower = greatestLo(), upper = leastHi();
     int64_t total = 0;
     for (int64_t row = rowBegin, end; row < rowEnd; row = end) {
       int64_t p = rows.query(row), change = INT64_MAX;
@@ -253,31 +188,20 @@ private:
     // No more keys are looked at than there are.
     int64_t seen = std::min(keyPeriod, rows.keys);
     keyPeriod = std::max<int64_t>(keyPeriod, 1);
-    KeySet set;
+    RowSet set;
     Walk walk(test, Expr::Kind::Key);
     auto keys = [&](int64_t u) {
       walk.fix(rows.query(u));
-      set = KeySet(keyPeriod, runsAt(walk, 0, seen));
+      set = RowSet(keyPeriod, runsAt(walk, 0, seen));
       return &set;
     };
     auto pairs = sum(keys, queryPeriod, keyPeriod).over(rowBegin, rowEnd);
     return budget.spent() ? std::nullopt : pairs;
   }
 
-  const Piece &piece;
-  const Rows &rows;
-  int64_t head;
   Budget &budget;
-  int64_t rowBegin = 0, rowEnd = 0;
-  std::vector<Expr> lo, hi;
 };
 } // namespace
-
-static bool chosenFor(const Piece &piece, int64_t head) {
-  Point point;
-  point.h = head;
-  return !piece.heads || evaluate(piece.heads, point);
-}
 
 std::optional<int64_t>
 mlir::megactx::pattern::countPairs(llvm::ArrayRef<Piece> pieces,
@@ -286,7 +210,7 @@ mlir::megactx::pattern::countPairs(llvm::ArrayRef<Piece> pieces,
   Budget budget;
   int64_t total = 0;
   for (const Piece &piece : pieces) {
-    if (rows.keys == 0 || !chosenFor(piece, head))
+    if (rows.keys == 0 || !isChosenFor(piece, head))
       continue;
     auto pairs = Counter(piece, rows, head, budget).run();
     if (steps)
@@ -310,7 +234,7 @@ mlir::megactx::pattern::countPairsPerHead(llvm::ArrayRef<Piece> pieces,
   for (int64_t h = 0; h < heads; ++h) {
     std::vector<bool> chosen;
     for (const Piece &piece : pieces)
-      chosen.push_back(chosenFor(piece, h));
+      chosen.push_back(isChosenFor(piece, h));
     auto found = known.find(chosen);
     if (found == known.end() || testsKnowHeads) {
       auto pairs = countPairs(pieces, rows, h);

@@ -54,6 +54,13 @@ private:
     const Atom &atom = *std::min_element(
         atoms.begin(), atoms.end(),
         [](const Atom &a, const Atom &b) { return order(a) < order(b); });
+    if (atom.kind == Atom::Kind::Head && isExact(piece.heads && atom.expr)) {
+      const llvm::BitVector &chosen = headsOf(atom.expr);
+      if (!heads.anyCommon(chosen))
+        return branch(rest.assume(atom, false), piece, heads);
+      if (!heads.test(chosen)) // none of them is left out
+        return branch(rest.assume(atom, true), piece, heads);
+    }
     return side(rest, piece, heads, atom, true) &&
            side(rest, piece, heads, atom, false);
   }
@@ -64,12 +71,16 @@ private:
     switch (atom.kind) {
     case Atom::Kind::Head:
       next.heads = next.heads && (value ? atom.expr : atom.expr.negated());
-      if (value)
-        heads &= headsOf(atom.expr);
-      else
+      if (!value) {
         heads.reset(headsOf(atom.expr));
-      // A range may lie beyond; it is kept, which is right though slower.
-      if (heads.none() && !next.heads.uses(Expr::Kind::Less))
+      } else if (isExact(next.heads) && !headsOf(atom.expr).test(heads)) {
+        // What was chosen before says nothing more.
+        next.heads = atom.expr;
+        heads = headsOf(atom.expr);
+      } else {
+        heads &= headsOf(atom.expr);
+      }
+      if (heads.none() && isExact(next.heads))
         return true;
       break;
     case Atom::Kind::Row:
@@ -84,6 +95,12 @@ private:
         return true;
     }
     return branch(rest.assume(atom, value), next, heads);
+  }
+
+  /// Whether the first heads say all of a choice: a range may lie beyond; it is
+  /// kept, which is right though slower.
+  static bool isExact(const Expr &choice) {
+    return !choice.uses(Expr::Kind::Less);
   }
 
   /// The first heads that a choice is for.

@@ -44,9 +44,8 @@ int64_t FlatExpr::leafAt(const Node &node, const Point &point,
   case Expr::Kind::Symbol:
     return point.symbol ? point.symbol(node.expr.name()) : 0;
   case Expr::Kind::Operand:
-    return point.operand
-               ? point.operand(node.expr.name(), values[node.arg[0]])
-               : 0;
+    return point.operand ? point.operand(node.expr.name(), values[node.arg[0]])
+                         : 0;
   default:
     return node.value;
   }
@@ -56,8 +55,7 @@ int64_t FlatExpr::operator()(const Point &point) {
   for (size_t i = 0; i < nodes.size(); ++i) {
     const Node &node = nodes[i];
     bool isOperator = node.args > 0 && node.kind != Expr::Kind::Operand;
-    values[i] =
-        isOperator ? node.apply(values) : leafAt(node, point, values);
+    values[i] = isOperator ? node.apply(values) : leafAt(node, point, values);
   }
   return values.back();
 }

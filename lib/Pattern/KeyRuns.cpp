@@ -109,9 +109,9 @@ int64_t Walk::compute(unsigned n) {
     result = bool(value(node.arg[0])) == decides ? decides
                                                  : bool(value(node.arg[1]));
   } else {
-    result = applyOperator(node.kind, node.value, node.table,
-                           value(node.arg[0]),
-                           node.args > 1 ? value(node.arg[1]) : 0);
+    result =
+        applyOperator(node.kind, node.value, node.table, value(node.arg[0]),
+                      node.args > 1 ? value(node.arg[1]) : 0);
   }
   state.value = result;
   state.valueTime = state.moves ? time : 1;

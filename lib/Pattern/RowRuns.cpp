@@ -1,13 +1,13 @@
 //===- RowRuns.cpp - the keys of a row, as runs ---------------------------===//
 
 #include "RowRuns.h"
-#include "KeyRuns.h"
 
 using namespace mlir::megactx::pattern;
 
-RowRuns::RowRuns(const Formula &formula, const Rows &rows, int64_t head)
-    : rows(rows) {
-  condition = formula.asExpr().substitute([&](const Expr &leaf) {
+/// The relation for a head, with the symbols' values.
+static Expr conditionOf(const Formula &formula, const Rows &rows,
+                        int64_t head) {
+  return formula.asExpr().substitute([&](const Expr &leaf) {
     switch (leaf.kind()) {
     case Expr::Kind::Head:
       return Expr::constant(head);
@@ -22,11 +22,16 @@ RowRuns::RowRuns(const Formula &formula, const Rows &rows, int64_t head)
   });
 }
 
+RowRuns::RowRuns(const Formula &formula, const Rows &rows, int64_t head)
+    : condition(conditionOf(formula, rows, head)), rows(rows),
+      walk(condition, Expr::Kind::Key) {}
+
 void RowRuns::forEach(int64_t i,
-                      llvm::function_ref<void(int64_t, int64_t)> visit) const {
+                      llvm::function_ref<void(int64_t, int64_t)> visit) {
+  walk.fix(rows.query(i));
   int64_t begin = -1;
   for (int64_t j = 0; j < rows.keys;) {
-    Run run = runAt(condition, rows.query(i), rows.key(j));
+    Run run = walk.at(rows.key(j));
     if (run.value && begin < 0)
       begin = j;
     if (!run.value && begin >= 0) {

@@ -8,6 +8,7 @@
 #ifndef MEGACTX_LIB_PATTERN_ROWRUNS_H
 #define MEGACTX_LIB_PATTERN_ROWRUNS_H
 
+#include "KeyRuns.h"
 #include "megactx/Pattern/Formula.h"
 #include "megactx/Pattern/Rows.h"
 
@@ -21,8 +22,7 @@ public:
 
   /// Calls `visit(begin, end)` for each maximal run of key rows [begin, end)
   /// that query row i attends, in ascending order.
-  void forEach(int64_t i,
-               llvm::function_ref<void(int64_t, int64_t)> visit) const;
+  void forEach(int64_t i, llvm::function_ref<void(int64_t, int64_t)> visit);
 
   /// Whether the rows see the same keys by the same condition.
   bool operator==(const RowRuns &other) const {
@@ -32,6 +32,7 @@ public:
 private:
   Expr condition;
   Rows rows;
+  Walk walk;
 };
 
 } // namespace mlir::megactx::pattern

@@ -4,6 +4,7 @@
 #include "ModelFile.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Pattern/Statistics.h"
+#include "megactx/Pattern/TileClasses.h"
 #include "mlir/Interfaces/ValueBoundsOpInterface.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -51,17 +52,20 @@ json::Array mlir::megactx::describeAttentions(ModuleOp module) {
 }
 
 namespace {
-/// Fills in what depends on lengths: pieces, pairs, density, FLOPs, bytes.
+/// Fills in what depends on lengths: pieces, pairs, density, tiles, FLOPs,
+/// bytes.
 class Costs {
 public:
   explicit Costs(const ExplainOptions &options)
       : queries(options.queries),
-        keys(options.keys < 0 ? options.queries : options.keys) {}
+        keys(options.keys < 0 ? options.queries : options.keys),
+        tile(options.tile) {}
 
   /// False, with `error` set, where the description is not one of ours.
   bool add(json::Object &attention);
   std::string error;
   int64_t queries, keys;
+  pattern::TileShape tile;
 
 private:
   bool addSource(const json::Object &attention, json::Object &source);
@@ -104,6 +108,12 @@ bool Costs::addSource(const json::Object &attention, json::Object &source) {
   double all = double(heads) * queries * keys;
   source["density"] = all > 0 ? pairs / all : 0.0;
   source["flops"] = 2.0 * pairs * dims;
+  if (auto tiles = pattern::countTilesOfHeads(*pieces, rows, heads, tile)) {
+    pattern::Work work = pattern::workOf(*tiles, tile, dims);
+    source["tiles"] = json::Object{
+        {"full", work.full}, {"partial", work.partial}, {"empty", work.empty}};
+    source["tile_flops"] = work.tileFlops;
+  }
   return true;
 }
 
@@ -164,9 +174,8 @@ void mlir::megactx::printAttentions(const json::Array &attentions,
 static void printTable(const json::Array &attentions,
                        const json::Array &notRaised, const Costs &costs,
                        llvm::raw_ostream &os) {
-  os << "layer kind  heads   dims     pieces       pairs  density     GFLOP    "
-        " "
-        "   MB  pattern\n";
+  os << "layer kind  heads   dims     pieces       pairs  density     GFLOP  "
+        "tile GFLOP  tiles: full   partial     empty        MB  pattern\n";
   for (const json::Value &entry : attentions) {
     const json::Object &attention = *entry.getAsObject();
     for (const json::Value &value : *attention.getArray("sources")) {
@@ -186,6 +195,14 @@ static void printTable(const json::Array &attentions,
                            source.getNumber("flops").value_or(0) / 1e9);
       else
         os << llvm::format("%12s %8s %9s ", "-", "-", "-");
+      if (const json::Object *tiles = source.getObject("tiles"))
+        os << llvm::format(" %10.3f  %11.5g %9.5g %9.5g ",
+                           source.getNumber("tile_flops").value_or(0) / 1e9,
+                           tiles->getNumber("full").value_or(0),
+                           tiles->getNumber("partial").value_or(0),
+                           tiles->getNumber("empty").value_or(0));
+      else
+        os << llvm::format(" %10s  %11s %9s %9s ", "-", "-", "-", "-");
       os << llvm::format("%9.2f  ", whole(source, "bytes") / 1e6)
          << source.getString("pattern").value_or("")
          << (source.getBoolean("bias").value_or(false) ? ", with a bias" : "")
@@ -193,7 +210,9 @@ static void printTable(const json::Array &attentions,
     }
   }
   os << "for each row of the batch, at " << costs.queries << " queries and "
-     << costs.keys << " keys; a dash: too many steps to count\n";
+     << costs.keys << " keys, tiles of " << costs.tile.queries
+     << " queries and " << costs.tile.keys
+     << " keys in the views of pieces; a dash: too many steps to count\n";
   for (const json::Value &reason : notRaised)
     os << "left as it was: " << reason.getAsString().value_or("") << "\n";
 }
@@ -273,8 +292,11 @@ LogicalResult mlir::megactx::explain(const ExplainOptions &options,
     printTable(*attentions, notRaised, costs, os);
     return success();
   }
+  std::string tile =
+      llvm::formatv("{0}x{1}", costs.tile.queries, costs.tile.keys).str();
   json::Object report{{"queries", costs.queries},
                       {"keys", costs.keys},
+                      {"tile", tile},
                       {"attentions", std::move(*attentions)},
                       {"not_raised", std::move(notRaised)}};
   os << llvm::formatv("{0:2}\n", json::Value(std::move(report)));

@@ -20,6 +20,10 @@ int main(int argc, char **argv) {
   cl::opt<int64_t> keys("keys", cl::init(-1), cl::value_desc("rows"),
                         cl::desc("Key rows (default: as many as queries)"),
                         cl::cat(category));
+  cl::opt<std::string> tile(
+      "tile", cl::init("16x16"), cl::value_desc("QUERIESxKEYS"),
+      cl::desc("Tiles to count, in the views of pieces (16x16)"),
+      cl::cat(category));
   cl::opt<bool> json("json", cl::desc("Write JSON"), cl::cat(category));
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(
@@ -38,5 +42,13 @@ int main(int argc, char **argv) {
   options.queries = queries;
   options.keys = keys;
   options.json = json;
+  auto shape = mlir::megactx::pattern::TileShape::parse(tile);
+  if (!shape) {
+    llvm::errs() << "error: expected --tile=QUERIESxKEYS, each from 1 to "
+                 << mlir::megactx::pattern::TileShape::kMax << ", but got '"
+                 << tile << "'\n";
+    return 1;
+  }
+  options.tile = *shape;
   return failed(mlir::megactx::explain(options, llvm::outs()));
 }

@@ -24,6 +24,10 @@ static std::string faultOfSizes(const Request &request) {
           .str();
   if (rows.queryStep < 1 || rows.keyStep < 1)
     return "expected steps of at least 1";
+  if (request.headDim < 1 || request.headDim > kMaxHeads)
+    return ("expected a head dim between 1 and " + llvm::Twine(kMaxHeads) +
+            ", but got " + llvm::Twine(request.headDim))
+        .str();
   if (request.heads > kMaxHeads)
     return ("expected at most " + llvm::Twine(kMaxHeads) + " heads").str();
   double positions = double(rows.queries) * double(rows.queryStep) +
@@ -51,8 +55,15 @@ static std::string faultOfSizes(const Request &request) {
   return "";
 }
 
-/// Pairs of rows in all and per head, and their share of all pairs. Returns the
-/// fault, or nothing.
+static llvm::json::Object tilesAsJson(double full, double partial,
+                                      double empty) {
+  return llvm::json::Object{{"full", int64_t(full)},
+                            {"partial", int64_t(partial)},
+                            {"empty", int64_t(empty)}};
+}
+
+/// Pairs of rows in all and per head, and their share of all pairs; tiles and
+/// FLOPs. Returns the fault, or nothing.
 static std::string printStats(llvm::ArrayRef<Piece> pieces,
                               const Request &request, llvm::raw_ostream &os) {
   const Rows &rows = request.rows;
@@ -60,15 +71,35 @@ static std::string printStats(llvm::ArrayRef<Piece> pieces,
   if (!perHead)
     return "counting the pairs of this pattern takes too long at these sizes; "
            "use fewer rows, or strides and blocks with common divisors";
+  auto tiles = countTilesOfHeads(pieces, rows, request.heads, request.tile);
+  if (!tiles)
+    return "counting the tiles of this pattern takes too long at these sizes; "
+           "use larger tiles or fewer rows";
   int64_t total = std::accumulate(perHead->begin(), perHead->end(), int64_t(0));
   double all = double(rows.queries) * double(rows.keys) * double(request.heads);
-  llvm::json::Object report{{"queries", rows.queries},
-                            {"keys", rows.keys},
-                            {"heads", request.heads},
-                            {"pieces", int64_t(pieces.size())},
-                            {"pairs", total},
-                            {"pairs_per_head", llvm::json::Array(*perHead)},
-                            {"density", all > 0 ? total / all : 0.0}};
+  Work work = workOf(*tiles, request.tile, 2 * request.headDim);
+  llvm::json::Array ofPieces;
+  for (const TilesOfHeads &piece : *tiles) {
+    const TileClasses &one = piece.perHead;
+    llvm::json::Object entry = tilesAsJson(one.full, one.partial, one.empty);
+    entry["heads"] = piece.heads;
+    ofPieces.push_back(std::move(entry));
+  }
+  llvm::json::Object report{
+      {"queries", rows.queries},
+      {"keys", rows.keys},
+      {"heads", request.heads},
+      {"head_dim", request.headDim},
+      {"pieces", int64_t(pieces.size())},
+      {"pairs", total},
+      {"pairs_per_head", llvm::json::Array(*perHead)},
+      {"density", all > 0 ? total / all : 0.0},
+      {"pair_flops", 2.0 * double(total) * 2.0 * double(request.headDim)},
+      {"tile",
+       llvm::formatv("{0}x{1}", request.tile.queries, request.tile.keys).str()},
+      {"tile_flops", work.tileFlops},
+      {"tiles", tilesAsJson(work.full, work.partial, work.empty)},
+      {"tiles_per_piece", std::move(ofPieces)}};
   os << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(report)));
   return "";
 }

@@ -4,7 +4,7 @@
 #define MEGACTX_TOOLS_PATTERN_SHOW_H
 
 #include "megactx/Pattern/Pattern.h"
-#include "megactx/Pattern/Rows.h"
+#include "megactx/Pattern/TileClasses.h"
 
 namespace mlir::megactx::pattern {
 
@@ -20,6 +20,9 @@ struct Request {
   int64_t layers = -1;
   /// Tokens that a gist stands for, where the pattern has none of its own.
   int64_t gist = 1;
+  /// Of keys and of values, for FLOPs.
+  int64_t headDim = 64;
+  TileShape tile = {};
 };
 
 /// Called with the offset in the pattern's text (npos: all of it) and the

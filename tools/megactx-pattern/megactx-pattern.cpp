@@ -30,6 +30,9 @@ struct Options {
   Opt<int64_t> gist{
       "gist", "Tokens that a gist stands for, to align with (--print=reach)",
       1};
+  Opt<int64_t> headDim{"head-dim", "Dim of keys and of values, for FLOPs", 64};
+  Opt<std::string> tile{"tile", "Queries x keys of a tile, for --print=stats",
+                        "16x16"};
   Opt<std::string> batch{
       "batch", "A file of lines 'queries=4 key-step=2: pattern', each answered",
       ""};
@@ -39,7 +42,8 @@ struct Options {
           clEnumValN(Print::Relation, "relation",
                      "head and query row: key rows"),
           clEnumValN(Print::Pieces, "pieces", "the disjoint pieces"),
-          clEnumValN(Print::Stats, "stats", "pairs and density, JSON"),
+          clEnumValN(Print::Stats, "stats",
+                     "pairs, density, FLOPs and tiles, JSON"),
           clEnumValN(Print::Ascii, "ascii", "a picture in text"),
           clEnumValN(Print::Svg, "svg", "a picture as SVG"),
           clEnumValN(Print::Reach, "reach", "what layers of it reach, JSON")),
@@ -48,9 +52,9 @@ struct Options {
                               cl::value_desc("file"), cl::init("-"),
                               cl::cat(category)};
 
-  Request request() const {
+  Request request(TileShape tile) const {
     Rows rows{queries, keys, queryStep, queryOffset, keyStep, keyOffset};
-    return {text, rows, heads, print, layers, gist};
+    return {text, rows, heads, print, layers, gist, headDim, tile};
   }
 };
 } // namespace
@@ -68,6 +72,13 @@ int main(int argc, char **argv) {
     llvm::errs() << "error: expected either a pattern or --batch\n";
     return 1;
   }
+  std::optional<TileShape> tile = TileShape::parse(options.tile);
+  if (!tile) {
+    llvm::errs() << "error: expected --tile=QUERIESxKEYS, each from 1 to "
+                 << TileShape::kMax << ", but got '" << options.tile << "'\n";
+    return 1;
+  }
+  Request request = options.request(*tile);
   auto onFault = [&](size_t offset, const llvm::Twine &message) {
     llvm::errs() << "error: " << message << "\n";
     if (offset != llvm::StringRef::npos)
@@ -76,9 +87,8 @@ int main(int argc, char **argv) {
   };
   std::string text;
   llvm::raw_string_ostream os(text);
-  bool ok = options.batch.empty()
-                ? show(options.request(), os, onFault)
-                : showBatch(options.batch, options.request(), os);
+  bool ok = options.batch.empty() ? show(request, os, onFault)
+                                  : showBatch(options.batch, request, os);
   // A file is whole or absent; the terminal gets what there is.
   if (!ok && options.output != "-")
     return 1;

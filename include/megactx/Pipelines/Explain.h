@@ -8,6 +8,7 @@
 #ifndef MEGACTX_PIPELINES_EXPLAIN_H
 #define MEGACTX_PIPELINES_EXPLAIN_H
 
+#include "megactx/Pattern/TileClasses.h"
 #include "megactx/Pipelines/Pipelines.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/JSON.h"
@@ -31,13 +32,17 @@ struct ExplainOptions {
   PatternChoice patterns;
   /// Rows to count pairs for; -1 keys are as many as queries.
   int64_t queries = 4096, keys = -1;
+  /// What tiles are counted in.
+  pattern::TileShape tile;
   bool json = false;
 };
 
 /// Writes, per attention: pattern, pieces, pairs of query and key of all heads,
-/// their share of all pairs, FLOPs (2 (D + Dv) per pair and batch row) and the
-/// bytes of queries, keys, values and results moved once; then what was not
-/// raised to attention and why. Errors are printed with their place.
+/// their share of all pairs, FLOPs (2 (D + Dv) per pair and batch row), full,
+/// partial and empty tiles in the views of pieces and FLOPs when each tile that
+/// is not empty is computed whole, and the bytes of queries, keys, values and
+/// results moved once; then what was not raised to attention and why. Errors
+/// are printed with their place.
 LogicalResult explain(const ExplainOptions &options, llvm::raw_ostream &os);
 
 } // namespace mlir::megactx

@@ -68,6 +68,27 @@ TEST(CountPairs, IsBruteForceOnRandomPatterns) {
   }
 }
 
+/// Tests that no name has: neither side of a comparison is a chain.
+TEST(CountPairs, IsBruteForceOnPiecesOfText) {
+  for (const char *text :
+       {"test<max(k floordiv 8, 0) == table([0,1,0,0,1,0,1,1,0,1,1], k)>",
+        "test<table([3,1,2,0,3], k) < max(p floordiv 4, k floordiv 3)>",
+        "hi<p + 1>, test<(k mod 5) < table([0,4,2,3], p floordiv 8)>",
+        "digits<4, [0,1]: [0-2], [3]: [1]>, test<not((k floordiv 6) == 1)>"}) {
+    auto piece = Piece::parse(text, [&](size_t at, const auto &message) {
+      ADD_FAILURE() << text << " at " << at << ": " << message.str();
+    });
+    ASSERT_TRUE(piece);
+    Rows rows{50, 40, 1, 0, 1, 0};
+    int64_t pairs = 0;
+    forAll(rows, 1, [&](const Point &point, const Element &) {
+      pairs += piece->holds(point);
+    });
+    EXPECT_GT(pairs, 0) << text;
+    EXPECT_EQ(countPairs(*piece, rows, 0), pairs) << text;
+  }
+}
+
 /// A million times the rows takes hardly more steps.
 TEST(CountPairs, StepsDoNotGrowWithRows) {
   for (const char *text : kNamed) {
