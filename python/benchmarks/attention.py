@@ -38,7 +38,12 @@ CASES = {  # name: (pattern, the same as a FlexAttention mask)
     "fixed128/8": ("causal and fixed<block = 128, count = 8>",
                    lambda b, h, p, k: (k <= p) & ((p // 128 == k // 128) | (k % 128 >= 120))),
     "strided128": ("causal and strided<stride = 128>", lambda b, h, p, k: (k <= p) & ((p - k) % 128 == 0)),
+    "decode": ("dense", lambda b, h, p, k: k >= 0),  # one query, as many keys as the others have queries
 }
+
+
+def query_rows(name, keys):
+    return 1 if name == "decode" else keys
 
 
 def fma_peak(threads, folder):
@@ -86,8 +91,8 @@ def torch_competitors(name, queries, threads):
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     found = {}
-    if name == "causal":
-        found["PyTorch SDPA"] = (lambda q, k, v: sdpa(q, k, v, is_causal=True), 0.0)
+    if name in ("causal", "decode"):
+        found["PyTorch SDPA"] = (lambda q, k, v: sdpa(q, k, v, is_causal=name == "causal"), 0.0)
         return found
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
@@ -119,12 +124,12 @@ def reference_rows(name, q, k, v, rows):
 def pairs_of(name, queries):
     """Pairs of one head, counted row by row."""
     keep, keys = CASES[name][1], np.arange(queries)
-    return sum(int(np.count_nonzero(keep(0, 0, np.int64(row), keys))) for row in range(queries))
+    return sum(int(np.count_nonzero(keep(0, 0, np.int64(row), keys))) for row in range(query_rows(name, queries)))
 
 
 def measure(name, queries, threads, rounds, folder):
     rng = np.random.default_rng(queries)
-    q, k, v = (rng.standard_normal((1, HEADS, queries, DIM), dtype=np.float32) for _ in range(3))
+    q, k, v = (rng.standard_normal((1, HEADS, rows, DIM), dtype=np.float32) for rows in (query_rows(name, queries), queries, queries))
     kernels = {"megactx": (Ours(name, folder), 0.0, (q, k, v))}
     try:
         import torch
@@ -134,7 +139,8 @@ def measure(name, queries, threads, rounds, folder):
             kernels[label] = (function, preparation, tensors)
     except ImportError:
         pass
-    rows = np.unique(np.r_[0, 1, queries - 1, rng.integers(0, queries, 29)])
+    last = q.shape[2] - 1
+    rows = np.unique(np.r_[0, min(1, last), last, rng.integers(0, last + 1, 29)])
     want = reference_rows(name, q, k, v, rows)
     for label, (function, _, inputs) in kernels.items():
         got = np.asarray(function(*inputs))[0][:, rows]
