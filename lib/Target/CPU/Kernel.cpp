@@ -35,10 +35,10 @@ public:
 private:
   void readArguments();
   void readViews();
-  void tasksByLength(ArrayRef<int64_t> vectors);
-  void tasks(int64_t vectors);
-  void place(Value number, Value blocks, Value perBlock, int64_t vectors);
-  void task(int64_t vectors);
+  void tasksByLength(ArrayRef<BlockForm> forms);
+  void tasks(BlockForm form);
+  void place(Value number, Value blocks, Value perBlock, BlockForm form);
+  void task(BlockForm form);
   void prepare(const BlockBuffers &buffers);
   SmallVector<Value> piece(unsigned index, const BlockBuffers &buffers,
                            ValueRange state);
@@ -136,43 +136,43 @@ void KernelEmitter::readViews() {
 func::FuncOp KernelEmitter::run() {
   readArguments();
   readViews();
-  tasksByLength({1, 2, 4});
+  tasksByLength({{1, /*byRow=*/true}, {1}, {2}, {4}});
   func::ReturnOp::create(b);
   return function;
 }
 
 /// Blocks of the fewest vectors that hold a whole class, so that lanes of short
 /// classes are not idle; of the most vectors where none does.
-void KernelEmitter::tasksByLength(ArrayRef<int64_t> vectors) {
-  if (vectors.size() == 1)
-    return tasks(vectors.front());
-  Value fits = a.le(rowsPerClass, a.c(shape.lanes * vectors.front()));
+void KernelEmitter::tasksByLength(ArrayRef<BlockForm> forms) {
+  BlockForm form = forms.front();
+  if (forms.size() == 1)
+    return tasks(form);
   scf::IfOp::create(
-      b, fits,
+      b, a.le(rowsPerClass, a.c(form.mostRows(shape.lanes))),
       [&](OpBuilder &, Location) {
-        tasks(vectors.front());
+        tasks(form);
         scf::YieldOp::create(b);
       },
       [&](OpBuilder &, Location) {
-        tasksByLength(vectors.drop_front());
+        tasksByLength(forms.drop_front());
         scf::YieldOp::create(b);
       });
 }
 
-void KernelEmitter::tasks(int64_t vectors) {
-  Value blocks = a.ceilDiv(rowsPerClass, a.c(shape.lanes * vectors));
+void KernelEmitter::tasks(BlockForm form) {
+  Value blocks = a.ceilDiv(rowsPerClass, a.c(shape.lanes * form.vectors));
   Value perBlock = a.mul(a.mul(batches, heads), a.c(numClasses));
   Value count = a.mul(blocks, perBlock);
   split.reset();
-  if (vectors == 1)
+  if (form.vectors == 1)
     split.emplace(b, shape, query, keys, count);
   emitParallel(b, split ? split->tasks() : count, [&](Value number) {
     if (split)
       number = split->enter(number);
-    place(number, blocks, perBlock, vectors);
+    place(number, blocks, perBlock, form);
     scf::IfOp::create(b, a.lt(blockBegin, rowsHere),
                       [&](OpBuilder &, Location) {
-                        task(vectors);
+                        task(form);
                         scf::YieldOp::create(b);
                       });
   });
@@ -182,7 +182,7 @@ void KernelEmitter::tasks(int64_t vectors) {
 
 /// Which rows of which head a task is for.
 void KernelEmitter::place(Value number, Value blocks, Value perBlock,
-                          int64_t vectors) {
+                          BlockForm form) {
   // Late rows see most keys: the longest tasks go first.
   Value block = a.sub(a.sub(blocks, a.c(1)), a.div(number, perBlock));
   Value rest = a.rem(number, perBlock);
@@ -190,7 +190,7 @@ void KernelEmitter::place(Value number, Value blocks, Value perBlock,
   rest = a.div(rest, a.c(numClasses));
   head = a.rem(rest, heads);
   batch = a.div(rest, heads);
-  blockBegin = a.mul(block, a.c(shape.lanes * vectors));
+  blockBegin = a.mul(block, a.c(shape.lanes * form.vectors));
   keyHead = a.div(head, group);
   firstRow = a.c(0);
   rowsHere = queries;
@@ -203,22 +203,28 @@ void KernelEmitter::place(Value number, Value blocks, Value perBlock,
   }
 }
 
-void KernelEmitter::task(int64_t vectors) {
-  BlockBuffers buffers(b, shape, vectors);
+void KernelEmitter::task(BlockForm form) {
+  int64_t vectors = form.vectors;
+  BlockBuffers buffers(b, shape, form);
   keyEnd = keys;
   if (lengths) {
     Value length = memref::LoadOp::create(b, lengths, batch);
     keyEnd = a.max(a.min(length, keys), a.c(0));
   }
+  Value valid = a.min(a.sub(rowsHere, blockBegin), a.c(buffers.rows));
+  buffers.rowCount = valid;
   prepare(buffers);
   HeadRows rows(b, shape, buffers, batch, head);
   rows.load(query);
+  if (form.byRow)
+    buffers.turnQueries(b);
   VectorType vector = buffers.vector;
   SmallVector<Value> state(vectors, a.splat(kNoKey, vector));
   state.append(vectors, a.splat(0.0f, vector));
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     state = piece(i, buffers, state);
-  Value valid = a.min(a.sub(rowsHere, blockBegin), a.c(buffers.rows));
+  if (form.byRow)
+    buffers.turnResults(b);
   if (split)
     return split->store(buffers, batch, head, out, lse, valid, state);
   rows.store(out, lse, valid, state);
@@ -238,6 +244,18 @@ void KernelEmitter::prepare(const BlockBuffers &buffers) {
     for (int64_t g = 0; g < buffers.vectors; ++g)
       vector::StoreOp::create(b, zero, buffers.acc,
                               ValueRange{d, a.c(g * shape.lanes)});
+  });
+  if (!buffers.byRow)
+    return;
+  Value none = a.f32(0);
+  emitFor(b, a.c(0), buffers.rowCount, 1, [&](Value row) {
+    emitFor(b, a.c(0), a.c(shape.valueDim), 1, [&](Value d) {
+      memref::StoreOp::create(b, none, buffers.accRows, ValueRange{row, d});
+    });
+  });
+  // Lanes without a row are computed on and never stored.
+  emitFor(b, a.c(0), a.c(kBlockKeys), 1, [&](Value n) {
+    vector::StoreOp::create(b, zero, buffers.scores, ValueRange{n, a.c(0)});
   });
 }
 

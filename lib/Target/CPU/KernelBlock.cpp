@@ -12,8 +12,8 @@ using namespace mlir;
 using namespace mlir::megactx::cpu;
 
 BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
-                           int64_t vectors)
-    : vectors(vectors), rows(vectors * shape.lanes),
+                           BlockForm form)
+    : byRow(form.byRow), vectors(form.vectors), rows(vectors * shape.lanes),
       vector(VectorType::get({shape.lanes}, b.getF32Type())) {
   auto scratch = [&](ArrayRef<int64_t> dims, Type type) -> Value {
     return memref::AllocaOp::create(b, MemRefType::get(dims, type),
@@ -35,6 +35,10 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
   keyRow = scratch({kBlockKeys}, index);
   keyAt = scratch({kBlockKeys}, index);
   valueAt = scratch({kBlockKeys}, index);
+  if (byRow) {
+    queryRows = scratch({form.mostRows(shape.lanes), shape.headDim}, f32);
+    accRows = scratch({form.mostRows(shape.lanes), shape.valueDim}, f32);
+  }
 }
 
 /// The rows of one head as one flat run of elements.
@@ -98,7 +102,10 @@ SmallVector<Value> KeyBlock::emit(ValueRange state,
     sums[g] = arith::MulFOp::create(b, sums[g], decay[g]);
   }
   sums = exponentials(sums, tops, count);
-  accumulate(decay, count);
+  if (buffers.byRow)
+    accumulateByRow(decay, count);
+  else
+    accumulate(decay, count);
   tops.append(sums);
   return tops;
 }
@@ -108,24 +115,31 @@ SmallVector<Value> KeyBlock::emit(ValueRange state,
 SmallVector<Value> KeyBlock::scores(ValueRange maxima, Value count,
                                     const ElementContext *element) {
   int64_t vectors = buffers.vectors, rows = keysAtOnce();
-  return emitFor(b, a.c(0), count, rows, maxima,
-                 [&](Value n, ValueRange tops) -> SmallVector<Value> {
-                   SmallVector<Value> sums = products(n, rows);
-                   SmallVector<Value> result(tops);
-                   for (int64_t r = 0; r < rows; ++r) {
-                     Value key = a.add(n, a.c(r));
-                     for (int64_t g = 0; g < vectors; ++g) {
-                       Value s = sums[r * vectors + g];
-                       if (element)
-                         s = adjust(s, key, g, *element);
-                       vector::StoreOp::create(
-                           b, s, buffers.scores,
-                           ValueRange{key, a.c(g * shape.lanes)});
-                       result[g] = a.fmax(s, result[g]);
-                     }
-                   }
-                   return result;
-                 });
+  if (buffers.byRow)
+    productsByRow(count);
+  return emitFor(
+      b, a.c(0), count, rows, maxima,
+      [&](Value n, ValueRange tops) -> SmallVector<Value> {
+        SmallVector<Value> sums;
+        if (buffers.byRow)
+          for (int64_t r = 0; r < rows; ++r)
+            sums.push_back(loadVector(buffers.scores, a.add(n, a.c(r)), 0));
+        else
+          sums = products(n, rows);
+        SmallVector<Value> result(tops);
+        for (int64_t r = 0; r < rows; ++r) {
+          Value key = a.add(n, a.c(r));
+          for (int64_t g = 0; g < vectors; ++g) {
+            Value s = sums[r * vectors + g];
+            if (element)
+              s = adjust(s, key, g, *element);
+            vector::StoreOp::create(b, s, buffers.scores,
+                                    ValueRange{key, a.c(g * shape.lanes)});
+            result[g] = a.fmax(s, result[g]);
+          }
+        }
+        return result;
+      });
 }
 
 /// <k, q> of `rows` keys from n on: for each key, the vectors of lanes.

@@ -14,14 +14,29 @@ constexpr int64_t kBlockKeys = 72;
 constexpr float kMasked = -1.0e30f;
 constexpr float kNoKey = -1.0e29f;
 
+/// How a task's rows are laid out: so many vectors with a row in each lane; or,
+/// for the few rows of a single vector, row by row.
+struct BlockForm {
+  int64_t vectors;
+  bool byRow = false;
+  /// The most rows of a class for which this is the form of choice.
+  int64_t mostRows(int64_t lanes) const {
+    return byRow ? std::max<int64_t>(lanes / 4, 1) : vectors * lanes;
+  }
+};
+
 /// A task's scratch, on its stack.
 struct BlockBuffers {
   BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
-               int64_t vectors);
+               BlockForm form);
   /// Makes keys and values of one head readable at flat offsets.
   void bindRows(ImplicitLocOpBuilder &b, Value key, Value value, Value batch,
                 Value head);
+  /// Between the lanes and the rows of their own that a task by row works on.
+  void turnQueries(ImplicitLocOpBuilder &b) const;
+  void turnResults(ImplicitLocOpBuilder &b) const;
 
+  bool byRow;
   int64_t vectors, rows;
   VectorType vector;
   Value queries;                ///< [D][rows] f32
@@ -34,6 +49,9 @@ struct BlockBuffers {
   Value inverse, total;         ///< [rows] f32: 1 / sum, log-sum-exp
   Value old;                    ///< [rows] f32: of what `out` holds already
   Value turned;                 ///< [lanes][Dv] f32: rows of `acc`
+  Value rowCount;               ///< by row: how many rows there are
+  Value queryRows;              ///< by row: [rows][D] f32
+  Value accRows;                ///< by row: [rows][Dv] f32
   Value keyRow, keyAt, valueAt; ///< [kBlockKeys] index
   Value keyData, valueData, keyStride, valueStride;
 };
@@ -69,6 +87,10 @@ private:
                                   Value count);
   void accumulate(ValueRange decay, Value count);
   void accumulateRows(ValueRange decay, Value count, Value d, int64_t columns);
+  void productsByRow(Value count);
+  void accumulateByRow(ValueRange decay, Value count);
+  void columnsOfRow(Value row, Value d, int64_t vectors, Value factor,
+                    Value count);
   Value loadVector(Value from, Value row, int64_t g);
 
   ImplicitLocOpBuilder &b;
