@@ -343,11 +343,15 @@ std::pair<Value, Value> KernelEmitter::boundsOfRow(unsigned index,
     lo = a.max(lo, emitExpr(b, bound, at));
   for (const Expr &bound : piece.hi)
     hi = a.min(hi, emitExpr(b, bound, at));
-  if (piece.heads)
-    hi = a.select(a.lt(a.c(0), emitExpr(b, piece.heads, at)), hi, lo);
   // A row past all keys has none, and must not widen the block's interval.
   lo = a.min(lo, at.keyEnd);
   hi = a.max(hi, lo);
+  if (piece.heads) {
+    // The same empty interval for all rows: the block reads no tile.
+    Value attends = a.lt(a.c(0), emitExpr(b, piece.heads, at));
+    lo = a.select(attends, lo, keyOffset);
+    hi = a.select(attends, hi, keyOffset);
+  }
   if (!piece.digits.isIdentity())
     return {rankOf(index, lo), rankOf(index, hi)};
   Value step = a.c(shape.keyStep);
