@@ -92,8 +92,8 @@ def rounded(array, dtype):
     return array.astype(ELEMENT[dtype]).astype(np.float32)
 
 
-def reference(spec, q, k, v, offset=0, bias=None, lengths=None):
-    """The definition, in float64. Rows that see no key are 0."""
+def reference(spec, q, k, v, offset=0, bias=None, lengths=None, key_offset=0):
+    """The definition, in float64: output and log-sum-exp. Rows that see no key are 0 and -inf."""
     repeat = spec.heads // spec.key_heads
     q, k, v = q.astype(np.float64), np.repeat(k, repeat, 1).astype(np.float64), np.repeat(v, repeat, 1).astype(np.float64)
     scores = np.einsum("bhid,bhjd->bhij", q, k) * spec.scale
@@ -104,13 +104,15 @@ def reference(spec, q, k, v, offset=0, bias=None, lengths=None):
     queries = np.arange(q.shape[2]) * spec.query_step + offset
     allowed = np.zeros(scores.shape, dtype=bool)
     for batch, length in enumerate([k.shape[2]] * len(q) if lengths is None else lengths):
-        keys = np.arange(length) * spec.key_step
+        keys = np.arange(length) * spec.key_step + key_offset
         allowed[batch, ..., :length] = patterns.relation(spec.pattern, queries, keys, spec.heads, spec.key_step)
     scores = np.where(allowed, scores, -np.inf)
     top = scores.max(-1, keepdims=True, initial=-np.inf)
     weights = np.exp(scores - np.where(np.isinf(top), 0, top))
     total = weights.sum(-1, keepdims=True)
-    return np.einsum("bhij,bhjd->bhid", weights / np.where(total == 0, 1, total), v)
+    with np.errstate(divide="ignore"):
+        lse = (top + np.log(total))[..., 0]
+    return np.einsum("bhij,bhjd->bhid", weights / np.where(total == 0, 1, total), v), lse
 
 
 def check(kernel, batch, queries, keys, offset=0, bias=None):
@@ -131,7 +133,7 @@ def check(kernel, batch, queries, keys, offset=0, bias=None):
         lengths = random.integers(0, keys + 1, batch)
         inputs.append(lengths)
     got = kernel.run(inputs)
-    want = reference(spec, q, k, v, offset, added, lengths)
+    want, _ = reference(spec, q, k, v, offset, added, lengths)
     assert got.shape == want.shape
     error = np.abs(got - want).max(initial=0)
     assert error <= TOLERANCE[spec.dtype], f"{queries} queries, {keys} keys: error {error:.1e}"

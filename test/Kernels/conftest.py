@@ -11,6 +11,7 @@ from onnx import numpy_helper
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "Models"))
 
 import attention
+import emulated
 
 
 def pytest_addoption(parser):
@@ -62,3 +63,11 @@ def compiled(program):
         return attention.Kernel(spec, lambda inputs: run(inputs)[0])
 
     return make
+
+
+@pytest.fixture(scope="session")
+def emulate(request):
+    """spec -> its GPU kernels under the emulator."""
+    build = pathlib.Path(request.config.getoption("--build")).resolve()
+    library = emulated.Library(build)
+    return lambda spec, mutate=None: emulated.Kernel(library, build / "bin", spec, mutate)

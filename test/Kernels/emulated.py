@@ -1,0 +1,204 @@
+"""GPU kernels without a GPU: a specification becomes launches and LLVM IR for NVPTX, which the emulator runs on the host.
+
+    kernel = emulated.Kernel(tools, attention.Spec(pattern="causal", dtype="bf16", head_dim=64, value_dim=64))
+    out, lse = kernel.run(q, k, v)           # float32 [batch, heads, rows, dim]; an emulator.Error where the kernel is wrong
+
+Run as a program, it prints one kernel's errors on random inputs.
+"""
+
+import argparse
+import ctypes
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "Models"))
+
+import attention
+
+HOST = ("--convert-scf-to-cf --expand-strided-metadata --lower-affine --convert-arith-to-llvm --gpu-to-llvm "
+        "--reconcile-unrealized-casts").split()
+LLVM = pathlib.Path("/usr/lib/llvm-22/bin")
+IN, OUT, INOUT = range(3)
+
+
+class EmulatorError(Exception):
+    pass
+
+
+def call(*command, text):
+    """The command's output for an input, both as bytes."""
+    done = subprocess.run([str(c) for c in command], input=text, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stderr.decode()}")
+    return done.stdout
+
+
+class Library:
+    """The emulator's functions; what fails raises EmulatorError."""
+
+    def __init__(self, build):
+        self.c = ctypes.CDLL(str(build / "lib" / "libmegactx_gpu_emulator.so"), ctypes.RTLD_GLOBAL)
+        for name in ("load", "function", "unload", "add", "remove", "error"):
+            getattr(self.c, f"emulator_{name}").restype = ctypes.c_void_p
+        self.c.emulator_error.restype = ctypes.c_char_p
+
+    def checked(self, value=None):
+        error = self.c.emulator_error()
+        if error:
+            raise EmulatorError(error.decode())
+        return value
+
+    def load(self, ir):
+        return self.checked(ctypes.c_void_p(self.c.emulator_load(ir, ctypes.c_size_t(len(ir)))))
+
+    def function(self, program, name):
+        return self.checked(ctypes.CFUNCTYPE(None)(self.c.emulator_function(program, name.encode())))
+
+
+class Buffer:
+    """An array in memory as the kernel sees it: rows apart, bytes around and between them poisoned."""
+
+    GUARD = 256  # bytes before and after
+
+    def __init__(self, shape, dtype, use, values=None, rows_outside=False):
+        """`rows_outside`: [batch, row, head, ...] in memory, and rows 8 elements longer than they are."""
+        self.shape, self.dtype, self.use = shape, np.dtype(dtype), use
+        pad = 8 if rows_outside and len(shape) == 4 else 0
+        order = list(range(len(shape)))
+        if rows_outside:
+            order[1], order[2] = order[2], order[1]
+        self.strides, step = [0] * len(shape), 1
+        for axis in reversed(order):
+            self.strides[axis] = step
+            step *= shape[axis] + (pad if axis == len(shape) - 1 else 0)
+        size = self.dtype.itemsize
+        last = sum((n - 1) * s for n, s in zip(shape, self.strides)) + 1 if all(shape) else 0
+        self.bytes = last * size
+        self.memory = np.full(self.bytes + 2 * self.GUARD + 16, 0xFF, dtype=np.uint8)
+        self.begin = self.GUARD + -self.memory.ctypes.data % 16
+        self.array = np.ndarray(shape, self.dtype, self.memory, self.begin, [s * size for s in self.strides])
+        if values is not None:
+            self.array[...] = values
+        self.address = self.memory.ctypes.data + self.begin
+        self.descriptor = np.array([self.address, self.address, 0, *shape, *self.strides], dtype=np.int64)
+
+    def untouched_around(self):
+        """Nothing outside of the array was written."""
+        inside = np.zeros(self.memory.size, dtype=bool)
+        size = self.dtype.itemsize
+        np.ndarray((*self.shape, size), bool, inside, self.begin, [*(s * size for s in self.strides), 1])[...] = True
+        return (self.memory[~inside] == 0xFF).all()
+
+
+def to_bits(array, dtype):
+    if dtype == "f16":
+        return array.astype(np.float16).view(np.uint16)
+    return (attention.rounded(array, dtype).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def from_bits(bits, dtype):
+    if dtype == "f16":
+        return bits.view(np.float16).astype(np.float32)
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def object_of(text):
+    """The place and the bytes of the device code in a module with one gpu.binary."""
+    found, = re.finditer(rb'offload = "((?:[^"\\]|\\.)*)"', text)
+    unescape = lambda m: bytes([int(m[1], 16)]) if len(m[1]) == 2 else m[1]
+    return found.span(1), re.sub(rb"\\([0-9A-Fa-f]{2}|.)", unescape, found[1])
+
+
+class Kernel:
+    """Launches of one specification. `mutate` gets the device's IR as text, and what it returns runs."""
+
+    def __init__(self, library, tools, spec, mutate=None):
+        self.library, self.spec = library, spec
+        opt = tools / "megactx-opt"
+        fused = call(opt, "--megactx-decompose-patterns", "--megactx-fuse-attention-pieces", text=self.tensors().encode()).decode()
+        self.launches = re.findall(r"megactx\.fused_attention .*? outs\([^)]*\) (\[.*\]) \{(.*?)\} :", fused)
+        assert self.launches, f"no kernel takes {spec}"
+        text = call(opt, "--megactx-attention-to-gpu-pipeline=format=llvm", *HOST, text=self.memrefs().encode())
+        if mutate:
+            (begin, end), code = object_of(text)
+            code = mutate(call(LLVM / "llvm-dis", text=code).decode())
+            text = text[:begin] + "".join(f"\\{c:02X}" for c in code.encode()).encode() + text[end:]
+        self.program = library.load(call(LLVM / "mlir-translate", "--mlir-to-llvmir", text=text))
+        self.main = library.function(self.program, "_mlir_ciface_main")
+
+    def tensors(self):
+        s = self.spec
+        q, k, v, o = (f"tensor<?x{heads}x?x{dim}x{s.dtype}>" for heads, dim in
+                      [(s.heads, s.head_dim), (s.key_heads, s.head_dim), (s.key_heads, s.value_dim), (s.heads, s.value_dim)])
+        lse = f"tensor<?x{s.heads}x?xf32>"
+        source = f"!megactx.source<{k}, {v}>"
+        lengths = (" lengths(%l)", ", tensor<?xindex>") if s.lengths else ("", "")
+        return f"""func.func @main(%q: {q}, %k: {k}, %v: {v}, %l: tensor<?xindex>, %p: index) -> ({o}, {lse}) {{
+  %s = megactx.source %k, %v{lengths[0]} pattern(#megactx.pattern<{s.pattern}>) {{key_step = {s.key_step} : i64}} : ({k}, {v}{lengths[1]}) -> {source}
+  %o, %lse = megactx.attention %q, %s offset(%p) {{scale = {s.scale!r} : f32, query_step = {s.query_step} : i64}} : ({q}, {source}, index) -> ({o}, {lse})
+  return %o, %lse : {o}, {lse}
+}}"""
+
+    def memrefs(self):
+        s = self.spec
+        rows = lambda dim: f"memref<?x?x?x{dim}x{s.dtype}, strided<[?, ?, ?, 1]>>"
+        q, o, lse = rows(s.head_dim), rows(s.value_dim), "memref<?x?x?xf32, strided<[?, ?, 1]>>"
+        lengths = (" lengths(%l)", ", memref<?xindex>") if s.lengths else ("", "")
+        ops = [f"  megactx.fused_attention %q, %k, %v{lengths[0]} query_offset(%p) key_offset(%kp) outs(%o, %lse) {pieces} {{{attributes}}}"
+               f" : ({q}, {q}, {o}{lengths[1]}, index, index, {o}, {lse}) -> ()" for pieces, attributes in self.launches]
+        return "\n".join([f"func.func @main(%q: {q}, %k: {q}, %v: {o}, %l: memref<?xindex>, %p: index, %kp: index, %o: {o}, %lse: {lse})"
+                          " attributes {llvm.emit_c_interface} {", *ops, "  return", "}"])
+
+    def run(self, q, k, v, lengths=None, offset=0, key_offset=0):
+        """float32 in and out: out [batch, heads, rows, value dim], lse [batch, heads, rows]."""
+        dtype = self.spec.dtype
+        first = "accumulate" in self.launches[0][1]  # adds to what the caller made empty
+        buffers = {"query": Buffer(q.shape, np.uint16, IN, to_bits(q, dtype), rows_outside=True),
+                   "key": Buffer(k.shape, np.uint16, IN, to_bits(k, dtype)),
+                   "value": Buffer(v.shape, np.uint16, IN, to_bits(v, dtype), rows_outside=True),
+                   "lengths": Buffer((len(q),), np.int64, IN, 0 if lengths is None else lengths),
+                   "out": Buffer((*q.shape[:3], v.shape[3]), np.uint16, INOUT if first else OUT, 0 if first else None, rows_outside=True),
+                   "lse": Buffer(q.shape[:3], np.float32, INOUT if first else OUT, -np.inf if first else None)}
+        pass_on = lambda *names: [ctypes.c_void_p(buffers[name].descriptor.ctypes.data) for name in names]
+        for name, buffer in buffers.items():
+            self.library.c.emulator_add(name.encode(), ctypes.c_void_p(buffer.address), ctypes.c_size_t(buffer.bytes), buffer.use)
+        try:
+            self.main(*pass_on("query", "key", "value", "lengths"), ctypes.c_int64(offset), ctypes.c_int64(key_offset), *pass_on("out", "lse"))
+        finally:
+            for buffer in buffers.values():
+                self.library.c.emulator_remove(ctypes.c_void_p(buffer.address))
+        self.library.checked()
+        for name, buffer in buffers.items():
+            assert buffer.untouched_around(), f"written beside {name}"
+        return from_bits(np.ascontiguousarray(buffers["out"].array), dtype), buffers["lse"].array.copy()
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Runs the GPU kernels of one pattern under the emulator and prints their errors.")
+    parser.add_argument("pattern")
+    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build/dev"))
+    parser.add_argument("--dtype", choices=["f16", "bf16"], default="f16")
+    for name, default in [("head-dim", 64), ("heads", 2), ("key-heads", 1), ("queries", 100), ("keys", 100), ("offset", 0)]:
+        parser.add_argument(f"--{name}", type=int, default=default)
+    a = parser.parse_args()
+    spec = attention.Spec(pattern=a.pattern, dtype=a.dtype, head_dim=a.head_dim, value_dim=a.head_dim, heads=a.heads, key_heads=a.key_heads)
+    build = a.build.resolve()
+    random = np.random.default_rng()
+    draw = lambda heads, rows: attention.rounded(random.standard_normal((1, heads, rows, a.head_dim)), a.dtype)
+    q, k, v = draw(a.heads, a.queries), draw(a.key_heads, a.keys), draw(a.key_heads, a.keys)
+    try:
+        out, lse = Kernel(Library(build), build / "bin", spec).run(q, k, v, offset=a.offset)
+    except (EmulatorError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+    want, want_lse = attention.reference(spec, q, k, v, a.offset)
+    some = np.isfinite(want_lse)
+    print(f"out: error {np.linalg.norm(out - want) / np.linalg.norm(want):.1e} of the norm, at most {np.abs(out - want).max():.1e}; "
+          f"lse: at most {np.abs(lse[some] - want_lse[some]).max(initial=0):.1e}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+//===- Fibers.cpp - many cooperative threads on one -----------------------===//
+
+#include "Fibers.h"
+#include <cstdlib>
+#include <ucontext.h>
+
+using namespace megactx::emulator;
+
+/// makecontext passes only integers.
+static Fibers *entering;
+
+void Fibers::enter() {
+  Fibers &self = *entering;
+  self.body();
+  --self.left;
+  self.next();
+}
+
+void Fibers::next() {
+  if (ready.empty())
+    _longjmp(runner, 1);
+  running = ready.front();
+  ready.pop_front();
+  Fiber &fiber = fibers[running];
+  if (fiber.started)
+    _longjmp(fiber.place, 1);
+  fiber.started = true;
+  entering = this;
+  ucontext_t context;
+  getcontext(&context);
+  context.uc_stack.ss_sp = fiber.stack.get();
+  context.uc_stack.ss_size = kStackBytes;
+  context.uc_link = nullptr;
+  makecontext(&context, &Fibers::enter, 0);
+  setcontext(&context);
+  std::abort();
+}
+
+void Fibers::wait() {
+  if (!_setjmp(fibers[running].place))
+    next();
+}
+
+void Fibers::stop() {
+  ready.clear();
+  _longjmp(runner, 1);
+}
+
+unsigned Fibers::run(unsigned count, llvm::function_ref<void()> run) {
+  body = run;
+  left = count;
+  fibers.resize(count);
+  for (auto &fiber : fibers) {
+    if (!fiber.stack)
+      fiber.stack.reset(new char[kStackBytes]);
+    fiber.started = false;
+  }
+  ready.clear();
+  for (unsigned i = 0; i < count; ++i)
+    ready.push_back(i);
+  if (!_setjmp(runner))
+    next();
+  return left;
+}

@@ -1,0 +1,194 @@
+//===- Instrument.cpp - from a kernel's LLVM IR to the host's -------------===//
+
+#include "Instrument.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Analysis/ValueTracking.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/ModuleSlotTracker.h"
+
+using namespace llvm;
+using namespace megactx;
+using namespace megactx::emulator;
+
+namespace {
+constexpr unsigned kSharedSpace = 3;
+
+class Rewriter {
+public:
+  explicit Rewriter(Module &module)
+      : module(module), b(module.getContext()),
+        slot(ArrayType::get(b.getInt8Ty(), sizeof(Slot))),
+        call(module.getOrInsertFunction(kCall, b.getVoidTy(), b.getPtrTy(),
+                                        b.getInt32Ty(), b.getPtrTy(),
+                                        b.getPtrTy())),
+        access(module.getOrInsertFunction(kAccess, b.getVoidTy(), b.getPtrTy(),
+                                          b.getInt64Ty(), b.getInt64Ty(),
+                                          b.getInt1Ty(), b.getInt32Ty())) {}
+
+  Error run(Instrumented &result) {
+    if (Error error = rewriteGlobals(result))
+      return error;
+    nameSites(result);
+    // Entries are added behind; they stay as they are.
+    SmallVector<Function *> functions;
+    for (Function &function : module)
+      if (!function.isDeclaration())
+        functions.push_back(&function);
+    for (Function *function : functions) {
+      if (Error error = rewriteBody(*function))
+        return error;
+      if (function->getCallingConv() == CallingConv::PTX_Kernel)
+        addEntry(*function);
+    }
+    return Error::success();
+  }
+
+private:
+  static bool isEmulated(const CallInst &call) {
+    return call.getCalledFunction() &&
+           call.getCalledFunction()->getName().starts_with("llvm.nvvm.");
+  }
+
+  /// Numbered before anything changes, so that the text is what was given.
+  void nameSites(Instrumented &result) {
+    ModuleSlotTracker names(&module);
+    for (Function &function : module) {
+      if (function.isDeclaration())
+        continue;
+      names.incorporateFunction(function);
+      for (Instruction &i : instructions(function)) {
+        auto *called = dyn_cast<CallInst>(&i);
+        if (!isa<LoadInst, StoreInst>(i) && !(called && isEmulated(*called)))
+          continue;
+        sites[&i] = result.sites.size();
+        raw_string_ostream text(result.sites.emplace_back());
+        i.print(text, names);
+        result.sites.back() = StringRef(result.sites.back()).trim().str();
+      }
+    }
+  }
+
+  Error rewriteGlobals(Instrumented &result) {
+    for (GlobalVariable &global : make_early_inc_range(module.globals())) {
+      if (global.getAddressSpace() == kSharedSpace) {
+        if (!global.isDeclaration())
+          return createStringError("static shared memory is not emulated: " +
+                                   global.getName());
+        global.setName(kShared);
+        continue;
+      }
+      if (!global.isConstant() || global.isDeclaration())
+        return createStringError("expected constant tables, but got " +
+                                 global.getName());
+      global.setLinkage(GlobalValue::ExternalLinkage);
+      result.constants.emplace_back(
+          global.getName(),
+          module.getDataLayout().getTypeAllocSize(global.getValueType()));
+    }
+    return Error::success();
+  }
+
+  Value *slotAt(Value *slots, unsigned i) {
+    return b.CreateConstInBoundsGEP1_64(slot, slots, i);
+  }
+  Value *generic(Value *pointer) {
+    return b.CreateAddrSpaceCast(pointer, b.getPtrTy());
+  }
+
+  Error rewriteBody(Function &function) {
+    b.SetInsertPoint(&*function.getEntryBlock().getFirstInsertionPt());
+    auto *slots = b.CreateAlloca(slot, b.getInt32(kSlots));
+    slots->setAlignment(Align(alignof(Slot)));
+    for (Instruction &i : make_early_inc_range(instructions(function))) {
+      auto site = sites.find(&i);
+      if (site == sites.end())
+        continue;
+      b.SetInsertPoint(&i);
+      if (auto *called = dyn_cast<CallInst>(&i)) {
+        if (Error error = rewriteCall(*called, site->second, slots))
+          return error;
+        continue;
+      }
+      Value *pointer = getLoadStorePointerOperand(&i);
+      // The thread's own memory.
+      if (isa<AllocaInst>(getUnderlyingObject(pointer)))
+        continue;
+      TypeSize bytes =
+          module.getDataLayout().getTypeStoreSize(getLoadStoreType(&i));
+      b.CreateCall(access,
+                   {generic(pointer), b.getInt64(bytes),
+                    b.getInt64(getLoadStoreAlignment(&i).value()),
+                    b.getInt1(isa<StoreInst>(i)), b.getInt32(site->second)});
+    }
+    return Error::success();
+  }
+
+  Error rewriteCall(CallInst &old, unsigned site, Value *slots) {
+    StringRef name = old.getCalledFunction()->getName();
+    const emulator::Intrinsic *intrinsic = findIntrinsic(name);
+    if (!intrinsic)
+      return createStringError("the emulator does not know " + name);
+    auto *results = dyn_cast<StructType>(old.getType());
+    unsigned count = results ? results->getNumElements() : 1;
+    if (old.arg_size() + count > kSlots)
+      return createStringError("too many operands: " + name);
+    for (auto [i, operand] : enumerate(old.args())) {
+      Value *value = operand;
+      if (value->getType()->isPointerTy())
+        value = generic(value);
+      b.CreateStore(value, slotAt(slots, i));
+    }
+    Value *given = slotAt(slots, old.arg_size());
+    Value *callee = b.CreateIntToPtr(
+        b.getInt64(reinterpret_cast<uintptr_t>(intrinsic)), b.getPtrTy());
+    b.CreateCall(call, {callee, b.getInt32(site), slots, given});
+    if (results) {
+      Value *all = PoisonValue::get(results);
+      for (unsigned i = 0; i < count; ++i)
+        all = b.CreateInsertValue(
+            all, b.CreateLoad(results->getElementType(i), slotAt(given, i)), i);
+      old.replaceAllUsesWith(all);
+    } else if (!old.getType()->isVoidTy()) {
+      old.replaceAllUsesWith(b.CreateLoad(old.getType(), given));
+    }
+    old.eraseFromParent();
+    return Error::success();
+  }
+
+  void addEntry(Function &kernel) {
+    kernel.setCallingConv(CallingConv::C);
+    auto type = FunctionType::get(b.getVoidTy(), b.getPtrTy(), false);
+    auto *entry = Function::Create(type, GlobalValue::ExternalLinkage,
+                                   "emulator_" + kernel.getName(), module);
+    b.SetInsertPoint(BasicBlock::Create(b.getContext(), "", entry));
+    SmallVector<Value *> arguments;
+    for (auto [i, argument] : enumerate(kernel.args())) {
+      Value *at =
+          b.CreateLoad(b.getPtrTy(),
+                       b.CreateConstGEP1_64(b.getPtrTy(), entry->getArg(0), i));
+      arguments.push_back(b.CreateLoad(argument.getType(), at));
+    }
+    b.CreateCall(&kernel, arguments);
+    b.CreateRetVoid();
+  }
+
+  static constexpr unsigned kSlots = 16;
+  Module &module;
+  IRBuilder<> b;
+  Type *slot;
+  FunctionCallee call, access;
+  DenseMap<Instruction *, unsigned> sites;
+};
+} // namespace
+
+Expected<Instrumented> megactx::emulator::instrument(Module &module,
+                                                     const DataLayout &host,
+                                                     Triple triple) {
+  Instrumented result;
+  if (Error error = Rewriter(module).run(result))
+    return error;
+  module.setTargetTriple(triple);
+  module.setDataLayout(host);
+  return result;
+}

@@ -1,0 +1,171 @@
+//===- Intrinsics.cpp - what instructions of NVIDIA machines do -----------===//
+//
+// Owns the meaning of the llvm.nvvm intrinsics that our kernels use, as the PTX
+// ISA 8.0 has it under the name of the instruction. A new one is an entry of
+// the table.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Machine.h"
+#include <cmath>
+
+using namespace megactx::emulator;
+using llvm::ArrayRef;
+
+namespace {
+using Lanes = ArrayRef<Lane>;
+
+/// A 2-byte float's value. bf16 is the upper half of f32.
+template <bool isBF16> float toFloat(uint16_t bits) {
+  if (isBF16) {
+    uint32_t wide = uint32_t(bits) << 16;
+    float value;
+    memcpy(&value, &wide, 4);
+    return value;
+  }
+  _Float16 half;
+  memcpy(&half, &bits, 2);
+  return half;
+}
+
+enum class Special { Thread, BlockSize, Block, GridSize };
+template <Special what, unsigned axis> void special(Machine &m, Lanes lanes) {
+  unsigned value = what == Special::Thread ? m.block.at(lanes[0].thread, axis)
+                   : what == Special::BlockSize ? m.block.size[axis]
+                   : what == Special::Block     ? m.grid.at(m.blockNumber, axis)
+                                                : m.grid.size[axis];
+  lanes[0].results[0].set<uint32_t>(value);
+}
+
+/// barrier.cta.sync: what was written before is seen after.
+void barrier(Machine &m, Lanes lanes) {
+  for (const Lane &lane : lanes)
+    if (lane.operands[0].get<uint32_t>())
+      m.require(std::string("expected barrier 0"), lane.thread);
+  m.memory.barrier();
+}
+
+/// shfl.sync.bfly (mask, value, lane mask, clamp and segments).
+void shuffle(Machine &m, Lanes lanes) {
+  for (unsigned i = 0; i < lanes.size(); ++i) {
+    const Slot *operands = lanes[i].operands;
+    if (operands[0].get<uint32_t>() != UINT32_MAX)
+      m.require(std::string("expected a mask of all lanes"), lanes[i].thread);
+    uint32_t clamp = operands[3].get<uint32_t>() & 31;
+    uint32_t segments = (operands[3].get<uint32_t>() >> 8) & 31;
+    uint32_t last = (i & segments) | (clamp & ~segments);
+    uint32_t from = i ^ operands[2].get<uint32_t>();
+    lanes[i].results[0].set(
+        lanes[from <= last ? from : i].operands[1].get<uint32_t>());
+  }
+}
+
+/// cp.async.cg (to, from[, bytes of memory; the others are zero]).
+template <bool hasSize> void copy16(Machine &m, Lanes lanes) {
+  const Slot *operands = lanes[0].operands;
+  size_t bytes = hasSize ? operands[2].get<uint32_t>() : 16;
+  if (bytes > 16)
+    m.require(std::string("copy of more than 16 bytes"), lanes[0].thread);
+  m.copy(lanes[0].thread, operands[0].get<char *>(),
+         operands[1].get<const char *>(), 16, bytes);
+}
+void commit(Machine &m, Lanes lanes) { m.commitCopies(lanes[0].thread); }
+void waitGroup(Machine &m, Lanes lanes) {
+  m.waitForCopies(lanes[0].thread, lanes[0].operands[0].get<uint32_t>());
+}
+
+/// ldmatrix.x4: lane 8 t + r has the address of row r of matrix t;
+/// lane l takes two elements of row l / 4, or of column l / 4, of each.
+template <bool transpose> void loadMatrix(Machine &m, Lanes lanes) {
+  for (const Lane &lane : lanes)
+    m.requireAligned(lane.operands[0].get<const char *>(), 16, lane.thread);
+  for (unsigned l = 0; l < 32; ++l)
+    for (unsigned t = 0; t < 4; ++t) {
+      uint16_t pair[2];
+      for (unsigned j = 0; j < 2; ++j) {
+        unsigned row = l / 4, column = l % 4 * 2 + j;
+        if (transpose)
+          std::swap(row, column);
+        const char *at =
+            lanes[8 * t + row].operands[0].get<const char *>() + 2 * column;
+        m.require(m.memory.read(at, 2, lanes[l].thread), lanes[l].thread);
+        memcpy(&pair[j], at, 2);
+      }
+      memcpy(lanes[l].results[t].bytes, pair, 4);
+    }
+}
+
+/// mma.m16n8k16: registers 0 to 3 hold A, 4 and 5 B, two elements
+/// each, 6 to 9 C. Sums are exact but for one rounding.
+template <bool isBF16> void multiply(Machine &, Lanes lanes) {
+  float a[16][16], b[16][8];
+  for (unsigned l = 0; l < 32; ++l)
+    for (unsigned i = 0; i < 6; ++i)
+      for (unsigned j = 0; j < 2; ++j) {
+        uint16_t bits[2];
+        memcpy(bits, lanes[l].operands[i].bytes, 4);
+        float value = toFloat<isBF16>(bits[j]);
+        unsigned group = l / 4, pair = l % 4 * 2 + j;
+        if (i < 4)
+          a[group + 8 * (i % 2)][pair + 8 * (i / 2)] = value;
+        else
+          b[pair + 8 * (i - 4)][group] = value;
+      }
+  for (unsigned l = 0; l < 32; ++l)
+    for (unsigned i = 0; i < 4; ++i) {
+      unsigned row = l / 4 + 8 * (i / 2), column = l % 4 * 2 + i % 2;
+      double sum = lanes[l].operands[6 + i].get<float>();
+      for (unsigned k = 0; k < 16; ++k)
+        sum += double(a[row][k]) * b[k][column];
+      lanes[l].results[i].set<float>(sum);
+    }
+}
+
+/// ex2 and lg2: .ftz takes denormal numbers as zero and gives none.
+template <double (*function)(double)> void approximate(Machine &, Lanes lanes) {
+  auto flushed = [](float x) {
+    return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x;
+  };
+  float x = flushed(lanes[0].operands[0].get<float>());
+  lanes[0].results[0].set(flushed(float(function(x))));
+}
+double power(double x) { return std::exp2(x); }
+double logarithm(double x) { return std::log2(x); }
+
+const Intrinsic kIntrinsics[] = {
+    {"read.ptx.sreg.tid.x", Scope::Thread, special<Special::Thread, 0>},
+    {"read.ptx.sreg.tid.y", Scope::Thread, special<Special::Thread, 1>},
+    {"read.ptx.sreg.tid.z", Scope::Thread, special<Special::Thread, 2>},
+    {"read.ptx.sreg.ntid.x", Scope::Thread, special<Special::BlockSize, 0>},
+    {"read.ptx.sreg.ntid.y", Scope::Thread, special<Special::BlockSize, 1>},
+    {"read.ptx.sreg.ntid.z", Scope::Thread, special<Special::BlockSize, 2>},
+    {"read.ptx.sreg.ctaid.x", Scope::Thread, special<Special::Block, 0>},
+    {"read.ptx.sreg.ctaid.y", Scope::Thread, special<Special::Block, 1>},
+    {"read.ptx.sreg.ctaid.z", Scope::Thread, special<Special::Block, 2>},
+    {"read.ptx.sreg.nctaid.x", Scope::Thread, special<Special::GridSize, 0>},
+    {"read.ptx.sreg.nctaid.y", Scope::Thread, special<Special::GridSize, 1>},
+    {"read.ptx.sreg.nctaid.z", Scope::Thread, special<Special::GridSize, 2>},
+    {"barrier.cta.sync.aligned.all", Scope::Block, barrier},
+    {"shfl.sync.bfly.f32", Scope::Warp, shuffle},
+    {"shfl.sync.bfly.i32", Scope::Warp, shuffle},
+    {"cp.async.cg.shared.global.16", Scope::Thread, copy16<false>},
+    {"cp.async.cg.shared.global.16.s", Scope::Thread, copy16<true>},
+    {"cp.async.commit.group", Scope::Thread, commit},
+    {"cp.async.wait.group", Scope::Thread, waitGroup},
+    {"ldmatrix.sync.aligned.m8n8.x4.b16.p3", Scope::Warp, loadMatrix<false>},
+    {"ldmatrix.sync.aligned.m8n8.x4.trans.b16.p3", Scope::Warp,
+     loadMatrix<true>},
+    {"mma.m16n8k16.row.col.f32.f32", Scope::Warp, multiply<false>},
+    {"mma.m16n8k16.row.col.bf16", Scope::Warp, multiply<true>},
+    {"ex2.approx.ftz.f32", Scope::Thread, approximate<power>},
+    {"lg2.approx.ftz.f", Scope::Thread, approximate<logarithm>},
+};
+} // namespace
+
+const Intrinsic *megactx::emulator::findIntrinsic(llvm::StringRef name) {
+  if (name.consume_front("llvm.nvvm."))
+    for (const Intrinsic &intrinsic : kIntrinsics)
+      if (intrinsic.name == name)
+        return &intrinsic;
+  return nullptr;
+}

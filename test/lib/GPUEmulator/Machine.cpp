@@ -1,0 +1,163 @@
+//===- Machine.cpp - one multiprocessor, a block at a time ----------------===//
+
+#include "Machine.h"
+#include "llvm/ADT/Twine.h"
+#include "llvm/Support/Alignment.h"
+
+using namespace megactx::emulator;
+using llvm::Twine;
+
+unsigned Dim3::at(unsigned number, unsigned axis) const {
+  for (unsigned i = 0; i < axis; ++i)
+    number /= size[i];
+  return axis < 2 ? number % size[axis] : number;
+}
+
+std::string Machine::where(unsigned thread) const {
+  auto at = [&](unsigned axis) {
+    return Twine(grid.at(blockNumber, axis)).str();
+  };
+  return "block (" + at(0) + ", " + at(1) + ", " + at(2) + "), thread " +
+         std::to_string(thread) + ", " +
+         (*kernel->sites)[threads[thread].site] + ": ";
+}
+
+void Machine::require(const Memory::Error &wrong, unsigned thread) {
+  if (!wrong)
+    return;
+  error = where(thread) + *wrong;
+  fibers.stop();
+}
+
+void Machine::requireAligned(const void *at, size_t alignment,
+                             unsigned thread) {
+  if (!llvm::isAddrAligned(llvm::Align(alignment), at))
+    require("address that is no multiple of " + std::to_string(alignment) +
+                " bytes",
+            thread);
+}
+
+void Machine::countEvent(unsigned thread) {
+  if (++events > kEvents)
+    require(std::string("the block does not end"), thread);
+}
+
+void Machine::access(const void *at, size_t bytes, size_t alignment,
+                     bool isWrite, unsigned site) {
+  unsigned thread = fibers.current();
+  threads[thread].site = site;
+  countEvent(thread);
+  requireAligned(at, alignment, thread);
+  require(isWrite ? memory.write(at, bytes, thread)
+                  : memory.read(at, bytes, thread),
+          thread);
+}
+
+void Machine::call(const Intrinsic &intrinsic, unsigned site,
+                   const Slot *operands, Slot *results) {
+  unsigned thread = fibers.current();
+  threads[thread].site = site;
+  countEvent(thread);
+  Lane lane{thread, operands, results};
+  if (intrinsic.scope == Scope::Thread)
+    return intrinsic.run(*this, lane);
+  unsigned warp = thread / kWarp;
+  // The instructions with a meeting are all .aligned.
+  for (unsigned i = warp * kWarp; i < (warp + 1) * kWarp; ++i)
+    if (threads[i].waits && threads[i].site != site)
+      require("the warp's thread " + std::to_string(i) +
+                  " is at another instruction, " +
+                  (*kernel->sites)[threads[i].site],
+              thread);
+  if (intrinsic.scope == Scope::Warp)
+    meet(intrinsic, warps[warp], warp * kWarp, kWarp, lane);
+  else
+    meet(intrinsic, wholeBlock, 0, threads.size(), lane);
+}
+
+/// The last to arrive does the work of all.
+void Machine::meet(const Intrinsic &intrinsic, Meeting &meeting, unsigned first,
+                   unsigned size, Lane lane) {
+  meeting.lanes.resize(size);
+  meeting.lanes[lane.thread - first] = lane;
+  if (++meeting.arrived < size) {
+    threads[lane.thread].waits = true;
+    fibers.wait();
+    return;
+  }
+  meeting.arrived = 0;
+  intrinsic.run(*this, meeting.lanes);
+  for (unsigned i = first; i < first + size; ++i) {
+    if (i == lane.thread)
+      continue;
+    threads[i].waits = false;
+    fibers.wake(i);
+  }
+}
+
+void Machine::copy(unsigned thread, char *to, const char *from, size_t bytes,
+                   size_t fromMemory) {
+  requireAligned(to, bytes, thread);
+  requireAligned(from, bytes, thread);
+  if (fromMemory)
+    require(memory.read(from, fromMemory, thread), thread);
+  require(memory.beginCopy(to, bytes, thread), thread);
+  memset(to, 0xff, bytes);
+  threads[thread].groups.back().push_back({to, from, bytes, fromMemory});
+}
+
+void Machine::commitCopies(unsigned thread) {
+  threads[thread].groups.emplace_back();
+}
+
+void Machine::waitForCopies(unsigned thread, size_t groupsLeft) {
+  auto &groups = threads[thread].groups;
+  for (; groups.size() > groupsLeft + 1; groups.pop_front()) {
+    for (const Copy &copy : groups.front()) {
+      memcpy(copy.to, copy.from, copy.fromMemory);
+      memset(copy.to + copy.fromMemory, 0, copy.bytes - copy.fromMemory);
+      memory.endCopy(copy.to, copy.bytes);
+    }
+  }
+}
+
+/// Where the threads are that have not ended.
+std::string Machine::stuck() const {
+  std::string text = "no thread can go on:";
+  for (unsigned i = 0; i < threads.size(); ++i)
+    if (threads[i].waits && (i == 0 || !threads[i - 1].waits ||
+                             threads[i - 1].site != threads[i].site))
+      text += "\n  from " + where(i) + "waits for others";
+  return text;
+}
+
+void Machine::launch(const Kernel &launched, Dim3 gridSize, Dim3 blockSize,
+                     size_t sharedBytes, void **arguments) {
+  kernel = &launched;
+  grid = gridSize;
+  block = blockSize;
+  unsigned count = block.count();
+  if (!count || count > kThreads || count % kWarp || sharedBytes > kShared) {
+    error = (Twine("expected whole warps of at most ") + Twine(kThreads) +
+             " threads and at most " + Twine(kShared) +
+             " bytes of shared memory, but got " + Twine(count) + " and " +
+             Twine(sharedBytes))
+                .str();
+    return;
+  }
+  memory.beginLaunch();
+  for (blockNumber = 0; blockNumber < grid.count(); ++blockNumber) {
+    memory.beginBlock(shared, sharedBytes);
+    threads.assign(count, Thread());
+    for (Thread &thread : threads)
+      thread.groups.emplace_back();
+    warps.assign(count / kWarp, Meeting());
+    wholeBlock = Meeting();
+    events = 0;
+    unsigned left = fibers.run(count, [&] { kernel->entry(arguments); });
+    if (error.empty() && left)
+      error = stuck();
+    if (!error.empty())
+      return;
+  }
+}

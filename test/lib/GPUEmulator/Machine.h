@@ -1,0 +1,130 @@
+//===- Machine.h - one multiprocessor, a block at a time --------*- C++ -*-===//
+//
+// Owns the run of a launch: its blocks one after the other, a fiber per thread,
+// and the meetings of the threads that run an instruction together. What the
+// instructions do is in Intrinsics.cpp.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_TEST_GPUEMULATOR_MACHINE_H
+#define MEGACTX_TEST_GPUEMULATOR_MACHINE_H
+
+#include "Fibers.h"
+#include "Memory.h"
+#include "llvm/ADT/ArrayRef.h"
+#include <array>
+#include <cstring>
+
+namespace megactx::emulator {
+
+class Machine;
+
+/// An operand or a result: one value of at most 8 bytes.
+struct Slot {
+  alignas(8) char bytes[8];
+  template <typename T> T get() const {
+    T value;
+    memcpy(&value, bytes, sizeof(T));
+    return value;
+  }
+  template <typename T> void set(T value) { memcpy(bytes, &value, sizeof(T)); }
+};
+
+/// One thread's part in an instruction.
+struct Lane {
+  unsigned thread;
+  const Slot *operands;
+  Slot *results;
+};
+
+enum class Scope { Thread, Warp, Block };
+
+/// What stands for `llvm.nvvm.<name>`: runs once for all threads of the scope.
+struct Intrinsic {
+  llvm::StringRef name;
+  Scope scope;
+  void (*run)(Machine &, llvm::ArrayRef<Lane>);
+};
+
+/// Null where the emulator does not know it.
+const Intrinsic *findIntrinsic(llvm::StringRef name);
+
+/// A kernel that runs on the host.
+struct Kernel {
+  void (*entry)(void **arguments);
+  /// Instructions as text, by the numbers that calls and accesses pass.
+  const std::vector<std::string> *sites;
+};
+
+struct Dim3 {
+  std::array<unsigned, 3> size;
+  unsigned count() const { return size[0] * size[1] * size[2]; }
+  unsigned at(unsigned number, unsigned axis) const;
+};
+
+class Machine {
+public:
+  static constexpr unsigned kWarp = 32, kThreads = 1024;
+  static constexpr size_t kShared = 227 << 10;
+
+  /// Runs all blocks of a launch; an error ends it.
+  void launch(const Kernel &kernel, Dim3 grid, Dim3 block, size_t sharedBytes,
+              void **arguments);
+
+  /// What kernels call.
+  void call(const Intrinsic &intrinsic, unsigned site, const Slot *operands,
+            Slot *results);
+  void access(const void *at, size_t bytes, size_t alignment, bool isWrite,
+              unsigned site);
+
+  /// cp.async: what is copied arrives at the wait for its group.
+  void copy(unsigned thread, char *to, const char *from, size_t bytes,
+            size_t fromMemory);
+  void commitCopies(unsigned thread);
+  void waitForCopies(unsigned thread, size_t groupsLeft);
+
+  /// Ends the launch where there is an error.
+  void require(const Memory::Error &error, unsigned thread);
+  void requireAligned(const void *at, size_t alignment, unsigned thread);
+
+  Memory memory;
+  Dim3 grid, block;
+  unsigned blockNumber;
+  std::string error;
+  alignas(1024) char shared[kShared];
+
+private:
+  static constexpr uint64_t kEvents = 100'000'000;
+  struct Copy {
+    char *to;
+    const char *from;
+    size_t bytes, fromMemory;
+  };
+  struct Thread {
+    /// The instruction it runs or waits at.
+    unsigned site = 0;
+    bool waits = false;
+    /// Groups of copies; the last is open.
+    std::deque<std::vector<Copy>> groups;
+  };
+  struct Meeting {
+    std::vector<Lane> lanes;
+    unsigned arrived = 0;
+  };
+  void meet(const Intrinsic &intrinsic, Meeting &meeting, unsigned first,
+            unsigned size, Lane lane);
+  void countEvent(unsigned thread);
+  std::string where(unsigned thread) const;
+  std::string stuck() const;
+
+  const Kernel *kernel;
+  Fibers fibers;
+  std::vector<Thread> threads;
+  std::vector<Meeting> warps;
+  Meeting wholeBlock;
+  uint64_t events;
+};
+
+} // namespace megactx::emulator
+
+#endif

@@ -1,0 +1,78 @@
+//===- Memory.h - the memory that an emulated kernel may touch --*- C++ -*-===//
+//
+// Owns what every byte of shared and global memory went through: who wrote and
+// read it since which barrier, and whether a copy is still on its way to it.
+// Accesses that no order of the threads makes right are errors, whatever the
+// values.
+//
+// Time is counted in phases: a barrier of a block ends one, and blocks, which
+// run one after the other, never share one. So a phase names its block too.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_TEST_GPUEMULATOR_MEMORY_H
+#define MEGACTX_TEST_GPUEMULATOR_MEMORY_H
+
+#include "llvm/ADT/StringRef.h"
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace megactx::emulator {
+
+/// What a kernel may do with a buffer of global memory.
+enum class Use { In, Out, InOut };
+
+class Memory {
+public:
+  /// Global memory that kernels may touch from now on. What is Out holds
+  /// nothing until a kernel writes it.
+  void add(llvm::StringRef name, char *data, size_t bytes, Use use);
+  void remove(char *data);
+
+  void beginLaunch() { launchBegin = ++phase; }
+  /// A new block's shared memory: NaN in every type, and not to be read.
+  void beginBlock(char *shared, size_t bytes);
+  void barrier() { ++phase; }
+
+  /// Each returns what is wrong with the access, if anything.
+  using Error = std::optional<std::string>;
+  Error read(const void *at, size_t bytes, unsigned thread);
+  Error write(const void *at, size_t bytes, unsigned thread);
+  /// A copy to `at` that arrives any time up to `endCopy`.
+  Error beginCopy(const void *at, size_t bytes, unsigned thread);
+  void endCopy(const void *at, size_t bytes);
+
+private:
+  struct Byte {
+    uint32_t writePhase = 0, readPhase = 0;
+    /// The last phase of another block that read it.
+    uint32_t foreignRead = 0;
+    uint16_t writer = 0, reader = 0;
+    bool holdsValue = false, inFlight = false;
+  };
+  struct Region {
+    std::string name;
+    const char *begin;
+    bool writable;
+    std::vector<Byte> bytes;
+  };
+  static constexpr uint16_t kMany = UINT16_MAX;
+
+  /// The bytes at an address, null with an error where they are none of ours.
+  Byte *find(const void *at, size_t bytes, bool isWrite, Error &error,
+             std::string &place);
+  /// Nothing orders what happened in the phase before the present.
+  bool isForeign(uint32_t then) const {
+    return launchBegin <= then && then < blockBegin;
+  }
+  Error checkWrite(const Byte &byte, unsigned thread) const;
+
+  std::vector<Region> regions;
+  uint32_t phase = 0, launchBegin = 0, blockBegin = 0;
+};
+
+} // namespace megactx::emulator
+
+#endif
