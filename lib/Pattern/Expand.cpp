@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "KeyRuns.h"
-#include "megactx/Pattern/Piece.h"
+#include "megactx/Pattern/Prove.h"
 #include "llvm/ADT/BitVector.h"
 #include "llvm/ADT/STLExtras.h"
 #include <algorithm>
@@ -26,13 +26,23 @@ public:
     }
     mergeNeighbours();
     std::vector<Piece> result;
+    bool isCheap = leaves.size() <= kMaxProvedLeaves;
     for (auto &[piece, rest] : leaves)
-      if (finish(piece, rest))
+      if (!(isCheap && neverHolds(piece)) && finish(piece, rest))
         result.push_back(std::move(piece));
     return result;
   }
 
 private:
+  /// More leaves than this are not asked whether they are empty.
+  static constexpr size_t kMaxProvedLeaves = 256;
+
+  /// Whether no element meets the bounds: `contradicts` for bounds of any base.
+  static bool neverHolds(const Piece &piece) {
+    return !piece.lo.empty() && !piece.hi.empty() &&
+           prove(Formula(false), piece).isProved();
+  }
+
   /// Choices of heads repeat within so many or are ranges of heads.
   static constexpr unsigned kHeads = 4096;
 

@@ -2,6 +2,7 @@
 
 #include "Show.h"
 #include "megactx/Pattern/Picture.h"
+#include "megactx/Pattern/Prove.h"
 #include "megactx/Pattern/Statistics.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/JSON.h"
@@ -104,6 +105,46 @@ static std::string printStats(llvm::ArrayRef<Piece> pieces,
   return "";
 }
 
+/// The pieces of a file. Returns the fault, or nothing.
+static std::string readPieces(llvm::StringRef path,
+                              std::vector<Piece> &pieces) {
+  auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(path, true);
+  if (!buffer)
+    return ("cannot read " + path + ": " + buffer.getError().message()).str();
+  std::string fault;
+  pieces.clear();
+  for (llvm::line_iterator line(**buffer); !line.is_at_eof(); ++line) {
+    auto piece = Piece::parse(*line, [&](size_t, const llvm::Twine &message) {
+      fault =
+          (path + ":" + llvm::Twine(line.line_number()) + ": " + message).str();
+    });
+    if (!piece)
+      return fault;
+    pieces.push_back(std::move(*piece));
+  }
+  return "";
+}
+
+/// Returns the refutation, or nothing.
+static std::string printProof(const Formula &formula,
+                              llvm::ArrayRef<Piece> pieces,
+                              llvm::raw_ostream &os) {
+  Proof proof = prove(formula, pieces);
+  switch (proof.verdict) {
+  case Proof::Verdict::Proved:
+    os << "proved: " << pieces.size()
+       << (pieces.size() == 1 ? " piece" : " pieces, disjoint")
+       << ", equal to the relation for every length\n";
+    return "";
+  case Proof::Verdict::Refuted:
+    return "refuted: at " + proof.counterexample.str();
+  case Proof::Verdict::NotProvable:
+    os << "not provable: " << proof.reason << '\n';
+    return "";
+  }
+  llvm_unreachable("every verdict is handled above");
+}
+
 bool mlir::megactx::pattern::show(Request request, llvm::raw_ostream &os,
                                   OnFault onFault) {
   if (request.rows.keys == -1)
@@ -134,6 +175,13 @@ bool mlir::megactx::pattern::show(Request request, llvm::raw_ostream &os,
   auto pieces = expand(formula, fault);
   if (!pieces)
     return onFault(llvm::StringRef::npos, fault), false;
+  if (request.print == Print::Proof) {
+    if (!request.pieces.empty())
+      fault = readPieces(request.pieces, *pieces);
+    if (fault.empty())
+      fault = printProof(formula, *pieces, os);
+    return fault.empty() || (onFault(llvm::StringRef::npos, fault), false);
+  }
   if (request.print == Print::Stats) {
     fault = printStats(*pieces, request, os);
     return fault.empty() || (onFault(llvm::StringRef::npos, fault), false);

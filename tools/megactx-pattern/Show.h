@@ -8,7 +8,7 @@
 
 namespace mlir::megactx::pattern {
 
-enum class Print { Relation, Pieces, Stats, Ascii, Svg, Reach };
+enum class Print { Relation, Pieces, Stats, Ascii, Svg, Reach, Proof };
 
 /// What to show of one pattern. -1 keys are as many as queries.
 struct Request {
@@ -20,6 +20,8 @@ struct Request {
   int64_t layers = -1;
   /// Tokens that a gist stands for, where the pattern has none of its own.
   int64_t gist = 1;
+  /// A file of pieces, one a line, to prove in place of the pattern's own.
+  std::string pieces;
   /// Of keys and of values, for FLOPs.
   int64_t headDim = 64;
   TileShape tile = {};

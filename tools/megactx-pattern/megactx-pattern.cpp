@@ -46,15 +46,19 @@ struct Options {
                      "pairs, density, FLOPs and tiles, JSON"),
           clEnumValN(Print::Ascii, "ascii", "a picture in text"),
           clEnumValN(Print::Svg, "svg", "a picture as SVG"),
-          clEnumValN(Print::Reach, "reach", "what layers of it reach, JSON")),
+          clEnumValN(Print::Reach, "reach", "what layers of it reach, JSON"),
+          clEnumValN(Print::Proof, "proof",
+                     "whether the pieces are the relation")),
       cl::cat(category)};
+  Opt<std::string> pieces{
+      "pieces", "A file of pieces, one a line, for --print=proof", ""};
   cl::opt<std::string> output{"o", cl::desc("Where to write to"),
                               cl::value_desc("file"), cl::init("-"),
                               cl::cat(category)};
 
   Request request(TileShape tile) const {
     Rows rows{queries, keys, queryStep, queryOffset, keyStep, keyOffset};
-    return {text, rows, heads, print, layers, gist, headDim, tile};
+    return {text, rows, heads, print, layers, gist, pieces, headDim, tile};
   }
 };
 } // namespace

@@ -24,7 +24,8 @@
 // is left. Each leaf is a piece: an interval of keys per row, seen through a
 // view of rows and keys, and a rest that is tested per element. Leaves of a
 // decision tree are disjoint, so no key is ever counted twice and pieces need
-// no merge.
+// no merge. `prove` (Prove.h) shows it once more, for every length, without
+// trusting the expansion; pieces that it finds empty are left out.
 //
 //   causal and (window<left = 2, right = 0> or strided<stride = 3>)
 //
