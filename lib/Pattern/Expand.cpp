@@ -44,7 +44,7 @@ private:
   }
 
   /// Choices of heads repeat within so many or are ranges of heads.
-  static constexpr unsigned kHeads = 4096;
+  static constexpr int64_t kHeads = 4096;
 
   static int order(const Atom &atom) { return static_cast<int>(atom.kind); }
 
@@ -107,10 +107,42 @@ private:
     return branch(rest.assume(atom, value), next, heads);
   }
 
-  /// Whether the first heads say all of a choice: a range may lie beyond; it is
-  /// kept, which is right though slower.
+  /// Whether the first heads say all of a choice: from the last bound of its
+  /// ranges on it repeats. A choice beyond is kept, which is right though
+  /// slower.
   static bool isExact(const Expr &choice) {
-    return !choice.uses(Expr::Kind::Less);
+    int64_t end = 0, period = 1;
+    return !choice.uses(Expr::Kind::Less) ||
+           (scanChoice(choice, end, period) && end + period <= kHeads);
+  }
+
+  /// Raises `end` to the bounds of ranges, `period` to a multiple of residues'.
+  static bool scanChoice(const Expr &choice, int64_t &end, int64_t &period) {
+    switch (choice.kind()) {
+    case Expr::Kind::Less:
+      if (choice.args()[0].kind() != Expr::Kind::Head ||
+          !choice.args()[1].isConstant())
+        return false;
+      end = std::max(end, choice.args()[1].value());
+      return true;
+    case Expr::Kind::Mod:
+      if (choice.value() > kHeads)
+        return false;
+      period = std::lcm(period, choice.value());
+      return period <= kHeads && choice.args()[0].kind() == Expr::Kind::Head;
+    case Expr::Kind::Constant:
+    case Expr::Kind::Equal:
+    case Expr::Kind::And:
+    case Expr::Kind::Or:
+    case Expr::Kind::Not:
+    case Expr::Kind::In:
+    case Expr::Kind::Table:
+      return llvm::all_of(choice.args(), [&](const Expr &arg) {
+        return scanChoice(arg, end, period);
+      });
+    default:
+      return false;
+    }
   }
 
   /// The first heads that a choice is for.

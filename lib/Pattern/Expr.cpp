@@ -354,7 +354,7 @@ void Expr::print(llvm::raw_ostream &os) const {
   case Kind::Equal:
     return binary("==");
   case Kind::Less:
-    return binary("<");
+    return binary("lt");
   case Kind::And:
     return binary("and");
   case Kind::Or:

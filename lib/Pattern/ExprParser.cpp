@@ -16,7 +16,8 @@ Expr ExprParser::parse() {
     return left * operand();
   if (lexer.accept("=="))
     return left.equals(operand());
-  if (lexer.accept("<"))
+  // Not `<`, which would have to balance within an attribute.
+  if (lexer.acceptWord("lt"))
     return left.less(operand());
   if (lexer.acceptWord("floordiv"))
     return divided(left, false);

@@ -31,6 +31,7 @@ PATTERNS = [
     "window<left = 2, right = 2> or global_keys<first = 3> or global_queries<first = 2>",
     "block_local<block = 16> minus window<left = 1, right = 1>",
     "per_head<[causal, strided<stride = 3>, window<left = 4, right = 0>]>",
+    "per_head<0: causal, 1-2: strided<stride = 2>, 3-: block_local<block = 5>>",
 ]
 SHAPES = [("f16", 64), ("bf16", 128), ("f16", 32), ("bf16", 64), ("f16", 128), ("bf16", 32)]
 

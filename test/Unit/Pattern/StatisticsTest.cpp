@@ -72,8 +72,8 @@ TEST(CountPairs, IsBruteForceOnRandomPatterns) {
 TEST(CountPairs, IsBruteForceOnPiecesOfText) {
   for (const char *text :
        {"test<max(k floordiv 8, 0) == table([0,1,0,0,1,0,1,1,0,1,1], k)>",
-        "test<table([3,1,2,0,3], k) < max(p floordiv 4, k floordiv 3)>",
-        "hi<p + 1>, test<(k mod 5) < table([0,4,2,3], p floordiv 8)>",
+        "test<table([3,1,2,0,3], k) lt max(p floordiv 4, k floordiv 3)>",
+        "hi<p + 1>, test<(k mod 5) lt table([0,4,2,3], p floordiv 8)>",
         "digits<4, [0,1]: [0-2], [3]: [1]>, test<not((k floordiv 6) == 1)>"}) {
     auto piece = Piece::parse(text, [&](size_t at, const auto &message) {
       ADD_FAILURE() << text << " at " << at << ": " << message.str();
