@@ -149,23 +149,80 @@ void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
       &tasks, batch * tasks.rowBlocks * tasks.columnBlocks);
 }
 
-/// oneDNN 2.6 has no product of f16 on all CPUs: widened to f32.
-std::vector<float> widen(const mctx_memref3 &x, mctx_memref3 &wide) {
-  std::vector<float> data(x.sizes[0] * x.sizes[1] * x.sizes[2]);
-  const _Float16 *from = static_cast<const _Float16 *>(x.aligned) + x.offset;
-  size_t to = 0;
+/// Storage of bf16: the upper half of an f32.
+struct BFloat {
+  uint16_t bits;
+  operator float() const {
+    uint32_t word = uint32_t(bits) << 16;
+    float value;
+    std::memcpy(&value, &word, sizeof(value));
+    return value;
+  }
+  /// To nearest even; a NaN stays one.
+  explicit BFloat(float value) {
+    uint32_t word;
+    std::memcpy(&word, &value, sizeof(value));
+    bits = value != value ? 0x7fc0 : (word + 0x7fff + (word >> 16 & 1)) >> 16;
+  }
+};
+
+/// body(index in the memref's data, index in dense data) of each element.
+template <typename F> void eachElement(const mctx_memref3 &x, F body) {
+  size_t dense = 0;
   for (int64_t i = 0; i < x.sizes[0]; ++i)
     for (int64_t r = 0; r < x.sizes[1]; ++r)
       for (int64_t c = 0; c < x.sizes[2]; ++c)
-        data[to++] =
-            from[i * x.strides[0] + r * x.strides[1] + c * x.strides[2]];
-  wide = x;
-  wide.aligned = data.data();
-  wide.offset = 0;
-  wide.strides[0] = x.sizes[1] * x.sizes[2];
-  wide.strides[1] = x.sizes[2];
-  wide.strides[2] = 1;
-  return data;
+        body(x.offset + i * x.strides[0] + r * x.strides[1] + c * x.strides[2],
+             dense++);
+}
+
+/// A dense copy of a memref as f32.
+struct Wide {
+  std::vector<float> data;
+  mctx_memref3 memref;
+
+  explicit Wide(const mctx_memref3 &x)
+      : data(x.sizes[0] * x.sizes[1] * x.sizes[2]), memref(x) {
+    memref.aligned = data.data();
+    memref.offset = 0;
+    memref.strides[0] = x.sizes[1] * x.sizes[2];
+    memref.strides[1] = x.sizes[2];
+    memref.strides[2] = 1;
+  }
+  Wide(Wide &&) = default; // a vector keeps its place when moved
+  template <typename T> static Wide of(const mctx_memref3 &x) {
+    Wide wide(x);
+    const T *from = static_cast<const T *>(x.aligned);
+    eachElement(x, [&](size_t at, size_t to) { wide.data[to] = from[at]; });
+    return wide;
+  }
+};
+
+/// The product of types that oneDNN does not multiply on this CPU.
+template <typename T>
+void multiplyWide(const mctx_memref3 &a, const mctx_memref3 &b,
+                  const mctx_memref3 &c) {
+  Wide wideC(c);
+  multiply(Wide::of<T>(a).memref, Wide::of<T>(b).memref, wideC.memref,
+           memory::data_type::f32, sizeof(float));
+  T *to = static_cast<T *>(c.aligned);
+  eachElement(c, [&](size_t at, size_t from) {
+    to[at] = static_cast<T>(wideC.data[from]);
+  });
+}
+
+/// oneDNN 2.6 multiplies bf16 on CPUs with AVX-512, and f16 on none.
+bool multipliesBFloat() {
+  static const bool does = [] {
+    memory::desc square({16, 16}, memory::data_type::bf16, memory::dims{16, 1});
+    try {
+      matmul::primitive_desc({square, square, square}, cpuEngine());
+      return true;
+    } catch (const dnnl::error &) {
+      return false;
+    }
+  }();
+  return does;
 }
 
 /// oneDNN throws; generated code does not catch.
@@ -186,27 +243,15 @@ extern "C" void _mlir_ciface_mctx_rt_matmul_f32(mctx_memref3 *a,
 extern "C" void _mlir_ciface_mctx_rt_matmul_bf16(mctx_memref3 *a,
                                                  mctx_memref3 *b,
                                                  mctx_memref3 *c) {
-  guarded([&] { multiply(*a, *b, *c, memory::data_type::bf16, 2); });
+  guarded([&] {
+    if (multipliesBFloat())
+      multiply(*a, *b, *c, memory::data_type::bf16, 2);
+    else
+      multiplyWide<BFloat>(*a, *b, *c);
+  });
 }
 extern "C" void _mlir_ciface_mctx_rt_matmul_f16(mctx_memref3 *a,
                                                 mctx_memref3 *b,
                                                 mctx_memref3 *c) {
-  guarded([&] {
-    mctx_memref3 wideA, wideB, wideC = *c;
-    std::vector<float> dataA = widen(*a, wideA), dataB = widen(*b, wideB);
-    std::vector<float> dataC(c->sizes[0] * c->sizes[1] * c->sizes[2]);
-    wideC.aligned = dataC.data();
-    wideC.offset = 0;
-    wideC.strides[0] = c->sizes[1] * c->sizes[2];
-    wideC.strides[1] = c->sizes[2];
-    wideC.strides[2] = 1;
-    multiply(wideA, wideB, wideC, memory::data_type::f32, 4);
-    _Float16 *to = static_cast<_Float16 *>(c->aligned) + c->offset;
-    size_t from = 0;
-    for (int64_t i = 0; i < c->sizes[0]; ++i)
-      for (int64_t r = 0; r < c->sizes[1]; ++r)
-        for (int64_t k = 0; k < c->sizes[2]; ++k)
-          to[i * c->strides[0] + r * c->strides[1] + k * c->strides[2]] =
-              static_cast<_Float16>(dataC[from++]);
-  });
+  guarded([&] { multiplyWide<_Float16>(*a, *b, *c); });
 }
