@@ -136,7 +136,12 @@ void KernelEmitter::readViews() {
 func::FuncOp KernelEmitter::run() {
   readArguments();
   readViews();
-  tasksByLength({{1, /*byRow=*/true}, {1}, {2}, {4}});
+  constexpr BlockForm few{1, /*byRow=*/true};
+  // Without classes, two vectors would be for no more than short sequences.
+  if (numClasses > 1)
+    tasksByLength({few, {1}, {2}, {4}});
+  else
+    tasksByLength({few, {1}, {4}});
   func::ReturnOp::create(b);
   return function;
 }
