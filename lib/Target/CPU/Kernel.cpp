@@ -136,12 +136,15 @@ void KernelEmitter::readViews() {
 func::FuncOp KernelEmitter::run() {
   readArguments();
   readViews();
-  constexpr BlockForm few{1, /*byRow=*/true};
-  // Without classes, two vectors would be for no more than short sequences.
-  if (numClasses > 1)
-    tasksByLength({few, {1}, {2}, {4}});
-  else
-    tasksByLength({few, {1}, {4}});
+  SmallVector<BlockForm> forms = {{1, /*byRow=*/true}, {1}};
+  // Sums of six keys by two vectors fill sixteen registers best, and of six by
+  // four, thirty-two; there, two without classes would be for short sequences.
+  bool manyRegisters = shape.lanes == 16;
+  if (numClasses > 1 || !manyRegisters)
+    forms.push_back({2});
+  if (manyRegisters)
+    forms.push_back({4});
+  tasksByLength(forms);
   func::ReturnOp::create(b);
   return function;
 }
