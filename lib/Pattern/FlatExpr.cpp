@@ -5,6 +5,23 @@
 
 using namespace mlir::megactx::pattern;
 
+Expr mlir::megactx::pattern::bindLeaves(const Expr &e, const Rows &rows,
+                                        int64_t head) {
+  return e.substitute([&](const Expr &leaf) {
+    switch (leaf.kind()) {
+    case Expr::Kind::Head:
+      return Expr::constant(head);
+    case Expr::Kind::Batch:
+    case Expr::Kind::Operand:
+      return Expr::constant(0);
+    case Expr::Kind::Symbol:
+      return Expr::constant(rows.keyEnd());
+    default:
+      return Expr();
+    }
+  });
+}
+
 namespace {
 struct HashOfExpr {
   size_t operator()(const Expr &e) const { return hash_value(e); }
@@ -30,32 +47,11 @@ FlatExpr::FlatExpr(const Expr &expr) {
   values.resize(nodes.size());
 }
 
-int64_t FlatExpr::leafAt(const Node &node, const Point &point,
-                         llvm::ArrayRef<int64_t> values) {
-  switch (node.kind) {
-  case Expr::Kind::Position:
-    return point.p;
-  case Expr::Kind::Key:
-    return point.k;
-  case Expr::Kind::Head:
-    return point.h;
-  case Expr::Kind::Batch:
-    return point.b;
-  case Expr::Kind::Symbol:
-    return point.symbol ? point.symbol(node.expr.name()) : 0;
-  case Expr::Kind::Operand:
-    return point.operand ? point.operand(node.expr.name(), values[node.arg[0]])
-                         : 0;
-  default:
-    return node.value;
-  }
-}
-
 int64_t FlatExpr::operator()(const Point &point) {
   for (size_t i = 0; i < nodes.size(); ++i) {
     const Node &node = nodes[i];
     bool isOperator = node.args > 0 && node.kind != Expr::Kind::Operand;
-    values[i] = isOperator ? node.apply(values) : leafAt(node, point, values);
+    values[i] = isOperator ? node.apply(values) : evaluate(node.expr, point);
   }
   return values.back();
 }

@@ -9,8 +9,13 @@
 #define MEGACTX_LIB_PATTERN_FLATEXPR_H
 
 #include "megactx/Pattern/Expr.h"
+#include "megactx/Pattern/Rows.h"
 
 namespace mlir::megactx::pattern {
+
+/// An expression of p and k alone: for one head, with the symbols' values.
+/// Per-row operands (segment ids) and batches are unknown and all alike.
+Expr bindLeaves(const Expr &e, const Rows &rows, int64_t head);
 
 class FlatExpr {
 public:
@@ -42,10 +47,6 @@ public:
   llvm::ArrayRef<Node> getNodes() const { return nodes; }
   /// The node of the whole expression: the last.
   unsigned root() const { return nodes.size() - 1; }
-
-  /// Of a leaf its value at a point.
-  static int64_t leafAt(const Node &node, const Point &point,
-                        llvm::ArrayRef<int64_t> values);
 
 private:
   std::vector<Node> nodes;

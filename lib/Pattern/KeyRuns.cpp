@@ -103,7 +103,7 @@ int64_t Walk::compute(unsigned n) {
   const FlatExpr::Node &node = nodes[n];
   int64_t result = 0;
   if (node.args == 0 || node.kind == Kind::Operand) {
-    result = FlatExpr::leafAt(node, point, {});
+    result = evaluate(node.expr, point);
   } else if (node.kind == Kind::And || node.kind == Kind::Or) {
     bool decides = node.kind == Kind::Or;
     result = bool(value(node.arg[0])) == decides ? decides

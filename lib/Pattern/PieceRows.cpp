@@ -81,21 +81,7 @@ PieceRows::PieceRows(const Piece &piece, const Rows &rows, int64_t head)
   keyPeriod = m / std::gcd(m, rows.keyStep);
 }
 
-Expr PieceRows::bind(const Expr &e) const {
-  return e.substitute([&](const Expr &leaf) {
-    switch (leaf.kind()) {
-    case Expr::Kind::Head:
-      return Expr::constant(head);
-    case Expr::Kind::Batch:
-    case Expr::Kind::Operand:
-      return Expr::constant(0);
-    case Expr::Kind::Symbol:
-      return Expr::constant(rows.keyEnd());
-    default:
-      return Expr();
-    }
-  });
-}
+Expr PieceRows::bind(const Expr &e) const { return bindLeaves(e, rows, head); }
 
 FlatExpr PieceRows::greatestLo() const {
   Expr all = lo.front();

@@ -57,8 +57,7 @@ struct PieceRows {
   };
   std::vector<View> views() const;
 
-  /// An expression for this head, with the symbols' values. Per-row operands
-  /// are unknown here and all alike.
+  /// As `bindLeaves`, for these rows and this head.
   Expr bind(const Expr &e) const;
 
   /// The bounds as one, of p.

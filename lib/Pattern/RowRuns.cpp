@@ -4,26 +4,8 @@
 
 using namespace mlir::megactx::pattern;
 
-/// The relation for a head, with the symbols' values.
-static Expr conditionOf(const Formula &formula, const Rows &rows,
-                        int64_t head) {
-  return formula.asExpr().substitute([&](const Expr &leaf) {
-    switch (leaf.kind()) {
-    case Expr::Kind::Head:
-      return Expr::constant(head);
-    case Expr::Kind::Batch:
-    case Expr::Kind::Operand:
-      return Expr::constant(0);
-    case Expr::Kind::Symbol:
-      return Expr::constant(rows.keyEnd());
-    default:
-      return Expr();
-    }
-  });
-}
-
 RowRuns::RowRuns(const Formula &formula, const Rows &rows, int64_t head)
-    : condition(conditionOf(formula, rows, head)), rows(rows),
+    : condition(bindLeaves(formula.asExpr(), rows, head)), rows(rows),
       walk(condition, Expr::Kind::Key) {}
 
 void RowRuns::forEach(int64_t i,

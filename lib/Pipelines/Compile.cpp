@@ -4,14 +4,12 @@
 #include "ModelFile.h"
 #include "megactx/Artifact/Artifact.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
-#include "megactx/Dialect/Onnx/IR/Onnx.h"
 #include "megactx/Onnx/Onnx.h"
 #include "megactx/Pipelines/Explain.h"
 #include "megactx/Pipelines/Pipelines.h"
 #include "megactx/Support/Output.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "llvm/Support/Format.h"
 #include <chrono>
 #include <functional>
 
