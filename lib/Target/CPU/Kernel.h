@@ -99,6 +99,10 @@ SmallVector<Value> emitTranspose(ImplicitLocOpBuilder &b, ValueRange rows);
 Value toF32(ImplicitLocOpBuilder &b, Value x);
 Value fromF32(ImplicitLocOpBuilder &b, Value x, Type element);
 
+/// f32, or a vector of it, out of memory of any float type and into it.
+Value loadF32(ImplicitLocOpBuilder &b, Type type, Value from, ValueRange at);
+void storeF32(ImplicitLocOpBuilder &b, Value x, Value to, ValueRange at);
+
 } // namespace mlir::megactx::cpu
 
 #endif

@@ -89,7 +89,7 @@ private:
   void accumulateRows(ValueRange decay, Value count, Value d, int64_t columns);
   void productsByRow(Value count);
   void accumulateByRow(ValueRange decay, Value count);
-  void columnsOfRow(Value row, Value d, int64_t vectors, Value factor,
+  void columnsOfRow(Value row, Value d, Type type, int64_t number, Value factor,
                     Value count);
   Value loadVector(Value from, Value row, int64_t g);
 

@@ -21,31 +21,26 @@ using namespace mlir::megactx::cpu;
 /// Vectors that are summed at once.
 static constexpr int64_t kSums = 8;
 
-static Value loadColumns(ImplicitLocOpBuilder &b, Value from, Value at,
-                         int64_t lanes) {
-  Type element = cast<MemRefType>(from.getType()).getElementType();
-  auto type = VectorType::get({lanes}, element);
-  return toF32(b, vector::LoadOp::create(b, type, from, at));
+/// to[j][i] = from[i][j] for so many rows i and columns j.
+static void turn(ImplicitLocOpBuilder &b, Value from, Value to, Value rows,
+                 Value columns) {
+  Arith a{b};
+  emitFor(b, a.c(0), rows, 1, [&](Value i) {
+    emitFor(b, a.c(0), columns, 1, [&](Value j) {
+      Value x = memref::LoadOp::create(b, from, ValueRange{i, j});
+      memref::StoreOp::create(b, x, to, ValueRange{j, i});
+    });
+  });
 }
 
 void BlockBuffers::turnQueries(ImplicitLocOpBuilder &b) const {
-  Arith a{b};
-  emitFor(b, a.c(0), rowCount, 1, [&](Value row) {
-    emitFor(b, a.c(0), memref::DimOp::create(b, queries, 0), 1, [&](Value d) {
-      Value x = memref::LoadOp::create(b, queries, ValueRange{d, row});
-      memref::StoreOp::create(b, x, queryRows, ValueRange{row, d});
-    });
-  });
+  Value columns = memref::DimOp::create(b, queries, 0);
+  turn(b, queries, queryRows, columns, rowCount);
 }
 
 void BlockBuffers::turnResults(ImplicitLocOpBuilder &b) const {
-  Arith a{b};
-  emitFor(b, a.c(0), rowCount, 1, [&](Value row) {
-    emitFor(b, a.c(0), memref::DimOp::create(b, acc, 0), 1, [&](Value d) {
-      Value x = memref::LoadOp::create(b, accRows, ValueRange{row, d});
-      memref::StoreOp::create(b, x, acc, ValueRange{d, row});
-    });
-  });
+  Value columns = memref::DimOp::create(b, acc, 0);
+  turn(b, accRows, acc, rowCount, columns);
 }
 
 void KeyBlock::productsByRow(Value count) {
@@ -66,7 +61,7 @@ void KeyBlock::productsByRow(Value count) {
             SmallVector<Value> next;
             for (int64_t i = 0; i < kSums; ++i) {
               Value k =
-                  loadColumns(b, buffers.keyData, a.add(at[i], d), shape.lanes);
+                  loadF32(b, buffers.vector, buffers.keyData, a.add(at[i], d));
               next.push_back(vector::FMAOp::create(b, k, q, so[i]));
             }
             return next;
@@ -78,8 +73,9 @@ void KeyBlock::productsByRow(Value count) {
         auto rest = [&](Value d, ValueRange so) -> SmallVector<Value> {
           Value q =
               memref::LoadOp::create(b, buffers.queryRows, ValueRange{row, d});
-          Value k = memref::LoadOp::create(b, buffers.keyData, a.add(at[i], d));
-          Value product = arith::MulFOp::create(b, toF32(b, k), q);
+          Value k =
+              loadF32(b, b.getF32Type(), buffers.keyData, a.add(at[i], d));
+          Value product = arith::MulFOp::create(b, k, q);
           return {arith::AddFOp::create(b, so[0], product)};
         };
         if (whole < shape.headDim)
@@ -95,33 +91,35 @@ void KeyBlock::productsByRow(Value count) {
 void KeyBlock::accumulateByRow(ValueRange decay, Value count) {
   // The store's scratch is free until then.
   vector::StoreOp::create(b, decay[0], buffers.inverse, a.c(0));
+  VectorType vector = buffers.vector;
+  Type single = b.getF32Type();
   int64_t lanes = shape.lanes, step = kSums * lanes;
   int64_t most = shape.valueDim / step * step;
   int64_t whole = shape.valueDim / lanes * lanes;
   emitFor(b, a.c(0), buffers.rowCount, 1, [&](Value row) {
     Value factor = memref::LoadOp::create(b, buffers.inverse, row);
-    emitFor(b, a.c(0), a.c(most), step,
-            [&](Value d) { columnsOfRow(row, d, kSums, factor, count); });
+    emitFor(b, a.c(0), a.c(most), step, [&](Value d) {
+      columnsOfRow(row, d, vector, kSums, factor, count);
+    });
     if (most < whole)
-      columnsOfRow(row, a.c(most), (whole - most) / lanes, factor, count);
+      columnsOfRow(row, a.c(most), vector, (whole - most) / lanes, factor,
+                   count);
     emitFor(b, a.c(whole), a.c(shape.valueDim), 1,
-            [&](Value d) { columnsOfRow(row, d, 0, factor, count); });
+            [&](Value d) { columnsOfRow(row, d, single, 1, factor, count); });
   });
 }
 
-/// O[row][d ...] of as many vectors; of one column where there are none.
-void KeyBlock::columnsOfRow(Value row, Value d, int64_t vectors, Value factor,
-                            Value count) {
+/// O[row][d ...]: `number` vectors, or one column.
+void KeyBlock::columnsOfRow(Value row, Value d, Type type, int64_t number,
+                            Value factor, Value count) {
+  bool isVector = isa<VectorType>(type);
   auto spread = [&](Value x) -> Value {
-    return vectors ? vector::BroadcastOp::create(b, buffers.vector, x) : x;
+    return isVector ? vector::BroadcastOp::create(b, type, x) : x;
   };
   auto place = [&](int64_t i) { return a.add(d, a.c(i * shape.lanes)); };
   SmallVector<Value> sums;
-  for (int64_t i = 0; i < std::max<int64_t>(vectors, 1); ++i) {
-    SmallVector<Value> at = {row, place(i)};
-    Value old = vectors ? Value(vector::LoadOp::create(b, buffers.vector,
-                                                       buffers.accRows, at))
-                        : memref::LoadOp::create(b, buffers.accRows, at);
+  for (int64_t i = 0; i < number; ++i) {
+    Value old = loadF32(b, type, buffers.accRows, ValueRange{row, place(i)});
     sums.push_back(arith::MulFOp::create(b, old, spread(factor)));
   }
   sums = emitFor(
@@ -132,12 +130,8 @@ void KeyBlock::columnsOfRow(Value row, Value d, int64_t vectors, Value factor,
             memref::LoadOp::create(b, buffers.scores, ValueRange{n, row}));
         SmallVector<Value> next;
         for (auto [i, sum] : llvm::enumerate(so)) {
-          Value from = a.add(at, place(i));
-          Value v = vectors
-                        ? loadColumns(b, buffers.valueData, from, shape.lanes)
-                        : toF32(b, memref::LoadOp::create(b, buffers.valueData,
-                                                          from));
-          if (vectors)
+          Value v = loadF32(b, type, buffers.valueData, a.add(at, place(i)));
+          if (isVector)
             next.push_back(vector::FMAOp::create(b, p, v, sum));
           else
             next.push_back(
@@ -145,11 +139,6 @@ void KeyBlock::columnsOfRow(Value row, Value d, int64_t vectors, Value factor,
         }
         return next;
       });
-  for (auto [i, sum] : llvm::enumerate(sums)) {
-    SmallVector<Value> at = {row, place(i)};
-    if (vectors)
-      vector::StoreOp::create(b, sum, buffers.accRows, at);
-    else
-      memref::StoreOp::create(b, sum, buffers.accRows, at);
-  }
+  for (auto [i, sum] : llvm::enumerate(sums))
+    storeF32(b, sum, buffers.accRows, ValueRange{row, place(i)});
 }

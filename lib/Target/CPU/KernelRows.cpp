@@ -13,10 +13,7 @@ using namespace mlir::megactx::cpu;
 
 /// One vector's length of a row, from element d on, as f32.
 Value HeadRows::loadRow(Value from, Value row, Value d) {
-  auto type = VectorType::get({shape.lanes}, shape.element);
-  Value x =
-      vector::LoadOp::create(b, type, from, ValueRange{batch, head, row, d});
-  return toF32(b, x);
+  return loadF32(b, buffers.vector, from, ValueRange{batch, head, row, d});
 }
 
 void HeadRows::load(Value query) {
@@ -149,8 +146,7 @@ void HeadRows::storeRow(Value out, Value lane, Value turnedRow) {
       Value weight = vector::BroadcastOp::create(b, buffers.vector, oldWeight);
       x = vector::FMAOp::create(b, loadRow(out, row, d), weight, x);
     }
-    vector::StoreOp::create(b, fromF32(b, x, shape.element), out,
-                            ValueRange{batch, head, row, d});
+    storeF32(b, x, out, ValueRange{batch, head, row, d});
   });
   emitFor(b, a.c(whole), a.c(shape.valueDim), 1, [&](Value d) {
     SmallVector<Value> at = {batch, head, row, d};
@@ -161,7 +157,7 @@ void HeadRows::storeRow(Value out, Value lane, Value turnedRow) {
       x = arith::AddFOp::create(b, x,
                                 arith::MulFOp::create(b, before, oldWeight));
     }
-    memref::StoreOp::create(b, fromF32(b, x, shape.element), out, at);
+    storeF32(b, x, out, at);
   });
 }
 

@@ -138,8 +138,8 @@ void KeySplit::mergeRow(Value out, Value lse, ArrayRef<Value> row) {
   eachColumn([&](Value d, Type type) {
     Value x = arith::ConstantOp::create(b, b.getZeroAttr(type));
     if (kept)
-      x = scale(load(type, out, inRow(row, d)), kept, type);
-    store(x, acc, d);
+      x = scale(loadF32(b, type, out, inRow(row, d)), kept, type);
+    storeF32(b, x, acc, d);
   });
   emitFor(b, a.c(0), parts, 1, [&](Value i) {
     Value share = arith::DivFOp::create(b, weight(lseOf(i)), sum);
@@ -147,14 +147,16 @@ void KeySplit::mergeRow(Value out, Value lse, ArrayRef<Value> row) {
         arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, share, a.f32(0));
     scf::IfOp::create(b, any, [&](OpBuilder &, Location) {
       eachColumn([&](Value d, Type type) {
-        Value x = scale(load(type, partOut, inRow(rowOf(i), d)), share, type);
-        store(arith::AddFOp::create(b, x, load(type, acc, d)), acc, d);
+        Value x =
+            scale(loadF32(b, type, partOut, inRow(rowOf(i), d)), share, type);
+        storeF32(b, arith::AddFOp::create(b, x, loadF32(b, type, acc, d)), acc,
+                 d);
       });
       scf::YieldOp::create(b);
     });
   });
   eachColumn([&](Value d, Type type) {
-    store(load(type, acc, d), out, inRow(row, d));
+    storeF32(b, loadF32(b, type, acc, d), out, inRow(row, d));
   });
 }
 
@@ -167,22 +169,4 @@ void KeySplit::eachColumn(function_ref<void(Value, Type)> body) {
           [&](Value d) { body(d, vector); });
   emitFor(b, a.c(whole), a.c(shape.valueDim), 1,
           [&](Value d) { body(d, f32); });
-}
-
-/// As f32, whatever the memory holds.
-Value KeySplit::load(Type type, Value from, ValueRange at) {
-  auto vector = dyn_cast<VectorType>(type);
-  if (!vector)
-    return toF32(b, memref::LoadOp::create(b, from, at));
-  Type stored = cast<MemRefType>(from.getType()).getElementType();
-  return toF32(b, vector::LoadOp::create(
-                      b, VectorType::get(vector.getShape(), stored), from, at));
-}
-
-void KeySplit::store(Value x, Value to, ValueRange at) {
-  Value narrow = fromF32(b, x, cast<MemRefType>(to.getType()).getElementType());
-  if (isa<VectorType>(x.getType()))
-    vector::StoreOp::create(b, narrow, to, at);
-  else
-    memref::StoreOp::create(b, narrow, to, at);
 }

@@ -37,8 +37,6 @@ public:
 private:
   void mergeRow(Value out, Value lse, ArrayRef<Value> row);
   void eachColumn(function_ref<void(Value, Type)> body);
-  Value load(Type type, Value from, ValueRange at);
-  void store(Value x, Value to, ValueRange at);
 
   ImplicitLocOpBuilder &b;
   Arith a;

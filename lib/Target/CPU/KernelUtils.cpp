@@ -168,6 +168,24 @@ Value mlir::megactx::cpu::fromF32(ImplicitLocOpBuilder &b, Value x,
   return arith::TruncFOp::create(b, withElement(x.getType(), element), x);
 }
 
+Value mlir::megactx::cpu::loadF32(ImplicitLocOpBuilder &b, Type type,
+                                  Value from, ValueRange at) {
+  if (!isa<VectorType>(type))
+    return toF32(b, memref::LoadOp::create(b, from, at));
+  Type stored = withElement(type, getElementTypeOrSelf(from));
+  return toF32(b,
+               vector::LoadOp::create(b, cast<VectorType>(stored), from, at));
+}
+
+void mlir::megactx::cpu::storeF32(ImplicitLocOpBuilder &b, Value x, Value to,
+                                  ValueRange at) {
+  Value narrow = fromF32(b, x, getElementTypeOrSelf(to));
+  if (isa<VectorType>(x.getType()))
+    vector::StoreOp::create(b, narrow, to, at);
+  else
+    memref::StoreOp::create(b, narrow, to, at);
+}
+
 Value mlir::megactx::cpu::emitGlobalTable(ImplicitLocOpBuilder &b,
                                           ModuleOp module,
                                           ArrayRef<int64_t> values) {
