@@ -86,15 +86,17 @@ void KeySplit::merge(Value out, Value lse) {
   memref::DeallocOp::create(b, partLse);
 }
 
-/// row: batch, head, query.
-void KeySplit::mergeRow(Value out, Value lse, ArrayRef<Value> row) {
-  auto rowOf = [&](Value i) {
-    SmallVector<Value> at(row);
-    at[0] = a.add(a.mul(i, batches), row[0]);
-    return at;
-  };
+/// The place of a row's part: row is batch, head, query.
+SmallVector<Value> KeySplit::rowOf(Value i, ArrayRef<Value> row) const {
+  SmallVector<Value> at(row);
+  at[0] = a.add(a.mul(i, batches), row[0]);
+  return at;
+}
+
+/// Merges the row's log-sum-exps into `lse`.
+KeySplit::Shares KeySplit::mergeLse(Value lse, ArrayRef<Value> row) {
   auto lseOf = [&](Value i) -> Value {
-    return memref::LoadOp::create(b, partLse, rowOf(i));
+    return memref::LoadOp::create(b, partLse, rowOf(i, row));
   };
   Value before;
   Value top = a.f32(kNoKey);
@@ -120,7 +122,12 @@ void KeySplit::mergeRow(Value out, Value lse, ArrayRef<Value> row) {
   Value total = arith::AddFOp::create(b, top, math::LogOp::create(b, sum));
   total = a.select(some, total, a.f32(-std::numeric_limits<float>::infinity()));
   memref::StoreOp::create(b, total, lse, row);
+  Value kept = before ? arith::DivFOp::create(b, weight(before), sum) : Value();
+  return {top, sum, kept};
+}
 
+void KeySplit::mergeRow(Value out, Value lse, ArrayRef<Value> row) {
+  Shares shares = mergeLse(lse, row);
   Value acc = memref::AllocaOp::create(
       b, MemRefType::get({shape.valueDim}, b.getF32Type()),
       b.getI64IntegerAttr(64));
@@ -134,21 +141,23 @@ void KeySplit::mergeRow(Value out, Value lse, ArrayRef<Value> row) {
     at.push_back(d);
     return at;
   };
-  Value kept = before ? arith::DivFOp::create(b, weight(before), sum) : Value();
   eachColumn([&](Value d, Type type) {
     Value x = arith::ConstantOp::create(b, b.getZeroAttr(type));
-    if (kept)
-      x = scale(loadF32(b, type, out, inRow(row, d)), kept, type);
+    if (shares.kept)
+      x = scale(loadF32(b, type, out, inRow(row, d)), shares.kept, type);
     storeF32(b, x, acc, d);
   });
   emitFor(b, a.c(0), parts, 1, [&](Value i) {
-    Value share = arith::DivFOp::create(b, weight(lseOf(i)), sum);
+    SmallVector<Value> at = rowOf(i, row);
+    Value logSum = memref::LoadOp::create(b, partLse, at);
+    Value part =
+        math::ExpOp::create(b, arith::SubFOp::create(b, logSum, shares.top));
+    Value share = arith::DivFOp::create(b, part, shares.sum);
     Value any =
         arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, share, a.f32(0));
     scf::IfOp::create(b, any, [&](OpBuilder &, Location) {
       eachColumn([&](Value d, Type type) {
-        Value x =
-            scale(loadF32(b, type, partOut, inRow(rowOf(i), d)), share, type);
+        Value x = scale(loadF32(b, type, partOut, inRow(at, d)), share, type);
         storeF32(b, arith::AddFOp::create(b, x, loadF32(b, type, acc, d)), acc,
                  d);
       });

@@ -35,6 +35,13 @@ public:
   void merge(Value out, Value lse);
 
 private:
+  /// Of a row: a part's share is exp(its log-sum-exp - top) / sum; `kept` is
+  /// the share of what was there before, null where nothing was.
+  struct Shares {
+    Value top, sum, kept;
+  };
+  SmallVector<Value> rowOf(Value i, ArrayRef<Value> row) const;
+  Shares mergeLse(Value lse, ArrayRef<Value> row);
   void mergeRow(Value out, Value lse, ArrayRef<Value> row);
   void eachColumn(function_ref<void(Value, Type)> body);
 
