@@ -3,7 +3,7 @@
 # Where compiled files differ only by the checkout's place, ccache shares them.
 find_program(CCACHE ccache)
 if(CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 CCACHE_PCH_EXTSUM=1
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
   set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
 endif()
@@ -13,14 +13,24 @@ if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
   list(APPEND MEGACTX_CXX_FLAGS "SHELL:-Xclang -fno-pch-timestamp")
 endif()
 
+# The header goes by its name, not its path, and targets name the precompiled file alone: what ccache is given is then
+# the same in every checkout. The file itself holds paths, so each checkout makes its own, and the sum stands for it.
 add_library(megactx-pch OBJECT ${PROJECT_SOURCE_DIR}/cmake/Precompiled.cpp)
-target_precompile_headers(megactx-pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/Precompiled.h)
+target_include_directories(megactx-pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake)
+target_precompile_headers(megactx-pch PRIVATE <Precompiled.h>)
 target_compile_options(megactx-pch PRIVATE ${MEGACTX_CXX_FLAGS})
+set_target_properties(megactx-pch PROPERTIES CXX_COMPILER_LAUNCHER "")
+set(MEGACTX_PCH ${PROJECT_BINARY_DIR}/CMakeFiles/megactx-pch.dir/cmake_pch.hxx.pch)
+file(SHA256 ${PROJECT_SOURCE_DIR}/cmake/Precompiled.h precompiled_sum)
+file(WRITE ${MEGACTX_PCH}.sum "${precompiled_sum} ${LLVM_PACKAGE_VERSION}\n")
+set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/Precompiled.h)
 
 function(_megactx_target name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
   target_compile_options(${name} PRIVATE ${MEGACTX_CXX_FLAGS})
-  target_precompile_headers(${name} REUSE_FROM megactx-pch)
+  target_compile_options(${name} PRIVATE "SHELL:-include-pch ${MEGACTX_PCH}")
+  get_target_property(sources ${name} SOURCES)
+  set_source_files_properties(${sources} PROPERTIES OBJECT_DEPENDS ${MEGACTX_PCH})
   target_link_libraries(${name} PUBLIC ${ARG_LINK} MLIR LLVM)
   if(ARG_DEPENDS)
     add_dependencies(${name} ${ARG_DEPENDS})
