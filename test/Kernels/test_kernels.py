@@ -25,6 +25,7 @@ PATTERNS = [
     "random<block = 4, count = 2, seed = 7> and causal",
     "blocks<block = 8, row_ptr = [0, 1, 3, 4], col_idx = [0, 0, 1, 2]>",
     "strided<stride = 4> and columns<block = 6, first = 0, count = 3>",
+    "strided<stride = 2> and columns<block = 2, first = 1, count = 1>",  # one class, and rows in none
     "causal minus causal",
 ]
 

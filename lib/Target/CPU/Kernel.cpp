@@ -202,7 +202,7 @@ void KernelEmitter::place(Value number, Value blocks, Value perBlock,
   keyHead = a.div(head, group);
   firstRow = a.c(0);
   rowsHere = queries;
-  if (numClasses > 1) {
+  if (period > 1) {
     Value residue = arith::IndexCastOp::create(
         b, b.getIndexType(),
         memref::LoadOp::create(b, queryResidues, viewClass));
