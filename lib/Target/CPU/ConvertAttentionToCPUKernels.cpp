@@ -33,34 +33,14 @@ struct ConvertAttentionToCPUKernels
   }
 
   FailureOr<cpu::KernelShape> shapeOf(FusedAttentionOp op) {
-    auto query = dyn_cast<MemRefType>(op.getQuery().getType());
-    auto value = dyn_cast<MemRefType>(op.getValue().getType());
-    if (!query || !value)
-      return op.emitOpError("expected memrefs; bufferize first");
-    if (query.isDynamicDim(3) || value.isDynamicDim(3))
-      return op.emitOpError("expected static head dims, but got ")
-             << query << " and " << value;
-    cpu::KernelShape shape;
-    shape.pieces = op.getPieceList();
-    shape.element = query.getElementType();
-    shape.headDim = query.getDimSize(3);
-    shape.valueDim = value.getDimSize(3);
+    FailureOr<AttentionShape> common = AttentionShape::of(op);
+    if (failed(common))
+      return failure();
+    cpu::KernelShape shape{*std::move(common), vectorBits / 32};
     if (shape.headDim < 1 || shape.headDim > 512 || shape.valueDim < 1 ||
         shape.valueDim > 512)
       return op.emitOpError("expected head dims of 1 to 512, but got ")
              << shape.headDim << " and " << shape.valueDim;
-    shape.scale = op.getScale().convertToFloat();
-    if (op.getSoftcap())
-      shape.softcap = op.getSoftcap()->convertToFloat();
-    shape.queryStep = op.getQueryStep();
-    shape.keyStep = op.getKeyStep();
-    shape.hasBias = bool(op.getBias());
-    shape.biasPerKey =
-        shape.hasBias &&
-        cast<MemRefType>(op.getBias().getType()).getDimSize(2) == 1;
-    shape.hasLengths = bool(op.getLengths());
-    shape.accumulate = op.getAccumulate();
-    shape.lanes = vectorBits / 32;
     return shape;
   }
 
@@ -68,32 +48,16 @@ struct ConvertAttentionToCPUKernels
     FailureOr<cpu::KernelShape> shape = shapeOf(op);
     if (failed(shape))
       return failure();
-    SmallVector<Type> types = cpu::kernelArguments(&getContext(), *shape);
     ImplicitLocOpBuilder b(op.getLoc(), op);
-    SmallVector<Value> operands = {op.getQuery(), op.getKey(), op.getValue()};
-    if (op.getBias())
-      operands.push_back(op.getBias());
-    if (op.getLengths())
-      operands.push_back(op.getLengths());
-    auto orZero = [&](Value offset) -> Value {
-      return offset ? offset : arith::ConstantIndexOp::create(b, 0);
-    };
-    operands.append({orZero(op.getQueryOffset()), orZero(op.getKeyOffset()),
-                     op.getOut(), op.getLse()});
-    for (auto [operand, type] : llvm::zip(operands, types)) {
-      if (operand.getType() == type)
-        continue;
-      if (!memref::CastOp::areCastCompatible(operand.getType(), type))
-        return op.emitOpError("expected rows of unit stride, but got ")
-               << operand.getType();
-      operand = memref::CastOp::create(b, type, operand);
-    }
+    FailureOr<SmallVector<Value>> operands = kernelOperands(b, op, *shape);
+    if (failed(operands))
+      return failure();
     bool coversAll =
         shape->accumulate || shape->pieces.front().digits.hasOneView();
     if (!coversAll)
       clear(b, op);
     func::FuncOp kernel = kernelFor(*shape);
-    func::CallOp::create(b, kernel, operands);
+    func::CallOp::create(b, kernel, *operands);
     op.erase();
     ++numCalls;
     return success();

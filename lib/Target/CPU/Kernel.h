@@ -15,69 +15,22 @@
 #ifndef MEGACTX_LIB_TARGET_CPU_KERNEL_H
 #define MEGACTX_LIB_TARGET_CPU_KERNEL_H
 
-#include "megactx/Dialect/MegaCtx/IR/EmitExpr.h"
-#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "../Common/AttentionShape.h"
+#include "../Common/Emit.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 namespace mlir::megactx::cpu {
 
-/// What distinguishes one kernel from another.
-struct KernelShape {
-  SmallVector<pattern::Piece> pieces;
-  Type element;     ///< f32, f16 or bf16
-  int64_t headDim;  ///< D
-  int64_t valueDim; ///< Dv
-  float scale;
-  std::optional<float> softcap;
-  int64_t queryStep, keyStep; ///< tokens between rows
-  bool hasBias, hasLengths, accumulate;
-  bool biasPerKey; ///< the bias is the same for every query
-  int64_t lanes;   ///< f32 elements of a hardware vector
+struct KernelShape : AttentionShape {
+  int64_t lanes; ///< f32 elements of a hardware vector
 
   /// Equal keys: equal kernels.
   std::string key() const;
 };
 
-/// Adds the kernel to the module:
-///   name(q, k, v, [bias], [lengths], query_offset, key_offset, out, lse)
+/// Adds the kernel to the module; arguments as kernelArguments.
 func::FuncOp emitKernel(ModuleOp module, StringRef name,
                         const KernelShape &shape);
-
-/// The types of the kernel's arguments, strides dynamic but for the last.
-SmallVector<Type> kernelArguments(MLIRContext *context,
-                                  const KernelShape &shape);
-
-/// Makes an index constant table a global of the module.
-Value emitGlobalTable(ImplicitLocOpBuilder &b, ModuleOp module,
-                      ArrayRef<int64_t> values);
-
-/// Shorthand for index arithmetic in one location.
-struct Arith {
-  ImplicitLocOpBuilder &b;
-  Value c(int64_t value) const;
-  Value add(Value x, Value y) const;
-  Value sub(Value x, Value y) const;
-  Value mul(Value x, Value y) const;
-  Value min(Value x, Value y) const;
-  Value max(Value x, Value y) const;
-  Value div(Value x, Value y) const;     ///< floor, y > 0, x >= 0
-  Value rem(Value x, Value y) const;     ///< x >= 0
-  Value ceilDiv(Value x, Value y) const; ///< any x, y > 0
-  Value lt(Value x, Value y) const;
-  Value le(Value x, Value y) const;
-  Value both(Value x, Value y) const;
-  Value select(Value cond, Value x, Value y) const;
-  Value f32(float value) const;
-  Value fmax(Value x, Value y) const; ///< floats; y where one is NaN
-  Value splat(float value, VectorType type) const;
-};
-
-/// for (i = lo; i < hi; i += step) carrying values.
-using LoopBody = function_ref<SmallVector<Value>(Value, ValueRange)>;
-SmallVector<Value> emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
-                           int64_t step, ValueRange init, LoopBody body);
-void emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi, int64_t step,
-             function_ref<void(Value)> body);
 
 /// The bodies of all i in [0, count) as tasks of the pool.
 void emitParallel(ImplicitLocOpBuilder &b, Value count,

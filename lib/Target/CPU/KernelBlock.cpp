@@ -9,6 +9,7 @@
 #include <cmath>
 
 using namespace mlir;
+using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
 
 BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,

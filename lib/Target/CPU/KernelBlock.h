@@ -4,6 +4,7 @@
 #define MEGACTX_LIB_TARGET_CPU_KERNELBLOCK_H
 
 #include "Kernel.h"
+#include "megactx/Dialect/MegaCtx/IR/EmitExpr.h"
 
 namespace mlir::megactx::cpu {
 

@@ -16,6 +16,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
+using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
 
 /// Vectors that are summed at once.

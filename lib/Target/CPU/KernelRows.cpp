@@ -9,6 +9,7 @@
 #include <cmath>
 
 using namespace mlir;
+using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
 
 /// One vector's length of a row, from element d on, as f32.

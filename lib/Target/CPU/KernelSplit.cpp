@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
+using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
 
 KeySplit::KeySplit(ImplicitLocOpBuilder &b, const KernelShape &shape,

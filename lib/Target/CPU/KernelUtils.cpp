@@ -8,79 +8,8 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
+using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
-
-Value Arith::c(int64_t value) const {
-  return arith::ConstantIndexOp::create(b, value);
-}
-Value Arith::add(Value x, Value y) const {
-  return arith::AddIOp::create(b, x, y);
-}
-Value Arith::sub(Value x, Value y) const {
-  return arith::SubIOp::create(b, x, y);
-}
-Value Arith::mul(Value x, Value y) const {
-  return arith::MulIOp::create(b, x, y);
-}
-Value Arith::min(Value x, Value y) const {
-  return arith::MinSIOp::create(b, x, y);
-}
-Value Arith::max(Value x, Value y) const {
-  return arith::MaxSIOp::create(b, x, y);
-}
-Value Arith::div(Value x, Value y) const {
-  return arith::DivUIOp::create(b, x, y);
-}
-Value Arith::rem(Value x, Value y) const {
-  return arith::RemUIOp::create(b, x, y);
-}
-Value Arith::ceilDiv(Value x, Value y) const {
-  return emitFloorDiv(b, add(x, sub(y, c(1))), y);
-}
-Value Arith::lt(Value x, Value y) const {
-  return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, x, y);
-}
-Value Arith::le(Value x, Value y) const {
-  return arith::CmpIOp::create(b, arith::CmpIPredicate::sle, x, y);
-}
-Value Arith::both(Value x, Value y) const {
-  return arith::AndIOp::create(b, x, y);
-}
-Value Arith::select(Value cond, Value x, Value y) const {
-  return arith::SelectOp::create(b, cond, x, y);
-}
-Value Arith::f32(float value) const {
-  return arith::ConstantOp::create(b, b.getF32FloatAttr(value));
-}
-Value Arith::fmax(Value x, Value y) const {
-  // One instruction; math's maximum spends more on NaNs and signs of zero.
-  Value greater = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, y);
-  return select(greater, x, y);
-}
-Value Arith::splat(float value, VectorType type) const {
-  return arith::ConstantOp::create(b, DenseElementsAttr::get(type, value));
-}
-
-SmallVector<Value> mlir::megactx::cpu::emitFor(ImplicitLocOpBuilder &b,
-                                               Value lo, Value hi, int64_t step,
-                                               ValueRange init, LoopBody body) {
-  Value by = arith::ConstantIndexOp::create(b, step);
-  auto loop = scf::ForOp::create(
-      b, lo, hi, by, init,
-      [&](OpBuilder &, Location loc, Value i, ValueRange carried) {
-        scf::YieldOp::create(b, body(i, carried));
-      });
-  return SmallVector<Value>(loop.getResults());
-}
-
-void mlir::megactx::cpu::emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
-                                 int64_t step, function_ref<void(Value)> body) {
-  emitFor(b, lo, hi, step, ValueRange(),
-          [&](Value i, ValueRange) -> SmallVector<Value> {
-            body(i);
-            return {};
-          });
-}
 
 Value mlir::megactx::cpu::emitExp2(ImplicitLocOpBuilder &b, Value x) {
   auto type = cast<VectorType>(x.getType());
@@ -186,61 +115,6 @@ void mlir::megactx::cpu::storeF32(ImplicitLocOpBuilder &b, Value x, Value to,
     memref::StoreOp::create(b, narrow, to, at);
 }
 
-Value mlir::megactx::cpu::emitGlobalTable(ImplicitLocOpBuilder &b,
-                                          ModuleOp module,
-                                          ArrayRef<int64_t> values) {
-  auto tensor = RankedTensorType::get({int64_t(values.size())}, b.getI64Type());
-  auto data = DenseElementsAttr::get(tensor, values);
-  auto type = MemRefType::get(tensor.getShape(), b.getI64Type());
-  StringAttr name;
-  for (auto global : module.getOps<memref::GlobalOp>())
-    if (global.getInitialValueAttr() == data)
-      name = global.getSymNameAttr();
-  if (!name) {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(module.getBody());
-    unsigned number = 0;
-    std::string fresh;
-    do
-      fresh = "mctx_table_" + std::to_string(number++);
-    while (module.lookupSymbol(fresh));
-    name = b.getStringAttr(fresh);
-    memref::GlobalOp::create(b, name, b.getStringAttr("private"), type, data,
-                             /*constant=*/true, IntegerAttr());
-  }
-  return memref::GetGlobalOp::create(b, type, name.getValue());
-}
-
 std::string KernelShape::key() const {
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  os << element << ' ' << headDim << ' ' << valueDim << ' ' << scale << ' '
-     << softcap.value_or(0) << ' ' << queryStep << ' ' << keyStep << ' '
-     << hasBias << biasPerKey << hasLengths << accumulate << ' ' << lanes;
-  for (const pattern::Piece &piece : pieces)
-    os << " | " << piece.str();
-  return text;
-}
-
-SmallVector<Type>
-mlir::megactx::cpu::kernelArguments(MLIRContext *context,
-                                    const KernelShape &shape) {
-  constexpr int64_t any = ShapedType::kDynamic;
-  auto strided = [&](ArrayRef<int64_t> dims, Type element, bool unitLast) {
-    SmallVector<int64_t> strides(dims.size(), any);
-    if (unitLast)
-      strides.back() = 1;
-    return MemRefType::get(dims, element,
-                           StridedLayoutAttr::get(context, any, strides));
-  };
-  Type f32 = Float32Type::get(context), index = IndexType::get(context);
-  Type q = strided({any, any, any, shape.headDim}, shape.element, true);
-  Type v = strided({any, any, any, shape.valueDim}, shape.element, true);
-  SmallVector<Type> types = {q, q, v};
-  if (shape.hasBias)
-    types.push_back(strided({any, any, any, any}, f32, false));
-  if (shape.hasLengths)
-    types.push_back(strided({any}, index, false));
-  types.append({index, index, v, strided({any, any, any}, f32, true)});
-  return types;
+  return AttentionShape::key() + " " + std::to_string(lanes);
 }

@@ -12,35 +12,17 @@
 using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
-using pattern::Digits;
-using pattern::Expr;
 using pattern::Piece;
-
-int64_t mlir::megactx::nvgpu::periodOf(const KernelShape &shape) {
-  const Digits &view = shape.pieces.front().digits;
-  return view.hasOneView() ? 1 : view.period;
-}
-
-int64_t mlir::megactx::nvgpu::classesOf(const KernelShape &shape) {
-  const Digits &view = shape.pieces.front().digits;
-  if (view.hasOneView())
-    return 1;
-  int64_t count = 0;
-  for (const Digits::Class &c : view.classes)
-    count += c.queries.size();
-  return count;
-}
 
 namespace {
 /// Emits one kernel; members are values of the function being built.
 class KernelEmitter {
 public:
   KernelEmitter(gpu::GPUModuleOp module, StringRef name,
-                const KernelShape &shape)
+                const AttentionShape &shape)
       : shape(shape), tiling(shape), module(module),
         b(module.getLoc(), OpBuilder::atBlockEnd(module.getBody())), a{b} {
-    auto type =
-        b.getFunctionType(cpu::kernelArguments(b.getContext(), shape), {});
+    auto type = b.getFunctionType(kernelArguments(b.getContext(), shape), {});
     function = gpu::GPUFuncOp::create(b, name, type);
     function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(),
                       b.getUnitAttr());
@@ -54,12 +36,8 @@ public:
   gpu::GPUFuncOp run();
 
 private:
-  void readArguments();
   void readBlock();
-  void readKeyViews();
   void block();
-  Value table(ArrayRef<int64_t> values);
-  Value load(Value from, Value at);
   Value sharedTile(Value memory, int64_t from, int64_t rows, int64_t pitch);
   void copy(Value source, Value atHead, Value shared, Value sharedRow,
             int64_t rows, int64_t dim, Value from, Value end,
@@ -67,11 +45,7 @@ private:
   void copyKeys(unsigned index, Value from, Value end, Value stage);
   void commit();
   void wait();
-  Value queryRow(Value inClass);
-  Value positionOf(Value row);
   std::pair<Value, Value> boundsOfRow(unsigned index, Value position);
-  Value rankOf(unsigned index, Value position);
-  Value keyRow(unsigned index, Value at);
   State piece(unsigned index, State state);
   State tiles(unsigned index, State state, Value begin, Value end,
               Value fullBegin, Value fullEnd, Value low, Value high);
@@ -81,65 +55,20 @@ private:
   void storeRow(const State &state, int64_t half, Value lse, Value inverse,
                 Value oldWeight);
 
-  const KernelShape &shape;
+  const AttentionShape &shape;
   Tiling tiling;
   gpu::GPUModuleOp module;
   ImplicitLocOpBuilder b;
   Arith a;
   gpu::GPUFuncOp function;
+  KernelArguments arguments;
+  std::unique_ptr<KeyViews> views;
   std::unique_ptr<TileEmitter> warpTile;
-
-  Value query, key, value, lengths, queryOffset, keyOffset, out, lse;
-  Value thread, lane, warp, batch, head, keyHead, viewClass, blockBegin;
-  Value firstRow, rowsHere, lastHere, keyEnd, queryTile, keyTile, valueTile;
-  /// Places of a piece's residues of this class, null for the identity.
-  struct KeyView {
-    Value begin, count, residues;
-  };
-  SmallVector<KeyView> keyViews;
+  Value thread, lane, warp, batch, head, keyHead, blockBegin, lastHere;
+  Value queryTile, keyTile, valueTile;
+  SmallVector<KeyViews::Places> places;
 };
 } // namespace
-
-Value KernelEmitter::table(ArrayRef<int64_t> values) {
-  auto tensor = RankedTensorType::get({int64_t(values.size())}, b.getI64Type());
-  auto data = DenseElementsAttr::get(tensor, values);
-  auto type = MemRefType::get(tensor.getShape(), b.getI64Type());
-  std::string name = "table_0";
-  unsigned number = 0;
-  for (auto global : module.getOps<memref::GlobalOp>()) {
-    if (global.getInitialValueAttr() == data)
-      return memref::GetGlobalOp::create(b, type, global.getSymName());
-    name = "table_" + std::to_string(++number);
-  }
-  OpBuilder::InsertionGuard guard(b);
-  {
-    OpBuilder::InsertionGuard inner(b);
-    b.setInsertionPointToStart(module.getBody());
-    memref::GlobalOp::create(b, b.getStringAttr(name),
-                             b.getStringAttr("private"), type, data,
-                             /*constant=*/true, IntegerAttr());
-  }
-  return memref::GetGlobalOp::create(b, type, name);
-}
-
-Value KernelEmitter::load(Value from, Value at) {
-  return arith::IndexCastOp::create(b, b.getIndexType(),
-                                    memref::LoadOp::create(b, from, at));
-}
-
-void KernelEmitter::readArguments() {
-  unsigned at = 0;
-  auto next = [&] { return Value(function.getArgument(at++)); };
-  query = next();
-  key = next();
-  value = next();
-  if (shape.hasLengths)
-    lengths = next();
-  queryOffset = next();
-  keyOffset = next();
-  out = next();
-  lse = next();
-}
 
 /// Which rows the block has, which keys there are.
 void KernelEmitter::readBlock() {
@@ -152,55 +81,18 @@ void KernelEmitter::readBlock() {
   auto dim = [&](Value of, int64_t i) -> Value {
     return memref::DimOp::create(b, of, i);
   };
-  Value queries = dim(query, 2), keys = dim(key, 2);
-  keyHead = a.div(head, a.div(dim(query, 1), dim(key, 1)));
-  int64_t classes = classesOf(shape), period = periodOf(shape);
-  viewClass = a.rem(number, a.c(classes));
+  Value queries = dim(arguments.query, 2), keys = dim(arguments.key, 2);
+  keyHead = a.div(head, a.div(dim(arguments.query, 1), dim(arguments.key, 1)));
+  views = std::make_unique<KeyViews>(b, module, shape, arguments);
+  int64_t classes = views->classes(), period = views->period();
+  Value viewClass = a.rem(number, a.c(classes));
   // Late rows see most keys: the longest blocks go first.
   Value blocks = a.ceilDiv(a.ceilDiv(queries, a.c(period)), a.c(kRows));
   Value late = a.sub(a.sub(blocks, a.c(1)), a.div(number, a.c(classes)));
   blockBegin = a.mul(late, a.c(kRows));
-  firstRow = a.c(0);
-  rowsHere = queries;
-  if (period > 1) {
-    SmallVector<int64_t> residues;
-    for (const Digits::Class &c : shape.pieces.front().digits.classes)
-      residues.append(c.queries.begin(), c.queries.end());
-    Value residue = load(table(residues), viewClass);
-    firstRow = emitFloorMod(b, a.sub(residue, queryOffset), a.c(period));
-    rowsHere = a.max(a.ceilDiv(a.sub(queries, firstRow), a.c(period)), a.c(0));
-  }
-  lastHere = a.sub(rowsHere, a.c(1));
-  keyEnd = keys;
-  if (lengths)
-    keyEnd =
-        a.max(a.min(memref::LoadOp::create(b, lengths, batch), keys), a.c(0));
-}
-
-void KernelEmitter::readKeyViews() {
-  for (const Piece &piece : shape.pieces) {
-    KeyView view;
-    if (!piece.digits.isIdentity()) {
-      SmallVector<int64_t> begin = {0}, residues;
-      bool perQuery = classesOf(shape) > 1;
-      bool uniform = true;
-      for (const Digits::Class &c : piece.digits.classes) {
-        uniform &= c.keys.size() == piece.digits.classes.front().keys.size();
-        for (size_t i = 0; i < (perQuery ? c.queries.size() : 1); ++i) {
-          residues.append(c.keys.begin(), c.keys.end());
-          begin.push_back(residues.size());
-        }
-      }
-      Value cls = perQuery ? viewClass : a.c(0);
-      Value places = table(begin);
-      view.begin = load(places, cls);
-      view.count = uniform
-                       ? a.c(piece.digits.classes.front().keys.size())
-                       : a.sub(load(places, a.add(cls, a.c(1))), view.begin);
-      view.residues = table(residues);
-    }
-    keyViews.push_back(view);
-  }
+  views->enter(batch, head, viewClass, queries);
+  lastHere = a.sub(views->rowsHere, a.c(1));
+  views->readKeyEnd(keys);
 }
 
 Value KernelEmitter::sharedTile(Value memory, int64_t from, int64_t rows,
@@ -212,7 +104,7 @@ Value KernelEmitter::sharedTile(Value memory, int64_t from, int64_t rows,
 }
 
 gpu::GPUFuncOp KernelEmitter::run() {
-  readArguments();
+  arguments = KernelArguments(function.getArguments(), shape);
   readBlock();
   auto space =
       gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
@@ -223,10 +115,11 @@ gpu::GPUFuncOp KernelEmitter::run() {
                        tiling.keyPitch());
   valueTile = sharedTile(memory, tiling.queryBytes() + tiling.keyBytes(),
                          2 * tiling.keys, tiling.valuePitch());
-  scf::IfOp::create(b, a.lt(blockBegin, rowsHere), [&](OpBuilder &, Location) {
-    block();
-    scf::YieldOp::create(b);
-  });
+  scf::IfOp::create(b, a.lt(blockBegin, views->rowsHere),
+                    [&](OpBuilder &, Location) {
+                      block();
+                      scf::YieldOp::create(b);
+                    });
   gpu::ReturnOp::create(b);
   return function;
 }
@@ -285,86 +178,40 @@ void KernelEmitter::wait() {
 void KernelEmitter::copyKeys(unsigned index, Value from, Value end,
                              Value stage) {
   Value row = a.mul(stage, a.c(tiling.keys));
-  auto rowOf = [&](Value at) { return keyRow(index, at); };
-  copy(key, keyHead, keyTile, row, tiling.keys, shape.headDim, from, end,
-       rowOf);
-  copy(value, keyHead, valueTile, row, tiling.keys, shape.valueDim, from, end,
-       rowOf);
+  auto rowOf = [&](Value at) {
+    return views->keyRow(index, places[index], at);
+  };
+  copy(arguments.key, keyHead, keyTile, row, tiling.keys, shape.headDim, from,
+       end, rowOf);
+  copy(arguments.value, keyHead, valueTile, row, tiling.keys, shape.valueDim,
+       from, end, rowOf);
   commit();
-}
-
-Value KernelEmitter::queryRow(Value inClass) {
-  return a.add(firstRow, a.mul(inClass, a.c(periodOf(shape))));
-}
-
-Value KernelEmitter::positionOf(Value row) {
-  return a.add(a.mul(row, a.c(shape.queryStep)), queryOffset);
-}
-
-/// How many keys of the piece's view stand below a position.
-Value KernelEmitter::rankOf(unsigned index, Value position) {
-  const KeyView &view = keyViews[index];
-  Value m = a.c(shape.pieces[index].digits.period);
-  Value x = a.max(position, a.c(0)), residue = a.rem(x, m);
-  Value below = cpu::emitFor(
-      b, view.begin, a.add(view.begin, view.count), 1, ValueRange{a.c(0)},
-      [&](Value i, ValueRange sum) -> SmallVector<Value> {
-        Value less = a.lt(load(view.residues, i), residue);
-        return {a.select(less, a.add(sum[0], a.c(1)), sum[0])};
-      })[0];
-  return a.add(a.mul(view.count, a.div(x, m)), below);
-}
-
-/// The row in memory of a key's number in the view.
-Value KernelEmitter::keyRow(unsigned index, Value at) {
-  const KeyView &view = keyViews[index];
-  if (!view.begin)
-    return at;
-  Value residue = load(view.residues, a.add(view.begin, a.rem(at, view.count)));
-  Value period = a.c(shape.pieces[index].digits.period);
-  return a.sub(a.add(a.mul(a.div(at, view.count), period), residue), keyOffset);
 }
 
 /// The interval of keys of a row, in the numbers of the piece's key view.
 std::pair<Value, Value> KernelEmitter::boundsOfRow(unsigned index,
                                                    Value position) {
   const Piece &piece = shape.pieces[index];
-  auto constants = [&](ArrayRef<int64_t> values) { return table(values); };
-  ExprLeaves at;
-  at.position = position;
-  at.head = head;
-  at.batch = batch;
-  at.key = a.c(0);
-  Value lastKey = a.mul(a.sub(keyEnd, a.c(1)), a.c(shape.keyStep));
-  at.keyEnd = a.add(a.add(lastKey, keyOffset), a.c(1));
-  at.table = constants;
-  Value lo = keyOffset, hi = at.keyEnd;
-  for (const Expr &bound : piece.lo)
-    lo = a.max(lo, emitExpr(b, bound, at));
-  for (const Expr &bound : piece.hi)
-    hi = a.min(hi, emitExpr(b, bound, at));
+  auto [lo, hi] = views->interval(index, position);
+  ExprLeaves at = views->leaves(position);
   // A row past all keys has none, and must not widen the block's interval.
   lo = a.min(lo, at.keyEnd);
   hi = a.max(hi, lo);
   if (piece.heads) {
     // The same empty interval for all rows: the block reads no tile.
     Value attends = a.lt(a.c(0), emitExpr(b, piece.heads, at));
-    lo = a.select(attends, lo, keyOffset);
-    hi = a.select(attends, hi, keyOffset);
+    lo = a.select(attends, lo, arguments.keyOffset);
+    hi = a.select(attends, hi, arguments.keyOffset);
   }
-  if (!piece.digits.isIdentity())
-    return {rankOf(index, lo), rankOf(index, hi)};
-  Value step = a.c(shape.keyStep);
-  Value first = a.ceilDiv(a.sub(lo, keyOffset), step);
-  Value end = a.ceilDiv(a.sub(hi, keyOffset), step);
-  return {first, a.max(end, first)};
+  return views->inView(index, lo, hi);
 }
 
 void KernelEmitter::block() {
-  readKeyViews();
+  for (unsigned i = 0; i < shape.pieces.size(); ++i)
+    places.push_back(views->places(i));
   warpTile = std::make_unique<TileEmitter>(b, shape, lane, warp);
-  copy(query, head, queryTile, a.c(0), kRows, shape.headDim, blockBegin,
-       rowsHere, [&](Value at) { return queryRow(at); });
+  copy(arguments.query, head, queryTile, a.c(0), kRows, shape.headDim,
+       blockBegin, views->rowsHere, [&](Value at) { return views->rowAt(at); });
   wait();
   warpTile->bindQueries(queryTile);
   State state{
@@ -380,8 +227,8 @@ void KernelEmitter::block() {
 State KernelEmitter::piece(unsigned index, State state) {
   const Piece &piece = shape.pieces[index];
   Value last = a.min(a.add(blockBegin, a.c(kRows - 1)), lastHere);
-  Value firstAt = positionOf(queryRow(blockBegin));
-  Value lastAt = positionOf(queryRow(last));
+  Value firstAt = views->positionOf(views->rowAt(blockBegin));
+  Value lastAt = views->positionOf(views->rowAt(last));
   auto isRow = [&](Value position) -> Value {
     Value holds = arith::ConstantIntOp::create(b, 1, 1);
     if (piece.rowBegin != -Piece::kOpen)
@@ -407,7 +254,7 @@ State KernelEmitter::piece(unsigned index, State state) {
     Value row =
         a.add(a.mul(warp, a.c(16)), a.add(a.div(lane, a.c(4)), a.c(8 * i)));
     Value inClass = a.min(a.add(blockBegin, row), lastHere);
-    Value position = positionOf(queryRow(inClass));
+    Value position = views->positionOf(views->rowAt(inClass));
     auto [lo, hi] = boundsOfRow(index, position);
     hi = a.select(isRow(position), hi, lo);
     lo = arith::IndexCastOp::create(b, b.getI32Type(), lo);
@@ -437,7 +284,7 @@ State KernelEmitter::tiles(unsigned index, State state, Value begin, Value end,
   copyKeys(index, begin, end, a.c(0));
   SmallVector<Value> init = state.pack();
   init.push_back(a.c(0));
-  SmallVector<Value> result = cpu::emitFor(
+  SmallVector<Value> result = emitFor(
       b, begin, end, tiling.keys, init,
       [&](Value from, ValueRange carried) -> SmallVector<Value> {
         Value stage = carried.back();
@@ -506,7 +353,7 @@ void KernelEmitter::merge(int64_t half, Value &total, Value &inverse,
                           Value &oldWeight) {
   Value inClass = a.min(rowOfHalf(half), lastHere);
   Value old = memref::LoadOp::create(
-      b, lse, ValueRange{batch, head, queryRow(inClass)});
+      b, arguments.lse, ValueRange{batch, head, views->rowAt(inClass)});
   Value top = arith::MaximumFOp::create(b, old, total);
   // Both empty: any finite top keeps the difference from being NaN.
   Value safe = arith::MaximumFOp::create(b, top, a.f32(kMasked));
@@ -542,37 +389,39 @@ void KernelEmitter::storeRow(const State &state, int64_t half, Value total,
   Value inClass = rowOfHalf(half);
   auto pair = VectorType::get({2}, shape.element);
   auto wide = VectorType::get({2}, b.getF32Type());
-  scf::IfOp::create(b, a.lt(inClass, rowsHere), [&](OpBuilder &, Location) {
-    Value row = queryRow(inClass);
-    Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                          a.rem(lane, a.c(4)), a.c(0));
-    scf::IfOp::create(b, isFirst, [&](OpBuilder &, Location) {
-      memref::StoreOp::create(b, total, lse, ValueRange{batch, head, row});
-      scf::YieldOp::create(b);
-    });
-    Value column = a.mul(a.rem(lane, a.c(4)), a.c(2));
-    Value factor = vector::BroadcastOp::create(b, wide, inverse);
-    for (int64_t n = 0; n < shape.valueDim / 8; ++n) {
-      SmallVector<Value> at = {batch, head, row, a.add(column, a.c(8 * n))};
-      Value x = vector::ExtractOp::create(b, state.out[n], half);
-      x = arith::MulFOp::create(b, x, factor);
-      if (oldWeight) {
-        auto load = vector::LoadOp::create(b, pair, out, at);
-        load->setAttr("alignment", b.getI64IntegerAttr(4));
-        Value old = arith::ExtFOp::create(b, wide, load.getResult());
-        Value weight = vector::BroadcastOp::create(b, wide, oldWeight);
-        x = vector::FMAOp::create(b, old, weight, x);
-      }
-      Value narrow = arith::TruncFOp::create(b, pair, x);
-      auto store = vector::StoreOp::create(b, narrow, out, at);
-      store->setAttr("alignment", b.getI64IntegerAttr(4));
-    }
-    scf::YieldOp::create(b);
-  });
+  scf::IfOp::create(
+      b, a.lt(inClass, views->rowsHere), [&](OpBuilder &, Location) {
+        Value row = views->rowAt(inClass);
+        Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                              a.rem(lane, a.c(4)), a.c(0));
+        scf::IfOp::create(b, isFirst, [&](OpBuilder &, Location) {
+          memref::StoreOp::create(b, total, arguments.lse,
+                                  ValueRange{batch, head, row});
+          scf::YieldOp::create(b);
+        });
+        Value column = a.mul(a.rem(lane, a.c(4)), a.c(2));
+        Value factor = vector::BroadcastOp::create(b, wide, inverse);
+        for (int64_t n = 0; n < shape.valueDim / 8; ++n) {
+          SmallVector<Value> at = {batch, head, row, a.add(column, a.c(8 * n))};
+          Value x = vector::ExtractOp::create(b, state.out[n], half);
+          x = arith::MulFOp::create(b, x, factor);
+          if (oldWeight) {
+            auto load = vector::LoadOp::create(b, pair, arguments.out, at);
+            load->setAttr("alignment", b.getI64IntegerAttr(4));
+            Value old = arith::ExtFOp::create(b, wide, load.getResult());
+            Value weight = vector::BroadcastOp::create(b, wide, oldWeight);
+            x = vector::FMAOp::create(b, old, weight, x);
+          }
+          Value narrow = arith::TruncFOp::create(b, pair, x);
+          auto store = vector::StoreOp::create(b, narrow, arguments.out, at);
+          store->setAttr("alignment", b.getI64IntegerAttr(4));
+        }
+        scf::YieldOp::create(b);
+      });
 }
 
 gpu::GPUFuncOp mlir::megactx::nvgpu::emitKernel(gpu::GPUModuleOp module,
                                                 StringRef name,
-                                                const KernelShape &shape) {
+                                                const AttentionShape &shape) {
   return KernelEmitter(module, name, shape).run();
 }

@@ -10,13 +10,10 @@
 #ifndef MEGACTX_LIB_TARGET_NVGPU_KERNEL_H
 #define MEGACTX_LIB_TARGET_NVGPU_KERNEL_H
 
-#include "../CPU/Kernel.h"
+#include "../Common/KeyViews.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 
 namespace mlir::megactx::nvgpu {
-
-using cpu::Arith;
-using cpu::KernelShape;
 
 constexpr int64_t kThreads = 128, kRows = 64;
 /// The score of a masked key: finite, so that no difference of two is NaN.
@@ -24,7 +21,7 @@ constexpr float kMasked = -1.0e30f;
 
 /// Tile sizes and places in shared memory, in elements and bytes.
 struct Tiling {
-  explicit Tiling(const KernelShape &shape)
+  explicit Tiling(const AttentionShape &shape)
       : paddedHead(llvm::alignTo(shape.headDim, 16)),
         paddedValue(llvm::alignTo(shape.valueDim, 16)),
         keys(std::max(paddedHead, paddedValue) <= 128 ? 64 : 32) {}
@@ -40,10 +37,6 @@ struct Tiling {
   bool queriesInRegisters() const { return paddedHead <= 128; }
 };
 
-/// How many blocks of the grid's x: query blocks times classes.
-int64_t classesOf(const KernelShape &shape);
-int64_t periodOf(const KernelShape &shape);
-
 /// What lanes hold: maxima and sums (over the lane's own columns) of its two
 /// rows, then the 16x8 tiles of the output.
 struct State {
@@ -56,7 +49,7 @@ struct State {
 /// Emits what one warp does with tiles in shared memory.
 class TileEmitter {
 public:
-  TileEmitter(ImplicitLocOpBuilder &b, const KernelShape &shape, Value lane,
+  TileEmitter(ImplicitLocOpBuilder &b, const AttentionShape &shape, Value lane,
               Value warp);
   void bindQueries(Value shared);
   /// S = Q Kt for the tile whose rows start at `row` of `shared`.
@@ -75,16 +68,16 @@ private:
 
   ImplicitLocOpBuilder &b;
   Arith a;
-  const KernelShape &shape;
+  const AttentionShape &shape;
   Tiling tiling;
   Value lane, warp, inEight, eighth, sixteenth, pair, queries;
   SmallVector<Value> queryFragments;
   VectorType tile, aType, bType;
 };
 
-/// Adds the kernel to the module; arguments as cpu::kernelArguments.
+/// Adds the kernel to the module; arguments as kernelArguments.
 gpu::GPUFuncOp emitKernel(gpu::GPUModuleOp module, StringRef name,
-                          const KernelShape &shape);
+                          const AttentionShape &shape);
 
 } // namespace mlir::megactx::nvgpu
 

@@ -8,6 +8,7 @@
 #include <cmath>
 
 using namespace mlir;
+using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
 
 SmallVector<Value> State::pack() const {
@@ -20,7 +21,7 @@ State State::unpack(ValueRange values) {
   return {values[0], values[1], SmallVector<Value>(values.drop_front(2))};
 }
 
-TileEmitter::TileEmitter(ImplicitLocOpBuilder &b, const KernelShape &shape,
+TileEmitter::TileEmitter(ImplicitLocOpBuilder &b, const AttentionShape &shape,
                          Value lane, Value warp)
     : b(b), a{b}, shape(shape), tiling(shape), lane(lane), warp(warp),
       tile(VectorType::get({2, 2}, b.getF32Type())),

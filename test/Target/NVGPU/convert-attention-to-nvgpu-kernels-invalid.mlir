@@ -14,7 +14,7 @@ func.func @f32(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 !q = memref<?x?x?x20xf16>
 !l = memref<?x?x?xf32>
 func.func @head_dim_not_of_eights(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
-  // expected-error@+1 {{expected static head dims of 8 to 256 that are multiples of 8}}
+  // expected-error@+1 {{expected head dims of 8 to 256 that are multiples of 8}}
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<all>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
   return

@@ -1,0 +1,109 @@
+//===- AttentionShape.cpp - what one attention kernel computes ------------===//
+
+#include "AttentionShape.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+FailureOr<AttentionShape> AttentionShape::of(FusedAttentionOp op) {
+  auto query = dyn_cast<MemRefType>(op.getQuery().getType());
+  auto value = dyn_cast<MemRefType>(op.getValue().getType());
+  if (!query || !value)
+    return op.emitOpError("expected memrefs; bufferize first");
+  if (query.isDynamicDim(3) || value.isDynamicDim(3))
+    return op.emitOpError("expected static head dims, but got ")
+           << query << " and " << value;
+  AttentionShape shape;
+  shape.pieces = op.getPieceList();
+  shape.element = query.getElementType();
+  shape.headDim = query.getDimSize(3);
+  shape.valueDim = value.getDimSize(3);
+  shape.scale = op.getScale().convertToFloat();
+  if (op.getSoftcap())
+    shape.softcap = op.getSoftcap()->convertToFloat();
+  shape.queryStep = op.getQueryStep();
+  shape.keyStep = op.getKeyStep();
+  shape.hasBias = bool(op.getBias());
+  shape.biasPerKey =
+      shape.hasBias &&
+      cast<MemRefType>(op.getBias().getType()).getDimSize(2) == 1;
+  shape.hasLengths = bool(op.getLengths());
+  shape.accumulate = op.getAccumulate();
+  return shape;
+}
+
+std::string AttentionShape::key() const {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << element << ' ' << headDim << ' ' << valueDim << ' ' << scale << ' '
+     << softcap.value_or(0) << ' ' << queryStep << ' ' << keyStep << ' '
+     << hasBias << biasPerKey << hasLengths << accumulate;
+  for (const pattern::Piece &piece : pieces)
+    os << " | " << piece.str();
+  return text;
+}
+
+SmallVector<Type> mlir::megactx::kernelArguments(MLIRContext *context,
+                                                 const AttentionShape &shape) {
+  constexpr int64_t any = ShapedType::kDynamic;
+  auto strided = [&](ArrayRef<int64_t> dims, Type element, bool unitLast) {
+    SmallVector<int64_t> strides(dims.size(), any);
+    if (unitLast)
+      strides.back() = 1;
+    return MemRefType::get(dims, element,
+                           StridedLayoutAttr::get(context, any, strides));
+  };
+  Type f32 = Float32Type::get(context), index = IndexType::get(context);
+  Type q = strided({any, any, any, shape.headDim}, shape.element, true);
+  Type v = strided({any, any, any, shape.valueDim}, shape.element, true);
+  SmallVector<Type> types = {q, q, v};
+  if (shape.hasBias)
+    types.push_back(strided({any, any, any, any}, f32, false));
+  if (shape.hasLengths)
+    types.push_back(strided({any}, index, false));
+  types.append({index, index, v, strided({any, any, any}, f32, true)});
+  return types;
+}
+
+FailureOr<SmallVector<Value>>
+mlir::megactx::kernelOperands(ImplicitLocOpBuilder &b, FusedAttentionOp op,
+                              const AttentionShape &shape) {
+  SmallVector<Value> operands = {op.getQuery(), op.getKey(), op.getValue()};
+  if (op.getBias())
+    operands.push_back(op.getBias());
+  if (op.getLengths())
+    operands.push_back(op.getLengths());
+  auto orZero = [&](Value offset) -> Value {
+    return offset ? offset : arith::ConstantIndexOp::create(b, 0);
+  };
+  operands.append({orZero(op.getQueryOffset()), orZero(op.getKeyOffset()),
+                   op.getOut(), op.getLse()});
+  SmallVector<Type> types = kernelArguments(b.getContext(), shape);
+  for (auto [operand, type] : llvm::zip(operands, types)) {
+    if (operand.getType() == type)
+      continue;
+    if (!memref::CastOp::areCastCompatible(operand.getType(), type))
+      return op.emitOpError("expected rows of unit stride, but got ")
+             << operand.getType();
+    operand = memref::CastOp::create(b, type, operand);
+  }
+  return operands;
+}
+
+KernelArguments::KernelArguments(ValueRange arguments,
+                                 const AttentionShape &shape) {
+  auto next = [&, at = 0u]() mutable { return arguments[at++]; };
+  query = next();
+  key = next();
+  value = next();
+  if (shape.hasBias)
+    bias = next();
+  if (shape.hasLengths)
+    lengths = next();
+  queryOffset = next();
+  keyOffset = next();
+  out = next();
+  lse = next();
+}

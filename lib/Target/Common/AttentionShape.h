@@ -1,0 +1,55 @@
+//===- AttentionShape.h - what one attention kernel computes ----*- C++ -*-===//
+//
+// Owns what distinguishes one attention kernel from another whatever the target
+// and the arguments kernels take. How they compute it is each target's own.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_TARGET_COMMON_ATTENTIONSHAPE_H
+#define MEGACTX_LIB_TARGET_COMMON_ATTENTIONSHAPE_H
+
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace mlir::megactx {
+
+struct AttentionShape {
+  SmallVector<pattern::Piece> pieces;
+  Type element;     ///< f32, f16 or bf16
+  int64_t headDim;  ///< D
+  int64_t valueDim; ///< Dv
+  float scale;
+  std::optional<float> softcap;
+  int64_t queryStep, keyStep; ///< tokens between rows
+  bool hasBias, hasLengths, accumulate;
+  bool biasPerKey; ///< the bias is the same for every query
+
+  /// The shape of an operation on memrefs with static head dims; where it is
+  /// none, an error of that operation.
+  static FailureOr<AttentionShape> of(FusedAttentionOp op);
+
+  /// Equal keys: equal kernels.
+  std::string key() const;
+};
+
+/// The types of a kernel's arguments, strides dynamic but for the last:
+///   q, k, v, [bias], [lengths], query_offset, key_offset, out, lse
+SmallVector<Type> kernelArguments(MLIRContext *context,
+                                  const AttentionShape &shape);
+
+/// What the operation passes for them, in that order: offsets that it leaves
+/// out are 0. An error of the operation where rows are not contiguous.
+FailureOr<SmallVector<Value>> kernelOperands(ImplicitLocOpBuilder &b,
+                                             FusedAttentionOp op,
+                                             const AttentionShape &shape);
+
+/// The arguments by name, null where the kernel has none such.
+struct KernelArguments {
+  KernelArguments() = default;
+  KernelArguments(ValueRange arguments, const AttentionShape &shape);
+  Value query, key, value, bias, lengths, queryOffset, keyOffset, out, lse;
+};
+
+} // namespace mlir::megactx
+
+#endif

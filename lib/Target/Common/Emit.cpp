@@ -1,0 +1,112 @@
+//===- Emit.cpp - index arithmetic of kernels in few words ----------------===//
+
+#include "Emit.h"
+#include "megactx/Dialect/MegaCtx/IR/EmitExpr.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+Value Arith::c(int64_t value) const {
+  return arith::ConstantIndexOp::create(b, value);
+}
+Value Arith::add(Value x, Value y) const {
+  return arith::AddIOp::create(b, x, y);
+}
+Value Arith::sub(Value x, Value y) const {
+  return arith::SubIOp::create(b, x, y);
+}
+Value Arith::mul(Value x, Value y) const {
+  return arith::MulIOp::create(b, x, y);
+}
+Value Arith::min(Value x, Value y) const {
+  return arith::MinSIOp::create(b, x, y);
+}
+Value Arith::max(Value x, Value y) const {
+  return arith::MaxSIOp::create(b, x, y);
+}
+Value Arith::div(Value x, Value y) const {
+  return arith::DivUIOp::create(b, x, y);
+}
+Value Arith::rem(Value x, Value y) const {
+  return arith::RemUIOp::create(b, x, y);
+}
+Value Arith::ceilDiv(Value x, Value y) const {
+  return emitFloorDiv(b, add(x, sub(y, c(1))), y);
+}
+Value Arith::lt(Value x, Value y) const {
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, x, y);
+}
+Value Arith::le(Value x, Value y) const {
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::sle, x, y);
+}
+Value Arith::both(Value x, Value y) const {
+  return arith::AndIOp::create(b, x, y);
+}
+Value Arith::select(Value cond, Value x, Value y) const {
+  return arith::SelectOp::create(b, cond, x, y);
+}
+Value Arith::f32(float value) const {
+  return arith::ConstantOp::create(b, b.getF32FloatAttr(value));
+}
+Value Arith::fmax(Value x, Value y) const {
+  // One instruction; math's maximum spends more on NaNs and signs of zero.
+  Value greater = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, y);
+  return select(greater, x, y);
+}
+Value Arith::splat(float value, VectorType type) const {
+  return arith::ConstantOp::create(b, DenseElementsAttr::get(type, value));
+}
+
+SmallVector<Value> mlir::megactx::emitFor(ImplicitLocOpBuilder &b, Value lo,
+                                          Value hi, int64_t step,
+                                          ValueRange init, LoopBody body) {
+  Value by = arith::ConstantIndexOp::create(b, step);
+  auto loop = scf::ForOp::create(
+      b, lo, hi, by, init,
+      [&](OpBuilder &, Location loc, Value i, ValueRange carried) {
+        scf::YieldOp::create(b, body(i, carried));
+      });
+  return SmallVector<Value>(loop.getResults());
+}
+
+void mlir::megactx::emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
+                            int64_t step, function_ref<void(Value)> body) {
+  emitFor(b, lo, hi, step, ValueRange(),
+          [&](Value i, ValueRange) -> SmallVector<Value> {
+            body(i);
+            return {};
+          });
+}
+
+Value mlir::megactx::emitGlobalTable(ImplicitLocOpBuilder &b, Operation *module,
+                                     ArrayRef<int64_t> values) {
+  auto tensor = RankedTensorType::get({int64_t(values.size())}, b.getI64Type());
+  auto data = DenseElementsAttr::get(tensor, values);
+  auto type = MemRefType::get(tensor.getShape(), b.getI64Type());
+  Block &body = module->getRegion(0).front();
+  StringAttr name;
+  for (auto global : body.getOps<memref::GlobalOp>())
+    if (global.getInitialValueAttr() == data)
+      name = global.getSymNameAttr();
+  if (!name) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(&body);
+    unsigned number = 0;
+    std::string fresh;
+    do
+      fresh = "mctx_table_" + std::to_string(number++);
+    while (SymbolTable::lookupSymbolIn(module, fresh));
+    name = b.getStringAttr(fresh);
+    memref::GlobalOp::create(b, name, b.getStringAttr("private"), type, data,
+                             /*constant=*/true, IntegerAttr());
+  }
+  return memref::GetGlobalOp::create(b, type, name.getValue());
+}
+
+Value mlir::megactx::loadTable(ImplicitLocOpBuilder &b, Value table, Value at) {
+  return arith::IndexCastOp::create(b, b.getIndexType(),
+                                    memref::LoadOp::create(b, table, at));
+}

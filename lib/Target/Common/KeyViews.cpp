@@ -1,0 +1,182 @@
+//===- KeyViews.cpp - rows, keys and bounds of a kernel's pieces ----------===//
+
+#include "KeyViews.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+using pattern::Digits;
+using pattern::Expr;
+using pattern::Piece;
+
+int64_t KeyViews::periodOf(const AttentionShape &shape) {
+  const Digits &view = shape.pieces.front().digits;
+  return view.hasOneView() ? 1 : view.period;
+}
+
+int64_t KeyViews::classesOf(const AttentionShape &shape) {
+  const Digits &view = shape.pieces.front().digits;
+  if (view.hasOneView())
+    return 1;
+  int64_t count = 0;
+  for (const Digits::Class &c : view.classes)
+    count += c.queries.size();
+  return count;
+}
+
+KeyViews::KeyViews(ImplicitLocOpBuilder &b, Operation *module,
+                   const AttentionShape &shape,
+                   const KernelArguments &arguments)
+    : b(b), a{b}, module(module), shape(shape), arguments(arguments),
+      makeTable([this](ArrayRef<int64_t> values) { return table(values); }),
+      thePeriod(periodOf(shape)), numClasses(classesOf(shape)) {
+  const Digits &view = shape.pieces.front().digits;
+  if (!view.hasOneView()) {
+    SmallVector<int64_t> residues;
+    for (const Digits::Class &c : view.classes)
+      residues.append(c.queries.begin(), c.queries.end());
+    queryResidues = table(residues);
+  }
+  for (const Piece &piece : shape.pieces)
+    readPiece(piece);
+}
+
+Value KeyViews::table(ArrayRef<int64_t> values) const {
+  return emitGlobalTable(b, module, values);
+}
+
+void KeyViews::readPiece(const Piece &piece) {
+  KeyTable &read = keyTables.emplace_back();
+  if (piece.digits.isIdentity())
+    return;
+  SmallVector<int64_t> begin = {0}, residues;
+  read.uniform = piece.digits.classes.front().keys.size();
+  for (const Digits::Class &c : piece.digits.classes) {
+    if (int64_t(c.keys.size()) != read.uniform)
+      read.uniform = 0;
+    // Rows of one class and different residues share their keys.
+    for (size_t i = 0; i < (numClasses > 1 ? c.queries.size() : 1); ++i) {
+      residues.append(c.keys.begin(), c.keys.end());
+      begin.push_back(residues.size());
+    }
+  }
+  read.begin = table(begin);
+  read.residues = table(residues);
+}
+
+void KeyViews::enter(Value ofBatch, Value ofHead, Value ofClass,
+                     Value queries) {
+  batch = ofBatch;
+  head = ofHead;
+  viewClass = ofClass;
+  firstRow = a.c(0);
+  rowsHere = queries;
+  if (thePeriod == 1)
+    return;
+  Value residue = loadTable(b, queryResidues, viewClass);
+  firstRow =
+      emitFloorMod(b, a.sub(residue, arguments.queryOffset), a.c(thePeriod));
+  rowsHere = a.max(a.ceilDiv(a.sub(queries, firstRow), a.c(thePeriod)), a.c(0));
+}
+
+void KeyViews::readKeyEnd(Value keys) {
+  keyEnd = keys;
+  if (!arguments.lengths)
+    return;
+  Value length = memref::LoadOp::create(b, arguments.lengths, batch);
+  keyEnd = a.max(a.min(length, keys), a.c(0));
+}
+
+Value KeyViews::rowAt(Value i) const {
+  return a.add(firstRow, a.mul(i, a.c(thePeriod)));
+}
+
+Value KeyViews::positionOf(Value row) const {
+  return a.add(a.mul(row, a.c(shape.queryStep)), arguments.queryOffset);
+}
+
+ExprLeaves KeyViews::leaves(Value position) const {
+  ExprLeaves result;
+  result.position = position;
+  result.head = head;
+  result.batch = batch;
+  result.key = a.c(0);
+  Value lastKey = a.mul(a.sub(keyEnd, a.c(1)), a.c(shape.keyStep));
+  result.keyEnd = a.add(a.add(lastKey, arguments.keyOffset), a.c(1));
+  result.table = makeTable;
+  return result;
+}
+
+std::pair<Value, Value> KeyViews::interval(unsigned piece,
+                                           Value position) const {
+  ExprLeaves at = leaves(position);
+  Value lo = arguments.keyOffset, hi = at.keyEnd;
+  for (const Expr &bound : shape.pieces[piece].lo)
+    lo = a.max(lo, emitExpr(b, bound, at));
+  for (const Expr &bound : shape.pieces[piece].hi)
+    hi = a.min(hi, emitExpr(b, bound, at));
+  return {lo, hi};
+}
+
+std::pair<Value, Value> KeyViews::inView(unsigned piece, Value lo,
+                                         Value hi) const {
+  if (!shape.pieces[piece].digits.isIdentity())
+    return {rankOf(piece, lo), rankOf(piece, hi)};
+  Value step = a.c(shape.keyStep);
+  Value first = a.ceilDiv(a.sub(lo, arguments.keyOffset), step);
+  Value end = a.ceilDiv(a.sub(hi, arguments.keyOffset), step);
+  return {first, a.max(end, first)};
+}
+
+/// How many keys of the piece's view stand below a position.
+Value KeyViews::rankOf(unsigned piece, Value position) const {
+  const KeyTable &table = keyTables[piece];
+  Value m = a.c(shape.pieces[piece].digits.period);
+  Value x = a.max(position, a.c(0));
+  Value residue = a.rem(x, m), cls = numClasses > 1 ? viewClass : a.c(0);
+  auto countBelow = [&](Value i, Value sum) -> Value {
+    Value less = a.lt(loadTable(b, table.residues, i), residue);
+    return a.select(less, a.add(sum, a.c(1)), sum);
+  };
+  constexpr int64_t few = 4;
+  Value each = a.c(table.uniform), below = a.c(0);
+  if (table.uniform && table.uniform <= few) {
+    Value begin = a.mul(cls, each);
+    for (int64_t i = 0; i < table.uniform; ++i)
+      below = countBelow(a.add(begin, a.c(i)), below);
+  } else {
+    Value begin = loadTable(b, table.begin, cls);
+    Value end = loadTable(b, table.begin, a.add(cls, a.c(1)));
+    each = a.sub(end, begin);
+    below = emitFor(b, begin, end, 1, ValueRange{below},
+                    [&](Value i, ValueRange sum) -> SmallVector<Value> {
+                      return {countBelow(i, sum[0])};
+                    })[0];
+  }
+  return a.add(a.mul(each, a.div(x, m)), below);
+}
+
+KeyViews::Places KeyViews::places(unsigned piece) const {
+  if (shape.pieces[piece].digits.isIdentity())
+    return {};
+  const KeyTable &table = keyTables[piece];
+  Value cls = numClasses > 1 ? viewClass : a.c(0);
+  Value begin = loadTable(b, table.begin, cls);
+  Value count =
+      table.uniform
+          ? a.c(table.uniform)
+          : a.sub(loadTable(b, table.begin, a.add(cls, a.c(1))), begin);
+  return {begin, count};
+}
+
+Value KeyViews::keyRow(unsigned piece, const Places &places, Value at) const {
+  const Digits &digits = shape.pieces[piece].digits;
+  if (digits.isIdentity())
+    return at;
+  Value residue = loadTable(b, keyTables[piece].residues,
+                            a.add(places.begin, a.rem(at, places.count)));
+  Value position =
+      a.add(a.mul(a.div(at, places.count), a.c(digits.period)), residue);
+  return a.sub(position, arguments.keyOffset);
+}
