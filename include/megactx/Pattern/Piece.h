@@ -39,6 +39,13 @@ struct Digits {
   bool hasOneView() const {
     return classes.size() == 1 && int64_t(classes[0].queries.size()) == period;
   }
+  /// Every row is in a class.
+  bool hasAllRows() const {
+    size_t rows = 0;
+    for (const Class &c : classes)
+      rows += c.queries.size();
+    return int64_t(rows) == period;
+  }
   /// The residues as a condition on p and k, for lowerings without views; null
   /// for the identity. Tables hold an entry per pair of class and residue.
   Expr condition() const;

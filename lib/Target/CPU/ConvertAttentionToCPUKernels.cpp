@@ -53,7 +53,7 @@ struct ConvertAttentionToCPUKernels
     if (failed(operands))
       return failure();
     bool coversAll =
-        shape->accumulate || shape->pieces.front().digits.hasOneView();
+        shape->accumulate || shape->pieces.front().digits.hasAllRows();
     if (!coversAll)
       clear(b, op);
     func::FuncOp kernel = kernelFor(*shape);

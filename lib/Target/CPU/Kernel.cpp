@@ -39,10 +39,8 @@ private:
   void place(Value number, Value blocks, Value perBlock, BlockForm form);
   void task(BlockForm form);
   void prepare(const BlockBuffers &buffers);
-  SmallVector<Value> piece(unsigned index, const BlockBuffers &buffers,
-                           ValueRange state);
-  SmallVector<Value> keyLoop(unsigned index, const BlockBuffers &buffers,
-                             ValueRange state);
+  void piece(unsigned index, const BlockBuffers &buffers);
+  void keyLoop(unsigned index, const BlockBuffers &buffers);
   std::array<Value, 4> rowBounds(unsigned index, const BlockBuffers &buffers);
   std::pair<Value, Value> boundsOfRow(unsigned index, Value position);
   void keyRows(unsigned index, const BlockBuffers &buffers, Value begin,
@@ -152,7 +150,6 @@ void KernelEmitter::place(Value number, Value blocks, Value perBlock,
 }
 
 void KernelEmitter::task(BlockForm form) {
-  int64_t vectors = form.vectors;
   BlockBuffers buffers(b, shape, form);
   views->readKeyEnd(keys);
   Value valid = a.min(a.sub(views->rowsHere, blockBegin), a.c(buffers.rows));
@@ -162,17 +159,14 @@ void KernelEmitter::task(BlockForm form) {
   rows.load(arguments.query);
   if (form.byRow)
     buffers.turnQueries(b);
-  VectorType vector = buffers.vector;
-  SmallVector<Value> state(vectors, a.splat(kNoKey, vector));
-  state.append(vectors, a.splat(0.0f, vector));
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
-    state = piece(i, buffers, state);
+    piece(i, buffers);
   if (form.byRow)
     buffers.turnResults(b);
   if (split)
     return split->store(buffers, batch, head, arguments.out, arguments.lse,
-                        valid, state);
-  rows.store(arguments.out, arguments.lse, valid, state);
+                        valid);
+  rows.store(arguments.out, arguments.lse, valid);
 }
 
 /// Says which row each lane stands for, and starts from nothing.
@@ -184,6 +178,12 @@ void KernelEmitter::prepare(const BlockBuffers &buffers) {
     memref::StoreOp::create(b, views->rowAt(inClass), buffers.rowOf, lane);
   });
   Value zero = a.splat(0.0f, buffers.vector);
+  for (int64_t g = 0; g < buffers.vectors; ++g) {
+    Value lane = a.c(g * shape.lanes);
+    vector::StoreOp::create(b, a.splat(kNoKey, buffers.vector), buffers.top,
+                            lane);
+    vector::StoreOp::create(b, zero, buffers.sum, lane);
+  }
   emitFor(b, a.c(0), a.c(shape.valueDim), 1, [&](Value d) {
     for (int64_t g = 0; g < buffers.vectors; ++g)
       vector::StoreOp::create(b, zero, buffers.acc,
@@ -203,20 +203,15 @@ void KernelEmitter::prepare(const BlockBuffers &buffers) {
   });
 }
 
-SmallVector<Value> KernelEmitter::piece(unsigned index,
-                                        const BlockBuffers &buffers,
-                                        ValueRange state) {
+void KernelEmitter::piece(unsigned index, const BlockBuffers &buffers) {
   const Piece &piece = shape.pieces[index];
   if (!piece.heads)
-    return keyLoop(index, buffers, state);
+    return keyLoop(index, buffers);
   Value chosen = a.lt(a.c(0), emitExpr(b, piece.heads, views->leaves(a.c(0))));
-  auto ifOp = scf::IfOp::create(
-      b, chosen,
-      [&](OpBuilder &, Location) {
-        scf::YieldOp::create(b, keyLoop(index, buffers, state));
-      },
-      [&](OpBuilder &, Location) { scf::YieldOp::create(b, state); });
-  return SmallVector<Value>(ifOp.getResults());
+  scf::IfOp::create(b, chosen, [&](OpBuilder &, Location) {
+    keyLoop(index, buffers);
+    scf::YieldOp::create(b);
+  });
 }
 
 /// The interval of keys of a row, in the numbers of the piece's key view.
@@ -231,29 +226,38 @@ std::pair<Value, Value> KernelEmitter::boundsOfRow(unsigned index,
   return views->inView(index, lo, a.max(hi, lo));
 }
 
-/// Fills the lanes' bounds. Returns {lowest lo, highest lo, lowest hi, highest
-/// hi}: keys outside of the first and last are seen by no row, keys between the
-/// middle two by all.
+/// Fills the lanes' and the vectors' bounds. Returns {lowest lo, highest lo,
+/// lowest hi, highest hi}: keys outside of the first and last are seen by no
+/// row, keys between the middle two by all.
 std::array<Value, 4> KernelEmitter::rowBounds(unsigned index,
                                               const BlockBuffers &buffers) {
-  Value huge = a.c(INT32_MAX), none = a.c(0);
+  Value huge = a.c(INT32_MAX), none = a.c(0), lanes = a.c(shape.lanes);
   SmallVector<Value> init = {huge, none, huge, none};
+  auto ofLane = [&](Value lane, ValueRange so) -> SmallVector<Value> {
+    Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
+    auto [lo, hi] = boundsOfRow(index, views->positionOf(row));
+    auto keep = [&](Value x, Value in) {
+      Value narrow = arith::IndexCastOp::create(b, b.getI32Type(), x);
+      memref::StoreOp::create(b, narrow, in, lane);
+    };
+    keep(lo, buffers.low);
+    keep(hi, buffers.high);
+    // A row without keys widens nothing, but then no block is full.
+    Value some = a.lt(lo, hi);
+    return {a.select(some, a.min(so[0], lo), so[0]),
+            a.select(some, a.max(so[1], lo), huge), a.min(so[2], hi),
+            a.select(some, a.max(so[3], hi), so[3])};
+  };
   SmallVector<Value> hull = emitFor(
-      b, a.c(0), a.c(buffers.rows), 1, init,
-      [&](Value lane, ValueRange so) -> SmallVector<Value> {
-        Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
-        auto [lo, hi] = boundsOfRow(index, views->positionOf(row));
-        auto keep = [&](Value x, Value in) {
-          Value narrow = arith::IndexCastOp::create(b, b.getI32Type(), x);
-          memref::StoreOp::create(b, narrow, in, lane);
-        };
-        keep(lo, buffers.low);
-        keep(hi, buffers.high);
-        // A row without keys widens nothing, but then no block is full.
-        Value some = a.lt(lo, hi);
-        return {a.select(some, a.min(so[0], lo), so[0]),
-                a.select(some, a.max(so[1], lo), huge), a.min(so[2], hi),
-                a.select(some, a.max(so[3], hi), so[3])};
+      b, a.c(0), a.c(buffers.vectors), 1, init,
+      [&](Value g, ValueRange so) -> SmallVector<Value> {
+        Value first = a.mul(g, lanes);
+        SmallVector<Value> its =
+            emitFor(b, first, a.add(first, lanes), 1, init, ofLane);
+        memref::StoreOp::create(b, its[0], buffers.vectorLow, g);
+        memref::StoreOp::create(b, its[3], buffers.vectorHigh, g);
+        return {a.min(so[0], its[0]), a.max(so[1], its[1]),
+                a.min(so[2], its[2]), a.max(so[3], its[3])};
       });
   return {hull[0], hull[1], hull[2], hull[3]};
 }
@@ -278,9 +282,7 @@ void KernelEmitter::keyRows(unsigned index, const BlockBuffers &buffers,
   });
 }
 
-SmallVector<Value> KernelEmitter::keyLoop(unsigned index,
-                                          const BlockBuffers &constBuffers,
-                                          ValueRange state) {
+void KernelEmitter::keyLoop(unsigned index, const BlockBuffers &constBuffers) {
   const Piece &piece = shape.pieces[index];
   BlockBuffers buffers = constBuffers;
   buffers.bindRows(b, arguments.key, arguments.value, batch, keyHead);
@@ -290,28 +292,27 @@ SmallVector<Value> KernelEmitter::keyLoop(unsigned index,
   Value begin = a.min(lowest, highest), end = highest;
   if (split)
     std::tie(begin, end) = split->share(begin, highest);
-  return emitFor(
-      b, begin, end, kBlockKeys, state,
-      [&](Value from, ValueRange carried) -> SmallVector<Value> {
-        keyRows(index, buffers, from, a.sub(highest, a.c(1)));
-        ElementContext element{
-            shape,          piece.test,          views->leaves(a.c(0)),
-            arguments.bias, arguments.keyOffset, arguments.queryOffset};
-        KeyBlock block(b, shape, buffers, from, highest);
-        if (shape.hasBias || shape.softcap || piece.test)
-          return block.emit(carried, &element);
-        Value full = a.both(a.le(highestLow, from),
-                            a.le(a.add(from, a.c(kBlockKeys)), lowestHigh));
-        auto ifOp = scf::IfOp::create(
-            b, full,
-            [&](OpBuilder &, Location) {
-              scf::YieldOp::create(b, block.emit(carried, nullptr));
-            },
-            [&](OpBuilder &, Location) {
-              scf::YieldOp::create(b, block.emit(carried, &element));
-            });
-        return SmallVector<Value>(ifOp.getResults());
-      });
+  emitFor(b, begin, end, kBlockKeys, [&](Value from) {
+    keyRows(index, buffers, from, a.sub(highest, a.c(1)));
+    ElementContext element{
+        shape,          piece.test,          views->leaves(a.c(0)),
+        arguments.bias, arguments.keyOffset, arguments.queryOffset};
+    KeyBlock block(b, shape, buffers, from);
+    if (shape.hasBias || shape.softcap || piece.test)
+      return block.emitMasked(element);
+    Value full = a.both(a.le(highestLow, from),
+                        a.le(a.add(from, a.c(kBlockKeys)), lowestHigh));
+    scf::IfOp::create(
+        b, full,
+        [&](OpBuilder &, Location) {
+          block.emitFull();
+          scf::YieldOp::create(b);
+        },
+        [&](OpBuilder &, Location) {
+          block.emitMasked(element);
+          scf::YieldOp::create(b);
+        });
+  });
 }
 
 func::FuncOp mlir::megactx::cpu::emitKernel(ModuleOp module, StringRef name,

@@ -24,11 +24,15 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
   queries = scratch({shape.headDim, rows}, f32);
   acc = scratch({shape.valueDim, rows}, f32);
   scores = scratch({kBlockKeys, rows}, f32);
+  top = scratch({rows}, f32);
+  sum = scratch({rows}, f32);
   allowed = scratch({kBlockKeys, rows}, i32);
   biases = scratch({kBlockKeys, rows}, f32);
   rowOf = scratch({rows}, index);
   low = scratch({rows}, i32);
   high = scratch({rows}, i32);
+  vectorLow = scratch({vectors}, index);
+  vectorHigh = scratch({vectors}, index);
   inverse = scratch({rows}, f32);
   total = scratch({rows}, f32);
   old = scratch({rows}, f32);
@@ -68,74 +72,110 @@ void BlockBuffers::bindRows(ImplicitLocOpBuilder &b, Value key, Value value,
   std::tie(valueData, valueStride) = flatten(b, value, batch, head);
 }
 
-/// Rows of keys whose sums are held in registers, of which vectors of sixteen
-/// lanes come with thirty-two and others, at least, with sixteen. Not more than
+/// Keys whose sums are held in registers, of which vectors of sixteen lanes
+/// come with thirty-two and others, at least, with sixteen. Not more than
 /// eight: short blocks are not to be mostly padding.
-int64_t KeyBlock::keysAtOnce() const {
+int64_t KeyBlock::keysAtOnce(const Part &part) const {
   int64_t accumulators = shape.lanes == 16 ? 24 : 12;
-  return std::min<int64_t>(8, accumulators / buffers.vectors);
+  return std::min<int64_t>(8, accumulators / part.vectors);
 }
 
-Value KeyBlock::loadVector(Value from, Value row, int64_t g) {
+Value KeyBlock::laneOf(const Part &part, int64_t g) const {
+  return a.add(part.lane, a.c(g * shape.lanes));
+}
+
+Value KeyBlock::loadVector(const Part &part, Value from, Value row, int64_t g) {
   return vector::LoadOp::create(b, buffers.vector, from,
-                                ValueRange{row, a.c(g * shape.lanes)});
+                                ValueRange{row, laneOf(part, g)});
 }
 
-SmallVector<Value> KeyBlock::emit(ValueRange state,
-                                  const ElementContext *element) {
-  int64_t vectors = buffers.vectors;
-  ValueRange maxima = state.take_front(vectors);
-  SmallVector<Value> sums(state.drop_front(vectors));
-  Value count = a.c(kBlockKeys);
-  if (element) {
-    // The last block need not be whole: as many rows as are summed at once.
-    Value left = a.min(a.sub(end, from), count);
-    Value step = a.c(keysAtOnce());
-    count = a.mul(a.ceilDiv(left, step), step);
-  }
+void KeyBlock::storeVector(const Part &part, Value x, Value to, Value row,
+                           int64_t g) {
+  vector::StoreOp::create(b, x, to, ValueRange{row, laneOf(part, g)});
+}
+
+SmallVector<Value> KeyBlock::loadState(const Part &part, Value from) {
+  SmallVector<Value> state;
+  for (int64_t g = 0; g < part.vectors; ++g)
+    state.push_back(
+        vector::LoadOp::create(b, buffers.vector, from, laneOf(part, g)));
+  return state;
+}
+
+void KeyBlock::storeState(const Part &part, ValueRange state, Value to) {
+  for (auto [g, x] : llvm::enumerate(state))
+    vector::StoreOp::create(b, x, to, laneOf(part, g));
+}
+
+void KeyBlock::emitFull() {
+  emit({a.c(0), buffers.vectors, a.c(0), a.c(kBlockKeys)}, nullptr);
+}
+
+void KeyBlock::emitMasked(const ElementContext &element) {
+  Value lanes = a.c(shape.lanes);
+  Value vectors = a.ceilDiv(buffers.rowCount, lanes);
+  emitFor(b, a.c(0), vectors, 1, [&](Value g) {
+    Part part{a.mul(g, lanes), 1, Value(), Value()};
+    Value step = a.c(keysAtOnce(part));
+    Value low = memref::LoadOp::create(b, buffers.vectorLow, g);
+    Value high = memref::LoadOp::create(b, buffers.vectorHigh, g);
+    Value begin = a.max(a.sub(low, from), a.c(0));
+    part.begin = a.mul(a.div(begin, step), step);
+    Value end = a.min(a.sub(high, from), a.c(kBlockKeys));
+    part.end = a.mul(a.ceilDiv(end, step), step);
+    scf::IfOp::create(b, a.lt(part.begin, part.end),
+                      [&](OpBuilder &, Location) {
+                        emit(part, &element);
+                        scf::YieldOp::create(b);
+                      });
+  });
+}
+
+void KeyBlock::emit(const Part &part, const ElementContext *element) {
   if (element)
-    evaluateElements(count, *element);
-  SmallVector<Value> tops = scores(maxima, count, element);
+    evaluateElements(part, *element);
+  SmallVector<Value> maxima = loadState(part, buffers.top);
+  SmallVector<Value> sums = loadState(part, buffers.sum);
+  SmallVector<Value> tops = scores(part, maxima, element);
   SmallVector<Value> decay;
-  for (int64_t g = 0; g < vectors; ++g) {
+  for (int64_t g = 0; g < part.vectors; ++g) {
     Value difference = arith::SubFOp::create(b, maxima[g], tops[g]);
     decay.push_back(emitExp2(b, difference));
     sums[g] = arith::MulFOp::create(b, sums[g], decay[g]);
   }
-  sums = exponentials(sums, tops, count);
+  storeState(part, exponentials(part, sums, tops), buffers.sum);
+  storeState(part, tops, buffers.top);
   if (buffers.byRow)
-    accumulateByRow(decay, count);
+    accumulateByRow(part, decay);
   else
-    accumulate(decay, count);
-  tops.append(sums);
-  return tops;
+    accumulate(part, decay);
 }
 
 /// S = K Qt into `scores`, masked and biased as the element context says;
 /// returns the maxima of each lane.
-SmallVector<Value> KeyBlock::scores(ValueRange maxima, Value count,
+SmallVector<Value> KeyBlock::scores(const Part &part, ValueRange maxima,
                                     const ElementContext *element) {
-  int64_t vectors = buffers.vectors, rows = keysAtOnce();
+  int64_t rows = keysAtOnce(part);
   if (buffers.byRow)
-    productsByRow(count);
+    productsByRow(part);
   return emitFor(
-      b, a.c(0), count, rows, maxima,
+      b, part.begin, part.end, rows, maxima,
       [&](Value n, ValueRange tops) -> SmallVector<Value> {
         SmallVector<Value> sums;
         if (buffers.byRow)
           for (int64_t r = 0; r < rows; ++r)
-            sums.push_back(loadVector(buffers.scores, a.add(n, a.c(r)), 0));
+            sums.push_back(
+                loadVector(part, buffers.scores, a.add(n, a.c(r)), 0));
         else
-          sums = products(n, rows);
+          sums = products(part, n, rows);
         SmallVector<Value> result(tops);
         for (int64_t r = 0; r < rows; ++r) {
           Value key = a.add(n, a.c(r));
-          for (int64_t g = 0; g < vectors; ++g) {
-            Value s = sums[r * vectors + g];
+          for (int64_t g = 0; g < part.vectors; ++g) {
+            Value s = sums[r * part.vectors + g];
             if (element)
-              s = adjust(s, key, g, *element);
-            vector::StoreOp::create(b, s, buffers.scores,
-                                    ValueRange{key, a.c(g * shape.lanes)});
+              s = adjust(part, s, key, g, *element);
+            storeVector(part, s, buffers.scores, key, g);
             result[g] = a.fmax(s, result[g]);
           }
         }
@@ -144,8 +184,9 @@ SmallVector<Value> KeyBlock::scores(ValueRange maxima, Value count,
 }
 
 /// <k, q> of `rows` keys from n on: for each key, the vectors of lanes.
-SmallVector<Value> KeyBlock::products(Value n, int64_t rows) {
-  int64_t vectors = buffers.vectors;
+SmallVector<Value> KeyBlock::products(const Part &part, Value n,
+                                      int64_t rows) {
+  int64_t vectors = part.vectors;
   SmallVector<Value> at;
   for (int64_t r = 0; r < rows; ++r)
     at.push_back(memref::LoadOp::create(b, buffers.keyAt, a.add(n, a.c(r))));
@@ -156,7 +197,7 @@ SmallVector<Value> KeyBlock::products(Value n, int64_t rows) {
       [&](Value d, ValueRange acc) -> SmallVector<Value> {
         SmallVector<Value> q, next;
         for (int64_t g = 0; g < vectors; ++g)
-          q.push_back(loadVector(buffers.queries, d, g));
+          q.push_back(loadVector(part, buffers.queries, d, g));
         for (int64_t r = 0; r < rows; ++r) {
           Value k = memref::LoadOp::create(b, buffers.keyData, a.add(at[r], d));
           k = vector::BroadcastOp::create(b, buffers.vector, toF32(b, k));
@@ -184,14 +225,16 @@ Value KeyBlock::biasOf(Value queryRow, Value keyRow,
 }
 
 /// Fills `allowed` and `biases` with what differs from element to element.
-void KeyBlock::evaluateElements(Value count, const ElementContext &element) {
+void KeyBlock::evaluateElements(const Part &part,
+                                const ElementContext &element) {
   bool biased = element.bias && !shape.biasPerKey;
   if (!element.test && !biased)
     return;
-  emitFor(b, a.c(0), count, 1, [&](Value n) {
+  Value end = a.add(part.lane, a.c(part.vectors * shape.lanes));
+  emitFor(b, part.begin, part.end, 1, [&](Value n) {
     Value row = memref::LoadOp::create(b, buffers.keyRow, n);
     Value k = a.add(a.mul(row, a.c(shape.keyStep)), element.keyOffset);
-    emitFor(b, a.c(0), a.c(buffers.rows), 1, [&](Value lane) {
+    emitFor(b, part.lane, end, 1, [&](Value lane) {
       Value queryRow = memref::LoadOp::create(b, buffers.rowOf, lane);
       SmallVector<Value> at = {n, lane};
       if (element.test) {
@@ -211,9 +254,9 @@ void KeyBlock::evaluateElements(Value count, const ElementContext &element) {
 }
 
 /// A key's scores after softcap, bias and masks.
-Value KeyBlock::adjust(Value s, Value key, int64_t g,
+Value KeyBlock::adjust(const Part &part, Value s, Value key, int64_t g,
                        const ElementContext &element) {
-  SmallVector<Value> at = {key, a.c(g * shape.lanes)};
+  SmallVector<Value> at = {key, laneOf(part, g)};
   Value masked = a.splat(kMasked, buffers.vector);
   if (shape.softcap) {
     float cap = *shape.softcap * static_cast<float>(M_LOG2E);
@@ -228,7 +271,7 @@ Value KeyBlock::adjust(Value s, Value key, int64_t g,
       bias = vector::BroadcastOp::create(b, buffers.vector,
                                          biasOf(a.c(0), row, element));
     } else {
-      bias = loadVector(buffers.biases, key, g);
+      bias = loadVector(part, buffers.biases, key, g);
     }
     // Minus infinity masks, as everywhere.
     s = a.fmax(arith::AddFOp::create(b, s, bias), masked);
@@ -257,20 +300,19 @@ Value KeyBlock::adjust(Value s, Value key, int64_t g,
 /// P = exp2(S - max) in place; returns the sums. A masked key leaves 2^-100 in
 /// the sum: nothing beside the 1 of the row's best key, and a row without any
 /// key is known by its maximum.
-SmallVector<Value> KeyBlock::exponentials(ValueRange sums, ValueRange maxima,
-                                          Value count) {
+SmallVector<Value> KeyBlock::exponentials(const Part &part, ValueRange sums,
+                                          ValueRange maxima) {
   return emitFor(
-      b, a.c(0), count, 1, sums,
+      b, part.begin, part.end, 1, sums,
       [&](Value n, ValueRange so) -> SmallVector<Value> {
         // Values are read column by column, which no prefetcher follows.
         Value at = memref::LoadOp::create(b, buffers.valueAt, n);
         emitPrefetch(b, buffers.valueData, at, shape.valueDim);
         SmallVector<Value> result;
-        for (int64_t g = 0; g < buffers.vectors; ++g) {
-          Value s = loadVector(buffers.scores, n, g);
+        for (int64_t g = 0; g < part.vectors; ++g) {
+          Value s = loadVector(part, buffers.scores, n, g);
           Value p = emitExp2(b, arith::SubFOp::create(b, s, maxima[g]));
-          vector::StoreOp::create(b, p, buffers.scores,
-                                  ValueRange{n, a.c(g * shape.lanes)});
+          storeVector(part, p, buffers.scores, n, g);
           result.push_back(arith::AddFOp::create(b, so[g], p));
         }
         return result;
@@ -278,32 +320,32 @@ SmallVector<Value> KeyBlock::exponentials(ValueRange sums, ValueRange maxima,
 }
 
 /// acc = acc * decay + V^T P.
-void KeyBlock::accumulate(ValueRange decay, Value count) {
-  int64_t columns = keysAtOnce(), rest = shape.valueDim % columns;
+void KeyBlock::accumulate(const Part &part, ValueRange decay) {
+  int64_t columns = keysAtOnce(part), rest = shape.valueDim % columns;
   Value whole = a.c(shape.valueDim - rest);
   emitFor(b, a.c(0), whole, columns,
-          [&](Value d) { accumulateRows(decay, count, d, columns); });
+          [&](Value d) { accumulateRows(part, decay, d, columns); });
   if (rest)
-    accumulateRows(decay, count, whole, rest);
+    accumulateRows(part, decay, whole, rest);
 }
 
-void KeyBlock::accumulateRows(ValueRange decay, Value count, Value d,
+void KeyBlock::accumulateRows(const Part &part, ValueRange decay, Value d,
                               int64_t columns) {
-  int64_t vectors = buffers.vectors;
+  int64_t vectors = part.vectors;
   SmallVector<Value> init, places;
   for (int64_t r = 0; r < columns; ++r) {
     places.push_back(a.add(d, a.c(r)));
     for (int64_t g = 0; g < vectors; ++g)
       init.push_back(arith::MulFOp::create(
-          b, loadVector(buffers.acc, places[r], g), decay[g]));
+          b, loadVector(part, buffers.acc, places[r], g), decay[g]));
   }
   SmallVector<Value> sums = emitFor(
-      b, a.c(0), count, 1, init,
+      b, part.begin, part.end, 1, init,
       [&](Value n, ValueRange acc) -> SmallVector<Value> {
         Value at = a.add(memref::LoadOp::create(b, buffers.valueAt, n), d);
         SmallVector<Value> p, next;
         for (int64_t g = 0; g < vectors; ++g)
-          p.push_back(loadVector(buffers.scores, n, g));
+          p.push_back(loadVector(part, buffers.scores, n, g));
         for (int64_t r = 0; r < columns; ++r) {
           Value v =
               memref::LoadOp::create(b, buffers.valueData, a.add(at, a.c(r)));
@@ -316,6 +358,5 @@ void KeyBlock::accumulateRows(ValueRange decay, Value count, Value d,
       });
   for (int64_t r = 0; r < columns; ++r)
     for (int64_t g = 0; g < vectors; ++g)
-      vector::StoreOp::create(b, sums[r * vectors + g], buffers.acc,
-                              ValueRange{places[r], a.c(g * shape.lanes)});
+      storeVector(part, sums[r * vectors + g], buffers.acc, places[r], g);
 }

@@ -43,14 +43,16 @@ struct BlockBuffers {
   Value queries;                ///< [D][rows] f32
   Value acc;                    ///< [Dv][rows] f32
   Value scores;                 ///< [kBlockKeys][rows] f32
+  Value top, sum;               ///< [rows] f32: maximum and sum so far
   Value allowed;                ///< [kBlockKeys][rows] i32: what a test says
   Value biases;                 ///< [kBlockKeys][rows] f32
   Value rowOf;                  ///< [rows] index: query row of each lane
   Value low, high;              ///< [rows] i32: bounds of each lane
+  Value vectorLow, vectorHigh;  ///< [vectors] index: hulls of their lanes'
   Value inverse, total;         ///< [rows] f32: 1 / sum, log-sum-exp
   Value old;                    ///< [rows] f32: of what `out` holds already
   Value turned;                 ///< [lanes][Dv] f32: rows of `acc`
-  Value rowCount;               ///< by row: how many rows there are
+  Value rowCount;               ///< how many of the lanes have a row
   Value queryRows;              ///< by row: [rows][D] f32
   Value accRows;                ///< by row: [rows][Dv] f32
   Value keyRow, keyAt, valueAt; ///< [kBlockKeys] index
@@ -65,40 +67,55 @@ struct ElementContext {
   Value bias, keyOffset, queryOffset;
 };
 
-/// Emits the update of (max, sum, accumulator) by one block of keys.
+/// Emits the update of (top, sum, accumulator) by one block of keys.
 class KeyBlock {
 public:
   KeyBlock(ImplicitLocOpBuilder &b, const KernelShape &shape,
-           const BlockBuffers &buffers, Value from, Value end)
-      : b(b), a{b}, shape(shape), buffers(buffers), from(from), end(end) {}
+           const BlockBuffers &buffers, Value from)
+      : b(b), a{b}, shape(shape), buffers(buffers), from(from) {}
 
-  /// state: `vectors` maxima, then `vectors` sums. Without `element` the block
-  /// is full: no mask code at all.
-  SmallVector<Value> emit(ValueRange state, const ElementContext *element);
+  /// A block that every row sees whole: no mask code at all.
+  void emitFull();
+  /// Any block, vector by vector: of each only the keys that its rows see.
+  void emitMasked(const ElementContext &element);
 
 private:
-  int64_t keysAtOnce() const;
-  SmallVector<Value> scores(ValueRange maxima, Value count,
+  /// What is computed at once: the keys [begin, end) of the block with the rows
+  /// of so many vectors from a lane on.
+  struct Part {
+    Value lane;
+    int64_t vectors;
+    Value begin, end;
+  };
+  void emit(const Part &part, const ElementContext *element);
+  int64_t keysAtOnce(const Part &part) const;
+  SmallVector<Value> scores(const Part &part, ValueRange maxima,
                             const ElementContext *element);
-  SmallVector<Value> products(Value n, int64_t rows);
-  Value adjust(Value s, Value key, int64_t g, const ElementContext &element);
+  SmallVector<Value> products(const Part &part, Value n, int64_t rows);
+  Value adjust(const Part &part, Value s, Value key, int64_t g,
+               const ElementContext &element);
   Value biasOf(Value queryRow, Value keyRow, const ElementContext &element);
-  void evaluateElements(Value count, const ElementContext &element);
-  SmallVector<Value> exponentials(ValueRange sums, ValueRange maxima,
-                                  Value count);
-  void accumulate(ValueRange decay, Value count);
-  void accumulateRows(ValueRange decay, Value count, Value d, int64_t columns);
-  void productsByRow(Value count);
-  void accumulateByRow(ValueRange decay, Value count);
-  void columnsOfRow(Value row, Value d, Type type, int64_t number, Value factor,
-                    Value count);
-  Value loadVector(Value from, Value row, int64_t g);
+  void evaluateElements(const Part &part, const ElementContext &element);
+  SmallVector<Value> exponentials(const Part &part, ValueRange sums,
+                                  ValueRange maxima);
+  void accumulate(const Part &part, ValueRange decay);
+  void accumulateRows(const Part &part, ValueRange decay, Value d,
+                      int64_t columns);
+  void productsByRow(const Part &part);
+  void accumulateByRow(const Part &part, ValueRange decay);
+  void columnsOfRow(const Part &part, Value row, Value d, Type type,
+                    int64_t number, Value factor);
+  Value laneOf(const Part &part, int64_t g) const;
+  Value loadVector(const Part &part, Value from, Value row, int64_t g);
+  void storeVector(const Part &part, Value x, Value to, Value row, int64_t g);
+  SmallVector<Value> loadState(const Part &part, Value from);
+  void storeState(const Part &part, ValueRange state, Value to);
 
   ImplicitLocOpBuilder &b;
   Arith a;
   const KernelShape &shape;
   const BlockBuffers &buffers;
-  Value from, end;
+  Value from;
 };
 
 } // namespace mlir::megactx::cpu

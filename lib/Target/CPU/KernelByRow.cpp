@@ -44,12 +44,12 @@ void BlockBuffers::turnResults(ImplicitLocOpBuilder &b) const {
   turn(b, accRows, acc, rowCount, columns);
 }
 
-void KeyBlock::productsByRow(Value count) {
+void KeyBlock::productsByRow(const Part &part) {
   static_assert(kBlockKeys % kSums == 0);
   int64_t whole = shape.headDim / shape.lanes * shape.lanes;
   Value zero = a.splat(0.0f, buffers.vector);
   emitFor(b, a.c(0), buffers.rowCount, 1, [&](Value row) {
-    emitFor(b, a.c(0), count, kSums, [&](Value n) {
+    emitFor(b, part.begin, part.end, kSums, [&](Value n) {
       SmallVector<Value> at;
       for (int64_t i = 0; i < kSums; ++i)
         at.push_back(
@@ -89,7 +89,7 @@ void KeyBlock::productsByRow(Value count) {
   });
 }
 
-void KeyBlock::accumulateByRow(ValueRange decay, Value count) {
+void KeyBlock::accumulateByRow(const Part &part, ValueRange decay) {
   // The store's scratch is free until then.
   vector::StoreOp::create(b, decay[0], buffers.inverse, a.c(0));
   VectorType vector = buffers.vector;
@@ -100,19 +100,19 @@ void KeyBlock::accumulateByRow(ValueRange decay, Value count) {
   emitFor(b, a.c(0), buffers.rowCount, 1, [&](Value row) {
     Value factor = memref::LoadOp::create(b, buffers.inverse, row);
     emitFor(b, a.c(0), a.c(most), step, [&](Value d) {
-      columnsOfRow(row, d, vector, kSums, factor, count);
+      columnsOfRow(part, row, d, vector, kSums, factor);
     });
     if (most < whole)
-      columnsOfRow(row, a.c(most), vector, (whole - most) / lanes, factor,
-                   count);
+      columnsOfRow(part, row, a.c(most), vector, (whole - most) / lanes,
+                   factor);
     emitFor(b, a.c(whole), a.c(shape.valueDim), 1,
-            [&](Value d) { columnsOfRow(row, d, single, 1, factor, count); });
+            [&](Value d) { columnsOfRow(part, row, d, single, 1, factor); });
   });
 }
 
 /// O[row][d ...]: `number` vectors, or one column.
-void KeyBlock::columnsOfRow(Value row, Value d, Type type, int64_t number,
-                            Value factor, Value count) {
+void KeyBlock::columnsOfRow(const Part &part, Value row, Value d, Type type,
+                            int64_t number, Value factor) {
   bool isVector = isa<VectorType>(type);
   auto spread = [&](Value x) -> Value {
     return isVector ? vector::BroadcastOp::create(b, type, x) : x;
@@ -124,7 +124,7 @@ void KeyBlock::columnsOfRow(Value row, Value d, Type type, int64_t number,
     sums.push_back(arith::MulFOp::create(b, old, spread(factor)));
   }
   sums = emitFor(
-      b, a.c(0), count, 1, sums,
+      b, part.begin, part.end, 1, sums,
       [&](Value n, ValueRange so) -> SmallVector<Value> {
         Value at = memref::LoadOp::create(b, buffers.valueAt, n);
         Value p = spread(

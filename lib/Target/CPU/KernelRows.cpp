@@ -52,12 +52,14 @@ void HeadRows::loadSquare(Value query, ArrayRef<Value> rows, Value lane,
 }
 
 /// `inverse` and `total` of each lane. A maximum is a logarithm to base 2.
-void HeadRows::weights(ValueRange state) {
+void HeadRows::weights() {
   VectorType type = buffers.vector;
   Value least = a.splat(-std::numeric_limits<float>::infinity(), type);
   Value zero = a.splat(0.0f, type), one = a.splat(1.0f, type);
   for (int64_t g = 0; g < buffers.vectors; ++g) {
-    Value top = state[g], sum = state[buffers.vectors + g];
+    Value at = a.c(g * shape.lanes);
+    Value top = vector::LoadOp::create(b, type, buffers.top, at);
+    Value sum = vector::LoadOp::create(b, type, buffers.sum, at);
     Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, top,
                                        a.splat(kNoKey, type));
     Value inverse = a.select(some, arith::DivFOp::create(b, one, sum), zero);
@@ -65,7 +67,6 @@ void HeadRows::weights(ValueRange state) {
         arith::MulFOp::create(b, top, a.splat(static_cast<float>(M_LN2), type));
     Value logSum = math::LogOp::create(b, a.select(some, sum, one));
     Value total = arith::AddFOp::create(b, natural, logSum);
-    Value at = a.c(g * shape.lanes);
     vector::StoreOp::create(b, inverse, buffers.inverse, at);
     vector::StoreOp::create(b, a.select(some, total, least), buffers.total, at);
   }
@@ -162,8 +163,8 @@ void HeadRows::storeRow(Value out, Value lane, Value turnedRow) {
   });
 }
 
-void HeadRows::store(Value out, Value lse, Value valid, ValueRange state) {
-  weights(state);
+void HeadRows::store(Value out, Value lse, Value valid) {
+  weights();
   if (shape.accumulate)
     mergeWeights(lse);
   emitFor(b, a.c(0), valid, shape.lanes, [&](Value first) {

@@ -24,13 +24,13 @@ public:
   void load(Value query);
   /// The first `valid` rows: `buffers.acc` over the sums into out [B, Hq, Nq,
   /// Dv] and the log-sum-exp into lse [B, Hq, Nq]; merged with what they hold
-  /// where the kernel accumulates. state: `vectors` maxima, then sums.
-  void store(Value out, Value lse, Value valid, ValueRange state);
+  /// where the kernel accumulates.
+  void store(Value out, Value lse, Value valid);
 
 private:
   Value loadRow(Value from, Value row, Value d);
   void loadSquare(Value query, ArrayRef<Value> rows, Value lane, Value d);
-  void weights(ValueRange state);
+  void weights();
   void mergeWeights(Value lse);
   void turn(Value lane);
   void storeRow(Value out, Value lane, Value turnedRow);

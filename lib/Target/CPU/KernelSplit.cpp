@@ -59,17 +59,17 @@ std::pair<Value, Value> KeySplit::share(Value begin, Value end) const {
 }
 
 void KeySplit::store(const BlockBuffers &buffers, Value batch, Value head,
-                     Value out, Value lse, Value valid, ValueRange state) {
+                     Value out, Value lse, Value valid) {
   scf::IfOp::create(
       b, a.lt(a.c(1), parts),
       [&](OpBuilder &, Location) {
         Value at = a.add(a.mul(part, batches), batch);
         HeadRows(b, partial, buffers, at, head)
-            .store(partOut, partLse, valid, state);
+            .store(partOut, partLse, valid);
         scf::YieldOp::create(b);
       },
       [&](OpBuilder &, Location) {
-        HeadRows(b, shape, buffers, batch, head).store(out, lse, valid, state);
+        HeadRows(b, shape, buffers, batch, head).store(out, lse, valid);
         scf::YieldOp::create(b);
       });
 }

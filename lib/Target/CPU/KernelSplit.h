@@ -30,7 +30,7 @@ public:
   std::pair<Value, Value> share(Value begin, Value end) const;
   /// As HeadRows::store, into `out` and `lse` or to be merged there.
   void store(const BlockBuffers &buffers, Value batch, Value head, Value out,
-             Value lse, Value valid, ValueRange state);
+             Value lse, Value valid);
   /// Merges the parts of all rows, after all tasks.
   void merge(Value out, Value lse);
 
