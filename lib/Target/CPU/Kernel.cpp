@@ -266,7 +266,11 @@ std::array<Value, 4> KernelEmitter::rowBounds(unsigned index,
 void KernelEmitter::keyRows(unsigned index, const BlockBuffers &buffers,
                             Value begin, Value last) {
   KeyViews::Places places = views->places(index);
-  emitFor(b, a.c(0), a.c(kBlockKeys), 1, [&](Value n) {
+  // No more of them than are summed at once when the last block ends.
+  Value step = a.c(kMaskedKeys);
+  Value left = a.add(a.sub(last, begin), a.c(1));
+  Value count = a.min(a.mul(a.ceilDiv(left, step), step), a.c(kBlockKeys));
+  emitFor(b, a.c(0), count, 1, [&](Value n) {
     // Keys past the end repeat the last one and are masked.
     Value row = views->keyRow(index, places, a.min(a.add(begin, n), last));
     memref::StoreOp::create(b, row, buffers.keyRow, n);

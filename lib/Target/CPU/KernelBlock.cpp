@@ -76,8 +76,9 @@ void BlockBuffers::bindRows(ImplicitLocOpBuilder &b, Value key, Value value,
 /// come with thirty-two and others, at least, with sixteen. Not more than
 /// eight: short blocks are not to be mostly padding.
 int64_t KeyBlock::keysAtOnce(const Part &part) const {
+  static_assert(kBlockKeys % kMaskedKeys == 0);
   int64_t accumulators = shape.lanes == 16 ? 24 : 12;
-  return std::min<int64_t>(8, accumulators / part.vectors);
+  return std::min(kMaskedKeys, accumulators / part.vectors);
 }
 
 Value KeyBlock::laneOf(const Part &part, int64_t g) const {
@@ -116,7 +117,7 @@ void KeyBlock::emitMasked(const ElementContext &element) {
   Value vectors = a.ceilDiv(buffers.rowCount, lanes);
   emitFor(b, a.c(0), vectors, 1, [&](Value g) {
     Part part{a.mul(g, lanes), 1, Value(), Value()};
-    Value step = a.c(keysAtOnce(part));
+    Value step = a.c(kMaskedKeys);
     Value low = memref::LoadOp::create(b, buffers.vectorLow, g);
     Value high = memref::LoadOp::create(b, buffers.vectorHigh, g);
     Value begin = a.max(a.sub(low, from), a.c(0));

@@ -8,10 +8,12 @@
 
 namespace mlir::megactx::cpu {
 
-/// Keys per block (a multiple of those summed at once), the score that stands
-/// for a masked key, and the maximum of a row that has seen no key. They are
-/// finite, so that no difference is NaN.
+/// Keys per block (a multiple of those summed at once), those of masked blocks
+/// that are summed at once, the score that stands for a masked key, and the
+/// maximum of a row that has seen no key. Both are finite, so that no
+/// difference is NaN.
 constexpr int64_t kBlockKeys = 72;
+constexpr int64_t kMaskedKeys = 8;
 constexpr float kMasked = -1.0e30f;
 constexpr float kNoKey = -1.0e29f;
 
