@@ -248,17 +248,17 @@ std::array<Value, 4> KernelEmitter::rowBounds(unsigned index,
             a.select(some, a.max(so[1], lo), huge), a.min(so[2], hi),
             a.select(some, a.max(so[3], hi), so[3])};
   };
-  SmallVector<Value> hull = emitFor(
-      b, a.c(0), a.c(buffers.vectors), 1, init,
-      [&](Value g, ValueRange so) -> SmallVector<Value> {
-        Value first = a.mul(g, lanes);
-        SmallVector<Value> its =
-            emitFor(b, first, a.add(first, lanes), 1, init, ofLane);
-        memref::StoreOp::create(b, its[0], buffers.vectorLow, g);
-        memref::StoreOp::create(b, its[3], buffers.vectorHigh, g);
-        return {a.min(so[0], its[0]), a.max(so[1], its[1]),
-                a.min(so[2], its[2]), a.max(so[3], its[3])};
-      });
+  SmallVector<Value> hull =
+      emitFor(b, a.c(0), a.c(buffers.vectors), 1, init,
+              [&](Value g, ValueRange so) -> SmallVector<Value> {
+                Value first = a.mul(g, lanes);
+                SmallVector<Value> its =
+                    emitFor(b, first, a.add(first, lanes), 1, init, ofLane);
+                memref::StoreOp::create(b, its[0], buffers.vectorLow, g);
+                memref::StoreOp::create(b, its[3], buffers.vectorHigh, g);
+                return {a.min(so[0], its[0]), a.max(so[1], its[1]),
+                        a.min(so[2], its[2]), a.max(so[3], its[3])};
+              });
   return {hull[0], hull[1], hull[2], hull[3]};
 }
 

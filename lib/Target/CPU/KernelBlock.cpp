@@ -159,34 +159,32 @@ SmallVector<Value> KeyBlock::scores(const Part &part, ValueRange maxima,
   int64_t rows = keysAtOnce(part);
   if (buffers.byRow)
     productsByRow(part);
-  return emitFor(
-      b, part.begin, part.end, rows, maxima,
-      [&](Value n, ValueRange tops) -> SmallVector<Value> {
-        SmallVector<Value> sums;
-        if (buffers.byRow)
-          for (int64_t r = 0; r < rows; ++r)
-            sums.push_back(
-                loadVector(part, buffers.scores, a.add(n, a.c(r)), 0));
-        else
-          sums = products(part, n, rows);
-        SmallVector<Value> result(tops);
-        for (int64_t r = 0; r < rows; ++r) {
-          Value key = a.add(n, a.c(r));
-          for (int64_t g = 0; g < part.vectors; ++g) {
-            Value s = sums[r * part.vectors + g];
-            if (element)
-              s = adjust(part, s, key, g, *element);
-            storeVector(part, s, buffers.scores, key, g);
-            result[g] = a.fmax(s, result[g]);
-          }
-        }
-        return result;
-      });
+  return emitFor(b, part.begin, part.end, rows, maxima,
+                 [&](Value n, ValueRange tops) -> SmallVector<Value> {
+                   SmallVector<Value> sums;
+                   if (buffers.byRow)
+                     for (int64_t r = 0; r < rows; ++r)
+                       sums.push_back(loadVector(part, buffers.scores,
+                                                 a.add(n, a.c(r)), 0));
+                   else
+                     sums = products(part, n, rows);
+                   SmallVector<Value> result(tops);
+                   for (int64_t r = 0; r < rows; ++r) {
+                     Value key = a.add(n, a.c(r));
+                     for (int64_t g = 0; g < part.vectors; ++g) {
+                       Value s = sums[r * part.vectors + g];
+                       if (element)
+                         s = adjust(part, s, key, g, *element);
+                       storeVector(part, s, buffers.scores, key, g);
+                       result[g] = a.fmax(s, result[g]);
+                     }
+                   }
+                   return result;
+                 });
 }
 
 /// <k, q> of `rows` keys from n on: for each key, the vectors of lanes.
-SmallVector<Value> KeyBlock::products(const Part &part, Value n,
-                                      int64_t rows) {
+SmallVector<Value> KeyBlock::products(const Part &part, Value n, int64_t rows) {
   int64_t vectors = part.vectors;
   SmallVector<Value> at;
   for (int64_t r = 0; r < rows; ++r)
@@ -303,21 +301,22 @@ Value KeyBlock::adjust(const Part &part, Value s, Value key, int64_t g,
 /// key is known by its maximum.
 SmallVector<Value> KeyBlock::exponentials(const Part &part, ValueRange sums,
                                           ValueRange maxima) {
-  return emitFor(
-      b, part.begin, part.end, 1, sums,
-      [&](Value n, ValueRange so) -> SmallVector<Value> {
-        // Values are read column by column, which no prefetcher follows.
-        Value at = memref::LoadOp::create(b, buffers.valueAt, n);
-        emitPrefetch(b, buffers.valueData, at, shape.valueDim);
-        SmallVector<Value> result;
-        for (int64_t g = 0; g < part.vectors; ++g) {
-          Value s = loadVector(part, buffers.scores, n, g);
-          Value p = emitExp2(b, arith::SubFOp::create(b, s, maxima[g]));
-          storeVector(part, p, buffers.scores, n, g);
-          result.push_back(arith::AddFOp::create(b, so[g], p));
-        }
-        return result;
-      });
+  return emitFor(b, part.begin, part.end, 1, sums,
+                 [&](Value n, ValueRange so) -> SmallVector<Value> {
+                   // Values are read column by column, which no prefetcher
+                   // follows.
+                   Value at = memref::LoadOp::create(b, buffers.valueAt, n);
+                   emitPrefetch(b, buffers.valueData, at, shape.valueDim);
+                   SmallVector<Value> result;
+                   for (int64_t g = 0; g < part.vectors; ++g) {
+                     Value s = loadVector(part, buffers.scores, n, g);
+                     Value p =
+                         emitExp2(b, arith::SubFOp::create(b, s, maxima[g]));
+                     storeVector(part, p, buffers.scores, n, g);
+                     result.push_back(arith::AddFOp::create(b, so[g], p));
+                   }
+                   return result;
+                 });
 }
 
 /// acc = acc * decay + V^T P.

@@ -64,8 +64,7 @@ void KeySplit::store(const BlockBuffers &buffers, Value batch, Value head,
       b, a.lt(a.c(1), parts),
       [&](OpBuilder &, Location) {
         Value at = a.add(a.mul(part, batches), batch);
-        HeadRows(b, partial, buffers, at, head)
-            .store(partOut, partLse, valid);
+        HeadRows(b, partial, buffers, at, head).store(partOut, partLse, valid);
         scf::YieldOp::create(b);
       },
       [&](OpBuilder &, Location) {

@@ -17,6 +17,23 @@ func.func @layers_share_kernels(%q: !t, %k: !t, %v: !t, %o: !t, %l: !l) {
   return
 }
 
+// Where every residue has a class, the kernel writes every row; where one has
+// none, its rows are cleared before.
+// CHECK-LABEL: @residues_all_in_classes
+// CHECK-NOT: memref.store
+// CHECK: call @mctx_attention
+func.func @residues_all_in_classes(%q: !t, %k: !t, %v: !t, %o: !t, %l: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %l) [#megactx.piece<hi<p + 1>, digits<2, [0]: [0], [1]: [1]>>] {scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> ()
+  return
+}
+// CHECK-LABEL: @residue_in_no_class
+// CHECK: memref.store
+// CHECK: call @mctx_attention
+func.func @residue_in_no_class(%q: !t, %k: !t, %v: !t, %o: !t, %l: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %l) [#megactx.piece<hi<p + 1>, digits<2, [1]: [1]>>] {scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> ()
+  return
+}
+
 // A block of keys that every row sees is multiplied without looking at bounds;
 // the other branch compares keys with each row's.
 // CHECK: func.func private @[[CAUSAL]](
