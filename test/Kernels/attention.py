@@ -22,6 +22,7 @@ class Spec:
     value_dim: int = 16
     offset: bool = False
     bias: bool = False
+    bias_per_key: bool = False  # known when compiled
     softcap: float = 0.0
     lengths: bool = False
     query_step: int = 1

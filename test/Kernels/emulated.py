@@ -94,13 +94,21 @@ class Buffer:
         return (self.memory[~inside] == 0xFF).all()
 
 
+STORED = {"f16": np.uint16, "bf16": np.uint16, "f32": np.float32}
+
+
 def to_bits(array, dtype):
+    """Values as they are stored."""
+    if dtype == "f32":
+        return array.astype(np.float32)
     if dtype == "f16":
         return array.astype(np.float16).view(np.uint16)
     return (attention.rounded(array, dtype).view(np.uint32) >> 16).astype(np.uint16)
 
 
 def from_bits(bits, dtype):
+    if dtype == "f32":
+        return bits
     if dtype == "f16":
         return bits.view(np.float16).astype(np.float32)
     return (bits.astype(np.uint32) << 16).view(np.float32)
@@ -114,13 +122,16 @@ def object_of(text):
 
 
 class Kernel:
-    """Launches of one specification. `mutate` gets the device's IR as text, and what it returns runs."""
+    """Launches of one specification. `mutate` gets the device's IR as text, and what it returns runs; `more` are the patterns of
+    further sources, of the same head dims, heads and dtype."""
 
-    def __init__(self, library, tools, spec, mutate=None):
-        self.library, self.spec = library, spec
+    def __init__(self, library, tools, spec, mutate=None, more=()):
+        self.library, self.spec, self.patterns = library, spec, (spec.pattern, *more)
         opt = tools / "megactx-opt"
         fused = call(opt, "--megactx-decompose-patterns", "--megactx-fuse-attention-pieces", text=self.tensors().encode()).decode()
-        self.launches = re.findall(r"megactx\.fused_attention .*? outs\([^)]*\) (\[.*\]) \{(.*?)\} :", fused)
+        # The key names the source: arguments after the query.
+        self.launches = [(int(key) - 1, pieces, attributes) for key, pieces, attributes in re.findall(
+            r"megactx\.fused_attention %\w+, %arg(\d+), .*? outs\([^)]*\) (\[.*\]) \{(.*?)\} :", fused)]
         assert self.launches, f"no kernel takes {spec}"
         text = call(opt, "--megactx-attention-to-gpu-pipeline=format=llvm", *HOST, text=self.memrefs().encode())
         if mutate:
@@ -131,43 +142,57 @@ class Kernel:
         self.main = library.function(self.program, "_mlir_ciface_main")
 
     def tensors(self):
-        s = self.spec
+        """Arguments: q, then the keys of all sources, then their values, bias, lengths, offset."""
+        s, sources = self.spec, range(len(self.patterns))
         q, k, v, o = (f"tensor<?x{heads}x?x{dim}x{s.dtype}>" for heads, dim in
                       [(s.heads, s.head_dim), (s.key_heads, s.head_dim), (s.key_heads, s.value_dim), (s.heads, s.value_dim)])
-        lse = f"tensor<?x{s.heads}x?xf32>"
-        source = f"!megactx.source<{k}, {v}>"
-        lengths = (" lengths(%l)", ", tensor<?xindex>") if s.lengths else ("", "")
-        return f"""func.func @main(%q: {q}, %k: {k}, %v: {v}, %l: tensor<?xindex>, %p: index) -> ({o}, {lse}) {{
-  %s = megactx.source %k, %v{lengths[0]} pattern(#megactx.pattern<{s.pattern}>) {{key_step = {s.key_step} : i64}} : ({k}, {v}{lengths[1]}) -> {source}
-  %o, %lse = megactx.attention %q, %s offset(%p) {{scale = {s.scale!r} : f32, query_step = {s.query_step} : i64}} : ({q}, {source}, index) -> ({o}, {lse})
+        lse, source, bias = f"tensor<?x{s.heads}x?xf32>", f"!megactx.source<{k}, {v}>", "tensor<?x?x?x?xf32>"
+        more = " bias(%b)" * s.bias + " lengths(%l)" * s.lengths
+        more_types = f", {bias}" * s.bias + ", tensor<?xindex>" * s.lengths
+        cap = f", softcap = {s.softcap!r} : f32" if s.softcap else ""
+        arguments = ", ".join([f"%q: {q}", *(f"%k{i}: {k}" for i in sources), *(f"%v{i}: {v}" for i in sources),
+                               f"%b: {bias}, %l: tensor<?xindex>, %p: index"])
+        made = "\n".join(f"  %s{i} = megactx.source %k{i}, %v{i}{more} pattern(#megactx.pattern<{pattern}>) {{key_step = {s.key_step} : i64}}"
+                         f" : ({k}, {v}{more_types}) -> {source}" for i, pattern in enumerate(self.patterns))
+        return f"""func.func @main({arguments}) -> ({o}, {lse}) {{
+{made}
+  %o, %lse = megactx.attention %q, {", ".join(f"%s{i}" for i in sources)} offset(%p) {{scale = {s.scale!r} : f32, query_step = {s.query_step} : i64{cap}}} : ({q}, {", ".join([source] * len(sources))}, index) -> ({o}, {lse})
   return %o, %lse : {o}, {lse}
 }}"""
 
     def memrefs(self):
-        s = self.spec
+        s, sources = self.spec, range(len(self.patterns))
         rows = lambda dim: f"memref<?x?x?x{dim}x{s.dtype}, strided<[?, ?, ?, 1]>>"
-        q, o, lse = rows(s.head_dim), rows(s.value_dim), "memref<?x?x?xf32, strided<[?, ?, 1]>>"
-        lengths = (" lengths(%l)", ", memref<?xindex>") if s.lengths else ("", "")
-        ops = [f"  megactx.fused_attention %q, %k, %v{lengths[0]} query_offset(%p) key_offset(%kp) outs(%o, %lse) {pieces} {{{attributes}}}"
-               f" : ({q}, {q}, {o}{lengths[1]}, index, index, {o}, {lse}) -> ()" for pieces, attributes in self.launches]
-        return "\n".join([f"func.func @main(%q: {q}, %k: {q}, %v: {o}, %l: memref<?xindex>, %p: index, %kp: index, %o: {o}, %lse: {lse})"
-                          " attributes {llvm.emit_c_interface} {", *ops, "  return", "}"])
+        q, o, lse, bias = rows(s.head_dim), rows(s.value_dim), "memref<?x?x?xf32, strided<[?, ?, 1]>>", "memref<?x?x?x?xf32, strided<[?, ?, ?, ?]>>"
+        if s.bias and s.bias_per_key:
+            bias = bias.replace("<?x?x?x?", "<?x?x1x?")
+        more = " bias(%b)" * s.bias + " lengths(%l)" * s.lengths
+        more_types = f", {bias}" * s.bias + ", memref<?xindex>" * s.lengths
+        ops = [f"  megactx.fused_attention %q, %k{i}, %v{i}{more} query_offset(%p) key_offset(%kp) outs(%o, %lse) {pieces} {{{attributes}}}"
+               f" : ({q}, {q}, {o}{more_types}, index, index, {o}, {lse}) -> ()" for i, pieces, attributes in self.launches]
+        arguments = ", ".join([f"%q: {q}", *(f"%k{i}: {q}" for i in sources), *(f"%v{i}: {o}" for i in sources),
+                               f"%b: {bias}, %l: memref<?xindex>, %p: index, %kp: index, %o: {o}, %lse: {lse}"])
+        return "\n".join([f"func.func @main({arguments}) attributes {{llvm.emit_c_interface}} {{", *ops, "  return", "}"])
 
-    def run(self, q, k, v, lengths=None, offset=0, key_offset=0):
-        """float32 in and out: out [batch, heads, rows, value dim], lse [batch, heads, rows]."""
+    def run(self, q, k, v, lengths=None, offset=0, key_offset=0, bias=None):
+        """float32 in and out: out [batch, heads, rows, value dim], lse [batch, heads, rows]. With several sources k and v are lists."""
         dtype = self.spec.dtype
-        first = "accumulate" in self.launches[0][1]  # adds to what the caller made empty
-        buffers = {"query": Buffer(q.shape, np.uint16, IN, to_bits(q, dtype), rows_outside=True),
-                   "key": Buffer(k.shape, np.uint16, IN, to_bits(k, dtype)),
-                   "value": Buffer(v.shape, np.uint16, IN, to_bits(v, dtype), rows_outside=True),
-                   "lengths": Buffer((len(q),), np.int64, IN, 0 if lengths is None else lengths),
-                   "out": Buffer((*q.shape[:3], v.shape[3]), np.uint16, INOUT if first else OUT, 0 if first else None, rows_outside=True),
+        keys, values = (k, v) if isinstance(k, list) else ([k], [v])
+        first = "accumulate" in self.launches[0][2]  # adds to what the caller made empty
+        given = lambda array, **more: Buffer(array.shape, STORED[dtype], IN, to_bits(array, dtype), **more)
+        buffers = {"query": given(q, rows_outside=True), **{f"key{i}": given(k) for i, k in enumerate(keys)},
+                   **{f"value{i}": given(v, rows_outside=True) for i, v in enumerate(values)},
+                   "bias": Buffer((1, 1, 1, 1), np.float32, IN, 0) if bias is None else Buffer(bias.shape, np.float32, IN, bias, rows_outside=True),
+                   "lengths": Buffer((len(q),), np.int64, IN, 0 if lengths is None else lengths)}
+        results = {"out": Buffer((*q.shape[:3], values[0].shape[3]), STORED[dtype], INOUT if first else OUT, 0 if first else None, rows_outside=True),
                    "lse": Buffer(q.shape[:3], np.float32, INOUT if first else OUT, -np.inf if first else None)}
-        pass_on = lambda *names: [ctypes.c_void_p(buffers[name].descriptor.ctypes.data) for name in names]
+        pass_on = lambda some: [ctypes.c_void_p(buffer.descriptor.ctypes.data) for buffer in some.values()]
+        arguments = [*pass_on(buffers), ctypes.c_int64(offset), ctypes.c_int64(key_offset), *pass_on(results)]
+        buffers |= results
         for name, buffer in buffers.items():
             self.library.c.emulator_add(name.encode(), ctypes.c_void_p(buffer.address), ctypes.c_size_t(buffer.bytes), buffer.use)
         try:
-            self.main(*pass_on("query", "key", "value", "lengths"), ctypes.c_int64(offset), ctypes.c_int64(key_offset), *pass_on("out", "lse"))
+            self.main(*arguments)
         finally:
             for buffer in buffers.values():
                 self.library.c.emulator_remove(ctypes.c_void_p(buffer.address))
@@ -181,7 +206,7 @@ def main():
     parser = argparse.ArgumentParser(description="Runs the GPU kernels of one pattern under the emulator and prints their errors.")
     parser.add_argument("pattern")
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build/dev"))
-    parser.add_argument("--dtype", choices=["f16", "bf16"], default="f16")
+    parser.add_argument("--dtype", choices=["f16", "bf16", "f32"], default="f16")
     for name, default in [("head-dim", 64), ("heads", 2), ("key-heads", 1), ("queries", 100), ("keys", 100), ("offset", 0)]:
         parser.add_argument(f"--{name}", type=int, default=default)
     a = parser.parse_args()

@@ -4,6 +4,7 @@ Errors are measured against what rounding explains: with u the unit roundoff of 
 so |got - want| <= 2 u sum(weight |value|) / sum(weight) in the Frobenius norm. Log-sum-exp is f32 throughout.
 """
 
+import dataclasses
 import re
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import attention
 import emulated
 
-UNIT = {"f16": 2.0**-11, "bf16": 2.0**-8}
+UNIT = {"f16": 2.0**-11, "bf16": 2.0**-8, "f32": 2.0**-20}  # f32: what ex2.approx and sums of products leave
 LSE = 1e-5
 
 # Every shape of pieces that the target has kernels for.
@@ -32,46 +33,72 @@ PATTERNS = [
     "block_local<block = 16> minus window<left = 1, right = 1>",
     "per_head<[causal, strided<stride = 3>, window<left = 4, right = 0>]>",
     "per_head<0: causal, 1-2: strided<stride = 2>, 3-: block_local<block = 5>>",
+    "strided<stride = 2> and columns<block = 2, first = 1, count = 1>",  # rows of one residue see no key, and are written
+    "strided<stride = 3> and columns<block = 3, first = 1, count = 2>",
+    "random<block = 4, count = 2, seed = 7> and causal",
+    "blocks<block = 8, row_ptr = [0, 1, 3, 4], col_idx = [0, 0, 1, 2]>",
+    "causal and (window<left = 2, right = 0> or random<block = 8, count = 1, seed = 3> or global_keys<indices = [4, 9]>)",
+    "causal minus strided<stride = 5000>",  # a period without views
+    "causal and window<left = 3, right = 0> and global_queries<indices = [1, 5, 70, 71]>",
 ]
-SHAPES = [("f16", 64), ("bf16", 128), ("f16", 32), ("bf16", 64), ("f16", 128), ("bf16", 32)]
+SHAPES = [("f16", 64), ("bf16", 32), ("f16", 32), ("bf16", 16)]
 
 
 def spec_of(pattern, dtype="f16", dim=64, value_dim=None, **more):
     return attention.Spec(pattern=pattern, dtype=dtype, head_dim=dim, value_dim=value_dim or dim, **more)
 
 
-def check(kernel, batch, queries, keys, offset=0, key_offset=0):
+def check(kernel, batch, queries, keys, offset=0, key_offset=0, bias=None):
+    """`bias`: its [batch, heads, rows, keys], 0 where it is as large as the scores. With several sources, `keys` is a list."""
     spec = kernel.spec
     random = np.random.default_rng()
     draw = lambda heads, rows, dim: attention.rounded(random.standard_normal((batch, heads, rows, dim)), spec.dtype)
-    q, k, v = draw(spec.heads, queries, spec.head_dim), draw(spec.key_heads, keys, spec.head_dim), draw(spec.key_heads, keys, spec.value_dim)
-    lengths = None
+    counts = keys if isinstance(keys, list) else [keys]
+    q, k, v = draw(spec.heads, queries, spec.head_dim), *([draw(spec.key_heads, n, d) for n in counts] for d in (spec.head_dim, spec.value_dim))
+    lengths = added = None
     if spec.lengths:
         lengths = random.integers(0, keys + 1, batch)
         lengths[0] = 0
-    out, lse = kernel.run(q, k, v, lengths, offset, key_offset)
-    want, want_lse = attention.reference(spec, q, k, v, offset, None, lengths, key_offset)
-    magnitude, _ = attention.reference(spec, q, k, np.abs(v), offset, None, lengths, key_offset)
+    if bias:
+        added = random.standard_normal([size or whole for size, whole in zip(bias, (batch, spec.heads, queries, keys))]).astype(np.float32)
+        added[..., ::5] = -np.inf
+    out, lse = kernel.run(q, k, v, lengths, offset, key_offset, added)
+    want, want_lse, magnitude = reference(kernel, q, k, v, lengths, offset, key_offset, added)
     at = f"{queries} queries from {offset} on, {keys} keys from {key_offset} on"
     empty = np.isinf(want_lse)
     assert (np.isneginf(lse) == empty).all(), f"{at}: rows without keys differ"
     assert not out[empty].any(), f"{at}: rows without keys are not 0"
     assert np.isfinite(out).all(), at
-    error, bound = np.linalg.norm(out - want), 2 * UNIT[spec.dtype] * np.linalg.norm(magnitude)
+    error, bound = np.linalg.norm(out - want), 2 * UNIT[spec.dtype] * np.linalg.norm(magnitude) * np.sqrt(len(kernel.launches))
     assert error <= bound, f"{at}: error {error:.1e}, expected at most {bound:.1e}"
     lse_error = np.abs(lse[~empty] - want_lse[~empty]).max(initial=0)
     assert lse_error <= LSE, f"{at}: error of lse {lse_error:.1e}"
 
 
+def reference(kernel, q, k, v, lengths, offset, key_offset, bias):
+    """Output, log-sum-exp, and the output of |v|: one softmax over all sources."""
+    parts = []
+    for pattern, k, v in zip(kernel.patterns, k, v):
+        spec = dataclasses.replace(kernel.spec, pattern=pattern)
+        of = lambda v: attention.reference(spec, q, k, v, offset, bias, lengths, key_offset)
+        parts.append((*of(v), of(np.abs(v))[0]))
+    with np.errstate(invalid="ignore"):
+        lse = np.logaddexp.reduce([part[1] for part in parts])
+        shares = [np.nan_to_num(np.exp(part[1] - lse))[..., None] for part in parts]
+    total = lambda i: sum(share * part[i] for share, part in zip(shares, parts))
+    return total(0), lse, total(2)
+
+
 @pytest.mark.parametrize("number", range(len(PATTERNS)), ids=lambda i: PATTERNS[i])
 def test_pieces_at_ragged_sizes(number, emulate):
-    kernel = emulate(spec_of(PATTERNS[number], *SHAPES[number % len(SHAPES)]))
+    heads = 4 if "head" in PATTERNS[number] else 2
+    kernel = emulate(spec_of(PATTERNS[number], *SHAPES[number % len(SHAPES)], heads=heads, key_heads=heads // 2))
     for queries, keys in [(131, 131), (5, 70), (70, 5), (1, 1)]:
         check(kernel, batch=1, queries=queries, keys=keys)
 
 
 @pytest.mark.parametrize("dtype, dim, value_dim", [("bf16", 32, 32), ("bf16", 64, 64), ("f16", 128, 128), ("f16", 8, 72), ("bf16", 80, 24),
-                                                   ("f16", 256, 256)])
+                                                   ("f16", 256, 256), ("f32", 32, 40), ("f32", 256, 128)])
 def test_head_dim(dtype, dim, value_dim, emulate):
     kernel = emulate(spec_of("causal and window<left = 70, right = 0>", dtype, dim, value_dim, heads=2, key_heads=1))
     check(kernel, batch=1, queries=77, keys=77)
@@ -91,15 +118,48 @@ def test_offsets(pattern, emulate):
         check(kernel, batch=1, queries=queries, keys=keys, offset=offset, key_offset=key_offset)
 
 
-@pytest.mark.parametrize("query_step, key_step", [(1, 4), (3, 1)])
-def test_steps(query_step, key_step, emulate):
-    kernel = emulate(spec_of("causal and window<left = 50, right = 0>", "f16", 32, query_step=query_step, key_step=key_step))
+@pytest.mark.parametrize("query_step, key_step, pattern", [(1, 4, "causal and window<left = 50, right = 0>"),
+                                                           (3, 1, "causal and window<left = 50, right = 0>"),
+                                                           (2, 3, "causal and strided<stride = 5>")])
+def test_steps(query_step, key_step, pattern, emulate):
+    kernel = emulate(spec_of(pattern, "f16", 32, query_step=query_step, key_step=key_step))
     check(kernel, batch=1, queries=70, keys=77, offset=5)
 
 
 @pytest.mark.parametrize("heads, key_heads", [(1, 1), (6, 2), (3, 3)])
 def test_heads(heads, key_heads, emulate):
     check(emulate(spec_of("causal", "f16", 32, heads=heads, key_heads=key_heads)), batch=2, queries=33, keys=33)
+
+
+BIASED = "causal and (window<left = 40, right = 0> or strided<stride = 4>)"
+
+
+@pytest.mark.parametrize("dtype, shape", [("f16", (0, 0, 0, 0)), ("bf16", (1, 1, 0, 0)), ("f16", (0, 0, 1, 0)), ("f32", (1, 0, 0, 0))], ids=str)
+def test_bias(dtype, shape, emulate):
+    kernel = emulate(spec_of(BIASED, dtype, 32, heads=2, bias=True, bias_per_key=shape[2] == 1))
+    check(kernel, batch=2, queries=70, keys=75, offset=5, bias=shape)
+
+
+@pytest.mark.parametrize("dtype, cap", [("f16", 0.5), ("bf16", 30.0), ("f32", 2.0)])
+def test_softcap(dtype, cap, emulate):
+    check(emulate(spec_of("causal", dtype, 32, heads=2, softcap=cap)), batch=1, queries=70, keys=139, offset=69)
+
+
+def test_bias_softcap_test_and_lengths_together(emulate):
+    pattern = "random<block = 4, count = 3, seed = 1> or window<left = 3, right = 3>"
+    kernel = emulate(spec_of(pattern, "f16", 32, heads=2, bias=True, softcap=2.0, lengths=True))
+    check(kernel, batch=3, queries=40, keys=90, bias=(1, 0, 0, 0))
+
+
+@pytest.mark.parametrize("dtype", ["f16", "f32"])
+def test_sources_share_a_softmax(dtype, emulate):
+    kernel = emulate(spec_of("causal and window<left = 20, right = 0>", dtype, 32, heads=2), more=("dense", "causal and strided<stride = 3>"))
+    check(kernel, batch=1, queries=70, keys=[70, 3, 90])
+
+
+@pytest.mark.parametrize("pattern", ["causal", "causal and strided<stride = 4>"])
+def test_f32(pattern, emulate):
+    check(emulate(spec_of(pattern, "f32", 64)), batch=1, queries=77, keys=80, offset=3)
 
 
 def without(call, number):
@@ -139,6 +199,7 @@ MUTATIONS = {
     "no zeros beyond the last column": ("causal", replaced(r"(@llvm\.nvvm\.cp\.async\.cg[^\n]*, i32) %\w+\)", r"\1 16)"), "error"),
     "shuffle of other lanes": ("causal", replaced(r"(shfl\.sync\.bfly\.f32\([^\n]*, i32) 2, ", r"\1 4, "), "error"),
     "values not transposed": ("causal", replaced(r"(call [^\n]*x4)\.trans\.b16", r"\1.b16"), "error"),
+    "tests of all keys in one bit": ("random<block = 4, count = 2, seed = 7>", replaced(r"shl (nuw )?i32 (%\w+), %\w+", r"shl i32 \2, 0"), "error|differ"),
     "shared memory one byte off": ("causal", replaced(r"(@nvx_shared_memory, i64) (\d+)", lambda m: f"{m[1]} {int(m[2]) + 1}"), "no multiple of"),
 }
 

@@ -15,10 +15,12 @@ int64_t KeyViews::periodOf(const AttentionShape &shape) {
   return view.hasOneView() ? 1 : view.period;
 }
 
-int64_t KeyViews::classesOf(const AttentionShape &shape) {
+int64_t KeyViews::classesOf(const AttentionShape &shape, bool coverAll) {
   const Digits &view = shape.pieces.front().digits;
   if (view.hasOneView())
     return 1;
+  if (coverAll)
+    return view.period;
   int64_t count = 0;
   for (const Digits::Class &c : view.classes)
     count += c.queries.size();
@@ -27,26 +29,34 @@ int64_t KeyViews::classesOf(const AttentionShape &shape) {
 
 KeyViews::KeyViews(ImplicitLocOpBuilder &b, Operation *module,
                    const AttentionShape &shape,
-                   const KernelArguments &arguments)
+                   const KernelArguments &arguments, bool coverAll)
     : b(b), a{b}, module(module), shape(shape), arguments(arguments),
       makeTable([this](ArrayRef<int64_t> values) { return table(values); }),
-      thePeriod(periodOf(shape)), numClasses(classesOf(shape)) {
+      thePeriod(periodOf(shape)), numClasses(classesOf(shape, coverAll)) {
   const Digits &view = shape.pieces.front().digits;
+  size_t keyless = 0;
   if (!view.hasOneView()) {
     SmallVector<int64_t> residues;
     for (const Digits::Class &c : view.classes)
       residues.append(c.queries.begin(), c.queries.end());
+    keyless = numClasses - residues.size();
+    for (int64_t r = 0; keyless && r < thePeriod; ++r)
+      if (llvm::none_of(view.classes, [&](const Digits::Class &c) {
+            return llvm::binary_search(c.queries, r);
+          }))
+        residues.push_back(r);
     queryResidues = table(residues);
   }
   for (const Piece &piece : shape.pieces)
-    readPiece(piece);
+    readPiece(piece, keyless);
 }
 
 Value KeyViews::table(ArrayRef<int64_t> values) const {
   return emitGlobalTable(b, module, values);
 }
 
-void KeyViews::readPiece(const Piece &piece) {
+/// `keyless`: so many classes without keys come after the others.
+void KeyViews::readPiece(const Piece &piece, size_t keyless) {
   KeyTable &read = keyTables.emplace_back();
   if (piece.digits.isIdentity())
     return;
@@ -61,6 +71,9 @@ void KeyViews::readPiece(const Piece &piece) {
       begin.push_back(residues.size());
     }
   }
+  begin.append(keyless, residues.size());
+  if (keyless)
+    read.uniform = 0;
   read.begin = table(begin);
   read.residues = table(residues);
 }

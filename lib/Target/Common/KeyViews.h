@@ -18,13 +18,15 @@ namespace mlir::megactx {
 class KeyViews {
 public:
   /// Reads the tables of all pieces, constants of the module that are no larger
-  /// than the period.
+  /// than the period. With `coverAll`, residues that see no key are classes
+  /// too, without keys.
   KeyViews(ImplicitLocOpBuilder &b, Operation *module,
-           const AttentionShape &shape, const KernelArguments &arguments);
+           const AttentionShape &shape, const KernelArguments &arguments,
+           bool coverAll = false);
 
   /// Rows of one class are this far apart; each of the classes has one residue.
   static int64_t periodOf(const AttentionShape &shape);
-  static int64_t classesOf(const AttentionShape &shape);
+  static int64_t classesOf(const AttentionShape &shape, bool coverAll = false);
   int64_t period() const { return thePeriod; }
   int64_t classes() const { return numClasses; }
 
@@ -60,7 +62,7 @@ public:
 private:
   Value rankOf(unsigned piece, Value position) const;
   Value table(ArrayRef<int64_t> values) const;
-  void readPiece(const pattern::Piece &piece);
+  void readPiece(const pattern::Piece &piece, size_t keyless);
 
   ImplicitLocOpBuilder &b;
   Arith a;

@@ -1,9 +1,11 @@
 //===- ConvertAttentionToNVGPUKernels.cpp - launches instead of ops -------===//
 
+#include "../Common/KeyViews.h"
 #include "Kernel.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "megactx/Target/NVGPU/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -30,27 +32,16 @@ struct ConvertAttentionToNVGPUKernels
     if (failed(common))
       return failure();
     AttentionShape shape = *std::move(common);
-    if (!shape.element.isF16() && !shape.element.isBF16())
-      return op.emitOpError("expected f16 or bf16 on this target, but got ")
-             << shape.element;
+    Type element = shape.element;
+    if (!element.isF16() && !element.isBF16() && !element.isF32())
+      return op.emitOpError("expected f16, bf16 or f32 on this target, but "
+                            "got ")
+             << element;
     for (int64_t dim : {shape.headDim, shape.valueDim})
       if (dim % 8 || dim < 8 || dim > 256)
         return op.emitOpError("expected head dims of 8 to 256 that are "
                               "multiples of 8, but got ")
                << shape.headDim << " and " << shape.valueDim;
-    if (!(shape.scale > 0))
-      return op.emitOpError("expected a positive scale on this target");
-    if (op.getBias() || op.getSoftcap())
-      return op.emitOpError("expected no bias and no softcap on this target");
-    for (const pattern::Piece &piece : shape.pieces)
-      if (piece.test)
-        return op.emitOpError("expected pieces without a test per element on "
-                              "this target, but got ")
-               << piece.str();
-    if (!shape.accumulate && !shape.pieces.front().digits.hasOneView() &&
-        KeyViews::classesOf(shape) != KeyViews::periodOf(shape))
-      return op.emitOpError("expected pieces that cover every residue, or "
-                            "accumulate");
     return shape;
   }
 
@@ -68,8 +59,9 @@ struct ConvertAttentionToNVGPUKernels
       return memref::DimOp::create(b, op.getQuery(), i);
     };
     Value rows = a.ceilDiv(dim(2), a.c(KeyViews::periodOf(*shape)));
-    Value blocks = a.mul(a.ceilDiv(rows, a.c(nvgpu::kRows)),
-                         a.c(KeyViews::classesOf(*shape)));
+    Value blocks =
+        a.mul(a.ceilDiv(rows, a.c(nvgpu::kRows)),
+              a.c(KeyViews::classesOf(*shape, nvgpu::coversAll(*shape))));
     Value bytes =
         arith::ConstantIntOp::create(b, nvgpu::Tiling(*shape).bytes(), 32);
     gpu::LaunchFuncOp::create(

@@ -1,13 +1,15 @@
 //===- Kernel.cpp - one attention kernel, sm_80 schedule ------------------===//
 
 #include "Kernel.h"
+#include "../Common/KeyViews.h"
+#include "Fragments.h"
+#include "ScoreElements.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include <cmath>
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -15,6 +17,14 @@ using namespace mlir::megactx::nvgpu;
 using pattern::Piece;
 
 namespace {
+/// The tiles of a piece that a block reads: keys [begin, end) in the numbers of
+/// the key view, those of [fullBegin, fullEnd) seen by every row; [low, high)
+/// (vector<2x2xi32>) by each of the lane's.
+struct PieceTiles {
+  unsigned index;
+  Value begin, end, fullBegin, fullEnd, low, high;
+};
+
 /// Emits one kernel; members are values of the function being built.
 class KernelEmitter {
 public:
@@ -47,8 +57,9 @@ private:
   void wait();
   std::pair<Value, Value> boundsOfRow(unsigned index, Value position);
   State piece(unsigned index, State state);
-  State tiles(unsigned index, State state, Value begin, Value end,
-              Value fullBegin, Value fullEnd, Value low, Value high);
+  State tiles(const PieceTiles &here, ScoreElements &elements, State state);
+  SmallVector<Value> scores(const PieceTiles &here, ScoreElements &elements,
+                            Value from, Value row);
   void store(State state);
   void merge(int64_t half, Value &total, Value &inverse, Value &oldWeight);
   Value rowOfHalf(int64_t half);
@@ -63,7 +74,7 @@ private:
   gpu::GPUFuncOp function;
   KernelArguments arguments;
   std::unique_ptr<KeyViews> views;
-  std::unique_ptr<TileEmitter> warpTile;
+  std::unique_ptr<Fragments> fragments;
   Value thread, lane, warp, batch, head, keyHead, blockBegin, lastHere;
   Value queryTile, keyTile, valueTile;
   SmallVector<KeyViews::Places> places;
@@ -83,7 +94,8 @@ void KernelEmitter::readBlock() {
   };
   Value queries = dim(arguments.query, 2), keys = dim(arguments.key, 2);
   keyHead = a.div(head, a.div(dim(arguments.query, 1), dim(arguments.key, 1)));
-  views = std::make_unique<KeyViews>(b, module, shape, arguments);
+  views =
+      std::make_unique<KeyViews>(b, module, shape, arguments, coversAll(shape));
   int64_t classes = views->classes(), period = views->period();
   Value viewClass = a.rem(number, a.c(classes));
   // Late rows see most keys: the longest blocks go first.
@@ -129,26 +141,27 @@ gpu::GPUFuncOp KernelEmitter::run() {
 void KernelEmitter::copy(Value source, Value atHead, Value shared,
                          Value sharedRow, int64_t rows, int64_t dim, Value from,
                          Value end, function_ref<Value(Value)> rowOf) {
-  int64_t chunks = llvm::alignTo(dim, 16) / 8, total = rows * chunks;
+  int64_t chunk = tiling.chunk(), chunks = llvm::alignTo(dim, 16) / chunk;
+  int64_t total = rows * chunks;
   for (int64_t i = 0; i < total; i += kThreads) {
     Value number = a.add(thread, a.c(i));
     auto one = [&] {
       Value row = a.div(number, a.c(chunks));
-      Value chunk = a.rem(number, a.c(chunks));
+      Value inRow = a.rem(number, a.c(chunks));
       Value at = a.add(from, row);
       Value exists = a.lt(at, end);
-      Value column = a.mul(chunk, a.c(8)), sourceColumn = column;
-      if (chunks * 8 != dim) {
+      Value column = a.mul(inRow, a.c(chunk)), sourceColumn = column;
+      if (chunks * chunk != dim) {
         Value inside = a.lt(column, a.c(dim));
         exists = a.both(exists, inside);
         sourceColumn = a.select(inside, column, a.c(0));
       }
       Value safe = rowOf(a.min(at, a.sub(end, a.c(1))));
-      Value elements = a.select(exists, a.c(8), a.c(0));
+      Value elements = a.select(exists, a.c(chunk), a.c(0));
       auto token = mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext());
       mlir::nvgpu::DeviceAsyncCopyOp::create(
           b, token, shared, ValueRange{a.add(sharedRow, row), column}, source,
-          ValueRange{batch, atHead, safe, sourceColumn}, b.getIndexAttr(8),
+          ValueRange{batch, atHead, safe, sourceColumn}, b.getIndexAttr(chunk),
           elements, b.getUnitAttr());
     };
     if (i + kThreads <= total) {
@@ -209,14 +222,12 @@ std::pair<Value, Value> KernelEmitter::boundsOfRow(unsigned index,
 void KernelEmitter::block() {
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     places.push_back(views->places(i));
-  warpTile = std::make_unique<TileEmitter>(b, shape, lane, warp);
+  fragments = Fragments::create(b, shape, lane, warp);
   copy(arguments.query, head, queryTile, a.c(0), kRows, shape.headDim,
        blockBegin, views->rowsHere, [&](Value at) { return views->rowAt(at); });
   wait();
-  warpTile->bindQueries(queryTile);
-  State state{
-      warpTile->splat(kMasked), warpTile->splat(0.0f),
-      SmallVector<Value>(tiling.paddedValue / 8, warpTile->splat(0.0f))};
+  fragments->bindQueries(queryTile);
+  State state = fragments->empty();
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     state = piece(i, state);
   store(state);
@@ -250,11 +261,10 @@ State KernelEmitter::piece(unsigned index, State state) {
   Value all = a.both(isRow(firstAt), isRow(lastAt));
   Value fullEnd = a.select(all, firstEnd, begin);
   SmallVector<Value> low, high;
+  std::array<Value, 2> rows;
   for (int64_t i = 0; i < 2; ++i) {
-    Value row =
-        a.add(a.mul(warp, a.c(16)), a.add(a.div(lane, a.c(4)), a.c(8 * i)));
-    Value inClass = a.min(a.add(blockBegin, row), lastHere);
-    Value position = views->positionOf(views->rowAt(inClass));
+    rows[i] = views->rowAt(a.min(rowOfHalf(i), lastHere));
+    Value position = views->positionOf(rows[i]);
     auto [lo, hi] = boundsOfRow(index, position);
     hi = a.select(isRow(position), hi, lo);
     lo = arith::IndexCastOp::create(b, b.getI32Type(), lo);
@@ -265,47 +275,39 @@ State KernelEmitter::piece(unsigned index, State state) {
   auto ints = VectorType::get({2, 2}, b.getI32Type());
   Value lows = vector::FromElementsOp::create(b, ints, low);
   Value highs = vector::FromElementsOp::create(b, ints, high);
+  ScoreElements elements(b, shape, *views, arguments, lane, rows);
+  PieceTiles tilesHere{index, begin, end, lastBegin, fullEnd, lows, highs};
   auto ifOp = scf::IfOp::create(
       b, a.lt(begin, end),
       [&](OpBuilder &, Location) {
-        State next =
-            tiles(index, state, begin, end, lastBegin, fullEnd, lows, highs);
-        scf::YieldOp::create(b, next.pack());
+        scf::YieldOp::create(b, tiles(tilesHere, elements, state).pack());
       },
       [&](OpBuilder &, Location) { scf::YieldOp::create(b, state.pack()); });
   return State::unpack(ifOp.getResults());
 }
 
-State KernelEmitter::tiles(unsigned index, State state, Value begin, Value end,
-                           Value fullBegin, Value fullEnd, Value low,
-                           Value high) {
+State KernelEmitter::tiles(const PieceTiles &here, ScoreElements &elements,
+                           State state) {
   // Other warps may still read the last piece's tiles.
   gpu::BarrierOp::create(b);
-  copyKeys(index, begin, end, a.c(0));
+  copyKeys(here.index, here.begin, here.end, a.c(0));
   SmallVector<Value> init = state.pack();
   init.push_back(a.c(0));
   SmallVector<Value> result = emitFor(
-      b, begin, end, tiling.keys, init,
+      b, here.begin, here.end, tiling.keys, init,
       [&](Value from, ValueRange carried) -> SmallVector<Value> {
         Value stage = carried.back();
         Value other = a.sub(a.c(1), stage);
         wait();
         Value next = a.add(from, a.c(tiling.keys));
-        scf::IfOp::create(b, a.lt(next, end), [&](OpBuilder &, Location) {
-          copyKeys(index, next, end, other);
+        scf::IfOp::create(b, a.lt(next, here.end), [&](OpBuilder &, Location) {
+          copyKeys(here.index, next, here.end, other);
           scf::YieldOp::create(b);
         });
         Value row = a.mul(stage, a.c(tiling.keys));
-        SmallVector<Value> scores = warpTile->scores(keyTile, row);
-        Value full = a.both(a.le(fullBegin, from), a.le(next, fullEnd));
-        auto masked = scf::IfOp::create(
-            b, full,
-            [&](OpBuilder &, Location) { scf::YieldOp::create(b, scores); },
-            [&](OpBuilder &, Location) {
-              scf::YieldOp::create(b, warpTile->mask(scores, from, low, high));
-            });
         State so = State::unpack(carried.drop_back());
-        so = warpTile->update(so, masked.getResults(), valueTile, row);
+        so = fragments->update(so, scores(here, elements, from, row), valueTile,
+                               row);
         SmallVector<Value> values = so.pack();
         values.push_back(other);
         return values;
@@ -314,9 +316,31 @@ State KernelEmitter::tiles(unsigned index, State state, Value begin, Value end,
   return State::unpack(result);
 }
 
+/// The scores of the tile that starts at the key `from`, in row `row` of shared
+/// memory. Tiles that every row sees whole run no mask code.
+SmallVector<Value> KernelEmitter::scores(const PieceTiles &here,
+                                         ScoreElements &elements, Value from,
+                                         Value row) {
+  TilePlace place{here.index, places[here.index], from,
+                  a.sub(here.end, a.c(1))};
+  SmallVector<Value> products = fragments->scores(keyTile, row);
+  SmallVector<Value> scores = elements.adjust(products, place);
+  if (shape.pieces[here.index].test)
+    return elements.mask(scores, place, here.low, here.high);
+  Value next = a.add(from, a.c(tiling.keys));
+  Value full = a.both(a.le(here.fullBegin, from), a.le(next, here.fullEnd));
+  auto masked = scf::IfOp::create(
+      b, full, [&](OpBuilder &, Location) { scf::YieldOp::create(b, scores); },
+      [&](OpBuilder &, Location) {
+        scf::YieldOp::create(b,
+                             elements.mask(scores, place, here.low, here.high));
+      });
+  return SmallVector<Value>(masked.getResults());
+}
+
 /// Normalises, merges with what other keys gave where asked, and stores.
 void KernelEmitter::store(State state) {
-  Value sums = warpTile->overRow(state.sum, false);
+  Value sums = fragments->overRow(state.sum, false);
   Value least = a.f32(-std::numeric_limits<float>::infinity());
   auto mul = [&](Value x, Value y) -> Value {
     return arith::MulFOp::create(b, x, y);
@@ -334,7 +358,8 @@ void KernelEmitter::store(State state) {
     inverse.push_back(a.select(some, one, a.f32(0.0f)));
     Value log =
         mul(nvx::Log2Op::create(b, safe), a.f32(static_cast<float>(M_LN2)));
-    Value total = arith::AddFOp::create(b, mul(top, a.f32(shape.scale)), log);
+    Value total =
+        arith::AddFOp::create(b, mul(top, a.f32(factorOf(shape))), log);
     newLse.push_back(a.select(some, total, least));
   }
   if (shape.accumulate) {
@@ -389,6 +414,7 @@ void KernelEmitter::storeRow(const State &state, int64_t half, Value total,
   Value inClass = rowOfHalf(half);
   auto pair = VectorType::get({2}, shape.element);
   auto wide = VectorType::get({2}, b.getF32Type());
+  Attribute alignment = b.getI64IntegerAttr(2 * tiling.elementBytes);
   scf::IfOp::create(
       b, a.lt(inClass, views->rowsHere), [&](OpBuilder &, Location) {
         Value row = views->rowAt(inClass);
@@ -407,14 +433,17 @@ void KernelEmitter::storeRow(const State &state, int64_t half, Value total,
           x = arith::MulFOp::create(b, x, factor);
           if (oldWeight) {
             auto load = vector::LoadOp::create(b, pair, arguments.out, at);
-            load->setAttr("alignment", b.getI64IntegerAttr(4));
-            Value old = arith::ExtFOp::create(b, wide, load.getResult());
+            load->setAttr("alignment", alignment);
+            Value old = load;
+            if (wide != pair)
+              old = arith::ExtFOp::create(b, wide, old);
             Value weight = vector::BroadcastOp::create(b, wide, oldWeight);
             x = vector::FMAOp::create(b, old, weight, x);
           }
-          Value narrow = arith::TruncFOp::create(b, pair, x);
-          auto store = vector::StoreOp::create(b, narrow, arguments.out, at);
-          store->setAttr("alignment", b.getI64IntegerAttr(4));
+          if (wide != pair)
+            x = arith::TruncFOp::create(b, pair, x);
+          auto store = vector::StoreOp::create(b, x, arguments.out, at);
+          store->setAttr("alignment", alignment);
         }
         scf::YieldOp::create(b);
       });

@@ -1,9 +1,9 @@
 // RUN: megactx-opt %s -split-input-file -verify-diagnostics --megactx-convert-attention-to-nvgpu-kernels
 
-!q = memref<?x?x?x64xf32>
+!q = memref<?x?x?x64xf64>
 !l = memref<?x?x?xf32>
-func.func @f32(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
-  // expected-error@+1 {{expected f16 or bf16 on this target, but got 'f32'}}
+func.func @f64(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected f16, bf16 or f32 on this target, but got 'f64'}}
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<all>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
   return
@@ -22,11 +22,11 @@ func.func @head_dim_not_of_eights(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 
 // -----
 
-!q = memref<?x?x?x64xf16>
+!q = memref<?x?x?x264xbf16>
 !l = memref<?x?x?xf32>
-func.func @softcap(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
-  // expected-error@+1 {{expected no bias and no softcap on this target}}
+func.func @head_dim_too_large(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected head dims of 8 to 256 that are multiples of 8, but got 264 and 264}}
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
-      [#megactx.piece<all>] {scale = 0.125 : f32, softcap = 2.0 : f32} : (!q, !q, !q, !q, !l) -> ()
+      [#megactx.piece<all>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
   return
 }

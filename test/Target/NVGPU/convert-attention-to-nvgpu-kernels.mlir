@@ -6,6 +6,7 @@
 // CHECK-LABEL: func @two_ops_of_one_shape_share_a_kernel
 // CHECK-COUNT-2: gpu.launch_func @mctx_attention_module_0::@mctx_attention_0
 // CHECK-NOT: gpu.launch_func
+// CHECK: return
 // CHECK: gpu.module @mctx_attention_module_0
 // CHECK: gpu.func @mctx_attention_0
 // CHECK: nvx.shared_memory : memref<87040xi8
@@ -29,5 +30,48 @@ func.func @two_ops_of_one_shape_share_a_kernel(%q: !q, %k: !q, %v: !q, %o: !q, %
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32}
       : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// What a full tile needs too comes before the choice, the masks after it.
+// CHECK: gpu.func @mctx_attention_1
+// CHECK: nvx.mma_sync
+// CHECK: nvx.exp2
+// CHECK: nvvm.rcp.approx.ftz.f
+// CHECK: memref.load %{{.*}} : memref<?x?x?x?xf32
+// CHECK: scf.if
+// CHECK: arith.select
+func.func @softcap_and_bias(%q: !q, %k: !q, %v: !q, %bias: memref<?x?x?x?xf32>, %o: !q, %lse: !l) {
+  megactx.fused_attention %q, %k, %v bias(%bias) outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32, softcap = 30.0 : f32}
+      : (!q, !q, !q, memref<?x?x?x?xf32>, !q, !l) -> ()
+  return
+}
+
+// A test is a loop that sets a bit per element, not a copy per element.
+// CHECK: gpu.func @mctx_attention_2
+// CHECK: nvx.mma_sync
+// CHECK: scf.for
+// CHECK-COUNT-2: arith.floordivsi %{{.*}}, %c5000
+// CHECK: arith.shli
+// CHECK: scf.yield
+// CHECK-NOT: arith.floordivsi %{{.*}}, %c5000
+// CHECK: nvx.exp2
+func.func @test_per_element(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>, test<(p mod 5000) == (k mod 5000)>>] {scale = 0.125 : f32}
+      : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+!f = memref<?x?x?x64xf32>
+
+// f32 keeps its precision: no mma.sync.
+// CHECK: gpu.func @mctx_attention_3
+// CHECK-NOT: nvx.mma_sync
+// CHECK: nvx.log2
+func.func @f32(%q: !f, %k: !f, %v: !f, %o: !f, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!f, !f, !f, !f, !l) -> ()
   return
 }

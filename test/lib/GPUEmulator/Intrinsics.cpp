@@ -121,7 +121,7 @@ template <bool isBF16> void multiply(Machine &, Lanes lanes) {
     }
 }
 
-/// ex2 and lg2: .ftz takes denormal numbers as zero and gives none.
+/// ex2, lg2 and rcp: .ftz takes denormal numbers as zero and gives none.
 template <double (*function)(double)> void approximate(Machine &, Lanes lanes) {
   auto flushed = [](float x) {
     return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x;
@@ -131,6 +131,7 @@ template <double (*function)(double)> void approximate(Machine &, Lanes lanes) {
 }
 double power(double x) { return std::exp2(x); }
 double logarithm(double x) { return std::log2(x); }
+double reciprocal(double x) { return 1 / x; }
 
 const Intrinsic kIntrinsics[] = {
     {"read.ptx.sreg.tid.x", Scope::Thread, special<Special::Thread, 0>},
@@ -159,6 +160,7 @@ const Intrinsic kIntrinsics[] = {
     {"mma.m16n8k16.row.col.bf16", Scope::Warp, multiply<true>},
     {"ex2.approx.ftz.f32", Scope::Thread, approximate<power>},
     {"lg2.approx.ftz.f", Scope::Thread, approximate<logarithm>},
+    {"rcp.approx.ftz.f", Scope::Thread, approximate<reciprocal>},
 };
 } // namespace
 

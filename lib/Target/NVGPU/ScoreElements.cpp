@@ -1,0 +1,146 @@
+//===- ScoreElements.cpp - what else a score depends on -------------------===//
+
+#include "ScoreElements.h"
+#include "megactx/Dialect/NVX/IR/NVX.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::nvgpu;
+using Predicate = arith::CmpIPredicate;
+
+ScoreElements::ScoreElements(ImplicitLocOpBuilder &b,
+                             const AttentionShape &shape, const KeyViews &views,
+                             const KernelArguments &arguments, Value lane,
+                             std::array<Value, 2> rows)
+    : b(b), a{b}, shape(shape), views(views), arguments(arguments),
+      pair(a.mul(a.rem(lane, a.c(4)), a.c(2))), rows(rows),
+      tile(VectorType::get({2, 2}, b.getF32Type())),
+      ints(VectorType::get({2, 2}, b.getI32Type())) {}
+
+Value ScoreElements::constants(ArrayRef<int32_t> values) {
+  return arith::ConstantOp::create(b, DenseElementsAttr::get(ints, values));
+}
+
+SmallVector<Value> ScoreElements::adjust(ValueRange scores,
+                                         const TilePlace &at) {
+  SmallVector<Value> result(scores);
+  if (!scalesScores(shape))
+    return result;
+  for (auto [n, score] : llvm::enumerate(result)) {
+    score = shape.softcap ? cap(score)
+                          : arith::MulFOp::create(b, score, splat(shape.scale));
+    // Minus infinity masks, as everywhere.
+    if (shape.hasBias)
+      score = arith::MaximumFOp::create(
+          b, arith::AddFOp::create(b, score, biases(at, n)), splat(kMasked));
+  }
+  return result;
+}
+
+/// c tanh(x / c) = c - 2c / (1 + exp(2x / c)), which is exact at both ends; its
+/// error is that of exp, while the machine's own tanh is good to 11 bits.
+Value ScoreElements::cap(Value score) {
+  float c = *shape.softcap;
+  float factor = shape.scale * 2 / c * static_cast<float>(M_LOG2E);
+  Value power =
+      nvx::Exp2Op::create(b, arith::MulFOp::create(b, score, splat(factor)));
+  Value sum = arith::AddFOp::create(b, power, splat(1.0f));
+  SmallVector<Value> inverse;
+  for (Value x : vector::ToElementsOp::create(b, sum).getResults())
+    inverse.push_back(NVVM::RcpApproxFtzF32Op::create(b, b.getF32Type(), x));
+  return vector::FMAOp::create(b,
+                               vector::FromElementsOp::create(b, tile, inverse),
+                               splat(-2 * c), splat(c));
+}
+
+/// Keys past the end repeat the last one and are masked.
+Value ScoreElements::rowOfKey(const TilePlace &at, Value number) {
+  return views.keyRow(at.piece, at.places, a.min(number, at.last));
+}
+
+/// The biases of the 16x8 scores n of a tile.
+Value ScoreElements::biases(const TilePlace &at, int64_t n) {
+  std::array<Value, 2> keyRows;
+  for (int64_t j = 0; j < 2; ++j)
+    keyRows[j] = rowOfKey(at, a.add(at.from, a.add(pair, a.c(8 * n + j))));
+  SmallVector<Value> elements;
+  for (Value row : rows)
+    for (Value keyRow : keyRows)
+      elements.push_back(shape.biasPerKey && elements.size() >= 2
+                             ? elements[elements.size() - 2]
+                             : biasOf(row, keyRow));
+  return vector::FromElementsOp::create(b, tile, elements);
+}
+
+Value ScoreElements::biasOf(Value row, Value keyRow) {
+  auto clamp = [&](Value at, unsigned i) -> Value {
+    // A dimension of size one is broadcast.
+    Value size = memref::DimOp::create(b, arguments.bias, i);
+    return a.min(at, a.sub(size, a.c(1)));
+  };
+  SmallVector<Value> at = {clamp(views.batch, 0), clamp(views.head, 1),
+                           clamp(row, 2), clamp(keyRow, 3)};
+  return memref::LoadOp::create(b, arguments.bias, at);
+}
+
+/// Whether the test holds for a key and one of the lane's rows, as an index.
+Value ScoreElements::holds(const TilePlace &at, Value number, Value row) {
+  Value position = views.positionOf(row);
+  ExprLeaves leaves = views.leaves(position);
+  leaves.key = a.add(a.mul(rowOfKey(at, number), a.c(shape.keyStep)),
+                     arguments.keyOffset);
+  return emitExpr(b, shape.pieces[at.piece].test, leaves);
+}
+
+/// Bit 4n + 2i + j says whether element [i][j] of the scores n may be. A loop,
+/// not 32 copies of the test: registers have no addresses, bits do.
+Value ScoreElements::testBits(const TilePlace &at, int64_t count) {
+  Type i32 = b.getI32Type();
+  Value none = arith::ConstantIntOp::create(b, 0, 32);
+  return emitFor(b, a.c(0), a.c(4 * count), 1, ValueRange{none},
+                 [&](Value element, ValueRange so) -> SmallVector<Value> {
+                   Value column = a.add(a.mul(a.div(element, a.c(4)), a.c(8)),
+                                        a.rem(element, a.c(2)));
+                   Value isSecond = a.lt(a.c(1), a.rem(element, a.c(4)));
+                   Value number = a.add(at.from, a.add(pair, column));
+                   Value bit = arith::IndexCastOp::create(
+                       b, i32,
+                       holds(at, number, a.select(isSecond, rows[1], rows[0])));
+                   Value place = arith::IndexCastOp::create(b, i32, element);
+                   bit = arith::ShLIOp::create(b, bit, place);
+                   return {arith::OrIOp::create(b, so[0], bit)};
+                 })[0];
+}
+
+SmallVector<Value> ScoreElements::mask(ValueRange scores, const TilePlace &at,
+                                       Value low, Value high) {
+  Value bits;
+  if (shape.pieces[at.piece].test)
+    bits = vector::BroadcastOp::create(b, ints, testBits(at, scores.size()));
+  Value first = vector::BroadcastOp::create(
+      b, ints,
+      arith::IndexCastOp::create(b, b.getI32Type(), a.add(at.from, pair)));
+  Value masked = splat(kMasked);
+  SmallVector<Value> result;
+  for (auto [n, score] : llvm::enumerate(scores)) {
+    int32_t step = 8 * n;
+    Value key = arith::AddIOp::create(
+        b, first, constants({step, step + 1, step, step + 1}));
+    Value keep = a.both(arith::CmpIOp::create(b, Predicate::sge, key, low),
+                        arith::CmpIOp::create(b, Predicate::slt, key, high));
+    if (bits) {
+      SmallVector<int32_t> own;
+      for (uint32_t i = 0; i < 4; ++i)
+        own.push_back(static_cast<int32_t>(1u << (4 * n + i)));
+      Value set = arith::AndIOp::create(b, bits, constants(own));
+      keep = a.both(keep, arith::CmpIOp::create(b, Predicate::ne, set,
+                                                constants({0, 0, 0, 0})));
+    }
+    result.push_back(a.select(keep, score, masked));
+  }
+  return result;
+}

@@ -1,0 +1,61 @@
+//===- ScoreElements.h - what else a score depends on -----------*- C++ -*-===//
+//
+// Owns what happens to scores between the product of queries and keys and the
+// softmax, element by element: scale and softcap, bias, the piece's test, and
+// the bounds of rows.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_TARGET_NVGPU_SCOREELEMENTS_H
+#define MEGACTX_LIB_TARGET_NVGPU_SCOREELEMENTS_H
+
+#include "../Common/KeyViews.h"
+#include "Kernel.h"
+
+namespace mlir::megactx::nvgpu {
+
+/// The part of a piece that a warp is at: a tile's keys start at `from` in the
+/// numbers of the key view, of which `last` is the last in memory.
+struct TilePlace {
+  unsigned piece;
+  KeyViews::Places places;
+  Value from, last;
+};
+
+class ScoreElements {
+public:
+  /// `rows`: the lane's two rows, numbers in memory.
+  ScoreElements(ImplicitLocOpBuilder &b, const AttentionShape &shape,
+                const KeyViews &views, const KernelArguments &arguments,
+                Value lane, std::array<Value, 2> rows);
+
+  /// What also full tiles need: scaled, capped and biased scores.
+  SmallVector<Value> adjust(ValueRange scores, const TilePlace &at);
+  /// Scores of keys outside of [low, high) (vector<2x2xi32>) are masked, and
+  /// those for which the piece's test does not hold.
+  SmallVector<Value> mask(ValueRange scores, const TilePlace &at, Value low,
+                          Value high);
+
+private:
+  Value cap(Value score);
+  Value biases(const TilePlace &at, int64_t n);
+  Value biasOf(Value row, Value keyRow);
+  Value testBits(const TilePlace &at, int64_t count);
+  Value holds(const TilePlace &at, Value number, Value row);
+  Value rowOfKey(const TilePlace &at, Value number);
+  Value splat(float value) { return a.splat(value, tile); }
+  Value constants(ArrayRef<int32_t> values);
+
+  ImplicitLocOpBuilder &b;
+  Arith a;
+  const AttentionShape &shape;
+  const KeyViews &views;
+  const KernelArguments &arguments;
+  Value pair;
+  std::array<Value, 2> rows;
+  VectorType tile, ints;
+};
+
+} // namespace mlir::megactx::nvgpu
+
+#endif
