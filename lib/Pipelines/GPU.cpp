@@ -15,7 +15,10 @@ using namespace mlir;
 
 void mlir::megactx::buildAttentionToGPUPipeline(OpPassManager &pm,
                                                 const GPUOptions &options) {
-  pm.addPass(createConvertAttentionToNVGPUKernelsPass());
+  ConvertAttentionToNVGPUKernelsPassOptions attention;
+  attention.arch = options.arch;
+  attention.schedule = options.schedule;
+  pm.addPass(createConvertAttentionToNVGPUKernelsPass(attention));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();

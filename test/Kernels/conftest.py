@@ -70,4 +70,4 @@ def emulate(request):
     """spec -> its GPU kernels under the emulator."""
     build = pathlib.Path(request.config.getoption("--build")).resolve()
     library = emulated.Library(build)
-    return lambda spec, mutate=None, more=(): emulated.Kernel(library, build / "bin", spec, mutate, more)
+    return lambda spec, mutate=None, **more: emulated.Kernel(library, build / "bin", spec, mutate, **more)

@@ -123,9 +123,9 @@ def object_of(text):
 
 class Kernel:
     """Launches of one specification. `mutate` gets the device's IR as text, and what it returns runs; `more` are the patterns of
-    further sources, of the same head dims, heads and dtype."""
+    further sources, of the same head dims, heads and dtype; without a `schedule`, there is one by rule."""
 
-    def __init__(self, library, tools, spec, mutate=None, more=()):
+    def __init__(self, library, tools, spec, mutate=None, more=(), schedule=""):
         self.library, self.spec, self.patterns = library, spec, (spec.pattern, *more)
         opt = tools / "megactx-opt"
         fused = call(opt, "--megactx-decompose-patterns", "--megactx-fuse-attention-pieces", text=self.tensors().encode()).decode()
@@ -133,7 +133,7 @@ class Kernel:
         self.launches = [(int(key) - 1, pieces, attributes) for key, pieces, attributes in re.findall(
             r"megactx\.fused_attention %\w+, %arg(\d+), .*? outs\([^)]*\) (\[.*\]) \{(.*?)\} :", fused)]
         assert self.launches, f"no kernel takes {spec}"
-        text = call(opt, "--megactx-attention-to-gpu-pipeline=format=llvm", *HOST, text=self.memrefs().encode())
+        text = call(opt, f'--megactx-attention-to-gpu-pipeline=format=llvm schedule="{schedule}"', *HOST, text=self.memrefs().encode())
         if mutate:
             (begin, end), code = object_of(text)
             code = mutate(call(LLVM / "llvm-dis", text=code).decode())

@@ -162,6 +162,19 @@ def test_f32(pattern, emulate):
     check(emulate(spec_of(pattern, "f32", 64)), batch=1, queries=77, keys=80, offset=3)
 
 
+def schedule(warps, columns, stages, product="mma_sync", held="true"):
+    return (f"#nvx.schedule<rows = {16 * warps}, columns = {columns}, warps = {warps}, stages = {stages}, product = {product}, "
+            f"held = {held}, blocks = 1>")
+
+
+@pytest.mark.parametrize("dtype, chosen", [("f16", schedule(1, 16, 2)), ("bf16", schedule(2, 48, 3)), ("f16", schedule(8, 32, 4, held="false")),
+                                           ("f32", schedule(2, 16, 3, "fma"))], ids=str)
+def test_schedule(dtype, chosen, emulate):
+    """Two kernels, of which one has a piece after another; some classes have fewer tiles than there are stages."""
+    kernel = emulate(spec_of(SEVERAL + " or strided<stride = 30>", dtype, 32, heads=1, key_heads=1), schedule=chosen)
+    check(kernel, batch=1, queries=140, keys=150)
+
+
 def without(call, number):
     """The IR without one call of an intrinsic without result, counted from 0."""
     def mutate(text):
@@ -199,6 +212,7 @@ MUTATIONS = {
     "no zeros beyond the last column": ("causal", replaced(r"(@llvm\.nvvm\.cp\.async\.cg[^\n]*, i32) %\w+\)", r"\1 16)"), "error"),
     "shuffle of other lanes": ("causal", replaced(r"(shfl\.sync\.bfly\.f32\([^\n]*, i32) 2, ", r"\1 4, "), "error"),
     "values not transposed": ("causal", replaced(r"(call [^\n]*x4)\.trans\.b16", r"\1.b16"), "error"),
+    "wait for one group less, of three stages": ("causal", replaced(r"(wait\.group\(i32) 1", r"\1 2"), "still on its way", schedule(4, 32, 3)),
     "tests of all keys in one bit": ("random<block = 4, count = 2, seed = 7>", replaced(r"shl (nuw )?i32 (%\w+), %\w+", r"shl i32 \2, 0"), "error|differ"),
     "shared memory one byte off": ("causal", replaced(r"(@nvx_shared_memory, i64) (\d+)", lambda m: f"{m[1]} {int(m[2]) + 1}"), "no multiple of"),
 }
@@ -206,7 +220,7 @@ MUTATIONS = {
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_mutation_is_refused(name, emulate):
-    pattern, mutate, message = MUTATIONS[name]
-    kernel = emulate(spec_of(pattern, dim=72), mutate)
+    pattern, mutate, message, *chosen = MUTATIONS[name]
+    kernel = emulate(spec_of(pattern, dim=72), mutate, schedule="".join(chosen))
     with pytest.raises((emulated.EmulatorError, AssertionError), match=message):
         check(kernel, batch=1, queries=200, keys=200)

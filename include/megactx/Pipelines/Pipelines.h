@@ -73,6 +73,10 @@ struct GPUOptions : PassPipelineOptions<GPUOptions> {
       *this, "format", llvm::cl::init("isa"),
       llvm::cl::desc("isa (PTX) or bin (needs ptxas, on PATH or under "
                      "CUDA_HOME)")};
+  Option<std::string> schedule{
+      *this, "schedule",
+      llvm::cl::desc("#nvx.schedule of kernels whose operation has none; "
+                     "empty: by rule")};
 };
 
 /// From fused attention on memrefs to launches of kernels in gpu.binary.

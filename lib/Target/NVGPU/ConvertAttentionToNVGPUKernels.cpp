@@ -4,6 +4,7 @@
 #include "Kernel.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "megactx/Target/NVGPU/Passes.h"
+#include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -19,12 +20,36 @@ namespace {
 struct ConvertAttentionToNVGPUKernels
     : impl::ConvertAttentionToNVGPUKernelsPassBase<
           ConvertAttentionToNVGPUKernels> {
+  using ConvertAttentionToNVGPUKernelsPassBase::
+      ConvertAttentionToNVGPUKernelsPassBase;
+
   void runOnOperation() override {
+    std::optional<int64_t> bytes = nvgpu::sharedMemoryOf(arch);
+    if (!bytes) {
+      getOperation().emitError("expected a known architecture of sm_80 or "
+                               "later, but got '")
+          << arch << "'";
+      return signalPassFailure();
+    }
+    sharedMemory = *bytes;
+    if (!schedule.empty() && !(wanted = parseSchedule())) {
+      getOperation().emitError("expected a valid #nvx.schedule, but got '")
+          << schedule << "'";
+      return signalPassFailure();
+    }
     SmallVector<FusedAttentionOp> ops;
     getOperation().walk([&](FusedAttentionOp op) { ops.push_back(op); });
     for (FusedAttentionOp op : ops)
       if (failed(convert(op)))
         return signalPassFailure();
+  }
+
+  nvx::ScheduleAttr parseSchedule() {
+    // Errors are the option's, not of a text without a place.
+    ScopedDiagnosticHandler quiet(&getContext(),
+                                  [](Diagnostic &) { return success(); });
+    return dyn_cast_or_null<nvx::ScheduleAttr>(
+        parseAttribute(schedule, &getContext()));
   }
 
   FailureOr<AttentionShape> shapeOf(FusedAttentionOp op) {
@@ -54,27 +79,49 @@ struct ConvertAttentionToNVGPUKernels
     FailureOr<SmallVector<Value>> operands = kernelOperands(b, op, *shape);
     if (failed(operands))
       return failure();
-    gpu::GPUFuncOp kernel = kernelFor(*shape);
+    FailureOr<nvx::ScheduleAttr> chosen = scheduleOf(op, *shape);
+    if (failed(chosen))
+      return failure();
+    gpu::GPUFuncOp kernel = kernelFor(*shape, *chosen);
+    nvgpu::Tiling tiling(*shape, *chosen);
     auto dim = [&](int64_t i) -> Value {
       return memref::DimOp::create(b, op.getQuery(), i);
     };
     Value rows = a.ceilDiv(dim(2), a.c(KeyViews::periodOf(*shape)));
     Value blocks =
-        a.mul(a.ceilDiv(rows, a.c(nvgpu::kRows)),
+        a.mul(a.ceilDiv(rows, a.c(tiling.rows)),
               a.c(KeyViews::classesOf(*shape, nvgpu::coversAll(*shape))));
-    Value bytes =
-        arith::ConstantIntOp::create(b, nvgpu::Tiling(*shape).bytes(), 32);
+    Value bytes = arith::ConstantIntOp::create(b, tiling.bytes(), 32);
     gpu::LaunchFuncOp::create(
         b, kernel, gpu::KernelDim3{blocks, dim(1), dim(0)},
-        gpu::KernelDim3{a.c(nvgpu::kThreads), a.c(1), a.c(1)}, bytes,
-        *operands);
+        gpu::KernelDim3{a.c(tiling.threads), a.c(1), a.c(1)}, bytes, *operands);
     op.erase();
     ++numLaunches;
     return success();
   }
 
-  gpu::GPUFuncOp kernelFor(const AttentionShape &shape) {
-    gpu::GPUFuncOp &kernel = kernels[shape.key()];
+  FailureOr<nvx::ScheduleAttr> scheduleOf(FusedAttentionOp op,
+                                          const AttentionShape &shape) {
+    auto chosen = op->getAttrOfType<nvx::ScheduleAttr>(nvx::ScheduleAttr::name);
+    if (!chosen)
+      chosen = wanted;
+    if (!chosen) {
+      std::optional<int64_t> rows;
+      auto query = cast<MemRefType>(op.getQuery().getType());
+      if (!query.isDynamicDim(2))
+        rows = llvm::divideCeil(query.getDimSize(2), KeyViews::periodOf(shape));
+      chosen = nvgpu::chooseSchedule(&getContext(), sharedMemory, shape, rows);
+    }
+    if (failed(nvgpu::verifySchedule(op, arch, sharedMemory, shape, chosen)))
+      return failure();
+    return chosen;
+  }
+
+  gpu::GPUFuncOp kernelFor(const AttentionShape &shape,
+                           nvx::ScheduleAttr chosen) {
+    std::string key = shape.key();
+    llvm::raw_string_ostream(key) << ' ' << chosen;
+    gpu::GPUFuncOp &kernel = kernels[key];
     if (kernel)
       return kernel;
     std::string number = std::to_string(numKernels++);
@@ -83,10 +130,12 @@ struct ConvertAttentionToNVGPUKernels
                             b.getUnitAttr());
     auto module = gpu::GPUModuleOp::create(b, getOperation().getLoc(),
                                            "mctx_attention_module_" + number);
-    return kernel =
-               nvgpu::emitKernel(module, "mctx_attention_" + number, shape);
+    return kernel = nvgpu::emitKernel(module, "mctx_attention_" + number, shape,
+                                      chosen);
   }
 
+  int64_t sharedMemory;
+  nvx::ScheduleAttr wanted; ///< the option's, null where there is none
   llvm::StringMap<gpu::GPUFuncOp> kernels;
 };
 } // namespace

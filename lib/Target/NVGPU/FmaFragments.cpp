@@ -18,9 +18,9 @@ using namespace mlir::megactx::nvgpu;
 namespace {
 class FmaFragments : public Fragments {
 public:
-  FmaFragments(ImplicitLocOpBuilder &b, const AttentionShape &shape, Value lane,
-               Value warp)
-      : Fragments(b, shape, lane, warp) {
+  FmaFragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
+               const Tiling &tiling, Value lane, Value warp)
+      : Fragments(b, shape, tiling, lane, warp) {
     group = a.div(lane, a.c(4));
     inGroup = a.rem(lane, a.c(4));
   }
@@ -123,9 +123,8 @@ void FmaFragments::accumulate(SmallVectorImpl<Value> &out, ValueRange weights,
   out.assign(sums.begin(), sums.end());
 }
 
-std::unique_ptr<Fragments>
-mlir::megactx::nvgpu::createFmaFragments(ImplicitLocOpBuilder &b,
-                                         const AttentionShape &shape,
-                                         Value lane, Value warp) {
-  return std::make_unique<FmaFragments>(b, shape, lane, warp);
+std::unique_ptr<Fragments> mlir::megactx::nvgpu::createFmaFragments(
+    ImplicitLocOpBuilder &b, const AttentionShape &shape, const Tiling &tiling,
+    Value lane, Value warp) {
+  return std::make_unique<FmaFragments>(b, shape, tiling, lane, warp);
 }

@@ -21,14 +21,15 @@ State State::unpack(ValueRange values) {
 
 std::unique_ptr<Fragments> Fragments::create(ImplicitLocOpBuilder &b,
                                              const AttentionShape &shape,
-                                             Value lane, Value warp) {
-  return (shape.element.isF32() ? createFmaFragments
-                                : createMmaFragments)(b, shape, lane, warp);
+                                             const Tiling &tiling, Value lane,
+                                             Value warp) {
+  return (shape.element.isF32() ? createFmaFragments : createMmaFragments)(
+      b, shape, tiling, lane, warp);
 }
 
 Fragments::Fragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
-                     Value lane, Value warp)
-    : b(b), a{b}, shape(shape), tiling(shape), lane(lane), warp(warp),
+                     const Tiling &tiling, Value lane, Value warp)
+    : b(b), a{b}, shape(shape), tiling(tiling), lane(lane), warp(warp),
       tile(VectorType::get({2, 2}, b.getF32Type())) {}
 
 Value Fragments::splat(float value) { return a.splat(value, tile); }

@@ -29,7 +29,8 @@ public:
   /// By mma.sync for f16 and bf16, by scalar products in f32 for f32.
   static std::unique_ptr<Fragments> create(ImplicitLocOpBuilder &b,
                                            const AttentionShape &shape,
-                                           Value lane, Value warp);
+                                           const Tiling &tiling, Value lane,
+                                           Value warp);
   virtual ~Fragments() = default;
 
   /// Reads the warp's rows of the block's queries.
@@ -45,8 +46,8 @@ public:
   Value overRow(Value pairs, bool isMax);
 
 protected:
-  Fragments(ImplicitLocOpBuilder &b, const AttentionShape &shape, Value lane,
-            Value warp);
+  Fragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
+            const Tiling &tiling, Value lane, Value warp);
   /// out += weights V for the tile whose rows start at `row` of `shared`.
   virtual void accumulate(SmallVectorImpl<Value> &out, ValueRange weights,
                           Value shared, Value row) = 0;
@@ -55,17 +56,19 @@ protected:
   ImplicitLocOpBuilder &b;
   Arith a;
   const AttentionShape &shape;
-  Tiling tiling;
+  const Tiling &tiling;
   Value lane, warp;
   VectorType tile;
 };
 
 std::unique_ptr<Fragments> createMmaFragments(ImplicitLocOpBuilder &b,
                                               const AttentionShape &shape,
-                                              Value lane, Value warp);
+                                              const Tiling &tiling, Value lane,
+                                              Value warp);
 std::unique_ptr<Fragments> createFmaFragments(ImplicitLocOpBuilder &b,
                                               const AttentionShape &shape,
-                                              Value lane, Value warp);
+                                              const Tiling &tiling, Value lane,
+                                              Value warp);
 
 } // namespace mlir::megactx::nvgpu
 

@@ -1,4 +1,4 @@
-//===- Kernel.cpp - one attention kernel, sm_80 schedule ------------------===//
+//===- Kernel.cpp - one attention kernel ----------------------------------===//
 
 #include "Kernel.h"
 #include "../Common/KeyViews.h"
@@ -29,17 +29,18 @@ struct PieceTiles {
 class KernelEmitter {
 public:
   KernelEmitter(gpu::GPUModuleOp module, StringRef name,
-                const AttentionShape &shape)
-      : shape(shape), tiling(shape), module(module),
+                const AttentionShape &shape, nvx::ScheduleAttr schedule)
+      : shape(shape), tiling(shape, schedule), module(module),
         b(module.getLoc(), OpBuilder::atBlockEnd(module.getBody())), a{b} {
     auto type = b.getFunctionType(kernelArguments(b.getContext(), shape), {});
     function = gpu::GPUFuncOp::create(b, name, type);
     function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(),
                       b.getUnitAttr());
-    // Two blocks a multiprocessor: for more, ptxas would spill.
-    function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(2));
+    function->setAttr(nvx::ScheduleAttr::name, schedule);
+    function->setAttr("nvvm.minctasm",
+                      b.getI32IntegerAttr(schedule.getBlocks()));
     function.setKnownBlockSizeAttr(
-        b.getDenseI32ArrayAttr({int32_t(kThreads), 1, 1}));
+        b.getDenseI32ArrayAttr({int32_t(tiling.threads), 1, 1}));
     b.setInsertionPointToStart(&function.getBody().front());
   }
 
@@ -54,7 +55,7 @@ private:
             function_ref<Value(Value)> rowOf);
   void copyKeys(unsigned index, Value from, Value end, Value stage);
   void commit();
-  void wait();
+  void wait(int64_t left);
   std::pair<Value, Value> boundsOfRow(unsigned index, Value position);
   State piece(unsigned index, State state);
   State tiles(const PieceTiles &here, ScoreElements &elements, State state);
@@ -99,9 +100,9 @@ void KernelEmitter::readBlock() {
   int64_t classes = views->classes(), period = views->period();
   Value viewClass = a.rem(number, a.c(classes));
   // Late rows see most keys: the longest blocks go first.
-  Value blocks = a.ceilDiv(a.ceilDiv(queries, a.c(period)), a.c(kRows));
+  Value blocks = a.ceilDiv(a.ceilDiv(queries, a.c(period)), a.c(tiling.rows));
   Value late = a.sub(a.sub(blocks, a.c(1)), a.div(number, a.c(classes)));
-  blockBegin = a.mul(late, a.c(kRows));
+  blockBegin = a.mul(late, a.c(tiling.rows));
   views->enter(batch, head, viewClass, queries);
   lastHere = a.sub(views->rowsHere, a.c(1));
   views->readKeyEnd(keys);
@@ -122,11 +123,11 @@ gpu::GPUFuncOp KernelEmitter::run() {
       gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
   Value memory = nvx::SharedMemoryOp::create(
       b, MemRefType::get({tiling.bytes()}, b.getI8Type(), AffineMap(), space));
-  queryTile = sharedTile(memory, 0, kRows, tiling.keyPitch());
-  keyTile = sharedTile(memory, tiling.queryBytes(), 2 * tiling.keys,
+  queryTile = sharedTile(memory, 0, tiling.rows, tiling.keyPitch());
+  keyTile = sharedTile(memory, tiling.queryBytes(), tiling.stages * tiling.keys,
                        tiling.keyPitch());
   valueTile = sharedTile(memory, tiling.queryBytes() + tiling.keyBytes(),
-                         2 * tiling.keys, tiling.valuePitch());
+                         tiling.stages * tiling.keys, tiling.valuePitch());
   scf::IfOp::create(b, a.lt(blockBegin, views->rowsHere),
                     [&](OpBuilder &, Location) {
                       block();
@@ -143,7 +144,7 @@ void KernelEmitter::copy(Value source, Value atHead, Value shared,
                          Value end, function_ref<Value(Value)> rowOf) {
   int64_t chunk = tiling.chunk(), chunks = llvm::alignTo(dim, 16) / chunk;
   int64_t total = rows * chunks;
-  for (int64_t i = 0; i < total; i += kThreads) {
+  for (int64_t i = 0; i < total; i += tiling.threads) {
     Value number = a.add(thread, a.c(i));
     auto one = [&] {
       Value row = a.div(number, a.c(chunks));
@@ -164,7 +165,7 @@ void KernelEmitter::copy(Value source, Value atHead, Value shared,
           ValueRange{batch, atHead, safe, sourceColumn}, b.getIndexAttr(chunk),
           elements, b.getUnitAttr());
     };
-    if (i + kThreads <= total) {
+    if (i + tiling.threads <= total) {
       one();
       continue;
     }
@@ -180,25 +181,32 @@ void KernelEmitter::commit() {
       b, mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext()), ValueRange());
 }
 
-/// All copies of all threads have arrived.
-void KernelEmitter::wait() {
-  auto token = mlir::nvgpu::DeviceAsyncCreateGroupOp::create(
-      b, mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext()), ValueRange());
-  mlir::nvgpu::DeviceAsyncWaitOp::create(b, token, b.getI32IntegerAttr(0));
+/// Of all groups of copies, all but the last `left` of all threads have
+/// arrived.
+void KernelEmitter::wait(int64_t left) {
+  auto token = mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext());
+  // The op names a group and counts groups: the token says nothing.
+  Value group =
+      mlir::nvgpu::DeviceAsyncCreateGroupOp::create(b, token, ValueRange());
+  mlir::nvgpu::DeviceAsyncWaitOp::create(b, group, b.getI32IntegerAttr(left));
   gpu::BarrierOp::create(b);
 }
 
+/// Keys and values of the tile from `from` on into a stage, where there are
+/// any.
 void KernelEmitter::copyKeys(unsigned index, Value from, Value end,
                              Value stage) {
-  Value row = a.mul(stage, a.c(tiling.keys));
-  auto rowOf = [&](Value at) {
-    return views->keyRow(index, places[index], at);
-  };
-  copy(arguments.key, keyHead, keyTile, row, tiling.keys, shape.headDim, from,
-       end, rowOf);
-  copy(arguments.value, keyHead, valueTile, row, tiling.keys, shape.valueDim,
-       from, end, rowOf);
-  commit();
+  scf::IfOp::create(b, a.lt(from, end), [&](OpBuilder &, Location) {
+    Value row = a.mul(stage, a.c(tiling.keys));
+    auto rowOf = [&](Value at) {
+      return views->keyRow(index, places[index], at);
+    };
+    copy(arguments.key, keyHead, keyTile, row, tiling.keys, shape.headDim, from,
+         end, rowOf);
+    copy(arguments.value, keyHead, valueTile, row, tiling.keys, shape.valueDim,
+         from, end, rowOf);
+    scf::YieldOp::create(b);
+  });
 }
 
 /// The interval of keys of a row, in the numbers of the piece's key view.
@@ -222,10 +230,10 @@ std::pair<Value, Value> KernelEmitter::boundsOfRow(unsigned index,
 void KernelEmitter::block() {
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     places.push_back(views->places(i));
-  fragments = Fragments::create(b, shape, lane, warp);
-  copy(arguments.query, head, queryTile, a.c(0), kRows, shape.headDim,
+  fragments = Fragments::create(b, shape, tiling, lane, warp);
+  copy(arguments.query, head, queryTile, a.c(0), tiling.rows, shape.headDim,
        blockBegin, views->rowsHere, [&](Value at) { return views->rowAt(at); });
-  wait();
+  wait(0);
   fragments->bindQueries(queryTile);
   State state = fragments->empty();
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
@@ -237,7 +245,7 @@ void KernelEmitter::block() {
 /// bounds never decrease.
 State KernelEmitter::piece(unsigned index, State state) {
   const Piece &piece = shape.pieces[index];
-  Value last = a.min(a.add(blockBegin, a.c(kRows - 1)), lastHere);
+  Value last = a.min(a.add(blockBegin, a.c(tiling.rows - 1)), lastHere);
   Value firstAt = views->positionOf(views->rowAt(blockBegin));
   Value lastAt = views->positionOf(views->rowAt(last));
   auto isRow = [&](Value position) -> Value {
@@ -290,26 +298,34 @@ State KernelEmitter::tiles(const PieceTiles &here, ScoreElements &elements,
                            State state) {
   // Other warps may still read the last piece's tiles.
   gpu::BarrierOp::create(b);
-  copyKeys(here.index, here.begin, here.end, a.c(0));
+  int64_t ahead = tiling.stages - 1;
+  for (int64_t i = 0; i < ahead; ++i) {
+    if (i > 0)
+      commit();
+    copyKeys(here.index, a.add(here.begin, a.c(i * tiling.keys)), here.end,
+             a.c(i));
+  }
   SmallVector<Value> init = state.pack();
   init.push_back(a.c(0));
   SmallVector<Value> result = emitFor(
       b, here.begin, here.end, tiling.keys, init,
       [&](Value from, ValueRange carried) -> SmallVector<Value> {
         Value stage = carried.back();
-        Value other = a.sub(a.c(1), stage);
-        wait();
-        Value next = a.add(from, a.c(tiling.keys));
-        scf::IfOp::create(b, a.lt(next, here.end), [&](OpBuilder &, Location) {
-          copyKeys(here.index, next, here.end, other);
-          scf::YieldOp::create(b);
-        });
+        // Each turn closes one group, with a tile or without: what came before
+        // the last `ahead - 1` is this turn's tile.
+        wait(ahead - 1);
+        // All warps are done with the stage before this one.
+        Value isFirst = a.lt(stage, a.c(1));
+        Value before = a.select(isFirst, a.c(ahead), a.sub(stage, a.c(1)));
+        copyKeys(here.index, a.add(from, a.c(ahead * tiling.keys)), here.end,
+                 before);
         Value row = a.mul(stage, a.c(tiling.keys));
         State so = State::unpack(carried.drop_back());
         so = fragments->update(so, scores(here, elements, from, row), valueTile,
                                row);
         SmallVector<Value> values = so.pack();
-        values.push_back(other);
+        Value next = a.add(stage, a.c(1));
+        values.push_back(a.select(a.lt(stage, a.c(ahead)), next, a.c(0)));
         return values;
       });
   result.pop_back();
@@ -451,6 +467,7 @@ void KernelEmitter::storeRow(const State &state, int64_t half, Value total,
 
 gpu::GPUFuncOp mlir::megactx::nvgpu::emitKernel(gpu::GPUModuleOp module,
                                                 StringRef name,
-                                                const AttentionShape &shape) {
-  return KernelEmitter(module, name, shape).run();
+                                                const AttentionShape &shape,
+                                                nvx::ScheduleAttr schedule) {
+  return KernelEmitter(module, name, shape, schedule).run();
 }

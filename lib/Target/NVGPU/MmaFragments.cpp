@@ -13,9 +13,9 @@ using namespace mlir::megactx::nvgpu;
 namespace {
 class MmaFragments : public Fragments {
 public:
-  MmaFragments(ImplicitLocOpBuilder &b, const AttentionShape &shape, Value lane,
-               Value warp)
-      : Fragments(b, shape, lane, warp),
+  MmaFragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
+               const Tiling &tiling, Value lane, Value warp)
+      : Fragments(b, shape, tiling, lane, warp),
         aType(VectorType::get({4, 2}, shape.element)),
         bType(VectorType::get({2, 2}, shape.element)) {
     inEight = a.rem(lane, a.c(8));
@@ -53,7 +53,7 @@ Value MmaFragments::half(Value fragment, int64_t which) {
 
 void MmaFragments::bindQueries(Value shared) {
   queries = shared;
-  if (!tiling.queriesInRegisters())
+  if (!tiling.queriesInRegisters)
     return;
   Value row =
       a.add(a.mul(warp, a.c(16)), a.add(inEight, a.mul(eighth, a.c(8))));
@@ -68,7 +68,7 @@ SmallVector<Value> MmaFragments::scores(Value shared, Value row) {
   Value queryRow =
       a.add(a.mul(warp, a.c(16)), a.add(inEight, a.mul(eighth, a.c(8))));
   for (int64_t d = 0; d < tiling.paddedHead; d += 16) {
-    Value q = tiling.queriesInRegisters()
+    Value q = tiling.queriesInRegisters
                   ? queryFragments[d / 16]
                   : fragment(queries, queryRow,
                              a.add(a.mul(sixteenth, a.c(8)), a.c(d)), false);
@@ -105,9 +105,8 @@ void MmaFragments::accumulate(SmallVectorImpl<Value> &out, ValueRange weights,
   }
 }
 
-std::unique_ptr<Fragments>
-mlir::megactx::nvgpu::createMmaFragments(ImplicitLocOpBuilder &b,
-                                         const AttentionShape &shape,
-                                         Value lane, Value warp) {
-  return std::make_unique<MmaFragments>(b, shape, lane, warp);
+std::unique_ptr<Fragments> mlir::megactx::nvgpu::createMmaFragments(
+    ImplicitLocOpBuilder &b, const AttentionShape &shape, const Tiling &tiling,
+    Value lane, Value warp) {
+  return std::make_unique<MmaFragments>(b, shape, tiling, lane, warp);
 }

@@ -11,14 +11,34 @@ def ConvertAttentionToNVGPUKernelsPass
   let description = [{
     Before: `megactx.fused_attention` on memrefs of f16, bf16 or f32 in device
     memory, rows 16-byte aligned. After: a `gpu.module` with a kernel for each
-    (pieces, element type, head dims, options) in the sm_80 schedule (cp.async,
-    ldmatrix, mma.sync; 4 warps of 16 query rows, two stages of keys), and
-    `gpu.launch_func` over (query block x class, head, batch). Tiles that every
-    row sees whole run no mask code. f32 has no mma.sync in full precision: its
-    products are scalar, which is the generic lowering here.
+    (pieces, element type, head dims, options, schedule), and `gpu.launch_func`
+    over (query block x class, head, batch). Tiles of keys come through stages
+    of shared memory by cp.async; f16 and bf16 are multiplied by ldmatrix and
+    mma.sync, f32, which has none in full precision, by scalar products: the
+    generic lowering here. Tiles that every row sees whole run no mask code.
 
-    Head dims that are not static multiples of 8 up to 256 are errors.
+    How a kernel uses the machine is its `#nvx.schedule`, an attribute
+    `nvx.schedule` of the operation, else the option, else by this rule:
+
+    - `product`: mma_sync for f16 and bf16, fma for f32.
+    - `columns` (keys of a tile): 64 where both head dims are at most 128, else
+      32; half of it for f32.
+    - `warps`: 4, and 16 `rows` each; 2 or 1 where the number of query rows is
+      static and a class of rows has no more than 32 or 16.
+    - `stages`: 2. `held`: where the head dim is at most 128.
+    - `blocks`: 2 where both fit in the shared memory of `arch`, else 1.
+    - Where a block does not fit, columns are halved down to 16, then warps down
+      to 1, until it does.
+
+    Head dims that are not static multiples of 8 up to 256 are errors, and so
+    are schedules that the kernel or the architecture cannot have.
   }];
+  let options = [
+    Option<"arch", "arch", "std::string", "\"sm_80\"",
+           "compute architecture, which says how much shared memory there is">,
+    Option<"schedule", "schedule", "std::string", "\"\"",
+           "#nvx.schedule of kernels whose operation has none; empty: by rule">
+  ];
   let statistics = [
     Statistic<"numKernels", "kernels", "kernels emitted">,
     Statistic<"numLaunches", "launches", "attentions that launch them">

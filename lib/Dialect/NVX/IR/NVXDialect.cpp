@@ -3,19 +3,58 @@
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace mlir::nvx;
 
 #include "megactx/Dialect/NVX/IR/NVXDialect.cpp.inc"
+#include "megactx/Dialect/NVX/IR/NVXEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "megactx/Dialect/NVX/IR/NVXAttrs.cpp.inc"
 #define GET_OP_CLASSES
 #include "megactx/Dialect/NVX/IR/NVXOps.cpp.inc"
 
 void NVXDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "megactx/Dialect/NVX/IR/NVXAttrs.cpp.inc"
+      >();
   addOperations<
 #define GET_OP_LIST
 #include "megactx/Dialect/NVX/IR/NVXOps.cpp.inc"
       >();
+}
+
+LogicalResult NVXDialect::verifyOperationAttribute(Operation *op,
+                                                   NamedAttribute attribute) {
+  if (attribute.getName() != ScheduleAttr::name)
+    return op->emitError("unknown attribute ") << attribute.getName();
+  if (!isa<ScheduleAttr>(attribute.getValue()))
+    return op->emitError("expected '")
+           << ScheduleAttr::name << "' to be a #nvx.schedule, but got "
+           << attribute.getValue();
+  return success();
+}
+
+LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   int64_t rows, int64_t columns, int64_t warps,
+                                   int64_t stages, Product, bool,
+                                   int64_t blocks) {
+  if (warps < 1 || warps > 16)
+    return emitError() << "expected 1 to 16 warps, but got " << warps;
+  if (rows < 1 || rows % (16 * warps))
+    return emitError() << "expected rows to be a positive multiple of 16 for "
+                       << "each of " << warps << " warps, but got " << rows;
+  if (columns < 1 || columns % 16)
+    return emitError() << "expected columns to be a positive multiple of 16, "
+                       << "but got " << columns;
+  if (stages < 2 || stages > 8)
+    return emitError() << "expected 2 to 8 stages, but got " << stages;
+  if (blocks < 1)
+    return emitError() << "expected at least 1 block, but got " << blocks;
+  return success();
 }
 
 LogicalResult SharedMemoryOp::verify() {

@@ -12,6 +12,9 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 #include "megactx/Dialect/NVX/IR/NVXDialect.h.inc"
+#include "megactx/Dialect/NVX/IR/NVXEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "megactx/Dialect/NVX/IR/NVXAttrs.h.inc"
 #define GET_OP_CLASSES
 #include "megactx/Dialect/NVX/IR/NVXOps.h.inc"
 

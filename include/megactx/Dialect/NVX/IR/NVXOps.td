@@ -9,6 +9,8 @@
 #ifndef MEGACTX_DIALECT_NVX_OPS
 #define MEGACTX_DIALECT_NVX_OPS
 
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpBase.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
@@ -17,6 +19,45 @@ def NVX_Dialect : Dialect {
   let name = "nvx";
   let cppNamespace = "::mlir::nvx";
   let summary = "NVIDIA machine features that upstream lacks or breaks";
+  let useDefaultAttributePrinterParser = 1;
+  let hasOperationAttrVerify = 1;
+}
+
+def NVX_Product : I32Enum<"Product", "what multiplies tiles", [
+    I32EnumCase<"mma_sync", 0>, I32EnumCase<"fma", 1>]> {
+  let cppNamespace = "::mlir::nvx";
+}
+
+def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
+  let mnemonic = "schedule";
+  let summary = "how a kernel of tiled products uses the machine";
+  let description = [{
+    A block of `warps` warps computes `rows` rows against tiles of `columns`
+    columns, which are copied to shared memory `stages - 1` tiles ahead.
+    `product` is what multiplies: tensor cores (`mma_sync`: f16 and bf16) or
+    scalars (`fma`: f32). With `held`, a warp's rows stay in its registers and
+    are not read again for each tile. At least `blocks` blocks are to share a
+    multiprocessor, which bounds their registers.
+
+    Targets choose it by a rule and put it on their kernels as `nvx.schedule`;
+    that attribute on an operation, where its target documents it, is a choice
+    already made.
+
+    Constraints:
+    * `schedule_c1`: `warps` is 1 to 16, `rows` a positive multiple of
+      16 `warps`, `columns` one of 16.
+    * `schedule_c2`: `stages` is 2 to 8, `blocks` at least 1.
+
+    ```mlir
+    #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2,
+                  product = mma_sync, held = true, blocks = 2>
+    ```
+  }];
+  let parameters = (ins "int64_t":$rows, "int64_t":$columns, "int64_t":$warps,
+                        "int64_t":$stages, EnumParameter<NVX_Product>:$product,
+                        "bool":$held, "int64_t":$blocks);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
 }
 
 def NVX_Accumulator : Type<

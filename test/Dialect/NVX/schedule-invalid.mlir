@@ -1,0 +1,44 @@
+// RUN: megactx-opt %s -split-input-file -verify-diagnostics
+
+// expected-error@+2 {{expected 1 to 16 warps, but got 0}}
+func.func private @schedule_c1_warps() attributes {
+  nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 0, stages = 2, product = fma, held = false, blocks = 1>
+}
+
+// -----
+
+// expected-error@+2 {{expected rows to be a positive multiple of 16 for each of 4 warps, but got 80}}
+func.func private @schedule_c1_rows() attributes {
+  nvx.schedule = #nvx.schedule<rows = 80, columns = 64, warps = 4, stages = 2, product = fma, held = false, blocks = 1>
+}
+
+// -----
+
+// expected-error@+2 {{expected columns to be a positive multiple of 16, but got 24}}
+func.func private @schedule_c1_columns() attributes {
+  nvx.schedule = #nvx.schedule<rows = 64, columns = 24, warps = 4, stages = 2, product = fma, held = false, blocks = 1>
+}
+
+// -----
+
+// expected-error@+2 {{expected 2 to 8 stages, but got 1}}
+func.func private @schedule_c2_stages() attributes {
+  nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 1, product = fma, held = false, blocks = 1>
+}
+
+// -----
+
+// expected-error@+2 {{expected at least 1 block, but got 0}}
+func.func private @schedule_c2_blocks() attributes {
+  nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = fma, held = false, blocks = 0>
+}
+
+// -----
+
+// expected-error@+1 {{expected 'nvx.schedule' to be a #nvx.schedule, but got 3 : i64}}
+func.func private @other_value() attributes {nvx.schedule = 3}
+
+// -----
+
+// expected-error@+1 {{unknown attribute "nvx.other"}}
+func.func private @other_name() attributes {nvx.other = 3}

@@ -1,0 +1,6 @@
+// RUN: megactx-opt %s | megactx-opt | FileCheck %s
+
+// CHECK: nvx.schedule = #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 2>
+func.func private @mma_sync() attributes {
+  nvx.schedule = #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 2>
+}
