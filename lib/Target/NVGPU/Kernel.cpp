@@ -339,17 +339,19 @@ SmallVector<Value> KernelEmitter::scores(const PieceTiles &here,
                                          Value row) {
   TilePlace place{here.index, places[here.index], from,
                   a.sub(here.end, a.c(1))};
+  // Before there are scores, which take most registers.
+  Value tested = elements.test(place, tiling.keys);
   SmallVector<Value> products = fragments->scores(keyTile, row);
   SmallVector<Value> scores = elements.adjust(products, place);
-  if (shape.pieces[here.index].test)
-    return elements.mask(scores, place, here.low, here.high);
+  if (tested)
+    return elements.mask(scores, place, tested, here.low, here.high);
   Value next = a.add(from, a.c(tiling.keys));
   Value full = a.both(a.le(here.fullBegin, from), a.le(next, here.fullEnd));
   auto masked = scf::IfOp::create(
       b, full, [&](OpBuilder &, Location) { scf::YieldOp::create(b, scores); },
       [&](OpBuilder &, Location) {
-        scf::YieldOp::create(b,
-                             elements.mask(scores, place, here.low, here.high));
+        scf::YieldOp::create(
+            b, elements.mask(scores, place, tested, here.low, here.high));
       });
   return SmallVector<Value>(masked.getResults());
 }

@@ -23,6 +23,12 @@ std::optional<int64_t> mlir::megactx::nvgpu::sharedMemoryOf(StringRef arch) {
   return kilobytes << 10;
 }
 
+static bool hasTest(const AttentionShape &shape) {
+  return llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
+    return bool(piece.test);
+  });
+}
+
 ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
                                                   int64_t sharedMemory,
                                                   const AttentionShape &shape,
@@ -30,11 +36,12 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   bool isF32 = shape.element.isF32();
   bool isLarge = std::max(shape.headDim, shape.valueDim) > 128;
   int64_t columns = (isLarge ? 32 : 64) / (isF32 ? 2 : 1);
+  int64_t heldDim = hasTest(shape) ? 64 : 128;
   int64_t warps = rows && *rows <= 16 ? 1 : rows && *rows <= 32 ? 2 : 4;
   auto make = [&](int64_t blocks) {
     return ScheduleAttr::get(context, 16 * warps, columns, warps, /*stages=*/2,
                              isF32 ? Product::fma : Product::mma_sync,
-                             /*held=*/shape.headDim <= 128, blocks);
+                             /*held=*/shape.headDim <= heldDim, blocks);
   };
   auto bytes = [&] { return Tiling(shape, make(1)).bytes(); };
   while (bytes() > sharedMemory && (columns > 16 || warps > 1))
@@ -58,9 +65,7 @@ LogicalResult mlir::megactx::nvgpu::verifySchedule(Operation *op,
     return op->emitOpError("expected a schedule with 16 rows a warp, but got ")
            << schedule;
   // Results of tests are bits of one register.
-  bool hasTest = llvm::any_of(
-      shape.pieces, [](const pattern::Piece &piece) { return piece.test; });
-  if (hasTest && schedule.getColumns() > 64)
+  if (hasTest(shape) && schedule.getColumns() > 64)
     return op->emitOpError("expected a schedule with at most 64 columns for a "
                            "piece with a test per element, but got ")
            << schedule;

@@ -11,7 +11,8 @@
 //   warps     4, and rows = 16 warps; 2 or 1 where a class of the view is known
 //             to have no more than 32 or 16 rows, so that no warp is idle
 //   stages    2
-//   held      where the head dim is at most 128: registers hold no more
+//   held      where the head dim is at most 128, or 64 with a test per element:
+//             registers hold no more
 //   blocks    2 where both fit in shared memory, else 1
 // Where a block does not fit in the architecture's shared memory, columns are
 // halved down to 16, then warps down to 1, until it does.

@@ -96,12 +96,13 @@ Value ScoreElements::holds(const TilePlace &at, Value number, Value row) {
   return emitExpr(b, shape.pieces[at.piece].test, leaves);
 }
 
-/// Bit 4n + 2i + j says whether element [i][j] of the scores n may be. A loop,
-/// not 32 copies of the test: registers have no addresses, bits do.
-Value ScoreElements::testBits(const TilePlace &at, int64_t count) {
+/// A loop, not 32 copies of the test: registers have no addresses, bits do.
+Value ScoreElements::test(const TilePlace &at, int64_t columns) {
+  if (!shape.pieces[at.piece].test)
+    return {};
   Type i32 = b.getI32Type();
   Value none = arith::ConstantIntOp::create(b, 0, 32);
-  return emitFor(b, a.c(0), a.c(4 * count), 1, ValueRange{none},
+  return emitFor(b, a.c(0), a.c(columns / 2), 1, ValueRange{none},
                  [&](Value element, ValueRange so) -> SmallVector<Value> {
                    Value column = a.add(a.mul(a.div(element, a.c(4)), a.c(8)),
                                         a.rem(element, a.c(2)));
@@ -117,10 +118,10 @@ Value ScoreElements::testBits(const TilePlace &at, int64_t count) {
 }
 
 SmallVector<Value> ScoreElements::mask(ValueRange scores, const TilePlace &at,
-                                       Value low, Value high) {
+                                       Value tested, Value low, Value high) {
   Value bits;
-  if (shape.pieces[at.piece].test)
-    bits = vector::BroadcastOp::create(b, ints, testBits(at, scores.size()));
+  if (tested)
+    bits = vector::BroadcastOp::create(b, ints, tested);
   Value first = vector::BroadcastOp::create(
       b, ints,
       arith::IndexCastOp::create(b, b.getI32Type(), a.add(at.from, pair)));

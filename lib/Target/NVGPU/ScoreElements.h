@@ -31,16 +31,19 @@ public:
 
   /// What also full tiles need: scaled, capped and biased scores.
   SmallVector<Value> adjust(ValueRange scores, const TilePlace &at);
+  /// What the piece's test says of the tile's `columns`: bit 4n + 2i + j of an
+  /// i32 is that of element [i][j] of the scores n. Null where there is no
+  /// test.
+  Value test(const TilePlace &at, int64_t columns);
   /// Scores of keys outside of [low, high) (vector<2x2xi32>) are masked, and
-  /// those for which the piece's test does not hold.
-  SmallVector<Value> mask(ValueRange scores, const TilePlace &at, Value low,
-                          Value high);
+  /// those for which the test, where there is one, does not hold.
+  SmallVector<Value> mask(ValueRange scores, const TilePlace &at, Value tested,
+                          Value low, Value high);
 
 private:
   Value cap(Value score);
   Value biases(const TilePlace &at, int64_t n);
   Value biasOf(Value row, Value keyRow);
-  Value testBits(const TilePlace &at, int64_t count);
   Value holds(const TilePlace &at, Value number, Value row);
   Value rowOfKey(const TilePlace &at, Value number);
   Value splat(float value) { return a.splat(value, tile); }

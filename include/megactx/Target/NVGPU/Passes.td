@@ -25,7 +25,8 @@ def ConvertAttentionToNVGPUKernelsPass
       32; half of it for f32.
     - `warps`: 4, and 16 `rows` each; 2 or 1 where the number of query rows is
       static and a class of rows has no more than 32 or 16.
-    - `stages`: 2. `held`: where the head dim is at most 128.
+    - `stages`: 2. `held`: where the head dim is at most 128, or 64 with a piece
+      that has a test per element.
     - `blocks`: 2 where both fit in the shared memory of `arch`, else 1.
     - Where a block does not fit, columns are halved down to 16, then warps down
       to 1, until it does.
