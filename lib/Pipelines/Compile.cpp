@@ -2,6 +2,7 @@
 
 #include "megactx/Pipelines/Compile.h"
 #include "ModelFile.h"
+#include "RemarkCollector.h"
 #include "megactx/Artifact/Artifact.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Onnx/Onnx.h"
@@ -185,7 +186,9 @@ FailureOr<bool> Compilation::lower() {
 
 LogicalResult Compilation::run() {
   SourceMgrDiagnosticHandler handler(file.sources, &file.context);
-  if (failed(load()))
+  FailureOr<RemarkCollector> remarks =
+      RemarkCollector::listen(file.context, options.remarksFilter);
+  if (failed(remarks) || failed(load()))
     return failure();
   if (stopsAt("input"))
     return print();
@@ -199,6 +202,8 @@ LogicalResult Compilation::run() {
   json::Array attentions;
   if (const json::Array *known = notes.getArray("attentions"))
     attentions = *known;
+  if (notes.get("attentions"))
+    notes["missed"] = json::Array(remarks->missed());
   Clock::time_point start = Clock::now();
   if (failed(writeArtifact(*module, *interface, target, std::move(notes),
                            options.output)))

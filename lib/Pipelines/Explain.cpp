@@ -2,6 +2,8 @@
 
 #include "megactx/Pipelines/Explain.h"
 #include "ModelFile.h"
+#include "RemarkCollector.h"
+#include "megactx/Conversion/Remarks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Pattern/Statistics.h"
 #include "megactx/Pattern/TileClasses.h"
@@ -41,7 +43,7 @@ json::Array mlir::megactx::describeAttentions(ModuleOp module) {
     std::string type;
     llvm::raw_string_ostream(type) << getElementTypeOrSelf(query);
     result.push_back(json::Object{{"layer", int64_t(result.size())},
-                                  {"kind", op.getKind()},
+                                  {"kind", op.getKind().str()},
                                   {"type", type},
                                   {"batch", size(query, 0)},
                                   {"heads", size(query, 1)},
@@ -171,9 +173,24 @@ void mlir::megactx::printAttentions(const json::Array &attentions,
   }
 }
 
-static void printTable(const json::Array &attentions,
-                       const json::Array &notRaised, const Costs &costs,
-                       llvm::raw_ostream &os) {
+/// What was left, and why, by the names of remarks.
+static void printMissed(const json::Array &missed, llvm::raw_ostream &os) {
+  for (const json::Value &value : missed) {
+    const json::Object *remark = value.getAsObject();
+    if (!remark)
+      continue;
+    auto text = [&](StringRef key) {
+      return remark->getString(key).value_or("");
+    };
+    bool isTerm = text("name") == kTermStaysBias;
+    os << (isTerm ? "stays a bias: " : "not raised to attention: ") << "node '"
+       << text("node") << "': " << text("what") << (isTerm ? ": " : "")
+       << text("reason") << "\n";
+  }
+}
+
+static void printTable(const json::Array &attentions, const json::Array &missed,
+                       const Costs &costs, llvm::raw_ostream &os) {
   os << "layer kind  heads   dims     pieces       pairs  density     GFLOP  "
         "tile GFLOP  tiles: full   partial     empty        MB  pattern\n";
   for (const json::Value &entry : attentions) {
@@ -213,12 +230,13 @@ static void printTable(const json::Array &attentions,
      << costs.keys << " keys, tiles of " << costs.tile.queries
      << " queries and " << costs.tile.keys
      << " keys in the views of pieces; a dash: too many steps to count\n";
-  for (const json::Value &reason : notRaised)
-    os << "left as it was: " << reason.getAsString().value_or("") << "\n";
+  printMissed(missed, os);
 }
 
-/// The attentions that an artifact's manifest describes.
-static std::optional<json::Array> ofArtifact(const ExplainOptions &options) {
+/// The attentions that an artifact's manifest describes; `missed` gets what its
+/// compiler remarked.
+static std::optional<json::Array> ofArtifact(const ExplainOptions &options,
+                                             json::Array &missed) {
   auto fail = [&](const Twine &why) {
     llvm::errs() << "error: " << options.input << ": " << why << "\n";
     return std::nullopt;
@@ -236,27 +254,19 @@ static std::optional<json::Array> ofArtifact(const ExplainOptions &options) {
     found = object->getArray("attentions");
   if (!found)
     return fail("manifest.json: expected a list of attentions");
+  if (json::Array *remarks = manifest->getAsObject()->getArray("missed"))
+    missed = std::move(*remarks);
   return std::move(*found);
 }
 
-/// The attentions that a model has once it is sparsified; `notRaised` gets why
-/// others were not found to be one.
+/// The attentions that a model has once it is sparsified; `missed` gets the
+/// remarks on what is none, or not all pattern.
 static std::optional<json::Array> ofModel(const ExplainOptions &options,
-                                          json::Array &notRaised) {
+                                          json::Array &missed) {
   ModelFile file;
   SourceMgrDiagnosticHandler printing(file.sources, &file.context);
-  ScopedDiagnosticHandler remarks(&file.context, [&](Diagnostic &diagnostic) {
-    if (diagnostic.getSeverity() != DiagnosticSeverity::Remark)
-      return failure();
-    std::string text;
-    llvm::raw_string_ostream os(text);
-    if (auto node = dyn_cast<NameLoc>(diagnostic.getLocation()))
-      os << "node '" << node.getName().getValue() << "': ";
-    os << diagnostic;
-    notRaised.push_back(text);
-    return success();
-  });
-  if (failed(file.read(options.input)))
+  FailureOr<RemarkCollector> remarks = RemarkCollector::listen(file.context);
+  if (failed(remarks) || failed(file.read(options.input)))
     return std::nullopt;
   PassManager pm(&file.context);
   buildSparsifyPipeline(pm, SparsifyOptions(options.patterns));
@@ -264,6 +274,7 @@ static std::optional<json::Array> ofModel(const ExplainOptions &options,
   buildOnnxToLinalgPipeline(pm);
   if (failed(pm.run(*file.module)))
     return std::nullopt;
+  missed = remarks->missed();
   return describeAttentions(*file.module);
 }
 
@@ -276,10 +287,10 @@ LogicalResult mlir::megactx::explain(const ExplainOptions &options,
                  << options.queries << " and " << options.keys << "\n";
     return failure();
   }
-  json::Array notRaised;
+  json::Array missed;
   std::optional<json::Array> attentions =
-      llvm::sys::fs::is_directory(options.input) ? ofArtifact(options)
-                                                 : ofModel(options, notRaised);
+      llvm::sys::fs::is_directory(options.input) ? ofArtifact(options, missed)
+                                                 : ofModel(options, missed);
   if (!attentions)
     return failure();
   Costs costs(options);
@@ -289,7 +300,7 @@ LogicalResult mlir::megactx::explain(const ExplainOptions &options,
       return failure();
     }
   if (!options.json) {
-    printTable(*attentions, notRaised, costs, os);
+    printTable(*attentions, missed, costs, os);
     return success();
   }
   std::string tile =
@@ -298,7 +309,7 @@ LogicalResult mlir::megactx::explain(const ExplainOptions &options,
                       {"keys", costs.keys},
                       {"tile", tile},
                       {"attentions", std::move(*attentions)},
-                      {"not_raised", std::move(notRaised)}};
+                      {"missed", std::move(missed)}};
   os << llvm::formatv("{0:2}\n", json::Value(std::move(report)));
   return success();
 }

@@ -31,7 +31,7 @@
 // JSON-NEXT: "empty": 0,
 // JSON-NEXT: "full": 0,
 // JSON-NEXT: "partial": 2
-// JSON: "not_raised": []
+// JSON: "missed": []
 // JSON: "tile": "16x16"
 
 // The one query stands at the end of the keys.

@@ -28,6 +28,11 @@ int main(int argc, char **argv) {
                         cl::desc("Attention through linalg, without kernels: "
                                  "slow, to compare with"),
                         cl::cat(category));
+  cl::opt<std::string> remarks(
+      "remarks-filter", cl::value_desc("regex"),
+      cl::desc("Print remarks of these categories: raise-onnx-attention says "
+               "what stays dense, or a bias, and why"),
+      cl::cat(category));
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(
       argc, argv,
@@ -46,5 +51,6 @@ int main(int argc, char **argv) {
   options.target = target;
   options.patterns = *choice;
   options.generic = generic;
+  options.remarksFilter = remarks;
   return failed(mlir::megactx::compile(options));
 }

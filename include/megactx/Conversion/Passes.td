@@ -17,7 +17,7 @@ def RaiseOnnxAttentionPass
     Before: a normalized `onnx` module. After: each Softmax of a product of
     queries and keys, with scales and masks on the way, whose probabilities
     multiply values, is a `megactx.attention`. A Softmax that is none of these is
-    left, with a remark saying why.
+    left.
 
     A mask is followed backwards, element by element, through the nodes that
     compute it, as a function of batch, head, query position and key position.
@@ -27,6 +27,12 @@ def RaiseOnnxAttentionPass
     dimensions that it depends on; any other term stays a bias as it is. Rows
     without a key are not kept: a model that gives them the mean of all values
     gives them 0 now.
+
+    Remarks (`--remarks-filter=raise-onnx-attention`): `attention-raised`, with
+    the pattern, at each node replaced; `attention-not-raised` at each Softmax,
+    operator of attention, or softmax written as its parts, that is left, with
+    the reason; `term-stays-bias` at each node that applies a mask or another
+    term of which a bias is left, with what the term is and the reason.
   }];
   let statistics = [
     Statistic<"numRaised", "raised", "attentions raised">,

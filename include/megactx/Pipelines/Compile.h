@@ -18,6 +18,9 @@ struct CompileOptions {
   /// Lower attention through linalg instead of kernels: slow, for comparison.
   bool generic = false;
   PatternChoice patterns;
+  /// Remarks of these categories are printed (a regular expression; empty:
+  /// none). The artifact's manifest keeps those on what was missed in any case.
+  std::string remarksFilter;
 };
 
 /// Compiles with a progress line per phase on standard error; errors are

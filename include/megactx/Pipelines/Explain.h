@@ -41,8 +41,9 @@ struct ExplainOptions {
 /// their share of all pairs, FLOPs (2 (D + Dv) per pair and batch row), full,
 /// partial and empty tiles in the views of pieces and FLOPs when each tile that
 /// is not empty is computed whole, and the bytes of queries, keys, values and
-/// results moved once; then what was not raised to attention and why. Errors
-/// are printed with their place.
+/// results moved once; then what was not raised to attention, which masks and
+/// terms stayed a bias, and why, as remarked by megactx-raise-onnx-attention.
+/// Errors are printed with their place.
 LogicalResult explain(const ExplainOptions &options, llvm::raw_ostream &os);
 
 } // namespace mlir::megactx

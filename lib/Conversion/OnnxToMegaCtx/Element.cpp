@@ -109,6 +109,13 @@ void Condition::walk(llvm::function_ref<void(const Condition &)> visit) const {
     arg.walk(visit);
 }
 
+void Condition::walkReads(llvm::function_ref<void(Value)> visit) const {
+  walk([&](const Condition &c) {
+    if (c.kind() == Kind::Runtime)
+      c.element().walkReads(visit);
+  });
+}
+
 bool Condition::isStatic() const {
   bool isStatic = true;
   walk([&](const Condition &c) { isStatic &= c.kind() != Kind::Runtime; });
@@ -211,6 +218,15 @@ void Element::walkExprs(llvm::function_ref<void(AffineExpr)> visit) const {
     });
   for (const Element &arg : node->args)
     arg.walkExprs(visit);
+}
+
+void Element::walkReads(llvm::function_ref<void(Value)> visit) const {
+  if (kind() == Kind::Read)
+    visit(tensor());
+  for (const Condition &condition : node->conditions)
+    condition.walkReads(visit);
+  for (const Element &arg : node->args)
+    arg.walkReads(visit);
 }
 
 bool Element::operator==(const Element &other) const {

@@ -54,6 +54,8 @@ public:
   /// Whether no run-time value takes part.
   bool isStatic() const;
   void walk(llvm::function_ref<void(const Condition &)> visit) const;
+  /// The tensors that its run-time values are read from.
+  void walkReads(llvm::function_ref<void(Value)> visit) const;
   bool operator==(const Condition &other) const;
 
 private:
@@ -105,6 +107,8 @@ public:
   map(llvm::function_ref<std::optional<Element>(const Element &)> f) const;
 
   void walkExprs(llvm::function_ref<void(AffineExpr)> visit) const;
+  /// The tensors that it is read from at run time.
+  void walkReads(llvm::function_ref<void(Value)> visit) const;
   bool operator==(const Element &other) const;
 
 private:

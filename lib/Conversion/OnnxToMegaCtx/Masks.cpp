@@ -2,7 +2,9 @@
 
 #include "Masks.h"
 #include "Nodes.h"
+#include "Remarks.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -50,6 +52,35 @@ static Element withoutMask(const Element &element) {
   return number && *number <= kMasked ? Element::real(0) : element;
 }
 
+/// "A", "A and B", "A, B and 2 more".
+static std::string listed(ArrayRef<Value> values) {
+  std::string text = describe(values[0]);
+  if (values.size() > 1)
+    text += (values.size() == 2 ? " and " : ", ") + describe(values[1]);
+  if (values.size() > 2)
+    text += " and " + std::to_string(values.size() - 2) + " more";
+  return text;
+}
+
+/// Why a term is more than patterns: `rest` is what they do not say of where
+/// it masks, `bias` what it adds elsewhere.
+static std::string whyBias(const Condition &rest, const Element &bias) {
+  llvm::SetVector<Value> masking, adding;
+  rest.walkReads([&](Value tensor) { masking.insert(tensor); });
+  if (!masking.empty())
+    return "data dependent: where it masks depends on " +
+           listed(masking.getArrayRef());
+  if (!rest.isTrue())
+    return "no pattern says where it masks";
+  bias.walkReads([&](Value tensor) { adding.insert(tensor); });
+  if (adding.empty())
+    return "it adds numbers that do not mask";
+  if (llvm::all_of(adding, isConstant))
+    return "it adds the numbers of " + listed(adding.getArrayRef()) +
+           ", which are no bands, diagonals or blocks of masked places";
+  return "no mask: it adds values of " + listed(adding.getArrayRef());
+}
+
 Mask Masks::classifyAt(const Term &term, AffineExpr at) {
   Mask mask;
   mask.keepsTerm = true;
@@ -67,14 +98,18 @@ Mask Masks::classifyAt(const Term &term, AffineExpr at) {
     if (i < 2 && own != positions.constant(1))
       positions.assume(Condition::zero(own - (i == 0 ? k[2] : q[2])));
   auto everywhere = positions.places(Condition::constant(true));
-  if (!everywhere || everywhere->isIntegerEmpty())
+  if (!everywhere || everywhere->isIntegerEmpty()) {
+    mask.reason = "its sizes and those of queries and keys contradict";
     return mask;
+  }
   Element element = elementOf(term, row);
   std::optional<double> fill;
   Condition masked = maskedPlaces(element, Condition::constant(true), fill);
   Condition allowed = positions.simplify(!masked);
-  if (!fill && element.number() != 0.0)
+  if (!fill && element.number() != 0.0) {
+    mask.reason = whyBias(Condition::constant(true), element);
     return mask;
+  }
   // What patterns say, and the rest.
   Condition rest = Condition::constant(true);
   bool found = false;
@@ -112,6 +147,8 @@ Mask Masks::classifyAt(const Term &term, AffineExpr at) {
   Element bias = withoutMask(element);
   if (!rest.isTrue())
     bias = Element::choice(rest, bias, Element::real(fill.value_or(0)));
+  if (bias.number() != 0.0)
+    mask.reason = whyBias(rest, bias);
   unsigned used = 0;
   bias.walkExprs([&](AffineExpr expr) {
     for (unsigned v = 0; v < kVariables; ++v)
@@ -133,6 +170,7 @@ Mask Masks::classify(const Term &term) {
   if (rankOf(term.value) < 0 || rankOf(term.value) > 4) {
     Mask mask;
     mask.keepsTerm = true;
+    mask.reason = "its rank is unknown or above 4";
     return mask;
   }
   AffineExpr zero = positions.constant(0);
@@ -175,6 +213,8 @@ Value Masks::biasOf(ImplicitLocOpBuilder &b, ArrayRef<Term> terms,
   for (const Term &given : terms) {
     Mask mask;
     mask.keepsTerm = true;
+    mask.reason = "its queries stand behind a cache, at positions that the "
+                  "mask's rows do not tell";
     if (hasPatterns)
       mask = classify(given);
     if (!mask.pattern.isDense()) {
@@ -186,6 +226,9 @@ Value Masks::biasOf(ImplicitLocOpBuilder &b, ArrayRef<Term> terms,
     if (!mask.keepsTerm && !mask.bias)
       continue;
     ++counts.biases;
+    missed(given.node, kTermStaysBias)
+        << remark::add("{0}", describe(given.value))
+        << remark::reason("{0}", mask.reason);
     Value term = mask.bias ? emit(b, *mask.bias) : termAsBias(b, given);
     auto type = cast<RankedTensorType>(term.getType());
     if (!type.getElementType().isF32()) {

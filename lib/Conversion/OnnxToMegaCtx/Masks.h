@@ -19,9 +19,10 @@ constexpr double kMasked = -1e4;
 
 /// A term that is added to the scores, or that replaces them.
 struct Term {
-  Value value;    ///< what is added; or the condition of a replacement
-  Value fill;     ///< the scalar that replaces scores, or null
-  bool whereTrue; ///< whether it replaces them where the condition holds
+  Value value;     ///< what is added; or the condition of a replacement
+  Value fill;      ///< the scalar that replaces scores, or null
+  bool whereTrue;  ///< whether it replaces them where the condition holds
+  Operation *node; ///< that applies it
 };
 
 /// What a term comes to: scores outside of `pattern` have no weight. Inside,
@@ -31,6 +32,7 @@ struct Mask {
   pattern::Pattern pattern;
   std::optional<Element> bias;
   bool keepsTerm = false;
+  std::string reason; ///< why there is a bias, or the term stays
 };
 
 /// What is found on the way.
@@ -51,8 +53,9 @@ public:
   Mask classify(const Term &term);
 
   /// Classifies the terms. What patterns say is joined to `pattern`; the rest
-  /// comes back as one f32 tensor of rank 4, or null. Without `hasPatterns` all
-  /// is left to the tensor: queries that stand elsewhere.
+  /// comes back as one f32 tensor of rank 4, or null, with a remark for each
+  /// term that has a part in it. Without `hasPatterns` all is left to the
+  /// tensor: queries that stand elsewhere.
   Value biasOf(ImplicitLocOpBuilder &b, ArrayRef<Term> terms,
                pattern::Pattern &pattern, MaskCounts &counts,
                bool hasPatterns = true);

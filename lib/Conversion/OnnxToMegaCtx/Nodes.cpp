@@ -1,7 +1,9 @@
 //===- Nodes.cpp - reading ONNX nodes -------------------------------------===//
 
 #include "Nodes.h"
+#include "megactx/Dialect/Onnx/IR/Onnx.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -125,6 +127,31 @@ int64_t raise::integerAttr(Operation *op, StringRef name, int64_t otherwise) {
 bool raise::hasOperand(Operation *op, unsigned i) {
   return i < op->getNumOperands() &&
          !isa<NoneType>(op->getOperand(i).getType());
+}
+
+std::string raise::describe(Value value) {
+  auto quoted = [](const Twine &what, StringAttr name) {
+    return name ? (what + " '" + name.getValue() + "'").str() : what.str();
+  };
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    auto function =
+        dyn_cast<FunctionOpInterface>(argument.getOwner()->getParentOp());
+    if (!function)
+      return "an input of a subgraph";
+    return quoted("input",
+                  function.getArgAttrOfType<StringAttr>(
+                      argument.getArgNumber(), onnx::OnnxDialect::kNameAttr));
+  }
+  Operation *op = value.getDefiningOp();
+  if (isa<onnx::InitializerOp>(op)) {
+    auto names = op->getAttrOfType<ArrayAttr>(onnx::OnnxDialect::kOutputsAttr);
+    return quoted("initializer", names && !names.empty()
+                                     ? dyn_cast<StringAttr>(names[0])
+                                     : StringAttr());
+  }
+  auto place = op->getLoc()->findInstanceOf<NameLoc>();
+  return quoted("the result of node", place ? place.getName() : StringAttr()) +
+         " (" + typeOf(op).str() + ")";
 }
 
 Value raise::createNode(ImplicitLocOpBuilder &b, StringRef type,

@@ -48,6 +48,10 @@ int64_t integerAttr(Operation *op, StringRef name, int64_t otherwise);
 /// Whether the optional operand is there.
 bool hasOperand(Operation *op, unsigned i);
 
+/// What a value is, for users: "input 'ids'", "initializer 'w'", "the result of
+/// node 'n' (Mul)".
+std::string describe(Value value);
+
 /// A node of one result.
 Value createNode(ImplicitLocOpBuilder &b, StringRef type, ValueRange operands,
                  Type result, ArrayRef<NamedAttribute> attrs = {});

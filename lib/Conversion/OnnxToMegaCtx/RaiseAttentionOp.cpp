@@ -3,6 +3,7 @@
 #include "RaiseAttentionOp.h"
 #include "Nodes.h"
 #include "Operands.h"
+#include "Remarks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -150,12 +151,12 @@ Value OperatorRaiser::widened(Value mask) {
 Term OperatorRaiser::readMask() {
   Value mask = widened(op->getOperand(kMask));
   if (!typeAt(kMask).getElementType().isInteger(1))
-    return {mask, Value(), false};
+    return {mask, Value(), false, op};
   auto scalar = RankedTensorType::get({}, b.getF32Type());
   Value hidden = onnx::InitializerOp::create(
       b, scalar,
       DenseElementsAttr::get(scalar, -std::numeric_limits<float>::infinity()));
-  return {mask, hidden, false};
+  return {mask, hidden, false, op};
 }
 
 Value OperatorRaiser::readLengths() {
@@ -212,6 +213,7 @@ void OperatorRaiser::build() {
       AttentionOp::create(b, queryType.clone(shape), Type(), query, source,
                           offset, b.getF32FloatAttr(scale), softcap,
                           b.getI64IntegerAttr(1), b.getStringAttr(kind));
+  passed(op, kAttentionRaised) << remark::add("{0}", pattern.str());
   op->getResult(0).replaceAllUsesWith(joinHeads(attention.getOut()));
   if (op->getNumResults() > 1)
     op->getResult(1).replaceAllUsesWith(key);

@@ -2,7 +2,8 @@
 //
 // Anchored on each Softmax: what feeds it must be a product of queries and keys
 // with scales and masks on the way, what it feeds a product with values.
-// Masks.h says what masks come to.
+// Masks.h says what masks come to. What is like attention and stays gets a
+// remark.
 //
 //===----------------------------------------------------------------------===//
 
@@ -10,6 +11,7 @@
 #include "Nodes.h"
 #include "Operands.h"
 #include "RaiseAttentionOp.h"
+#include "Remarks.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
@@ -50,6 +52,9 @@ private:
   bool matchScores(Value value, Scores &scores, int depth = 0);
   bool matchProduct(Operation *op, Scores &scores);
   bool matchAdd(Operation *op, Scores &scores, int depth);
+  bool matchWhere(Operation *op, Scores &scores, int depth);
+  /// False; of all reasons the one farthest from the Softmax is told.
+  bool fail(int depth, const Twine &reason);
   std::string findValues();
   Value skipGuards(Value probabilities);
   std::string build(Scores &scores);
@@ -59,12 +64,22 @@ private:
   Operation *softmax;
   ImplicitLocOpBuilder b;
   Operation *product = nullptr; ///< probabilities x values
+  std::string blocker; ///< why no product of queries and keys was reached
+  int blockerDepth = -1;
   Value values;
   MaskCounts &counts;
   Masks masks;
   Operands operands;
 };
 } // namespace
+
+bool Raiser::fail(int depth, const Twine &reason) {
+  if (depth > blockerDepth) {
+    blockerDepth = depth;
+    blocker = reason.str();
+  }
+  return false;
+}
 
 bool Raiser::matchProduct(Operation *op, Scores &scores) {
   StringRef type = typeOf(op);
@@ -100,48 +115,60 @@ bool Raiser::matchAdd(Operation *op, Scores &scores, int depth) {
     Scores inner;
     if (!matchScores(op->getOperand(i), inner, depth))
       continue;
-    inner.terms.push_back({op->getOperand(1 - i), Value(), false});
+    inner.terms.push_back({op->getOperand(1 - i), Value(), false, op});
     scores = inner;
     return true;
   }
   return false;
 }
 
+bool Raiser::matchWhere(Operation *op, Scores &scores, int depth) {
+  for (unsigned i : {1, 2}) {
+    Value fill = op->getOperand(3 - i);
+    if (!isScalar(fill) || !matchScores(op->getOperand(i), scores, depth))
+      continue;
+    // Other numbers than these would have to be kept from the terms below.
+    auto number = constantNumber(fill);
+    if (!scores.terms.empty() && !(number && *number <= kMasked))
+      return fail(depth, describe(op->getResult(0)) +
+                             " replaces scores with a mask by a number that "
+                             "does not mask");
+    scores.terms.push_back({op->getOperand(0), fill, i == 2, op});
+    return true;
+  }
+  return fail(depth, describe(op->getResult(0)) +
+                         " chooses between other things than scores and a "
+                         "number");
+}
+
 bool Raiser::matchScores(Value value, Scores &scores, int depth) {
   Operation *op = value.getDefiningOp();
   StringRef type = typeOf(op);
-  if (!op || depth > 12)
-    return false;
+  if (!op)
+    return fail(depth, "it comes from " + describe(value));
+  if (depth > 12)
+    return fail(depth, "more than 12 nodes follow " + describe(value));
   if (type == "MatMul" || type == "Einsum")
-    return matchProduct(op, scores);
+    return matchProduct(op, scores) ||
+           fail(depth, describe(value) +
+                           " is no product of queries and keys of rank 3 or 4");
   if (type == "Identity" || type == "Dropout" ||
       (type == "Cast" && op->getOperand(0).getType() == value.getType()))
     return matchScores(op->getOperand(0), scores, depth + 1);
   if (type == "Add")
     return matchAdd(op, scores, depth + 1);
-  if (type == "Where") {
-    for (unsigned i : {1, 2}) {
-      Value fill = op->getOperand(3 - i);
-      if (!isScalar(fill) || !matchScores(op->getOperand(i), scores, depth + 1))
-        continue;
-      // Other numbers than these would have to be kept from the terms below.
-      auto number = constantNumber(fill);
-      if (!scores.terms.empty() && !(number && *number <= kMasked))
-        return false;
-      scores.terms.push_back({op->getOperand(0), fill, i == 2});
-      return true;
-    }
-    return false;
-  }
+  if (type == "Where")
+    return matchWhere(op, scores, depth + 1);
   if (type != "Mul" && type != "Div")
-    return false;
+    return fail(depth, describe(value) + " is neither mask nor scale");
   unsigned scalar = isScalar(op->getOperand(1)) ? 1 : 0;
-  if (!isScalar(op->getOperand(scalar)) || (type == "Div" && scalar == 0) ||
-      !matchScores(op->getOperand(1 - scalar), scores, depth + 1))
+  if (!isScalar(op->getOperand(scalar)) || (type == "Div" && scalar == 0))
+    return fail(depth, describe(value) + " scales by more than one number");
+  if (!matchScores(op->getOperand(1 - scalar), scores, depth + 1))
     return false;
   // A scale above a mask would scale the mask too.
   if (!scores.terms.empty())
-    return false;
+    return fail(13, describe(value) + " scales a mask too");
   scores.scales.push_back({op->getOperand(scalar), type == "Div"});
   return true;
 }
@@ -298,6 +325,7 @@ std::string Raiser::build(Scores &scores) {
     SmallVector<ReassociationIndices> groups = {{0, 1}, {2}, {3}};
     out = tensor::CollapseShapeOp::create(b, out, groups);
   }
+  passed(softmax, kAttentionRaised) << remark::add("{0}", pattern.str());
   product->getResult(0).replaceAllUsesWith(out);
   return "";
 }
@@ -309,30 +337,49 @@ std::string Raiser::run() {
     return "it is not over the last axis";
   Scores scores;
   if (!matchScores(softmax->getOperand(0), scores))
-    return "no product of queries and keys feeds it";
+    return "no product of queries and keys feeds it: " + blocker;
   std::string reason = findValues();
   return reason.empty() ? build(scores) : reason;
+}
+
+/// A Softmax written as its parts: Div(Exp(x), ReduceSum(Exp(x))).
+static bool isSpelledOut(Operation *op) {
+  if (typeOf(op) != "Div" || typeOf(op->getOperand(0)) != "Exp")
+    return false;
+  Value sum = op->getOperand(1);
+  return typeOf(sum) == "ReduceSum" &&
+         sum.getDefiningOp()->getOperand(0) == op->getOperand(0);
+}
+
+/// Empty where the op, which is like attention, was raised, else why not;
+/// nothing for all other ops.
+static std::optional<std::string> tryRaise(Operation *op, MaskCounts &counts) {
+  StringRef type = typeOf(op);
+  if (type == "Softmax")
+    return Raiser(op, counts).run();
+  if (type == "Attention")
+    return raiseAttentionOp(op, counts);
+  if (type.contains("Attention"))
+    return "an operator, or a form of it, that is not known in ONNX's terms";
+  if (isSpelledOut(op))
+    return "it is a softmax in parts, from Exp to Div, not a Softmax";
+  return std::nullopt;
 }
 
 namespace {
 struct RaiseOnnxAttention
     : impl::RaiseOnnxAttentionPassBase<RaiseOnnxAttention> {
   void runOnOperation() override {
-    SmallVector<Operation *> anchors;
-    getOperation().walk([&](Operation *op) {
-      if (typeOf(op) == "Softmax" || typeOf(op) == "Attention")
-        anchors.push_back(op);
-    });
+    // In the order of the graph; what is raised is not erased before the end.
+    SmallVector<Operation *> nodes;
+    getOperation().walk([&](Operation *op) { nodes.push_back(op); });
     MaskCounts counts;
-    for (Operation *anchor : anchors) {
-      std::string reason = typeOf(anchor) == "Attention"
-                               ? raiseAttentionOp(anchor, counts)
-                               : Raiser(anchor, counts).run();
-      if (reason.empty()) {
+    for (Operation *node : nodes) {
+      std::optional<std::string> reason = tryRaise(node, counts);
+      if (reason && reason->empty())
         ++numRaised;
-        continue;
-      }
-      anchor->emitRemark("not raised to attention: ") << reason;
+      else if (reason)
+        missed(node, kAttentionNotRaised) << remark::reason("{0}", *reason);
     }
     numPatterns += counts.patterns;
     numBiases += counts.biases;
