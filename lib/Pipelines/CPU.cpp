@@ -44,6 +44,9 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm) {
   pm.addPass(createCSEPass());
   bufferization::buildBufferDeallocationPipeline(pm, {});
   pm.addPass(createConvertBufferizationToMemRefPass());
+  pm.addNestedPass<func::FuncOp>(createPlanArenaPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
 }
 
 void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm,

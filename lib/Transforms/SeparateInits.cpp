@@ -34,6 +34,9 @@ struct SeparateInits : impl::SeparateInitsPassBase<SeparateInits> {
       use.set(clone->getResult(0));
       def = clone;
       ++numClones;
+    } else if (def->getBlock() == use.getOwner()->getBlock()) {
+      // What is filled far ahead would be memory that is kept.
+      def->moveBefore(use.getOwner());
     }
     if (!isa<tensor::EmptyOp>(def))
       separate(isa<linalg::FillOp>(def)

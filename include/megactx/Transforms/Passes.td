@@ -140,6 +140,48 @@ def ExpandDynamicShapesPass : Pass<"megactx-expand-dynamic-shapes"> {
                            "::mlir::memref::MemRefDialect"];
 }
 
+def PlanArenaPass : Pass<"megactx-plan-arena", "::mlir::func::FuncOp"> {
+  let summary = "one allocation for all buffers whose sizes are known early";
+  let description = [{
+    Before: memrefs, with deallocation. After: the buffers that the function's
+    entry block allocates and frees are views of one allocation, and those that
+    are not used at the same time share memory. Sizes may be dynamic: those that
+    can be computed before the first buffer take part, and the arithmetic they
+    need moves there, with the checks (`cf.assert`) that can be made there.
+    Buffers whose size depends on data, those in loops, and results keep an
+    allocation of their own.
+
+    A buffer lives from its first use to its last. Sizes are multiples of
+    products of dynamic sizes (equal ones by SSA value or `ValueBounds`);
+    multiples of one product are compared, for all lengths; buffers of different
+    products only share memory where they do not live at the same time
+    (`megactx/Transforms/ArenaPlan.h`). Offsets are multiples of 64 bytes.
+    Arithmetic on sizes saturates at 2^46 bytes, which the runtime refuses.
+
+    ```mlir
+    %a = memref.alloc(%n) : memref<?x16xf32>    // used until %b is
+    %b = memref.alloc(%n) : memref<?x32xf32>
+    %c = memref.alloc(%n) : memref<?x16xf32>    // used when %a is no more
+    ```
+    becomes, where %unit is 64 %n,
+    ```mlir
+    %arena = memref.alloc(%size) {alignment = 64 : i64} : memref<?xi8>  // 3 %unit
+    %a = memref.view %arena[%two_units][%n] : memref<?xi8> to memref<?x16xf32>
+    %b = memref.view %arena[%c0][%n] : memref<?xi8> to memref<?x32xf32>
+    %c = memref.view %arena[%two_units][%n] : memref<?xi8> to memref<?x16xf32>
+    ```
+  }];
+  let statistics = [
+    Statistic<"numPlaced", "placed", "buffers placed in arenas">,
+    Statistic<"numLeft", "left", "buffers with an allocation of their own">,
+    Statistic<"numBufferBytes", "buffer-bytes",
+              "bytes of buffers placed in arenas of static size">,
+    Statistic<"numArenaBytes", "arena-bytes", "bytes of these arenas">
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::memref::MemRefDialect"];
+}
+
 def CopiesToLinalgPass : Pass<"megactx-copies-to-linalg"> {
   let summary = "memref.copy as linalg, so that it becomes a parallel loop";
   let dependentDialects = ["::mlir::linalg::LinalgDialect"];
@@ -182,7 +224,7 @@ def SeparateInitsPass : Pass<"megactx-separate-inits"> {
   let description = [{
     Before: tensors; equal `tensor.empty` and `linalg.fill` may be one value that
     several ops take as their destination, and bufferization would copy it for
-    each. After: each destination has one user.
+    each. After: each destination has one user and is made just before it.
   }];
   let statistics = [Statistic<"numClones", "clones", "initial values cloned">];
 }

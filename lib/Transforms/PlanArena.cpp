@@ -1,0 +1,366 @@
+//===- PlanArena.cpp - one allocation for a function's buffers ------------===//
+//
+// Owns the pass --megactx-plan-arena: which buffers take part, how their sizes
+// are compared, and the IR that computes where they lie. ArenaPlan.h says how
+// they share memory.
+//
+//===----------------------------------------------------------------------===//
+
+#include "megactx/Transforms/ArenaPlan.h"
+#include "megactx/Transforms/Passes.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/Transforms/BufferViewFlowAnalysis.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/Interfaces/DataLayoutInterfaces.h"
+#include "mlir/Interfaces/ValueBoundsOpInterface.h"
+#include "llvm/ADT/SetVector.h"
+
+namespace mlir::megactx {
+#define GEN_PASS_DEF_PLANARENAPASS
+#include "megactx/Transforms/Passes.h.inc"
+
+namespace {
+/// Bytes. Buffers start at multiples, as those of the runtime do.
+constexpr int64_t kAlignment = 64;
+/// Sizes are cut off here, where the runtime refuses to allocate.
+constexpr int64_t kAbsurd = int64_t(1) << 46;
+
+/// Product of integers from 0 to kAbsurd, at most that.
+int64_t saturated(int64_t a, int64_t b) {
+  int64_t product;
+  return llvm::MulOverflow(a, b, product) ? kAbsurd
+                                          : std::min(product, kAbsurd);
+}
+
+/// coefficient x symbols, the latter by number.
+struct Size {
+  int64_t coefficient = 1;
+  SmallVector<unsigned> symbols;
+};
+
+struct Buffer {
+  memref::AllocOp alloc;
+  memref::DeallocOp dealloc;
+  int64_t first, last; ///< numbers of ops
+  Size bytes;
+};
+
+/// `bytes` x symbols, as a multiple of the alignment.
+struct Unit {
+  int64_t bytes;
+  SmallVector<unsigned> symbols;
+  bool operator==(const Unit &other) const {
+    return bytes == other.bytes && symbols == other.symbols;
+  }
+};
+
+/// The buffers of a block that are allocated and freed in it.
+class BlockBuffers {
+public:
+  BlockBuffers(func::FuncOp function)
+      : block(function.getBody().front()), aliases(function) {
+    for (auto [number, op] : llvm::enumerate(block))
+      numbers[&op] = number;
+  }
+  SmallVector<Buffer> find();
+
+private:
+  std::optional<Buffer> bufferOf(memref::AllocOp alloc);
+
+  Block &block;
+  BufferViewFlowAnalysis aliases;
+  DenseMap<Operation *, int64_t> numbers;
+};
+
+/// Places buffers whose sizes can be known before the first of them.
+class Arena {
+public:
+  Arena(SmallVector<Buffer> found);
+  void build();
+
+  SmallVector<Buffer> buffers;
+  int64_t staticBytes = 0;      ///< of all buffers, where sizes are static
+  std::optional<int64_t> bytes; ///< of the arena, where sizes are static
+
+private:
+  bool isKnownEarly(Value value);
+  bool measure(Buffer &buffer);
+  void addSymbol(Value value, Size &size);
+  void hoist();
+  unsigned unitOf(const Size &size);
+  Value constant(int64_t value) {
+    return arith::ConstantIndexOp::create(b, value);
+  }
+  Value times(Value x, Value y);
+  Value bytesOf(const Unit &unit);
+  SmallVector<Value> layOut(const ArenaPlan &plan);
+  void replace(const ArenaPlan &plan, ArrayRef<Value> starts);
+
+  ImplicitLocOpBuilder b; ///< before the first buffer
+  Operation *start;
+  llvm::SetVector<Value> symbols;
+  llvm::SetVector<Operation *> hoisted; ///< defs after `start` that sizes need
+  SmallVector<Unit> units;
+  SmallVector<Value> unitBytes;
+};
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Buffers and their life
+//===----------------------------------------------------------------------===//
+
+std::optional<Buffer> BlockBuffers::bufferOf(memref::AllocOp alloc) {
+  MemRefType type = alloc.getType();
+  if (!type.getLayout().isIdentity() || type.getMemorySpace() ||
+      !alloc.getSymbolOperands().empty() ||
+      !(type.getElementType().isIntOrIndexOrFloat()))
+    return std::nullopt;
+  Buffer buffer{alloc, {}, INT64_MAX, -1, {}};
+  for (Value alias : aliases.resolve(alloc))
+    for (Operation *user : alias.getUsers()) {
+      if (auto dealloc = dyn_cast<memref::DeallocOp>(user)) {
+        // Memory that is freed under another name, or in part of all runs.
+        if (buffer.dealloc || alias != alloc.getMemref() ||
+            user->getBlock() != &block)
+          return std::nullopt;
+        buffer.dealloc = dealloc;
+        continue;
+      }
+      Operation *ancestor = block.findAncestorOpInBlock(*user);
+      if (!ancestor || ancestor->hasTrait<OpTrait::IsTerminator>())
+        return std::nullopt;
+      buffer.first = std::min(buffer.first, numbers.lookup(ancestor));
+      buffer.last = std::max(buffer.last, numbers.lookup(ancestor));
+    }
+  if (!buffer.dealloc || buffer.last < 0)
+    return std::nullopt;
+  return buffer;
+}
+
+SmallVector<Buffer> BlockBuffers::find() {
+  SmallVector<Buffer> buffers;
+  for (auto alloc : block.getOps<memref::AllocOp>())
+    if (std::optional<Buffer> buffer = bufferOf(alloc))
+      buffers.push_back(*buffer);
+  return buffers;
+}
+
+//===----------------------------------------------------------------------===//
+// Sizes
+//===----------------------------------------------------------------------===//
+
+Arena::Arena(SmallVector<Buffer> found)
+    : b(found.front().alloc.getLoc(), found.front().alloc),
+      start(found.front().alloc) {
+  for (Buffer &buffer : found)
+    if (measure(buffer))
+      buffers.push_back(buffer);
+}
+
+/// Whether the value is there, or can be computed, before the first buffer.
+bool Arena::isKnownEarly(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || op->getBlock() != start->getBlock() || op->isBeforeInBlock(start))
+    return true;
+  if (hoisted.contains(op))
+    return true;
+  if (!isPure(op) || op->getNumRegions() != 0 ||
+      !llvm::all_of(op->getOperands(),
+                    [&](Value operand) { return isKnownEarly(operand); }))
+    return false;
+  hoisted.insert(op);
+  return true;
+}
+
+/// Multiplies the size by a value; equal values are one symbol.
+void Arena::addSymbol(Value value, Size &size) {
+  APInt number;
+  if (matchPattern(value, m_ConstantInt(&number))) {
+    // A negative size is as absurd as it is when it is allocated.
+    int64_t factor = number.getSExtValue();
+    size.coefficient = saturated(
+        size.coefficient, factor < 0 ? kAbsurd : std::min(factor, kAbsurd));
+    return;
+  }
+  if (auto product = value.getDefiningOp<arith::MulIOp>()) {
+    addSymbol(product.getLhs(), size);
+    addSymbol(product.getRhs(), size);
+    return;
+  }
+  if (!symbols.contains(value))
+    for (Value known : symbols) {
+      FailureOr<bool> equal =
+          ValueBoundsConstraintSet::areEqual({known}, {value});
+      if (succeeded(equal) && *equal) {
+        value = known;
+        break;
+      }
+    }
+  symbols.insert(value);
+  size.symbols.push_back(llvm::find(symbols, value) - symbols.begin());
+}
+
+bool Arena::measure(Buffer &buffer) {
+  memref::AllocOp alloc = buffer.alloc;
+  if (!llvm::all_of(alloc.getDynamicSizes(),
+                    [&](Value size) { return isKnownEarly(size); }))
+    return false;
+  MemRefType type = alloc.getType();
+  Size &bytes = buffer.bytes;
+  bytes.coefficient =
+      DataLayout::closest(alloc).getTypeSize(type.getElementType());
+  for (int64_t size : type.getShape())
+    if (ShapedType::isStatic(size))
+      bytes.coefficient = saturated(bytes.coefficient, std::min(size, kAbsurd));
+  for (Value size : alloc.getDynamicSizes())
+    addSymbol(size, bytes);
+  llvm::sort(bytes.symbols);
+  staticBytes += bytes.coefficient;
+  if (bytes.symbols.empty())
+    bytes.coefficient = llvm::alignTo(bytes.coefficient, kAlignment);
+  return true;
+}
+
+unsigned Arena::unitOf(const Size &size) {
+  bool isMultiple = size.coefficient % kAlignment == 0;
+  Unit unit{isMultiple ? kAlignment : size.coefficient, size.symbols};
+  auto found = llvm::find(units, unit);
+  if (found == units.end())
+    found = units.insert(found, unit);
+  return found - units.begin();
+}
+
+//===----------------------------------------------------------------------===//
+// The IR
+//===----------------------------------------------------------------------===//
+
+/// Moves up what sizes need, and the checks that can be made there: what they
+/// refuse is to be told before memory runs out.
+void Arena::hoist() {
+  for (auto check :
+       llvm::make_early_inc_range(start->getBlock()->getOps<cf::AssertOp>()))
+    if (start->isBeforeInBlock(check) && isKnownEarly(check.getArg()))
+      hoisted.insert(check);
+  SmallVector<Operation *> ops = hoisted.takeVector();
+  llvm::sort(ops,
+             [](Operation *x, Operation *y) { return x->isBeforeInBlock(y); });
+  for (Operation *op : ops)
+    op->moveBefore(start);
+}
+
+/// The unsigned product, cut off.
+Value Arena::times(Value x, Value y) {
+  APInt p, q;
+  bool isConstant = matchPattern(x, m_ConstantInt(&p));
+  if (isConstant && p.isOne())
+    return y;
+  if (isConstant && matchPattern(y, m_ConstantInt(&q)))
+    return constant(saturated(p.getSExtValue(), q.getSExtValue()));
+  auto product = arith::MulUIExtendedOp::create(b, x, y);
+  Value cap = constant(kAbsurd);
+  Value fits = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                     product.getHigh(), constant(0));
+  return arith::MinUIOp::create(
+      b, arith::SelectOp::create(b, fits, product.getLow(), cap), cap);
+}
+
+Value Arena::bytesOf(const Unit &unit) {
+  Value bytes = constant(unit.bytes);
+  for (unsigned symbol : unit.symbols)
+    bytes = times(bytes, symbols[symbol]);
+  if (unit.bytes % kAlignment == 0)
+    return bytes;
+  Value up = arith::AddIOp::create(b, bytes, constant(kAlignment - 1));
+  return arith::AndIOp::create(b, up, constant(-kAlignment));
+}
+
+/// Where regions start, and where the last one ends.
+SmallVector<Value> Arena::layOut(const ArenaPlan &plan) {
+  Value zero = constant(0), end = zero;
+  SmallVector<Value> starts, ends;
+  for (const ArenaRegion &region : plan.regions) {
+    Value start = zero;
+    for (unsigned below : region.below)
+      start = b.createOrFold<arith::MaxUIOp>(start, ends[below]);
+    starts.push_back(start);
+    ends.push_back(b.createOrFold<arith::AddIOp>(
+        start, times(constant(region.count), unitBytes[region.unit])));
+    end = b.createOrFold<arith::MaxUIOp>(end, ends.back());
+  }
+  starts.push_back(end);
+  return starts;
+}
+
+void Arena::replace(const ArenaPlan &plan, ArrayRef<Value> starts) {
+  auto type = MemRefType::get({ShapedType::kDynamic}, b.getI8Type());
+  auto arena = memref::AllocOp::create(b, type, ValueRange{starts.back()},
+                                       b.getI64IntegerAttr(kAlignment));
+  for (auto [buffer, place] : llvm::zip_equal(buffers, plan.places)) {
+    Value unit = unitBytes[plan.regions[place.region].unit];
+    // Where this wraps around, the arena is absurd and there is none.
+    Value offset = b.createOrFold<arith::AddIOp>(
+        starts[place.region],
+        b.createOrFold<arith::MulIOp>(unit, constant(place.offset)));
+    OpBuilder at(buffer.alloc);
+    auto view = memref::ViewOp::create(at, buffer.alloc.getLoc(),
+                                       buffer.alloc.getType(), arena, offset,
+                                       buffer.alloc.getDynamicSizes());
+    buffer.dealloc.erase();
+    buffer.alloc.replaceAllUsesWith(view.getResult());
+  }
+  // The first is where the builder stands.
+  for (Buffer &buffer : buffers)
+    buffer.alloc.erase();
+  OpBuilder end(arena->getBlock()->getTerminator());
+  memref::DeallocOp::create(end, arena.getLoc(), arena);
+}
+
+void Arena::build() {
+  hoist();
+  SmallVector<ArenaBuffer> boxes;
+  bool isStatic = symbols.empty();
+  for (const Buffer &buffer : buffers) {
+    unsigned unit = unitOf(buffer.bytes);
+    int64_t bytes = units[unit].bytes;
+    int64_t count = bytes ? buffer.bytes.coefficient / bytes : 0;
+    boxes.push_back({unit, count, buffer.first, buffer.last});
+  }
+  for (const Unit &unit : units)
+    unitBytes.push_back(bytesOf(unit));
+  ArenaPlan plan = ArenaPlan::make(boxes);
+  SmallVector<Value> starts = layOut(plan);
+  APInt number;
+  if (isStatic && matchPattern(starts.back(), m_ConstantInt(&number)))
+    bytes = number.getSExtValue();
+  replace(plan, starts);
+}
+
+namespace {
+struct PlanArena : impl::PlanArenaPassBase<PlanArena> {
+  void runOnOperation() override {
+    func::FuncOp function = getOperation();
+    if (function.isExternal())
+      return;
+    function.walk([&](memref::AllocOp) { ++numLeft; });
+    SmallVector<Buffer> found = BlockBuffers(function).find();
+    // One buffer is an allocation as it is.
+    if (found.size() < 2)
+      return;
+    Arena arena(std::move(found));
+    if (arena.buffers.size() < 2)
+      return;
+    arena.build();
+    numPlaced += arena.buffers.size();
+    numLeft -= arena.buffers.size();
+    if (arena.bytes) {
+      numBufferBytes += arena.staticBytes;
+      numArenaBytes += *arena.bytes;
+    }
+  }
+};
+} // namespace
+} // namespace mlir::megactx
