@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "PackedWeights.h"
 #include "Pool.h"
 #include "megactx/Runtime/KernelABI.h"
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include <vector>
 
 using namespace dnnl;
+using megactx::cpuEngine;
 
 namespace {
 /// Debian's oneDNN brings OpenMP; within the pool's tasks it must not start
@@ -31,28 +33,30 @@ void singleThreaded() {
   (void)done;
 }
 
-engine &cpuEngine() {
-  static engine e(engine::kind::cpu, 0);
-  return e;
-}
+/// From this many rows on, products read weights that are packed.
+constexpr int64_t kPackedRows = 64;
 
 using Key = std::tuple<int, int64_t, int64_t, int64_t, int64_t, int64_t,
-                       int64_t, int64_t, int64_t>;
+                       int64_t, int64_t, int64_t, bool>;
 
 /// One product of matrices, strides in elements: c = a b.
 struct Product {
   memory::data_type type;
   int64_t m, n, k;
   int64_t aRow, aColumn, bRow, bColumn, cRow;
+  const memory *packed = nullptr; ///< b in the products' layout, if there is
 
   void run(void *a, void *b, void *c) const {
     singleThreaded();
     thread_local std::map<Key, matmul> primitives;
     thread_local stream s(cpuEngine());
     memory::desc da({m, k}, type, memory::dims{aRow, aColumn});
-    memory::desc db({k, n}, type, memory::dims{bRow, bColumn});
+    memory::desc db =
+        packed ? packed->get_desc()
+               : memory::desc({k, n}, type, memory::dims{bRow, bColumn});
     memory::desc dc({m, n}, type, memory::dims{cRow, 1});
-    Key key{int(type), m, n, k, aRow, aColumn, bRow, bColumn, cRow};
+    Key key{int(type), m,    n,       k,    aRow,
+            aColumn,   bRow, bColumn, cRow, packed != nullptr};
     auto found = primitives.find(key);
     if (found == primitives.end()) {
       // Shapes vary with run-time lengths: what is kept is bounded.
@@ -61,9 +65,10 @@ struct Product {
       matmul::desc d(da, db, dc);
       found = primitives.emplace(key, matmul({d, cpuEngine()})).first;
     }
-    found->second.execute(s, {{DNNL_ARG_SRC, memory(da, cpuEngine(), a)},
-                              {DNNL_ARG_WEIGHTS, memory(db, cpuEngine(), b)},
-                              {DNNL_ARG_DST, memory(dc, cpuEngine(), c)}});
+    found->second.execute(
+        s, {{DNNL_ARG_SRC, memory(da, cpuEngine(), a)},
+            {DNNL_ARG_WEIGHTS, packed ? *packed : memory(db, cpuEngine(), b)},
+            {DNNL_ARG_DST, memory(dc, cpuEngine(), c)}});
     s.wait();
   }
 };
@@ -74,6 +79,7 @@ struct Tasks {
   int64_t size; ///< bytes of an element
   int64_t rows, columns;
   int64_t rowBlocks, columnBlocks;
+  std::shared_ptr<const memory> packed; ///< all of b
 
   void *at(const mctx_memref3 &x, int64_t i, int64_t r, int64_t col) const {
     int64_t batch = x.sizes[0] == 1 ? 0 : i;
@@ -94,7 +100,8 @@ struct Tasks {
               a.strides[2],
               b.strides[1],
               b.strides[2],
-              c.strides[1]};
+              c.strides[1],
+              packed.get()};
     p.run(at(a, i, row, 0), at(b, i, 0, column), at(c, i, row, column));
   }
 };
@@ -112,7 +119,8 @@ void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
               const mctx_memref3 &c, memory::data_type type, int64_t size) {
   if (c.sizes[0] == 0 || c.sizes[1] == 0 || c.sizes[2] == 0)
     return;
-  Tasks tasks{sensible(a), sensible(b), sensible(c), type, size, 0, 0, 0, 0};
+  Tasks tasks{sensible(a), sensible(b), sensible(c), type, size,
+              0,           0,           0,           0,    {}};
   // Rows of one batch with one b are rows of one matrix.
   bool oneMatrix =
       tasks.b.sizes[0] == 1 && tasks.a.sizes[0] == c.sizes[0] &&
@@ -144,6 +152,12 @@ void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
   if (batch * tasks.rowBlocks < wanted)
     tasks.columns = blocksOf(n, wanted / (batch * tasks.rowBlocks), 128);
   tasks.columnBlocks = (n + tasks.columns - 1) / tasks.columns;
+  // Blocks of columns would need copies of their own.
+  const mctx_memref3 &weights = tasks.b;
+  if (tasks.columnBlocks == 1 && weights.sizes[0] == 1 &&
+      weights.strides[2] == 1 && weights.strides[1] == n && m >= kPackedRows)
+    tasks.packed = megactx::packedWeight(type, weights.sizes[1], n,
+                                         tasks.at(weights, 0, 0, 0));
   mctx_rt_parallel_for(
       [](void *context, int64_t i) { static_cast<Tasks *>(context)->run(i); },
       &tasks, batch * tasks.rowBlocks * tasks.columnBlocks);

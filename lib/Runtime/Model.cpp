@@ -8,6 +8,7 @@
 
 #include "Model.h"
 #include "Pool.h"
+#include "Weights.h"
 #include "megactx/Runtime/KernelABI.h"
 #include <cerrno>
 #include <csetjmp>
@@ -227,6 +228,7 @@ bool mctx_model::bind(const std::string &path, std::string &error) {
     error = "'" + code + "' has no entry";
     return false;
   }
+  addWeights(weights.data, weights.size);
   for (const json &weight : manifest.at("weights")) {
     int64_t offset = weight.at("offset");
     if (offset < 0 || size_t(offset) > weights.size) {
@@ -241,6 +243,7 @@ bool mctx_model::bind(const std::string &path, std::string &error) {
 }
 
 mctx_model::~mctx_model() {
+  removeWeights(weights.data);
   if (library)
     dlclose(library);
 }

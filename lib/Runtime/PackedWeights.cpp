@@ -1,0 +1,135 @@
+//===- PackedWeights.cpp - weights in the products' own layout ------------===//
+
+#include "PackedWeights.h"
+#include <map>
+#include <mutex>
+#include <sys/mman.h>
+#include <tuple>
+#include <unistd.h>
+
+using namespace dnnl;
+
+namespace {
+struct Registry {
+  std::mutex mutex;
+  std::map<const char *, size_t> ranges;
+  using Shape = std::tuple<memory::data_type, int64_t, int64_t>;
+  std::map<Shape, std::unique_ptr<memory::desc>> layouts;
+  /// By place and shape: one tensor may be multiplied in two shapes.
+  std::map<std::pair<const char *, Shape>, std::shared_ptr<const memory>>
+      packed;
+
+  bool isWeight(const char *begin, size_t size) const {
+    auto after = ranges.upper_bound(begin);
+    if (after == ranges.begin())
+      return false;
+    auto [start, length] = *std::prev(after);
+    return begin + size <= start + length;
+  }
+};
+
+Registry &registry() {
+  // Never destroyed: models may be unloaded after it would be.
+  static Registry *all = new Registry();
+  return *all;
+}
+
+memory::desc plainLayout(memory::data_type type, int64_t k, int64_t n) {
+  return memory::desc({k, n}, type, memory::dims{n, 1});
+}
+
+/// What oneDNN chooses for many rows. One layout for every number of them.
+std::unique_ptr<memory::desc> chooseLayout(memory::data_type type, int64_t k,
+                                           int64_t n) {
+  constexpr int64_t rows = 512;
+  memory::desc a({rows, k}, type, memory::dims{k, 1});
+  memory::desc b({k, n}, type, memory::format_tag::any);
+  memory::desc c({rows, n}, type, memory::dims{n, 1});
+  try {
+    matmul::primitive_desc product({a, b, c}, megactx::cpuEngine());
+    memory::desc chosen = product.weights_desc();
+    if (chosen != plainLayout(type, k, n))
+      return std::make_unique<memory::desc>(chosen);
+  } catch (const dnnl::error &) {
+  }
+  return nullptr;
+}
+
+/// Gives back the whole pages of a range of a mapped file; what is read again
+/// comes from the file.
+void giveBack(char *begin, size_t size) {
+  uintptr_t page = sysconf(_SC_PAGESIZE);
+  uintptr_t from =
+      (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;
+  uintptr_t to = (reinterpret_cast<uintptr_t>(begin) + size) / page * page;
+  if (from < to)
+    madvise(reinterpret_cast<void *>(from), to - from, MADV_DONTNEED);
+}
+
+const memory::desc *layoutOf(Registry &all, const Registry::Shape &shape) {
+  auto [found, isNew] = all.layouts.try_emplace(shape);
+  if (isNew)
+    found->second = std::apply(chooseLayout, shape);
+  return found->second.get();
+}
+} // namespace
+
+engine &megactx::cpuEngine() {
+  static engine e(engine::kind::cpu, 0);
+  return e;
+}
+
+void megactx::addWeights(const void *begin, size_t size) {
+  Registry &all = registry();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  all.ranges[static_cast<const char *>(begin)] = size;
+}
+
+void megactx::removeWeights(const void *begin) {
+  Registry &all = registry();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  auto range = all.ranges.find(static_cast<const char *>(begin));
+  if (range == all.ranges.end())
+    return;
+  const char *end = range->first + range->second;
+  auto first = all.packed.lower_bound({range->first, Registry::Shape()});
+  auto last = first;
+  while (last != all.packed.end() && last->first.first < end)
+    ++last;
+  all.packed.erase(first, last);
+  all.ranges.erase(range);
+}
+
+size_t megactx::packedWeightBytes() {
+  Registry &all = registry();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  size_t bytes = 0;
+  for (const auto &[key, copy] : all.packed)
+    bytes += copy->get_desc().get_size();
+  return bytes;
+}
+
+std::shared_ptr<const memory> megactx::packedWeight(memory::data_type type,
+                                                    int64_t k, int64_t n,
+                                                    void *plain) {
+  auto *begin = static_cast<char *>(plain);
+  memory::desc from = plainLayout(type, k, n);
+  Registry &all = registry();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  if (!all.isWeight(begin, from.get_size()))
+    return nullptr;
+  Registry::Shape shape(type, k, n);
+  const memory::desc *layout = layoutOf(all, shape);
+  if (!layout)
+    return nullptr;
+  std::shared_ptr<const memory> &copy = all.packed[{begin, shape}];
+  if (copy)
+    return copy;
+  auto made = std::make_shared<memory>(*layout, cpuEngine());
+  memory source(from, cpuEngine(), begin);
+  stream s(cpuEngine());
+  reorder(source, *made).execute(s, source, *made);
+  s.wait();
+  giveBack(begin, from.get_size());
+  return copy = std::move(made);
+}
