@@ -5,11 +5,14 @@
     megactx.compile("model.onnx", "model.mctx", pattern=sparse)
     outputs = megactx.load("model.mctx").run({"ids": ids})
 
-compile and Pattern call the command-line tools; load and run call the runtime's C API.
+compile and Pattern call the command-line tools; load and run call the runtime's C API. `focus` gives a
+long timeline's working context; `Pyramid` makes gists of tokens as they come.
 """
 
 from .pattern import Pattern
+from .pyramid import Pyramid
 from .runtime import Model, load, set_threads
 from .tools import Error, build, compile, use_build
+from .working_context import Focus, focus
 
-__all__ = ["Error", "Model", "Pattern", "build", "compile", "load", "set_threads", "use_build"]
+__all__ = ["Error", "Focus", "Model", "Pattern", "Pyramid", "build", "compile", "focus", "load", "set_threads", "use_build"]

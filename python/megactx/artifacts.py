@@ -1,0 +1,76 @@
+"""Compiled artifacts, kept by what they were made of.
+
+The key of an artifact is a hash of the model file, the options and the compiler, so that nothing is
+compiled twice and nothing stale is found. An artifact is compiled under a temporary name and renamed.
+"""
+
+import hashlib
+import os
+import pathlib
+import tempfile
+
+from .tools import Error, build, compile
+
+
+def _compiler():
+    """What tells one build of the compiler from another: sizes and times of its files."""
+    files = [build() / "bin" / "megactx-compile", *sorted((build() / "lib").glob("lib*.so"))]
+    return [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files if file.exists()]
+
+
+class Artifacts:
+    """Artifacts in a folder; without one, in a temporary folder that ends with this object or with `close`."""
+
+    def __init__(self, folder=None):
+        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="megactx-")
+        self.folder = pathlib.Path(folder or self._temporary.name)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Error(f"cannot make the folder '{self.folder}': {error.strerror}") from None
+        self.compiled = 0  # how many were not there
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        if self._temporary:
+            self._temporary.cleanup()
+
+    def of_file(self, model, policy=None):
+        """The artifact of an ONNX or MLIR file; policy: text of a policy in JSON."""
+        try:
+            content = pathlib.Path(model).read_bytes()
+        except OSError as error:
+            raise Error(f"cannot read '{model}': {error.strerror}") from None
+        return self._artifact(model, content, policy)
+
+    def of_module(self, text):
+        """The artifact of a module in MLIR with a function main."""
+        source = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.{os.getpid()}.mlir"
+        source.write_text(text)
+        try:
+            return self._artifact(source, text.encode(), None)
+        finally:
+            source.unlink()
+
+    def _artifact(self, model, content, policy):
+        key = hashlib.sha256(repr([_compiler(), policy]).encode() + content).hexdigest()[:32]
+        made = self.folder / f"{key}.mctx"
+        if made.exists():
+            return made
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            rules = pathlib.Path(scratch) / "policy.json"
+            if policy is not None:
+                rules.write_text(policy)
+            compile(model, f"{scratch}/a.mctx", policy=None if policy is None else rules)
+            try:
+                os.rename(f"{scratch}/a.mctx", made)
+                self.compiled += 1
+            except OSError:
+                if not made.exists():  # otherwise another process was faster
+                    raise
+        return made

@@ -1,0 +1,27 @@
+"""What the commands written in Python share: errors as one line and exit status 1, and a tidy end when they are stopped."""
+
+import argparse
+import signal
+import sys
+
+from .tools import Error
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong arguments are errors like all others."""
+
+    def error(self, message):
+        raise Error(f"{message}; see --help")
+
+
+def run_command(parser, run):
+    """run(options); gives the exit status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files go away
+    try:
+        run(parser.parse_args())
+    except Error as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
