@@ -40,25 +40,25 @@ class Artifacts:
         if self._temporary:
             self._temporary.cleanup()
 
-    def of_file(self, model, policy=None):
-        """The artifact of an ONNX or MLIR file; policy: text of a policy in JSON."""
+    def of_file(self, model, policy=None, generic=False):
+        """The artifact of an ONNX or MLIR file; policy: text of a policy in JSON; generic: see tools.compile."""
         try:
             content = pathlib.Path(model).read_bytes()
         except OSError as error:
             raise Error(f"cannot read '{model}': {error.strerror}") from None
-        return self._artifact(model, content, policy)
+        return self._artifact(model, content, policy, generic)
 
     def of_module(self, text):
         """The artifact of a module in MLIR with a function main."""
         source = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.{os.getpid()}.mlir"
         source.write_text(text)
         try:
-            return self._artifact(source, text.encode(), None)
+            return self._artifact(source, text.encode())
         finally:
             source.unlink()
 
-    def _artifact(self, model, content, policy):
-        key = hashlib.sha256(repr([_compiler(), policy]).encode() + content).hexdigest()[:32]
+    def _artifact(self, model, content, policy=None, generic=False):
+        key = hashlib.sha256(repr([_compiler(), policy, generic]).encode() + content).hexdigest()[:32]
         made = self.folder / f"{key}.mctx"
         if made.exists():
             return made
@@ -66,7 +66,7 @@ class Artifacts:
             rules = pathlib.Path(scratch) / "policy.json"
             if policy is not None:
                 rules.write_text(policy)
-            compile(model, f"{scratch}/a.mctx", policy=None if policy is None else rules)
+            compile(model, f"{scratch}/a.mctx", policy=None if policy is None else rules, generic=generic)
             try:
                 os.rename(f"{scratch}/a.mctx", made)
                 self.compiled += 1

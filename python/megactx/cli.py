@@ -20,7 +20,8 @@ def run_command(parser, run):
     try:
         run(parser.parse_args())
     except Error as error:
-        print(f"error: {error}", file=sys.stderr)
+        text = str(error)  # a tool's own message says that it is an error, and where
+        print(text if "error: " in text.partition("\n")[0] else f"error: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -36,10 +36,11 @@ def run(name, *arguments):
     return done.stdout
 
 
-def compile(model, output, pattern=None, policy=None, target=None):
+def compile(model, output, pattern=None, policy=None, target=None, generic=False):
     """Compiles an ONNX or MLIR file to the artifact `output`; gives the compiler's closing line.
 
     pattern: for every self-attention, a Pattern or its text; policy: a JSON file of rules per layer and head.
+    generic: attention without kernels, the same numbers: quick to compile, slow to run.
     """
     options = []
     if pattern is not None:
@@ -48,6 +49,8 @@ def compile(model, output, pattern=None, policy=None, target=None):
         options += ["--policy", policy]
     if target is not None:
         options += [f"--target={target}"]
+    if generic:
+        options += ["--generic"]
     command = [str(build() / "bin" / "megactx-compile"), str(model), *map(str, options), "-o", str(output)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
