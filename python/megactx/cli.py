@@ -19,7 +19,7 @@ def run_command(parser, run):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files go away
     try:
         run(parser.parse_args())
-    except Error as error:
+    except (Error, OSError) as error:
         text = str(error)  # a tool's own message says that it is an error, and where
         print(text if "error: " in text.partition("\n")[0] else f"error: {text}", file=sys.stderr)
         return 1

@@ -32,14 +32,15 @@ def svg(tuned):
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="sans-serif">',
            '<rect width="100%" height="100%" fill="white"/>']
     out += _axes(x, y, right, low, high, tuned)
-    out += [f'<circle cx="{x(share(m)):.1f}" cy="{y(error(m)):.1f}" r="2" fill="{SINGLE}"/>' for m in tuned.single if share(m) <= right and error(m) <= high]
+    singles = [m for m in tuned.single if share(m) <= right and error(m) <= high]
+    out += [f'<circle cx="{x(share(m)):.1f}" cy="{y(error(m)):.1f}" r="2" fill="{SINGLE}"/>' for m in singles]
     for name, color, measured in (("window everywhere", WINDOW, tuned.windows), ("tuned policies", TUNED, tuned.curve)):
         points = " ".join(f"{x(share(m)):.1f},{y(error(m)):.1f}" for m in measured)
         out.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
         out += [f'<circle cx="{x(share(m)):.1f}" cy="{y(error(m)):.1f}" r="4" fill="{color}"><title>{escape(f"{m.name}: {error(m):.4f}")}</title></circle>' for m in measured]
     best = tuned.best
     out.append(f'<circle cx="{x(share(best)):.1f}" cy="{y(error(best)):.1f}" r="8" fill="none" stroke="{TUNED}" stroke-width="2"/>')
-    return "\n".join(out + _legend() + ["</svg>"]) + "\n"
+    return "\n".join(out + _legend(singles) + ["</svg>"]) + "\n"
 
 
 def _axes(x, y, right, low, high, tuned):
@@ -61,9 +62,12 @@ def _axes(x, y, right, low, high, tuned):
     return out
 
 
-def _legend():
-    out = []
-    for i, (color, name) in enumerate(((TUNED, "tuned policies (ring: the one written)"), (WINDOW, "one window everywhere"), (SINGLE, "one group of heads changed"))):
-        out.append(f'<circle cx="{LEFT + 8 + 280 * i}" cy="28" r="{5 if color != SINGLE else 3}" fill="{color}"/>')
-        out.append(_text(LEFT + 20 + 280 * i, 32, name, "start"))
+def _legend(singles):
+    entries = [(TUNED, 5, "tuned policies (ring: the one written)"), (WINDOW, 5, "one window everywhere")]
+    entries += [(SINGLE, 3, "one group of heads changed")] if singles else []
+    out, x = [], LEFT
+    for color, radius, name in entries:
+        out.append(f'<circle cx="{x}" cy="28" r="{radius}" fill="{color}"/>')
+        out.append(_text(x + 12, 32, name, "start"))
+        x += 36 + 6.2 * len(name)
     return out

@@ -81,10 +81,11 @@ def run(options):
         head = arrays(options.head, "weight", "bias")
     if options.threads:
         set_threads(options.threads)
-    made = focus(options.timeline, options.gistnet, options.lensnet, options.budget, ratio=options.ratio, rounds=options.rounds,
-                 recent=options.recent, max_edits=options.max_edits, expand=options.expand, collapse=options.collapse,
-                 history=options.history, first_positions=options.positions == "first", head=head, start=start,
-                 artifacts=Artifacts(options.cache), progress=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
+    with Artifacts(options.cache) as artifacts:
+        made = focus(options.timeline, options.gistnet, options.lensnet, options.budget, ratio=options.ratio, rounds=options.rounds,
+                     recent=options.recent, max_edits=options.max_edits, expand=options.expand, collapse=options.collapse,
+                     history=options.history, first_positions=options.positions == "first", head=head, start=start,
+                     artifacts=artifacts, progress=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
     made.save(options.output, options.svg)
     print(f"wrote {len(made.lods):,} entries for {int(made.positions[-1]) + 1:,} tokens to {options.output}")
 

@@ -5,6 +5,7 @@ them. These ops, megactx.lod_gather for the first context and megactx.lens_score
 scoring head, are compiled; here is what joins them.
 """
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -98,7 +99,7 @@ def round_module(settings):
     new = f"tensor<1x{b}x{settings.width}xf32>, tensor<1x{b}xi64>, tensor<1x{b}xi64>"
     return f"""func.func @main(%s: tensor<1x?xf32>, %c: {rows}, %l: {entries}, %p: {entries}, {arguments}) -> ({entries}, {new}, tensor<1xi64>) {{
   %e = megactx.focus_allocate %s, %l, %p
-      {{ratio = {settings.ratio}, top = {settings.top}, expand_threshold = {settings.expand:e} : f32, collapse_threshold = {settings.collapse:e} : f32,
+      {{ratio = {settings.ratio}, top = {settings.top}, expand_threshold = {settings.expand:.9e} : f32, collapse_threshold = {settings.collapse:.9e} : f32,
         recent = {settings.recent}, max_edits = {settings.max_edits}, budget = {b}}}
       : (tensor<1x?xf32>, {entries}, {entries}) -> {entries}
   %r:4 = megactx.focus_apply %c, %l, %p, %e levels({levels}) {{ratio = {settings.ratio}, budget = {b}}}
@@ -243,7 +244,7 @@ def focus(timeline, gistnet, lensnet, budget, *, ratio=32, rounds=8, recent=128,
     lods, positions = start_entries(start, len(timeline), settings)
     gists.extend(timeline, progress)
     levels = [rows[None] for rows in [timeline.rows, *gists.levels]]
-    with artifacts or Artifacts() as artifacts:
+    with contextlib.nullcontext(artifacts) if artifacts else Artifacts() as artifacts:
         lens.compile_head(artifacts)
         gather, edit = (load(artifacts.of_module(module(settings))) for module in (gather_module, round_module))
         return _loop(lens, gather, edit, levels, lods, positions, rounds, settings, progress)

@@ -22,6 +22,7 @@ import reference  # noqa: E402
 import megactx  # noqa: E402
 from megactx import files  # noqa: E402
 from megactx.artifacts import Artifacts  # noqa: E402
+from megactx.working_context import Lens, Settings  # noqa: E402
 
 RATIO, WIDTH, TOKENS = 4, 8, 699
 
@@ -124,6 +125,20 @@ def test_rounds_are_those_of_the_reference(first_positions, world):
         assert list(zip(after.lods.tolist(), after.positions.tolist())) == [entry[:2] for entry in want]
         assert (after.expanded, after.collapsed) == tuple(sum(e == kind for e in edits.values()) for kind in (1, -1))
     np.testing.assert_array_equal(made.context, gathered(made.lods, made.positions)[0])
+
+
+@pytest.mark.parametrize("first, want", [(True, [0, 16, 20, 24]), (False, [15, 19, 23, 24])])
+def test_positions_are_those_of_first_or_last_tokens(first, want, tmp_path, world):
+    value = lambda name, kind, shape: helper.make_tensor_value_info(name, kind, shape)
+    rows = ["batch", "entries"]
+    inputs = [value("context", onnx.TensorProto.FLOAT, [*rows, WIDTH]), *(value(name, onnx.TensorProto.INT64, rows) for name in ("lods", "positions"))]
+    cast = helper.make_node("Cast", ["positions"], ["scores"], to=onnx.TensorProto.FLOAT)
+    graph = helper.make_graph([cast], "g", inputs, [value("scores", onnx.TensorProto.FLOAT, rows)])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "positions.onnx")
+    megactx.compile(tmp_path / "positions.onnx", tmp_path / "positions.mctx")
+    lens = Lens(tmp_path / "positions.mctx", Settings(9, RATIO, width=WIDTH), first)
+    lods, positions = np.array([2, 1, 1, 0]), np.array([15, 19, 23, 24])
+    assert lens.scores(np.zeros((4, WIDTH), np.float32), lods, positions).tolist() == want
 
 
 def test_the_start_is_coarse_but_for_recent_tokens(world):
