@@ -10,8 +10,8 @@ llvm::ArrayRef<const NamedPattern *> mlir::megactx::pattern::namedPatterns() {
       &blockLocalPattern(), &blocksPattern(),     &causalPattern(),
       &columnsPattern(),    &densePattern(),      &dilatedPattern(),
       &fixedPattern(),      &globalKeysPattern(), &globalQueriesPattern(),
-      &pyramidPattern(),    &randomPattern(),     &segmentsPattern(),
-      &stridedPattern(),    &windowPattern()};
+      &pyramidPattern(),    &randomPattern(),     &recentKeysPattern(),
+      &segmentsPattern(),   &stridedPattern(),    &windowPattern()};
   return all;
 }
 

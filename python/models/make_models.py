@@ -25,6 +25,7 @@ import onnxruntime
 from onnx import numpy_helper
 
 import families
+import megacontext
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -75,6 +76,9 @@ def table():
     models["mistral_window_sdpa_ts17"] = entry(make(families.llama, "torchscript", 17, "sdpa", padding=True, window=8), padded, True, window=7)
     models["vit_sdpa_ts17"] = entry(make(families.vit, "torchscript", 17), pixels, False)
     models["vit_sdpa_dynamo18"] = entry(make(families.vit, "dynamo", 18), pixels, False)
+    models["gistnet_ts17"] = entry(make(megacontext.gistnet, "torchscript", 17), megacontext.tokens(), True, sizes=((2, 2048), (1, 1024)), attentions=3)
+    models["lensnet_ts17"] = entry(make(megacontext.lensnet, "torchscript", 17), megacontext.working_context(), False, sizes=((2, 96), (1, 41)))
+    models["lensnet_dynamo20"] = entry(make(megacontext.lensnet, "dynamo", 20), megacontext.working_context(), False, sizes=((2, 96), (1, 41)))
     return models
 
 

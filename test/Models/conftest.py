@@ -14,7 +14,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).parent), str(ROOT / "python")]
 import reference  # noqa: E402
 
 # Model families that must compile and run; of the others a clear "no lowering for" is accepted.
-SUPPORTED = ["gpt_*", "gpt2_*", "llama_*", "bert_*", "distilbert_*", "vit_*", "mistral_*", "qwen2_*", "gptneox_*"]
+SUPPORTED = ["gpt_*", "gpt2_*", "llama_*", "bert_*", "distilbert_*", "vit_*", "mistral_*", "qwen2_*", "gptneox_*", "gistnet_*", "lensnet_*"]
 
 
 def pytest_addoption(parser):
@@ -45,10 +45,11 @@ def pytest_generate_tests(metafunc):
     if "model" not in metafunc.fixturenames:
         return
     option = metafunc.config.getoption
+    families = getattr(metafunc.module, "FAMILIES", ["*"])
     models = []
     for folder in [generated(option("--build"))] + option("--models"):
         for name, facts in reference.facts(folder).items():
-            if fnmatch.fnmatch(name, option("--only")):
+            if fnmatch.fnmatch(name, option("--only")) and any(fnmatch.fnmatch(name, f) for f in families):
                 models.append(Model(folder.resolve() / name, facts))
     metafunc.parametrize("model", models, ids=[f"{m.folder.parent.name}/{m.name}" for m in models], scope="module")
 

@@ -71,6 +71,10 @@ def global_keys(g, first=0, indices=None):
     return g.spread(chosen(g.k, first, indices))
 
 
+def recent_keys(g, count):
+    return g.spread(g.k > g.k.max(initial=-1) - count)
+
+
 def global_queries(g, first=0, indices=None):
     return g.spread(chosen(g.p, first, indices))
 
@@ -117,7 +121,7 @@ def random(g, block, count, seed):
     return chosen
 
 
-NAMED = {f.__name__: f for f in (window, strided, dilated, block_local, columns, fixed, global_keys, global_queries, blocks, pyramid, random)}
+NAMED = {f.__name__: f for f in (window, strided, dilated, block_local, columns, fixed, global_keys, recent_keys, global_queries, blocks, pyramid, random)}
 NAMED["dense"] = lambda g: g.fill(True)
 NAMED["causal"] = lambda g: g.k <= g.p
 

@@ -22,6 +22,7 @@ def named(r):
         f"columns<block = {block}, first = {first}, count = {number(1, block - first)}>",
         f"fixed<block = {block}, count = {count}, slot = {r.choice(['head', number(0, block // count - 1)])}>",
         f"global_keys<first = {number(0, 9)}>", f"global_keys<indices = {indices()}>",
+        f"recent_keys<count = {number(0, 9)}>",
         f"global_queries<first = {number(0, 9)}>", f"global_queries<indices = {indices()}>",
         f"random<block = {number(1, 5)}, count = {number(1, 4)}, seed = {number(0, 99)}>",
         f"blocks<block = {number(1, 6)}, row_ptr = [0, 1, 3, 4], col_idx = [0, 0, 2, 1]>",

@@ -45,6 +45,7 @@ const NamedPattern &fixedPattern();
 const NamedPattern &globalKeysPattern();
 const NamedPattern &globalQueriesPattern();
 const NamedPattern &randomPattern();
+const NamedPattern &recentKeysPattern();
 const NamedPattern &blocksPattern();
 const NamedPattern &segmentsPattern();
 const NamedPattern &pyramidPattern();

@@ -114,6 +114,12 @@ static Sample global(Random &r, bool tests) {
           }};
 }
 
+static Sample recent(Random &r) {
+  int64_t count = r.between(0, 9);
+  return {("recent_keys<count = " + Twine(count) + ">").str(),
+          [=](const Element &e) { return e.k >= e.keyEnd - count; }};
+}
+
 static Sample pyramid(Random &r) {
   int64_t ratio = r.between(2, 4), w0 = r.between(0, 3), w1 = r.between(0, 3);
   return {("pyramid<ratio = " + Twine(ratio) + ", windows = [" + Twine(w0) +
@@ -176,7 +182,7 @@ static Sample blockTable(Random &r) {
 }
 
 Sample Random::named(bool tests) {
-  switch (between(0, tests ? 12 : 9)) {
+  switch (between(0, tests ? 13 : 10)) {
   case 0:
     return {"dense", [](const Element &) { return true; }};
   case 1:
@@ -197,8 +203,10 @@ Sample Random::named(bool tests) {
   case 9:
     return pyramid(*this);
   case 10:
-    return randomBlocks(*this);
+    return recent(*this);
   case 11:
+    return randomBlocks(*this);
+  case 12:
     return blockTable(*this);
   default:
     return global(*this, tests);
