@@ -244,3 +244,18 @@ Proof mlir::megactx::pattern::prove(const Formula &formula,
                                     llvm::ArrayRef<Piece> pieces) {
   return Prover(formula, pieces).run();
 }
+
+Proof mlir::megactx::pattern::proveExactlyOnce(const Pattern &pattern) {
+  std::vector<Piece> sources;
+  for (int64_t step : pattern.keySteps()) {
+    Expr row = Expr::key().floorDiv(step) * step + (step - 1);
+    Piece source;
+    source.test =
+        pattern.formula(step).asExpr().substitute([&](const Expr &expr) {
+          return expr.kind() == Expr::Kind::Key ? row : Expr();
+        });
+    sources.push_back(std::move(source));
+  }
+  return prove(Formula::keysBetween(Expr::constant(0), Expr::position() + 1),
+               sources);
+}

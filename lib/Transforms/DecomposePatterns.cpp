@@ -94,19 +94,24 @@ struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
                                 filled(rewriter, loc, rowSizes,
                                        -std::numeric_limits<float>::infinity()),
                                 filled(rewriter, loc, rowSizes, 0.0f)};
-    for (auto &[source, list] : *pieces)
+    for (auto &[source, list] : *pieces) {
+      if (source.getPositions())
+        emitCheckPositions(rewriter, loc, source.getPositions(),
+                           source.getLengths());
       for (const Piece &piece : list) {
         auto link = OnlineAttentionOp::create(
             rewriter, loc, TypeRange(ValueRange(state)), query,
             withoutCasts(source.getKey()), withoutCasts(source.getValue()),
             source.getBias(), source.getLengths(), op.getOffset(),
-            source.getOffset(), /*origin=*/ValueRange(), state[0], state[1],
-            state[2], PieceAttr::get(&getContext(), piece), op.getScaleAttr(),
+            source.getOffset(), op.getPositions(), source.getPositions(),
+            /*origin=*/ValueRange(), state[0], state[1], state[2],
+            PieceAttr::get(&getContext(), piece), op.getScaleAttr(),
             op.getSoftcapAttr(), op.getQueryStepAttr(),
             source.getKeyStepAttr());
         state.assign(link->result_begin(), link->result_end());
         ++numPieces;
       }
+    }
     finish(op, rewriter, sizes, state);
     return success();
   }

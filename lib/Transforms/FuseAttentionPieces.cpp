@@ -123,8 +123,10 @@ struct FuseAttentionPieces
     size_t sourceBegin = 0;
     for (OnlineAttentionOp link : links) {
       Piece piece = link.getPiece().getPiece();
-      // Views count rows in tokens: other steps test residues per element.
-      if (link.getQueryStep() != 1 || link.getKeyStep() != 1) {
+      // Views count rows in tokens: where rows stand otherwise, residues are
+      // tested per element.
+      if (link.getQueryStep() != 1 || link.getKeyStep() != 1 ||
+          link.getQueryPositions() || link.getKeyPositions()) {
         if (!piece.digits.isIdentity())
           piece.test = piece.test && piece.digits.condition();
         piece.digits = Digits();
@@ -158,8 +160,9 @@ struct FuseAttentionPieces
       auto fused = FusedAttentionOp::create(
           rewriter, loc, TypeRange{out.getType(), lse.getType()},
           link.getQuery(), link.getKey(), link.getValue(), link.getBias(),
-          link.getLengths(), link.getQueryOffset(), link.getKeyOffset(), out,
-          lse, rewriter.getArrayAttr(pieces), link.getScaleAttr(),
+          link.getLengths(), link.getQueryOffset(), link.getKeyOffset(),
+          link.getQueryPositions(), link.getKeyPositions(), out, lse,
+          rewriter.getArrayAttr(pieces), link.getScaleAttr(),
           link.getSoftcapAttr(), link.getQueryStepAttr(), link.getKeyStepAttr(),
           accumulate ? rewriter.getUnitAttr() : UnitAttr());
       out = fused.getResult(0);

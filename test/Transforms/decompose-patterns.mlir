@@ -41,3 +41,15 @@ func.func @pattern_without_keys_adds_no_link(%q: !t, %k: !t, %v: !t) -> !t {
   %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
   return %o : !t
 }
+
+// The check comes before what relies on it.
+// CHECK-LABEL: @rows_at_positions
+// CHECK-SAME: %[[Q:.+]]: tensor<1x2x?x8xf32>, %[[K:.+]]: tensor<1x2x?x8xf32>, %[[P:.+]]: tensor<1x?xindex>, %[[O:.+]]: tensor<1x?xindex>
+// CHECK: cf.assert %{{.+}}, "megactx.attention: the positions of keys decrease"
+// CHECK: megactx.online_attention %[[Q]], %[[K]], %[[K]] query_positions(%[[P]]) key_positions(%[[O]]) outs
+// CHECK-SAME: #megactx.piece<hi<p + 1>>
+func.func @rows_at_positions(%q: !t, %k: !t, %p: tensor<1x?xindex>, %o: tensor<1x?xindex>) -> !t {
+  %s = megactx.source %k, %k positions(%o) pattern(#megactx.pattern<causal>) : (!t, !t, tensor<1x?xindex>) -> !s
+  %r = megactx.attention %q, %s positions(%p) {scale = 1.0 : f32} : (!t, !s, tensor<1x?xindex>) -> !t
+  return %r : !t
+}

@@ -145,6 +145,33 @@ static std::string printProof(const Formula &formula,
   llvm_unreachable("every verdict is handled above");
 }
 
+/// Whether sources at several levels show every past position once.
+static void printLevels(const Pattern &pattern, llvm::raw_ostream &os) {
+  std::vector<int64_t> steps = pattern.keySteps();
+  if (steps.size() < 2)
+    return;
+  os << "sources of steps "
+     << llvm::join(
+            llvm::map_range(steps, [](int64_t s) { return std::to_string(s); }),
+            ", ");
+  Proof proof = proveExactlyOnce(pattern);
+  switch (proof.verdict) {
+  case Proof::Verdict::Proved:
+    os << ": proved: every past token is seen in exactly one of them, no "
+          "future one\n";
+    break;
+  case Proof::Verdict::Refuted: {
+    const Counterexample &found = proof.counterexample;
+    os << ": not every past token exactly once: at p = " << found.p
+       << ", h = " << found.h << " token " << found.k << " is seen "
+       << found.pieces << (found.pieces == 1 ? " time\n" : " times\n");
+    break;
+  }
+  case Proof::Verdict::NotProvable:
+    os << ": not provable: " << proof.reason << '\n';
+  }
+}
+
 bool mlir::megactx::pattern::show(Request request, llvm::raw_ostream &os,
                                   OnFault onFault) {
   if (request.rows.keys == -1)
@@ -180,6 +207,8 @@ bool mlir::megactx::pattern::show(Request request, llvm::raw_ostream &os,
       fault = readPieces(request.pieces, *pieces);
     if (fault.empty())
       fault = printProof(formula, *pieces, os);
+    if (fault.empty())
+      printLevels(*pattern, os);
     return fault.empty() || (onFault(llvm::StringRef::npos, fault), false);
   }
   if (request.print == Print::Stats) {

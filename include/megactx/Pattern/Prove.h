@@ -63,6 +63,13 @@ struct Proof {
 /// none.
 Proof prove(const Formula &formula, llvm::ArrayRef<Piece> pieces);
 
+/// Whether the sources of a pattern, one for each of its key steps, show every
+/// past token once and nothing of the future: each position 0 <= k <= p is of
+/// exactly one row that a query at p sees, and no other position is of any. A
+/// row of step s stands for s tokens and at the last of them. The pieces of a
+/// counterexample are sources.
+Proof proveExactlyOnce(const Pattern &pattern);
+
 } // namespace mlir::megactx::pattern
 
 #endif

@@ -201,18 +201,19 @@ void OperatorRaiser::build() {
       b,
       SourceType::get(b.getContext(), cast<RankedTensorType>(key.getType()),
                       valueType),
-      key, value, bias, readLengths(), Value(),
-      PatternAttr::get(b.getContext(), pattern), b.getI64IntegerAttr(1));
+      key, value, bias, readLengths(), /*offset=*/Value(),
+      /*positions=*/Value(), PatternAttr::get(b.getContext(), pattern),
+      b.getI64IntegerAttr(1));
   SmallVector<int64_t> shape(queryType.getShape());
   shape[3] = valueType.getDimSize(3);
   FloatAttr softcap;
   if (auto attr = op->getAttrOfType<FloatAttr>("softcap");
       attr && attr.getValueAsDouble() != 0.0)
     softcap = attr;
-  auto attention =
-      AttentionOp::create(b, queryType.clone(shape), Type(), query, source,
-                          offset, b.getF32FloatAttr(scale), softcap,
-                          b.getI64IntegerAttr(1), b.getStringAttr(kind));
+  auto attention = AttentionOp::create(
+      b, queryType.clone(shape), Type(), query, source, offset,
+      /*positions=*/Value(), b.getF32FloatAttr(scale), softcap,
+      b.getI64IntegerAttr(1), b.getStringAttr(kind));
   passed(op, kAttentionRaised) << remark::add("{0}", pattern.str());
   op->getResult(0).replaceAllUsesWith(joinHeads(attention.getOut()));
   if (op->getNumResults() > 1)

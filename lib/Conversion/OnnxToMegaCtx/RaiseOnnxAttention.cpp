@@ -304,8 +304,8 @@ std::string Raiser::build(Scores &scores) {
   auto queryType = cast<RankedTensorType>(query.getType());
   Value source = SourceOp::create(
       b, SourceType::get(b.getContext(), keyType, valueType), key, value, bias,
-      Value(), Value(), PatternAttr::get(b.getContext(), pattern),
-      b.getI64IntegerAttr(1));
+      /*lengths=*/Value(), /*offset=*/Value(), /*positions=*/Value(),
+      PatternAttr::get(b.getContext(), pattern), b.getI64IntegerAttr(1));
   SmallVector<int64_t> shape(queryType.getShape());
   shape[3] = valueType.getDimSize(3);
   auto outType = RankedTensorType::get(shape, queryType.getElementType());
@@ -318,8 +318,9 @@ std::string Raiser::build(Scores &scores) {
     offset = arith::SubIOp::create(b, keys, queries);
   }
   auto attention = AttentionOp::create(
-      b, outType, Type(), query, source, offset, b.getF32FloatAttr(scale),
-      FloatAttr(), b.getI64IntegerAttr(1), b.getStringAttr(kind));
+      b, outType, Type(), query, source, offset, /*positions=*/Value(),
+      b.getF32FloatAttr(scale), FloatAttr(), b.getI64IntegerAttr(1),
+      b.getStringAttr(kind));
   Value out = attention.getOut();
   if (isFolded) {
     SmallVector<ReassociationIndices> groups = {{0, 1}, {2}, {3}};

@@ -298,9 +298,8 @@ void KernelEmitter::keyLoop(unsigned index, const BlockBuffers &constBuffers) {
     std::tie(begin, end) = split->share(begin, highest);
   emitFor(b, begin, end, kBlockKeys, [&](Value from) {
     keyRows(index, buffers, from, a.sub(highest, a.c(1)));
-    ElementContext element{
-        shape,          piece.test,          views->leaves(a.c(0)),
-        arguments.bias, arguments.keyOffset, arguments.queryOffset};
+    ElementContext element{shape, piece.test, views->leaves(a.c(0)),
+                           arguments.bias, *views};
     KeyBlock block(b, shape, buffers, from);
     if (shape.hasBias || shape.softcap || piece.test)
       return block.emitMasked(element);

@@ -232,15 +232,14 @@ void KeyBlock::evaluateElements(const Part &part,
   Value end = a.add(part.lane, a.c(part.vectors * shape.lanes));
   emitFor(b, part.begin, part.end, 1, [&](Value n) {
     Value row = memref::LoadOp::create(b, buffers.keyRow, n);
-    Value k = a.add(a.mul(row, a.c(shape.keyStep)), element.keyOffset);
+    Value k = element.views.positionOfKey(row);
     emitFor(b, part.lane, end, 1, [&](Value lane) {
       Value queryRow = memref::LoadOp::create(b, buffers.rowOf, lane);
       SmallVector<Value> at = {n, lane};
       if (element.test) {
         ExprLeaves leaves = element.leaves;
         leaves.key = k;
-        leaves.position =
-            a.add(a.mul(queryRow, a.c(shape.queryStep)), element.queryOffset);
+        leaves.position = element.views.positionOf(queryRow);
         Value holds = emitExpr(b, element.test, leaves);
         holds = arith::IndexCastOp::create(b, b.getI32Type(), holds);
         memref::StoreOp::create(b, holds, buffers.allowed, at);

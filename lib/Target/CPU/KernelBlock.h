@@ -3,8 +3,8 @@
 #ifndef MEGACTX_LIB_TARGET_CPU_KERNELBLOCK_H
 #define MEGACTX_LIB_TARGET_CPU_KERNELBLOCK_H
 
+#include "../Common/KeyViews.h"
 #include "Kernel.h"
-#include "megactx/Dialect/MegaCtx/IR/EmitExpr.h"
 
 namespace mlir::megactx::cpu {
 
@@ -66,7 +66,8 @@ struct ElementContext {
   const KernelShape &shape;
   pattern::Expr test;
   ExprLeaves leaves;
-  Value bias, keyOffset, queryOffset;
+  Value bias;
+  const KeyViews &views;
 };
 
 /// Emits the update of (top, sum, accumulator) by one block of keys.

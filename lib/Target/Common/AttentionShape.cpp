@@ -30,6 +30,8 @@ FailureOr<AttentionShape> AttentionShape::of(FusedAttentionOp op) {
       shape.hasBias &&
       cast<MemRefType>(op.getBias().getType()).getDimSize(2) == 1;
   shape.hasLengths = bool(op.getLengths());
+  shape.hasQueryPositions = bool(op.getQueryPositions());
+  shape.hasKeyPositions = bool(op.getKeyPositions());
   shape.accumulate = op.getAccumulate();
   return shape;
 }
@@ -39,7 +41,8 @@ std::string AttentionShape::key() const {
   llvm::raw_string_ostream os(text);
   os << element << ' ' << headDim << ' ' << valueDim << ' ' << scale << ' '
      << softcap.value_or(0) << ' ' << queryStep << ' ' << keyStep << ' '
-     << hasBias << biasPerKey << hasLengths << accumulate;
+     << hasBias << biasPerKey << hasLengths << accumulate << hasQueryPositions
+     << hasKeyPositions;
   for (const pattern::Piece &piece : pieces)
     os << " | " << piece.str();
   return text;
@@ -63,7 +66,10 @@ SmallVector<Type> mlir::megactx::kernelArguments(MLIRContext *context,
     types.push_back(strided({any, any, any, any}, f32, false));
   if (shape.hasLengths)
     types.push_back(strided({any}, index, false));
-  types.append({index, index, v, strided({any, any, any}, f32, true)});
+  types.append({index, index});
+  types.append(shape.hasQueryPositions + shape.hasKeyPositions,
+               strided({any, any}, index, false));
+  types.append({v, strided({any, any, any}, f32, true)});
   return types;
 }
 
@@ -78,8 +84,11 @@ mlir::megactx::kernelOperands(ImplicitLocOpBuilder &b, FusedAttentionOp op,
   auto orZero = [&](Value offset) -> Value {
     return offset ? offset : arith::ConstantIndexOp::create(b, 0);
   };
-  operands.append({orZero(op.getQueryOffset()), orZero(op.getKeyOffset()),
-                   op.getOut(), op.getLse()});
+  operands.append({orZero(op.getQueryOffset()), orZero(op.getKeyOffset())});
+  for (Value positions : {op.getQueryPositions(), op.getKeyPositions()})
+    if (positions)
+      operands.push_back(positions);
+  operands.append({op.getOut(), op.getLse()});
   SmallVector<Type> types = kernelArguments(b.getContext(), shape);
   for (auto [operand, type] : llvm::zip(operands, types)) {
     if (operand.getType() == type)
@@ -104,6 +113,10 @@ KernelArguments::KernelArguments(ValueRange arguments,
     lengths = next();
   queryOffset = next();
   keyOffset = next();
+  if (shape.hasQueryPositions)
+    queryPositions = next();
+  if (shape.hasKeyPositions)
+    keyPositions = next();
   out = next();
   lse = next();
 }

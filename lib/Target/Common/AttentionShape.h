@@ -22,6 +22,7 @@ struct AttentionShape {
   std::optional<float> softcap;
   int64_t queryStep, keyStep; ///< tokens between rows
   bool hasBias, hasLengths, accumulate;
+  bool hasQueryPositions, hasKeyPositions; ///< instead of steps and offsets
   bool biasPerKey; ///< the bias is the same for every query
 
   /// The shape of an operation on memrefs with static head dims; where it is
@@ -33,7 +34,8 @@ struct AttentionShape {
 };
 
 /// The types of a kernel's arguments, strides dynamic but for the last:
-///   q, k, v, [bias], [lengths], query_offset, key_offset, out, lse
+///   q, k, v, [bias], [lengths], query_offset, key_offset, [query_positions],
+///   [key_positions], out, lse
 SmallVector<Type> kernelArguments(MLIRContext *context,
                                   const AttentionShape &shape);
 
@@ -47,7 +49,8 @@ FailureOr<SmallVector<Value>> kernelOperands(ImplicitLocOpBuilder &b,
 struct KernelArguments {
   KernelArguments() = default;
   KernelArguments(ValueRange arguments, const AttentionShape &shape);
-  Value query, key, value, bias, lengths, queryOffset, keyOffset, out, lse;
+  Value query, key, value, bias, lengths, queryOffset, keyOffset,
+      queryPositions, keyPositions, out, lse;
 };
 
 } // namespace mlir::megactx

@@ -3,6 +3,7 @@
 #include "KeyViews.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -95,10 +96,25 @@ void KeyViews::enter(Value ofBatch, Value ofHead, Value ofClass,
 
 void KeyViews::readKeyEnd(Value keys) {
   keyEnd = keys;
-  if (!arguments.lengths)
-    return;
-  Value length = memref::LoadOp::create(b, arguments.lengths, batch);
-  keyEnd = a.max(a.min(length, keys), a.c(0));
+  if (arguments.lengths) {
+    Value length = memref::LoadOp::create(b, arguments.lengths, batch);
+    keyEnd = a.max(a.min(length, keys), a.c(0));
+  }
+  positionEnd = endOfKeys();
+}
+
+Value KeyViews::endOfKeys() const {
+  auto afterLast = [&] {
+    return a.add(positionOfKey(a.sub(keyEnd, a.c(1))), a.c(1));
+  };
+  if (!arguments.keyPositions)
+    return afterLast();
+  // Without any key there is no last one to look up, and nothing to see.
+  auto ifOp = scf::IfOp::create(
+      b, a.lt(a.c(0), keyEnd),
+      [&](OpBuilder &, Location) { scf::YieldOp::create(b, afterLast()); },
+      [&](OpBuilder &, Location) { scf::YieldOp::create(b, a.c(0)); });
+  return ifOp.getResult(0);
 }
 
 Value KeyViews::rowAt(Value i) const {
@@ -106,7 +122,17 @@ Value KeyViews::rowAt(Value i) const {
 }
 
 Value KeyViews::positionOf(Value row) const {
+  if (arguments.queryPositions)
+    return memref::LoadOp::create(b, arguments.queryPositions,
+                                  ValueRange{batch, row});
   return a.add(a.mul(row, a.c(shape.queryStep)), arguments.queryOffset);
+}
+
+Value KeyViews::positionOfKey(Value row) const {
+  if (arguments.keyPositions)
+    return memref::LoadOp::create(b, arguments.keyPositions,
+                                  ValueRange{batch, row});
+  return a.add(a.mul(row, a.c(shape.keyStep)), arguments.keyOffset);
 }
 
 ExprLeaves KeyViews::leaves(Value position) const {
@@ -115,8 +141,7 @@ ExprLeaves KeyViews::leaves(Value position) const {
   result.head = head;
   result.batch = batch;
   result.key = a.c(0);
-  Value lastKey = a.mul(a.sub(keyEnd, a.c(1)), a.c(shape.keyStep));
-  result.keyEnd = a.add(a.add(lastKey, arguments.keyOffset), a.c(1));
+  result.keyEnd = positionEnd;
   result.table = makeTable;
   return result;
 }
@@ -124,7 +149,8 @@ ExprLeaves KeyViews::leaves(Value position) const {
 std::pair<Value, Value> KeyViews::interval(unsigned piece,
                                            Value position) const {
   ExprLeaves at = leaves(position);
-  Value lo = arguments.keyOffset, hi = at.keyEnd;
+  Value lo = arguments.keyPositions ? a.c(INT64_MIN) : arguments.keyOffset;
+  Value hi = at.keyEnd;
   for (const Expr &bound : shape.pieces[piece].lo)
     lo = a.max(lo, emitExpr(b, bound, at));
   for (const Expr &bound : shape.pieces[piece].hi)
@@ -136,10 +162,32 @@ std::pair<Value, Value> KeyViews::inView(unsigned piece, Value lo,
                                          Value hi) const {
   if (!shape.pieces[piece].digits.isIdentity())
     return {rankOf(piece, lo), rankOf(piece, hi)};
+  if (arguments.keyPositions)
+    return {shape.pieces[piece].lo.empty() ? a.c(0) : keysBelow(lo),
+            keysBelow(hi)};
   Value step = a.c(shape.keyStep);
   Value first = a.ceilDiv(a.sub(lo, arguments.keyOffset), step);
   Value end = a.ceilDiv(a.sub(hi, arguments.keyOffset), step);
   return {first, a.max(end, first)};
+}
+
+/// How many keys, which ascend, stand below a position.
+Value KeyViews::keysBelow(Value position) const {
+  Type index = b.getIndexType();
+  auto loop = scf::WhileOp::create(
+      b, TypeRange{index, index}, ValueRange{a.c(0), keyEnd},
+      [&](OpBuilder &, Location, ValueRange range) {
+        scf::ConditionOp::create(b, a.lt(range[0], range[1]), range);
+      },
+      [&](OpBuilder &, Location, ValueRange range) {
+        Value middle = a.div(a.add(range[0], range[1]), a.c(2));
+        Value isBelow = a.lt(positionOfKey(middle), position);
+        Value next = a.add(middle, a.c(1));
+        scf::YieldOp::create(b,
+                             ValueRange{a.select(isBelow, next, range[0]),
+                                        a.select(isBelow, range[1], middle)});
+      });
+  return loop.getResult(0);
 }
 
 /// How many keys of the piece's view stand below a position.

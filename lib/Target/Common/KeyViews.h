@@ -40,6 +40,8 @@ public:
   /// Of the i-th row of the class: its number; and of a row: its position.
   Value rowAt(Value i) const;
   Value positionOf(Value row) const;
+  /// The position of a key's row in memory.
+  Value positionOfKey(Value row) const;
 
   /// The leaves of expressions at a query position.
   ExprLeaves leaves(Value position) const;
@@ -60,6 +62,8 @@ public:
   Value batch, head, firstRow, rowsHere, keyEnd;
 
 private:
+  Value endOfKeys() const;
+  Value keysBelow(Value position) const;
   Value rankOf(unsigned piece, Value position) const;
   Value table(ArrayRef<int64_t> values) const;
   void readPiece(const pattern::Piece &piece, size_t keyless);
@@ -72,6 +76,7 @@ private:
   std::function<Value(ArrayRef<int64_t>)> makeTable;
   int64_t thePeriod, numClasses;
   Value viewClass, queryResidues;
+  Value positionEnd; ///< one past the position of the last key
   /// Key residues of a piece: offsets per class, and the residues.
   struct KeyTable {
     Value begin, residues;

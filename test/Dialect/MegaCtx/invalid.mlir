@@ -84,7 +84,7 @@ func.func @source_c4(%k: !t) {
 !s = !megactx.source<!t, !t>
 func.func @attention_c1_sources(%q: !t, %s: !s) {
   // expected-error@+1 {{expected at least one source}}
-  %o = "megactx.attention"(%q) {operandSegmentSizes = array<i32: 1, 0, 0>, resultSegmentSizes = array<i32: 1, 0>, scale = 1.0 : f32} : (!t) -> !t
+  %o = "megactx.attention"(%q) {operandSegmentSizes = array<i32: 1, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0>, scale = 1.0 : f32} : (!t) -> !t
   return
 }
 
@@ -192,5 +192,42 @@ func.func @fused_attention_c2_lse(%q: !t, %out: !t, %lse: tensor<2x4x?xf32>) {
 func.func @fused_attention_c3(%q: !t, %lse: !l) {
   // expected-error@+1 {{expected two results on tensors, none on memrefs}}
   %r:2 = megactx.fused_attention %q, %q, %q outs(%q, %lse) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> (tensor<2x2x?x8xf32>, tensor<2x2x?xf32>)
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+func.func @source_c5_dim(%k: !t, %p: tensor<3x?xindex>) {
+  // expected-error@+1 {{expected positions dim 0 to equal key dim 0, but got 3 vs 2}}
+  %s = megactx.source %k, %k positions(%p) pattern(#megactx.pattern<dense>) : (!t, !t, tensor<3x?xindex>) -> !megactx.source<!t, !t>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x7x8xf32>
+func.func @source_c5_rows(%k: !t, %p: tensor<2x6xindex>) {
+  // expected-error@+1 {{expected positions dim 1 to equal key dim 2, but got 6 vs 7}}
+  %s = megactx.source %k, %k positions(%p) pattern(#megactx.pattern<dense>) : (!t, !t, tensor<2x6xindex>) -> !megactx.source<!t, !t>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+func.func @source_c5_offset(%k: !t, %p: tensor<2x?xindex>, %o: index) {
+  // expected-error@+1 {{expected either positions or an offset of the same rows, not both}}
+  %s = megactx.source %k, %k offset(%o) positions(%p) pattern(#megactx.pattern<dense>) : (!t, !t, index, tensor<2x?xindex>) -> !megactx.source<!t, !t>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+func.func @attention_c6(%q: !t, %k: !t, %p: tensor<2x?xindex>, %o: index) {
+  %s = megactx.source %k, %k pattern(#megactx.pattern<dense>) : (!t, !t) -> !megactx.source<!t, !t>
+  // expected-error@+1 {{expected either positions or an offset of the same rows, not both}}
+  %r = megactx.attention %q, %s offset(%o) positions(%p) {scale = 1.0 : f32} : (!t, !megactx.source<!t, !t>, index, tensor<2x?xindex>) -> !t
   return
 }

@@ -200,3 +200,21 @@ func.func @finish_attention_c2_out(%acc: tensor<1x2x?x8xf32>, %max: tensor<1x2x?
   %r:2 = megactx.finish_attention %acc, %max, %max outs(%out, %lse) : (tensor<1x2x?x8xf32>, tensor<1x2x?xf32>, tensor<1x2x?xf32>, tensor<1x2x?x8xf64>, tensor<1x2x?xf32>) -> (tensor<1x2x?x8xf64>, tensor<1x2x?xf32>)
   return
 }
+
+// -----
+
+func.func @online_attention_c11_type(%q: tensor<2x4x?x8xf32>, %k: tensor<2x2x?x8xf32>, %v: tensor<2x2x?x16xf32>, %p: tensor<2x?xi64>, %acc: tensor<2x4x?x16xf32>, %max: tensor<2x4x?xf32>, %sum: tensor<2x4x?xf32>) {
+  // expected-error@+1 {{expected query_positions of element type index, but got 'tensor<2x?xi64>'}}
+  %r:3 = megactx.online_attention %q, %k, %v query_positions(%p) outs(%acc, %max, %sum) #megactx.piece<all> {scale = 1.0 : f32}
+      : (tensor<2x4x?x8xf32>, tensor<2x2x?x8xf32>, tensor<2x2x?x16xf32>, tensor<2x?xi64>, tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>) -> (tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>)
+  return
+}
+
+// -----
+
+func.func @online_attention_c11_rank(%q: tensor<2x4x?x8xf32>, %k: tensor<2x2x?x8xf32>, %v: tensor<2x2x?x16xf32>, %p: tensor<?xindex>, %acc: tensor<2x4x?x16xf32>, %max: tensor<2x4x?xf32>, %sum: tensor<2x4x?xf32>) {
+  // expected-error@+1 {{expected key_positions to have rank 2, but got 'tensor<?xindex>'}}
+  %r:3 = megactx.online_attention %q, %k, %v key_positions(%p) outs(%acc, %max, %sum) #megactx.piece<all> {scale = 1.0 : f32}
+      : (tensor<2x4x?x8xf32>, tensor<2x2x?x8xf32>, tensor<2x2x?x16xf32>, tensor<?xindex>, tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>) -> (tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>)
+  return
+}

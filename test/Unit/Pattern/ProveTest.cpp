@@ -82,6 +82,35 @@ TEST(Prove, PyramidAtEveryLevel) {
           << outcome(proofOf(text, step));
 }
 
+/// Whatever the ratio and the windows, in tokens.
+TEST(Prove, PyramidShowsThePastExactlyOnce) {
+  for (const char *arguments :
+       {"ratio = 32, windows = [8, 8]", "ratio = 2, windows = [1, 1]",
+        "ratio = 4, windows = [0, 3]", "ratio = 3, windows = [2]",
+        "ratio = 32, windows = [8, 8, 8]", "ratio = 7, windows = [5, 0]"}) {
+    Proof proof =
+        proveExactlyOnce(parsed("pyramid<" + std::string(arguments) + ">"));
+    EXPECT_TRUE(proof.isProved()) << arguments << ": " << outcome(proof);
+  }
+}
+
+TEST(Prove, NotExactlyOnce) {
+  std::string pyramid = "pyramid<ratio = 4, windows = [2, 2]>";
+  struct {
+    std::string text;
+    bool holds;
+    unsigned sources;
+  } wrong[] = {{pyramid + " and window<left = 40, right = 0>", true, 0},
+               {pyramid + " or causal", true, 2},
+               {"window<left = -1, right = 2>", false, 1}};
+  for (const auto &[text, holds, sources] : wrong) {
+    Proof proof = proveExactlyOnce(parsed(text));
+    ASSERT_TRUE(proof.isRefuted()) << text << ": " << outcome(proof);
+    EXPECT_EQ(proof.counterexample.holds, holds) << text;
+    EXPECT_EQ(std::min(proof.counterexample.pieces, 2u), sources) << text;
+  }
+}
+
 /// Sources of a pyramid see every past token once: not of one pattern's pieces,
 /// but of one relation's.
 TEST(Prove, PyramidLevelsMakeUpThePast) {

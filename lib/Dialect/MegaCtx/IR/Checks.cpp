@@ -24,6 +24,25 @@ LogicalResult mlir::megactx::checkRank(Operation *op, StringRef what,
          << what << " to have rank " << rank << ", but got " << type;
 }
 
+LogicalResult mlir::megactx::checkPositions(Operation *op, StringRef what,
+                                            Value positions, Value offset,
+                                            ShapedType of, StringRef other) {
+  if (!positions)
+    return success();
+  if (offset)
+    return op->emitOpError("expected either ")
+           << what << " or an offset of the same rows, not both";
+  auto type = cast<ShapedType>(positions.getType());
+  if (failed(checkRank(op, what, type, 2)))
+    return failure();
+  if (!type.getElementType().isIndex())
+    return op->emitOpError("expected ")
+           << what << " of element type index, but got " << type;
+  if (failed(checkDim(op, what, type, 0, of, 0, other)))
+    return failure();
+  return checkDim(op, what, type, 1, of, 2, other);
+}
+
 LogicalResult mlir::megactx::checkBias(Operation *op, ShapedType bias) {
   if (bias.hasRank() && bias.getRank() == 4 && bias.getElementType().isF32())
     return success();

@@ -24,6 +24,10 @@ LogicalResult checkDim(Operation *op, StringRef what, ShapedType a, unsigned i,
                        ShapedType b, unsigned j, StringRef other);
 LogicalResult checkRank(Operation *op, StringRef what, ShapedType type,
                         int64_t rank);
+/// Positions of rows: index of rank 2, [B, rows] as dims 0 and 2 of `of`
+/// (called `other`) are, in place of an offset. Null is fine.
+LogicalResult checkPositions(Operation *op, StringRef what, Value positions,
+                             Value offset, ShapedType of, StringRef other);
 /// Rank 4 and f32.
 LogicalResult checkBias(Operation *op, ShapedType bias);
 /// Query heads are a multiple of key heads.

@@ -120,8 +120,15 @@ Value Decomposer::holds(Emitter &in, ValueRange at) {
   auto add = [&](Value x, Value y) -> Value {
     return arith::AddIOp::create(in, x, y);
   };
-  auto position = [&](Value row, int64_t step, Value offset) {
+  Value batch = add(at[0], begin[0]);
+  auto position = [&](Value row, int64_t step, Value offset,
+                      Value positions) -> Value {
+    if (positions)
+      return in.extract(positions, {batch, row});
     return add(arith::MulIOp::create(in, row, in.index(step)), offset);
+  };
+  auto keyPosition = [&](Value row) {
+    return position(row, op.getKeyStep(), keyOffset, op.getKeyPositions());
   };
   Value end = keyRows;
   if (op.getLengths()) {
@@ -133,13 +140,16 @@ Value Decomposer::holds(Emitter &in, ValueRange at) {
   Value exists =
       arith::CmpIOp::create(in, arith::CmpIPredicate::slt, keyRow, end);
   ExprLeaves leaves;
-  leaves.batch = add(at[0], begin[0]);
+  leaves.batch = batch;
   leaves.head = add(at[1], begin[1]);
-  leaves.position =
-      position(add(at[2], begin[2]), op.getQueryStep(), queryOffset);
-  leaves.key = position(keyRow, op.getKeyStep(), keyOffset);
+  leaves.position = position(add(at[2], begin[2]), op.getQueryStep(),
+                             queryOffset, op.getQueryPositions());
+  leaves.key = keyPosition(keyRow);
   Value last = arith::SubIOp::create(in, end, in.index(1));
-  leaves.keyEnd = add(position(last, op.getKeyStep(), keyOffset), in.index(1));
+  // Without any key there is no last one to look up, and nothing to see.
+  if (op.getKeyPositions())
+    last = in.max(last, in.index(0));
+  leaves.keyEnd = add(keyPosition(last), in.index(1));
   auto table = [&](ArrayRef<int64_t> values) { return this->table(values); };
   leaves.table = table;
   Value truth = emitExpr(in, op.getPiece().getPiece().condition(), leaves);

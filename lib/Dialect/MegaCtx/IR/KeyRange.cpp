@@ -117,6 +117,9 @@ std::pair<Value, Value> RangeEmitter::run(Value batch, Value head, Value begin,
   };
   first.position = rowPosition(begin);
   last.position = rowPosition(sub(end, c(1)));
+  // Rows at positions of their own may see any key.
+  if (op.getQueryPositions() || op.getKeyPositions())
+    return {c(0), max(min(sub(rows, firstKey), dim(op.getKey(), 2)), c(0))};
   // Bounds ascend with the row: the first row has the lowest, the last row the
   // highest.
   Value lo = bound(piece.lo, first, /*isLower=*/true);

@@ -34,6 +34,9 @@ LogicalResult SourceOp::verify() {
   if (getLengths() && failed(checkDim(*this, "lengths", getLengths().getType(),
                                       0, key, 0, "key")))
     return failure();
+  if (failed(checkPositions(*this, "positions", getPositions(), getOffset(),
+                            key, "key")))
+    return failure();
   return getBias() ? checkBias(*this, getBias().getType()) : success();
 }
 
@@ -69,6 +72,9 @@ LogicalResult AttentionOp::verify() {
     if (getLse() && failed(checkDim(*this, "lse", getLse().getType(), i, query,
                                     i, "query")))
       return failure();
+  if (failed(checkPositions(*this, "positions", getPositions(), getOffset(),
+                            query, "query")))
+    return failure();
   if (!std::isfinite(getScale().convertToFloat()))
     return emitOpError("expected a finite scale");
   if (getSoftcap() && !(getSoftcap()->convertToFloat() > 0))
@@ -117,7 +123,11 @@ LogicalResult FusedAttentionOp::verify() {
     if (failed(checkDim(*this, "out", out, i, query, i, "query")) ||
         failed(checkDim(*this, "lse", lse, i, query, i, "query")))
       return failure();
-  return success();
+  if (failed(checkPositions(*this, "query_positions", getQueryPositions(),
+                            getQueryOffset(), query, "query")))
+    return failure();
+  return checkPositions(*this, "key_positions", getKeyPositions(),
+                        getKeyOffset(), key, "key");
 }
 
 void FusedAttentionOp::getEffects(

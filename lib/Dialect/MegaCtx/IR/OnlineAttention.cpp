@@ -91,6 +91,21 @@ static LogicalResult checkShapes(OnlineAttentionOp op) {
   return checkDim(op, "acc", acc, 3, value, 3, "value");
 }
 
+/// A tile has the positions of the larger op, whose sizes are not known here.
+static LogicalResult checkPositions(OnlineAttentionOp op) {
+  auto any =
+      RankedTensorType::get(SmallVector<int64_t>(4, ShapedType::kDynamic),
+                            Float32Type::get(op.getContext()));
+  bool isTile = !op.getOrigin().empty();
+  ShapedType query = isTile ? ShapedType(any) : typeOf(op.getQuery()),
+             key = isTile ? ShapedType(any) : typeOf(op.getKey());
+  if (failed(checkPositions(op, "query_positions", op.getQueryPositions(),
+                            op.getQueryOffset(), query, "query")))
+    return failure();
+  return checkPositions(op, "key_positions", op.getKeyPositions(),
+                        op.getKeyOffset(), key, "key");
+}
+
 static LogicalResult checkExtras(OnlineAttentionOp op) {
   ShapedType query = typeOf(op.getQuery()), key = typeOf(op.getKey());
   if (op.getBias()) {
@@ -118,7 +133,7 @@ static LogicalResult checkExtras(OnlineAttentionOp op) {
 
 LogicalResult OnlineAttentionOp::verify() {
   if (failed(checkTypes(*this)) || failed(checkShapes(*this)) ||
-      failed(checkExtras(*this)))
+      failed(checkExtras(*this)) || failed(::checkPositions(*this)))
     return failure();
   if (!std::isfinite(getScale().convertToFloat()))
     return emitOpError("expected a finite scale");

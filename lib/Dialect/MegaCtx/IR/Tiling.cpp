@@ -203,9 +203,9 @@ FailureOr<TilingResult> Tile::run(ValueRange state) {
     results = llvm::to_vector(state.getTypes());
   auto tile = OnlineAttentionOp::create(
       b, results, query, key, value, bias, lengths, op.getQueryOffset(),
-      op.getKeyOffset(), origin(), state[0], state[1], state[2],
-      op.getPieceAttr(), op.getScaleAttr(), op.getSoftcapAttr(),
-      op.getQueryStepAttr(), op.getKeyStepAttr());
+      op.getKeyOffset(), op.getQueryPositions(), op.getKeyPositions(), origin(),
+      state[0], state[1], state[2], op.getPieceAttr(), op.getScaleAttr(),
+      op.getSoftcapAttr(), op.getQueryStepAttr(), op.getKeyStepAttr());
   return TilingResult{{tile}, SmallVector<Value>(tile->getResults()), slices};
 }
 

@@ -27,6 +27,11 @@
 namespace mlir::megactx {
 /// Lets one-shot bufferization take the ops in destination style to memrefs.
 void registerBufferization(DialectRegistry &registry);
+
+/// Ends the run where positions [B, N] (tokens, index) decrease along a batch
+/// row; only entries before its length count where there are `lengths` [B].
+void emitCheckPositions(OpBuilder &builder, Location loc, Value positions,
+                        Value lengths);
 } // namespace mlir::megactx
 
 #endif

@@ -95,11 +95,16 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
   let summary = "keys and values with a pattern";
   let description = [{
     key [B, Hkv, Nk, D], value [B, Hkv, Nk, Dv]; key row j stands at position
-    j * key_step + offset (tokens).
+    j * key_step + offset (tokens), or where `positions` says. key_step is also
+    how many tokens a row stands for, by which patterns such as `pyramid` know
+    the source's level.
 
     - `bias` is added to the scaled scores; f32, rank 4, each dim 1 or that of
       [B, Hq, Nq, Nk].
     - `lengths` (index tensor [B]): keys from this row on do not exist.
+    - `positions` (index tensor [B, Nk]): where each key row stands, in tokens,
+      not decreasing along a batch's rows that exist. It is checked when the
+      program runs; other positions end the run.
 
     Constraints:
     * `source_c1`: key and value have rank 4, the same element type (f32, f16,
@@ -107,6 +112,7 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
     * `source_c2`: key_step is at least 1.
     * `source_c3`: bias has rank 4 and element type f32; lengths is [B].
     * `source_c4`: the result has the types of key and value.
+    * `source_c5`: positions is [B, Nk] of index, and then there is no offset.
 
     ```mlir
     %s = megactx.source %k, %v offset(%o) pattern(#megactx.pattern<causal>)
@@ -118,12 +124,14 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
                        Optional<AnyRankedTensor>:$bias,
                        Optional<1DTensorOf<[Index]>>:$lengths,
                        Optional<Index>:$offset,
+                       Optional<2DTensorOf<[Index]>>:$positions,
                        MegaCtx_PatternAttr:$pattern,
                        DefaultValuedAttr<I64Attr, "1">:$key_step);
   let results = (outs MegaCtx_SourceType:$result);
   let assemblyFormat = [{
     $key `,` $value (`bias` `(` $bias^ `)`)? (`lengths` `(` $lengths^ `)`)?
-    (`offset` `(` $offset^ `)`)? `pattern` `(` $pattern `)` attr-dict
+    (`offset` `(` $offset^ `)`)? (`positions` `(` $positions^ `)`)?
+    `pattern` `(` $pattern `)` attr-dict
     `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
@@ -137,8 +145,9 @@ def MegaCtx_AttentionOp : Op<MegaCtx_Dialect, "attention",
     sources' patterns select, out = sum of p * v. q [B, Hq, Nq, D], out
     [B, Hq, Nq, Dv] of q's element type, lse [B, Hq, Nq] f32, natural log.
     Query head h reads key head h / (Hq / Hkv). Query row i stands at position
-    i * query_step + offset (tokens). A row that sees no key gives 0 and lse
-    minus infinity. softcap(x) = softcap * tanh(x / softcap).
+    i * query_step + offset (tokens), or at `positions` [B, Nq] (index), which
+    need no order. A row that sees no key gives 0 and lse minus infinity.
+    softcap(x) = softcap * tanh(x / softcap).
 
     Constraints:
     * `attention_c1`: at least one source; q has rank 4 and the sources' element
@@ -148,6 +157,7 @@ def MegaCtx_AttentionOp : Op<MegaCtx_Dialect, "attention",
     * `attention_c3`: out is [B, Hq, Nq, Dv], lse is [B, Hq, Nq] of f32.
     * `attention_c4`: scale is finite; softcap, if given, is positive.
     * `attention_c5`: query_step is at least 1.
+    * `attention_c6`: positions is [B, Nq] of index, and then there is no offset.
 
     ```mlir
     %out = megactx.attention %q, %s offset(%p) {scale = 0.125 : f32}
@@ -157,13 +167,15 @@ def MegaCtx_AttentionOp : Op<MegaCtx_Dialect, "attention",
   let arguments = (ins AnyRankedTensor:$query,
                        Variadic<MegaCtx_SourceType>:$sources,
                        Optional<Index>:$offset,
+                       Optional<2DTensorOf<[Index]>>:$positions,
                        F32Attr:$scale,
                        OptionalAttr<F32Attr>:$softcap,
                        DefaultValuedAttr<I64Attr, "1">:$query_step,
                        DefaultValuedAttr<MegaCtx_KindAttr, "\"self\"">:$kind);
   let results = (outs AnyRankedTensor:$out, Optional<AnyRankedTensor>:$lse);
   let assemblyFormat = [{
-    $query `,` $sources (`offset` `(` $offset^ `)`)? attr-dict
+    $query `,` $sources (`offset` `(` $offset^ `)`)?
+    (`positions` `(` $positions^ `)`)? attr-dict
     `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
@@ -197,16 +209,17 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
     v [B, Hkv, Nk, Dv], acc [B, Hq, Nq, Dv], max and sum [B, Hq, Nq]. Operands are
     f32, f16 or bf16; the state is f32. Query head h reads key head
     h / (Hq / Hkv). Query row i stands at position i * query_step + query_offset,
-    key row j at j * key_step + key_offset (tokens). A row that sees no key keeps
-    its state.
+    key row j at j * key_step + key_offset (tokens), or where query_positions
+    [B, Nq] and key_positions [B, Nk] (index) say; key positions do not decrease
+    along the rows that exist. A row that sees no key keeps its state.
 
     - `bias` is added to the scaled scores; f32, each dim 1 or that of
       [B, Hq, Nq, Nk].
     - `lengths` (index [B]): key rows from this one on do not exist.
     - `origin(b0, h0, i0, j0, n)`: the operands are the tile of a larger op that
       starts at its batch b0, query head h0, query row i0 and key row j0; the
-      larger op has n key rows. Offsets and lengths are the larger op's. Tiling
-      adds it, so that positions and heads stay what they were.
+      larger op has n key rows. Offsets, lengths and positions are the larger
+      op's. Tiling adds it, so that positions and heads stay what they were.
 
     Constraints:
     * `online_attention_c1`: query, key, value and acc have rank 4, max and sum
@@ -224,6 +237,8 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
     * `online_attention_c9`: origin has five values or none.
     * `online_attention_c10`: the piece reads no values per row, such as segment
       ids.
+    * `online_attention_c11`: positions are [B, Nq] and [B, Nk] of index; with
+      them there is no offset of the same rows.
 
     ```mlir
     %r:3 = megactx.online_attention %q, %k, %v query_offset(%p)
@@ -245,6 +260,8 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
                        Optional<AnyShaped>:$bias, Optional<AnyShaped>:$lengths,
                        Optional<Index>:$query_offset,
                        Optional<Index>:$key_offset,
+                       Optional<AnyShaped>:$query_positions,
+                       Optional<AnyShaped>:$key_positions,
                        Variadic<Index>:$origin,
                        AnyShaped:$acc, AnyShaped:$max, AnyShaped:$sum,
                        MegaCtx_PieceAttr:$piece,
@@ -256,7 +273,10 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
   let assemblyFormat = [{
     $query `,` $key `,` $value (`bias` `(` $bias^ `)`)?
     (`lengths` `(` $lengths^ `)`)? (`query_offset` `(` $query_offset^ `)`)?
-    (`key_offset` `(` $key_offset^ `)`)? (`origin` `(` $origin^ `)`)?
+    (`key_offset` `(` $key_offset^ `)`)?
+    (`query_positions` `(` $query_positions^ `)`)?
+    (`key_positions` `(` $key_positions^ `)`)?
+    (`origin` `(` $origin^ `)`)?
     `outs` `(` $acc `,` $max `,` $sum `)` $piece attr-dict
     `:` functional-type(operands, results)
   }];
@@ -322,7 +342,8 @@ def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
     [B, Hq, Nq, Dv] (normalised) and `lse` [B, Hq, Nq] (f32, natural log). With
     `accumulate` the destinations hold the partial result of other keys, which
     is merged by log-sum-exp; without it they are overwritten, rows that the
-    pieces do not cover included. On tensors or on memrefs.
+    pieces do not cover included. On tensors or on memrefs. Rows stand at steps and
+    offsets, or at positions, as in `megactx.online_attention`.
 
     Constraints:
     * `fused_attention_c1`: at least one piece.
@@ -330,11 +351,15 @@ def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
       type, lse rank 3 and f32; out is [B, Hq, Nq, Dv], lse is [B, Hq, Nq], and
       query and key agree on D.
     * `fused_attention_c3`: two results on tensors, none on memrefs.
+    * `fused_attention_c4`: query_positions and key_positions as in
+      `megactx.online_attention`.
   }];
   let arguments = (ins AnyShaped:$query, AnyShaped:$key, AnyShaped:$value,
                        Optional<AnyShaped>:$bias, Optional<AnyShaped>:$lengths,
                        Optional<Index>:$query_offset,
                        Optional<Index>:$key_offset,
+                       Optional<AnyShaped>:$query_positions,
+                       Optional<AnyShaped>:$key_positions,
                        AnyShaped:$out, AnyShaped:$lse,
                        ArrayAttr:$pieces,
                        F32Attr:$scale,
@@ -346,7 +371,10 @@ def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
   let assemblyFormat = [{
     $query `,` $key `,` $value (`bias` `(` $bias^ `)`)?
     (`lengths` `(` $lengths^ `)`)? (`query_offset` `(` $query_offset^ `)`)?
-    (`key_offset` `(` $key_offset^ `)`)? `outs` `(` $out `,` $lse `)`
+    (`key_offset` `(` $key_offset^ `)`)?
+    (`query_positions` `(` $query_positions^ `)`)?
+    (`key_positions` `(` $key_positions^ `)`)?
+    `outs` `(` $out `,` $lse `)`
     $pieces attr-dict `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
