@@ -314,3 +314,81 @@ func.func @focus_apply_c4(%c: tensor<2x8x4xf32>, %l: tensor<2x8xi64>, %e: tensor
   %r:4 = megactx.focus_apply %c, %l, %l, %e levels(%x) {ratio = 4, budget = 8} : (tensor<2x8x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2x9x4xf32>) -> (tensor<2x9x4xf32>, tensor<2x8xi64>, tensor<2x8xi64>, tensor<2xindex>)
   return
 }
+
+// -----
+
+func.func @gist_pyramid_c2(%x: tensor<2x?x8xf32>) {
+  // expected-error@+1 {{expected ratio to the number of levels to be less than 2^62, but got 1048576 to 4}}
+  %a, %b, %c, %d = megactx.gist_pyramid %x {levels = 4, ratio = 1048576} : (tensor<2x?x8xf32>) -> (tensor<2x?x8xf32>, tensor<2x?x8xf32>, tensor<2x?x8xf32>, tensor<2x?x8xf32>) {
+  ^bb0(%rows: tensor<2x?x8xf32>, %level: index):
+    megactx.yield %rows : tensor<2x?x8xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @gist_pyramid_c3_arguments(%x: tensor<2x?x8xf32>) {
+  // expected-error@+1 {{expected a body with two arguments, rows and the level's number (index)}}
+  %a = megactx.gist_pyramid %x {levels = 1, ratio = 4} : (tensor<2x?x8xf32>) -> tensor<2x?x8xf32> {
+  ^bb0(%rows: tensor<2x?x8xf32>):
+    megactx.yield %rows : tensor<2x?x8xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @gist_pyramid_c3_static(%x: tensor<2x64x8xf32>) {
+  // expected-error@+1 {{expected rows of the body with a dynamic dim 1, as it differs from level to level, but got 'tensor<2x64x8xf32>'}}
+  %a = megactx.gist_pyramid %x {levels = 1, ratio = 4} : (tensor<2x64x8xf32>) -> tensor<2x16x8xf32> {
+  ^bb0(%rows: tensor<2x64x8xf32>, %level: index):
+    megactx.yield %rows : tensor<2x64x8xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @gist_pyramid_c3_columns(%x: tensor<2x?x8xf32>) {
+  // expected-error@+1 {{expected rows of the body dim 2 to equal input dim 2, but got 4 vs 8}}
+  %a = megactx.gist_pyramid %x {levels = 1, ratio = 4} : (tensor<2x?x8xf32>) -> tensor<2x?x8xf32> {
+  ^bb0(%rows: tensor<2x?x4xf32>, %level: index):
+    megactx.yield %rows : tensor<2x?x4xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @gist_pyramid_c4_type(%x: tensor<2x?x8xf32>, %y: tensor<2x?x8xf16>) {
+  // expected-error@+1 {{expected gists of the body of rank 3 and element type 'f32', as input, but got 'tensor<2x?x8xf16>'}}
+  %a = megactx.gist_pyramid %x {levels = 1, ratio = 4} : (tensor<2x?x8xf32>) -> tensor<2x?x8xf32> {
+  ^bb0(%rows: tensor<2x?x8xf32>, %level: index):
+    megactx.yield %y : tensor<2x?x8xf16>
+  }
+  return
+}
+
+// -----
+
+func.func @gist_pyramid_c4_end(%x: tensor<2x?x8xf32>) {
+  // expected-error@+1 {{expected a body that ends in megactx.yield}}
+  %a = megactx.gist_pyramid %x {levels = 1, ratio = 4} : (tensor<2x?x8xf32>) -> tensor<2x?x8xf32> {
+  ^bb0(%rows: tensor<2x?x8xf32>, %level: index):
+    llvm.unreachable
+  }
+  return
+}
+
+// -----
+
+func.func @gist_pyramid_c5(%x: tensor<2x?x8xf32>) {
+  // expected-error@+2 {{failed to infer returned types}}
+  // expected-error@+1 {{are incompatible with return type(s) of operation}}
+  %a = megactx.gist_pyramid %x {levels = 2, ratio = 4} : (tensor<2x?x8xf32>) -> tensor<2x?x8xf32> {
+  ^bb0(%rows: tensor<2x?x8xf32>, %level: index):
+    megactx.yield %rows : tensor<2x?x8xf32>
+  }
+  return
+}

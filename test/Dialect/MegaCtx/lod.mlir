@@ -75,3 +75,24 @@ func.func @focus(%s: tensor<?x?xf32>, %c: tensor<?x?x8xf16>, %l: tensor<?x?xi64>
       -> (tensor<?x64x8xf16>, tensor<?x64xi64>, tensor<?x64xi64>, tensor<?xindex>)
   return %r#0, %r#1, %r#2, %r#3 : tensor<?x64x8xf16>, tensor<?x64xi64>, tensor<?x64xi64>, tensor<?xindex>
 }
+
+// CHECK-LABEL: @gist_pyramid
+// CHECK: %{{.+}}:2 = megactx.gist_pyramid %{{.+}} {levels = 2 : i64, ratio = 4 : i64} : (tensor<2x37x8xf32>) -> (tensor<2x9x8xf32>, tensor<2x2x8xf32>) {
+// CHECK: ^bb0(%[[ROWS:.+]]: tensor<2x?x8xf32>, %{{.+}}: index):
+// CHECK: megactx.gist_pool mean %[[ROWS]]
+// CHECK: megactx.yield %{{.+}} : tensor<2x?x8xf32>
+// The body gets whole blocks, and level 2 is made of level 1.
+// LINALG-LABEL: @gist_pyramid
+// LINALG: tensor.extract_slice %{{.+}}[0, 0, 0] [2, 36, 8] [1, 1, 1] : tensor<2x37x8xf32> to tensor<2x36x8xf32>
+// LINALG: cf.assert %{{.+}}, "megactx.gist_pyramid: the body's gists are not one for each block of rows"
+// LINALG: %[[FIRST:.+]] = tensor.cast %{{.+}} : tensor<2x?x8xf32> to tensor<2x9x8xf32>
+// LINALG: tensor.extract_slice %[[FIRST]][0, 0, 0] [2, 8, 8] [1, 1, 1] : tensor<2x9x8xf32> to tensor<2x8x8xf32>
+// LINALG: cf.assert
+func.func @gist_pyramid(%x: tensor<2x37x8xf32>) -> (tensor<2x9x8xf32>, tensor<2x2x8xf32>) {
+  %a:2 = megactx.gist_pyramid %x {levels = 2, ratio = 4} : (tensor<2x37x8xf32>) -> (tensor<2x9x8xf32>, tensor<2x2x8xf32>) {
+  ^bb0(%rows: tensor<2x?x8xf32>, %level: index):
+    %g = megactx.gist_pool mean %rows {ratio = 4} : (tensor<2x?x8xf32>) -> tensor<2x?x8xf32>
+    megactx.yield %g : tensor<2x?x8xf32>
+  }
+  return %a#0, %a#1 : tensor<2x9x8xf32>, tensor<2x2x8xf32>
+}

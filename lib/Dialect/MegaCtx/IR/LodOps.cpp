@@ -3,6 +3,7 @@
 #include "Checks.h"
 #include "Emit.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include <cmath>
 
 using namespace mlir;
@@ -112,6 +113,85 @@ LogicalResult GistPoolOp::reifyResultShapes(OpBuilder &b,
       tensor::getMixedSizes(b, getLoc(), getInput());
   sizes[1] = sizeOver(b, getLoc(), getInput(), 1, getRatio());
   out.push_back(sizes);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// gist_pyramid
+//===----------------------------------------------------------------------===//
+
+LogicalResult GistPyramidOp::inferReturnTypes(MLIRContext *,
+                                              std::optional<Location> loc,
+                                              Adaptor op,
+                                              SmallVectorImpl<Type> &results) {
+  RankedTensorType type = ranked(loc, "input", op.getInput(), 3);
+  if (!type)
+    return failure();
+  SmallVector<int64_t> shape(type.getShape());
+  // A level of no rows stays one; beyond 62 levels the verifier refuses.
+  for (uint64_t level = 0; level < std::min<uint64_t>(op.getLevels(), 62);
+       ++level) {
+    if (!type.isDynamicDim(1))
+      shape[1] /= std::max<int64_t>(1, op.getRatio());
+    results.push_back(RankedTensorType::get(shape, type.getElementType()));
+  }
+  return success();
+}
+
+LogicalResult GistPyramidOp::verify() {
+  return checkSpans(*this, getRatio(), getLevels());
+}
+
+/// Rows of the body, of input's element type, with its batch and columns.
+static LogicalResult checkBodyRows(GistPyramidOp op, StringRef what,
+                                   Value rows) {
+  RankedTensorType input = typeOf(op.getInput());
+  auto type = dyn_cast<RankedTensorType>(rows.getType());
+  if (!type || type.getRank() != 3 ||
+      type.getElementType() != input.getElementType())
+    return op.emitOpError("expected ")
+           << what << " of rank 3 and element type " << input.getElementType()
+           << ", as input, but got " << rows.getType();
+  for (unsigned i : {0, 2})
+    if (failed(checkDim(op, what, type, i, input, i, "input")))
+      return failure();
+  return success();
+}
+
+LogicalResult GistPyramidOp::verifyRegions() {
+  Block &block = getBody().front();
+  if (block.getNumArguments() != 2 || !block.getArgument(1).getType().isIndex())
+    return emitOpError("expected a body with two arguments, rows and the "
+                       "level's number (index)");
+  Value rows = block.getArgument(0);
+  if (failed(checkBodyRows(*this, "rows of the body", rows)))
+    return failure();
+  if (!typeOf(rows).isDynamicDim(1))
+    return emitOpError("expected rows of the body with a dynamic dim 1, as it "
+                       "differs from level to level, but got ")
+           << rows.getType();
+  auto yield = dyn_cast<YieldOp>(block.getTerminator());
+  if (!yield)
+    return emitOpError("expected a body that ends in megactx.yield");
+  return checkBodyRows(*this, "gists of the body", yield.getGists());
+}
+
+LogicalResult
+GistPyramidOp::reifyResultShapes(OpBuilder &builder,
+                                 ReifiedRankedShapedTypeDims &out) {
+  Emitter b(getLoc(), builder);
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(b, getLoc(), getInput());
+  for (Value result : getGists()) {
+    int64_t count = typeOf(result).getDimSize(1);
+    if (!ShapedType::isDynamic(count))
+      sizes[1] = b.getIndexAttr(count);
+    else
+      sizes[1] =
+          b.floorDiv(getValueOrCreateConstantIndexOp(b, getLoc(), sizes[1]),
+                     b.index(getRatio()));
+    out.push_back(sizes);
+  }
   return success();
 }
 

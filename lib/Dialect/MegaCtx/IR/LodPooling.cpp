@@ -4,23 +4,31 @@
 #include "Softmax.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
+#include "mlir/IR/IRMapping.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
 
 using Sizes = SmallVector<OpFoldResult>;
 
-/// Whole blocks of rows: [B, n, D] -> [B, floor(n / r), r, D].
-static Value emitBlocks(Emitter &b, Value rows, const Sizes &gists,
-                        int64_t ratio) {
-  auto type = cast<RankedTensorType>(rows.getType());
+/// The rows of whole blocks: [B, n, D] -> [B, floor(n / r) r, D].
+static Value emitWholeBlocks(Emitter &b, Value rows, const Sizes &gists,
+                             int64_t ratio) {
   SmallVector<OpFoldResult> zeros(3, b.getIndexAttr(0)),
       ones(3, b.getIndexAttr(1)), sizes = gists;
   AffineExpr count = b.getAffineSymbolExpr(0);
   sizes[1] = affine::makeComposedFoldedAffineApply(b, b.getLoc(), count * ratio,
                                                    {gists[1]});
-  Value whole =
-      tensor::ExtractSliceOp::create(b, rows, zeros, sizes, ones).getResult();
+  return tensor::ExtractSliceOp::create(b, rows, zeros, sizes, ones);
+}
+
+/// Whole blocks of rows: [B, n, D] -> [B, floor(n / r), r, D].
+static Value emitBlocks(Emitter &b, Value rows, const Sizes &gists,
+                        int64_t ratio) {
+  auto type = cast<RankedTensorType>(rows.getType());
+  Value whole = emitWholeBlocks(b, rows, gists, ratio);
   Sizes split = {gists[0], gists[1], b.getIndexAttr(ratio), gists[2]};
   auto [shape, dynamic] = decomposeMixedValues(split);
   return tensor::ExpandShapeOp::create(
@@ -112,4 +120,48 @@ GistPoolOp::decomposeOperation(OpBuilder &builder) {
   Value sums = emitBlockSum(b, blocks, weights, gists);
   return SmallVector<Value>{emitQuotient(
       b, sums, divisors, getResult().getType().getElementType(), gists)};
+}
+
+/// Ends the run where the body's gists are not of these sizes.
+static void emitCheckGists(Emitter &b, Value gists, const Sizes &sizes) {
+  Value ok = b.truth(true);
+  for (auto [i, size] : llvm::enumerate(sizes)) {
+    Value wanted = getValueOrCreateConstantIndexOp(b, b.getLoc(), size);
+    ok = b.both(ok, b.eq(b.dim(gists, i), wanted));
+  }
+  cf::AssertOp::create(b, ok,
+                       "megactx.gist_pyramid: the body's gists are not one for "
+                       "each block of rows");
+}
+
+static Value castTo(Emitter &b, Value tensor, Type type) {
+  if (tensor.getType() == type)
+    return tensor;
+  return tensor::CastOp::create(b, type, tensor);
+}
+
+FailureOr<SmallVector<Value>>
+GistPyramidOp::decomposeOperation(OpBuilder &builder) {
+  Emitter b(getLoc(), builder);
+  ReifiedRankedShapedTypeDims shapes;
+  if (failed(reifyResultShapes(b, shapes)))
+    return failure();
+  Block &block = getBody().front();
+  Value rows = getInput();
+  SmallVector<Value> levels;
+  for (auto [index, sizes] : llvm::enumerate(shapes)) {
+    IRMapping mapping;
+    Value whole = emitWholeBlocks(b, rows, sizes, getRatio());
+    mapping.map(block.getArgument(0),
+                castTo(b, whole, block.getArgument(0).getType()));
+    mapping.map(block.getArgument(1), b.index(index + 1));
+    for (Operation &op : block.without_terminator())
+      b.clone(op, mapping);
+    Value gists = mapping.lookupOrDefault(
+        cast<YieldOp>(block.getTerminator()).getGists());
+    emitCheckGists(b, gists, sizes);
+    rows = castTo(b, gists, getGists()[index].getType());
+    levels.push_back(rows);
+  }
+  return levels;
 }

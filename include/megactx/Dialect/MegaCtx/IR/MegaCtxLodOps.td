@@ -81,6 +81,65 @@ def MegaCtx_GistPoolOp : MegaCtx_LodOp<"gist_pool", [Pure]> {
   }];
 }
 
+def MegaCtx_GistPyramidOp : MegaCtx_LodOp<"gist_pyramid",
+    [RecursiveMemoryEffects, SingleBlock]> {
+  let summary = "levels of gists, each made from the one below by the same body";
+  let description = [{
+    input [B, n, D] (f32, f16, bf16) -> results l = 1, 2, ... `levels`, level l
+    being [B, floor(n / r^l), D] of the same element type, r = `ratio` rows per
+    gist. The body is a compressor such as GistNet: it gets the rows of a level as
+    [B, m r, D], whole blocks only, since an incomplete last block gives no gist,
+    and the number of the level that it makes, 1 and up (index); it yields the
+    gists [B, m, D] by `megactx.yield`. It may use values from outside, such as
+    weights. Row j of level l stands for the r^l tokens up to (j + 1) r^l - 1.
+
+    Run-time errors: a body whose result is not [B, m, D] ends the run.
+
+    Constraints:
+    * `gist_pyramid_c1`: input has rank 3; f32, f16 or bf16.
+    * `gist_pyramid_c2`: ratio is at least 2, levels at least 1; r to levels is
+      less than 2^62.
+    * `gist_pyramid_c3`: the body's arguments are rows, of input's element type,
+      with a dynamic dim 1 and input's dims 0 and 2 or dynamic ones, and an index.
+    * `gist_pyramid_c4`: the body ends in a `megactx.yield` of rank 3 and input's
+      element type that agrees on dims 0 and 2 with input.
+    * `gist_pyramid_c5`: there are as many results as levels, of the types above.
+
+    ```mlir
+    %g1, %g2 = megactx.gist_pyramid %x {levels = 2 : i64, ratio = 32 : i64}
+        : (tensor<?x?x64xf32>) -> (tensor<?x?x64xf32>, tensor<?x?x64xf32>) {
+    ^bb0(%rows: tensor<?x?x64xf32>, %level: index):
+      %g = megactx.gist_pool query %rows weight(%w) {ratio = 32 : i64}
+          : (tensor<?x?x64xf32>, tensor<64xf32>) -> tensor<?x?x64xf32>
+      megactx.yield %g : tensor<?x?x64xf32>
+    }
+    ```
+
+    Effects: those of the body; not speculated, as it may end the run.
+  }];
+  let arguments = (ins 3DTensorOf<MegaCtx_Storage>:$input,
+                       MegaCtx_RatioAttr:$ratio,
+                       ConfinedAttr<I64Attr, [IntPositive]>:$levels);
+  let regions = (region SizedRegion<1>:$body);
+  let results = (outs Variadic<3DTensorOf<MegaCtx_Storage>>:$gists);
+  let hasRegionVerifier = 1;
+  let assemblyFormat = [{
+    $input attr-dict `:` functional-type(operands, results) $body
+  }];
+}
+
+def MegaCtx_YieldOp : Op<MegaCtx_Dialect, "yield",
+    [Pure, Terminator, HasParent<"GistPyramidOp">]> {
+  let summary = "the gists that a body made";
+  let description = [{
+    Ends the body of `megactx.gist_pyramid`; see there.
+
+    Effects: none.
+  }];
+  let arguments = (ins 3DTensorOf<MegaCtx_Storage>:$gists);
+  let assemblyFormat = "$gists attr-dict `:` type($gists)";
+}
+
 def MegaCtx_GaussianRopeOp : MegaCtx_LodOp<"gaussian_rope", [Pure]> {
   let summary = "rotary embedding of entries that stand for many tokens";
   let description = [{
