@@ -299,8 +299,19 @@ LogicalResult mlir::megactx::explain(const ExplainOptions &options,
       llvm::errs() << "error: " << options.input << ": " << costs.error << "\n";
       return failure();
     }
+  std::optional<json::Object> reach;
+  if (options.reach) {
+    std::string error;
+    reach = explainReach(*attentions, options, error);
+    if (!reach) {
+      llvm::errs() << "error: " << options.input << ": " << error << "\n";
+      return failure();
+    }
+  }
   if (!options.json) {
     printTable(*attentions, missed, costs, os);
+    if (reach)
+      printReach(*reach, os);
     return success();
   }
   std::string tile =
@@ -310,6 +321,8 @@ LogicalResult mlir::megactx::explain(const ExplainOptions &options,
                       {"tile", tile},
                       {"attentions", std::move(*attentions)},
                       {"missed", std::move(missed)}};
+  if (reach)
+    report["reach"] = std::move(*reach);
   os << llvm::formatv("{0:2}\n", json::Value(std::move(report)));
   return success();
 }

@@ -24,6 +24,15 @@ int main(int argc, char **argv) {
       "tile", cl::init("16x16"), cl::value_desc("QUERIESxKEYS"),
       cl::desc("Tiles to count, in the views of pieces (16x16)"),
       cl::cat(category));
+  cl::opt<std::string> reach(
+      "reach", cl::value_desc("all|FIRST-LAST"),
+      cl::desc("Also say what the self-attentions of these layers reach one "
+               "after another, and what would mend it"),
+      cl::cat(category));
+  cl::opt<int64_t> gist(
+      "gist", cl::init(1), cl::value_desc("tokens"),
+      cl::desc("Tokens that a gist stands for, to align with (--reach)"),
+      cl::cat(category));
   cl::opt<bool> json("json", cl::desc("Write JSON"), cl::cat(category));
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(
@@ -42,6 +51,14 @@ int main(int argc, char **argv) {
   options.queries = queries;
   options.keys = keys;
   options.json = json;
+  options.gist = gist;
+  options.reach = !reach.empty();
+  if (!reach.empty() && !options.readLayers(reach)) {
+    llvm::errs() << "error: expected --reach=all or --reach=FIRST-LAST, but "
+                    "got '"
+                 << reach << "'\n";
+    return 1;
+  }
   auto shape = mlir::megactx::pattern::TileShape::parse(tile);
   if (!shape) {
     llvm::errs() << "error: expected --tile=QUERIESxKEYS, each from 1 to "

@@ -83,6 +83,23 @@ constexpr size_t kMaxGaps = 16, kMaxComponents = 16;
 Reach reach(llvm::ArrayRef<Layer> stack, int64_t tokens,
             std::optional<int64_t> layers = std::nullopt);
 
+/// A relation that one layer of a stack gets as well.
+struct Mend {
+  size_t layer;
+  Pattern addition;
+  int64_t hops;  ///< layers that the stack then takes to reach its goal
+  int64_t pairs; ///< that it adds in each head, at the rows that were checked
+};
+
+/// The least of a few additions (windows, columns, global keys; what the future
+/// holds left out where no layer sees it) with which `stack` reaches its goal:
+/// the one with the fewest pairs that takes no more layers than there are;
+/// where none is, that with the fewest hops. Nothing where the stack reaches
+/// its goal in its layers, or no addition makes it. Checked on `tokens` rows,
+/// at most kMaxMendRows. A layer gets it in its source of key step 1.
+constexpr int64_t kMaxMendRows = 512;
+std::optional<Mend> mend(llvm::ArrayRef<Layer> stack, int64_t tokens);
+
 } // namespace mlir::megactx::pattern
 
 #endif

@@ -35,7 +35,27 @@ struct ExplainOptions {
   /// What tiles are counted in.
   pattern::TileShape tile;
   bool json = false;
+  /// Whether to say what a stack of self-attentions reaches: those of the
+  /// layers first to last, -1: to the end.
+  bool reach = false;
+  int64_t firstLayer = 0, lastLayer = -1;
+  /// Tokens of a gist, to align strides and blocks with.
+  int64_t gist = 1;
+
+  /// Reads `all`, `3` or `0-5`. False where the text is none of these.
+  bool readLayers(StringRef text);
 };
+
+/// What the self-attentions of a range of layers reach one after another, each
+/// row being a query and a key: {of_layers, what pattern::describeReach gives,
+/// misaligned, mend: {layer, add, hops, pairs_per_head} or null}. `attentions`
+/// as describeAttentions gives them. Nothing, with `error`, where there is no
+/// such layer.
+std::optional<llvm::json::Object>
+explainReach(const llvm::json::Array &attentions, const ExplainOptions &options,
+             std::string &error);
+/// The same in words.
+void printReach(const llvm::json::Object &reach, llvm::raw_ostream &os);
 
 /// Writes, per attention: pattern, pieces, pairs of query and key of all heads,
 /// their share of all pairs, FLOPs (2 (D + Dv) per pair and batch row), full,

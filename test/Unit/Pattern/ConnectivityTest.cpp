@@ -225,4 +225,41 @@ TEST(Alignment, NamesPeriodsOfEveryPattern) {
   EXPECT_EQ(periods("blocks<block = 20, row_ptr = [0, 1], col_idx = [0]>"),
             List{20});
 }
+/// What is added makes the stack reach its goal, in its own layers where that
+/// can be, and nothing cheaper of what was tried does.
+TEST(Mend, AddsWhatConnects) {
+  struct {
+    const char *text;
+    int64_t layers;
+    bool found;
+  } cases[] = {
+      {"causal and strided<stride = 8>", 2, true},
+      {"strided<stride = 3>", 3, true},
+      {"causal and block_local<block = 16>", 2, true},
+      {"causal and window<left = 7, right = 0>", 2, true},
+      {"causal and (window<left = 15, right = 0> or strided<stride = 16>)", 2,
+       false},
+      {"dense", 1, false}};
+  for (const auto &[text, layers, found] : cases) {
+    std::vector<Layer> stack(layers, layerOf(parsed(text), 2));
+    std::optional<Mend> mended = mend(stack, 128);
+    ASSERT_EQ(bool(mended), found) << text;
+    if (!mended)
+      continue;
+    LayerSource &source = stack[mended->layer].sources[0];
+    int64_t before = 0, after = 0;
+    for (int64_t p = 0; p < 128; ++p)
+      for (int64_t k = 0; k < 128; ++k) {
+        Point point{p, k};
+        before += source.formula.holds(point);
+        after += (source.formula || mended->addition.formula()).holds(point);
+      }
+    EXPECT_EQ(after - before, mended->pairs) << text;
+    source.formula = source.formula || mended->addition.formula();
+    Reach then = reach(stack, 128);
+    ASSERT_TRUE(then.hops) << text;
+    EXPECT_EQ(*then.hops, mended->hops) << text;
+    EXPECT_LE(mended->hops, layers) << text;
+  }
+}
 } // namespace
