@@ -1,6 +1,6 @@
 //===- ConvertAttentionToCPUKernels.cpp - calls instead of ops ------------===//
 
-#include "Kernel.h"
+#include "KernelParts.h"
 #include "megactx/Target/CPU/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -25,6 +25,8 @@ struct ConvertAttentionToCPUKernels
           << vectorBits.getValue();
       return signalPassFailure();
     }
+    cpu::KernelParts shared(getOperation());
+    parts = &shared;
     SmallVector<FusedAttentionOp> ops;
     getOperation().walk([&](FusedAttentionOp op) { ops.push_back(op); });
     for (FusedAttentionOp op : ops)
@@ -95,9 +97,10 @@ struct ConvertAttentionToCPUKernels
       name = "mctx_attention_" + std::to_string(number++);
     while (getOperation().lookupSymbol(name));
     ++numKernels;
-    return kernel = cpu::emitKernel(getOperation(), name, shape);
+    return kernel = cpu::emitKernel(*parts, name, shape);
   }
 
+  cpu::KernelParts *parts = nullptr; ///< of this run
   llvm::StringMap<func::FuncOp> kernels;
   unsigned number = 0;
 };

@@ -20,8 +20,8 @@ namespace {
 /// Emits one kernel; members are values of the function being built.
 class KernelEmitter {
 public:
-  KernelEmitter(ModuleOp module, StringRef name, const KernelShape &shape)
-      : shape(shape), module(module),
+  KernelEmitter(KernelParts &parts, StringRef name, const KernelShape &shape)
+      : shape(shape), parts(parts), module(parts.getModule()),
         b(module.getLoc(), OpBuilder::atBlockEnd(module.getBody())), a{b} {
     auto type = b.getFunctionType(kernelArguments(b.getContext(), shape), {});
     function = func::FuncOp::create(b, name, type);
@@ -47,6 +47,7 @@ private:
                Value last);
 
   const KernelShape &shape;
+  KernelParts &parts;
   ModuleOp module;
   ImplicitLocOpBuilder b;
   Arith a;
@@ -156,7 +157,7 @@ void KernelEmitter::task(BlockForm form) {
   buffers.rowCount = valid;
   prepare(buffers);
   HeadRows rows(b, shape, buffers, batch, head);
-  rows.load(arguments.query);
+  rows.load(parts, arguments.query);
   if (form.byRow)
     buffers.turnQueries(b);
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
@@ -164,9 +165,9 @@ void KernelEmitter::task(BlockForm form) {
   if (form.byRow)
     buffers.turnResults(b);
   if (split)
-    return split->store(buffers, batch, head, arguments.out, arguments.lse,
-                        valid);
-  rows.store(arguments.out, arguments.lse, valid);
+    return split->store(parts, buffers, batch, head, arguments.out,
+                        arguments.lse, valid);
+  rows.store(parts, arguments.out, arguments.lse, valid);
 }
 
 /// Says which row each lane stands for, and starts from nothing.
@@ -298,27 +299,27 @@ void KernelEmitter::keyLoop(unsigned index, const BlockBuffers &constBuffers) {
     std::tie(begin, end) = split->share(begin, highest);
   emitFor(b, begin, end, kBlockKeys, [&](Value from) {
     keyRows(index, buffers, from, a.sub(highest, a.c(1)));
-    ElementContext element{shape, piece.test, views->leaves(a.c(0)),
-                           arguments.bias, *views};
+    ElementContext element{piece.test, views->leaves(a.c(0)), arguments.bias,
+                           *views};
     KeyBlock block(b, shape, buffers, from);
     if (shape.hasBias || shape.softcap || piece.test)
-      return block.emitMasked(element);
+      return block.callMasked(parts, element);
     Value full = a.both(a.le(highestLow, from),
                         a.le(a.add(from, a.c(kBlockKeys)), lowestHigh));
     scf::IfOp::create(
         b, full,
         [&](OpBuilder &, Location) {
-          block.emitFull();
+          block.callFull(parts);
           scf::YieldOp::create(b);
         },
         [&](OpBuilder &, Location) {
-          block.emitMasked(element);
+          block.callMasked(parts, element);
           scf::YieldOp::create(b);
         });
   });
 }
 
-func::FuncOp mlir::megactx::cpu::emitKernel(ModuleOp module, StringRef name,
+func::FuncOp mlir::megactx::cpu::emitKernel(KernelParts &parts, StringRef name,
                                             const KernelShape &shape) {
-  return KernelEmitter(module, name, shape).run();
+  return KernelEmitter(parts, name, shape).run();
 }

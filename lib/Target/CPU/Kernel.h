@@ -21,15 +21,23 @@
 
 namespace mlir::megactx::cpu {
 
+struct BlockForm;
+class KernelParts;
+
 struct KernelShape : AttentionShape {
   int64_t lanes; ///< f32 elements of a hardware vector
 
   /// Equal keys: equal kernels.
   std::string key() const;
+  /// Whether a piece has a test per element.
+  bool hasTest() const;
+  /// What a form of block and its scratch depend on, whatever the pieces.
+  std::string tileKey(BlockForm form) const;
 };
 
-/// Adds the kernel to the module; arguments as kernelArguments.
-func::FuncOp emitKernel(ModuleOp module, StringRef name,
+/// Adds the kernel to the module; arguments as kernelArguments. What it can
+/// share with other kernels of the module is in `parts`.
+func::FuncOp emitKernel(KernelParts &parts, StringRef name,
                         const KernelShape &shape);
 
 /// The bodies of all i in [0, count) as tasks of the pool.

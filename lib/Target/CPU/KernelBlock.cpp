@@ -13,37 +13,56 @@ using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
 
 BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
-                           BlockForm form)
-    : byRow(form.byRow), vectors(form.vectors), rows(vectors * shape.lanes),
-      vector(VectorType::get({shape.lanes}, b.getF32Type())) {
-  auto scratch = [&](ArrayRef<int64_t> dims, Type type) -> Value {
-    return memref::AllocaOp::create(b, MemRefType::get(dims, type),
-                                    b.getI64IntegerAttr(64));
+                           BlockForm form, Value given)
+    : form(form), byRow(form.byRow), vectors(form.vectors),
+      rows(vectors * shape.lanes),
+      vector(VectorType::get({shape.lanes}, b.getF32Type())), scratch(given) {
+  constexpr int64_t alignment = 64;
+  struct Field {
+    Value &buffer;
+    MemRefType type;
+    int64_t at;
+  };
+  SmallVector<Field> fields;
+  int64_t bytes = 0;
+  auto add = [&](Value &buffer, ArrayRef<int64_t> dims, Type type) {
+    auto memref = MemRefType::get(dims, type);
+    fields.push_back({buffer, memref, bytes});
+    int64_t size = type.isIndex() ? 8 : type.getIntOrFloatBitWidth() / 8;
+    bytes += llvm::alignTo(memref.getNumElements() * size, alignment);
   };
   Type f32 = b.getF32Type(), i32 = b.getI32Type(), index = b.getIndexType();
-  queries = scratch({shape.headDim, rows}, f32);
-  acc = scratch({shape.valueDim, rows}, f32);
-  scores = scratch({kBlockKeys, rows}, f32);
-  top = scratch({rows}, f32);
-  sum = scratch({rows}, f32);
-  allowed = scratch({kBlockKeys, rows}, i32);
-  biases = scratch({kBlockKeys, rows}, f32);
-  rowOf = scratch({rows}, index);
-  low = scratch({rows}, i32);
-  high = scratch({rows}, i32);
-  vectorLow = scratch({vectors}, index);
-  vectorHigh = scratch({vectors}, index);
-  inverse = scratch({rows}, f32);
-  total = scratch({rows}, f32);
-  old = scratch({rows}, f32);
-  turned = scratch({shape.lanes, shape.valueDim}, f32);
-  keyRow = scratch({kBlockKeys}, index);
-  keyAt = scratch({kBlockKeys}, index);
-  valueAt = scratch({kBlockKeys}, index);
+  add(queries, {shape.headDim, rows}, f32);
+  add(acc, {shape.valueDim, rows}, f32);
+  add(scores, {kBlockKeys, rows}, f32);
+  for (Value *each : {&top, &sum, &inverse, &total, &old})
+    add(*each, {rows}, f32);
+  add(rowOf, {rows}, index);
+  add(low, {rows}, i32);
+  add(high, {rows}, i32);
+  add(vectorLow, {vectors}, index);
+  add(vectorHigh, {vectors}, index);
+  add(turned, {shape.lanes, shape.valueDim}, f32);
+  for (Value *each : {&keyRow, &keyAt, &valueAt})
+    add(*each, {kBlockKeys}, index);
   if (byRow) {
-    queryRows = scratch({form.mostRows(shape.lanes), shape.headDim}, f32);
-    accRows = scratch({form.mostRows(shape.lanes), shape.valueDim}, f32);
+    add(queryRows, {form.mostRows(shape.lanes), shape.headDim}, f32);
+    add(accRows, {form.mostRows(shape.lanes), shape.valueDim}, f32);
   }
+  // Kernels that differ in these share parts, so they come last.
+  if (shape.hasTest())
+    add(allowed, {kBlockKeys, rows}, i32);
+  if (shape.hasBias)
+    add(biases, {kBlockKeys, shape.biasPerKey ? 1 : rows}, f32);
+  if (!scratch) {
+    auto type = MemRefType::get({bytes}, b.getI8Type());
+    scratch = memref::AllocaOp::create(b, type, b.getI64IntegerAttr(alignment));
+    type = MemRefType::get({ShapedType::kDynamic}, b.getI8Type());
+    scratch = memref::CastOp::create(b, type, scratch);
+  }
+  for (const Field &field : fields)
+    field.buffer = memref::ViewOp::create(b, field.type, scratch,
+                                          Arith{b}.c(field.at), ValueRange());
 }
 
 /// The rows of one head as one flat run of elements.
@@ -108,11 +127,46 @@ void KeyBlock::storeState(const Part &part, ValueRange state, Value to) {
     vector::StoreOp::create(b, x, to, laneOf(part, g));
 }
 
-void KeyBlock::emitFull() {
-  emit({a.c(0), buffers.vectors, a.c(0), a.c(kBlockKeys)}, nullptr);
+void KeyBlock::callFull(KernelParts &parts) {
+  SmallVector<Value> operands = {buffers.scratch, buffers.keyData,
+                                 buffers.valueData, buffers.rowCount};
+  parts.call(b, "full " + shape.tileKey(buffers.form), operands,
+             [&](ValueRange arguments) {
+               BlockBuffers own(b, shape, buffers.form, arguments[0]);
+               own.keyData = arguments[1];
+               own.valueData = arguments[2];
+               own.rowCount = arguments[3];
+               KeyBlock(b, shape, own, Value())
+                   .emit({a.c(0), own.vectors, a.c(0), a.c(kBlockKeys)},
+                         nullptr);
+             });
 }
 
-void KeyBlock::emitMasked(const ElementContext &element) {
+/// What depends on pieces and positions is looked up here, for the part to
+/// find it in the scratch.
+void KeyBlock::callMasked(KernelParts &parts, const ElementContext &element) {
+  Masks masks{bool(element.test), shape.hasBias};
+  if (masks.test || masks.bias)
+    eachVector([&](const Part &part) { evaluate(part, element); });
+  std::string key = "masked " + shape.tileKey(buffers.form);
+  llvm::raw_string_ostream os(key);
+  os << ' ' << shape.softcap.value_or(0) << ' ' << masks.test << masks.bias;
+  if (masks.bias)
+    os << shape.hasTest() << shape.biasPerKey;
+  SmallVector<Value> operands = {buffers.scratch, buffers.keyData,
+                                 buffers.valueData, buffers.rowCount, from};
+  parts.call(b, key, operands, [&](ValueRange arguments) {
+    BlockBuffers own(b, shape, buffers.form, arguments[0]);
+    own.keyData = arguments[1];
+    own.valueData = arguments[2];
+    own.rowCount = arguments[3];
+    KeyBlock inside(b, shape, own, arguments[4]);
+    inside.eachVector([&](const Part &part) { inside.emit(part, &masks); });
+  });
+}
+
+/// The vectors that have a row, with the keys of the block that theirs see.
+void KeyBlock::eachVector(function_ref<void(const Part &)> body) {
   Value lanes = a.c(shape.lanes);
   Value vectors = a.ceilDiv(buffers.rowCount, lanes);
   emitFor(b, a.c(0), vectors, 1, [&](Value g) {
@@ -126,18 +180,16 @@ void KeyBlock::emitMasked(const ElementContext &element) {
     part.end = a.mul(a.ceilDiv(end, step), step);
     scf::IfOp::create(b, a.lt(part.begin, part.end),
                       [&](OpBuilder &, Location) {
-                        emit(part, &element);
+                        body(part);
                         scf::YieldOp::create(b);
                       });
   });
 }
 
-void KeyBlock::emit(const Part &part, const ElementContext *element) {
-  if (element)
-    evaluateElements(part, *element);
+void KeyBlock::emit(const Part &part, const Masks *masks) {
   SmallVector<Value> maxima = loadState(part, buffers.top);
   SmallVector<Value> sums = loadState(part, buffers.sum);
-  SmallVector<Value> tops = scores(part, maxima, element);
+  SmallVector<Value> tops = scores(part, maxima, masks);
   SmallVector<Value> decay;
   for (int64_t g = 0; g < part.vectors; ++g) {
     Value difference = arith::SubFOp::create(b, maxima[g], tops[g]);
@@ -152,10 +204,10 @@ void KeyBlock::emit(const Part &part, const ElementContext *element) {
     accumulate(part, decay);
 }
 
-/// S = K Qt into `scores`, masked and biased as the element context says;
+/// S = K Qt into `scores`, masked and biased as the scratch says;
 /// returns the maxima of each lane.
 SmallVector<Value> KeyBlock::scores(const Part &part, ValueRange maxima,
-                                    const ElementContext *element) {
+                                    const Masks *masks) {
   int64_t rows = keysAtOnce(part);
   if (buffers.byRow)
     productsByRow(part);
@@ -173,8 +225,8 @@ SmallVector<Value> KeyBlock::scores(const Part &part, ValueRange maxima,
                      Value key = a.add(n, a.c(r));
                      for (int64_t g = 0; g < part.vectors; ++g) {
                        Value s = sums[r * part.vectors + g];
-                       if (element)
-                         s = adjust(part, s, key, g, *element);
+                       if (masks)
+                         s = adjust(part, s, key, g, *masks);
                        storeVector(part, s, buffers.scores, key, g);
                        result[g] = a.fmax(s, result[g]);
                      }
@@ -223,15 +275,17 @@ Value KeyBlock::biasOf(Value queryRow, Value keyRow,
   return arith::MulFOp::create(b, x, a.f32(static_cast<float>(M_LOG2E)));
 }
 
-/// Fills `allowed` and `biases` with what differs from element to element.
-void KeyBlock::evaluateElements(const Part &part,
-                                const ElementContext &element) {
-  bool biased = element.bias && !shape.biasPerKey;
-  if (!element.test && !biased)
-    return;
+/// Fills `allowed` and `biases`.
+void KeyBlock::evaluate(const Part &part, const ElementContext &element) {
   Value end = a.add(part.lane, a.c(part.vectors * shape.lanes));
   emitFor(b, part.begin, part.end, 1, [&](Value n) {
     Value row = memref::LoadOp::create(b, buffers.keyRow, n);
+    if (element.bias && shape.biasPerKey)
+      memref::StoreOp::create(b, biasOf(a.c(0), row, element), buffers.biases,
+                              ValueRange{n, a.c(0)});
+    bool biased = element.bias && !shape.biasPerKey;
+    if (!element.test && !biased)
+      return;
     Value k = element.views.positionOfKey(row);
     emitFor(b, part.lane, end, 1, [&](Value lane) {
       Value queryRow = memref::LoadOp::create(b, buffers.rowOf, lane);
@@ -253,7 +307,7 @@ void KeyBlock::evaluateElements(const Part &part,
 
 /// A key's scores after softcap, bias and masks.
 Value KeyBlock::adjust(const Part &part, Value s, Value key, int64_t g,
-                       const ElementContext &element) {
+                       const Masks &masks) {
   SmallVector<Value> at = {key, laneOf(part, g)};
   Value masked = a.splat(kMasked, buffers.vector);
   if (shape.softcap) {
@@ -262,15 +316,14 @@ Value KeyBlock::adjust(const Part &part, Value s, Value key, int64_t g,
     s = arith::MulFOp::create(b, math::TanhOp::create(b, t),
                               a.splat(cap, buffers.vector));
   }
-  if (element.bias) {
+  if (masks.bias) {
     Value bias;
-    if (shape.biasPerKey) {
-      Value row = memref::LoadOp::create(b, buffers.keyRow, key);
-      bias = vector::BroadcastOp::create(b, buffers.vector,
-                                         biasOf(a.c(0), row, element));
-    } else {
+    if (shape.biasPerKey)
+      bias = vector::BroadcastOp::create(
+          b, buffers.vector,
+          memref::LoadOp::create(b, buffers.biases, ValueRange{key, a.c(0)}));
+    else
       bias = loadVector(part, buffers.biases, key, g);
-    }
     // Minus infinity masks, as everywhere.
     s = a.fmax(arith::AddFOp::create(b, s, bias), masked);
   }
@@ -286,7 +339,7 @@ Value KeyBlock::adjust(const Part &part, Value s, Value key, int64_t g,
                                             load(buffers.low, at[1])),
                       arith::CmpIOp::create(b, Predicate::slt, number,
                                             load(buffers.high, at[1])));
-  if (element.test) {
+  if (masks.test) {
     Value none = arith::ConstantOp::create(
         b, DenseElementsAttr::get(ints, b.getI32IntegerAttr(0)));
     keep = a.both(keep, arith::CmpIOp::create(b, Predicate::ne,

@@ -5,6 +5,7 @@
 
 #include "../Common/KeyViews.h"
 #include "Kernel.h"
+#include "KernelParts.h"
 
 namespace mlir::megactx::cpu {
 
@@ -28,10 +29,12 @@ struct BlockForm {
   }
 };
 
-/// A task's scratch, on its stack.
+/// A task's scratch: one run of bytes on its stack, cut into buffers.
 struct BlockBuffers {
+  /// The buffers of a task; or, with `scratch`, those of the task that has
+  /// given it to a part of the kernel.
   BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
-               BlockForm form);
+               BlockForm form, Value scratch = {});
   /// Makes keys and values of one head readable at flat offsets.
   void bindRows(ImplicitLocOpBuilder &b, Value key, Value value, Value batch,
                 Value head);
@@ -39,15 +42,17 @@ struct BlockBuffers {
   void turnQueries(ImplicitLocOpBuilder &b) const;
   void turnResults(ImplicitLocOpBuilder &b) const;
 
+  BlockForm form;
   bool byRow;
   int64_t vectors, rows;
   VectorType vector;
+  Value scratch;                ///< memref<?xi8>: holds all that follow
   Value queries;                ///< [D][rows] f32
   Value acc;                    ///< [Dv][rows] f32
   Value scores;                 ///< [kBlockKeys][rows] f32
   Value top, sum;               ///< [rows] f32: maximum and sum so far
   Value allowed;                ///< [kBlockKeys][rows] i32: what a test says
-  Value biases;                 ///< [kBlockKeys][rows] f32
+  Value biases;                 ///< [kBlockKeys][rows] f32, or one per key
   Value rowOf;                  ///< [rows] index: query row of each lane
   Value low, high;              ///< [rows] i32: bounds of each lane
   Value vectorLow, vectorHigh;  ///< [vectors] index: hulls of their lanes'
@@ -63,7 +68,6 @@ struct BlockBuffers {
 
 /// What elements of a masked block depend on.
 struct ElementContext {
-  const KernelShape &shape;
   pattern::Expr test;
   ExprLeaves leaves;
   Value bias;
@@ -78,9 +82,9 @@ public:
       : b(b), a{b}, shape(shape), buffers(buffers), from(from) {}
 
   /// A block that every row sees whole: no mask code at all.
-  void emitFull();
+  void callFull(KernelParts &parts);
   /// Any block, vector by vector: of each only the keys that its rows see.
-  void emitMasked(const ElementContext &element);
+  void callMasked(KernelParts &parts, const ElementContext &element);
 
 private:
   /// What is computed at once: the keys [begin, end) of the block with the rows
@@ -90,15 +94,20 @@ private:
     int64_t vectors;
     Value begin, end;
   };
-  void emit(const Part &part, const ElementContext *element);
+  /// What a masked block looks up.
+  struct Masks {
+    bool test, bias;
+  };
+  void eachVector(function_ref<void(const Part &)> body);
+  void evaluate(const Part &part, const ElementContext &element);
+  void emit(const Part &part, const Masks *masks);
   int64_t keysAtOnce(const Part &part) const;
   SmallVector<Value> scores(const Part &part, ValueRange maxima,
-                            const ElementContext *element);
+                            const Masks *masks);
   SmallVector<Value> products(const Part &part, Value n, int64_t rows);
   Value adjust(const Part &part, Value s, Value key, int64_t g,
-               const ElementContext &element);
+               const Masks &masks);
   Value biasOf(Value queryRow, Value keyRow, const ElementContext &element);
-  void evaluateElements(const Part &part, const ElementContext &element);
   SmallVector<Value> exponentials(const Part &part, ValueRange sums,
                                   ValueRange maxima);
   void accumulate(const Part &part, ValueRange decay);

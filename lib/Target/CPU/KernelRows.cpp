@@ -17,7 +17,18 @@ Value HeadRows::loadRow(Value from, Value row, Value d) {
   return loadF32(b, buffers.vector, from, ValueRange{batch, head, row, d});
 }
 
-void HeadRows::load(Value query) {
+void HeadRows::load(KernelParts &parts, Value query) {
+  std::string key = "load " + shape.tileKey(buffers.form);
+  llvm::raw_string_ostream(key) << ' ' << shape.scale;
+  parts.call(b, key, {buffers.scratch, query, batch, head},
+             [&](ValueRange arguments) {
+               BlockBuffers own(b, shape, buffers.form, arguments[0]);
+               HeadRows(b, shape, own, arguments[2], arguments[3])
+                   .loadBody(arguments[1]);
+             });
+}
+
+void HeadRows::loadBody(Value query) {
   Value factor = a.f32(shape.scale * static_cast<float>(M_LOG2E));
   int64_t whole = shape.headDim / shape.lanes * shape.lanes;
   emitFor(b, a.c(0), a.c(buffers.rows), shape.lanes, [&](Value lane) {
@@ -163,7 +174,28 @@ void HeadRows::storeRow(Value out, Value lane, Value turnedRow) {
   });
 }
 
-void HeadRows::store(Value out, Value lse, Value valid) {
+void HeadRows::store(KernelParts &parts, Value out, Value lse, Value valid) {
+  std::string key = "store " + shape.tileKey(buffers.form);
+  llvm::raw_string_ostream(key) << ' ' << shape.accumulate;
+  constexpr int64_t any = ShapedType::kDynamic;
+  auto generic = [&](Value tensor, ArrayRef<int64_t> dims) -> Value {
+    Type element = cast<MemRefType>(tensor.getType()).getElementType();
+    MemRefType type = stridedType(dims, element, /*unitLast=*/true);
+    if (tensor.getType() == type)
+      return tensor;
+    return memref::CastOp::create(b, type, tensor);
+  };
+  parts.call(b, key,
+             {buffers.scratch, generic(out, {any, any, any, shape.valueDim}),
+              generic(lse, {any, any, any}), batch, head, valid},
+             [&](ValueRange arguments) {
+               BlockBuffers own(b, shape, buffers.form, arguments[0]);
+               HeadRows(b, shape, own, arguments[3], arguments[4])
+                   .storeBody(arguments[1], arguments[2], arguments[5]);
+             });
+}
+
+void HeadRows::storeBody(Value out, Value lse, Value valid) {
   weights();
   if (shape.accumulate)
     mergeWeights(lse);

@@ -9,6 +9,7 @@
 #define MEGACTX_LIB_TARGET_CPU_KERNELROWS_H
 
 #include "KernelBlock.h"
+#include "KernelParts.h"
 
 namespace mlir::megactx::cpu {
 
@@ -21,13 +22,15 @@ public:
       : b(b), a{b}, shape(shape), buffers(buffers), batch(batch), head(head) {}
 
   /// `buffers.queries` from query [B, Hq, Nq, D], times scale and log2(e).
-  void load(Value query);
+  void load(KernelParts &parts, Value query);
   /// The first `valid` rows: `buffers.acc` over the sums into out [B, Hq, Nq,
   /// Dv] and the log-sum-exp into lse [B, Hq, Nq]; merged with what they hold
   /// where the kernel accumulates.
-  void store(Value out, Value lse, Value valid);
+  void store(KernelParts &parts, Value out, Value lse, Value valid);
 
 private:
+  void loadBody(Value query);
+  void storeBody(Value out, Value lse, Value valid);
   Value loadRow(Value from, Value row, Value d);
   void loadSquare(Value query, ArrayRef<Value> rows, Value lane, Value d);
   void weights();

@@ -58,17 +58,17 @@ std::pair<Value, Value> KeySplit::share(Value begin, Value end) const {
   return {first, a.min(a.add(first, each), end)};
 }
 
-void KeySplit::store(const BlockBuffers &buffers, Value batch, Value head,
+void KeySplit::store(KernelParts &code, const BlockBuffers &buffers, Value batch, Value head,
                      Value out, Value lse, Value valid) {
   scf::IfOp::create(
       b, a.lt(a.c(1), parts),
       [&](OpBuilder &, Location) {
         Value at = a.add(a.mul(part, batches), batch);
-        HeadRows(b, partial, buffers, at, head).store(partOut, partLse, valid);
+        HeadRows(b, partial, buffers, at, head).store(code, partOut, partLse, valid);
         scf::YieldOp::create(b);
       },
       [&](OpBuilder &, Location) {
-        HeadRows(b, shape, buffers, batch, head).store(out, lse, valid);
+        HeadRows(b, shape, buffers, batch, head).store(code, out, lse, valid);
         scf::YieldOp::create(b);
       });
 }

@@ -1,6 +1,6 @@
 //===- KernelUtils.cpp - what kernel emission builds on -------------------===//
 
-#include "Kernel.h"
+#include "KernelBlock.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -117,4 +117,17 @@ void mlir::megactx::cpu::storeF32(ImplicitLocOpBuilder &b, Value x, Value to,
 
 std::string KernelShape::key() const {
   return AttentionShape::key() + " " + std::to_string(lanes);
+}
+
+bool KernelShape::hasTest() const {
+  return llvm::any_of(
+      pieces, [](const pattern::Piece &piece) { return bool(piece.test); });
+}
+
+std::string KernelShape::tileKey(BlockForm form) const {
+  std::string text;
+  llvm::raw_string_ostream(text)
+      << element << ' ' << headDim << ' ' << valueDim << ' ' << lanes << ' '
+      << form.vectors << ' ' << form.byRow;
+  return text;
 }

@@ -48,28 +48,32 @@ std::string AttentionShape::key() const {
   return text;
 }
 
+MemRefType mlir::megactx::stridedType(ArrayRef<int64_t> dims, Type element,
+                                      bool unitLast) {
+  constexpr int64_t any = ShapedType::kDynamic;
+  SmallVector<int64_t> strides(dims.size(), any);
+  if (unitLast)
+    strides.back() = 1;
+  return MemRefType::get(
+      dims, element,
+      StridedLayoutAttr::get(element.getContext(), any, strides));
+}
+
 SmallVector<Type> mlir::megactx::kernelArguments(MLIRContext *context,
                                                  const AttentionShape &shape) {
   constexpr int64_t any = ShapedType::kDynamic;
-  auto strided = [&](ArrayRef<int64_t> dims, Type element, bool unitLast) {
-    SmallVector<int64_t> strides(dims.size(), any);
-    if (unitLast)
-      strides.back() = 1;
-    return MemRefType::get(dims, element,
-                           StridedLayoutAttr::get(context, any, strides));
-  };
   Type f32 = Float32Type::get(context), index = IndexType::get(context);
-  Type q = strided({any, any, any, shape.headDim}, shape.element, true);
-  Type v = strided({any, any, any, shape.valueDim}, shape.element, true);
+  Type q = stridedType({any, any, any, shape.headDim}, shape.element, true);
+  Type v = stridedType({any, any, any, shape.valueDim}, shape.element, true);
   SmallVector<Type> types = {q, q, v};
   if (shape.hasBias)
-    types.push_back(strided({any, any, any, any}, f32, false));
+    types.push_back(stridedType({any, any, any, any}, f32, false));
   if (shape.hasLengths)
-    types.push_back(strided({any}, index, false));
+    types.push_back(stridedType({any}, index, false));
   types.append({index, index});
   types.append(shape.hasQueryPositions + shape.hasKeyPositions,
-               strided({any, any}, index, false));
-  types.append({v, strided({any, any, any}, f32, true)});
+               stridedType({any, any}, index, false));
+  types.append({v, stridedType({any, any, any}, f32, true)});
   return types;
 }
 

@@ -33,6 +33,9 @@ struct AttentionShape {
   std::string key() const;
 };
 
+/// A memref with any offset and strides, 1 of the last where `unitLast`.
+MemRefType stridedType(ArrayRef<int64_t> dims, Type element, bool unitLast);
+
 /// The types of a kernel's arguments, strides dynamic but for the last:
 ///   q, k, v, [bias], [lengths], query_offset, key_offset, [query_positions],
 ///   [key_positions], out, lse
