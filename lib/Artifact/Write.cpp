@@ -1,13 +1,13 @@
 //===- Write.cpp - object code, library, manifest -------------------------===//
 
 #include "megactx/Artifact/Artifact.h"
-#include "mlir/ExecutionEngine/OptUtils.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -16,6 +16,7 @@
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Host.h"
+#include "llvm/Transforms/IPO/Internalize.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -101,6 +102,26 @@ static LogicalResult writeFile(ModuleOp module, StringRef path,
   return success();
 }
 
+/// LLVM's pipeline for speed. Nobody calls anything but the entry: what is
+/// inlined wherever it is called need not be compiled for itself too.
+static void optimize(llvm::Module &code, llvm::TargetMachine &machine) {
+  llvm::internalizeModule(code, [](const llvm::GlobalValue &value) {
+    return value.getName() == "mctx_main";
+  });
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager components;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder(&machine);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(components);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, components, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3)
+      .run(code, modules);
+}
+
 static LogicalResult emitObject(ModuleOp module, const CPUTarget &target,
                                 StringRef path) {
   llvm::InitializeNativeTarget();
@@ -128,9 +149,7 @@ static LogicalResult emitObject(ModuleOp module, const CPUTarget &target,
     if (target.vectorBits == 512)
       function.addFnAttr("prefer-vector-width", "512");
   }
-  if (llvm::Error failed =
-          makeOptimizingTransformer(3, 0, machine.get())(code.get()))
-    return module.emitError("LLVM: ") << llvm::toString(std::move(failed));
+  optimize(*code, *machine);
   bool unsupported = false;
   LogicalResult written = writeFile(module, path, [&](llvm::raw_ostream &os) {
     llvm::SmallVector<char, 0> buffer;
