@@ -38,13 +38,29 @@ func.func @residue_in_no_class(%q: !t, %k: !t, %v: !t, %o: !t, %l: !l) {
 // the other branch compares keys with each row's.
 // CHECK: func.func private @[[CAUSAL]](
 // CHECK: scf.parallel
-// CHECK: vector.shuffle
+// CHECK: call @[[LOAD:mctx_attention_part_[0-9]+]](
 // CHECK: scf.if
+// CHECK-NEXT: call @[[FULL:mctx_attention_part_[0-9]+]](
+// CHECK-NEXT: else
+// CHECK-NEXT: call @[[MASKED:mctx_attention_part_[0-9]+]](
+// CHECK: func.func private @[[LOAD]](
+// CHECK: vector.shuffle
+// CHECK: func.func private @[[FULL]](
 // CHECK-NOT: arith.cmpi sge
 // CHECK: vector.fma {{.*}} : vector<16xf32>
 // CHECK-NOT: arith.cmpi sge
-// CHECK: else
+// CHECK: func.func private @[[MASKED]](
 // CHECK: vector.fma
 // CHECK: arith.cmpi sge, {{.*}} : vector<16xi32>
+
+// Kernels of other pieces call the same parts.
+// CHECK: func.func private @[[STRIDED]](
+// CHECK: call @[[LOAD]](
+// CHECK: scf.if
+// CHECK-NEXT: call @[[FULL]](
+// CHECK-NEXT: else
+// CHECK-NEXT: call @[[MASKED]](
+
 // AVX2: func.func private @mctx_attention_0(
+// AVX2: func.func private @mctx_attention_part_0(
 // AVX2: vector.fma {{.*}} : vector<8xf32>

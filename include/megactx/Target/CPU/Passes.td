@@ -12,7 +12,8 @@ def ConvertAttentionToCPUKernelsPass
     Before: `megactx.fused_attention` on memrefs. After: calls of private
     functions whose loops, an `scf.parallel` over (query block, head, batch),
     keep queries in the vector lanes. Ops of equal pieces, element type, head
-    dims and options share a function.
+    dims and options share a function. What does not depend on the pieces, such
+    as the update by one block of keys, is in functions that kernels share.
   }];
   let options = [
     Option<"vectorBits", "vector-bits", "int64_t", "512",
