@@ -58,13 +58,15 @@ std::pair<Value, Value> KeySplit::share(Value begin, Value end) const {
   return {first, a.min(a.add(first, each), end)};
 }
 
-void KeySplit::store(KernelParts &code, const BlockBuffers &buffers, Value batch, Value head,
-                     Value out, Value lse, Value valid) {
+void KeySplit::store(KernelParts &code, const BlockBuffers &buffers,
+                     Value batch, Value head, Value out, Value lse,
+                     Value valid) {
   scf::IfOp::create(
       b, a.lt(a.c(1), parts),
       [&](OpBuilder &, Location) {
         Value at = a.add(a.mul(part, batches), batch);
-        HeadRows(b, partial, buffers, at, head).store(code, partOut, partLse, valid);
+        HeadRows(b, partial, buffers, at, head)
+            .store(code, partOut, partLse, valid);
         scf::YieldOp::create(b);
       },
       [&](OpBuilder &, Location) {

@@ -29,8 +29,8 @@ public:
   /// What of the keys [begin, end) of a piece is this task's.
   std::pair<Value, Value> share(Value begin, Value end) const;
   /// As HeadRows::store, into `out` and `lse` or to be merged there.
-  void store(KernelParts &code, const BlockBuffers &buffers, Value batch, Value head, Value out,
-             Value lse, Value valid);
+  void store(KernelParts &code, const BlockBuffers &buffers, Value batch,
+             Value head, Value out, Value lse, Value valid);
   /// Merges the parts of all rows, after all tasks.
   void merge(Value out, Value lse);
 
