@@ -5,6 +5,7 @@ in another type, and a form that has no lowering, must be refused with a message
 """
 
 import concurrent.futures
+import functools
 import os
 import pathlib
 
@@ -19,6 +20,7 @@ OPERATORS = """Add And Attention Cast Concat Constant ConstantOfShape Conv Cos C
     GatherElements GatherND Gelu Gemm Greater GreaterOrEqual Identity IsNaN LayerNormalization LessOrEqual MatMul Max Mul Neg Not
     Pow Range Reciprocal ReduceMean Reshape Shape Sigmoid Sin Slice Softmax Split Sqrt Squeeze Sub Tanh Transpose Trilu Unsqueeze
     Where""".split()
+PARTS = 8  # of the round trips, for workers to share
 TYPES = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.BOOL}
 
 
@@ -62,25 +64,25 @@ def fault(tool, folder, operator, scratch):
     return None
 
 
-@pytest.fixture(scope="module")
-def faults(tool, tmp_path_factory):
-    """{operator: {case: fault}}; the cases run side by side."""
-    scratch = tmp_path_factory.mktemp("nodes")
+def faults(check, folders):
+    """The faults that check(folder) finds, of several at a time."""
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        work = {(op, folder.name): pool.submit(fault, tool, folder, op, scratch) for op, folders in cases().items() for folder in folders}
-        found = {op: {} for op in OPERATORS}
-        for (op, name), future in work.items():
-            if future.result() is not None:
-                found[op][name] = future.result()
-    return found
+        return [f"{folder.name}: {found}" for folder, found in zip(folders, pool.map(check, folders)) if found]
+
+
+@functools.cache
+def cases_by_operator():
+    return cases()
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_node(operator, faults):
-    assert not faults[operator], "\n".join(f"{name}: {text}" for name, text in faults[operator].items())
+def test_node(operator, tool, tmp_path):
+    found = faults(lambda folder: fault(tool, folder, operator, tmp_path), cases_by_operator()[operator])
+    assert not found, "\n".join(found)
 
 
-def test_every_node_test_survives_a_round_trip(tool, tmp_path):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_node_test_survives_a_round_trip(part, tool, tmp_path):
     """All of ONNX's node tests, also those of operators that we do not lower."""
     from test_models import model_key
 
@@ -89,9 +91,9 @@ def test_every_node_test_survives_a_round_trip(tool, tmp_path):
         for arguments in (("--import-onnx", folder / "model.onnx", "-o", text), ("--export-onnx", text, "-o", back)):
             done = tool("megactx-translate", *arguments)
             if done.status != 0:
-                return f"{folder.name}: {done.err.strip()[-200:]}"
-        return None if model_key(onnx.load(folder / "model.onnx")) == model_key(onnx.load(back)) else f"{folder.name}: differs"
+                return done.err.strip()[-200:]
+        return None if model_key(onnx.load(folder / "model.onnx")) == model_key(onnx.load(back)) else "differs"
 
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        faults = [f for f in pool.map(check, sorted(CASES.iterdir())) if f]
-    assert not faults, f"{len(faults)} of {len(list(CASES.iterdir()))}\n" + "\n".join(faults[:20])
+    folders = sorted(CASES.iterdir())[part::PARTS]
+    found = faults(check, folders)
+    assert not found, f"{len(found)} of {len(folders)}\n" + "\n".join(found[:20])
