@@ -35,17 +35,17 @@ struct Digits {
 
   /// Every row sees every residue.
   bool isIdentity() const { return period == 1; }
-  /// All rows see the same residues: the query view is the identity.
-  bool hasOneView() const {
-    return classes.size() == 1 && int64_t(classes[0].queries.size()) == period;
+  /// How many query residues are in a class.
+  int64_t rowResidues() const {
+    int64_t count = 0;
+    for (const Class &c : classes)
+      count += c.queries.size();
+    return count;
   }
   /// Every row is in a class.
-  bool hasAllRows() const {
-    size_t rows = 0;
-    for (const Class &c : classes)
-      rows += c.queries.size();
-    return int64_t(rows) == period;
-  }
+  bool hasAllRows() const { return rowResidues() == period; }
+  /// All rows see the same residues: the query view is the identity.
+  bool hasOneView() const { return classes.size() == 1 && hasAllRows(); }
   /// The residues as a condition on p and k, for lowerings without views; null
   /// for the identity. Tables hold an entry per pair of class and residue.
   Expr condition() const;

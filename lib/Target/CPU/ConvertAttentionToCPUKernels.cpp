@@ -25,8 +25,10 @@ struct ConvertAttentionToCPUKernels
           << vectorBits.getValue();
       return signalPassFailure();
     }
-    cpu::KernelParts shared(getOperation());
-    parts = &shared;
+    // The same pass may run on another module, which has no kernel yet.
+    parts.emplace(getOperation());
+    kernels.clear();
+    number = 0;
     SmallVector<FusedAttentionOp> ops;
     getOperation().walk([&](FusedAttentionOp op) { ops.push_back(op); });
     for (FusedAttentionOp op : ops)
@@ -100,7 +102,7 @@ struct ConvertAttentionToCPUKernels
     return kernel = cpu::emitKernel(*parts, name, shape);
   }
 
-  cpu::KernelParts *parts = nullptr; ///< of this run
+  std::optional<cpu::KernelParts> parts;
   llvm::StringMap<func::FuncOp> kernels;
   unsigned number = 0;
 };

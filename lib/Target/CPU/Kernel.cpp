@@ -179,18 +179,18 @@ void KernelEmitter::prepare(const BlockBuffers &buffers) {
     memref::StoreOp::create(b, views->rowAt(inClass), buffers.rowOf, lane);
   });
   Value zero = a.splat(0.0f, buffers.vector);
-  for (int64_t g = 0; g < buffers.vectors; ++g) {
+  for (int64_t g = 0; g < buffers.form.vectors; ++g) {
     Value lane = a.c(g * shape.lanes);
     vector::StoreOp::create(b, a.splat(kNoKey, buffers.vector), buffers.top,
                             lane);
     vector::StoreOp::create(b, zero, buffers.sum, lane);
   }
   emitFor(b, a.c(0), a.c(shape.valueDim), 1, [&](Value d) {
-    for (int64_t g = 0; g < buffers.vectors; ++g)
+    for (int64_t g = 0; g < buffers.form.vectors; ++g)
       vector::StoreOp::create(b, zero, buffers.acc,
                               ValueRange{d, a.c(g * shape.lanes)});
   });
-  if (!buffers.byRow)
+  if (!buffers.form.byRow)
     return;
   Value none = a.f32(0);
   emitFor(b, a.c(0), buffers.rowCount, 1, [&](Value row) {
@@ -250,7 +250,7 @@ std::array<Value, 4> KernelEmitter::rowBounds(unsigned index,
             a.select(some, a.max(so[3], hi), so[3])};
   };
   SmallVector<Value> hull =
-      emitFor(b, a.c(0), a.c(buffers.vectors), 1, init,
+      emitFor(b, a.c(0), a.c(buffers.form.vectors), 1, init,
               [&](Value g, ValueRange so) -> SmallVector<Value> {
                 Value first = a.mul(g, lanes);
                 SmallVector<Value> its =

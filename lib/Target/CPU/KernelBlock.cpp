@@ -14,8 +14,7 @@ using namespace mlir::megactx::cpu;
 
 BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
                            BlockForm form, Value given)
-    : form(form), byRow(form.byRow), vectors(form.vectors),
-      rows(vectors * shape.lanes),
+    : form(form), rows(form.vectors * shape.lanes),
       vector(VectorType::get({shape.lanes}, b.getF32Type())), scratch(given) {
   constexpr int64_t alignment = 64;
   struct Field {
@@ -40,12 +39,12 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
   add(rowOf, {rows}, index);
   add(low, {rows}, i32);
   add(high, {rows}, i32);
-  add(vectorLow, {vectors}, index);
-  add(vectorHigh, {vectors}, index);
+  add(vectorLow, {form.vectors}, index);
+  add(vectorHigh, {form.vectors}, index);
   add(turned, {shape.lanes, shape.valueDim}, f32);
   for (Value *each : {&keyRow, &keyAt, &valueAt})
     add(*each, {kBlockKeys}, index);
-  if (byRow) {
+  if (form.byRow) {
     add(queryRows, {form.mostRows(shape.lanes), shape.headDim}, f32);
     add(accRows, {form.mostRows(shape.lanes), shape.valueDim}, f32);
   }
@@ -127,19 +126,28 @@ void KeyBlock::storeState(const Part &part, ValueRange state, Value to) {
     vector::StoreOp::create(b, x, to, laneOf(part, g));
 }
 
-void KeyBlock::callFull(KernelParts &parts) {
+/// Calls the part of the form and this key; `body` emits what is in it for a
+/// block of its arguments.
+void KeyBlock::call(KernelParts &parts, const Twine &key,
+                    function_ref<void(KeyBlock &)> body) {
   SmallVector<Value> operands = {buffers.scratch, buffers.keyData,
-                                 buffers.valueData, buffers.rowCount};
-  parts.call(b, "full " + shape.tileKey(buffers.form), operands,
-             [&](ValueRange arguments) {
-               BlockBuffers own(b, shape, buffers.form, arguments[0]);
-               own.keyData = arguments[1];
-               own.valueData = arguments[2];
-               own.rowCount = arguments[3];
-               KeyBlock(b, shape, own, Value())
-                   .emit({a.c(0), own.vectors, a.c(0), a.c(kBlockKeys)},
-                         nullptr);
-             });
+                                 buffers.valueData, buffers.rowCount, from};
+  std::string full = (key + " " + shape.tileKey(buffers.form)).str();
+  parts.call(b, full, operands, [&](ValueRange arguments) {
+    BlockBuffers own(b, shape, buffers.form, arguments[0]);
+    own.keyData = arguments[1];
+    own.valueData = arguments[2];
+    own.rowCount = arguments[3];
+    KeyBlock inside(b, shape, own, arguments[4]);
+    body(inside);
+  });
+}
+
+void KeyBlock::callFull(KernelParts &parts) {
+  call(parts, "full", [&](KeyBlock &inside) {
+    inside.emit({a.c(0), buffers.form.vectors, a.c(0), a.c(kBlockKeys)},
+                nullptr);
+  });
 }
 
 /// What depends on pieces and positions is looked up here, for the part to
@@ -148,19 +156,12 @@ void KeyBlock::callMasked(KernelParts &parts, const ElementContext &element) {
   Masks masks{bool(element.test), shape.hasBias};
   if (masks.test || masks.bias)
     eachVector([&](const Part &part) { evaluate(part, element); });
-  std::string key = "masked " + shape.tileKey(buffers.form);
+  std::string key = "masked";
   llvm::raw_string_ostream os(key);
   os << ' ' << shape.softcap.value_or(0) << ' ' << masks.test << masks.bias;
   if (masks.bias)
     os << shape.hasTest() << shape.biasPerKey;
-  SmallVector<Value> operands = {buffers.scratch, buffers.keyData,
-                                 buffers.valueData, buffers.rowCount, from};
-  parts.call(b, key, operands, [&](ValueRange arguments) {
-    BlockBuffers own(b, shape, buffers.form, arguments[0]);
-    own.keyData = arguments[1];
-    own.valueData = arguments[2];
-    own.rowCount = arguments[3];
-    KeyBlock inside(b, shape, own, arguments[4]);
+  call(parts, key, [&](KeyBlock &inside) {
     inside.eachVector([&](const Part &part) { inside.emit(part, &masks); });
   });
 }
@@ -198,7 +199,7 @@ void KeyBlock::emit(const Part &part, const Masks *masks) {
   }
   storeState(part, exponentials(part, sums, tops), buffers.sum);
   storeState(part, tops, buffers.top);
-  if (buffers.byRow)
+  if (buffers.form.byRow)
     accumulateByRow(part, decay);
   else
     accumulate(part, decay);
@@ -209,12 +210,12 @@ void KeyBlock::emit(const Part &part, const Masks *masks) {
 SmallVector<Value> KeyBlock::scores(const Part &part, ValueRange maxima,
                                     const Masks *masks) {
   int64_t rows = keysAtOnce(part);
-  if (buffers.byRow)
+  if (buffers.form.byRow)
     productsByRow(part);
   return emitFor(b, part.begin, part.end, rows, maxima,
                  [&](Value n, ValueRange tops) -> SmallVector<Value> {
                    SmallVector<Value> sums;
-                   if (buffers.byRow)
+                   if (buffers.form.byRow)
                      for (int64_t r = 0; r < rows; ++r)
                        sums.push_back(loadVector(part, buffers.scores,
                                                  a.add(n, a.c(r)), 0));

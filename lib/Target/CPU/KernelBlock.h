@@ -43,8 +43,7 @@ struct BlockBuffers {
   void turnResults(ImplicitLocOpBuilder &b) const;
 
   BlockForm form;
-  bool byRow;
-  int64_t vectors, rows;
+  int64_t rows; ///< lanes of all vectors
   VectorType vector;
   Value scratch;                ///< memref<?xi8>: holds all that follow
   Value queries;                ///< [D][rows] f32
@@ -98,6 +97,8 @@ private:
   struct Masks {
     bool test, bias;
   };
+  void call(KernelParts &parts, const Twine &key,
+            function_ref<void(KeyBlock &)> body);
   void eachVector(function_ref<void(const Part &)> body);
   void evaluate(const Part &part, const ElementContext &element);
   void emit(const Part &part, const Masks *masks);

@@ -67,7 +67,7 @@ void HeadRows::weights() {
   VectorType type = buffers.vector;
   Value least = a.splat(-std::numeric_limits<float>::infinity(), type);
   Value zero = a.splat(0.0f, type), one = a.splat(1.0f, type);
-  for (int64_t g = 0; g < buffers.vectors; ++g) {
+  for (int64_t g = 0; g < buffers.form.vectors; ++g) {
     Value at = a.c(g * shape.lanes);
     Value top = vector::LoadOp::create(b, type, buffers.top, at);
     Value sum = vector::LoadOp::create(b, type, buffers.sum, at);

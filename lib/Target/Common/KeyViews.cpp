@@ -20,12 +20,7 @@ int64_t KeyViews::classesOf(const AttentionShape &shape, bool coverAll) {
   const Digits &view = shape.pieces.front().digits;
   if (view.hasOneView())
     return 1;
-  if (coverAll)
-    return view.period;
-  int64_t count = 0;
-  for (const Digits::Class &c : view.classes)
-    count += c.queries.size();
-  return count;
+  return coverAll ? view.period : view.rowResidues();
 }
 
 KeyViews::KeyViews(ImplicitLocOpBuilder &b, Operation *module,

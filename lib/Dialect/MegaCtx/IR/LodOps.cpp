@@ -74,6 +74,14 @@ static OpFoldResult sizeOver(OpBuilder &builder, Location loc, Value tensor,
   return b.floorDiv(b.dim(tensor, dim), b.index(ratio));
 }
 
+/// Tokens [B, n, D] to the gists of them, [B, n / ratio, D].
+static RankedTensorType gistsOf(RankedTensorType tokens, int64_t ratio) {
+  SmallVector<int64_t> shape(tokens.getShape());
+  if (!tokens.isDynamicDim(1))
+    shape[1] /= std::max<int64_t>(1, ratio);
+  return RankedTensorType::get(shape, tokens.getElementType());
+}
+
 //===----------------------------------------------------------------------===//
 // gist_pool
 //===----------------------------------------------------------------------===//
@@ -85,10 +93,7 @@ LogicalResult GistPoolOp::inferReturnTypes(MLIRContext *,
   RankedTensorType type = ranked(loc, "input", op.getInput(), 3);
   if (!type)
     return failure();
-  SmallVector<int64_t> shape(type.getShape());
-  if (!type.isDynamicDim(1))
-    shape[1] /= std::max<int64_t>(1, op.getRatio());
-  results.push_back(RankedTensorType::get(shape, type.getElementType()));
+  results.push_back(gistsOf(type, op.getRatio()));
   return success();
 }
 
@@ -127,13 +132,11 @@ LogicalResult GistPyramidOp::inferReturnTypes(MLIRContext *,
   RankedTensorType type = ranked(loc, "input", op.getInput(), 3);
   if (!type)
     return failure();
-  SmallVector<int64_t> shape(type.getShape());
   // A level of no rows stays one; beyond 62 levels the verifier refuses.
   for (uint64_t level = 0; level < std::min<uint64_t>(op.getLevels(), 62);
        ++level) {
-    if (!type.isDynamicDim(1))
-      shape[1] /= std::max<int64_t>(1, op.getRatio());
-    results.push_back(RankedTensorType::get(shape, type.getElementType()));
+    type = gistsOf(type, op.getRatio());
+    results.push_back(type);
   }
   return success();
 }
