@@ -1,7 +1,7 @@
 """Compiled artifacts, kept by what they were made of.
 
-The key of an artifact is a hash of the model file, the options and the compiler, so that nothing is
-compiled twice and nothing stale is found. An artifact is compiled under a temporary name and renamed.
+The key of an artifact is a hash of the model file, the options and the compiler, and of the files with
+the model's external data by their sizes and times, so that nothing is compiled twice and nothing stale is found. An artifact is compiled under a temporary name and renamed.
 """
 
 import hashlib
@@ -12,10 +12,35 @@ import tempfile
 from .tools import Error, build, compile
 
 
-def _compiler():
-    """What tells one build of the compiler from another: sizes and times of its files."""
-    files = [build() / "bin" / "megactx-compile", *sorted((build() / "lib").glob("lib*.so"))]
+def _stamps(files):
+    """Sizes and times of files: what tells one state of large ones from another."""
     return [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files if file.exists()]
+
+
+def _compiler():
+    return _stamps([build() / "bin" / "megactx-compile", *sorted((build() / "lib").glob("lib*.so"))])
+
+
+def _tensors(graph):
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield attribute.t
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _external_data(model):
+    """The files beside an ONNX model that hold its tensors; none for what is no ONNX model, which the compiler may report."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        graph = onnx.load(model, format="protobuf", load_external_data=False).graph
+    except DecodeError:
+        return []
+    names = {entry.value for tensor in _tensors(graph) for entry in tensor.external_data if entry.key == "location"}
+    return [pathlib.Path(model).parent / name for name in sorted(names)]
 
 
 class Artifacts:
@@ -46,19 +71,19 @@ class Artifacts:
             content = pathlib.Path(model).read_bytes()
         except OSError as error:
             raise Error(f"cannot read '{model}': {error.strerror}") from None
-        return self._artifact(model, content, policy, generic)
+        return self._artifact(model, content, _stamps(_external_data(model)), policy, generic)
 
     def of_module(self, text):
         """The artifact of a module in MLIR with a function main."""
         source = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.{os.getpid()}.mlir"
         source.write_text(text)
         try:
-            return self._artifact(source, text.encode())
+            return self._artifact(source, text.encode(), [])
         finally:
             source.unlink()
 
-    def _artifact(self, model, content, policy=None, generic=False):
-        key = hashlib.sha256(repr([_compiler(), policy, generic]).encode() + content).hexdigest()[:32]
+    def _artifact(self, model, content, external, policy=None, generic=False):
+        key = hashlib.sha256(repr([_compiler(), external, policy, generic]).encode() + content).hexdigest()[:32]
         made = self.folder / f"{key}.mctx"
         if made.exists():
             return made

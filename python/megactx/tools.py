@@ -27,13 +27,13 @@ def build():
     return max(candidates, key=lambda p: (p / "bin").stat().st_mtime)
 
 
-def run(name, *arguments):
-    """Runs a tool; gives its standard output, raises Error with its messages where it fails."""
+def run(name, *arguments, messages=False):
+    """Runs a tool; gives its standard output, then, if asked for, its messages; raises Error with these where it fails."""
     command = [str(build() / "bin" / name), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise Error(done.stderr.strip() or f"{name} ended with status {done.returncode}")
-    return done.stdout
+    return done.stdout + done.stderr * messages
 
 
 def compile(model, output, pattern=None, policy=None, target=None, generic=False):
@@ -42,17 +42,7 @@ def compile(model, output, pattern=None, policy=None, target=None, generic=False
     pattern: for every self-attention, a Pattern or its text; policy: a JSON file of rules per layer and head.
     generic: attention without kernels, the same numbers: quick to compile, slow to run.
     """
-    options = []
-    if pattern is not None:
-        options += ["--pattern", str(pattern)]
-    if policy is not None:
-        options += ["--policy", policy]
-    if target is not None:
-        options += [f"--target={target}"]
-    if generic:
-        options += ["--generic"]
-    command = [str(build() / "bin" / "megactx-compile"), str(model), *map(str, options), "-o", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if done.returncode:
-        raise Error(done.stderr.strip() or f"megactx-compile ended with status {done.returncode}")
-    return (done.stdout + done.stderr).strip().splitlines()[-1]
+    options = ["--generic"] if generic else []
+    for name, value in dict(pattern=pattern, policy=policy, target=target).items():
+        options += [] if value is None else [f"--{name}={value}"]
+    return run("megactx-compile", model, *options, "-o", output, messages=True).strip().splitlines()[-1]

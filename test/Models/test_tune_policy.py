@@ -16,6 +16,7 @@ from conftest import ROOT
 
 import megactx
 from megactx import quality, tuning
+from megactx.artifacts import Artifacts
 
 MODEL, SCRIPT = ROOT / "test" / "Models" / "Inputs" / "copy.onnx", ROOT / "python" / "models" / "train_copy.py"
 CANDIDATES = ["window<left = 3, right = 0>", "window<left = 3, right = 0> or strided<stride = 32>"]
@@ -109,6 +110,16 @@ def test_a_second_search_compiles_nothing(tuned, data, cache, tool, tmp_path):
 
 
 # --- parts ---
+
+
+def test_artifacts_follow_external_data(tmp_path):
+    model = onnx.load(str(MODEL))
+    onnx.save(model, str(tmp_path / "m.onnx"), save_as_external_data=True, location="weights", size_threshold=0)
+    with Artifacts(tmp_path / "cache") as artifacts:
+        first = artifacts.of_file(tmp_path / "m.onnx", generic=True)
+        assert artifacts.of_file(tmp_path / "m.onnx", generic=True) == first and artifacts.compiled == 1
+        (tmp_path / "weights").write_bytes((tmp_path / "weights").read_bytes()[::-1])
+        assert artifacts.of_file(tmp_path / "m.onnx", generic=True) != first
 
 
 def test_knapsack_against_all_choices():
