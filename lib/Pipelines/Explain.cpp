@@ -299,7 +299,7 @@ LogicalResult mlir::megactx::explain(const ExplainOptions &options,
       llvm::errs() << "error: " << options.input << ": " << costs.error << "\n";
       return failure();
     }
-  std::optional<json::Object> reach;
+  std::optional<pattern::StackReach> reach;
   if (options.reach) {
     std::string error;
     reach = explainReach(*attentions, options, error);
@@ -322,7 +322,7 @@ LogicalResult mlir::megactx::explain(const ExplainOptions &options,
                       {"attentions", std::move(*attentions)},
                       {"missed", std::move(missed)}};
   if (reach)
-    report["reach"] = std::move(*reach);
+    report["reach"] = pattern::describe(*reach);
   os << llvm::formatv("{0:2}\n", json::Value(std::move(report)));
   return success();
 }

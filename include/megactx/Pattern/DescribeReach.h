@@ -1,4 +1,10 @@
-//===- DescribeReach.h - reach and misalignment as JSON ---------*- C++ -*-===//
+//===- DescribeReach.h - reach and misalignment in words and JSON *- C++
+//-*-===//
+//
+// Owns the report on a model's stack of layers: what they reach one after
+// another, what would mend it, and which of their periods cut gists.
+//
+//===----------------------------------------------------------------------===//
 
 #ifndef MEGACTX_PATTERN_DESCRIBEREACH_H
 #define MEGACTX_PATTERN_DESCRIBEREACH_H
@@ -17,8 +23,39 @@ llvm::json::Object describeReach(const Reach &reach);
 llvm::json::Array
 describeMisalignments(llvm::ArrayRef<Misalignment> misalignments);
 
-/// `0 to 62 every 2`, `3 to 9`, `5`.
-std::string describeInWords(const Span &span);
+/// The self-attentions of a model, or some in turn, and what the report calls
+/// them.
+struct NumberedStack {
+  std::vector<Layer> layers;
+  std::vector<int64_t> numbers;
+  std::vector<std::pair<int64_t, Misalignment>> misaligned;
+
+  void addLayer(int64_t number, int64_t heads);
+  /// A source of the layer added last; its periods are compared with gists of
+  /// so many tokens (pattern::misalignments).
+  void addSource(const Pattern &pattern, int64_t keyStep, int64_t gist);
+};
+
+struct StackReach {
+  NumberedStack stack;
+  Reach reach;
+  std::optional<Mend> mend;
+  int64_t mendRows; ///< at which the mend was checked
+};
+
+/// Checked on `tokens` rows, as pattern::reach and pattern::mend say.
+StackReach reachOf(NumberedStack stack, int64_t tokens);
+
+/// What describeReach gives, and {of_layers, misaligned, mend: {layer, add,
+/// hops, pairs_per_head, checked_at} or null}.
+llvm::json::Object describe(const StackReach &report);
+
+/// In words, without line ends: the verdict; what is never reached, which is
+/// empty where all is; the mend; a misalignment.
+std::string verdictOf(const StackReach &report);
+std::vector<std::string> describeMissing(const StackReach &report);
+std::string describeMend(const StackReach &report);
+std::string describe(const Misalignment &misalignment);
 
 } // namespace mlir::megactx::pattern
 

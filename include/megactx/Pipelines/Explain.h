@@ -8,6 +8,7 @@
 #ifndef MEGACTX_PIPELINES_EXPLAIN_H
 #define MEGACTX_PIPELINES_EXPLAIN_H
 
+#include "megactx/Pattern/DescribeReach.h"
 #include "megactx/Pattern/TileClasses.h"
 #include "megactx/Pipelines/Pipelines.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -47,15 +48,13 @@ struct ExplainOptions {
 };
 
 /// What the self-attentions of a range of layers reach one after another, each
-/// row being a query and a key: {of_layers, what pattern::describeReach gives,
-/// misaligned, mend: {layer, add, hops, pairs_per_head} or null}. `attentions`
-/// as describeAttentions gives them. Nothing, with `error`, where there is no
-/// such layer.
-std::optional<llvm::json::Object>
+/// row being a query and a key. `attentions` as describeAttentions gives them.
+/// Nothing, with `error`, where there is no such layer.
+std::optional<pattern::StackReach>
 explainReach(const llvm::json::Array &attentions, const ExplainOptions &options,
              std::string &error);
-/// The same in words.
-void printReach(const llvm::json::Object &reach, llvm::raw_ostream &os);
+/// In words.
+void printReach(const pattern::StackReach &reach, llvm::raw_ostream &os);
 
 /// Writes, per attention: pattern, pieces, pairs of query and key of all heads,
 /// their share of all pairs, FLOPs (2 (D + Dv) per pair and batch row), full,

@@ -208,6 +208,24 @@ def SparsifyPass : Pass<"megactx-sparsify"> {
   let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
 }
 
+def RemarkReachPass : Pass<"megactx-remark-reach", "::mlir::ModuleOp"> {
+  let summary = "remark on what a stack of sparse self-attentions reaches";
+  let description = [{
+    Changes nothing. Emits remarks of the category `remark-reach` through MLIR's
+    remark engine: on the first self-attention whether the model's, one after
+    another and in any head, carry information from every past position to every
+    row, with the sets of positions that no layer connects, and, on the one whose
+    pattern would mend it, the cheapest addition; on each whose strides or blocks
+    cut gists, the nearest period that does not. `megactx/Pattern/Connectivity.h`
+    says what is checked; the answer holds for `tokens` rows.
+  }];
+  let options = [
+    Option<"tokens", "tokens", "int64_t", "4096", "rows to check, at most 4096">,
+    Option<"gist", "gist", "int64_t", "1",
+           "tokens of a gist, where a pattern has no pyramid of its own">
+  ];
+}
+
 def ApproximateMathPass : Pass<"megactx-approximate-math"> {
   let summary = "exp, log, tanh, erf of f32 as polynomials, small powers as products";
   let description = [{
