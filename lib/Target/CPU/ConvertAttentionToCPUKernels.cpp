@@ -56,38 +56,11 @@ struct ConvertAttentionToCPUKernels
     FailureOr<SmallVector<Value>> operands = kernelOperands(b, op, *shape);
     if (failed(operands))
       return failure();
-    bool coversAll =
-        shape->accumulate || shape->pieces.front().digits.hasAllRows();
-    if (!coversAll)
-      clear(b, op);
     func::FuncOp kernel = kernelFor(*shape);
     func::CallOp::create(b, kernel, *operands);
     op.erase();
     ++numCalls;
     return success();
-  }
-
-  /// Rows of residues that no piece has are written here.
-  void clear(ImplicitLocOpBuilder &b, FusedAttentionOp op) {
-    auto fill = [&](Value memref, TypedAttr value) {
-      auto type = cast<MemRefType>(memref.getType());
-      Value scalar = arith::ConstantOp::create(b, value);
-      SmallVector<Value> lower, upper, step;
-      for (int64_t i = 0; i < type.getRank(); ++i) {
-        lower.push_back(arith::ConstantIndexOp::create(b, 0));
-        upper.push_back(memref::DimOp::create(b, memref, i));
-        step.push_back(arith::ConstantIndexOp::create(b, 1));
-      }
-      scf::buildLoopNest(b, b.getLoc(), lower, upper, step,
-                         [&](OpBuilder &nested, Location loc, ValueRange at) {
-                           memref::StoreOp::create(nested, loc, scalar, memref,
-                                                   at);
-                         });
-    };
-    Type element = cast<MemRefType>(op.getOut().getType()).getElementType();
-    fill(op.getOut(), b.getFloatAttr(element, 0.0));
-    fill(op.getLse(),
-         b.getF32FloatAttr(-std::numeric_limits<float>::infinity()));
   }
 
   func::FuncOp kernelFor(const cpu::KernelShape &shape) {

@@ -16,19 +16,19 @@ int64_t KeyViews::periodOf(const AttentionShape &shape) {
   return view.hasOneView() ? 1 : view.period;
 }
 
-int64_t KeyViews::classesOf(const AttentionShape &shape, bool coverAll) {
+int64_t KeyViews::classesOf(const AttentionShape &shape) {
   const Digits &view = shape.pieces.front().digits;
   if (view.hasOneView())
     return 1;
-  return coverAll ? view.period : view.rowResidues();
+  return shape.accumulate ? view.rowResidues() : view.period;
 }
 
 KeyViews::KeyViews(ImplicitLocOpBuilder &b, Operation *module,
                    const AttentionShape &shape,
-                   const KernelArguments &arguments, bool coverAll)
+                   const KernelArguments &arguments)
     : b(b), a{b}, module(module), shape(shape), arguments(arguments),
       makeTable([this](ArrayRef<int64_t> values) { return table(values); }),
-      thePeriod(periodOf(shape)), numClasses(classesOf(shape, coverAll)) {
+      thePeriod(periodOf(shape)), numClasses(classesOf(shape)) {
   const Digits &view = shape.pieces.front().digits;
   size_t keyless = 0;
   if (!view.hasOneView()) {

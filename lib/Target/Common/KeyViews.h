@@ -18,15 +18,14 @@ namespace mlir::megactx {
 class KeyViews {
 public:
   /// Reads the tables of all pieces, constants of the module that are no larger
-  /// than the period. With `coverAll`, residues that see no key are classes
-  /// too, without keys.
+  /// than the period. Residues that see no key are classes too, without keys,
+  /// where the kernel writes rows that nobody wrote before.
   KeyViews(ImplicitLocOpBuilder &b, Operation *module,
-           const AttentionShape &shape, const KernelArguments &arguments,
-           bool coverAll = false);
+           const AttentionShape &shape, const KernelArguments &arguments);
 
   /// Rows of one class are this far apart; each of the classes has one residue.
   static int64_t periodOf(const AttentionShape &shape);
-  static int64_t classesOf(const AttentionShape &shape, bool coverAll = false);
+  static int64_t classesOf(const AttentionShape &shape);
   int64_t period() const { return thePeriod; }
   int64_t classes() const { return numClasses; }
 

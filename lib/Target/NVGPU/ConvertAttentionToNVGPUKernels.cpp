@@ -91,9 +91,8 @@ struct ConvertAttentionToNVGPUKernels
       return memref::DimOp::create(b, op.getQuery(), i);
     };
     Value rows = a.ceilDiv(dim(2), a.c(KeyViews::periodOf(*shape)));
-    Value blocks =
-        a.mul(a.ceilDiv(rows, a.c(tiling.rows)),
-              a.c(KeyViews::classesOf(*shape, nvgpu::coversAll(*shape))));
+    Value blocks = a.mul(a.ceilDiv(rows, a.c(tiling.rows)),
+                         a.c(KeyViews::classesOf(*shape)));
     Value bytes = arith::ConstantIntOp::create(b, tiling.bytes(), 32);
     gpu::LaunchFuncOp::create(
         b, kernel, gpu::KernelDim3{blocks, dim(1), dim(0)},

@@ -95,8 +95,7 @@ void KernelEmitter::readBlock() {
   };
   Value queries = dim(arguments.query, 2), keys = dim(arguments.key, 2);
   keyHead = a.div(head, a.div(dim(arguments.query, 1), dim(arguments.key, 1)));
-  views =
-      std::make_unique<KeyViews>(b, module, shape, arguments, coversAll(shape));
+  views = std::make_unique<KeyViews>(b, module, shape, arguments);
   int64_t classes = views->classes(), period = views->period();
   Value viewClass = a.rem(number, a.c(classes));
   // Late rows see most keys: the longest blocks go first.

@@ -33,9 +33,6 @@ inline float factorOf(const AttentionShape &shape) {
   return scalesScores(shape) ? 1.0f : shape.scale;
 }
 
-/// Residues that see no key get their rows written too, where nobody else did.
-inline bool coversAll(const AttentionShape &shape) { return !shape.accumulate; }
-
 /// Adds the kernel to the module; arguments as kernelArguments. The schedule is
 /// one that verifySchedule accepts.
 gpu::GPUFuncOp emitKernel(gpu::GPUModuleOp module, StringRef name,

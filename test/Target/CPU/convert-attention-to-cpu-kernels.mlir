@@ -26,8 +26,9 @@ func.func @residues_all_in_classes(%q: !t, %k: !t, %v: !t, %o: !t, %l: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %l) [#megactx.piece<hi<p + 1>, digits<2, [0]: [0], [1]: [1]>>] {scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> ()
   return
 }
+// The kernel has a class for the rows without keys.
 // CHECK-LABEL: @residue_in_no_class
-// CHECK: memref.store
+// CHECK-NOT: memref.store
 // CHECK: call @mctx_attention
 func.func @residue_in_no_class(%q: !t, %k: !t, %v: !t, %o: !t, %l: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %l) [#megactx.piece<hi<p + 1>, digits<2, [1]: [1]>>] {scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> ()
