@@ -5,6 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Memory.h"
+#include "Cuda.h"
 #include "Model.h"
 #include "megactx/Runtime/KernelABI.h"
 #include "megactx/Runtime/Runtime.h"
@@ -14,33 +16,24 @@
 #include <mutex>
 #include <vector>
 
-namespace {
-constexpr uint64_t kAlignment = 64;
+using namespace megactx;
 
+namespace {
 /// Stands before each block.
 struct Header {
   uint64_t size;
 };
-static_assert(sizeof(Header) <= kAlignment);
+static_assert(sizeof(Header) <= megactx::kAlignment);
 
 std::mutex mutex;
 std::map<uint64_t, std::vector<void *>> &freeBlocks() {
   static auto *blocks = new std::map<uint64_t, std::vector<void *>>();
   return *blocks;
 }
-
-/// Sizes in steps of an eighth of their power of two, so that little is lost.
-uint64_t sizeClass(uint64_t size) {
-  uint64_t step = kAlignment;
-  while (step * 8 < size)
-    step *= 2;
-  return (size + step - 1) / step * step;
-}
 } // namespace
 
 extern "C" void *_mlir_memref_to_llvm_alloc(uint64_t size) {
-  // Sizes near the end of the address space come from shapes that overflowed.
-  if (size < (uint64_t(1) << 46)) {
+  if (size < kMostBytes) {
     uint64_t rounded = sizeClass(size);
     {
       std::lock_guard<std::mutex> lock(mutex);
@@ -81,4 +74,11 @@ extern "C" void _mlir_memref_to_llvm_free(void *pointer) {
   freeBlocks()[header->size].push_back(pointer);
 }
 
-extern "C" void mctx_free(void *data) { _mlir_memref_to_llvm_free(data); }
+extern "C" void mctx_free(void *data) {
+  if (!data)
+    return;
+  if (cuda::Device *device = cuda::Device::of(data))
+    device->free(data);
+  else
+    _mlir_memref_to_llvm_free(data);
+}

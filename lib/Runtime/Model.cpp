@@ -1,17 +1,13 @@
 //===- Model.cpp - artifacts as models ------------------------------------===//
 //
-// An artifact is a folder: manifest.json, model.so, weights.bin. The entry is
-// `mctx_main(void **)`: a place for the results' memref descriptors, then
-// pointers to the descriptors of inputs and of weights.
+// Owns loading: an artifact is a folder of manifest.json, model.so,
+// weights.bin.
 //
 //===----------------------------------------------------------------------===//
 
 #include "Model.h"
-#include "Pool.h"
 #include "Weights.h"
-#include "megactx/Runtime/KernelABI.h"
 #include <cerrno>
-#include <csetjmp>
 #include <cstdio>
 #include <cstring>
 #include <dlfcn.h>
@@ -29,12 +25,9 @@ using nlohmann::json;
 
 namespace {
 thread_local std::string lastError;
-std::mutex failureMutex;
-std::string failure;
-/// Where a failed check of the model that this thread runs goes on.
-thread_local std::jmp_buf *runningModel = nullptr;
+} // namespace
 
-int64_t widthOf(const std::string &dtype) {
+int64_t megactx::widthOf(const std::string &dtype) {
   static const std::map<std::string, int64_t> widths = {
       {"float", 4}, {"double", 8}, {"float16", 2}, {"bfloat16", 2},
       {"int8", 1},  {"int16", 2},  {"int32", 4},   {"int64", 8},
@@ -44,8 +37,8 @@ int64_t widthOf(const std::string &dtype) {
   return found == widths.end() ? 0 : found->second;
 }
 
-/// The words of a memref descriptor: two pointers, offset, sizes, strides.
-std::vector<int64_t> descriptor(void *data, const std::vector<int64_t> &shape) {
+std::vector<int64_t> megactx::descriptor(void *data,
+                                         const std::vector<int64_t> &shape) {
   auto word = reinterpret_cast<int64_t>(data);
   std::vector<int64_t> words = {word, word, 0};
   words.insert(words.end(), shape.begin(), shape.end());
@@ -56,8 +49,6 @@ std::vector<int64_t> descriptor(void *data, const std::vector<int64_t> &shape) {
   words.insert(words.end(), strides.begin(), strides.end());
   return words;
 }
-
-} // namespace
 
 void megactx::setError(const std::string &text) { lastError = text; }
 
@@ -189,6 +180,12 @@ bool mctx_model::load(const std::string &path, std::string &error) {
     return false;
   }
   checkInterface(manifest);
+  place = path;
+  if (isForGPU()) {
+    cuda::Device *device = cuda::Device::open(cuda::Device::preferred(), error);
+    if (!device || !canRunOn(*device, error))
+      return false;
+  }
   return bind(path, error);
 }
 
@@ -210,17 +207,58 @@ bool mctx_model::verify(const std::string &path, std::string &error) {
   return intact("weights.bin", weights) && intact("model.so", code);
 }
 
-bool mctx_model::bind(const std::string &path, std::string &error) {
-  // Compiled code looks the runtime's symbols up: make them visible to it.
+namespace {
+/// The library of matrix products by oneDNN: models of the CPU call it, and one
+/// that calls none of it runs where it, or oneDNN, is missing.
+struct Products {
+  decltype(&mctx_products_add_weights) addWeights = nullptr;
+  decltype(&mctx_products_remove_weights) removeWeights = nullptr;
+  std::string missing; ///< why it could not be loaded
+};
+} // namespace
+
+/// The path of this library, as it was loaded.
+static std::string ownPath() {
   Dl_info self;
   if (dladdr(reinterpret_cast<void *>(&mctx_load), &self) && self.dli_fname)
-    dlopen(self.dli_fname, RTLD_NOLOAD | RTLD_GLOBAL | RTLD_NOW);
+    return self.dli_fname;
+  return "";
+}
+
+static const Products &products() {
+  static const Products *loaded = [] {
+    auto *products = new Products();
+    std::string path = ownPath();
+    path = path.substr(0, path.rfind('/') + 1) + "libmegactx_matmul.so";
+    void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+    if (!library) {
+      products->missing = dlerror();
+      return products;
+    }
+    auto find = [&](const char *name, auto &function) {
+      function = reinterpret_cast<std::decay_t<decltype(function)>>(
+          dlsym(library, name));
+    };
+    find("mctx_products_add_weights", products->addWeights);
+    find("mctx_products_remove_weights", products->removeWeights);
+    return products;
+  }();
+  return *loaded;
+}
+
+bool mctx_model::bind(const std::string &path, std::string &error) {
+  // Compiled code looks the runtime's symbols up: make them visible to it.
+  dlopen(ownPath().c_str(), RTLD_NOLOAD | RTLD_GLOBAL | RTLD_NOW);
+  if (!isForGPU())
+    products();
   std::string code = path + "/model.so";
   if (code.find('/') != 0)
     code = "./" + code;
   library = dlopen(code.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     error = std::string("cannot load: ") + dlerror();
+    if (!isForGPU() && !products().missing.empty())
+      error += "; " + products().missing;
     return false;
   }
   entry = reinterpret_cast<void (*)(void **)>(dlsym(library, "mctx_main"));
@@ -228,7 +266,8 @@ bool mctx_model::bind(const std::string &path, std::string &error) {
     error = "'" + code + "' has no entry";
     return false;
   }
-  addWeights(weights.data, weights.size);
+  if (!isForGPU() && products().addWeights)
+    products().addWeights(weights.data, weights.size);
   for (const json &weight : manifest.at("weights")) {
     int64_t offset = weight.at("offset");
     if (offset < 0 || size_t(offset) > weights.size) {
@@ -243,168 +282,23 @@ bool mctx_model::bind(const std::string &path, std::string &error) {
 }
 
 mctx_model::~mctx_model() {
-  removeWeights(weights.data);
+  for (auto &[device, held] : deviceWeights) {
+    {
+      // Kernels of the library that goes may still run.
+      cuda::Run here(*device, nullptr);
+      device->driver.cuCtxSynchronize();
+    }
+    device->release(held.block);
+  }
+  if (library && !isForGPU() && products().removeWeights)
+    products().removeWeights(weights.data);
   if (library)
     dlclose(library);
-}
-
-/// Checks an input against the manifest; symbolic sizes are bound by name.
-std::string mctx_model::checkInput(
-    size_t i, const mctx_tensor &input,
-    std::map<std::string, std::pair<int64_t, std::string>> &symbols) const {
-  const json &want = manifest.at("inputs").at(i);
-  std::string name = want.at("name");
-  auto here = [&] { return "input '" + name + "': "; };
-  std::string dtype = want.at("dtype");
-  if (!input.dtype || dtype != input.dtype)
-    return here() + "expected dtype " + dtype + ", but got " +
-           (input.dtype ? input.dtype : "none");
-  const json &shape = want.at("shape");
-  if (input.rank < 0 || input.rank > 8 || shape.size() != size_t(input.rank))
-    return here() + "expected rank " + std::to_string(shape.size()) +
-           ", but got " + std::to_string(input.rank);
-  for (size_t d = 0; d < shape.size(); ++d) {
-    int64_t size = input.shape[d];
-    std::string place = here() + "dim " + std::to_string(d) + ": ";
-    if (size < 0)
-      return place + "negative size";
-    if (shape[d].is_number()) {
-      if (shape[d] != size)
-        return place + "expected " + shape[d].dump() + ", but got " +
-               std::to_string(size);
-      continue;
-    }
-    std::string symbol = shape[d];
-    if (symbol.empty())
-      continue;
-    auto [known, isNew] =
-        symbols.try_emplace(symbol, size, "input '" + name + "'");
-    if (!isNew && known->second.first != size)
-      return place + "expected '" + symbol + "' to be " +
-             std::to_string(known->second.first) + " as in " +
-             known->second.second + ", but got " + std::to_string(size);
-  }
-  return "";
-}
-
-bool mctx_model::run(const mctx_tensor *inputs, size_t inputCount,
-                     mctx_tensor *outputs, size_t outputCount,
-                     std::string &error) {
-  const json &wantIn = manifest.at("inputs"), &wantOut = manifest.at("outputs");
-  if (inputCount != wantIn.size() || outputCount != wantOut.size()) {
-    error = "expected " + std::to_string(wantIn.size()) + " inputs and " +
-            std::to_string(wantOut.size()) + " outputs, but got " +
-            std::to_string(inputCount) + " and " + std::to_string(outputCount);
-    return false;
-  }
-  std::map<std::string, std::pair<int64_t, std::string>> symbols;
-  std::vector<std::vector<int64_t>> descriptors;
-  for (size_t i = 0; i < inputCount; ++i) {
-    error = checkInput(i, inputs[i], symbols);
-    if (!error.empty())
-      return false;
-    descriptors.push_back(
-        descriptor(inputs[i].data,
-                   std::vector<int64_t>(inputs[i].shape,
-                                        inputs[i].shape + inputs[i].rank)));
-  }
-  size_t resultWords = 0;
-  for (const json &output : wantOut)
-    resultWords += 3 + 2 * output.at("shape").size();
-  std::vector<int64_t> results(resultWords);
-  std::vector<void *> arguments = {results.data()};
-  for (auto *list : {&descriptors, &weightDescriptors})
-    for (std::vector<int64_t> &words : *list)
-      arguments.push_back(words.data());
-  {
-    std::lock_guard<std::mutex> lock(failureMutex);
-    failure.clear();
-  }
-  if (!enter(arguments.data())) {
-    std::lock_guard<std::mutex> lock(failureMutex);
-    error = failure;
-    return false;
-  }
-  size_t at = 0;
-  std::map<int64_t, bool> blocks;
-  for (size_t i = 0; i < outputCount; ++i) {
-    bool &givenAway = blocks[results[at]];
-    at += take(wantOut[i], &results[at], givenAway, outputs[i]);
-  }
-  for (auto [block, givenAway] : blocks)
-    if (!givenAway)
-      _mlir_memref_to_llvm_free(reinterpret_cast<void *>(block));
-  std::lock_guard<std::mutex> lock(failureMutex);
-  if (failure.empty())
-    return true;
-  error = failure;
-  for (size_t i = 0; i < outputCount; ++i)
-    mctx_free(outputs[i].data);
-  return false;
-}
-
-/// Runs the entry; false where a check ended it. Holds nothing that would need
-/// to be destroyed.
-bool mctx_model::enter(void **arguments) const {
-  std::jmp_buf here;
-  runningModel = &here;
-  bool ended = setjmp(here) != 0;
-  if (!ended)
-    entry(arguments);
-  runningModel = nullptr;
-  return !ended;
-}
-
-/// Reads one result's descriptor; returns its words. The block is given to the
-/// caller where it holds this result alone.
-size_t mctx_model::take(const json &want, const int64_t *words, bool &givenAway,
-                        mctx_tensor &output) const {
-  size_t rank = want.at("shape").size();
-  output.dtype = want.at("dtype").get_ref<const std::string &>().c_str();
-  output.rank = rank;
-  int64_t count = 1;
-  for (size_t d = 0; d < rank; ++d)
-    count *= output.shape[d] = words[3 + d];
-  int64_t bytes = count * widthOf(output.dtype);
-  auto *data = reinterpret_cast<char *>(words[1]);
-  if (!givenAway && words[0] == words[1] && words[2] == 0) {
-    output.data = data;
-    givenAway = true;
-    return 3 + 2 * rank;
-  }
-  output.data = _mlir_memref_to_llvm_alloc(bytes ? bytes : 1);
-  if (bytes)
-    std::memcpy(output.data, data + words[2] * widthOf(output.dtype), bytes);
-  return 3 + 2 * rank;
 }
 
 //===----------------------------------------------------------------------===//
 // C API
 //===----------------------------------------------------------------------===//
-
-extern "C" void mctx_rt_fail(const char *message) {
-  std::lock_guard<std::mutex> lock(failureMutex);
-  if (failure.empty())
-    failure = message;
-}
-
-/// Ends the run that this thread is in; returns where it is in none.
-void megactx::leaveRun() {
-  if (runningModel && !insideTask())
-    std::longjmp(*runningModel, 1);
-}
-
-/// A check of the model's own code failed: what follows relies on it, so the
-/// run ends here. Checks stand outside of parallel loops; memory that the run
-/// holds is not given back.
-extern "C" void _mlir_ciface_mctx_rt_fail(mctx_memref1 *text) {
-  {
-    std::string message(static_cast<const char *>(text->aligned) + text->offset,
-                        text->sizes[0]);
-    mctx_rt_fail(message.c_str());
-  }
-  leaveRun();
-}
 
 extern "C" const char *mctx_error(void) { return lastError.c_str(); }
 
@@ -425,14 +319,4 @@ extern "C" void mctx_unload(mctx_model *model) { delete model; }
 
 extern "C" const char *mctx_describe(const mctx_model *model) {
   return model->manifestText.c_str();
-}
-
-extern "C" int mctx_run(mctx_model *model, const mctx_tensor *inputs,
-                        size_t inputCount, mctx_tensor *outputs,
-                        size_t outputCount) {
-  std::string error;
-  if (model->run(inputs, inputCount, outputs, outputCount, error))
-    return 0;
-  setError(error);
-  return 1;
 }

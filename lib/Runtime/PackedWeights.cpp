@@ -133,3 +133,10 @@ std::shared_ptr<const memory> megactx::packedWeight(memory::data_type type,
   giveBack(begin, from.get_size());
   return copy = std::move(made);
 }
+
+extern "C" void mctx_products_add_weights(const void *begin, size_t size) {
+  megactx::addWeights(begin, size);
+}
+extern "C" void mctx_products_remove_weights(const void *begin) {
+  megactx::removeWeights(begin);
+}

@@ -20,4 +20,11 @@ size_t packedWeightBytes();
 
 } // namespace megactx
 
+/// The same for the runtime, which finds them by name once it has loaded the
+/// library of products.
+extern "C" {
+void mctx_products_add_weights(const void *begin, size_t size);
+void mctx_products_remove_weights(const void *begin);
+}
+
 #endif

@@ -132,13 +132,19 @@ public:
       mctx_tensor t{tensor.bytes.data(),
                     tensor.dtype.c_str(),
                     int64_t(tensor.shape.size()),
-                    {}};
+                    {},
+                    MCTX_HOST,
+                    0};
       std::copy(tensor.shape.begin(), tensor.shape.end(), t.shape);
       in.push_back(t);
     }
     auto start = std::chrono::steady_clock::now();
     if (mctx_run(model, in.data(), in.size(), out.data(), out.size()))
       throw std::runtime_error(mctx_error());
+    // A GPU's run is over when its results are here.
+    for (mctx_tensor &t : out)
+      if (mctx_to_host(&t))
+        throw std::runtime_error(mctx_error());
     seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
             .count();

@@ -22,14 +22,19 @@ extern "C" {
 
 typedef struct mctx_model mctx_model;
 
-/** A dense, row-major tensor in host memory. `dtype` is one of ONNX's names:
- *  float, double, float16, bfloat16, int8, int16, int32, int64, uint8, bool.
- *  Sizes in elements. */
+/** Where a tensor is, by DLPack's codes; 0 is host memory too. */
+enum { MCTX_HOST = 1, MCTX_CUDA = 2 };
+
+/** A dense, row-major tensor. `dtype` is one of ONNX's names: float, double,
+ *  float16, bfloat16, int8, int16, int32, int64, uint8, bool. Sizes in
+ * elements. `device` counts the devices of that type. */
 typedef struct {
   void *data;
   const char *dtype;
   int64_t rank;
   int64_t shape[8];
+  int32_t device_type;
+  int32_t device;
 } mctx_tensor;
 
 /** The text of this thread's last error; empty where there was none. */
@@ -40,7 +45,9 @@ const char *mctx_error(void);
 int mctx_set_threads(int count);
 
 /** Opens an artifact. Returns null, with an error text, for a folder that is
- *  not an artifact, is damaged, or was compiled for another CPU. */
+ *  not an artifact, is damaged, was compiled for another CPU, or needs a GPU
+ *  where there is none or no driver. Of GPUs the thread's current one is looked
+ *  at, or the first. */
 mctx_model *mctx_load(const char *path);
 void mctx_unload(mctx_model *model);
 
@@ -49,9 +56,28 @@ const char *mctx_describe(const mctx_model *model);
 
 /** Runs the model. Inputs are in the manifest's order and are only read; each
  *  output's data is allocated here and is the caller's, who gives it to
- *  mctx_free. Returns 0, or 1 with an error text and no outputs. */
+ *  mctx_free. Returns 0, or 1 with an error text and no outputs.
+ *
+ *  A model for a GPU runs on the device of its inputs, or the thread's current
+ *  one where all are in host memory, from which it copies them; its outputs are
+ *  in the memory of that device. It runs on the default stream, and may still
+ *  be running on return: work of that stream comes after it. */
 int mctx_run(mctx_model *model, const mctx_tensor *inputs, size_t input_count,
              mctx_tensor *outputs, size_t output_count);
+
+/** The same on a stream (CUstream) of the device's primary context; inputs have
+ *  to be there for that stream. Models of the CPU have no stream. */
+int mctx_run_on_stream(mctx_model *model, void *stream,
+                       const mctx_tensor *inputs, size_t input_count,
+                       mctx_tensor *outputs, size_t output_count);
+
+/** Moves an output to host memory, after the run that it is of; what failed in
+ *  that is reported here. Returns 0, or 1 with an error text and the output as
+ *  it was. An output in host memory stays as it is. */
+int mctx_to_host(mctx_tensor *output);
+
+/** Gives an output's memory back. It may be given out again to runs on the
+ *  stream that it is of: work of other streams with it has to be done. */
 void mctx_free(void *data);
 
 #ifdef __cplusplus
