@@ -37,6 +37,12 @@ static StringRef dtypeOf(Type type) {
   }
 }
 
+/// Where the artifact's reader has to have a tensor, if that was noted.
+static void noteMemory(DictionaryAttr attrs, llvm::json::Object &entry) {
+  if (auto memory = attrs ? attrs.getAs<StringAttr>(kMemoryAttr) : StringAttr())
+    entry["memory"] = memory.str();
+}
+
 /// {name, dtype, shape}; a size that is not known is a name, maybe empty.
 static FailureOr<llvm::json::Object> describe(func::FuncOp function, Type type,
                                               DictionaryAttr attrs,
@@ -58,9 +64,11 @@ static FailureOr<llvm::json::Object> describe(func::FuncOp function, Type type,
         dims && i < dims.size() ? dyn_cast<StringAttr>(dims[i]) : StringAttr();
     shape.push_back(symbol ? symbol.str() : "");
   }
-  return llvm::json::Object{{"name", name ? name.str() : fallback},
-                            {"dtype", dtypeOf(tensor.getElementType())},
-                            {"shape", std::move(shape)}};
+  llvm::json::Object entry{{"name", name ? name.str() : fallback},
+                           {"dtype", dtypeOf(tensor.getElementType())},
+                           {"shape", std::move(shape)}};
+  noteMemory(attrs, entry);
+  return entry;
 }
 
 FailureOr<Interface> Interface::kept(ModuleOp module, StringAttr text) {
@@ -132,8 +140,9 @@ FailureOr<Interface> Interface::of(ModuleOp module) {
     }
     auto shaped = cast<ShapedType>(weight.getType());
     llvm::json::Array shape(shaped.getShape());
-    result.weightEntries.push_back(
-        llvm::json::Object{{"offset", offset}, {"shape", std::move(shape)}});
+    llvm::json::Object entry{{"offset", offset}, {"shape", std::move(shape)}};
+    noteMemory(function.getArgAttrDict(i), entry);
+    result.weightEntries.push_back(std::move(entry));
     int64_t bytes =
         shaped.getNumElements() * ((shaped.getElementTypeBitWidth() + 7) / 8);
     offset += (bytes + 63) / 64 * 64;

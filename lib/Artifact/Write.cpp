@@ -39,6 +39,11 @@ CPUTarget mlir::megactx::hostTarget() {
   return target;
 }
 
+CPUTarget mlir::megactx::genericTarget() {
+  bool isX86 = llvm::Triple(llvm::sys::getDefaultTargetTriple()).isX86();
+  return {isX86 ? "x86-64-v2" : "generic", "", 128};
+}
+
 /// The FNV-1a of the runtime's reader.
 static uint64_t checksum(StringRef data) {
   uint64_t hash = 0xcbf29ce484222325u;
@@ -220,6 +225,15 @@ static llvm::json::Array requiredFeatures(const CPUTarget &target) {
   return list;
 }
 
+static llvm::json::Object describe(const ArtifactTarget &target) {
+  llvm::json::Object result{{"kind", target.device.empty() ? "cpu" : "cuda"},
+                            {"cpu", target.host.cpu},
+                            {"features", requiredFeatures(target.host)}};
+  if (!target.device.empty())
+    result["arch"] = target.device;
+  return result;
+}
+
 /// The manifest's text, with its own checksum in it: that of the text with
 /// zeros in the checksum's place.
 static std::string sealed(llvm::json::Object manifest) {
@@ -234,7 +248,7 @@ static std::string sealed(llvm::json::Object manifest) {
 
 LogicalResult mlir::megactx::writeArtifact(ModuleOp module,
                                            const Interface &interface,
-                                           const CPUTarget &target,
+                                           const ArtifactTarget &target,
                                            llvm::json::Object notes,
                                            StringRef path) {
   Staging staging(path);
@@ -242,7 +256,7 @@ LogicalResult mlir::megactx::writeArtifact(ModuleOp module,
     return module.emitError("cannot write '")
            << path << "': " << staging.error.message();
   std::string object = staging.file("model.o");
-  if (failed(emitObject(module, target, object)) ||
+  if (failed(emitObject(module, target.host, object)) ||
       failed(link(module, object, staging.file("model.so"))))
     return failure();
   llvm::sys::fs::remove(object);
@@ -268,10 +282,7 @@ LogicalResult mlir::megactx::writeArtifact(ModuleOp module,
   manifest["format"] = "megactx-artifact";
   manifest["version"] = kVersion;
   manifest["files"] = std::move(files);
-  manifest["target"] =
-      llvm::json::Object{{"kind", "cpu"},
-                         {"cpu", target.cpu},
-                         {"features", requiredFeatures(target)}};
+  manifest["target"] = describe(target);
   std::string text = sealed(std::move(manifest));
   if (failed(writeFile(module, staging.file("manifest.json"),
                        [&](llvm::raw_ostream &os) { os << text; })))

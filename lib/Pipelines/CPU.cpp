@@ -15,11 +15,11 @@
 
 using namespace mlir;
 
-void mlir::megactx::buildCPUAttentionPipeline(
-    OpPassManager &pm, const CPUAttentionOptions &options) {
+void mlir::megactx::buildAttentionPipeline(OpPassManager &pm,
+                                           const AttentionOptions &options) {
   if (!options.generic) {
     FuseAttentionPiecesPassOptions fuse;
-    fuse.maxHeadDim = 512;
+    fuse.maxHeadDim = options.maxHeadDim;
     pm.addPass(createFuseAttentionPiecesPass(fuse));
   }
   pm.addPass(createConvertAttentionToLinalgPass());

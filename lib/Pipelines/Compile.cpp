@@ -9,6 +9,7 @@
 #include "megactx/Pipelines/Explain.h"
 #include "megactx/Pipelines/Pipelines.h"
 #include "megactx/Support/Output.h"
+#include "megactx/Target/NVGPU/Architecture.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include <chrono>
@@ -35,7 +36,10 @@ struct Phase {
 class Compilation {
 public:
   explicit Compilation(const CompileOptions &options)
-      : options(options), target(hostTarget()) {}
+      : options(options),
+        target(options.target == "cpu"
+                   ? ArtifactTarget{hostTarget(), ""}
+                   : ArtifactTarget{genericTarget(), options.target}) {}
 
   LogicalResult run();
 
@@ -48,13 +52,15 @@ private:
   void report(StringRef what, Clock::time_point since);
   LogicalResult print();
   Form form();
-  SmallVector<Phase> phases();
+  SmallVector<Phase> tensorPhases();
+  SmallVector<Phase> cpuPhases();
+  SmallVector<Phase> gpuPhases();
   FailureOr<bool> lower();
   void countAttentions();
   bool stopsAt(StringRef level) const { return options.level == level; }
 
   const CompileOptions &options;
-  CPUTarget target;
+  ArtifactTarget target;
   ModelFile file;
   OwningOpRef<ModuleOp> &module = file.module;
   int64_t raised = 0, sparsified = 0;
@@ -114,8 +120,9 @@ Form Compilation::form() {
   return tensors ? Form::Tensors : Form::Buffers;
 }
 
-/// The pipelines of all phases; `form` is the last one that each takes.
-SmallVector<Phase> Compilation::phases() {
+/// Each phase's `form` is the last one that it takes. Up to memrefs the phases
+/// are those of every target.
+SmallVector<Phase> Compilation::tensorPhases() {
   return {
       {"find attention, sparsify", "attention", Form::Tensors,
        [&](OpPassManager &pm) {
@@ -133,16 +140,33 @@ SmallVector<Phase> Compilation::phases() {
        }},
       {"pieces to kernels", "fused", Form::Tensors,
        [&](OpPassManager &pm) {
-         CPUAttentionOptions attention;
+         AttentionOptions attention;
          attention.generic = options.generic;
-         buildCPUAttentionPipeline(pm, attention);
+         // The GPU's kernels name the head dims that they take themselves.
+         if (!target.device.empty())
+           attention.maxHeadDim = 0;
+         buildAttentionPipeline(pm, attention);
        }},
-      {"tensors to memrefs", "memref", Form::Tensors, buildBufferizePipeline},
-      {"attention kernels, loops", "loops", Form::Buffers,
-       [&](OpPassManager &pm) {
-         buildCPULoopsPipeline(pm, target.vectorBits);
-       }},
-      {"loops to LLVM", "llvm", Form::Buffers, buildCPUToLLVMPipeline}};
+      {"tensors to memrefs", "memref", Form::Tensors, buildBufferizePipeline}};
+}
+
+SmallVector<Phase> Compilation::cpuPhases() {
+  return {{"attention kernels, loops", "loops", Form::Buffers,
+           [&](OpPassManager &pm) {
+             buildCPULoopsPipeline(pm, target.host.vectorBits);
+           }},
+          {"loops to LLVM", "llvm", Form::Buffers, buildCPUToLLVMPipeline}};
+}
+
+SmallVector<Phase> Compilation::gpuPhases() {
+  return {{"kernels, launches", "loops", Form::Buffers,
+           [&](OpPassManager &pm) {
+             GPUOptions gpu;
+             gpu.arch = target.device;
+             gpu.format = findCudaToolkit().empty() ? "isa" : "fatbin";
+             buildGPULaunchesPipeline(pm, gpu);
+           }},
+          {"launches to LLVM", "llvm", Form::Buffers, buildGPUToLLVMPipeline}};
 }
 
 void Compilation::countAttentions() {
@@ -161,7 +185,8 @@ void Compilation::countAttentions() {
 /// Runs the phases that the input is not past, up to the level asked for.
 /// Returns whether that level was reached and written.
 FailureOr<bool> Compilation::lower() {
-  SmallVector<Phase> ahead = phases();
+  SmallVector<Phase> ahead = tensorPhases();
+  llvm::append_range(ahead, target.device.empty() ? cpuPhases() : gpuPhases());
   llvm::erase_if(ahead,
                  [input = form()](const Phase &p) { return input > p.form; });
   if (!stopsAt("artifact") &&
@@ -208,7 +233,7 @@ LogicalResult Compilation::run() {
   if (failed(writeArtifact(*module, *interface, target, std::move(notes),
                            options.output)))
     return failure();
-  report("code for " + target.cpu, start);
+  report("code for " + target.name(), start);
   printAttentions(attentions, llvm::errs());
   llvm::errs() << llvm::formatv("raised {0} attentions, sparsified {1}\n",
                                 raised, sparsified);
@@ -225,9 +250,10 @@ LogicalResult mlir::megactx::compile(const CompileOptions &options) {
                  << "\n";
     return failure();
   }
-  if (options.target != "cpu") {
+  if (options.target != "cpu" && !nvgpu::sharedMemoryOf(options.target)) {
     llvm::errs() << "error: unknown target '" << options.target
-                 << "', expected cpu\n";
+                 << "', expected cpu, or a GPU's architecture of sm_80 or "
+                    "later, such as sm_80 or sm_90\n";
     return failure();
   }
   return Compilation(options).run();

@@ -3,13 +3,19 @@
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Pipelines/Pipelines.h"
 #include "megactx/Target/NVGPU/Passes.h"
+#include "megactx/Transforms/Passes.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/GPU/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/Program.h"
 
 using namespace mlir;
 
@@ -47,5 +53,55 @@ void mlir::megactx::buildAttentionToGPUPipeline(OpPassManager &pm,
   pm.addPass(createGpuNVVMAttachTarget(target));
   GpuModuleToBinaryPassOptions binary;
   binary.compilationTarget = options.format;
+  binary.toolkitPath = findCudaToolkit();
   pm.addPass(createGpuModuleToBinaryPass(binary));
+}
+
+void mlir::megactx::buildGPULaunchesPipeline(OpPassManager &pm,
+                                             const GPUOptions &options) {
+  pm.addPass(createConvertAssertToRuntimePass());
+  pm.addPass(createCheckGPUHostPass());
+  buildAttentionToGPUPipeline(pm, options);
+  pm.addPass(createConvertMemRefToGPUPass());
+}
+
+void mlir::megactx::buildGPUToLLVMPipeline(OpPassManager &pm) {
+  // Tokens order what goes to the stream; the runtime has one for all.
+  pm.addNestedPass<func::FuncOp>(createGpuAsyncRegionPass());
+  pm.addPass(createExpandDynamicShapesPass());
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addNestedPass<func::FuncOp>(arith::createArithExpandOpsPass());
+  pm.addPass(createConvertMathToLLVMPass());
+  // Before gpu-to-llvm, which would take the C library's functions for what is
+  // left in the host's memory.
+  FinalizeMemRefToLLVMConversionPassOptions memory;
+  memory.useGenericFunctions = true;
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass(memory));
+  pm.addPass(createGpuToLLVMConversionPass());
+  pm.addPass(createConvertIndexToLLVMPass());
+  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+std::string mlir::megactx::findCudaToolkit() {
+  SmallVector<std::string> folders;
+  if (auto ptxas = llvm::sys::findProgramByName("ptxas"))
+    folders.push_back(
+        llvm::sys::path::parent_path(llvm::sys::path::parent_path(*ptxas))
+            .str());
+  for (const char *variable : {"CUDA_HOME", "CUDA_PATH", "CUDA_ROOT"})
+    if (auto folder = llvm::sys::Process::GetEnv(variable))
+      folders.push_back(*folder);
+  folders.push_back("/usr/local/cuda");
+  for (const std::string &folder : folders)
+    if (llvm::all_of(ArrayRef{"/bin/ptxas", "/bin/fatbinary"},
+                     [&](const char *program) {
+                       return llvm::sys::fs::can_execute(folder + program);
+                     }))
+      return folder;
+  return "";
 }

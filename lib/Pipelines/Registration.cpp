@@ -23,11 +23,12 @@ void mlir::megactx::registerAllDialects(DialectRegistry &registry) {
   registry.insert<func::FuncDialect, MegaCtxDialect, nvx::NVXDialect,
                   onnx::OnnxDialect>();
   registerBufferization(registry);
-  // Kernels become PTX within the pipeline.
+  // Kernels become PTX within the pipeline, and their launches calls after it.
   registerBuiltinDialectTranslation(registry);
   registerGPUDialectTranslation(registry);
   registerLLVMDialectTranslation(registry);
   registerNVVMDialectTranslation(registry);
+  gpu::registerOffloadingLLVMTranslationInterfaceExternalModels(registry);
 }
 
 static void registerPipelines() {
@@ -41,10 +42,10 @@ static void registerPipelines() {
   PassPipelineRegistration<>("megactx-pieces-pipeline",
                              "attentions to links of one piece each",
                              buildPiecesPipeline);
-  PassPipelineRegistration<CPUAttentionOptions>(
-      "megactx-cpu-attention-pipeline",
+  PassPipelineRegistration<AttentionOptions>(
+      "megactx-attention-pipeline",
       "links of attention to fused attention, or all of them to linalg",
-      buildCPUAttentionPipeline);
+      buildAttentionPipeline);
   PassPipelineRegistration<>("megactx-bufferize-pipeline",
                              "tensors to memrefs, with deallocation",
                              buildBufferizePipeline);
@@ -58,6 +59,12 @@ static void registerPipelines() {
       "megactx-attention-to-gpu-pipeline",
       "fused attention on memrefs to launches and gpu.binary",
       buildAttentionToGPUPipeline);
+  PassPipelineRegistration<GPUOptions>(
+      "megactx-gpu-launches-pipeline",
+      "memrefs to launches on buffers of the device", buildGPULaunchesPipeline);
+  PassPipelineRegistration<>("megactx-gpu-to-llvm-pipeline",
+                             "launches to the LLVM dialect",
+                             buildGPUToLLVMPipeline);
 }
 
 void mlir::megactx::registerAllPasses() {

@@ -83,11 +83,12 @@ bool mctx_model::canRunOn(const cuda::Device &device,
   const json &target = manifest.at("target");
   std::string arch = target.at("arch");
   int wanted = std::atoi(arch.c_str() + arch.find('_') + 1);
-  bool exact = arch.back() == 'a';
-  bool family = !target.value("ptx", false) || arch.back() == 'f';
+  // A suffix names features of that architecture alone, or of its family; the
+  // driver compiles other PTX for every later device.
   int have = device.capability;
-  if (exact ? have == wanted
-            : have >= wanted && (!family || have / 10 == wanted / 10))
+  if (arch.back() == 'a'   ? have == wanted
+      : arch.back() == 'f' ? have >= wanted && have / 10 == wanted / 10
+                           : have >= wanted)
     return true;
   error = "'" + place + "' was compiled for " + arch + ", which " +
           device.title() + " does not run; compile it with --target=sm_" +

@@ -4,7 +4,7 @@
 // RUN: megactx-compile %s -o whole.mctx 2>/dev/null && megactx-run whole.mctx --inputs . --outputs .
 
 // RUN: megactx-opt %s --megactx-decompose-patterns -o pieces.mlir
-// RUN: megactx-opt pieces.mlir --megactx-cpu-attention-pipeline -o fused.mlir
+// RUN: megactx-opt pieces.mlir --megactx-attention-pipeline -o fused.mlir
 // RUN: megactx-opt fused.mlir --megactx-bufferize-pipeline -o memref.mlir
 // RUN: megactx-opt memref.mlir --megactx-cpu-loops-pipeline -o loops.mlir
 // RUN: megactx-opt loops.mlir --megactx-cpu-to-llvm-pipeline | FileCheck %s --check-prefix=LLVM
@@ -12,7 +12,7 @@
 // LLVM-NOT: unrealized_conversion_cast
 // LLVM: llvm.func @main
 
-// RUN: megactx-opt pieces.mlir --megactx-cpu-attention-pipeline=generic -o generic.mlir
+// RUN: megactx-opt pieces.mlir --megactx-attention-pipeline=generic -o generic.mlir
 // RUN: FileCheck %s --check-prefix=GENERIC < generic.mlir
 // RUN: megactx-opt generic.mlir --megactx-bufferize-pipeline | megactx-opt --megactx-cpu-loops-pipeline -o loops.mlir
 // RUN: megactx-compile loops.mlir -o generic.mctx 2>/dev/null && megactx-run generic.mctx --test-data . --rtol=0 --atol=1e-5 | FileCheck %s

@@ -22,8 +22,11 @@ int main(int argc, char **argv) {
                "pieces, fused, memref, loops, llvm; or artifact (default)"),
       cl::cat(category));
   mlir::megactx::PatternOptions patterns(category);
-  cl::opt<std::string> target("target", cl::init("cpu"), cl::desc("cpu"),
-                              cl::cat(category));
+  cl::opt<std::string> target(
+      "target", cl::init("cpu"),
+      cl::desc("What the code is for: cpu (this machine's, default), or an "
+               "NVIDIA GPU by its architecture, such as sm_80 or sm_90"),
+      cl::cat(category));
   cl::opt<bool> generic("generic",
                         cl::desc("Attention through linalg, without kernels: "
                                  "slow, to compare with"),

@@ -16,6 +16,9 @@ namespace mlir::megactx {
 
 /// Argument attribute: the contents of a weight that the runtime maps.
 constexpr llvm::StringLiteral kWeightAttr = "megactx.weight";
+/// Attribute of arguments and results of a model for a GPU: "host" where host
+/// code reads or writes them; the others are in the device's memory.
+constexpr llvm::StringLiteral kMemoryAttr = "megactx.memory";
 /// Module attributes: the manifest's inputs, outputs and weights (JSON), and
 /// the weights' contents, once `main` is LLVM code.
 constexpr llvm::StringLiteral kInterfaceAttr = "megactx.interface";
@@ -29,6 +32,18 @@ struct CPUTarget {
 };
 /// The CPU that this process runs on.
 CPUTarget hostTarget();
+/// What every CPU of this process's kind has, of the last ten years: for code
+/// that launches kernels on machines of others.
+CPUTarget genericTarget();
+
+/// What an artifact is for: a CPU, or an NVIDIA GPU by way of code on a CPU.
+struct ArtifactTarget {
+  CPUTarget host;
+  /// The GPU's architecture, sm_90 for instance; empty: none.
+  std::string device;
+
+  std::string name() const { return device.empty() ? host.cpu : device; }
+};
 
 /// What the entry function takes and gives.
 class Interface {
@@ -58,8 +73,8 @@ LogicalResult addEntry(ModuleOp module);
 /// Writes the artifact: compiles the module (LLVM dialect), links, and renames
 /// the whole folder to `path` when it is complete. `notes` join the manifest.
 LogicalResult writeArtifact(ModuleOp module, const Interface &interface,
-                            const CPUTarget &target, llvm::json::Object notes,
-                            StringRef path);
+                            const ArtifactTarget &target,
+                            llvm::json::Object notes, StringRef path);
 
 } // namespace mlir::megactx
 

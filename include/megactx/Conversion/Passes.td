@@ -173,6 +173,43 @@ def DefineLaunchesPass
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
+def CheckGPUHostPass
+    : Pass<"megactx-check-gpu-host", "::mlir::ModuleOp"> {
+  let summary = "name what has no lowering to a GPU";
+  let description = [{
+    Before: a module on memrefs, past every lowering to kernels but that of fused
+    attention. After: the same module, whose functions hold nothing but
+    arithmetic on single numbers, control, buffers, launches and fused attention.
+    Anything else is one error that names each kind of operation, how many there
+    are, and where the first one stands.
+  }];
+}
+
+def ConvertMemRefToGPUPass
+    : Pass<"megactx-convert-memref-to-gpu", "::mlir::ModuleOp"> {
+  let summary = "give buffers to the device, copies to its stream";
+  let description = [{
+    Before: functions on memrefs with `gpu.launch_func`. After: a buffer that host
+    code neither loads from, stores to nor passes to a call is the device's:
+    `gpu.alloc`, `gpu.dealloc`; copies are `gpu.memcpy`. Arguments and results
+    of the others are marked `megactx.memory = "host"`, which the artifact's
+    manifest says; those without the mark are the device's. Kernels that are
+    given the host's memory are errors.
+
+    ```mlir
+    %out = memref.alloc(%n) : memref<?xf32>
+    gpu.launch_func @kernels::@kernel blocks in ... args(%out : memref<?xf32>)
+    ```
+    becomes
+    ```mlir
+    %out = gpu.alloc (%n) : memref<?xf32>
+    gpu.launch_func @kernels::@kernel blocks in ... args(%out : memref<?xf32>)
+    ```
+  }];
+  let statistics = [Statistic<"numBuffers", "buffers", "buffers of the device">];
+  let dependentDialects = ["::mlir::gpu::GPUDialect"];
+}
+
 def ConvertNVXToNVVMPass
     : Pass<"convert-nvx-to-nvvm", "::mlir::gpu::GPUModuleOp"> {
   let summary = "lower machine features to nvvm and LLVM, one pattern per op";

@@ -14,6 +14,7 @@ struct CompileOptions {
   std::string output;
   /// input, attention, linalg, pieces, fused, memref, loops, llvm or artifact.
   std::string level = "artifact";
+  /// cpu, or an NVIDIA GPU's architecture, such as sm_90.
   std::string target = "cpu";
   /// Lower attention through linalg instead of kernels: slow, for comparison.
   bool generic = false;

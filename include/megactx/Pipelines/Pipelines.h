@@ -45,16 +45,20 @@ void buildOnnxToLinalgPipeline(OpPassManager &pm);
 /// From attentions with patterns to links of one piece each.
 void buildPiecesPipeline(OpPassManager &pm);
 
-struct CPUAttentionOptions : PassPipelineOptions<CPUAttentionOptions> {
+struct AttentionOptions : PassPipelineOptions<AttentionOptions> {
   Option<bool> generic{
       *this, "generic", llvm::cl::init(false),
       llvm::cl::desc("no kernels: lower all attention to linalg")};
+  Option<int64_t> maxHeadDim{
+      *this, "max-head-dim", llvm::cl::init(512),
+      llvm::cl::desc(
+          "elements; attention with larger or dynamic head dims goes "
+          "to linalg (0: none)")};
 };
 
 /// From links of attention to fused attention for the kernels, and to linalg
 /// what they do not take, or, with `generic`, all of it.
-void buildCPUAttentionPipeline(OpPassManager &pm,
-                               const CPUAttentionOptions &options);
+void buildAttentionPipeline(OpPassManager &pm, const AttentionOptions &options);
 
 /// From tensors with fused attention to memrefs with an owner each.
 void buildBufferizePipeline(OpPassManager &pm);
@@ -71,8 +75,8 @@ struct GPUOptions : PassPipelineOptions<GPUOptions> {
                                           "later one that runs its code")};
   Option<std::string> format{
       *this, "format", llvm::cl::init("isa"),
-      llvm::cl::desc("isa (PTX) or bin (needs ptxas, on PATH or under "
-                     "CUDA_HOME)")};
+      llvm::cl::desc("isa (PTX), bin (needs ptxas, on PATH, under CUDA_HOME or "
+                     "/usr/local/cuda) or fatbin (both; needs fatbinary too)")};
   Option<std::string> schedule{
       *this, "schedule",
       llvm::cl::desc("#nvx.schedule of kernels whose operation has none; "
@@ -81,6 +85,17 @@ struct GPUOptions : PassPipelineOptions<GPUOptions> {
 
 /// From fused attention on memrefs to launches of kernels in gpu.binary.
 void buildAttentionToGPUPipeline(OpPassManager &pm, const GPUOptions &options);
+
+/// From memrefs to launches on buffers of the device; what has no kernel is an
+/// error.
+void buildGPULaunchesPipeline(OpPassManager &pm, const GPUOptions &options);
+
+/// From launches to the LLVM dialect, calls of the runtime and gpu.binary.
+void buildGPUToLLVMPipeline(OpPassManager &pm);
+
+/// The CUDA toolkit's folder: the one of `ptxas` on PATH, CUDA_HOME, CUDA_PATH,
+/// or /usr/local/cuda. Empty where none has both ptxas and fatbinary.
+std::string findCudaToolkit();
 
 } // namespace mlir::megactx
 

@@ -24,14 +24,9 @@
 
 #include "../Common/AttentionShape.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
+#include "megactx/Target/NVGPU/Architecture.h"
 
 namespace mlir::megactx::nvgpu {
-
-/// Bytes of shared memory that one block may have, of a compute architecture
-/// as in sm_80, sm_90a; none for one that has no cp.async or is unknown.
-/// Source: CUDA C++ Programming Guide 13.0, technical specifications per
-/// compute capability.
-std::optional<int64_t> sharedMemoryOf(StringRef arch);
 
 /// The rule's choice. `rows`: of a class, where known.
 nvx::ScheduleAttr chooseSchedule(MLIRContext *context, int64_t sharedMemory,
