@@ -143,6 +143,7 @@ static LogicalResult emitObject(ModuleOp module, const CPUTarget &target,
     return module.emitError("no code generator: ") << error;
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Fast;
+  options.UseInitArray = true;
   std::unique_ptr<llvm::TargetMachine> machine(backend->createTargetMachine(
       triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
       std::nullopt, llvm::CodeGenOptLevel::Aggressive));

@@ -2,6 +2,7 @@
 
 #include "Cuda.h"
 #include "Memory.h"
+#include <algorithm>
 #include <dlfcn.h>
 #include <memory>
 
@@ -155,6 +156,7 @@ void *Device::allocate(uint64_t bytes, Stream stream, std::string &error) {
     if (!free.empty()) {
       void *block = free.back();
       free.pop_back();
+      blocks[block].holders = 1;
       return block;
     }
     Pointer memory = 0;
@@ -165,7 +167,7 @@ void *Device::allocate(uint64_t bytes, Stream stream, std::string &error) {
     }
     if (result == kSuccess) {
       auto *block = reinterpret_cast<void *>(memory);
-      blocks[block] = {rounded, stream};
+      blocks[block] = {rounded, stream, 1, {}};
       return block;
     }
     if (result != kOutOfMemory) {
@@ -188,12 +190,55 @@ void Device::releaseCached() {
   cached.clear();
 }
 
-bool Device::free(void *block) {
+void Device::free(void *block) {
+  std::unique_lock<std::mutex> lock(mutex);
+  auto found = blocks.find(block);
+  if (found == blocks.end() || --found->second.holders > 0)
+    return;
+  Block &its = found->second;
+  if (!its.borrowers.empty()) {
+    Run here(*this, its.stream);
+    for (Stream borrower : its.borrowers)
+      order(borrower, its.stream);
+    its.borrowers.clear();
+  }
+  cached[{its.stream, its.bytes}].push_back(block);
+}
+
+void Device::retain(void *block) {
   std::lock_guard<std::mutex> lock(mutex);
   auto found = blocks.find(block);
-  if (found == blocks.end())
+  if (found != blocks.end())
+    ++found->second.holders;
+}
+
+Result Device::order(Stream first, Stream then) {
+  constexpr unsigned kWithoutTime = 2;
+  Event event = nullptr;
+  Result result = driver.cuEventCreate(&event, kWithoutTime);
+  if (result != kSuccess)
+    return result;
+  result = driver.cuEventRecord(event, first);
+  if (result == kSuccess)
+    result = driver.cuStreamWaitEvent(then, event, 0);
+  driver.cuEventDestroy_v2(event);
+  return result;
+}
+
+bool Device::lend(void *block, Stream stream, std::string &error) {
+  Run here(*this, stream);
+  std::lock_guard<std::mutex> lock(mutex);
+  Block &its = blocks.at(block);
+  if (its.stream == stream)
+    return true;
+  Result result = order(its.stream, stream);
+  if (result != kSuccess) {
+    error = title() + ": " + driver.explain("waiting for a stream", result);
     return false;
-  cached[{found->second.stream, found->second.bytes}].push_back(block);
+  }
+  if (std::find(its.borrowers.begin(), its.borrowers.end(), stream) ==
+      its.borrowers.end())
+    its.borrowers.push_back(stream);
   return true;
 }
 

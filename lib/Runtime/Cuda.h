@@ -113,9 +113,13 @@ public:
   /// is given out again to the stream that it was made for, whose work is in
   /// order, and to no other. Null with the reason.
   void *allocate(uint64_t bytes, Stream stream, std::string &error);
-  /// Gives a block of `allocate` back; false where it is none. No context is
-  /// needed: nothing goes to the driver.
-  bool free(void *block);
+  /// One holder of a block of `allocate` less; after the last it is free.
+  void free(void *block);
+  /// One holder more.
+  void retain(void *block);
+  /// Lets a stream use a block after all that its own stream has to do so far;
+  /// once freed, it is given out again after what that stream had to do then.
+  bool lend(void *block, Stream stream, std::string &error);
   /// Gives a block to the driver, which waits for all work with it.
   void release(void *block);
   /// The device that made a block, null for other memory.
@@ -134,7 +138,11 @@ private:
   struct Block {
     uint64_t bytes;
     Stream stream;
+    int holders;
+    std::vector<Stream> borrowers;
   };
+  /// Makes one stream wait for what another has to do so far.
+  Result order(Stream first, Stream then);
   std::mutex mutex;
   std::map<void *, Block> blocks;
   std::map<std::pair<Stream, uint64_t>, std::vector<void *>> cached;

@@ -82,3 +82,8 @@ extern "C" void mctx_free(void *data) {
   else
     _mlir_memref_to_llvm_free(data);
 }
+
+extern "C" void mctx_retain(void *data) {
+  if (cuda::Device *device = cuda::Device::of(data))
+    device->retain(data);
+}

@@ -169,6 +169,15 @@ bool mctx_model::run(void *stream, const mctx_tensor *inputs, size_t inputCount,
     if (!error.empty())
       return false;
   }
+  for (size_t i = 0; i < inputCount; ++i) {
+    int type = inputs[i].device_type;
+    if (type == 0 || type == MCTX_HOST || (type == MCTX_CUDA && isForGPU()))
+      continue;
+    error = "input '" + wantIn[i].at("name").get<std::string>() +
+            "': expected host memory" + (isForGPU() ? " or a CUDA device" : "") +
+            ", but got DLPack's device type " + std::to_string(type);
+    return false;
+  }
   std::optional<cuda::Run> onDevice;
   if (isForGPU()) {
     cuda::Device *device = deviceFor(inputs, inputCount, error);

@@ -1,7 +1,11 @@
 """Loads and runs artifacts through the runtime's C API (megactx/Runtime/Runtime.h), in this process.
 
 Inputs are anything with `__dlpack__` (numpy arrays, PyTorch tensors) or what numpy.asarray takes; dense
-row-major memory is passed as it is. Outputs are numpy arrays over memory that the runtime gave away.
+row-major memory is passed as it is. Outputs are numpy arrays over memory that the runtime gave away, or, of a
+model for a GPU, DeviceTensor, which other libraries take without a copy:
+
+    out = megactx.load("attention.mctx").run({"q": q, "k": k, "v": v})["out"]    # q, k, v: PyTorch, on a GPU
+    out = torch.from_dlpack(out)
 """
 
 import ctypes
@@ -11,6 +15,7 @@ import weakref
 
 import numpy as np
 
+from . import dlpack
 from .tools import Error, build
 
 _library = None
@@ -21,7 +26,8 @@ _NAMES = {numpy: onnx for onnx, numpy in _DTYPES.items()}
 class _Tensor(ctypes.Structure):
     """mctx_tensor"""
 
-    _fields_ = [("data", ctypes.c_void_p), ("dtype", ctypes.c_char_p), ("rank", ctypes.c_int64), ("shape", ctypes.c_int64 * 8)]
+    _fields_ = [("data", ctypes.c_void_p), ("dtype", ctypes.c_char_p), ("rank", ctypes.c_int64), ("shape", ctypes.c_int64 * 8),
+                ("device_type", ctypes.c_int32), ("device", ctypes.c_int32)]
 
 
 def library():
@@ -40,7 +46,10 @@ def library():
             ("mctx_load", pointer, [ctypes.c_char_p]),
             ("mctx_unload", None, [pointer]),
             ("mctx_describe", ctypes.c_char_p, [pointer]),
-            ("mctx_run", ctypes.c_int, [pointer, tensors, size, tensors, size]),
+            ("mctx_run_on_stream", ctypes.c_int, [pointer, pointer, tensors, size, tensors, size]),
+            ("mctx_to_host", ctypes.c_int, [tensors]),
+            ("mctx_to_dlpack", pointer, [tensors, pointer]),
+            ("mctx_retain", None, [pointer]),
             ("mctx_free", None, [pointer]),
         ):
             function = getattr(_library, name)
@@ -67,20 +76,68 @@ def _array(value):
     return np.asarray(value, order="C")
 
 
-def _given(name, array):
-    if array.ndim > 8:
-        raise Error(f"input '{name}': expected at most 8 dims, but got {array.ndim}")
+def _sizes(name, shape):
+    if len(shape) > 8:
+        raise Error(f"input '{name}': expected at most 8 dims, but got {len(shape)}")
+    return (ctypes.c_int64 * 8)(*shape)
+
+
+def _given(name, value, stream):
+    """The runtime's tensor, and what has to live as long as it is in use."""
+    if hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] == dlpack.CUDA:
+        try:
+            (address, dtype, shape, device), held = dlpack.read(value, stream)
+        except ValueError as error:
+            raise Error(f"input '{name}': {error}") from None
+        return _Tensor(address, dtype.encode(), len(shape), _sizes(name, shape), dlpack.CUDA, device), held
+    array = _array(value)
     dtype = _NAMES.get(array.dtype.name, array.dtype.name).encode()
-    return _Tensor(array.ctypes.data, dtype, array.ndim, (ctypes.c_int64 * 8)(*array.shape))
+    return _Tensor(array.ctypes.data, dtype, array.ndim, _sizes(name, array.shape), dlpack.CPU, 0), array
 
 
 def _taken(tensor):
-    """A numpy array over an output's memory, which is freed with it."""
+    """A numpy array over an output's memory, which is freed with it; on a GPU a DeviceTensor."""
+    if tensor.device_type == dlpack.CUDA:
+        return DeviceTensor(tensor)
     shape, dtype = tuple(tensor.shape[: tensor.rank]), _dtype(tensor.dtype.decode())
     count = math.prod(shape)
     memory = (ctypes.c_uint8 * max(1, count * dtype.itemsize)).from_address(tensor.data)
     weakref.finalize(memory, library().mctx_free, tensor.data)
     return np.frombuffer(memory, dtype, count).reshape(shape)
+
+
+class DeviceTensor:
+    """An output in a GPU's memory, of a run that may still go on. `torch.from_dlpack` and others take it without a copy, ordered
+    after the run; numpy gets a copy, and waits. The memory is freed with the last of its holders."""
+
+    def __init__(self, tensor):
+        self._tensor = _Tensor.from_buffer_copy(tensor)
+        self.shape, self.dtype = tuple(tensor.shape[: tensor.rank]), tensor.dtype.decode()
+        weakref.finalize(self, library().mctx_free, tensor.data)
+
+    def __dlpack_device__(self):
+        return dlpack.CUDA, self._tensor.device
+
+    def __dlpack__(self, *, stream=None, **_):
+        """`stream` as DLPack counts: None and 1 are CUDA's default stream, -1 is none that waits."""
+        if stream in (None, -1, dlpack.LEGACY_DEFAULT_STREAM):
+            stream = 0
+        managed = library().mctx_to_dlpack(ctypes.byref(self._tensor), stream)
+        if not managed:
+            raise Error(library().mctx_error().decode())
+        return dlpack.capsule(managed)
+
+    def numpy(self):
+        """A copy in host memory, once the run is over; what failed in it is raised here."""
+        copy = _Tensor.from_buffer_copy(self._tensor)
+        library().mctx_retain(copy.data)
+        if library().mctx_to_host(ctypes.byref(copy)):
+            library().mctx_free(copy.data)
+            raise Error(library().mctx_error().decode())
+        return _taken(copy)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.numpy() if dtype is None else self.numpy().astype(dtype)
 
 
 class Model:
@@ -92,17 +149,25 @@ class Model:
             raise Error(library().mctx_error().decode())
         weakref.finalize(self, library().mctx_unload, self._handle)
         self.manifest = json.loads(library().mctx_describe(self._handle))
+        self._on_gpu = self.manifest["target"]["kind"] == "cuda"
         self.inputs = [entry["name"] for entry in self.manifest["inputs"]]
         self.outputs = [entry["name"] for entry in self.manifest["outputs"]]
 
-    def run(self, inputs):
-        """{name: tensor} to {name: numpy array}."""
+    def run(self, inputs, stream=None):
+        """{name: tensor} to {name: numpy array, or DeviceTensor}.
+
+        stream: of a model for a GPU, the handle of the CUDA stream that it runs on; without one PyTorch's current stream where
+        PyTorch is in use, else CUDA's default stream. The run may still go on when this returns.
+        """
         if set(inputs) != set(self.inputs):
             raise Error(f"expected the inputs {', '.join(self.inputs)}, but got {', '.join(inputs)}")
-        arrays = [_array(inputs[name]) for name in self.inputs]
-        given = (_Tensor * len(arrays))(*map(_given, self.inputs, arrays))
+        if stream is None and self._on_gpu:
+            devices = [value.__dlpack_device__() for value in inputs.values() if hasattr(value, "__dlpack_device__")]
+            stream = dlpack.current_stream(next((device for kind, device in devices if kind == dlpack.CUDA), None))
+        tensors, held = zip(*(_given(name, inputs[name], stream) for name in self.inputs)) if self.inputs else ((), ())
+        given = (_Tensor * len(tensors))(*tensors)
         made = (_Tensor * len(self.outputs))()
-        if library().mctx_run(self._handle, given, len(arrays), made, len(made)):
+        if library().mctx_run_on_stream(self._handle, stream, given, len(tensors), made, len(made)):
             raise Error(library().mctx_error().decode())
         return dict(zip(self.outputs, map(_taken, made)))
 

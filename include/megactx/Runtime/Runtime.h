@@ -76,8 +76,18 @@ int mctx_run_on_stream(mctx_model *model, void *stream,
  *  it was. An output in host memory stays as it is. */
 int mctx_to_host(mctx_tensor *output);
 
-/** Gives an output's memory back. It may be given out again to runs on the
- *  stream that it is of: work of other streams with it has to be done. */
+/** An output in a GPU's memory for others, by DLPack: a DLManagedTensor that
+ *  holds the memory until its deleter is called. What a stream does from now on
+ *  comes after the run. Null, with an error text, for other memory. */
+void *mctx_to_dlpack(const mctx_tensor *output, void *stream);
+
+/** One more holder of an output in a GPU's memory: mctx_free has to be called
+ *  once more. */
+void mctx_retain(void *data);
+
+/** Gives an output's memory back. Of a GPU it may be given out again to runs on
+ *  the stream that it is of, after what the streams of mctx_to_dlpack have been
+ *  given so far. */
 void mctx_free(void *data);
 
 #ifdef __cplusplus

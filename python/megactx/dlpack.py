@@ -1,0 +1,81 @@
+"""DLPack for the runtime: reading tensors of other libraries where they are, and giving outputs on a GPU to them.
+
+Structs: https://dmlc.github.io/dlpack/latest/c_api.html, of the version without a version number, which every library takes.
+"""
+
+import ctypes
+import sys
+
+CPU, CUDA = 1, 2
+LEGACY_DEFAULT_STREAM = 1  # by DLPack's count of CUDA's streams; 0 is not allowed there
+_NAME = b"dltensor"
+
+
+class _DLTensor(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device", ctypes.c_int32), ("rank", ctypes.c_int32),
+                ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16), ("shape", ctypes.POINTER(ctypes.c_int64)),
+                ("strides", ctypes.POINTER(ctypes.c_int64)), ("byte_offset", ctypes.c_uint64)]
+
+
+class _DLManagedTensor(ctypes.Structure):
+    pass
+
+
+_Deleter = ctypes.CFUNCTYPE(None, ctypes.POINTER(_DLManagedTensor))
+_DLManagedTensor._fields_ = [("tensor", _DLTensor), ("context", ctypes.c_void_p), ("deleter", _Deleter)]
+
+# With the interpreter's lock held, as these are its own functions.
+_Destructor = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
+_new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, _Destructor)(("PyCapsule_New", ctypes.pythonapi))
+_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
+_is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(("PyCapsule_IsValid", ctypes.pythonapi))
+_raw_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
+
+_DTYPES = {(2, 16): "float16", (2, 32): "float", (2, 64): "double", (4, 16): "bfloat16", (6, 8): "bool",
+           **{(0, bits): f"int{bits}" for bits in (8, 16, 32, 64)}, **{(1, bits): f"uint{bits}" for bits in (8, 16, 32, 64)}}
+
+
+def _is_dense(tensor):
+    step = 1
+    for d in reversed(range(tensor.rank)):
+        if tensor.shape[d] != 1 and tensor.strides and tensor.strides[d] != step:
+            return False
+        step *= tensor.shape[d]
+    return True
+
+
+def read(value, stream):
+    """A tensor in CUDA memory as the runtime takes it: (address, dtype, shape, device), and what holds it.
+
+    `stream`: the handle of the CUDA stream that it will be read on, which then waits for it.
+    Raises ValueError for what cannot be passed on.
+    """
+    if hasattr(value, "contiguous"):
+        value = value.contiguous()
+    capsule = value.__dlpack__(stream=stream or LEGACY_DEFAULT_STREAM)
+    tensor = ctypes.cast(_pointer(capsule, _NAME), ctypes.POINTER(_DLManagedTensor)).contents.tensor
+    dtype = _DTYPES.get((tensor.code, tensor.bits))
+    if dtype is None or tensor.lanes != 1:
+        raise ValueError(f"no dtype of ONNX has DLPack's code {tensor.code}, {tensor.bits} bits and {tensor.lanes} lanes")
+    if not _is_dense(tensor):
+        raise ValueError("expected dense, row-major memory")
+    return ((tensor.data or 0) + tensor.byte_offset, dtype, tensor.shape[: tensor.rank], tensor.device), (value, capsule)
+
+
+@_Destructor
+def _unclaimed(capsule):
+    """A capsule that nobody took: its tensor goes with it. What was taken has another name."""
+    if _is_valid(capsule, _NAME):
+        managed = ctypes.cast(_raw_pointer(capsule, _NAME), ctypes.POINTER(_DLManagedTensor))
+        managed.contents.deleter(managed)
+
+
+def capsule(managed):
+    """A Python capsule that owns a DLManagedTensor, given by its address."""
+    return _new(managed, _NAME, _unclaimed)
+
+
+def current_stream(device):
+    """The handle of PyTorch's current stream on a CUDA device, where PyTorch is in use, else CUDA's default stream, 0."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.current_stream(device).cuda_stream if torch and torch.cuda.is_available() else 0

@@ -1,0 +1,304 @@
+//===- FakeCuda.cpp - a libcuda.so.1 without a GPU ------------------------===//
+//
+// Owns the functions of the CUDA driver that the runtime calls, on the host's
+// memory, with the GPU emulator for kernels: module images are LLVM IR as text
+// that ends in a zero byte. Streams run at once. What is called is written to
+// the file that MEGACTX_FAKE_CUDA_LOG names, one call a line.
+// MEGACTX_FAKE_CUDA holds settings, "devices=2 capability=80 memory=1000000
+// fail=cuModuleLoadDataEx:218": how many devices, which compute capability, how
+// many bytes each has, and a function that fails with an error.
+//
+//===----------------------------------------------------------------------===//
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <dlfcn.h>
+#include <map>
+#include <mutex>
+#include <string>
+
+namespace {
+using Result = int;
+constexpr Result kOk = 0, kInvalidValue = 1, kOutOfMemory = 2, kNoDevice = 100,
+                 kInvalidDevice = 101, kInvalidImage = 200,
+                 kInvalidContext = 201, kNotFound = 500, kLaunchFailed = 719;
+
+/// A setting's text, or the default.
+std::string setting(const std::string &name, const char *otherwise) {
+  const char *all = std::getenv("MEGACTX_FAKE_CUDA");
+  std::string text = std::string(" ") + (all ? all : "") + " ";
+  size_t at = text.find(" " + name + "=");
+  if (at == std::string::npos)
+    return otherwise;
+  at += name.size() + 2;
+  return text.substr(at, text.find(' ', at) - at);
+}
+
+int number(const std::string &name, const char *otherwise) {
+  return std::atoi(setting(name, otherwise).c_str());
+}
+
+/// Writes the call down, with its operands as printf writes them, and says
+/// whether it shall fail.
+template <typename... Values>
+Result called(const char *function, const char *format = nullptr,
+              Values... values) {
+  char operands[160] = "";
+  if constexpr (sizeof...(values) > 0)
+    std::snprintf(operands, sizeof(operands), format, values...);
+  if (const char *path = std::getenv("MEGACTX_FAKE_CUDA_LOG"))
+    if (std::FILE *log = std::fopen(path, "a")) {
+      std::fprintf(log, "%s%s\n", function, operands);
+      std::fclose(log);
+    }
+  std::string fail = setting("fail", "");
+  size_t colon = fail.find(':');
+  if (colon != std::string::npos && fail.substr(0, colon) == function)
+    return std::atoi(fail.c_str() + colon + 1);
+  return kOk;
+}
+
+/// The emulator's functions: by handle, as the runtime has some of the names.
+struct Emulator {
+  void *library = dlopen("libmegactx_gpu_emulator.so", RTLD_NOW | RTLD_LOCAL);
+  template <typename Function> Function *find(const char *name) {
+    return reinterpret_cast<Function *>(dlsym(library, name));
+  }
+  void *(*load)(void *, size_t) = find<void *(void *, size_t)>("mgpuModuleLoad");
+  void (*unload)(void *) = find<void(void *)>("mgpuModuleUnload");
+  void *(*function)(void *, const char *) =
+      find<void *(void *, const char *)>("mgpuModuleGetFunction");
+  void (*launch)(void *, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t,
+                 intptr_t, int32_t, void *, void **, void **, size_t) =
+      find<void(void *, intptr_t, intptr_t, intptr_t, intptr_t, intptr_t,
+                intptr_t, int32_t, void *, void **, void **, size_t)>(
+          "mgpuLaunchKernel");
+  void (*add)(const char *, char *, size_t, int) =
+      find<void(const char *, char *, size_t, int)>("emulator_add");
+  void (*remove)(char *) = find<void(char *)>("emulator_remove");
+  const char *(*error)() = find<const char *()>("emulator_error");
+};
+Emulator &emulator() {
+  static auto *it = new Emulator();
+  return *it;
+}
+
+std::mutex mutex;
+/// By address: bytes, and where the allocation begins.
+std::map<uint64_t, std::pair<size_t, void *>> &blocks() {
+  static auto *all = new std::map<uint64_t, std::pair<size_t, void *>>();
+  return *all;
+}
+size_t used = 0;
+thread_local uintptr_t current = 0; ///< device + 1, 0: no context
+
+/// Whether memory is one of the device's, for as many bytes.
+bool isDevice(uint64_t address, size_t bytes) {
+  auto after = blocks().upper_bound(address);
+  if (after == blocks().begin())
+    return false;
+  auto [begin, block] = *std::prev(after);
+  return address + bytes <= begin + block.first;
+}
+
+constexpr int kInOut = 2; ///< the emulator's Use
+} // namespace
+
+extern "C" {
+Result cuInit(unsigned) {
+  Result result = called("cuInit");
+  return result ? result : number("devices", "1") ? kOk : kNoDevice;
+}
+Result cuDriverGetVersion(int *version) {
+  *version = 13000;
+  return called("cuDriverGetVersion");
+}
+Result cuGetErrorName(Result error, const char **name) {
+  static const std::map<Result, const char *> names = {
+      {1, "CUDA_ERROR_INVALID_VALUE"},    {2, "CUDA_ERROR_OUT_OF_MEMORY"},
+      {100, "CUDA_ERROR_NO_DEVICE"},      {209, "CUDA_ERROR_NO_BINARY_FOR_GPU"},
+      {218, "CUDA_ERROR_INVALID_PTX"},    {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
+      {719, "CUDA_ERROR_LAUNCH_FAILED"}};
+  auto found = names.find(error);
+  *name = found == names.end() ? nullptr : found->second;
+  return found == names.end() ? kInvalidValue : kOk;
+}
+Result cuGetErrorString(Result, const char **text) {
+  *text = "as the fake says";
+  return kOk;
+}
+Result cuDeviceGetCount(int *count) {
+  *count = number("devices", "1");
+  return called("cuDeviceGetCount");
+}
+Result cuDeviceGet(int *device, int ordinal) {
+  *device = ordinal;
+  return ordinal < number("devices", "1") ? called("cuDeviceGet")
+                                          : kInvalidDevice;
+}
+Result cuDeviceGetName(char *name, int size, int) {
+  std::snprintf(name, size, "Fake GPU");
+  return called("cuDeviceGetName");
+}
+Result cuDeviceGetAttribute(int *value, int attribute, int) {
+  int capability = number("capability", "80");
+  *value = attribute == 75   ? capability / 10
+           : attribute == 76 ? capability % 10
+                             : 0;
+  return called("cuDeviceGetAttribute");
+}
+Result cuDevicePrimaryCtxRetain(void **context, int device) {
+  *context = reinterpret_cast<void *>(uintptr_t(device) + 1);
+  return called("cuDevicePrimaryCtxRetain");
+}
+Result cuCtxGetDevice(int *device) {
+  *device = int(current) - 1;
+  return current ? called("cuCtxGetDevice") : kInvalidContext;
+}
+Result cuCtxSynchronize() { return called("cuCtxSynchronize"); }
+thread_local uintptr_t stack[64];
+thread_local int depth = 0;
+Result cuCtxPushCurrent_v2(void *context) {
+  stack[depth++] = current;
+  current = reinterpret_cast<uintptr_t>(context);
+  return kOk;
+}
+Result cuCtxPopCurrent_v2(void **context) {
+  *context = reinterpret_cast<void *>(current);
+  current = stack[--depth];
+  return kOk;
+}
+Result cuModuleLoadDataEx(void **module, const void *image, unsigned count,
+                          int *names, void **values) {
+  Result result = called("cuModuleLoadDataEx");
+  std::string text;
+  if (result == kOk) {
+    auto *ir = static_cast<const char *>(image);
+    *module = emulator().load(const_cast<char *>(ir), std::strlen(ir));
+    if (*module)
+      return kOk;
+    text = emulator().error();
+    result = kInvalidImage;
+  } else {
+    text = "the fake's compiler does not like it";
+  }
+  for (unsigned i = 0; i < count; ++i)
+    if (names[i] == 5) // CU_JIT_ERROR_LOG_BUFFER, its size comes next
+      std::snprintf(static_cast<char *>(values[i]),
+                    reinterpret_cast<size_t>(values[i + 1]), "%s", text.c_str());
+  return result;
+}
+Result cuModuleUnload(void *module) {
+  emulator().unload(module);
+  return called("cuModuleUnload");
+}
+Result cuModuleGetFunction(void **function, void *module, const char *name) {
+  *function = emulator().function(module, name);
+  if (*function)
+    return called("cuModuleGetFunction", " %s", name);
+  emulator().error();
+  return kNotFound;
+}
+Result cuFuncSetAttribute(void *, int attribute, int value) {
+  return called("cuFuncSetAttribute", " %d %d", attribute, value);
+}
+Result cuLaunchKernel(void *function, unsigned gridX, unsigned gridY,
+                      unsigned gridZ, unsigned blockX, unsigned blockY,
+                      unsigned blockZ, unsigned sharedBytes, void *stream,
+                      void **arguments, void **extra) {
+  Result result = called("cuLaunchKernel", " grid %u %u %u shared %u stream %zu",
+                         gridX, gridY, gridZ, sharedBytes,
+                         reinterpret_cast<size_t>(stream));
+  if (result != kOk)
+    return result;
+  if (!current)
+    return kInvalidContext;
+  if (!gridX || !gridY || !gridZ)
+    return kInvalidValue;
+  emulator().launch(function, gridX, gridY, gridZ, blockX, blockY, blockZ,
+                    sharedBytes, stream, arguments, extra, 0);
+  if (const char *error = emulator().error()) {
+    std::fprintf(stderr, "emulator: %s\n", error);
+    return kLaunchFailed;
+  }
+  return kOk;
+}
+Result cuMemAlloc_v2(uint64_t *memory, size_t bytes) {
+  Result result = called("cuMemAlloc", " %zu", bytes);
+  if (result != kOk)
+    return result;
+  if (!current)
+    return kInvalidContext;
+  std::lock_guard<std::mutex> lock(mutex);
+  size_t most = std::strtoull(setting("memory", "4000000000").c_str(), nullptr, 10);
+  if (used + bytes > most)
+    return kOutOfMemory;
+  used += bytes;
+  // Nothing that was not written is a number.
+  auto *block = static_cast<char *>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+  std::memset(block, 0xff, bytes);
+  *memory = reinterpret_cast<uint64_t>(block);
+  blocks()[*memory] = {bytes, block};
+  emulator().add("memory of the device", block, bytes, kInOut);
+  return kOk;
+}
+Result cuMemFree_v2(uint64_t memory) {
+  std::lock_guard<std::mutex> lock(mutex);
+  auto found = blocks().find(memory);
+  if (found == blocks().end())
+    return kInvalidValue;
+  used -= found->second.first;
+  emulator().remove(static_cast<char *>(found->second.second));
+  std::free(found->second.second);
+  blocks().erase(found);
+  return called("cuMemFree");
+}
+Result cuMemcpyAsync(uint64_t to, uint64_t from, size_t bytes, void *stream) {
+  bool toDevice, fromDevice;
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    toDevice = isDevice(to, bytes);
+    fromDevice = isDevice(from, bytes);
+  }
+  std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from), bytes);
+  return called("cuMemcpyAsync", " %s to %s %zu stream %zu",
+                fromDevice ? "device" : "host", toDevice ? "device" : "host",
+                bytes, reinterpret_cast<size_t>(stream));
+}
+Result cuMemsetD8Async(uint64_t to, unsigned char value, size_t count, void *) {
+  std::memset(reinterpret_cast<void *>(to), value, count);
+  return called("cuMemsetD8Async");
+}
+Result cuMemsetD16Async(uint64_t to, unsigned short value, size_t count, void *) {
+  for (size_t i = 0; i < count; ++i)
+    reinterpret_cast<uint16_t *>(to)[i] = value;
+  return called("cuMemsetD16Async");
+}
+Result cuMemsetD32Async(uint64_t to, unsigned value, size_t count, void *) {
+  for (size_t i = 0; i < count; ++i)
+    reinterpret_cast<uint32_t *>(to)[i] = value;
+  return called("cuMemsetD32Async");
+}
+Result cuStreamSynchronize(void *stream) {
+  return called("cuStreamSynchronize", " %zu", reinterpret_cast<size_t>(stream));
+}
+Result cuStreamWaitEvent(void *stream, void *event, unsigned) {
+  return called("cuStreamWaitEvent", " stream %zu for %zu",
+                reinterpret_cast<size_t>(stream), *static_cast<size_t *>(event));
+}
+Result cuEventCreate(void **event, unsigned) {
+  *event = new size_t(0);
+  return called("cuEventCreate");
+}
+/// An event knows its stream.
+Result cuEventRecord(void *event, void *stream) {
+  *static_cast<size_t *>(event) = reinterpret_cast<size_t>(stream);
+  return called("cuEventRecord", " %zu", reinterpret_cast<size_t>(stream));
+}
+Result cuEventDestroy_v2(void *event) {
+  delete static_cast<size_t *>(event);
+  return kOk;
+}
+}
