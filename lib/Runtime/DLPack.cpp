@@ -11,7 +11,13 @@
 using namespace megactx;
 
 namespace {
-enum class Code : uint8_t { Int = 0, UInt = 1, Float = 2, BFloat = 4, Bool = 6 };
+enum class Code : uint8_t {
+  Int = 0,
+  UInt = 1,
+  Float = 2,
+  BFloat = 4,
+  Bool = 6
+};
 
 struct DLTensor {
   void *data;
@@ -64,14 +70,10 @@ extern "C" void *mctx_to_dlpack(const mctx_tensor *output, void *stream) {
     made->sizes[d] = output->shape[d];
     made->steps[d] = step;
   }
-  made->tensor = {output->data,
-                  MCTX_CUDA,
-                  device->ordinal,
-                  int32_t(output->rank),
-                  codeOf(output->dtype),
-                  uint8_t(8 * widthOf(output->dtype)),
-                  /*lanes=*/1,
-                  made->sizes,
+  made->tensor = {output->data,          MCTX_CUDA,
+                  device->ordinal,       int32_t(output->rank),
+                  codeOf(output->dtype), uint8_t(8 * widthOf(output->dtype)),
+                  /*lanes=*/1,           made->sizes,
                   made->steps,
                   /*byteOffset=*/0};
   made->deleter = destroy;

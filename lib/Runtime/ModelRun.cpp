@@ -174,7 +174,8 @@ bool mctx_model::run(void *stream, const mctx_tensor *inputs, size_t inputCount,
     if (type == 0 || type == MCTX_HOST || (type == MCTX_CUDA && isForGPU()))
       continue;
     error = "input '" + wantIn[i].at("name").get<std::string>() +
-            "': expected host memory" + (isForGPU() ? " or a CUDA device" : "") +
+            "': expected host memory" +
+            (isForGPU() ? " or a CUDA device" : "") +
             ", but got DLPack's device type " + std::to_string(type);
     return false;
   }

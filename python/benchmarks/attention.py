@@ -5,6 +5,8 @@
     pip install torch           # optional; without it only our own kernels are timed
     python python/benchmarks/attention.py [--queries 4096 16384] [--threads 1 2 4] [--cases NAME ...] [--json FILE]
 
+With --device cuda it is attention_gpu.py, with options of its own.
+
 Each number of threads is measured in a process of its own. Compared, where they can express a pattern: scaled_dot_product_attention (dense), FlexAttention (compiled;
 its compilation is not timed, its mask building is shown apart) and, for a stride, rows permuted by hand
 with the permutation timed. Numbers are checked before anything is timed. Rounds take every kernel in
@@ -27,20 +29,9 @@ import numpy as np
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import megactx  # noqa: E402
+from attention_cases import CPU as CASES, module  # noqa: E402
 
 HEADS, DIM, TOLERANCE = 8, 64, 2e-4
-
-CASES = {  # name: (pattern, the same as a FlexAttention mask)
-    "causal": ("causal", lambda b, h, p, k: k <= p),
-    "window512": ("causal and window<left = 511, right = 0>", lambda b, h, p, k: (k <= p) & (p - k < 512)),
-    "window128+strided128": ("causal and (window<left = 127, right = 0> or strided<stride = 128>)",
-                             lambda b, h, p, k: (k <= p) & ((p - k < 128) | ((p - k) % 128 == 0))),
-    "fixed128/8": ("causal and fixed<block = 128, count = 8>",
-                   lambda b, h, p, k: (k <= p) & ((p // 128 == k // 128) | (k % 128 >= 120))),
-    "strided128": ("causal and strided<stride = 128>", lambda b, h, p, k: (k <= p) & ((p - k) % 128 == 0)),
-    "decode": ("dense", lambda b, h, p, k: k >= 0),  # one query, as many keys as the others have queries
-}
-
 
 def query_rows(name, keys):
     return 1 if name == "decode" else keys
@@ -57,17 +48,6 @@ def fma_peak(threads, folder):
     return max(function(threads, 20_000_000) for _ in range(3))
 
 
-MODULE = """\
-func.func @main(%q: {tensor}, %k: {tensor}, %v: {tensor}) -> {tensor} {{
-  %source = megactx.source %k, %v pattern(#megactx.pattern<{pattern}>)
-      : ({tensor}, {tensor}) -> !megactx.source<{tensor}, {tensor}>
-  %out = megactx.attention %q, %source {{scale = {scale!r} : f32}}
-      : ({tensor}, !megactx.source<{tensor}, {tensor}>) -> {tensor}
-  return %out : {tensor}
-}}
-"""
-
-
 class Ours:
     """One attention, compiled with its pattern; any number of queries."""
 
@@ -75,7 +55,7 @@ class Ours:
         stem = pathlib.Path(folder) / name.replace("/", "-")
         source, artifact = stem.with_suffix(".mlir"), stem.with_suffix(".mctx")
         if not artifact.exists():
-            source.write_text(MODULE.format(tensor=f"tensor<?x{HEADS}x?x{DIM}xf32>", pattern=CASES[name][0], scale=DIM**-0.5))
+            source.write_text(module(CASES[name][0], *[f"tensor<?x{HEADS}x?x{DIM}xf32>"] * 2, DIM))
             megactx.compile(source, artifact)
         self.model = megactx.load(artifact)
 
@@ -169,6 +149,10 @@ def show(rows, peak):
 
 
 def main():
+    if "--device" in sys.argv[1:] or "--device=cuda" in sys.argv[1:]:
+        import attention_gpu
+
+        return attention_gpu.main()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, nargs="+", default=[4096, 16384])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, len(os.sched_getaffinity(0))])

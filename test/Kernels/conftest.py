@@ -4,9 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "Models"))
 
@@ -16,6 +14,11 @@ import emulated
 
 def pytest_addoption(parser):
     parser.addoption("--build", default="build/dev", help="build folder")
+    parser.addoption("--device", choices=["emulator", "compile", "fake", "cuda"], default="emulator",
+                     help="what GPU kernels run on: the emulator; artifacts are only compiled; by the runtime, with a driver that emulates; a GPU")
+    parser.addoption("--target", default="sm_80", help="the GPU's architecture that artifacts are compiled for")
+    parser.addoption("--artifacts", type=pathlib.Path, help="folder of artifacts, kept (default: a new one)")
+    parser.addoption("--runtime", type=pathlib.Path, help="folder with lib/libmegactx_runtime.so (default: the build folder)")
 
 
 def call(*command):
@@ -29,6 +32,9 @@ def program(request, tmp_path_factory):
     A run that fails raises AssertionError with the tool's message."""
     tools = pathlib.Path(request.config.getoption("--build")).resolve() / "bin"
     programs = {}
+
+    import onnx
+    from onnx import numpy_helper
 
     def make(module, *options):
         if (module, options) in programs:
@@ -66,8 +72,20 @@ def compiled(program):
 
 
 @pytest.fixture(scope="session")
-def emulate(request):
-    """spec -> its GPU kernels under the emulator."""
-    build = pathlib.Path(request.config.getoption("--build")).resolve()
-    library = emulated.Library(build)
-    return lambda spec, mutate=None, **more: emulated.Kernel(library, build / "bin", spec, mutate, **more)
+def emulate(request, tmp_path_factory):
+    """spec -> its GPU kernels, on what --device says."""
+    option = request.config.getoption
+    build, device = pathlib.Path(option("--build")).resolve(), option("--device")
+    if device == "emulator":
+        library = emulated.Library(build)
+        return lambda spec, mutate=None, **more: emulated.Kernel(library, build / "bin", spec, mutate, **more)
+    import on_device
+    from on_device import megactx
+
+    if device == "cuda":
+        import torch  # noqa: F401  its tensors are what runs get
+    megactx.use_build(option("--runtime") or build)
+    folder = option("--artifacts") or tmp_path_factory.mktemp("artifacts")
+    artifacts = on_device.Artifacts(folder, option("--target"), tools=None if device == "cuda" else build / "bin",
+                                    format="llvm" if device == "fake" else "fatbin")
+    return lambda spec, mutate=None, **more: on_device.Kernel(artifacts, spec, mutate, compile_only=device == "compile", **more)

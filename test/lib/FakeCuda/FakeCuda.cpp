@@ -66,7 +66,8 @@ struct Emulator {
   template <typename Function> Function *find(const char *name) {
     return reinterpret_cast<Function *>(dlsym(library, name));
   }
-  void *(*load)(void *, size_t) = find<void *(void *, size_t)>("mgpuModuleLoad");
+  void *(*load)(void *,
+                size_t) = find<void *(void *, size_t)>("mgpuModuleLoad");
   void (*unload)(void *) = find<void(void *)>("mgpuModuleUnload");
   void *(*function)(void *, const char *) =
       find<void *(void *, const char *)>("mgpuModuleGetFunction");
@@ -117,9 +118,12 @@ Result cuDriverGetVersion(int *version) {
 }
 Result cuGetErrorName(Result error, const char **name) {
   static const std::map<Result, const char *> names = {
-      {1, "CUDA_ERROR_INVALID_VALUE"},    {2, "CUDA_ERROR_OUT_OF_MEMORY"},
-      {100, "CUDA_ERROR_NO_DEVICE"},      {209, "CUDA_ERROR_NO_BINARY_FOR_GPU"},
-      {218, "CUDA_ERROR_INVALID_PTX"},    {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
+      {1, "CUDA_ERROR_INVALID_VALUE"},
+      {2, "CUDA_ERROR_OUT_OF_MEMORY"},
+      {100, "CUDA_ERROR_NO_DEVICE"},
+      {209, "CUDA_ERROR_NO_BINARY_FOR_GPU"},
+      {218, "CUDA_ERROR_INVALID_PTX"},
+      {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
       {719, "CUDA_ERROR_LAUNCH_FAILED"}};
   auto found = names.find(error);
   *name = found == names.end() ? nullptr : found->second;
@@ -187,7 +191,8 @@ Result cuModuleLoadDataEx(void **module, const void *image, unsigned count,
   for (unsigned i = 0; i < count; ++i)
     if (names[i] == 5) // CU_JIT_ERROR_LOG_BUFFER, its size comes next
       std::snprintf(static_cast<char *>(values[i]),
-                    reinterpret_cast<size_t>(values[i + 1]), "%s", text.c_str());
+                    reinterpret_cast<size_t>(values[i + 1]), "%s",
+                    text.c_str());
   return result;
 }
 Result cuModuleUnload(void *module) {
@@ -208,9 +213,9 @@ Result cuLaunchKernel(void *function, unsigned gridX, unsigned gridY,
                       unsigned gridZ, unsigned blockX, unsigned blockY,
                       unsigned blockZ, unsigned sharedBytes, void *stream,
                       void **arguments, void **extra) {
-  Result result = called("cuLaunchKernel", " grid %u %u %u shared %u stream %zu",
-                         gridX, gridY, gridZ, sharedBytes,
-                         reinterpret_cast<size_t>(stream));
+  Result result =
+      called("cuLaunchKernel", " grid %u %u %u shared %u stream %zu", gridX,
+             gridY, gridZ, sharedBytes, reinterpret_cast<size_t>(stream));
   if (result != kOk)
     return result;
   if (!current)
@@ -232,12 +237,14 @@ Result cuMemAlloc_v2(uint64_t *memory, size_t bytes) {
   if (!current)
     return kInvalidContext;
   std::lock_guard<std::mutex> lock(mutex);
-  size_t most = std::strtoull(setting("memory", "4000000000").c_str(), nullptr, 10);
+  size_t most =
+      std::strtoull(setting("memory", "4000000000").c_str(), nullptr, 10);
   if (used + bytes > most)
     return kOutOfMemory;
   used += bytes;
   // Nothing that was not written is a number.
-  auto *block = static_cast<char *>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+  auto *block =
+      static_cast<char *>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
   std::memset(block, 0xff, bytes);
   *memory = reinterpret_cast<uint64_t>(block);
   blocks()[*memory] = {bytes, block};
@@ -262,7 +269,8 @@ Result cuMemcpyAsync(uint64_t to, uint64_t from, size_t bytes, void *stream) {
     toDevice = isDevice(to, bytes);
     fromDevice = isDevice(from, bytes);
   }
-  std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from), bytes);
+  std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from),
+              bytes);
   return called("cuMemcpyAsync", " %s to %s %zu stream %zu",
                 fromDevice ? "device" : "host", toDevice ? "device" : "host",
                 bytes, reinterpret_cast<size_t>(stream));
@@ -271,7 +279,8 @@ Result cuMemsetD8Async(uint64_t to, unsigned char value, size_t count, void *) {
   std::memset(reinterpret_cast<void *>(to), value, count);
   return called("cuMemsetD8Async");
 }
-Result cuMemsetD16Async(uint64_t to, unsigned short value, size_t count, void *) {
+Result cuMemsetD16Async(uint64_t to, unsigned short value, size_t count,
+                        void *) {
   for (size_t i = 0; i < count; ++i)
     reinterpret_cast<uint16_t *>(to)[i] = value;
   return called("cuMemsetD16Async");
@@ -282,11 +291,13 @@ Result cuMemsetD32Async(uint64_t to, unsigned value, size_t count, void *) {
   return called("cuMemsetD32Async");
 }
 Result cuStreamSynchronize(void *stream) {
-  return called("cuStreamSynchronize", " %zu", reinterpret_cast<size_t>(stream));
+  return called("cuStreamSynchronize", " %zu",
+                reinterpret_cast<size_t>(stream));
 }
 Result cuStreamWaitEvent(void *stream, void *event, unsigned) {
   return called("cuStreamWaitEvent", " stream %zu for %zu",
-                reinterpret_cast<size_t>(stream), *static_cast<size_t *>(event));
+                reinterpret_cast<size_t>(stream),
+                *static_cast<size_t *>(event));
 }
 Result cuEventCreate(void **event, unsigned) {
   *event = new size_t(0);

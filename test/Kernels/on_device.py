@@ -1,0 +1,140 @@
+"""GPU kernels through artifacts and the runtime: what test_gpu_emulated.py asks of the emulator, asked of a device.
+
+Artifacts are compiled where MLIR is, into a folder, and run where a GPU is, which needs neither MLIR nor a build:
+
+    pytest test/Kernels/test_gpu_emulated.py --device compile --target sm_90 --artifacts build/gpu/kernels
+    pytest test/Kernels/test_gpu_emulated.py --device cuda --runtime build/gpu --artifacts build/gpu/kernels
+"""
+
+import hashlib
+import pathlib
+import re
+import sys
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "python"))
+
+import emulated
+import megactx
+
+
+def module(spec, patterns):
+    """The specification on tensors as they are stored, lengths and offsets as ONNX has them: out and log-sum-exp.
+
+    Arguments: q, then the keys of all sources, then their values, bias, lengths, offset of the queries, offset of the keys."""
+    tensor = lambda heads, dim: f"tensor<?x{heads}x?x{dim}x{spec.dtype}>"
+    q, k, v, o = tensor(spec.heads, spec.head_dim), tensor(spec.key_heads, spec.head_dim), tensor(spec.key_heads, spec.value_dim), tensor(spec.heads, spec.value_dim)
+    lse, bias, source = f"tensor<?x{spec.heads}x?xf32>", f"tensor<?x?x{1 if spec.bias_per_key else '?'}x?xf32>", f"!megactx.source<{k}, {v}>"
+    sources = range(len(patterns))
+    arguments = [f"%q: {q}", *(f"%k{i}: {k}" for i in sources), *(f"%v{i}: {v}" for i in sources)]
+    arguments += [f"%b: {bias}"] * spec.bias + ["%l: tensor<?xi64>"] * spec.lengths + ["%p: tensor<i64>", "%kp: tensor<i64>"]
+    more = " bias(%b)" * spec.bias + " lengths(%li)" * spec.lengths + " offset(%kpi)"
+    more_types = f", {bias}" * spec.bias + ", tensor<?xindex>" * spec.lengths + ", index"
+    lines = ["%li = arith.index_cast %l : tensor<?xi64> to tensor<?xindex>"] * spec.lengths
+    for name in ("p", "kp"):
+        lines += [f"%{name}x = tensor.extract %{name}[] : tensor<i64>", f"%{name}i = arith.index_cast %{name}x : i64 to index"]
+    lines += [f"%s{i} = megactx.source %k{i}, %v{i}{more} pattern(#megactx.pattern<{pattern}>) {{key_step = {spec.key_step} : i64}}"
+              f" : ({k}, {v}{more_types}) -> {source}" for i, pattern in enumerate(patterns)]
+    cap = f", softcap = {spec.softcap!r} : f32" if spec.softcap else ""
+    lines.append(f"%o, %lse = megactx.attention %q, {', '.join(f'%s{i}' for i in sources)} offset(%pi) {{scale = {spec.scale!r} : f32, "
+                 f"query_step = {spec.query_step} : i64{cap}}} : ({q}, {', '.join([source] * len(patterns))}, index) -> ({o}, {lse})")
+    body = "\n  ".join(lines)
+    return f"func.func @main({', '.join(arguments)}) -> ({o}, {lse}) {{\n  {body}\n  return %o, %lse : {o}, {lse}\n}}\n"
+
+
+def with_text(launches):
+    """A module whose device code is LLVM IR as text that ends in a zero byte, as the tests' driver takes it."""
+    def text_of(match):
+        code = re.sub(rb"\\([0-9A-Fa-f]{2}|.)", lambda m: bytes([int(m[1], 16)]) if len(m[1]) == 2 else m[1], match[1])
+        text = emulated.call(emulated.LLVM / "llvm-dis", text=code) + b"\0"
+        return b'offload = "' + "".join(f"\\{c:02X}" for c in text).encode() + b'"'
+
+    return re.sub(rb'offload = "((?:[^"\\]|\\.)*)"', text_of, launches)
+
+
+def compile_artifact(tools, target, text, artifact, schedule="", format="fatbin"):
+    """By megactx-compile; with a schedule, or in a format for tests, its phase of kernels is run with those options."""
+    made = artifact.with_suffix(".mlir")
+    made.write_text(text)
+    compiler = [tools / "megactx-compile", f"--target={target}"]
+    if schedule or format != "fatbin":
+        buffers = emulated.call(*compiler, "--compile-to=memref", made, "-o", "-", text=b"")
+        launches = emulated.call(tools / "megactx-opt", f'--megactx-gpu-launches-pipeline=arch={target} format={format} schedule="{schedule}"', text=buffers)
+        made.write_bytes(with_text(launches) if format == "llvm" else launches)
+    emulated.call(*compiler, made, "-o", artifact, text=b"")
+    made.unlink()
+
+
+class Artifacts:
+    """A folder of artifacts by what they are made of. `tools` compile what is not there; without them it is skipped."""
+
+    def __init__(self, folder, target, tools=None, format="fatbin"):
+        self.folder, self.target, self.tools, self.format = pathlib.Path(folder), target, tools, format
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def of(self, text, schedule):
+        name = hashlib.sha256(f"{text}{schedule}".encode()).hexdigest()[:16]
+        artifact = self.folder / f"{name}.mctx"
+        if not artifact.exists():
+            if not self.tools:
+                pytest.skip("no artifact: compile with --device compile first")
+            try:
+                compile_artifact(self.tools, self.target, text, artifact, schedule, self.format)
+            except RuntimeError as error:
+                reason = re.search(r"no lowering to a GPU for .*", str(error))
+                if not reason:
+                    raise
+                pytest.skip(reason[0])
+        return artifact
+
+
+class Kernel:
+    """One specification, compiled; `run` as that of emulated.Kernel, with outputs that were poisoned before."""
+
+    def __init__(self, artifacts, spec, mutate=None, more=(), schedule="", compile_only=False):
+        if mutate:
+            pytest.skip("mutations are for the emulator")
+        self.spec, self.patterns = spec, (spec.pattern, *more)
+        artifact = artifacts.of(module(spec, self.patterns), schedule)
+        if compile_only:
+            pytest.skip("compiled")
+        self.model = megactx.load(artifact)
+        self.launches = list(self.patterns) * 4  # rounding of what accumulates, as an upper bound
+
+    def given(self, array):
+        """Values as they are stored: a tensor of PyTorch's on the GPU where there is PyTorch, else numpy's."""
+        bits = emulated.to_bits(array, self.spec.dtype)
+        if torch := sys.modules.get("torch"):
+            kind = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}[self.spec.dtype]
+            return torch.from_numpy(bits.view(np.int16 if kind != torch.float32 else np.float32)).view(kind).cuda()
+        if self.spec.dtype == "bf16":
+            import ml_dtypes
+
+            return bits.view(ml_dtypes.bfloat16)
+        return bits if self.spec.dtype == "f32" else bits.view(np.float16)
+
+    def results(self, inputs):
+        return list(self.model.run(dict(zip(self.model.inputs, inputs))).values())
+
+    def poison(self, tensor):
+        """Bytes that are no number in memory that the next run gets."""
+        if torch := sys.modules.get("torch"):
+            torch.from_dlpack(tensor).view(torch.uint8).fill_(0xFF)
+
+    @staticmethod
+    def taken(tensor):
+        """float32 in host memory, once the run is over."""
+        if torch := sys.modules.get("torch"):
+            return torch.from_dlpack(tensor).float().cpu().numpy()
+        return tensor.numpy().astype(np.float32)
+
+    def run(self, q, k, v, lengths=None, offset=0, key_offset=0, bias=None):
+        keys, values = (k, v) if isinstance(k, list) else ([k], [v])
+        inputs = [self.given(array) for array in (q, *keys, *values)]
+        inputs += [array for array in (bias, lengths) if array is not None]
+        inputs += [np.array(offset, np.int64), np.array(key_offset, np.int64)]
+        for result in self.results(inputs):
+            self.poison(result)
+        return tuple(map(self.taken, self.results(inputs)))
