@@ -91,8 +91,8 @@ bool mctx_model::canRunOn(const cuda::Device &device,
                            : have >= wanted)
     return true;
   error = "'" + place + "' was compiled for " + arch + ", which " +
-          device.title() + " does not run; compile it with --target=sm_" +
-          std::to_string(have);
+          device.title() + ", sm_" + std::to_string(have) +
+          ", does not run: compile it with that --target";
   return false;
 }
 
