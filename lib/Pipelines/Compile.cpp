@@ -163,6 +163,7 @@ SmallVector<Phase> Compilation::gpuPhases() {
            [&](OpPassManager &pm) {
              GPUOptions gpu;
              gpu.arch = target.device;
+             gpu.schedule = options.schedule;
              gpu.format = findCudaToolkit().empty() ? "isa" : "fatbin";
              buildGPULaunchesPipeline(pm, gpu);
            }},
@@ -254,6 +255,12 @@ LogicalResult mlir::megactx::compile(const CompileOptions &options) {
     llvm::errs() << "error: unknown target '" << options.target
                  << "', expected cpu, or a GPU's architecture of sm_80 or "
                     "later, such as sm_80 or sm_90\n";
+    return failure();
+  }
+  if (!options.schedule.empty() && options.target == "cpu") {
+    llvm::errs()
+        << "error: --schedule is of a GPU's kernels, but the target is "
+           "cpu\n";
     return failure();
   }
   return Compilation(options).run();

@@ -27,6 +27,11 @@ int main(int argc, char **argv) {
       cl::desc("What the code is for: cpu (this machine's, default), or an "
                "NVIDIA GPU by its architecture, such as sm_80 or sm_90"),
       cl::cat(category));
+  cl::opt<std::string> schedule(
+      "schedule", cl::value_desc("#nvx.schedule<...>"),
+      cl::desc("What a GPU's attention kernels take of the machine, instead of "
+               "what the rule says"),
+      cl::cat(category));
   cl::opt<bool> generic("generic",
                         cl::desc("Attention through linalg, without kernels: "
                                  "slow, to compare with"),
@@ -52,6 +57,7 @@ int main(int argc, char **argv) {
   options.output = output;
   options.level = level;
   options.target = target;
+  options.schedule = schedule;
   options.patterns = *choice;
   options.generic = generic;
   options.remarksFilter = remarks;

@@ -16,6 +16,8 @@ struct CompileOptions {
   std::string level = "artifact";
   /// cpu, or an NVIDIA GPU's architecture, such as sm_90.
   std::string target = "cpu";
+  /// #nvx.schedule of a GPU's attention kernels; empty: by rule.
+  std::string schedule;
   /// Lower attention through linalg instead of kernels: slow, for comparison.
   bool generic = false;
   PatternChoice patterns;

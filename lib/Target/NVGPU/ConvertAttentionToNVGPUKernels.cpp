@@ -37,6 +37,8 @@ struct ConvertAttentionToNVGPUKernels
           << schedule << "'";
       return signalPassFailure();
     }
+    // The same pass may run on another module, which has no kernel yet.
+    kernels.clear();
     SmallVector<FusedAttentionOp> ops;
     getOperation().walk([&](FusedAttentionOp op) { ops.push_back(op); });
     for (FusedAttentionOp op : ops)
@@ -126,7 +128,8 @@ struct ConvertAttentionToNVGPUKernels
     gpu::GPUFuncOp &kernel = kernels[key];
     if (kernel)
       return kernel;
-    std::string number = std::to_string(numKernels++);
+    std::string number = std::to_string(kernels.size() - 1);
+    ++numKernels;
     auto b = OpBuilder::atBlockEnd(getOperation().getBody());
     getOperation()->setAttr(gpu::GPUDialect::getContainerModuleAttrName(),
                             b.getUnitAttr());
