@@ -224,7 +224,9 @@ def ConvertNVXToNVVMPass
     ```
   }];
   let statistics = [Statistic<"numOps", "ops", "ops lowered">];
-  let dependentDialects = ["::mlir::LLVM::LLVMDialect",
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::LLVM::LLVMDialect",
+                           "::mlir::memref::MemRefDialect",
                            "::mlir::NVVM::NVVMDialect",
                            "::mlir::vector::VectorDialect"];
 }

@@ -2,9 +2,11 @@
 
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Transforms/DialectConversion.h"
@@ -106,28 +108,187 @@ struct LowerMmaSync : OpConversionPattern<nvx::MmaSyncOp> {
   }
 };
 
+struct LowerWgmmaDescriptor : OpConversionPattern<nvx::WgmmaDescriptorOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult
+  matchAndRewrite(nvx::WgmmaDescriptorOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    constexpr int64_t rowBytes = 128, swizzle128 = 1;
+    int64_t rows = cast<MemRefType>(op.getTile().getType()).getDimSize(1);
+    // In units of 16 bytes. Only a transposed operand steps between panels.
+    int64_t leading = op.getTranspose() ? rows * rowBytes / 16 : 1;
+    int64_t stride = 8 * rowBytes / 16;
+    auto number = [&](int64_t value) -> Value {
+      return arith::ConstantIntOp::create(b, value, 64);
+    };
+    Value begin =
+        memref::ExtractAlignedPointerAsIndexOp::create(b, adaptor.getTile());
+    Value bytes = arith::MulIOp::create(
+        b, adaptor.getRow(), arith::ConstantIndexOp::create(b, rowBytes));
+    Value address = arith::IndexCastOp::create(
+        b, b.getI64Type(), arith::AddIOp::create(b, begin, bytes));
+    address = arith::AndIOp::create(b, address, number(0x3ffff));
+    address = arith::ShRUIOp::create(b, address, number(4));
+    rewriter.replaceOpWithNewOp<arith::OrIOp>(
+        op, address, number(swizzle128 << 62 | stride << 32 | leading << 16));
+    return success();
+  }
+};
+
+/// Text of inline assembly whose first operands are `count` results, in
+/// registers that come in with values where they are tied.
+struct Assembly {
+  std::string text, constraints;
+  SmallVector<Value> operands;
+
+  /// A list of `size` operands from the number `first` on.
+  static std::string list(unsigned first, unsigned size) {
+    std::string names;
+    for (unsigned i = first; i < first + size; ++i)
+      names += (i == first ? "$" : ", $") + std::to_string(i);
+    return names;
+  }
+  void results(unsigned count) {
+    for (unsigned i = 0; i < count; ++i)
+      constraints += i ? ",=f" : "=f";
+  }
+  void tied(ValueRange values) {
+    for (auto [i, value] : llvm::enumerate(values)) {
+      constraints += "," + std::to_string(i);
+      operands.push_back(value);
+    }
+  }
+  void operand(Value value, StringRef constraint) {
+    constraints += "," + constraint.str();
+    operands.push_back(value);
+  }
+  /// One f32 for each of `count` results.
+  SmallVector<Value> create(ImplicitLocOpBuilder &b, unsigned count) const {
+    auto type = LLVM::LLVMStructType::getLiteral(
+        b.getContext(), SmallVector<Type>(count, b.getF32Type()));
+    Value all =
+        LLVM::InlineAsmOp::create(
+            b, type, operands, text, constraints,
+            /*has_side_effects=*/true, /*is_align_stack=*/false,
+            LLVM::tailcallkind::TailCallKind::None,
+            LLVM::AsmDialectAttr::get(b.getContext(), LLVM::AsmDialect::AD_ATT),
+            /*operand_attrs=*/ArrayAttr())
+            .getResult(0);
+    SmallVector<Value> results;
+    for (unsigned i = 0; i < count; ++i)
+      results.push_back(LLVM::ExtractValueOp::create(b, all, i));
+    return results;
+  }
+};
+
+struct LowerWgmma : OpConversionPattern<nvx::WgmmaOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult
+  matchAndRewrite(nvx::WgmmaOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    VectorType type = op.getD().getType();
+    unsigned count = type.getNumElements();
+    Assembly assembly;
+    assembly.results(count);
+    if (op.getC())
+      assembly.tied(
+          vector::ToElementsOp::create(b, adaptor.getC()).getResults());
+    unsigned next = op.getC() ? 2 * count : count;
+    StringRef element = op.getElement().isBF16() ? "bf16" : "f16";
+    llvm::raw_string_ostream text(assembly.text);
+    text << "wgmma.mma_async.sync.aligned.m64n" << 8 * type.getDimSize(0)
+         << "k16.f32." << element << "." << element << " {"
+         << Assembly::list(0, count) << "}, ";
+    bool isFragment = isa<VectorType>(op.getA().getType());
+    if (isFragment) {
+      Value words = vector::BitCastOp::create(
+          b, VectorType::get({4, 1}, b.getI32Type()), adaptor.getA());
+      for (int64_t i = 0; i < 4; ++i)
+        assembly.operand(
+            vector::ExtractOp::create(b, words, ArrayRef<int64_t>{i, 0}), "r");
+      text << "{" << Assembly::list(next, 4) << "}";
+      next += 4;
+    } else {
+      assembly.operand(adaptor.getA(), "l");
+      text << Assembly::list(next++, 1);
+    }
+    assembly.operand(adaptor.getB(), "l");
+    // Whether c is added, signs of a and b, which operands are transposed.
+    text << ", " << Assembly::list(next, 1) << ", " << (op.getC() ? 1 : 0)
+         << ", 1, 1" << (isFragment ? "" : ", 0") << ", "
+         << (op.getTranspose() ? 1 : 0) << ";";
+    rewriter.replaceOpWithNewOp<vector::FromElementsOp>(
+        op, type, assembly.create(b, count));
+    return success();
+  }
+};
+
+/// The text of the wait names none of the values, which only go through.
+struct LowerWgmmaWait : OpConversionPattern<nvx::WgmmaWaitOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult
+  matchAndRewrite(nvx::WgmmaWaitOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    SmallVector<Value> elements;
+    for (Value value : adaptor.getValues())
+      llvm::append_range(elements,
+                         vector::ToElementsOp::create(b, value).getResults());
+    Assembly assembly;
+    assembly.results(elements.size());
+    assembly.tied(elements);
+    // All lanes branch together, so that what is uniform stays so.
+    if (op.getAfter()) {
+      assembly.text = "{ .reg .pred p; setp.lt.f32 p, " +
+                      Assembly::list(2 * elements.size(), 1) +
+                      ", 0f00000000; vote.sync.any.pred p, p, 0xffffffff; "
+                      "@p trap; } ";
+      assembly.operand(adaptor.getAfter(), "f");
+    }
+    assembly.text +=
+        "wgmma.wait_group.sync.aligned " + std::to_string(op.getLeft()) + ";";
+    elements = assembly.create(b, elements.size());
+    SmallVector<Value> results;
+    ArrayRef<Value> rest = elements;
+    for (Value value : op.getValues()) {
+      auto type = cast<VectorType>(value.getType());
+      results.push_back(vector::FromElementsOp::create(
+          b, type, rest.take_front(type.getNumElements())));
+      rest = rest.drop_front(type.getNumElements());
+    }
+    rewriter.replaceOp(op, results);
+    return success();
+  }
+};
+
 /// An instruction that LLVM has an intrinsic for, element by element.
-template <typename Op> struct LowerApproximate : OpConversionPattern<Op> {
-  LowerApproximate(MLIRContext *context, StringRef intrinsic)
+template <typename Op> struct LowerElementwise : OpConversionPattern<Op> {
+  LowerElementwise(MLIRContext *context, StringRef intrinsic)
       : OpConversionPattern<Op>(context), intrinsic(intrinsic) {}
   LogicalResult
   matchAndRewrite(Op op, typename Op::Adaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    auto call = [&](Value x) -> Value {
+    auto call = [&](ValueRange operands) -> Value {
       return LLVM::CallIntrinsicOp::create(b, b.getF32Type(),
-                                           b.getStringAttr(intrinsic), x)
+                                           b.getStringAttr(intrinsic), operands)
           .getResult(0);
     };
     auto type = dyn_cast<VectorType>(op.getType());
     if (!type) {
-      rewriter.replaceOp(op, call(adaptor.getX()));
+      rewriter.replaceOp(op, call(adaptor.getOperands()));
       return success();
     }
-    auto scalars = vector::ToElementsOp::create(b, adaptor.getX());
+    SmallVector<SmallVector<Value>> operands(type.getNumElements());
+    for (Value operand : adaptor.getOperands())
+      for (auto [i, x] : llvm::enumerate(
+               vector::ToElementsOp::create(b, operand).getResults()))
+        operands[i].push_back(x);
     SmallVector<Value> elements;
-    for (Value x : scalars.getResults())
-      elements.push_back(call(x));
+    for (ValueRange of : operands)
+      elements.push_back(call(of));
     rewriter.replaceOpWithNewOp<vector::FromElementsOp>(op, type, elements);
     return success();
   }
@@ -141,11 +302,13 @@ struct ConvertNVXToNVVM : impl::ConvertNVXToNVVMPassBase<ConvertNVXToNVVM> {
     // What other conversions own stays.
     target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
     RewritePatternSet patterns(&getContext());
-    patterns.add<LowerSharedMemory, LowerMmaSync>(&getContext());
-    patterns.add<LowerApproximate<nvx::Exp2Op>>(&getContext(),
+    patterns.add<LowerSharedMemory, LowerMmaSync, LowerWgmmaDescriptor,
+                 LowerWgmma, LowerWgmmaWait>(&getContext());
+    patterns.add<LowerElementwise<nvx::Exp2Op>>(&getContext(),
                                                 "llvm.nvvm.ex2.approx.ftz.f");
-    patterns.add<LowerApproximate<nvx::Log2Op>>(&getContext(),
+    patterns.add<LowerElementwise<nvx::Log2Op>>(&getContext(),
                                                 "llvm.nvvm.lg2.approx.ftz.f");
+    patterns.add<LowerElementwise<nvx::MaxOp>>(&getContext(), "llvm.maxnum");
     getOperation().walk([&](Operation *op) {
       numOps += isa_and_nonnull<nvx::NVXDialect>(op->getDialect());
     });

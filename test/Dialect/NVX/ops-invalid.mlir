@@ -21,3 +21,59 @@ func.func @mma_sync_shape(%a: vector<2x4xf16>, %b: vector<2x2xf16>, %c: vector<2
   %d = nvx.mma_sync %a, %b, %c : vector<2x4xf16>, vector<2x2xf16>
   return
 }
+
+// -----
+
+func.func @wgmma_descriptor_c1_columns(%t: memref<2x128x32xbf16, #gpu.address_space<workgroup>>, %row: index) {
+  // expected-error@+1 {{expected a static memref of panels, rows (a multiple of 8) and 64 columns of f16 or bf16 in workgroup memory, but got 'memref<2x128x32xbf16, #gpu.address_space<workgroup>>'}}
+  %d = nvx.wgmma_descriptor %t[%row] : memref<2x128x32xbf16, #gpu.address_space<workgroup>>
+  return
+}
+
+// -----
+
+func.func @wgmma_descriptor_c1_rows(%t: memref<2x12x64xbf16, #gpu.address_space<workgroup>>, %row: index) {
+  // expected-error@+1 {{expected a static memref of panels, rows (a multiple of 8)}}
+  %d = nvx.wgmma_descriptor %t[%row] : memref<2x12x64xbf16, #gpu.address_space<workgroup>>
+  return
+}
+
+// -----
+
+func.func @wgmma_c1_columns(%a: i64, %b: i64) {
+  // expected-error@+1 {{expected 1 to 32 tiles of 8 columns, but got 33}}
+  %d = nvx.wgmma %a, %b {element = f16} : (i64, i64) -> vector<33x2x2xf32>
+  return
+}
+
+// -----
+
+func.func @wgmma_c1_sum(%a: i64, %b: i64, %c: vector<8x2x2xf32>) {
+  // expected-error@+1 {{expected c and d of one type, but got 'vector<8x2x2xf32>' and 'vector<4x2x2xf32>'}}
+  %d = nvx.wgmma %a, %b, %c {element = f16} : (i64, i64, vector<8x2x2xf32>) -> vector<4x2x2xf32>
+  return
+}
+
+// -----
+
+func.func @wgmma_c2_element(%a: i64, %b: i64) {
+  // expected-error@+1 {{expected elements of f16 or bf16, but got 'f32'}}
+  %d = nvx.wgmma %a, %b {element = f32} : (i64, i64) -> vector<8x2x2xf32>
+  return
+}
+
+// -----
+
+func.func @wgmma_c2_fragment(%a: vector<4x2xbf16>, %b: i64) {
+  // expected-error@+1 {{expected a fragment of 'f16', but got 'vector<4x2xbf16>'}}
+  %d = nvx.wgmma %a, %b {element = f16} : (vector<4x2xbf16>, i64) -> vector<8x2x2xf32>
+  return
+}
+
+// -----
+
+func.func @wgmma_wait_c1(%c: vector<8x2x2xf32>) {
+  // expected-error@+1 {{attribute 'left' failed to satisfy constraint}}
+  %d = nvx.wgmma_wait 8, %c : vector<8x2x2xf32>
+  return
+}

@@ -23,3 +23,33 @@ func.func @approximate(%x: vector<2x2xf32>, %y: f32) -> (vector<2x2xf32>, f32) {
   %1 = nvx.log2 %y : f32
   return %0, %1 : vector<2x2xf32>, f32
 }
+
+// CHECK-LABEL: func @wgmma_descriptor
+// CHECK: nvx.wgmma_descriptor %{{.*}}[%{{.*}}] : memref<2x128x64xbf16, #gpu.address_space<workgroup>>
+// CHECK: nvx.wgmma_descriptor %{{.*}}[%{{.*}}] transpose : memref<2x128x64xbf16, #gpu.address_space<workgroup>>
+func.func @wgmma_descriptor(%t: memref<2x128x64xbf16, #gpu.address_space<workgroup>>, %row: index) -> (i64, i64) {
+  %0 = nvx.wgmma_descriptor %t[%row] : memref<2x128x64xbf16, #gpu.address_space<workgroup>>
+  %1 = nvx.wgmma_descriptor %t[%row] transpose : memref<2x128x64xbf16, #gpu.address_space<workgroup>>
+  return %0, %1 : i64, i64
+}
+
+// CHECK-LABEL: func @wgmma
+// CHECK: %[[S:.*]] = nvx.wgmma %{{.*}}, %{{.*}} {element = bf16} : (i64, i64) -> vector<16x2x2xf32>
+// CHECK: %[[W:.*]] = nvx.wgmma_wait 1, %[[S]] : vector<16x2x2xf32>
+// CHECK: %[[O:.*]] = nvx.wgmma %{{.*}}, %{{.*}}, %{{.*}} transpose {element = bf16} : (vector<4x2xbf16>, i64, vector<8x2x2xf32>) -> vector<8x2x2xf32>
+// CHECK: nvx.wgmma_wait 0 after %{{.*}}, %[[O]], %[[W]] : vector<8x2x2xf32>, vector<16x2x2xf32>
+func.func @wgmma(%q: i64, %k: i64, %p: vector<4x2xbf16>, %v: i64, %o: vector<8x2x2xf32>, %sum: f32)
+    -> (vector<8x2x2xf32>, vector<16x2x2xf32>) {
+  %0 = nvx.wgmma %q, %k {element = bf16} : (i64, i64) -> vector<16x2x2xf32>
+  %1 = nvx.wgmma_wait 1, %0 : vector<16x2x2xf32>
+  %2 = nvx.wgmma %p, %v, %o transpose {element = bf16} : (vector<4x2xbf16>, i64, vector<8x2x2xf32>) -> vector<8x2x2xf32>
+  %3:2 = nvx.wgmma_wait 0 after %sum, %2, %1 : vector<8x2x2xf32>, vector<16x2x2xf32>
+  return %3#0, %3#1 : vector<8x2x2xf32>, vector<16x2x2xf32>
+}
+
+// CHECK-LABEL: func @max
+// CHECK: nvx.max %{{.*}}, %{{.*}} : vector<2x2xf32>
+func.func @max(%x: vector<2x2xf32>, %y: vector<2x2xf32>) -> vector<2x2xf32> {
+  %0 = nvx.max %x, %y : vector<2x2xf32>
+  return %0 : vector<2x2xf32>
+}

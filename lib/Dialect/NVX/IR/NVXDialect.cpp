@@ -75,3 +75,44 @@ LogicalResult MmaSyncOp::verify() {
            << getA().getType() << " and " << getB().getType();
   return success();
 }
+
+LogicalResult WgmmaDescriptorOp::verify() {
+  auto type = cast<MemRefType>(getTile().getType());
+  auto space = dyn_cast_or_null<gpu::AddressSpaceAttr>(type.getMemorySpace());
+  Type element = type.getElementType();
+  if (type.getRank() != 3 || !type.hasStaticShape() || type.getDimSize(1) % 8 ||
+      type.getDimSize(2) != 64 || !(element.isF16() || element.isBF16()) ||
+      !type.getLayout().isIdentity() || !space ||
+      space.getValue() != gpu::AddressSpace::Workgroup)
+    return emitOpError("expected a static memref of panels, rows (a multiple "
+                       "of 8) and 64 columns of f16 or bf16 in workgroup "
+                       "memory, but got ")
+           << type;
+  return success();
+}
+
+LogicalResult WgmmaOp::verify() {
+  int64_t tiles = getD().getType().getDimSize(0);
+  if (tiles < 1 || tiles > 32)
+    return emitOpError("expected 1 to 32 tiles of 8 columns, but got ")
+           << tiles;
+  if (getC() && getC().getType() != getD().getType())
+    return emitOpError("expected c and d of one type, but got ")
+           << getC().getType() << " and " << getD().getType();
+  Type element = getElement();
+  if (!element.isF16() && !element.isBF16())
+    return emitOpError("expected elements of f16 or bf16, but got ") << element;
+  auto fragment = dyn_cast<VectorType>(getA().getType());
+  if (fragment && fragment.getElementType() != element)
+    return emitOpError("expected a fragment of ")
+           << element << ", but got " << fragment;
+  return success();
+}
+
+LogicalResult WgmmaWaitOp::inferReturnTypes(MLIRContext *,
+                                            std::optional<Location>,
+                                            Adaptor adaptor,
+                                            SmallVectorImpl<Type> &results) {
+  llvm::append_range(results, adaptor.getValues().getTypes());
+  return success();
+}

@@ -24,7 +24,8 @@ def NVX_Dialect : Dialect {
 }
 
 def NVX_Product : I32Enum<"Product", "what multiplies tiles", [
-    I32EnumCase<"mma_sync", 0>, I32EnumCase<"fma", 1>]> {
+    I32EnumCase<"mma_sync", 0>, I32EnumCase<"fma", 1>,
+    I32EnumCase<"wgmma", 2>]> {
   let cppNamespace = "::mlir::nvx";
 }
 
@@ -34,7 +35,8 @@ def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
   let description = [{
     A block of `warps` warps computes `rows` rows against tiles of `columns`
     columns, which are copied to shared memory `stages - 1` tiles ahead.
-    `product` is what multiplies: tensor cores (`mma_sync`: f16 and bf16) or
+    `product` is what multiplies: tensor cores, a warp at a time (`mma_sync`:
+    f16 and bf16) or four warps at a time (`wgmma`: the same, sm_90a), or
     scalars (`fma`: f32). With `held`, a warp's rows stay in its registers and
     are not read again for each tile. At least `blocks` blocks are to share a
     multiprocessor, which bounds their registers.
@@ -125,6 +127,133 @@ def NVX_MmaSyncOp : Op<NVX_Dialect, "mma_sync", [Pure]> {
   let hasVerifier = 1;
 }
 
+def NVX_Accumulators : Type<
+    And<[VectorOfRankAndType<[3], [F32]>.predicate,
+         CPred<"::llvm::cast<::mlir::VectorType>($_self).getShape()"
+               ".drop_front() == ::llvm::ArrayRef<int64_t>({2, 2})">]>,
+    "vector<nx2x2xf32>", "::mlir::VectorType">;
+
+def NVX_WgmmaDescriptorOp : Op<NVX_Dialect, "wgmma_descriptor", [Pure]> {
+  let summary = "where an operand of wgmma is in shared memory";
+  let description = [{
+    The matrix descriptor of the rows of a tile from `row` on. The tile is
+    swizzled: memory[p][r][c] holds column 64 p + (c xor 8 (r mod 8)) of row r,
+    so that eight rows of a panel of 64 columns, or one column of 16 bytes of
+    eight rows, are 1024 bytes without a bank conflict. Rows are those of A and
+    columns of B, and columns the inner dimension; with `transpose`, rows are
+    the inner dimension and columns are those of B.
+
+    Later places follow by addition to the descriptor, in units of 16 bytes:
+    2 for 16 columns within a panel, 8 R for the next panel of R rows, 128 for
+    16 rows.
+
+    Upstream gap: `nvgpu.warpgroup.generate.descriptor` needs a tensor map, and
+    has neither a part of a tile nor a transposed one.
+
+    Constraints:
+    * `wgmma_descriptor_c1`: the tile is a static memref<PxRx64> of f16 or bf16
+      in workgroup memory with the identity layout, R a multiple of 8.
+    * `row` is a multiple of 8, and the tile is aligned to 1024 bytes.
+
+    ```mlir
+    %d = nvx.wgmma_descriptor %tile[%row] : memref<2x128x64xbf16, #gpu.address_space<workgroup>>
+    ```
+
+    Source: PTX ISA 8.0, 9.7.14.5.1 (shared memory layout of wgmma); CUTLASS,
+    mma_traits_sm90_gmma.hpp, the canonical layouts B128: between panels is the
+    leading byte offset, between groups of 8 rows the stride byte offset.
+  }];
+  let arguments = (ins AnyMemRef:$tile, Index:$row, UnitAttr:$transpose);
+  let results = (outs I64:$descriptor);
+  let assemblyFormat = [{
+    $tile `[` $row `]` (`transpose` $transpose^)? attr-dict `:` type($tile)
+  }];
+  let hasVerifier = 1;
+}
+
+def NVX_WgmmaOp : Op<NVX_Dialect, "wgmma", [
+    MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "d = a b + c on 64 x 8n x 16 tiles, by four warps";
+  let description = [{
+    The warpgroup's asynchronous m64n(8n)k16 product, sums in f32: c and d are
+    [column / 8] of each warp's 16 rows as in `nvx.mma_sync`, d = a b without c.
+    A is a descriptor of 64 rows, or each warp's 16 rows as in `nvx.mma_sync`. B
+    is a descriptor.
+
+    The result is there after the `nvx.wgmma_wait` that it goes through; until
+    then only another product of the same shape may take it, and what A and B
+    name must not change. `nvvm.wgmma.fence.aligned` comes before products whose
+    registers something else has touched,
+    `nvvm.wgmma.commit.group.sync.aligned` after those that are waited for
+    together. Shared memory that threads wrote needs their
+    `nvvm.fence.proxy` (async.shared) before.
+
+    Effects: reads shared memory, and keeps its place among fences and commits.
+
+    Upstream gap: `nvvm.wgmma.mma_async` takes A from shared memory only, and
+    `nvgpu.warpgroup.mma` waits for each product.
+
+    Constraints:
+    * `wgmma_c1`: d has 1 to 32 tiles of 8 columns, and c its type.
+    * `wgmma_c2`: a fragment of A has the type `element`, f16 or bf16.
+
+    ```mlir
+    %0 = nvx.wgmma %q, %k {element = bf16} : (i64, i64) -> vector<16x2x2xf32>
+    %1 = nvx.wgmma %p, %v, %o transpose {element = bf16}
+        : (vector<4x2xbf16>, i64, vector<8x2x2xf32>) -> vector<8x2x2xf32>
+    ```
+
+    Source: PTX ISA 8.0, 9.7.14.5 (wgmma.mma_async).
+  }];
+  let arguments = (ins AnyTypeOf<[I64, NVX_Fragment<4>]>:$a, I64:$b,
+                       Optional<NVX_Accumulators>:$c, TypeAttr:$element,
+                       UnitAttr:$transpose);
+  let results = (outs NVX_Accumulators:$d);
+  let assemblyFormat = [{
+    $a `,` $b (`,` $c^)? (`transpose` $transpose^)? attr-dict `:`
+    functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def NVX_WgmmaWaitOp : Op<NVX_Dialect, "wgmma_wait", [
+    AttrSizedOperandSegments, InferTypeOpAdaptor,
+    MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "all but the last `left` groups of products have ended";
+  let description = [{
+    Waits until at most the last `left` groups of the warpgroup's products are
+    under way, and passes values on: accumulators, which have their sums only
+    behind the wait, and what else must not be computed from before it.
+
+    With `after`, a number that is not negative, the wait begins once that is
+    known, by a branch that traps where it is negative: ptxas sees no
+    dependence between a wait and other registers, and moves the wait up before
+    what should run while products are under way.
+
+    Effects: keeps its place among products and what writes shared memory.
+
+    Upstream gap: `nvvm.wgmma.wait.group.sync.aligned` has no operands, so that
+    nothing keeps readers of accumulators behind it.
+
+    Constraints:
+    * `wgmma_wait_c1`: `left` is 0 to 7.
+
+    ```mlir
+    %s = nvx.wgmma_wait 1, %d : vector<16x2x2xf32>
+    %o = nvx.wgmma_wait 0 after %sum, %e : vector<8x2x2xf32>
+    ```
+
+    Source: PTX ISA 8.0, 9.7.14.7 (wgmma.wait_group).
+  }];
+  let arguments = (ins ConfinedAttr<I64Attr, [IntNonNegative, IntMaxValue<7>]>:$left,
+                       Optional<F32>:$after,
+                       Variadic<NVX_Accumulators>:$values);
+  let results = (outs Variadic<NVX_Accumulators>:$results);
+  let assemblyFormat = [{
+    $left (`after` $after^)? `,` $values attr-dict `:` type($values)
+  }];
+}
+
 class NVX_ApproximateOp<string name, string upstream, string instruction>
     : Op<NVX_Dialect, name, [Pure, SameOperandsAndResultType]> {
   let description = [{
@@ -148,6 +277,28 @@ class NVX_ApproximateOp<string name, string upstream, string instruction>
 
 def NVX_Exp2Op : NVX_ApproximateOp<"exp2", "math.exp2", "ex2.approx.ftz.f32"> {
   let summary = "2 to the power of x";
+}
+
+def NVX_MaxOp : Op<NVX_Dialect, "max", [Pure, Commutative,
+                                        SameOperandsAndResultType]> {
+  let summary = "the larger number";
+  let description = [{
+    One instruction per element, `max.f32`: of a number and NaN, the number.
+
+    Upstream gap: `arith.maximumf` becomes a comparison, a test for NaN and two
+    selections in `arith-expand`, without which nothing lowers floor divisions;
+    `arith.maxnumf` calls libdevice.
+
+    ```mlir
+    %m = nvx.max %x, %y : vector<2x2xf32>
+    ```
+
+    Source: PTX ISA 8.0, 9.7.3 (floating point instructions).
+  }];
+  let arguments = (ins AnyTypeOf<[F32, VectorOfNonZeroRankOf<[F32]>]>:$x,
+                       AnyTypeOf<[F32, VectorOfNonZeroRankOf<[F32]>]>:$y);
+  let results = (outs AnyTypeOf<[F32, VectorOfNonZeroRankOf<[F32]>]>:$z);
+  let assemblyFormat = "$x `,` $y attr-dict `:` type($x)";
 }
 
 def NVX_Log2Op : NVX_ApproximateOp<"log2", "math.log2", "lg2.approx.ftz.f32"> {
