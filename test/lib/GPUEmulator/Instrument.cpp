@@ -4,6 +4,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Analysis/ValueTracking.h"
 #include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InlineAsm.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/ModuleSlotTracker.h"
 
@@ -46,8 +47,13 @@ public:
 
 private:
   static bool isEmulated(const CallInst &call) {
-    return call.getCalledFunction() &&
-           call.getCalledFunction()->getName().starts_with("llvm.nvvm.");
+    return call.isInlineAsm() ||
+           (call.getCalledFunction() &&
+            call.getCalledFunction()->getName().starts_with("llvm.nvvm."));
+  }
+  static unsigned numResults(const CallInst &call) {
+    auto *results = dyn_cast<StructType>(call.getType());
+    return results ? results->getNumElements() : 1;
   }
 
   /// Numbered before anything changes, so that the text is what was given.
@@ -64,7 +70,12 @@ private:
         sites[&i] = result.sites.size();
         raw_string_ostream text(result.sites.emplace_back());
         i.print(text, names);
-        result.sites.back() = StringRef(result.sites.back()).trim().str();
+        StringRef whole = StringRef(result.sites.back()).trim();
+        // Assembly with a hundred operands says no more than with a few.
+        constexpr size_t most = 400;
+        result.sites.back() = whole.size() > most
+                                  ? (whole.take_front(most) + "...").str()
+                                  : whole.str();
       }
     }
   }
@@ -98,7 +109,12 @@ private:
 
   Error rewriteBody(Function &function) {
     b.SetInsertPoint(&*function.getEntryBlock().getFirstInsertionPt());
-    auto *slots = b.CreateAlloca(slot, b.getInt32(kSlots));
+    size_t count = 0;
+    for (Instruction &i : instructions(function))
+      if (auto *called = dyn_cast<CallInst>(&i); called && sites.count(&i))
+        count =
+            std::max<size_t>(count, called->arg_size() + numResults(*called));
+    auto *slots = b.CreateAlloca(slot, b.getInt32(count));
     slots->setAlignment(Align(alignof(Slot)));
     for (Instruction &i : make_early_inc_range(instructions(function))) {
       auto site = sites.find(&i);
@@ -125,14 +141,16 @@ private:
   }
 
   Error rewriteCall(CallInst &old, unsigned site, Value *slots) {
-    StringRef name = old.getCalledFunction()->getName();
-    const emulator::Intrinsic *intrinsic = findIntrinsic(name);
+    unsigned count = numResults(old);
+    auto *assembly = dyn_cast<InlineAsm>(old.getCalledOperand());
+    StringRef name = assembly ? StringRef(assembly->getAsmString())
+                              : old.getCalledFunction()->getName();
+    const emulator::Intrinsic *intrinsic =
+        assembly ? findAssembly(name, old.arg_size(), count)
+                 : findIntrinsic(name);
     if (!intrinsic)
       return createStringError("the emulator does not know " + name);
     auto *results = dyn_cast<StructType>(old.getType());
-    unsigned count = results ? results->getNumElements() : 1;
-    if (old.arg_size() + count > kSlots)
-      return createStringError("too many operands: " + name);
     for (auto [i, operand] : enumerate(old.args())) {
       Value *value = operand;
       if (value->getType()->isPointerTy())
@@ -173,7 +191,6 @@ private:
     b.CreateRetVoid();
   }
 
-  static constexpr unsigned kSlots = 16;
   Module &module;
   IRBuilder<> b;
   Type *slot;

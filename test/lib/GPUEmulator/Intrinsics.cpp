@@ -6,27 +6,17 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Floats.h"
 #include "Machine.h"
+#include "llvm/Support/Regex.h"
 #include <cmath>
+#include <map>
 
 using namespace megactx::emulator;
 using llvm::ArrayRef;
 
 namespace {
 using Lanes = ArrayRef<Lane>;
-
-/// A 2-byte float's value. bf16 is the upper half of f32.
-template <bool isBF16> float toFloat(uint16_t bits) {
-  if (isBF16) {
-    uint32_t wide = uint32_t(bits) << 16;
-    float value;
-    memcpy(&value, &wide, 4);
-    return value;
-  }
-  _Float16 half;
-  memcpy(&half, &bits, 2);
-  return half;
-}
 
 enum class Special { Thread, BlockSize, Block, GridSize };
 template <Special what, unsigned axis> void special(Machine &m, Lanes lanes) {
@@ -104,7 +94,7 @@ template <bool isBF16> void multiply(Machine &, Lanes lanes) {
       for (unsigned j = 0; j < 2; ++j) {
         uint16_t bits[2];
         memcpy(bits, lanes[l].operands[i].bytes, 4);
-        float value = toFloat<isBF16>(bits[j]);
+        float value = toFloat(isBF16, bits[j]);
         unsigned group = l / 4, pair = l % 4 * 2 + j;
         if (i < 4)
           a[group + 8 * (i % 2)][pair + 8 * (i / 2)] = value;
@@ -121,6 +111,16 @@ template <bool isBF16> void multiply(Machine &, Lanes lanes) {
     }
 }
 
+void fenceProxy(Machine &m, Lanes lanes) {
+  m.memory.fenceProxy(lanes[0].thread);
+}
+void fenceProducts(Machine &m, Lanes lanes) {
+  m.products(lanes[0].thread).fence();
+}
+void commitProducts(Machine &m, Lanes lanes) {
+  m.products(lanes[0].thread).commit();
+}
+
 /// ex2, lg2 and rcp: .ftz takes denormal numbers as zero and gives none.
 template <double (*function)(double)> void approximate(Machine &, Lanes lanes) {
   auto flushed = [](float x) {
@@ -132,6 +132,42 @@ template <double (*function)(double)> void approximate(Machine &, Lanes lanes) {
 double power(double x) { return std::exp2(x); }
 double logarithm(double x) { return std::log2(x); }
 double reciprocal(double x) { return 1 / x; }
+
+/// wgmma.mma_async with the operands in the order of the registers' list, A, B.
+std::optional<Product> parseProduct(llvm::StringRef text) {
+  static const llvm::Regex form(
+      "^wgmma\\.mma_async\\.sync\\.aligned\\.m64n([0-9]+)k16\\.f32\\.(bf16|f16)"
+      "\\.(bf16|f16) \\{\\$0[^}]*\\}, (\\{[^}]*\\}|\\$[0-9]+), \\$[0-9]+, "
+      "([01]), 1, 1,( 0,)? ([01]);$");
+  llvm::SmallVector<llvm::StringRef> parts;
+  Product product;
+  if (!form.match(text, &parts) || parts[2] != parts[3] ||
+      parts[1].getAsInteger(10, product.columns) || product.columns % 8 ||
+      !product.columns || product.columns > 256)
+    return std::nullopt;
+  product.isBF16 = parts[2] == "bf16";
+  product.fromRegisters = parts[4].starts_with("{");
+  product.hasSum = parts[5] == "1";
+  product.transpose = parts[7] == "1";
+  // A in registers is never transposed, and has no number for it.
+  if (product.fromRegisters != parts[6].empty())
+    return std::nullopt;
+  return product;
+}
+
+/// wgmma.wait_group, and before it a check of the last operand that says
+/// nothing of when the sums are there.
+bool parseWait(llvm::StringRef text, unsigned &left, size_t operands,
+               size_t results) {
+  static const llvm::Regex form(
+      "^(\\{ \\.reg \\.pred p; setp\\.lt\\.f32 p, \\$[0-9]+, 0f00000000; "
+      "vote\\.sync\\.any\\.pred p, p, 0xffffffff; @p trap; \\} )?"
+      "wgmma\\.wait_group\\.sync\\.aligned ([0-7]);$");
+  llvm::SmallVector<llvm::StringRef> parts;
+  if (!form.match(text, &parts) || parts[2].getAsInteger(10, left))
+    return false;
+  return operands == results + (parts[1].empty() ? 0 : 1);
+}
 
 const Intrinsic kIntrinsics[] = {
     {"read.ptx.sreg.tid.x", Scope::Thread, special<Special::Thread, 0>},
@@ -158,6 +194,9 @@ const Intrinsic kIntrinsics[] = {
      loadMatrix<true>},
     {"mma.m16n8k16.row.col.f32.f32", Scope::Warp, multiply<false>},
     {"mma.m16n8k16.row.col.bf16", Scope::Warp, multiply<true>},
+    {"fence.proxy.async.shared_cta", Scope::Thread, fenceProxy},
+    {"wgmma.fence.sync.aligned", Scope::Warpgroup, fenceProducts},
+    {"wgmma.commit_group.sync.aligned", Scope::Warpgroup, commitProducts},
     {"ex2.approx.ftz.f32", Scope::Thread, approximate<power>},
     {"lg2.approx.ftz.f", Scope::Thread, approximate<logarithm>},
     {"rcp.approx.ftz.f", Scope::Thread, approximate<reciprocal>},
@@ -170,4 +209,32 @@ const Intrinsic *megactx::emulator::findIntrinsic(llvm::StringRef name) {
       if (intrinsic.name == name)
         return &intrinsic;
   return nullptr;
+}
+
+const Intrinsic *megactx::emulator::findAssembly(llvm::StringRef text,
+                                                 size_t operands,
+                                                 size_t results) {
+  static std::map<std::pair<std::string, size_t>, Intrinsic> known;
+  auto [at, isNew] = known.try_emplace({text.str(), results});
+  Intrinsic &intrinsic = at->second;
+  if (!isNew)
+    return intrinsic.run ? &intrinsic : nullptr;
+  intrinsic.name = at->first.first;
+  intrinsic.scope = Scope::Warpgroup;
+  unsigned left;
+  if (std::optional<Product> product = parseProduct(text)) {
+    if (operands == product->operands() && results == product->registers())
+      intrinsic.run = [product = *product](Machine &m, Lanes lanes) {
+        unsigned thread = lanes[0].thread;
+        m.require(m.products(thread).issue(product, lanes), thread);
+      };
+  } else if (parseWait(text, left, operands, results)) {
+    intrinsic.run = [left, results](Machine &m, Lanes lanes) {
+      unsigned thread = lanes[0].thread;
+      m.require(
+          m.products(thread).wait(left, lanes, results, m.memory, m.shared),
+          thread);
+    };
+  }
+  return intrinsic.run ? &intrinsic : nullptr;
 }

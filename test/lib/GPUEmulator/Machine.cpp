@@ -69,10 +69,21 @@ void Machine::call(const Intrinsic &intrinsic, unsigned site,
                   " is at another instruction, " +
                   (*kernel->sites)[threads[i].site],
               thread);
-  if (intrinsic.scope == Scope::Warp)
-    meet(intrinsic, warps[warp], warp * kWarp, kWarp, lane);
-  else
-    meet(intrinsic, wholeBlock, 0, threads.size(), lane);
+  unsigned warpgroup = thread / kWarpgroup;
+  switch (intrinsic.scope) {
+  case Scope::Thread:
+    return;
+  case Scope::Warp:
+    return meet(intrinsic, warps[warp], warp * kWarp, kWarp, lane);
+  case Scope::Warpgroup:
+    if (threads.size() % kWarpgroup)
+      require(std::string("the block does not consist of whole warpgroups"),
+              thread);
+    return meet(intrinsic, warpgroups[warpgroup], warpgroup * kWarpgroup,
+                kWarpgroup, lane);
+  case Scope::Block:
+    return meet(intrinsic, wholeBlock, 0, threads.size(), lane);
+  }
 }
 
 /// The last to arrive does the work of all.
@@ -152,6 +163,8 @@ void Machine::launch(const Kernel &launched, Dim3 gridSize, Dim3 blockSize,
     for (Thread &thread : threads)
       thread.groups.emplace_back();
     warps.assign(count / kWarp, Meeting());
+    warpgroups.assign(count / kWarpgroup, Meeting());
+    warpgroupProducts.assign(count / kWarpgroup, Products());
     wholeBlock = Meeting();
     events = 0;
     unsigned left = fibers.run(count, [&] { kernel->entry(arguments); });

@@ -11,43 +11,31 @@
 
 #include "Fibers.h"
 #include "Memory.h"
+#include "Products.h"
 #include "llvm/ADT/ArrayRef.h"
 #include <array>
-#include <cstring>
+#include <cstdlib>
+#include <functional>
 
 namespace megactx::emulator {
 
 class Machine;
 
-/// An operand or a result: one value of at most 8 bytes.
-struct Slot {
-  alignas(8) char bytes[8];
-  template <typename T> T get() const {
-    T value;
-    memcpy(&value, bytes, sizeof(T));
-    return value;
-  }
-  template <typename T> void set(T value) { memcpy(bytes, &value, sizeof(T)); }
-};
+enum class Scope { Thread, Warp, Warpgroup, Block };
 
-/// One thread's part in an instruction.
-struct Lane {
-  unsigned thread;
-  const Slot *operands;
-  Slot *results;
-};
-
-enum class Scope { Thread, Warp, Block };
-
-/// What stands for `llvm.nvvm.<name>`: runs once for all threads of the scope.
+/// What stands for `llvm.nvvm.<name>`, or for inline assembly: runs once for
+/// all threads of the scope.
 struct Intrinsic {
   llvm::StringRef name;
   Scope scope;
-  void (*run)(Machine &, llvm::ArrayRef<Lane>);
+  std::function<void(Machine &, llvm::ArrayRef<Lane>)> run;
 };
 
 /// Null where the emulator does not know it.
 const Intrinsic *findIntrinsic(llvm::StringRef name);
+/// The same for inline assembly with so many operands and results.
+const Intrinsic *findAssembly(llvm::StringRef text, size_t operands,
+                              size_t results);
 
 /// A kernel that runs on the host.
 struct Kernel {
@@ -63,8 +51,17 @@ struct Dim3 {
 };
 
 class Machine {
+  /// The addresses of shared memory, which descriptors name by their last 18
+  /// bits. The first bytes are the system's.
+  static constexpr size_t kWindow = 1 << 18, kSystem = 1 << 10;
+  struct Free {
+    void operator()(char *memory) const { std::free(memory); }
+  };
+  std::unique_ptr<char, Free> window{
+      static_cast<char *>(std::aligned_alloc(kWindow, kWindow))};
+
 public:
-  static constexpr unsigned kWarp = 32, kThreads = 1024;
+  static constexpr unsigned kWarp = 32, kWarpgroup = 128, kThreads = 1024;
   static constexpr size_t kShared = 227 << 10;
 
   /// Runs all blocks of a launch; an error ends it.
@@ -83,6 +80,11 @@ public:
   void commitCopies(unsigned thread);
   void waitForCopies(unsigned thread, size_t groupsLeft);
 
+  /// The products of the thread's warpgroup.
+  Products &products(unsigned thread) {
+    return warpgroupProducts[thread / kWarpgroup];
+  }
+
   /// Ends the launch where there is an error.
   void require(const Memory::Error &error, unsigned thread);
   void requireAligned(const void *at, size_t alignment, unsigned thread);
@@ -91,7 +93,7 @@ public:
   Dim3 grid, block;
   unsigned blockNumber;
   std::string error;
-  alignas(1024) char shared[kShared];
+  char *const shared = window.get() + kSystem;
 
 private:
   static constexpr uint64_t kEvents = 100'000'000;
@@ -120,7 +122,8 @@ private:
   const Kernel *kernel;
   Fibers fibers;
   std::vector<Thread> threads;
-  std::vector<Meeting> warps;
+  std::vector<Meeting> warps, warpgroups;
+  std::vector<Products> warpgroupProducts;
   Meeting wholeBlock;
   uint64_t events;
 };

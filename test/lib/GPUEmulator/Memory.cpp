@@ -20,11 +20,14 @@ void Memory::remove(char *data) {
   llvm::erase_if(regions, [&](const Region &r) { return r.begin == data; });
 }
 
-void Memory::beginBlock(char *shared, size_t bytes) {
+void Memory::beginBlock(char *begin, size_t bytes) {
   blockBegin = ++phase;
-  remove(shared);
-  memset(shared, 0xff, bytes);
-  add("shared memory", shared, bytes, Use::Out);
+  remove(begin);
+  memset(begin, 0xff, bytes);
+  add("shared memory", begin, bytes, Use::Out);
+  shared = begin;
+  sharedBytes = bytes;
+  unfenced.clear();
 }
 
 Memory::Byte *Memory::find(const void *at, size_t bytes, bool isWrite,
@@ -117,7 +120,10 @@ Memory::Error Memory::write(const void *at, size_t bytes, unsigned thread) {
     byte.writePhase = phase;
     byte.writer = thread;
     byte.holdsValue = true;
+    byte.isFenced = false;
   }
+  if (isShared(at))
+    unfenced[thread].emplace_back(first, bytes);
   return std::nullopt;
 }
 
@@ -130,6 +136,31 @@ Memory::Error Memory::beginCopy(const void *at, size_t bytes, unsigned thread) {
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes))
     byte.inFlight = true;
   return std::nullopt;
+}
+
+Memory::Error Memory::readAsync(const void *at, size_t bytes, unsigned thread) {
+  if (Error error = read(at, bytes, thread))
+    return error;
+  Error none;
+  std::string place;
+  Byte *first = find(at, bytes, /*isWrite=*/false, none, place);
+  for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes))
+    if (!byte.isFenced)
+      return "asynchronous read of " + place + ", which thread " +
+             std::to_string(byte.writer) + " wrote with no fence.proxy since";
+  return std::nullopt;
+}
+
+void Memory::fenceProxy(unsigned thread) {
+  auto &own = unfenced[thread];
+  llvm::erase_if(own, [thread](llvm::MutableArrayRef<Byte> bytes) {
+    // Of a copy that is on its way, the fence says nothing.
+    if (bytes.front().inFlight)
+      return false;
+    for (Byte &byte : bytes)
+      byte.isFenced |= byte.writer == thread;
+    return true;
+  });
 }
 
 void Memory::endCopy(const void *at, size_t bytes) {

@@ -13,8 +13,10 @@
 #ifndef MEGACTX_TEST_GPUEMULATOR_MEMORY_H
 #define MEGACTX_TEST_GPUEMULATOR_MEMORY_H
 
+#include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,7 +35,7 @@ public:
 
   void beginLaunch() { launchBegin = ++phase; }
   /// A new block's shared memory: NaN in every type, and not to be read.
-  void beginBlock(char *shared, size_t bytes);
+  void beginBlock(char *begin, size_t bytes);
   void barrier() { ++phase; }
 
   /// Each returns what is wrong with the access, if anything.
@@ -43,6 +45,10 @@ public:
   /// A copy to `at` that arrives any time up to `endCopy`.
   Error beginCopy(const void *at, size_t bytes, unsigned thread);
   void endCopy(const void *at, size_t bytes);
+  /// Of shared memory, through the proxy of asynchronous instructions.
+  Error readAsync(const void *at, size_t bytes, unsigned thread);
+  /// What the thread has written before is there for that proxy.
+  void fenceProxy(unsigned thread);
 
 private:
   struct Byte {
@@ -51,6 +57,7 @@ private:
     uint32_t foreignRead = 0;
     uint16_t writer = 0, reader = 0;
     bool holdsValue = false, inFlight = false;
+    bool isFenced = false; ///< for the proxy of asynchronous instructions
   };
   struct Region {
     std::string name;
@@ -69,7 +76,15 @@ private:
   }
   Error checkWrite(const Byte &byte, unsigned thread) const;
 
+  bool isShared(const void *at) const {
+    return shared <= at && at < shared + sharedBytes;
+  }
+
   std::vector<Region> regions;
+  const char *shared = nullptr;
+  size_t sharedBytes = 0;
+  /// What each thread has written to shared memory since its last fence.
+  std::map<unsigned, std::vector<llvm::MutableArrayRef<Byte>>> unfenced;
   uint32_t phase = 0, launchBegin = 0, blockBegin = 0;
 };
 
