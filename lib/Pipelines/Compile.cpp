@@ -251,7 +251,7 @@ LogicalResult mlir::megactx::compile(const CompileOptions &options) {
                  << "\n";
     return failure();
   }
-  if (options.target != "cpu" && !nvgpu::sharedMemoryOf(options.target)) {
+  if (options.target != "cpu" && !nvgpu::machineOf(options.target)) {
     llvm::errs() << "error: unknown target '" << options.target
                  << "', expected cpu, or a GPU's architecture of sm_80 or "
                     "later, such as sm_80 or sm_90\n";

@@ -125,7 +125,7 @@ class Kernel:
     """Launches of one specification. `mutate` gets the device's IR as text, and what it returns runs; `more` are the patterns of
     further sources, of the same head dims, heads and dtype; without a `schedule`, there is one by rule."""
 
-    def __init__(self, library, tools, spec, mutate=None, more=(), schedule=""):
+    def __init__(self, library, tools, spec, mutate=None, more=(), schedule="", arch="sm_80"):
         self.library, self.spec, self.patterns = library, spec, (spec.pattern, *more)
         opt = tools / "megactx-opt"
         fused = call(opt, "--megactx-decompose-patterns", "--megactx-fuse-attention-pieces", text=self.tensors().encode()).decode()
@@ -133,7 +133,7 @@ class Kernel:
         self.launches = [(int(key) - 1, pieces, attributes) for key, pieces, attributes in re.findall(
             r"megactx\.fused_attention %\w+, %arg(\d+), .*? outs\([^)]*\) (\[.*\]) \{(.*?)\} :", fused)]
         assert self.launches, f"no kernel takes {spec}"
-        text = call(opt, f'--megactx-attention-to-gpu-pipeline=format=llvm schedule="{schedule}"', *HOST, text=self.memrefs().encode())
+        text = call(opt, f'--megactx-attention-to-gpu-pipeline=format=llvm arch={arch} schedule="{schedule}"', *HOST, text=self.memrefs().encode())
         if mutate:
             (begin, end), code = object_of(text)
             code = mutate(call(LLVM / "llvm-dis", text=code).decode())
@@ -207,6 +207,8 @@ def main():
     parser.add_argument("pattern")
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build/dev"))
     parser.add_argument("--dtype", choices=["f16", "bf16", "f32"], default="f16")
+    parser.add_argument("--arch", default="sm_80")
+    parser.add_argument("--schedule", default="", help="#nvx.schedule, empty: by rule")
     for name, default in [("head-dim", 64), ("heads", 2), ("key-heads", 1), ("queries", 100), ("keys", 100), ("offset", 0)]:
         parser.add_argument(f"--{name}", type=int, default=default)
     a = parser.parse_args()
@@ -216,7 +218,7 @@ def main():
     draw = lambda heads, rows: attention.rounded(random.standard_normal((1, heads, rows, a.head_dim)), a.dtype)
     q, k, v = draw(a.heads, a.queries), draw(a.key_heads, a.keys), draw(a.key_heads, a.keys)
     try:
-        out, lse = Kernel(Library(build), build / "bin", spec).run(q, k, v, offset=a.offset)
+        out, lse = Kernel(Library(build), build / "bin", spec, schedule=a.schedule, arch=a.arch).run(q, k, v, offset=a.offset)
     except (EmulatorError, RuntimeError) as error:
         sys.exit(f"error: {error}")
     want, want_lse = attention.reference(spec, q, k, v, a.offset)

@@ -5,6 +5,7 @@ so |got - want| <= 2 u sum(weight |value|) / sum(weight) in the Frobenius norm. 
 """
 
 import dataclasses
+import functools
 import re
 
 import numpy as np
@@ -41,6 +42,24 @@ PATTERNS = [
     "causal minus strided<stride = 5000>",  # a period without views
     "causal and window<left = 3, right = 0> and global_queries<indices = [1, 5, 70, 71]>",
 ]
+
+
+@pytest.fixture(params=["sm_80", "sm_90a"])
+def arch(request):
+    """mma.sync for blocks of 64 rows; wgmma for blocks of 128."""
+    return request.param
+
+
+@pytest.fixture
+def emulate(emulate, arch, request):
+    option = request.config.getoption
+    if option("--device") == "emulator":
+        return functools.partial(emulate, arch=arch)
+    if (arch == "sm_90a") != (option("--target") == "sm_90a"):
+        pytest.skip(f"not for {option('--target')}")
+    return emulate
+
+
 SHAPES = [("f16", 64), ("bf16", 32), ("f16", 32), ("bf16", 16)]
 
 
@@ -167,9 +186,11 @@ def schedule(warps, columns, stages, product="mma_sync", held="true"):
             f"held = {held}, blocks = 1>")
 
 
-@pytest.mark.parametrize("dtype, chosen", [("f16", schedule(1, 16, 2)), ("bf16", schedule(2, 48, 3)), ("f16", schedule(8, 32, 4, held="false")),
-                                           ("f32", schedule(2, 16, 3, "fma"))], ids=str)
-def test_schedule(dtype, chosen, emulate):
+@pytest.mark.parametrize("arch, dtype, chosen", [
+    ("sm_80", "f16", schedule(1, 16, 2)), ("sm_90a", "bf16", schedule(2, 48, 3)), ("sm_80", "f16", schedule(8, 32, 4, held="false")),
+    ("sm_80", "f32", schedule(2, 16, 3, "fma")), ("sm_90a", "f16", schedule(4, 16, 2, "wgmma")),
+    ("sm_90a", "bf16", schedule(12, 48, 3, "wgmma", "false")), ("sm_90a", "f16", schedule(8, 64, 4, "wgmma"))], ids=str)
+def test_schedule(arch, dtype, chosen, emulate):
     """Two kernels, of which one has a piece after another; some classes have fewer tiles than there are stages."""
     kernel = emulate(spec_of(SEVERAL + " or strided<stride = 30>", dtype, 32, heads=1, key_heads=1), schedule=chosen)
     check(kernel, batch=1, queries=140, keys=150)
@@ -200,6 +221,15 @@ def swapped_strides(text):
     return text[:begin] + re.sub(r"%(19|20)\b", lambda m: "%20" if m[1] == "19" else "%19", text[begin:])
 
 
+def swapped_offsets(text):
+    """Leading and stride byte offsets in descriptors of values."""
+    def swap(m):
+        number = int(m[0])
+        leading, stride = number >> 16 & 0x3fff, number >> 32 & 0x3fff
+        return str(number & ~(0x3fff << 16 | 0x3fff << 32) | stride << 16 | leading << 32) if leading > 1 else m[0]
+    return re.sub(r"\b4611\d{15}\b", swap, text)
+
+
 SEVERAL = "window<left = 2, right = 2> or global_keys<first = 3> or global_queries<first = 2>"
 MUTATIONS = {
     "wait for queries": ("causal", without("cp.async.wait.group", 0), "copy of thread .* still on its way"),
@@ -209,7 +239,7 @@ MUTATIONS = {
     "barrier before the next piece": (SEVERAL, without("barrier.cta.sync", 5), "no barrier between"),
     "wait for all but one group": ("causal", replaced(r"(wait\.group\(i32) 0", r"\1 1"), "still on its way"),
     "strides swapped": ("causal", swapped_strides, "access|error"),
-    "no zeros beyond the last column": ("causal", replaced(r"(@llvm\.nvvm\.cp\.async\.cg[^\n]*, i32) %\w+\)", r"\1 16)"), "error"),
+    "no zeros beyond the last column": ("causal", replaced(r"(@llvm\.nvvm\.cp\.async\.cg[^\n]*, i32) %\w+\)", r"\1 16)"), "access|error"),
     "shuffle of other lanes": ("causal", replaced(r"(shfl\.sync\.bfly\.f32\([^\n]*, i32) 2, ", r"\1 4, "), "error"),
     "values not transposed": ("causal", replaced(r"(call [^\n]*x4)\.trans\.b16", r"\1.b16"), "error"),
     "wait for one group less, of three stages": ("causal", replaced(r"(wait\.group\(i32) 1", r"\1 2"), "still on its way", schedule(4, 32, 3)),
@@ -218,9 +248,25 @@ MUTATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", MUTATIONS)
-def test_mutation_is_refused(name, emulate):
-    pattern, mutate, message, *chosen = MUTATIONS[name]
+WGMMA_MUTATIONS = {
+    "wait for scores": ("causal", replaced(r"aligned 1;", "aligned 2;"), "still under way"),
+    "wait for the first scores": ("causal", replaced(r"aligned 0;", "aligned 1;", 1), "still under way"),
+    "wait for sums": ("causal", replaced(r"trap; \} wgmma.wait_group.sync.aligned 0;", "trap; } wgmma.wait_group.sync.aligned 1;"), "still under way"),
+    "commit": ("causal", without("wgmma.commit_group", 0), "still under way"),
+    "fence of registers": ("causal", without("wgmma.fence", 0), "without a wgmma.fence"),
+    "fence of keys": ("causal", without("fence.proxy", 2), "no fence.proxy since"),
+    "fence of the last values": ("causal", without("fence.proxy", 3), "no fence.proxy since"),
+    "wait for keys": ("causal", without("cp.async.wait.group", 2), "copy of thread .* still on its way"),
+    "barrier before keys": ("causal", without("barrier.cta.sync", 3), "no barrier between"),
+    "values not transposed": ("causal", replaced(r", 1, 1, 1, 1;", ", 1, 1, 1, 0;"), "error|access|which nothing wrote|reach beyond"),
+    "offsets swapped": ("causal", swapped_offsets, "error|access|which nothing wrote"),
+    "no swizzle": ("causal", replaced(r"= xor i64", "= or i64"), "error|which nothing wrote|no barrier between"),
+}
+
+
+@pytest.mark.parametrize("arch, name", [("sm_80", name) for name in MUTATIONS] + [("sm_90a", name) for name in WGMMA_MUTATIONS])
+def test_mutation_is_refused(arch, name, emulate):
+    pattern, mutate, message, *chosen = (WGMMA_MUTATIONS if arch == "sm_90a" else MUTATIONS)[name]
     kernel = emulate(spec_of(pattern, dim=72), mutate, schedule="".join(chosen))
     with pytest.raises((emulated.EmulatorError, AssertionError), match=message):
         check(kernel, batch=1, queries=200, keys=200)

@@ -42,6 +42,9 @@ Value Arith::lt(Value x, Value y) const {
 Value Arith::le(Value x, Value y) const {
   return arith::CmpIOp::create(b, arith::CmpIPredicate::sle, x, y);
 }
+Value Arith::bitXor(Value x, Value y) const {
+  return arith::XOrIOp::create(b, x, y);
+}
 Value Arith::both(Value x, Value y) const {
   return arith::AndIOp::create(b, x, y);
 }

@@ -26,6 +26,7 @@ struct Arith {
   Value div(Value x, Value y) const;     ///< floor, y > 0, x >= 0
   Value rem(Value x, Value y) const;     ///< x >= 0
   Value ceilDiv(Value x, Value y) const; ///< any x, y > 0
+  Value bitXor(Value x, Value y) const;
   Value lt(Value x, Value y) const;
   Value le(Value x, Value y) const;
   Value both(Value x, Value y) const;

@@ -226,6 +226,15 @@ KeyViews::Places KeyViews::places(unsigned piece) const {
   return {begin, count};
 }
 
+std::optional<int64_t> KeyViews::keyStep(unsigned piece) const {
+  const Digits &digits = shape.pieces[piece].digits;
+  if (digits.isIdentity())
+    return 1;
+  if (keyTables[piece].uniform == 1)
+    return digits.period;
+  return std::nullopt;
+}
+
 Value KeyViews::keyRow(unsigned piece, const Places &places, Value at) const {
   const Digits &digits = shape.pieces[piece].digits;
   if (digits.isIdentity())

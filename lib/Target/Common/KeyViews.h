@@ -55,6 +55,9 @@ public:
     Value begin, count;
   };
   Places places(unsigned piece) const;
+  /// Rows in memory from a number of the key view to the next, where that is
+  /// the same for all.
+  std::optional<int64_t> keyStep(unsigned piece) const;
   /// The row in memory of a number of the key view.
   Value keyRow(unsigned piece, const Places &places, Value at) const;
 

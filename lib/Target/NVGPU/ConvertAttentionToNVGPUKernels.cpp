@@ -24,14 +24,13 @@ struct ConvertAttentionToNVGPUKernels
       ConvertAttentionToNVGPUKernelsPassBase;
 
   void runOnOperation() override {
-    std::optional<int64_t> bytes = nvgpu::sharedMemoryOf(arch);
-    if (!bytes) {
+    machine = nvgpu::machineOf(arch);
+    if (!machine) {
       getOperation().emitError("expected a known architecture of sm_80 or "
                                "later, but got '")
           << arch << "'";
       return signalPassFailure();
     }
-    sharedMemory = *bytes;
     if (!schedule.empty() && !(wanted = parseSchedule())) {
       getOperation().emitError("expected a valid #nvx.schedule, but got '")
           << schedule << "'";
@@ -114,9 +113,9 @@ struct ConvertAttentionToNVGPUKernels
       auto query = cast<MemRefType>(op.getQuery().getType());
       if (!query.isDynamicDim(2))
         rows = llvm::divideCeil(query.getDimSize(2), KeyViews::periodOf(shape));
-      chosen = nvgpu::chooseSchedule(&getContext(), sharedMemory, shape, rows);
+      chosen = nvgpu::chooseSchedule(&getContext(), *machine, shape, rows);
     }
-    if (failed(nvgpu::verifySchedule(op, arch, sharedMemory, shape, chosen)))
+    if (failed(nvgpu::verifySchedule(op, *machine, shape, chosen)))
       return failure();
     return chosen;
   }
@@ -139,7 +138,7 @@ struct ConvertAttentionToNVGPUKernels
                                       chosen);
   }
 
-  int64_t sharedMemory;
+  std::optional<nvgpu::Machine> machine; ///< arch's
   nvx::ScheduleAttr wanted; ///< the option's, null where there is none
   llvm::StringMap<gpu::GPUFuncOp> kernels;
 };

@@ -16,18 +16,18 @@ using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
 
 namespace {
-class FmaFragments : public Fragments {
+class FmaFragments : public SynchronousFragments {
 public:
   FmaFragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
                const Tiling &tiling, Value lane, Value warp)
-      : Fragments(b, shape, tiling, lane, warp) {
+      : SynchronousFragments(b, shape, tiling, lane, warp) {
     group = a.div(lane, a.c(4));
     inGroup = a.rem(lane, a.c(4));
   }
   void bindQueries(Value shared) override { queries = shared; }
-  SmallVector<Value> scores(Value shared, Value row) override;
 
 protected:
+  SmallVector<Value> products(Value shared, Value row) override;
   void accumulate(SmallVectorImpl<Value> &out, ValueRange weights, Value shared,
                   Value row) override;
 
@@ -49,7 +49,7 @@ Value FmaFragments::load(Value shared, Value row, Value column, int64_t size) {
       b, VectorType::get({size}, b.getF32Type()), elements);
 }
 
-SmallVector<Value> FmaFragments::scores(Value shared, Value row) {
+SmallVector<Value> FmaFragments::products(Value shared, Value row) {
   Value queryRow = a.add(a.mul(warp, a.c(16)), group);
   Value keyRow = a.add(row, a.mul(inGroup, a.c(2)));
   // Sums of [key][row half][column] as four partial sums each, over d mod 4.

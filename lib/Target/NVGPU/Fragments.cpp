@@ -3,6 +3,7 @@
 #include "Fragments.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -12,37 +13,77 @@ using namespace mlir::megactx::nvgpu;
 SmallVector<Value> State::pack() const {
   SmallVector<Value> values = {max, sum};
   values.append(out);
+  values.append(due);
   return values;
 }
 
-State State::unpack(ValueRange values) {
-  return {values[0], values[1], SmallVector<Value>(values.drop_front(2))};
+State State::unpack(ValueRange values) const {
+  ValueRange rest = values.drop_front(2);
+  return {values[0], values[1], SmallVector<Value>(rest.take_front(out.size())),
+          SmallVector<Value>(rest.drop_front(out.size()))};
 }
 
 std::unique_ptr<Fragments> Fragments::create(ImplicitLocOpBuilder &b,
                                              const AttentionShape &shape,
                                              const Tiling &tiling, Value lane,
                                              Value warp) {
-  return (shape.element.isF32() ? createFmaFragments : createMmaFragments)(
-      b, shape, tiling, lane, warp);
+  switch (tiling.product) {
+  case nvx::Product::fma:
+    return createFmaFragments(b, shape, tiling, lane, warp);
+  case nvx::Product::mma_sync:
+    return createMmaFragments(b, shape, tiling, lane, warp);
+  case nvx::Product::wgmma:
+    return createWgmmaFragments(b, shape, tiling, lane, warp);
+  }
+  llvm_unreachable("no such product");
 }
 
 Fragments::Fragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
                      const Tiling &tiling, Value lane, Value warp)
     : b(b), a{b}, shape(shape), tiling(tiling), lane(lane), warp(warp),
-      tile(VectorType::get({2, 2}, b.getF32Type())) {}
+      tile(VectorType::get({2, 2}, b.getF32Type())),
+      aType(VectorType::get({4, 2}, shape.element)) {}
 
 Value Fragments::splat(float value) { return a.splat(value, tile); }
 
+Value Fragments::loadMatrices(Value shared, const TileLayout &layout, Value row,
+                              Value column, bool transpose) {
+  return mlir::nvgpu::LdMatrixOp::create(
+      b, aType, shared, layout.place(a, row, column), transpose, 4);
+}
+
+Value Fragments::loadQueries(Value shared, int64_t column) {
+  Value row = a.add(a.mul(warp, a.c(16)), a.rem(lane, a.c(16)));
+  Value half = a.mul(a.div(lane, a.c(16)), a.c(8));
+  return loadMatrices(shared, tiling.queryTile, row, a.add(half, a.c(column)),
+                      /*transpose=*/false);
+}
+
+SmallVector<Value> Fragments::narrow(ValueRange weights) {
+  auto half = VectorType::get({2, 2}, shape.element);
+  SmallVector<Value> result;
+  for (size_t k = 0; k < weights.size(); k += 2) {
+    Value p = arith::ConstantOp::create(b, b.getZeroAttr(aType));
+    for (int64_t i = 0; i < 2; ++i)
+      p = vector::InsertStridedSliceOp::create(
+          b, arith::TruncFOp::create(b, half, weights[k + i]), p,
+          ArrayRef<int64_t>{2 * i, 0}, ArrayRef<int64_t>{1, 1});
+    result.push_back(p);
+  }
+  return result;
+}
+
 State Fragments::empty() {
-  return {splat(kMasked), splat(0.0f),
-          SmallVector<Value>(tiling.paddedValue / 8, splat(0.0f))};
+  return {splat(kMasked),
+          splat(0.0f),
+          SmallVector<Value>(tiling.paddedValue / 8, splat(0.0f)),
+          {}};
 }
 
 Value Fragments::overRow(Value pairs, bool isMax) {
   auto join = [&](Value x, Value y) -> Value {
     if (isMax)
-      return arith::MaximumFOp::create(b, x, y);
+      return nvx::MaxOp::create(b, x, y);
     return arith::AddFOp::create(b, x, y);
   };
   SmallVector<Value> rows;
@@ -60,11 +101,11 @@ Value Fragments::overRow(Value pairs, bool isMax) {
   return vector::FromElementsOp::create(b, tile, rows);
 }
 
-State Fragments::update(State state, ValueRange scores, Value shared,
-                        Value row) {
+std::pair<SmallVector<Value>, Value> Fragments::softmax(State &state,
+                                                        ValueRange scores) {
   Value best = state.max;
   for (Value s : scores)
-    best = arith::MaximumFOp::create(b, best, s);
+    best = nvx::MaxOp::create(b, best, s);
   best = overRow(best, true);
   Value factor = splat(factorOf(shape) * static_cast<float>(M_LOG2E));
   // A row that has seen no key yet takes 0 as its maximum: its p become 0.
@@ -77,15 +118,29 @@ State Fragments::update(State state, ValueRange scores, Value shared,
     return nvx::Exp2Op::create(b, vector::FMAOp::create(b, x, factor, shift));
   };
   Value decay = power(state.max);
-  Value sum = arith::MulFOp::create(b, state.sum, decay);
-  for (Value &o : state.out)
-    o = arith::MulFOp::create(b, o, decay);
+  state.max = best;
+  state.sum = arith::MulFOp::create(b, state.sum, decay);
   SmallVector<Value> weights;
   for (Value s : scores) {
     Value p = power(s);
-    sum = arith::AddFOp::create(b, sum, p);
+    state.sum = arith::AddFOp::create(b, state.sum, p);
     weights.push_back(p);
   }
-  accumulate(state.out, weights, shared, row);
-  return {best, sum, state.out};
+  return {weights, decay};
+}
+
+void Fragments::scale(SmallVectorImpl<Value> &out, Value factor) {
+  for (Value &o : out)
+    o = arith::MulFOp::create(b, o, factor);
+}
+
+State SynchronousFragments::turn(State state, const Turn &turn, Value keys,
+                                 Value values) {
+  turn.copyKeys();
+  turn.copyValues();
+  auto [weights, decay] =
+      softmax(state, turn.scores(products(keys, turn.keyRow)));
+  scale(state.out, decay);
+  accumulate(state.out, weights, values, turn.valueRow);
+  return state;
 }

@@ -16,17 +16,30 @@
 namespace mlir::megactx::nvgpu {
 
 /// What lanes hold: maxima and sums (over the lane's own columns) of its two
-/// rows, then the 16x8 tiles of the output.
+/// rows, then the 16x8 tiles of the output, and weights whose product with
+/// their values is left to the next turn.
 struct State {
   Value max, sum;
-  SmallVector<Value> out;
+  SmallVector<Value> out, due;
   SmallVector<Value> pack() const;
-  static State unpack(ValueRange values);
+  /// A state of the same form with other values.
+  State unpack(ValueRange values) const;
+};
+
+/// What a turn of the loop over tiles does besides products.
+struct Turn {
+  /// Rows of shared memory: of the tile's keys, and of the values of the tile
+  /// `Tiling::valueLag` turns ago.
+  Value keyRow, valueRow;
+  /// Scores of the tile from its products of queries and keys.
+  function_ref<SmallVector<Value>(ValueRange)> scores;
+  /// Start copies for later turns; each is called once.
+  function_ref<void()> copyKeys, copyValues;
 };
 
 class Fragments {
 public:
-  /// By mma.sync for f16 and bf16, by scalar products in f32 for f32.
+  /// By the tiling's product.
   static std::unique_ptr<Fragments> create(ImplicitLocOpBuilder &b,
                                            const AttentionShape &shape,
                                            const Tiling &tiling, Value lane,
@@ -35,36 +48,65 @@ public:
 
   /// Reads the warp's rows of the block's queries.
   virtual void bindQueries(Value shared) = 0;
-  /// S = Q Kt for the tile whose rows start at `row` of `shared`.
-  virtual SmallVector<Value> scores(Value shared, Value row) = 0;
 
   /// The state before the first key.
   State empty();
-  /// The state with a tile's scores and values.
-  State update(State state, ValueRange scores, Value shared, Value row);
+  /// The state with a tile's scores, and with the values of one.
+  virtual State turn(State state, const Turn &turn, Value keys,
+                     Value values) = 0;
+  /// The state with what the last turn left, of values from `row` on.
+  virtual State finish(State state, Value values, Value row) { return state; }
   /// max or sum over the four lanes of a row.
   Value overRow(Value pairs, bool isMax);
 
 protected:
   Fragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
             const Tiling &tiling, Value lane, Value warp);
-  /// out += weights V for the tile whose rows start at `row` of `shared`.
-  virtual void accumulate(SmallVectorImpl<Value> &out, ValueRange weights,
-                          Value shared, Value row) = 0;
+  /// Takes scores into maxima and sums; returns the weights, and by what the
+  /// output so far shrinks.
+  std::pair<SmallVector<Value>, Value> softmax(State &state, ValueRange scores);
+  void scale(SmallVectorImpl<Value> &out, Value factor);
   Value splat(float value);
+  /// By ldmatrix, the 16x16 elements whose place the lanes name by row and
+  /// column: lane 8 i + j that of row j of the i-th 8x8 matrix.
+  Value loadMatrices(Value shared, const TileLayout &layout, Value row,
+                     Value column, bool transpose);
+  /// The warp's 16 rows of queries, 16 columns from `column` on, as A of a
+  /// product.
+  Value loadQueries(Value shared, int64_t column);
+  /// Weights, narrowed to the element type, as A of products over 16 keys each.
+  SmallVector<Value> narrow(ValueRange weights);
 
   ImplicitLocOpBuilder &b;
   Arith a;
   const AttentionShape &shape;
   const Tiling &tiling;
   Value lane, warp;
-  VectorType tile;
+  VectorType tile, aType;
+};
+
+/// By instructions whose results are there at once.
+class SynchronousFragments : public Fragments {
+public:
+  State turn(State state, const Turn &turn, Value keys, Value values) override;
+
+protected:
+  using Fragments::Fragments;
+  /// S = Q Kt for the tile whose rows start at `row` of `shared`.
+  virtual SmallVector<Value> products(Value shared, Value row) = 0;
+  /// out += weights V for the tile whose rows start at `row` of `shared`.
+  virtual void accumulate(SmallVectorImpl<Value> &out, ValueRange weights,
+                          Value shared, Value row) = 0;
 };
 
 std::unique_ptr<Fragments> createMmaFragments(ImplicitLocOpBuilder &b,
                                               const AttentionShape &shape,
                                               const Tiling &tiling, Value lane,
                                               Value warp);
+std::unique_ptr<Fragments> createWgmmaFragments(ImplicitLocOpBuilder &b,
+                                                const AttentionShape &shape,
+                                                const Tiling &tiling,
+                                                Value lane, Value warp);
 std::unique_ptr<Fragments> createFmaFragments(ImplicitLocOpBuilder &b,
                                               const AttentionShape &shape,
                                               const Tiling &tiling, Value lane,

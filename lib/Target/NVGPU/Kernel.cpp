@@ -4,10 +4,10 @@
 #include "../Common/KeyViews.h"
 #include "Fragments.h"
 #include "ScoreElements.h"
+#include "TileLoader.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -19,7 +19,7 @@ using pattern::Piece;
 namespace {
 /// The tiles of a piece that a block reads: keys [begin, end) in the numbers of
 /// the key view, those of [fullBegin, fullEnd) seen by every row; [low, high)
-/// (vector<2x2xi32>) by each of the lane's.
+/// (vector<2x2xi32>) by each of the lane's, low null where nothing bounds it.
 struct PieceTiles {
   unsigned index;
   Value begin, end, fullBegin, fullEnd, low, high;
@@ -49,18 +49,21 @@ public:
 private:
   void readBlock();
   void block();
-  Value sharedTile(Value memory, int64_t from, int64_t rows, int64_t pitch);
-  void copy(Value source, Value atHead, Value shared, Value sharedRow,
-            int64_t rows, int64_t dim, Value from, Value end,
-            function_ref<Value(Value)> rowOf);
-  void copyKeys(unsigned index, Value from, Value end, Value stage);
-  void commit();
-  void wait(int64_t left);
+  Value sharedTile(Value memory, int64_t from, const TileLayout &layout);
+  void copyKeys(const PieceTiles &here, Value from, Value stage);
+  void copyValues(const PieceTiles &here, Value from, Value stage);
+  void copyTile(const PieceTiles &here, Value from, Value stage, Value source,
+                Value shared, const TileLayout &layout, int64_t dim);
   std::pair<Value, Value> boundsOfRow(unsigned index, Value position);
   State piece(unsigned index, State state);
   State tiles(const PieceTiles &here, ScoreElements &elements, State state);
+  Value stageFrom(Value stage, int64_t turns);
+  void copyFirst(const PieceTiles &here);
+  State turn(const PieceTiles &here, ScoreElements &elements, Value from,
+             Value stage, State state);
   SmallVector<Value> scores(const PieceTiles &here, ScoreElements &elements,
-                            Value from, Value row);
+                            const TilePlace &place, Value tested,
+                            ValueRange products);
   void store(State state);
   void merge(int64_t half, Value &total, Value &inverse, Value &oldWeight);
   Value rowOfHalf(int64_t half);
@@ -76,6 +79,7 @@ private:
   KernelArguments arguments;
   std::unique_ptr<KeyViews> views;
   std::unique_ptr<Fragments> fragments;
+  std::unique_ptr<TileLoader> loader;
   Value thread, lane, warp, batch, head, keyHead, blockBegin, lastHere;
   Value queryTile, keyTile, valueTile;
   SmallVector<KeyViews::Places> places;
@@ -107,10 +111,10 @@ void KernelEmitter::readBlock() {
   views->readKeyEnd(keys);
 }
 
-Value KernelEmitter::sharedTile(Value memory, int64_t from, int64_t rows,
-                                int64_t pitch) {
+Value KernelEmitter::sharedTile(Value memory, int64_t from,
+                                const TileLayout &layout) {
   auto type =
-      MemRefType::get({rows, pitch}, shape.element, AffineMap(),
+      MemRefType::get(layout.shape(), shape.element, AffineMap(),
                       cast<MemRefType>(memory.getType()).getMemorySpace());
   return memref::ViewOp::create(b, type, memory, a.c(from), ValueRange());
 }
@@ -122,11 +126,11 @@ gpu::GPUFuncOp KernelEmitter::run() {
       gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
   Value memory = nvx::SharedMemoryOp::create(
       b, MemRefType::get({tiling.bytes()}, b.getI8Type(), AffineMap(), space));
-  queryTile = sharedTile(memory, 0, tiling.rows, tiling.keyPitch());
-  keyTile = sharedTile(memory, tiling.queryBytes(), tiling.stages * tiling.keys,
-                       tiling.keyPitch());
-  valueTile = sharedTile(memory, tiling.queryBytes() + tiling.keyBytes(),
-                         tiling.stages * tiling.keys, tiling.valuePitch());
+  int64_t keyBegin = tiling.queryTile.bytes();
+  int64_t valueBegin = keyBegin + tiling.keyTile.bytes();
+  queryTile = sharedTile(memory, 0, tiling.queryTile);
+  keyTile = sharedTile(memory, keyBegin, tiling.keyTile);
+  valueTile = sharedTile(memory, valueBegin, tiling.valueTile);
   scf::IfOp::create(b, a.lt(blockBegin, views->rowsHere),
                     [&](OpBuilder &, Location) {
                       block();
@@ -136,76 +140,31 @@ gpu::GPUFuncOp KernelEmitter::run() {
   return function;
 }
 
-/// Rows [from, from + rows) of a view into a tile, 16 bytes a thread at a time;
-/// rows from `end` on and columns from `dim` on become zero.
-void KernelEmitter::copy(Value source, Value atHead, Value shared,
-                         Value sharedRow, int64_t rows, int64_t dim, Value from,
-                         Value end, function_ref<Value(Value)> rowOf) {
-  int64_t chunk = tiling.chunk(), chunks = llvm::alignTo(dim, 16) / chunk;
-  int64_t total = rows * chunks;
-  for (int64_t i = 0; i < total; i += tiling.threads) {
-    Value number = a.add(thread, a.c(i));
-    auto one = [&] {
-      Value row = a.div(number, a.c(chunks));
-      Value inRow = a.rem(number, a.c(chunks));
-      Value at = a.add(from, row);
-      Value exists = a.lt(at, end);
-      Value column = a.mul(inRow, a.c(chunk)), sourceColumn = column;
-      if (chunks * chunk != dim) {
-        Value inside = a.lt(column, a.c(dim));
-        exists = a.both(exists, inside);
-        sourceColumn = a.select(inside, column, a.c(0));
-      }
-      Value safe = rowOf(a.min(at, a.sub(end, a.c(1))));
-      Value elements = a.select(exists, a.c(chunk), a.c(0));
-      auto token = mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext());
-      mlir::nvgpu::DeviceAsyncCopyOp::create(
-          b, token, shared, ValueRange{a.add(sharedRow, row), column}, source,
-          ValueRange{batch, atHead, safe, sourceColumn}, b.getIndexAttr(chunk),
-          elements, b.getUnitAttr());
-    };
-    if (i + tiling.threads <= total) {
-      one();
-      continue;
-    }
-    scf::IfOp::create(b, a.lt(number, a.c(total)), [&](OpBuilder &, Location) {
-      one();
-      scf::YieldOp::create(b);
-    });
-  }
-}
-
-void KernelEmitter::commit() {
-  mlir::nvgpu::DeviceAsyncCreateGroupOp::create(
-      b, mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext()), ValueRange());
-}
-
-/// Of all groups of copies, all but the last `left` of all threads have
-/// arrived.
-void KernelEmitter::wait(int64_t left) {
-  auto token = mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext());
-  // The op names a group and counts groups: the token says nothing.
-  Value group =
-      mlir::nvgpu::DeviceAsyncCreateGroupOp::create(b, token, ValueRange());
-  mlir::nvgpu::DeviceAsyncWaitOp::create(b, group, b.getI32IntegerAttr(left));
-  gpu::BarrierOp::create(b);
-}
-
-/// Keys and values of the tile from `from` on into a stage, where there are
-/// any.
-void KernelEmitter::copyKeys(unsigned index, Value from, Value end,
-                             Value stage) {
-  scf::IfOp::create(b, a.lt(from, end), [&](OpBuilder &, Location) {
-    Value row = a.mul(stage, a.c(tiling.keys));
+/// Rows of the tile from `from` on into a stage, where there are any.
+void KernelEmitter::copyTile(const PieceTiles &here, Value from, Value stage,
+                             Value source, Value shared,
+                             const TileLayout &layout, int64_t dim) {
+  scf::IfOp::create(b, a.lt(from, here.end), [&](OpBuilder &, Location) {
     auto rowOf = [&](Value at) {
-      return views->keyRow(index, places[index], at);
+      return views->keyRow(here.index, places[here.index], at);
     };
-    copy(arguments.key, keyHead, keyTile, row, tiling.keys, shape.headDim, from,
-         end, rowOf);
-    copy(arguments.value, keyHead, valueTile, row, tiling.keys, shape.valueDim,
-         from, end, rowOf);
+    loader->load(
+        {source, batch, keyHead, dim, rowOf, views->keyStep(here.index)},
+        shared, layout, a.mul(stage, a.c(tiling.keys)), tiling.keys, from,
+        here.end);
     scf::YieldOp::create(b);
   });
+}
+
+void KernelEmitter::copyKeys(const PieceTiles &here, Value from, Value stage) {
+  copyTile(here, from, stage, arguments.key, keyTile, tiling.keyTile,
+           shape.headDim);
+}
+
+void KernelEmitter::copyValues(const PieceTiles &here, Value from,
+                               Value stage) {
+  copyTile(here, from, stage, arguments.value, valueTile, tiling.valueTile,
+           shape.valueDim);
 }
 
 /// The interval of keys of a row, in the numbers of the piece's key view.
@@ -230,9 +189,13 @@ void KernelEmitter::block() {
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     places.push_back(views->places(i));
   fragments = Fragments::create(b, shape, tiling, lane, warp);
-  copy(arguments.query, head, queryTile, a.c(0), tiling.rows, shape.headDim,
-       blockBegin, views->rowsHere, [&](Value at) { return views->rowAt(at); });
-  wait(0);
+  loader = std::make_unique<TileLoader>(b, tiling, thread);
+  auto rowOf = [&](Value at) { return views->rowAt(at); };
+  loader->load(
+      {arguments.query, batch, head, shape.headDim, rowOf, views->period()},
+      queryTile, tiling.queryTile, a.c(0), tiling.rows, blockBegin,
+      views->rowsHere);
+  loader->wait(0);
   fragments->bindQueries(queryTile);
   State state = fragments->empty();
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
@@ -280,7 +243,9 @@ State KernelEmitter::piece(unsigned index, State state) {
     high.append({hi, hi});
   }
   auto ints = VectorType::get({2, 2}, b.getI32Type());
-  Value lows = vector::FromElementsOp::create(b, ints, low);
+  Value lows;
+  if (!piece.lo.empty())
+    lows = vector::FromElementsOp::create(b, ints, low);
   Value highs = vector::FromElementsOp::create(b, ints, high);
   ScoreElements elements(b, shape, *views, arguments, lane, rows);
   PieceTiles tilesHere{index, begin, end, lastBegin, fullEnd, lows, highs};
@@ -290,62 +255,110 @@ State KernelEmitter::piece(unsigned index, State state) {
         scf::YieldOp::create(b, tiles(tilesHere, elements, state).pack());
       },
       [&](OpBuilder &, Location) { scf::YieldOp::create(b, state.pack()); });
-  return State::unpack(ifOp.getResults());
+  return state.unpack(ifOp.getResults());
 }
 
+/// Each turn closes one group of copies, with tiles or without: the keys of a
+/// turn's own tile, and the values that its products are due with. Groups are
+/// begun `stages - 1` turns ahead.
 State KernelEmitter::tiles(const PieceTiles &here, ScoreElements &elements,
                            State state) {
   // Other warps may still read the last piece's tiles.
   gpu::BarrierOp::create(b);
-  int64_t ahead = tiling.stages - 1;
-  for (int64_t i = 0; i < ahead; ++i) {
-    if (i > 0)
-      commit();
-    copyKeys(here.index, a.add(here.begin, a.c(i * tiling.keys)), here.end,
-             a.c(i));
+  copyFirst(here);
+  Value stage = a.c(0), begin = here.begin;
+  // Without weights from the tile before, the first turn has another form.
+  if (tiling.valueLag()) {
+    state = turn(here, elements, begin, stage, state);
+    stage = a.c(1);
+    begin = a.add(begin, a.c(tiling.keys));
   }
   SmallVector<Value> init = state.pack();
-  init.push_back(a.c(0));
-  SmallVector<Value> result = emitFor(
-      b, here.begin, here.end, tiling.keys, init,
-      [&](Value from, ValueRange carried) -> SmallVector<Value> {
-        Value stage = carried.back();
-        // Each turn closes one group, with a tile or without: what came before
-        // the last `ahead - 1` is this turn's tile.
-        wait(ahead - 1);
-        // All warps are done with the stage before this one.
-        Value isFirst = a.lt(stage, a.c(1));
-        Value before = a.select(isFirst, a.c(ahead), a.sub(stage, a.c(1)));
-        copyKeys(here.index, a.add(from, a.c(ahead * tiling.keys)), here.end,
-                 before);
-        Value row = a.mul(stage, a.c(tiling.keys));
-        State so = State::unpack(carried.drop_back());
-        so = fragments->update(so, scores(here, elements, from, row), valueTile,
-                               row);
-        SmallVector<Value> values = so.pack();
-        Value next = a.add(stage, a.c(1));
-        values.push_back(a.select(a.lt(stage, a.c(ahead)), next, a.c(0)));
-        return values;
-      });
-  result.pop_back();
-  return State::unpack(result);
+  init.push_back(stage);
+  SmallVector<Value> result =
+      emitFor(b, begin, here.end, tiling.keys, init,
+              [&](Value from, ValueRange carried) -> SmallVector<Value> {
+                Value stage = carried.back();
+                State so = state.unpack(carried.drop_back());
+                SmallVector<Value> values =
+                    turn(here, elements, from, stage, so).pack();
+                values.push_back(stageFrom(stage, 1));
+                return values;
+              });
+  stage = result.pop_back_val();
+  state = state.unpack(result);
+  if (!tiling.valueLag())
+    return state;
+  loader->wait(0);
+  Value row = a.mul(stageFrom(stage, -1), a.c(tiling.keys));
+  return fragments->finish(state, valueTile, row);
 }
 
-/// The scores of the tile that starts at the key `from`, in row `row` of shared
-/// memory. Tiles that every row sees whole run no mask code.
-SmallVector<Value> KernelEmitter::scores(const PieceTiles &here,
-                                         ScoreElements &elements, Value from,
-                                         Value row) {
+/// The stage some turns later or earlier.
+Value KernelEmitter::stageFrom(Value stage, int64_t turns) {
+  int64_t step = llvm::mod(turns, tiling.stages);
+  if (!step)
+    return stage;
+  Value next = a.add(stage, a.c(step));
+  return a.select(a.lt(next, a.c(tiling.stages)), next,
+                  a.sub(next, a.c(tiling.stages)));
+}
+
+/// The copies of turns before the first.
+void KernelEmitter::copyFirst(const PieceTiles &here) {
+  auto from = [&](int64_t i) {
+    return a.add(here.begin, a.c(i * tiling.keys));
+  };
+  for (int64_t i = 0; i < tiling.stages - 1; ++i) {
+    if (i > 0)
+      loader->commit();
+    copyKeys(here, from(i), a.c(i));
+    if (int64_t of = i - tiling.valueLag(); of >= 0)
+      copyValues(here, from(of), a.c(of));
+  }
+}
+
+State KernelEmitter::turn(const PieceTiles &here, ScoreElements &elements,
+                          Value from, Value stage, State state) {
+  int64_t ahead = tiling.stages - 1, lag = tiling.valueLag();
+  // All but the groups of the turns after this one. All warps are done with
+  // what the turn before read.
+  loader->wait(ahead - 1);
   TilePlace place{here.index, places[here.index], from,
                   a.sub(here.end, a.c(1))};
   // Before there are scores, which take most registers.
   Value tested = elements.test(place, tiling.keys);
-  SmallVector<Value> products = fragments->scores(keyTile, row);
+  auto row = [&](int64_t turns) {
+    return a.mul(stageFrom(stage, turns), a.c(tiling.keys));
+  };
+  auto later = [&](int64_t turns) {
+    return a.add(from, a.c(turns * tiling.keys));
+  };
+  auto scoresOf = [&](ValueRange products) {
+    return scores(here, elements, place, tested, products);
+  };
+  auto nextKeys = [&] {
+    copyKeys(here, later(ahead), stageFrom(stage, ahead));
+  };
+  auto nextValues = [&] {
+    copyValues(here, later(ahead - lag), stageFrom(stage, ahead - lag));
+  };
+  Turn turn{row(0), row(-lag), scoresOf, nextKeys, nextValues};
+  return fragments->turn(state, turn, keyTile, valueTile);
+}
+
+/// The scores of a tile from its products. Tiles that every row sees whole run
+/// no mask code.
+SmallVector<Value> KernelEmitter::scores(const PieceTiles &here,
+                                         ScoreElements &elements,
+                                         const TilePlace &place, Value tested,
+                                         ValueRange products) {
   SmallVector<Value> scores = elements.adjust(products, place);
   if (tested)
     return elements.mask(scores, place, tested, here.low, here.high);
-  Value next = a.add(from, a.c(tiling.keys));
-  Value full = a.both(a.le(here.fullBegin, from), a.le(next, here.fullEnd));
+  Value next = a.add(place.from, a.c(tiling.keys));
+  Value full =
+      a.both(a.le(here.fullBegin, place.from), a.le(next, here.fullEnd));
   auto masked = scf::IfOp::create(
       b, full, [&](OpBuilder &, Location) { scf::YieldOp::create(b, scores); },
       [&](OpBuilder &, Location) {

@@ -2,8 +2,6 @@
 
 #include "Fragments.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -11,39 +9,29 @@ using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
 
 namespace {
-class MmaFragments : public Fragments {
+class MmaFragments : public SynchronousFragments {
 public:
   MmaFragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
                const Tiling &tiling, Value lane, Value warp)
-      : Fragments(b, shape, tiling, lane, warp),
-        aType(VectorType::get({4, 2}, shape.element)),
-        bType(VectorType::get({2, 2}, shape.element)) {
+      : SynchronousFragments(b, shape, tiling, lane, warp) {
     inEight = a.rem(lane, a.c(8));
     eighth = a.rem(a.div(lane, a.c(8)), a.c(2));
     sixteenth = a.div(lane, a.c(16));
   }
   void bindQueries(Value shared) override;
-  SmallVector<Value> scores(Value shared, Value row) override;
 
 protected:
+  SmallVector<Value> products(Value shared, Value row) override;
   void accumulate(SmallVectorImpl<Value> &out, ValueRange weights, Value shared,
                   Value row) override;
 
 private:
-  Value fragment(Value shared, Value row, Value column, bool transpose);
   Value half(Value fragment, int64_t which);
 
   Value inEight, eighth, sixteenth, queries;
   SmallVector<Value> queryFragments;
-  VectorType aType, bType;
 };
 } // namespace
-
-Value MmaFragments::fragment(Value shared, Value row, Value column,
-                             bool transpose) {
-  return mlir::nvgpu::LdMatrixOp::create(b, aType, shared,
-                                         ValueRange{row, column}, transpose, 4);
-}
 
 Value MmaFragments::half(Value fragment, int64_t which) {
   return vector::ExtractStridedSliceOp::create(
@@ -55,26 +43,20 @@ void MmaFragments::bindQueries(Value shared) {
   queries = shared;
   if (!tiling.queriesInRegisters)
     return;
-  Value row =
-      a.add(a.mul(warp, a.c(16)), a.add(inEight, a.mul(eighth, a.c(8))));
   for (int64_t d = 0; d < tiling.paddedHead; d += 16)
-    queryFragments.push_back(
-        fragment(shared, row, a.add(a.mul(sixteenth, a.c(8)), a.c(d)), false));
+    queryFragments.push_back(loadQueries(shared, d));
 }
 
-SmallVector<Value> MmaFragments::scores(Value shared, Value row) {
+SmallVector<Value> MmaFragments::products(Value shared, Value row) {
   SmallVector<Value> result(tiling.keys / 8, splat(0.0f));
   Value lanes = a.add(row, a.add(inEight, a.mul(sixteenth, a.c(8))));
-  Value queryRow =
-      a.add(a.mul(warp, a.c(16)), a.add(inEight, a.mul(eighth, a.c(8))));
   for (int64_t d = 0; d < tiling.paddedHead; d += 16) {
-    Value q = tiling.queriesInRegisters
-                  ? queryFragments[d / 16]
-                  : fragment(queries, queryRow,
-                             a.add(a.mul(sixteenth, a.c(8)), a.c(d)), false);
+    Value q = tiling.queriesInRegisters ? queryFragments[d / 16]
+                                        : loadQueries(queries, d);
     Value column = a.add(a.mul(eighth, a.c(8)), a.c(d));
     for (int64_t n = 0; n < tiling.keys / 16; ++n) {
-      Value k = fragment(shared, a.add(lanes, a.c(16 * n)), column, false);
+      Value k = loadMatrices(shared, tiling.keyTile, a.add(lanes, a.c(16 * n)),
+                             column, false);
       for (int64_t i = 0; i < 2; ++i)
         result[2 * n + i] =
             nvx::MmaSyncOp::create(b, q, half(k, i), result[2 * n + i]);
@@ -85,19 +67,12 @@ SmallVector<Value> MmaFragments::scores(Value shared, Value row) {
 
 void MmaFragments::accumulate(SmallVectorImpl<Value> &out, ValueRange weights,
                               Value shared, Value row) {
-  SmallVector<Value> narrow;
-  for (Value p : weights)
-    narrow.push_back(arith::TruncFOp::create(b, bType, p));
   Value lanes = a.add(row, a.add(inEight, a.mul(eighth, a.c(8))));
-  for (int64_t k = 0; k < tiling.keys / 16; ++k) {
-    Value p = arith::ConstantOp::create(b, b.getZeroAttr(aType));
-    for (int64_t i = 0; i < 2; ++i)
-      p = vector::InsertStridedSliceOp::create(b, narrow[2 * k + i], p,
-                                               ArrayRef<int64_t>{2 * i, 0},
-                                               ArrayRef<int64_t>{1, 1});
+  for (auto [k, p] : llvm::enumerate(narrow(weights))) {
     for (int64_t n = 0; n < tiling.paddedValue / 16; ++n) {
       Value column = a.add(a.mul(sixteenth, a.c(8)), a.c(16 * n));
-      Value v = fragment(shared, a.add(lanes, a.c(16 * k)), column, true);
+      Value v = loadMatrices(shared, tiling.valueTile,
+                             a.add(lanes, a.c(16 * k)), column, true);
       for (int64_t i = 0; i < 2; ++i)
         out[2 * n + i] =
             nvx::MmaSyncOp::create(b, p, half(v, i), out[2 * n + i]);

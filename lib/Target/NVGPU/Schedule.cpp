@@ -9,18 +9,58 @@ using namespace mlir::megactx::nvgpu;
 using nvx::Product;
 using nvx::ScheduleAttr;
 
-std::optional<int64_t> mlir::megactx::nvgpu::sharedMemoryOf(StringRef arch) {
+std::optional<Machine> mlir::megactx::nvgpu::machineOf(StringRef arch) {
   // A suffix names features of that architecture alone.
+  StringRef base = arch;
   if (arch.ends_with("a") || arch.ends_with("f"))
-    arch = arch.drop_back();
-  int64_t kilobytes = llvm::StringSwitch<int64_t>(arch)
+    base = arch.drop_back();
+  int64_t kilobytes = llvm::StringSwitch<int64_t>(base)
                           .Cases({"sm_80", "sm_87"}, 163)
                           .Cases({"sm_86", "sm_89", "sm_120", "sm_121"}, 99)
                           .Cases({"sm_90", "sm_100", "sm_103"}, 227)
                           .Default(0);
   if (!kilobytes)
     return std::nullopt;
-  return kilobytes << 10;
+  return Machine{arch, kilobytes << 10, arch == "sm_90a"};
+}
+
+SmallVector<int64_t> TileLayout::shape() const {
+  if (swizzled)
+    return {static_cast<int64_t>(llvm::divideCeil(columns, panel)), rows,
+            panel};
+  return {rows, columns + 16 / elementBytes};
+}
+
+int64_t TileLayout::bytes() const {
+  int64_t elements = 1;
+  for (int64_t size : shape())
+    elements *= size;
+  return elements * elementBytes;
+}
+
+SmallVector<Value> TileLayout::place(const Arith &a, Value row,
+                                     Value column) const {
+  if (!swizzled)
+    return {row, column};
+  // Of the eight chunks of a panel's row, number i stands at i xor row mod 8.
+  Value mask = a.mul(a.rem(row, a.c(8)), a.c(16 / elementBytes));
+  return {a.div(column, a.c(panel)), row,
+          a.bitXor(a.rem(column, a.c(panel)), mask)};
+}
+
+Tiling::Tiling(const AttentionShape &shape, ScheduleAttr schedule)
+    : elementBytes(shape.element.getIntOrFloatBitWidth() / 8),
+      paddedHead(llvm::alignTo(shape.headDim, 16)),
+      paddedValue(llvm::alignTo(shape.valueDim, 16)), rows(schedule.getRows()),
+      keys(schedule.getColumns()), threads(32 * schedule.getWarps()),
+      stages(schedule.getStages()), product(schedule.getProduct()),
+      queriesInRegisters(schedule.getHeld()) {
+  auto tile = [&](int64_t rows, int64_t columns) {
+    return TileLayout{rows, columns, elementBytes, product == Product::wgmma};
+  };
+  queryTile = tile(rows, paddedHead);
+  keyTile = tile(stages * keys, paddedHead);
+  valueTile = tile(stages * keys, paddedValue);
 }
 
 static bool hasTest(const AttentionShape &shape) {
@@ -30,39 +70,75 @@ static bool hasTest(const AttentionShape &shape) {
 }
 
 ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
-                                                  int64_t sharedMemory,
+                                                  const Machine &machine,
                                                   const AttentionShape &shape,
                                                   std::optional<int64_t> rows) {
   bool isF32 = shape.element.isF32();
-  bool isLarge = std::max(shape.headDim, shape.valueDim) > 128;
+  int64_t dim = std::max(shape.headDim, shape.valueDim);
+  bool isLarge = dim > 128;
   int64_t columns = (isLarge ? 32 : 64) / (isF32 ? 2 : 1);
   int64_t heldDim = hasTest(shape) ? 64 : 128;
-  int64_t warps = rows && *rows <= 16 ? 1 : rows && *rows <= 32 ? 2 : 4;
+  auto atMost = [&](int64_t count) { return rows && *rows <= count; };
+  int64_t warps = atMost(16) ? 1 : atMost(32) ? 2 : 4;
+  Product product = isF32 ? Product::fma : Product::mma_sync;
+  if (machine.hasWgmma && !isF32 && warps == 4) {
+    product = Product::wgmma;
+    heldDim = 0;
+    if (!atMost(64))
+      warps = 8;
+    if (hasTest(shape))
+      columns = dim <= 64 ? 64 : isLarge ? 32 : 48;
+    else
+      columns = isLarge ? 48 : 128;
+  }
   auto make = [&](int64_t blocks) {
     return ScheduleAttr::get(context, 16 * warps, columns, warps, /*stages=*/2,
-                             isF32 ? Product::fma : Product::mma_sync,
-                             /*held=*/shape.headDim <= heldDim, blocks);
+                             product, /*held=*/shape.headDim <= heldDim,
+                             blocks);
   };
   auto bytes = [&] { return Tiling(shape, make(1)).bytes(); };
-  while (bytes() > sharedMemory && (columns > 16 || warps > 1))
+  int64_t leastWarps = product == Product::wgmma ? 4 : 1;
+  while (bytes() > machine.sharedMemory && (columns > 16 || warps > leastWarps))
     (columns > 16 ? columns : warps) /= 2;
+  if (warps > 4)
+    return make(1);
   // Of a multiprocessor's, the system takes a part for each block.
   constexpr int64_t system = 1 << 10;
-  return make(2 * (bytes() + system) <= sharedMemory + system ? 2 : 1);
+  return make(2 * (bytes() + system) <= machine.sharedMemory + system ? 2 : 1);
+}
+
+/// Whether the product takes elements of the type, on the machine.
+static LogicalResult verifyProduct(Operation *op, const Machine &machine,
+                                   Type element, ScheduleAttr schedule) {
+  Product product = schedule.getProduct();
+  auto error = [&](const Twine &wanted) {
+    return op->emitOpError("expected a schedule with product = ")
+           << wanted << " for " << element << " on " << machine.arch
+           << ", but got " << schedule;
+  };
+  if (element.isF32())
+    return product == Product::fma ? success() : LogicalResult(error("fma"));
+  if (product == Product::mma_sync)
+    return success();
+  if (!machine.hasWgmma)
+    return error("mma_sync");
+  return product == Product::wgmma ? success()
+                                   : LogicalResult(error("mma_sync or wgmma"));
 }
 
 LogicalResult mlir::megactx::nvgpu::verifySchedule(Operation *op,
-                                                   StringRef arch,
-                                                   int64_t sharedMemory,
+                                                   const Machine &machine,
                                                    const AttentionShape &shape,
                                                    ScheduleAttr schedule) {
-  Product product = shape.element.isF32() ? Product::fma : Product::mma_sync;
-  if (schedule.getProduct() != product)
-    return op->emitOpError("expected a schedule with product = ")
-           << stringifyProduct(product) << " for " << shape.element
-           << ", but got " << schedule;
+  if (failed(verifyProduct(op, machine, shape.element, schedule)))
+    return failure();
   if (schedule.getRows() != 16 * schedule.getWarps())
     return op->emitOpError("expected a schedule with 16 rows a warp, but got ")
+           << schedule;
+  if (schedule.getProduct() == Product::wgmma &&
+      (schedule.getWarps() % 4 || schedule.getColumns() > 256))
+    return op->emitOpError("expected a schedule with a multiple of 4 warps and "
+                           "at most 256 columns for wgmma, but got ")
            << schedule;
   // Results of tests are bits of one register.
   if (hasTest(shape) && schedule.getColumns() > 64)
@@ -70,9 +146,9 @@ LogicalResult mlir::megactx::nvgpu::verifySchedule(Operation *op,
                            "piece with a test per element, but got ")
            << schedule;
   int64_t bytes = Tiling(shape, schedule).bytes();
-  if (bytes > sharedMemory)
+  if (bytes > machine.sharedMemory)
     return op->emitOpError("expected at most ")
-           << sharedMemory << " bytes of shared memory on " << arch << ", but "
-           << schedule << " takes " << bytes;
+           << machine.sharedMemory << " bytes of shared memory on "
+           << machine.arch << ", but " << schedule << " takes " << bytes;
   return success();
 }

@@ -5,17 +5,23 @@
 // in shared memory.
 //
 // The rule:
-//   product   mma_sync for f16 and bf16, fma for f32
+//   product   fma for f32; for f16 and bf16 wgmma on sm_90a, where a class of
+//             the view is not known to have no more than 32 rows, else mma_sync
 //   columns   64 where both head dims are at most 128, else 32; half of it for
-//             f32, whose elements are twice as large
+//             f32, whose elements are twice as large. wgmma: 128, or 48 where
+//             a head dim is above 128; with a test per element 64, 48 or 32
+//             for head dims up to 64, 128, 256: registers hold no more
 //   warps     4, and rows = 16 warps; 2 or 1 where a class of the view is known
-//             to have no more than 32 or 16 rows, so that no warp is idle
+//             to have no more than 32 or 16 rows, so that no warp is idle; 8
+//             for wgmma where it is not known to have no more than 64
 //   stages    2
 //   held      where the head dim is at most 128, or 64 with a test per element:
-//             registers hold no more
-//   blocks    2 where both fit in shared memory, else 1
+//             registers hold no more; never for wgmma, which reads shared
+//             memory as fast
+//   blocks    2 where both fit in shared memory, and for wgmma in registers,
+//             with 4 warps; else 1
 // Where a block does not fit in the architecture's shared memory, columns are
-// halved down to 16, then warps down to 1, until it does.
+// halved down to 16, then warps down to 1 (wgmma: 4), until it does.
 //
 //===----------------------------------------------------------------------===//
 
@@ -23,42 +29,57 @@
 #define MEGACTX_LIB_TARGET_NVGPU_SCHEDULE_H
 
 #include "../Common/AttentionShape.h"
+#include "../Common/Emit.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "megactx/Target/NVGPU/Architecture.h"
 
 namespace mlir::megactx::nvgpu {
 
 /// The rule's choice. `rows`: of a class, where known.
-nvx::ScheduleAttr chooseSchedule(MLIRContext *context, int64_t sharedMemory,
+nvx::ScheduleAttr chooseSchedule(MLIRContext *context, const Machine &machine,
                                  const AttentionShape &shape,
                                  std::optional<int64_t> rows);
 
 /// An error of the operation where kernels of the shape cannot have it.
-LogicalResult verifySchedule(Operation *op, StringRef arch,
-                             int64_t sharedMemory, const AttentionShape &shape,
+LogicalResult verifySchedule(Operation *op, const Machine &machine,
+                             const AttentionShape &shape,
                              nvx::ScheduleAttr schedule);
+
+/// Where the elements of a tile are in shared memory. Eight rows in turn never
+/// meet in a bank: rows are padded by 16 bytes, or, swizzled as
+/// nvx.wgmma_descriptor wants it, in panels of 64 columns.
+struct TileLayout {
+  int64_t rows, columns, elementBytes;
+  bool swizzled;
+
+  static constexpr int64_t panel = 64;
+  /// Of the memref.
+  SmallVector<int64_t> shape() const;
+  int64_t bytes() const;
+  /// Bytes from column 0 to another one, a multiple of 8, of the swizzled
+  /// tile's rows 0, 8, 16, ...
+  int64_t panelOffset(int64_t column) const {
+    return (column / panel * rows * panel + column % panel) * elementBytes;
+  }
+  /// Indices of an element.
+  SmallVector<Value> place(const Arith &a, Value row, Value column) const;
+};
 
 /// Tile sizes and places in shared memory, in elements and bytes.
 struct Tiling {
-  Tiling(const AttentionShape &shape, nvx::ScheduleAttr schedule)
-      : elementBytes(shape.element.getIntOrFloatBitWidth() / 8),
-        paddedHead(llvm::alignTo(shape.headDim, 16)),
-        paddedValue(llvm::alignTo(shape.valueDim, 16)),
-        rows(schedule.getRows()), keys(schedule.getColumns()),
-        threads(32 * schedule.getWarps()), stages(schedule.getStages()),
-        queriesInRegisters(schedule.getHeld()) {}
+  Tiling(const AttentionShape &shape, nvx::ScheduleAttr schedule);
   int64_t elementBytes, paddedHead, paddedValue, rows, keys, threads, stages;
+  nvx::Product product;
   bool queriesInRegisters;
+  /// Queries; keys and values of all stages, one after the other.
+  TileLayout queryTile, keyTile, valueTile;
+  /// Turns from the product with a tile's keys to that with its values.
+  int64_t valueLag() const { return product == nvx::Product::wgmma ? 1 : 0; }
   /// Elements of a copy of 16 bytes.
   int64_t chunk() const { return 16 / elementBytes; }
-  int64_t keyPitch() const { return paddedHead + chunk(); }
-  int64_t valuePitch() const { return paddedValue + chunk(); }
-  int64_t queryBytes() const { return rows * keyPitch() * elementBytes; }
-  int64_t keyBytes() const { return stages * keys * keyPitch() * elementBytes; }
-  int64_t valueBytes() const {
-    return stages * keys * valuePitch() * elementBytes;
+  int64_t bytes() const {
+    return queryTile.bytes() + keyTile.bytes() + valueTile.bytes();
   }
-  int64_t bytes() const { return queryBytes() + keyBytes() + valueBytes(); }
 };
 
 } // namespace mlir::megactx::nvgpu

@@ -122,17 +122,21 @@ SmallVector<Value> ScoreElements::mask(ValueRange scores, const TilePlace &at,
   Value bits;
   if (tested)
     bits = vector::BroadcastOp::create(b, ints, tested);
+  // Bounds in numbers of the lane's first column: columns are constants.
   Value first = vector::BroadcastOp::create(
       b, ints,
       arith::IndexCastOp::create(b, b.getI32Type(), a.add(at.from, pair)));
+  high = arith::SubIOp::create(b, high, first);
+  if (low)
+    low = arith::SubIOp::create(b, low, first);
   Value masked = splat(kMasked);
   SmallVector<Value> result;
   for (auto [n, score] : llvm::enumerate(scores)) {
     int32_t step = 8 * n;
-    Value key = arith::AddIOp::create(
-        b, first, constants({step, step + 1, step, step + 1}));
-    Value keep = a.both(arith::CmpIOp::create(b, Predicate::sge, key, low),
-                        arith::CmpIOp::create(b, Predicate::slt, key, high));
+    Value key = constants({step, step + 1, step, step + 1});
+    Value keep = arith::CmpIOp::create(b, Predicate::slt, key, high);
+    if (low)
+      keep = a.both(keep, arith::CmpIOp::create(b, Predicate::sge, key, low));
     if (bits) {
       SmallVector<int32_t> own;
       for (uint32_t i = 0; i < 4; ++i)

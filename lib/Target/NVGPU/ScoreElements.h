@@ -36,7 +36,8 @@ public:
   /// test.
   Value test(const TilePlace &at, int64_t columns);
   /// Scores of keys outside of [low, high) (vector<2x2xi32>) are masked, and
-  /// those for which the test, where there is one, does not hold.
+  /// those for which the test, where there is one, does not hold. `low` may be
+  /// null, and then bounds nothing.
   SmallVector<Value> mask(ValueRange scores, const TilePlace &at, Value tested,
                           Value low, Value high);
 

@@ -8,7 +8,7 @@
 !q = memref<?x?x?x64xf32>
 !l = memref<?x?x?xf32>
 func.func @product(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
-  // expected-error@+1 {{expected a schedule with product = fma for 'f32', but got #nvx.schedule<}}
+  // expected-error@+1 {{expected a schedule with product = fma for 'f32' on sm_80, but got #nvx.schedule<}}
   megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<all>] {scale = 0.125 : f32,
       nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 1>}
       : (!q, !q, !q, !q, !l) -> ()
@@ -47,6 +47,18 @@ func.func @shared_memory(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   // expected-error@+1 {{expected at most 166912 bytes of shared memory on sm_80, but #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 4, product = mma_sync, held = false, blocks = 1> takes 304128}}
   megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<all>] {scale = 0.125 : f32,
       nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 4, product = mma_sync, held = false, blocks = 1>}
+      : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// -----
+
+!q = memref<?x?x?x64xf16>
+!l = memref<?x?x?xf32>
+func.func @wgmma_elsewhere(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected a schedule with product = mma_sync for 'f16' on sm_80, but got #nvx.schedule<}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<all>] {scale = 0.125 : f32,
+      nvx.schedule = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1>}
       : (!q, !q, !q, !q, !l) -> ()
   return
 }

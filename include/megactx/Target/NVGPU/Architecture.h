@@ -8,11 +8,17 @@
 
 namespace mlir::megactx::nvgpu {
 
-/// Bytes of shared memory that one block may have, of a compute architecture
-/// as in sm_80, sm_90a; none for one that has no cp.async or is unknown.
+/// What a kernel may use of a compute architecture.
+struct Machine {
+  StringRef arch;       ///< as in sm_80, sm_90a
+  int64_t sharedMemory; ///< bytes that one block may have
+  bool hasWgmma;
+};
+
+/// None for an architecture that has no cp.async or is unknown.
 /// Source: CUDA C++ Programming Guide 13.0, technical specifications per
 /// compute capability.
-std::optional<int64_t> sharedMemoryOf(StringRef arch);
+std::optional<Machine> machineOf(StringRef arch);
 
 } // namespace mlir::megactx::nvgpu
 

@@ -14,22 +14,27 @@ def ConvertAttentionToNVGPUKernelsPass
     (pieces, element type, head dims, options, schedule), and `gpu.launch_func`
     over (query block x class, head, batch). Tiles of keys come through stages
     of shared memory by cp.async; f16 and bf16 are multiplied by ldmatrix and
-    mma.sync, f32, which has none in full precision, by scalar products: the
-    generic lowering here. Tiles that every row sees whole run no mask code.
+    mma.sync, or by wgmma, which multiplies the values of a tile while the
+    softmax of the next runs; f32, which has none in full precision, by scalar
+    products: the generic lowering here. Tiles that every row sees whole run no mask code.
 
     How a kernel uses the machine is its `#nvx.schedule`, an attribute
     `nvx.schedule` of the operation, else the option, else by this rule:
 
-    - `product`: mma_sync for f16 and bf16, fma for f32.
+    - `product`: fma for f32; for f16 and bf16 wgmma on sm_90a where a class of
+      rows is not known to have no more than 32, else mma_sync.
     - `columns` (keys of a tile): 64 where both head dims are at most 128, else
-      32; half of it for f32.
+      32; half of it for f32. wgmma: 128, or 48 where a head dim is above 128;
+      with a test per element 64, 48 or 32 for head dims up to 64, 128, 256.
     - `warps`: 4, and 16 `rows` each; 2 or 1 where the number of query rows is
-      static and a class of rows has no more than 32 or 16.
+      static and a class of rows has no more than 32 or 16; 8 for wgmma where it
+      is not known to have no more than 64.
     - `stages`: 2. `held`: where the head dim is at most 128, or 64 with a piece
-      that has a test per element.
-    - `blocks`: 2 where both fit in the shared memory of `arch`, else 1.
+      that has a test per element; not for wgmma.
+    - `blocks`: 2 where both fit in the shared memory of `arch`, with 4 warps or
+      fewer for wgmma, else 1.
     - Where a block does not fit, columns are halved down to 16, then warps down
-      to 1, until it does.
+      to 1 (wgmma: 4), until it does.
 
     Head dims that are not static multiples of 8 up to 256 are errors, and so
     are schedules that the kernel or the architecture cannot have.
