@@ -258,7 +258,7 @@ WGMMA_MUTATIONS = {
     "fence of the last values": ("causal", without("fence.proxy", 3), "no fence.proxy since"),
     "wait for keys": ("causal", without("cp.async.wait.group", 2), "copy of thread .* still on its way"),
     "barrier before keys": ("causal", without("barrier.cta.sync", 3), "no barrier between"),
-    "values not transposed": ("causal", replaced(r", 1, 1, 1, 1;", ", 1, 1, 1, 0;"), "error|access|which nothing wrote|reach beyond"),
+    "values not transposed": ("causal", replaced(r", 1, 1, 1, 1;", ", 1, 1, 1, 0;"), "error|access|which nothing wrote|still on its way"),
     "offsets swapped": ("causal", swapped_offsets, "error|access|which nothing wrote"),
     "no swizzle": ("causal", replaced(r"= xor i64", "= or i64"), "error|which nothing wrote|no barrier between"),
 }
