@@ -18,6 +18,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "Models"))
 
 import attention
+import ptxas
 
 HOST = ("--convert-scf-to-cf --expand-strided-metadata --lower-affine --convert-arith-to-llvm --gpu-to-llvm "
         "--reconcile-unrealized-casts").split()
@@ -114,11 +115,18 @@ def from_bits(bits, dtype):
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def object_of(text):
-    """The place and the bytes of the device code in a module with one gpu.binary."""
-    found, = re.finditer(rb'offload = "((?:[^"\\]|\\.)*)"', text)
+def objects_of(text):
+    """The place and the bytes of the device code of each gpu.binary in a module."""
     unescape = lambda m: bytes([int(m[1], 16)]) if len(m[1]) == 2 else m[1]
-    return found.span(1), re.sub(rb"\\([0-9A-Fa-f]{2}|.)", unescape, found[1])
+    return [(found.span(1), re.sub(rb"\\([0-9A-Fa-f]{2}|.)", unescape, found[1]))
+            for found in re.finditer(rb'offload = "((?:[^"\\]|\\.)*)"', text)]
+
+
+def check_ptx(code, arch):
+    """The target's last steps on device code, and that ptxas compiles their result as it says."""
+    ptx = call(LLVM / "llc", "-O3", f"-mcpu={arch}", "-mattr=+ptx80", text=code).decode()
+    wrong = ptxas.wrong_subtractions(ptx)
+    assert not wrong, "ptxas subtracts wrongly from a quotient by multiplication:\n" + "\n".join(wrong)
 
 
 class Kernel:
@@ -134,10 +142,14 @@ class Kernel:
             r"megactx\.fused_attention %\w+, %arg(\d+), .*? outs\([^)]*\) (\[.*\]) \{(.*?)\} :", fused)]
         assert self.launches, f"no kernel takes {spec}"
         text = call(opt, f'--megactx-attention-to-gpu-pipeline=format=llvm arch={arch} schedule="{schedule}"', *HOST, text=self.memrefs().encode())
+        objects = objects_of(text)
         if mutate:
-            (begin, end), code = object_of(text)
+            ((begin, end), code), = objects
             code = mutate(call(LLVM / "llvm-dis", text=code).decode())
             text = text[:begin] + "".join(f"\\{c:02X}" for c in code.encode()).encode() + text[end:]
+        else:
+            for _, code in objects:
+                check_ptx(code, arch)
         self.program = library.load(call(LLVM / "mlir-translate", "--mlir-to-llvmir", text=text))
         self.main = library.function(self.program, "_mlir_ciface_main")
 

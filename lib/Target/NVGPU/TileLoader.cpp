@@ -29,34 +29,29 @@ static Value rowsFrom(ImplicitLocOpBuilder &b, const RowSource &source,
                                    strides);
 }
 
+/// As many lanes share a row as divide both the row and the block's threads, a
+/// power of two, and each takes its columns in turn: there is no division but
+/// shifts. (Of a quotient by multiplication, mul.hi.u32, ptxas 12.9 to 13.4
+/// subtracts a 64-bit number whose lower half is 0 wrongly by 2^32.)
 void TileLoader::load(const RowSource &source, Value shared,
                       const TileLayout &layout, Value row, int64_t rows,
                       Value from, Value end) {
   int64_t chunk = tiling.chunk();
-  int64_t chunks = llvm::alignTo(source.columns, 16) / chunk;
-  int64_t total = rows * chunks;
+  int64_t columns = llvm::alignTo(source.columns, 16);
+  int64_t lanes =
+      1 << llvm::countr_zero(uint64_t(columns / chunk | tiling.threads));
+  int64_t turn = tiling.threads / lanes, wide = lanes * chunk;
   Value left = arith::IndexCastOp::create(b, b.getI32Type(),
                                           a.min(a.sub(end, from), a.c(rows)));
-  // Each thread keeps its columns where a turn of the threads is whole rows.
-  bool wholeRows = tiling.threads % chunks == 0;
-  Value firstRow = a.div(thread, a.c(chunks));
-  Value firstColumn = a.mul(a.rem(thread, a.c(chunks)), a.c(chunk));
+  Value laneRow = a.div(thread, a.c(lanes));
+  Value laneColumn = a.mul(a.rem(thread, a.c(lanes)), a.c(chunk));
   Value first;
-  if (wholeRows && source.step && chunks * chunk == source.columns)
-    first = rowsFrom(b, source, source.rowOf(a.add(from, firstRow)),
-                     firstColumn, rows, chunk);
-  auto one = [&](int64_t begin) {
-    Value inTile = a.add(firstRow, a.c(begin / chunks)), column = firstColumn;
-    if (!wholeRows) {
-      Value number = a.add(thread, a.c(begin));
-      inTile = a.div(number, a.c(chunks));
-      column = a.mul(a.rem(number, a.c(chunks)), a.c(chunk));
-    }
-    Value exists = arith::CmpIOp::create(
-        b, arith::CmpIPredicate::slt,
-        arith::IndexCastOp::create(b, b.getI32Type(), inTile), left);
-    Value memory = first;
-    SmallVector<Value> at = {a.c(begin / chunks), a.c(0)};
+  if (source.step && columns == source.columns)
+    first = rowsFrom(b, source, source.rowOf(a.add(from, laneRow)), laneColumn,
+                     rows, columns - wide + chunk);
+  auto copy = [&](int64_t rowBegin, Value inTile, Value exists, int64_t begin) {
+    Value column = a.add(laneColumn, a.c(begin)), memory = first;
+    SmallVector<Value> at = {a.c(rowBegin), a.c(begin)};
     if (!first) {
       Value inside = a.lt(column, a.c(source.columns));
       exists = a.both(exists, inside);
@@ -70,14 +65,22 @@ void TileLoader::load(const RowSource &source, Value shared,
         at, b.getIndexAttr(chunk), a.select(exists, a.c(chunk), a.c(0)),
         b.getUnitAttr());
   };
-  for (int64_t begin = 0; begin < total; begin += tiling.threads) {
-    if (begin + tiling.threads <= total) {
-      one(begin);
+  auto copyRow = [&](int64_t rowBegin) {
+    Value inTile = a.add(laneRow, a.c(rowBegin));
+    Value exists = arith::CmpIOp::create(
+        b, arith::CmpIPredicate::slt,
+        arith::IndexCastOp::create(b, b.getI32Type(), inTile), left);
+    for (int64_t begin = 0; begin < columns; begin += wide)
+      copy(rowBegin, inTile, exists, begin);
+  };
+  for (int64_t begin = 0; begin < rows; begin += turn) {
+    if (begin + turn <= rows) {
+      copyRow(begin);
       continue;
     }
-    Value takesPart = a.lt(thread, a.c(total - begin));
+    Value takesPart = a.lt(laneRow, a.c(rows - begin));
     scf::IfOp::create(b, takesPart, [&](OpBuilder &, Location) {
-      one(begin);
+      copyRow(begin);
       scf::YieldOp::create(b);
     });
   }
