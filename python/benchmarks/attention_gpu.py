@@ -4,24 +4,29 @@
     python python/benchmarks/attention.py --device cuda --compile sm_90 --artifacts build/gpu/benchmarks
     # where the GPU is; neither MLIR nor a build is needed, but build/gpu/lib/libmegactx_runtime.so
     python python/benchmarks/attention.py --device cuda --runtime build/gpu --artifacts build/gpu/benchmarks
-        [--cases NAME ...] [--queries 4096 16384 65536] [--dims 64 128] [--dtypes bf16 f16] [--seconds S] [--json FILE]
+        [--cases NAME ...] [--queries 4096 16384 65536] [--more NAME@QUERIES ...] [--dims 64 128] [--dtypes bf16 f16]
+        [--seconds S] [--flex-seconds S] [--json FILE]
+    # the table again, from a file of an earlier run, also of one that was ended
+    python python/benchmarks/attention.py --device cuda --table FILE
 
-Compared, where they can express a pattern: scaled_dot_product_attention by FlashAttention-2 ("flash") and cuDNN; FlexAttention, compiled,
-its block mask built and shown apart; dense attention on rows reshaped or permuted by hand, with that timed. Every kernel's numbers are
-checked first, some rows against float64. Times are medians by CUDA events around one call, with the L2 cache flushed before it. One pair
-costs 4 D FLOPs; nothing else counts. After --seconds, what is left is measured without FlexAttention, whose compilation takes most of the
-time.
+Compared, where they can express a pattern: scaled_dot_product_attention by FlashAttention-2 ("flash") and cuDNN; dense attention on rows
+reshaped or permuted by hand, with that timed; last, as its compilation takes most of the time, FlexAttention (attention_flex.py), its
+block mask built and shown apart. Every kernel's numbers are checked first, some rows against float64. Times are medians by CUDA events
+around one call, with the L2 cache flushed before it. One pair costs 4 D FLOPs; nothing else counts. What is not begun within --seconds is
+left out.
 """
 
 import argparse
 import json
 import pathlib
+import signal
 import statistics
 import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+import attention_flex  # noqa: E402
 import megactx  # noqa: E402
 from attention_cases import ALL, module  # noqa: E402
 
@@ -54,13 +59,27 @@ class Case:
         return self.batch * self.heads * json.loads(text)["pairs"]
 
 
+    @property
+    def words(self):
+        """What makes it, as a command's arguments."""
+        return [self.name, str(self.keys), str(self.dim), self.dtype]
+
+    def tensors(self):
+        """q, k and v on the device, the same for all kernels."""
+        import torch
+
+        torch.manual_seed(self.keys)
+        dtype = {"bf16": torch.bfloat16, "f16": torch.float16}[self.dtype]
+        return [torch.randn(self.batch, self.heads, rows, self.dim, device="cuda", dtype=dtype) for rows in (self.queries, self.keys, self.keys)]
+
+
 def cases_of(options):
-    for keys in options.queries:
+    several = [(name, keys) for keys in options.queries for name in options.cases if name != "strided256" or keys >= 65536]
+    for group in (several, options.more):
         for dtype in options.dtypes:
             for dim in options.dims:
-                for name in options.cases:
-                    if name != "strided256" or keys >= 65536:
-                        yield Case(name, keys, dim, dtype)
+                for name, keys in group:
+                    yield Case(name, keys, dim, dtype)
 
 
 def compile_all(options):
@@ -125,25 +144,8 @@ def by_hand(case):
     return None, None
 
 
-def flex(case):
-    """The compiled kernel, and seconds to build its mask once that is compiled too."""
-    import torch
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-
-    torch._dynamo.reset()
-    build = lambda: create_block_mask(case.mask, None, None, case.queries, case.keys, device="cuda", _compile=True)
-    build()
-    torch.cuda.synchronize()
-    begin = time.perf_counter()
-    mask = build()
-    torch.cuda.synchronize()
-    building = time.perf_counter() - begin
-    compiled = torch.compile(flex_attention, dynamic=False)
-    return (lambda q, k, v: compiled(q, k, v, block_mask=mask)), building
-
-
-def competitors(case, with_flex):
-    """(label, how to make the function) of each; it may fail to be made."""
+def competitors(case):
+    """(label, function) of each."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.nn.functional import scaled_dot_product_attention as sdpa
 
@@ -151,16 +153,14 @@ def competitors(case, with_flex):
         def call(q, k, v):
             with sdpa_kernel(backend):
                 return sdpa(q, k, v, is_causal=case.name == "causal")
-        return call, 0.0
+        return call
 
     if case.name in ("causal", "decode"):
-        yield "flash", lambda: dense(SDPBackend.FLASH_ATTENTION)
-        yield "cuDNN", lambda: dense(SDPBackend.CUDNN_ATTENTION)
+        yield "flash", dense(SDPBackend.FLASH_ATTENTION)
+        yield "cuDNN", dense(SDPBackend.CUDNN_ATTENTION)
     label, function = by_hand(case)
     if label:
-        yield label, lambda: (function, 0.0)
-    if with_flex:
-        yield "FlexAttention", lambda: flex(case)
+        yield label, function
 
 
 def error_of(case, got, q, k, v, rows):
@@ -176,44 +176,102 @@ def error_of(case, got, q, k, v, rows):
     return float((got[:, :, rows].double() - want).norm() / want.norm())
 
 
-def measure(case, options, timer, with_flex):
+class Measurement:
+    """One kernel on a case, as a line: what it is, `ok`, and times and error, or why it `failed`."""
+
+    def __init__(self, case, kernel):
+        self.case = case
+        self.line = dict(case=case.name, dtype=case.dtype, dim=case.dim, batch=case.batch, heads=case.heads, keys=case.keys, kernel=kernel)
+
+    def failed(self, why):
+        self.line |= dict(ok=False, failed=str(why).strip().splitlines()[0][:300])
+        return self.line
+
+    def check(self, function, tensors):
+        """Calls it, once, and compares."""
+        import torch
+
+        case, last = self.case, self.case.queries - 1
+        begin = time.perf_counter()
+        got = function(*tensors)
+        torch.cuda.synchronize()
+        self.line["first_seconds"] = time.perf_counter() - begin
+        rows = torch.unique(torch.tensor([0, min(1, last), last, *torch.randint(0, last + 1, (29,)).tolist()], device="cuda"))
+        self.line["error"] = error_of(case, got, *tensors, rows)
+        self.line["ok"] = self.line["error"] < TOLERANCE[case.dtype]
+
+    def time(self, function, tensors, timer, pairs):
+        seconds = timer(lambda: function(*tensors))
+        self.line |= dict(seconds=seconds, tflops=4e-12 * self.case.dim * pairs / seconds)
+        return self.line
+
+
+def measure(case, options, timer):
     """One line per kernel, also where one fails: then it says why."""
     import torch
 
-    torch.manual_seed(case.keys)
-    dtype = {"bf16": torch.bfloat16, "f16": torch.float16}[case.dtype]
-    q, k, v = (torch.randn(case.batch, case.heads, rows, case.dim, device="cuda", dtype=dtype) for rows in (case.queries, case.keys, case.keys))
-    last = case.queries - 1
-    rows = torch.unique(torch.tensor([0, min(1, last), last, *torch.randint(0, last + 1, (29,)).tolist()], device="cuda"))
-    flops = 4.0 * case.dim * options.pairs[str(case)]
-    kernels = [("megactx", lambda: (ours(case, options.artifacts), 0.0)), *competitors(case, with_flex)]
-    for label, make in kernels:
-        line = dict(case=case.name, dtype=case.dtype, dim=case.dim, batch=case.batch, heads=case.heads, keys=case.keys, kernel=label)
+    tensors = case.tensors()
+    for label, function in [("megactx", None), *competitors(case)]:
+        measurement = Measurement(case, label)
         try:
-            begin = time.perf_counter()
-            function, building = make()
-            got = function(q, k, v)
-            torch.cuda.synchronize()
-            line["first_seconds"] = time.perf_counter() - begin
-            line["error"] = error_of(case, got, q, k, v, rows)
-            del got
-            line["ok"] = line["error"] < TOLERANCE[case.dtype]
-            seconds = timer(lambda: function(q, k, v))
-            line |= dict(seconds=seconds, tflops=1e-12 * flops / seconds, mask_seconds=building)
+            function = function or ours(case, options.artifacts)
+            measurement.check(function, tensors)
+            yield measurement.time(function, tensors, timer, options.pairs[str(case)])
         except Exception as error:  # one kernel that fails must not end the others
-            line |= dict(ok=False, failed=f"{type(error).__name__}: {error}".strip().splitlines()[0][:300])
-        yield line
+            yield measurement.failed(f"{type(error).__name__}: {error}")
         torch.cuda.empty_cache()
 
 
-def show(line, first):
+def key_of(line):
+    return tuple(line[name] for name in ("case", "dtype", "dim", "keys"))
+
+
+def show(line, ours):
     place = f"{line['case']:21} {line['dtype']} d {line['dim']:3} n {line['keys']:6} b {line['batch']:2} h {line['heads']:2} {line['kernel']:13}"
     if "failed" in line:
         return f"{place} {line['failed']}"
-    beside = f" {line['seconds'] / first['seconds']:7.2f} x ours" if line is not first and "seconds" in first else ""
-    mask = f"  mask {1e3 * line['mask_seconds']:.1f} ms" if line["mask_seconds"] else ""
+    beside = f" {line['seconds'] / ours['seconds']:7.2f} x ours" if ours and line is not ours and "seconds" in ours else ""
+    mask = f"  mask {1e3 * line['mask_seconds']:.1f} ms, {line['mask']}" if "mask" in line else ""
     wrong = "" if line["ok"] else "  WRONG NUMBERS"
     return f"{place} {1e3 * line['seconds']:9.3f} ms {line['tflops']:7.1f} TF/s{beside}{mask}  error {line['error']:.1e}{wrong}"
+
+
+def table(lines):
+    """A row per case, milliseconds per kernel: "-" where there is none, "failed", "WRONG"."""
+    columns = ["megactx", "flash", "cuDNN", "by hand", "FlexAttention"]
+    rows = {}
+    for line in lines:
+        column = line["kernel"] if line["kernel"] in columns else "by hand"
+        cell = "failed" if "failed" in line else "WRONG" if not line["ok"] else f"{1e3 * line['seconds']:.3f}"
+        row = rows.setdefault(key_of(line), {})
+        row[column] = cell
+        if column == "megactx" and "tflops" in line:
+            row["TF/s"] = f"{line['tflops']:.0f}"
+    columns.insert(1, "TF/s")
+    made = [f"{'case':21} {'type':4} {'d':>3} {'n':>6}" + "".join(f"{column:>14}" if len(column) > 7 else f"{column:>9}" for column in columns)]
+    for (case, dtype, dim, keys), row in rows.items():
+        made.append(f"{case:21} {dtype:4} {dim:3} {keys:6}"
+                    + "".join(f"{row.get(column, '-'):>14}" if len(column) > 7 else f"{row.get(column, '-'):>9}" for column in columns))
+    return "\n".join(made)
+
+
+class Log:
+    """Lines as they come: on standard output, in a file of JSON, and kept."""
+
+    def __init__(self, file):
+        import torch
+
+        self.made = dict(device=torch.cuda.get_device_name(), torch=torch.__version__)
+        self.file = file.open("a") if file else None
+        self.lines, self.ours = [], {}
+
+    def take(self, line):
+        if line["kernel"] == "megactx":
+            self.ours[key_of(line)] = line
+        self.lines.append(line)
+        print(show(line, self.ours.get(key_of(line))), flush=True)
+        if self.file:
+            print(json.dumps(line | self.made), file=self.file, flush=True)
 
 
 def run(options):
@@ -222,43 +280,60 @@ def run(options):
     if not torch.cuda.is_available():
         raise megactx.Error("PyTorch finds no CUDA device")
     torch.set_grad_enabled(False)
-    torch._dynamo.config.cache_size_limit = 1000
+    # Ended from outside, it ends the processes that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    begin = time.perf_counter()
+    left = lambda: options.seconds - (time.perf_counter() - begin)
     options.pairs = json.loads((options.artifacts / "pairs.json").read_text())
-    timer, begin, lines = Timer(), time.perf_counter(), []
     print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}", flush=True)
-    log = options.json.open("a") if options.json else None
-    ok = True
+    timer, log, cases = Timer(), Log(options.json), []
     for case in cases_of(options):
         if str(case) not in options.pairs:
             print(f"{case}: no artifact", flush=True)
-            continue
-        late = time.perf_counter() - begin > options.seconds
-        first = None
-        for line in measure(case, options, timer, options.flex and not late):
-            first = first or line
-            ok &= line["kernel"] != "megactx" or line["ok"]
-            lines.append(show(line, first))
-            print(lines[-1], flush=True)
-            if log:
-                print(json.dumps(dict(line, device=torch.cuda.get_device_name(), torch=torch.__version__)), file=log, flush=True)
+        elif left() <= 0:
+            print(f"{case}: no time left", flush=True)
+        else:
+            cases.append(case)
+            for line in measure(case, options, timer):
+                log.take(line)
     print(f"{time.perf_counter() - begin:.0f} s", flush=True)
-    return 0 if ok else 1
+    if options.flex:
+        del timer
+        torch.cuda.empty_cache()
+        for line in attention_flex.measure_all(cases, options, left):
+            log.take(line)
+    print(f"{time.perf_counter() - begin:.0f} s\n\n{table(log.lines)}", flush=True)
+    return 0 if all(line["ok"] for line in log.lines if line["kernel"] == "megactx") else 1
+
+
+def case_at(text):
+    name, _, keys = text.rpartition("@")
+    if name not in ALL or not keys.isdigit():
+        raise argparse.ArgumentTypeError(f"expected NAME@QUERIES, such as window512@65536, but got '{text}'")
+    return name, int(keys)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cuda"], help="as of attention.py")
     parser.add_argument("--compile", metavar="ARCH", help="only compile the artifacts, for this architecture")
-    parser.add_argument("--artifacts", type=pathlib.Path, required=True)
+    parser.add_argument("--artifacts", type=pathlib.Path, default=HERE.parents[1] / "build" / "gpu" / "benchmarks")
     parser.add_argument("--runtime", type=pathlib.Path, help="folder with lib/libmegactx_runtime.so (default: the newest build)")
     parser.add_argument("--cases", nargs="+", choices=ALL, default=list(ALL))
     parser.add_argument("--queries", type=int, nargs="+", default=[16384, 4096, 65536], help="rows, and keys; of decode keys")
+    parser.add_argument("--more", nargs="+", type=case_at, default=[], metavar="NAME@QUERIES", help="further cases, after those")
     parser.add_argument("--dims", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--dtypes", nargs="+", choices=TOLERANCE, default=["bf16", "f16"])
     parser.add_argument("--no-flex", dest="flex", action="store_false", help="without FlexAttention")
-    parser.add_argument("--seconds", type=float, default=360, help="after which FlexAttention is left out")
+    parser.add_argument("--seconds", type=float, default=360, help="after which nothing more is begun")
+    parser.add_argument("--flex-seconds", type=float, default=60, help="after which a case of FlexAttention is ended (default 60)")
+    parser.add_argument("--flex-jobs", type=int, default=4, help="cases of FlexAttention compiled at a time (default 4)")
+    parser.add_argument("--table", type=pathlib.Path, metavar="FILE", help="only print the table of what --json wrote")
     parser.add_argument("--json", type=pathlib.Path, help="also append the measurements here, a line each as they come")
     options = parser.parse_args()
+    if options.table:
+        print(table([json.loads(line) for line in options.table.read_text().splitlines()]))
+        return 0
     if options.runtime:
         megactx.use_build(options.runtime)
     try:

@@ -60,9 +60,7 @@ def compile_all(options):
 def measure(case, function, flops, timer):
     import torch
 
-    torch.manual_seed(case.keys)
-    dtype = {"bf16": torch.bfloat16, "f16": torch.float16}[case.dtype]
-    q, k, v = (torch.randn(case.batch, case.heads, rows, case.dim, device="cuda", dtype=dtype) for rows in (case.queries, case.keys, case.keys))
+    q, k, v = case.tensors()
     rows = torch.randint(0, case.queries, (16,), device="cuda")
     got = function(q, k, v)
     error = error_of(case, got, q, k, v, rows)
@@ -84,8 +82,8 @@ def run(options):
         try:
             if number < 0:
                 print(f"{case}", flush=True)
-                for label, make in competitors(case, False) if options.competitors else ():
-                    print(f"  {measure(case, make()[0], flops, timer)}  {label}", flush=True)
+                for label, function in competitors(case) if options.competitors else ():
+                    print(f"  {measure(case, function, flops, timer)}  {label}", flush=True)
             else:
                 function = ours(f"{case}_{number}", options.artifacts)
                 print(f"  {measure(case, function, flops, timer)}  {index[str(case)]['schedules'][number]}", flush=True)
