@@ -25,9 +25,11 @@ void mlir::megactx::buildAttentionToGPUPipeline(OpPassManager &pm,
   attention.arch = options.arch;
   attention.schedule = options.schedule;
   pm.addPass(createConvertAttentionToNVGPUKernelsPass(attention));
+  pm.addPass(createShareKernelsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();
+  kernels.addPass(createApproximateMathPass());
   kernels.addPass(createLoopInvariantCodeMotionPass());
   kernels.addPass(createConvertNVXToNVVMPass());
   kernels.addPass(createConvertNVGPUToNVVMPass());
@@ -57,8 +59,24 @@ void mlir::megactx::buildAttentionToGPUPipeline(OpPassManager &pm,
   pm.addPass(createGpuModuleToBinaryPass(binary));
 }
 
+/// All but attention as kernels and as calls of the runtime.
+static void addModelKernels(OpPassManager &pm) {
+  pm.addPass(createCopiesToLinalgPass());
+  ConvertMatmulToRuntimePassOptions products;
+  products.onDevice = true;
+  pm.addPass(createConvertMatmulToRuntimePass(products));
+  OpPassManager &functions = pm.nest<func::FuncOp>();
+  functions.addPass(createConvertLinalgToGPUPass());
+  functions.addPass(createConvertHostAccessToGPUPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addNestedPass<func::FuncOp>(createGpuLaunchSinkIndexComputationsPass());
+  pm.addPass(createGpuKernelOutliningPass());
+}
+
 void mlir::megactx::buildGPULaunchesPipeline(OpPassManager &pm,
                                              const GPUOptions &options) {
+  addModelKernels(pm);
   pm.addPass(createConvertAssertToRuntimePass());
   pm.addPass(createCheckGPUHostPass());
   buildAttentionToGPUPipeline(pm, options);

@@ -107,8 +107,14 @@ def ConvertMatmulToRuntimePass
   let description = [{
     Before: `linalg.generic` on memrefs that is a batched matrix product of f32,
     f16 or bf16 with rows of unit stride. After: a call of
-    `mctx_rt_matmul_<type>`, which multiplies with oneDNN on the pool's threads.
+    `mctx_rt_matmul_<type>`, which multiplies with oneDNN on the pool's threads,
+    or, with `on-device`, of `mctx_rt_device_matmul_<type>`, which multiplies
+    with cuBLASLt on the run's stream; sums are in f32 (never TF32).
   }];
+  let options = [
+    Option<"onDevice", "on-device", "bool", "false",
+           "memrefs are in the memory of a GPU">
+  ];
   let statistics = [Statistic<"numProducts", "products", "products handed over">];
   let dependentDialects = ["::mlir::func::FuncDialect",
                            "::mlir::memref::MemRefDialect",
@@ -147,6 +153,86 @@ def ConvertLinalgToTasksPass
                            "::mlir::arith::ArithDialect",
                            "::mlir::memref::MemRefDialect",
                            "::mlir::scf::SCFDialect"];
+}
+
+def ConvertLinalgToGPUPass
+    : Pass<"megactx-convert-linalg-to-gpu", "::mlir::func::FuncOp"> {
+  let summary = "turn linalg on memrefs in device memory into kernels";
+  let description = [{
+    Before: linalg ops on memrefs, all of them in device memory. After: a
+    `gpu.launch` of blocks of 256 threads for each.
+
+    Threads run along the innermost parallel loop, so that neighbours touch
+    neighbouring memory, several rows a block where that loop is known to be
+    short; reductions around it are loops within a thread. Where the innermost
+    loop is a reduction of 8 elements or more, or of unknown extent, whose
+    partial results a single op combines, threads run along it: a warp for each
+    row of at most 1024 elements, else a block. Sums are taken in an order of
+    their own, as on the CPU. A `linalg.fill` that a reduction starts from
+    becomes part of its kernel.
+
+    ```mlir
+    linalg.fill ins(%zero : f32) outs(%sums : memref<?xf32>)
+    linalg.generic ... ["parallel", "reduction"]
+        ins(%x : memref<?x768xf32>) outs(%sums : memref<?xf32>) { sum += x }
+    ```
+    becomes a warp for each row, eight to a block
+    ```mlir
+    gpu.launch blocks(%block, ..) in (%b = ceildiv %rows, 8, ..)
+               threads(%thread, ..) in (%t = 256, ..) {
+      %row = %block * 8 + %thread / 32
+      scf.if %row < %rows {
+        %partial = scf.for %j = %thread mod 32 to 768 step 32 ...
+        %other = gpu.shuffle xor %partial, 16 ...
+    ```
+  }];
+  let statistics = [Statistic<"numLaunches", "launches", "ops that are kernels">];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+    "::mlir::gpu::GPUDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::nvx::NVXDialect", "::mlir::scf::SCFDialect"
+  ];
+}
+
+def ConvertHostAccessToGPUPass
+    : Pass<"megactx-convert-host-access-to-gpu", "::mlir::func::FuncOp"> {
+  let summary = "let the host reach single elements of device memory";
+  let description = [{
+    Before: a function on memrefs with `gpu.launch`, whose host code loads and
+    stores elements as if all memory were its own. After: it does so only to
+    memory that no kernel and no call uses, which is to stay with the host; the
+    rest is the device's.
+
+    A check (`cf.assert`) of what is in device memory becomes a kernel that keeps
+    the number of the first check that fails; the host asserts at the function's
+    end that there is none. So results are not to be used before the run says
+    that it succeeded, and kernels must not rely on checks for the safety of
+    their accesses. A store becomes a kernel. A load becomes a copy that waits
+    for all work before it: one in each place where a size depends on data.
+
+    ```mlir
+    %ok = memref.load %all[] : memref<i1>
+    cf.assert %ok, "an index of Gather is out of range"
+    ```
+    becomes
+    ```mlir
+    gpu.launch ... { if !%all[] && %flag[] == 0: %flag[] = 1 }
+    ...
+    memref.copy %flag, %host : memref<i32> to memref<i32>
+    %n = memref.load %host[] : memref<i32>
+    %none = arith.cmpi ne, %n, %c1_i32 : i32
+    cf.assert %none, "an index of Gather is out of range"
+    ```
+  }];
+  let statistics = [
+    Statistic<"numChecks", "checks", "checks made on the device">,
+    Statistic<"numStores", "stores", "stores that are kernels">,
+    Statistic<"numLoads", "loads", "loads that wait for the device">
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"
+  ];
 }
 
 def OutlineParallelPass

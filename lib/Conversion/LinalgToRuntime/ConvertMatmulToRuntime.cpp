@@ -1,5 +1,6 @@
 //===- ConvertMatmulToRuntime.cpp - matrix products as calls --------------===//
 
+#include "../LinalgLoops/LinalgLoops.h"
 #include "megactx/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -16,6 +17,8 @@ namespace mlir::megactx {
 namespace {
 struct ConvertMatmulToRuntime
     : impl::ConvertMatmulToRuntimePassBase<ConvertMatmulToRuntime> {
+  using ConvertMatmulToRuntimePassBase::ConvertMatmulToRuntimePassBase;
+
   void runOnOperation() override {
     SmallVector<linalg::GenericOp> products;
     getOperation().walk([&](linalg::GenericOp op) {
@@ -54,9 +57,8 @@ struct ConvertMatmulToRuntime
   }
 
   func::FuncOp runtimeFunction(Type element, Type operand) {
-    std::string name = element.isF32()   ? "mctx_rt_matmul_f32"
-                       : element.isF16() ? "mctx_rt_matmul_f16"
-                                         : "mctx_rt_matmul_bf16";
+    std::string name = onDevice ? "mctx_rt_device_matmul_" : "mctx_rt_matmul_";
+    llvm::raw_string_ostream(name) << element;
     if (auto known = getOperation().lookupSymbol<func::FuncOp>(name))
       return known;
     OpBuilder b = OpBuilder::atBlockBegin(getOperation().getBody());
@@ -70,6 +72,9 @@ struct ConvertMatmulToRuntime
   }
 
   void convert(linalg::GenericOp op) {
+    // The runtime overwrites: zeros written just before are not read.
+    if (linalg::FillOp fill = fillBefore(op, op.getDpsInitsMutable()[0]))
+      fill.erase();
     ImplicitLocOpBuilder b(op.getLoc(), op);
     Value out = op.getDpsInits()[0];
     Type element = cast<MemRefType>(out.getType()).getElementType();
@@ -81,17 +86,6 @@ struct ConvertMatmulToRuntime
     for (Value operand : op->getOperands())
       operands.push_back(memref::CastOp::create(b, type, operand));
     func::CallOp::create(b, runtimeFunction(element, type), operands);
-    // The runtime overwrites: zeros written just before are not read.
-    for (Operation *before = op->getPrevNode(); before;
-         before = before->getPrevNode()) {
-      if (auto fill = dyn_cast<linalg::FillOp>(before);
-          fill && fill.getOutputs()[0] == out) {
-        fill.erase();
-        break;
-      }
-      if (!isPure(before) && !isa<linalg::FillOp, memref::AllocOp>(before))
-        break;
-    }
     op.erase();
     ++numProducts;
   }

@@ -57,4 +57,19 @@ def ConvertAttentionToNVGPUKernelsPass
   ];
 }
 
+def ShareKernelsPass : Pass<"megactx-share-kernels", "::mlir::ModuleOp"> {
+  let summary = "gather a program's kernels in one module, equal ones once";
+  let description = [{
+    Before: `gpu.module`s, each with its kernels and their tables. After: one
+    `gpu.module @mctx_kernels`, which is compiled and loaded at once; kernels that
+    differ only in their names are one, launched from several places, as the
+    layers of a model do.
+  }];
+  let statistics = [
+    Statistic<"numKernels", "kernels", "kernels that are left">,
+    Statistic<"numLaunches", "launches", "launches of them">
+  ];
+  let dependentDialects = ["::mlir::gpu::GPUDialect"];
+}
+
 #endif // MEGACTX_TARGET_NVGPU_PASSES

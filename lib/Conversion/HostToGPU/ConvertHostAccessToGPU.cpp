@@ -1,0 +1,243 @@
+//===- ConvertHostAccessToGPU.cpp - single elements of device memory ------===//
+//
+// Buffers that kernels use are the device's. What host code does with single
+// elements of them becomes:
+//
+//   cf.assert of what it loads     a kernel that notes the number of the first
+//                                  check that fails; told when the run ends
+//   memref.store                   a kernel that stores
+//   memref.load                    a copy to the host, which waits
+//
+// Buffers that no kernel uses stay with the host.
+//
+//===----------------------------------------------------------------------===//
+
+#include "megactx/Conversion/Passes.h"
+#include "mlir/Analysis/SliceAnalysis.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
+
+namespace mlir::megactx {
+#define GEN_PASS_DEF_CONVERTHOSTACCESSTOGPUPASS
+#include "megactx/Conversion/Passes.h.inc"
+
+namespace {
+/// What a view is of: an argument, or the result of what is no view.
+Value rootOf(Value memory) {
+  while (auto view = memory.getDefiningOp<ViewLikeOpInterface>())
+    memory = view.getViewSource();
+  return memory;
+}
+
+/// A launch of a warp whose first thread runs `inside`.
+void launchOne(ImplicitLocOpBuilder &b, StringRef kind,
+               function_ref<void()> inside) {
+  OpBuilder::InsertionGuard guard(b);
+  auto c = [&](int64_t v) -> Value {
+    return arith::ConstantIndexOp::create(b, v);
+  };
+  Value one = c(1);
+  auto launch = gpu::LaunchOp::create(b, one, one, one, c(32), one, one);
+  launch->setAttr("megactx.kernel", b.getStringAttr(kind));
+  b.setInsertionPointToStart(&launch.getBody().front());
+  Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                        launch.getThreadIds().x, c(0));
+  auto branch = scf::IfOp::create(b, isFirst, /*withElseRegion=*/false);
+  gpu::TerminatorOp::create(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  inside();
+}
+
+struct ConvertHostAccessToGPU
+    : impl::ConvertHostAccessToGPUPassBase<ConvertHostAccessToGPU> {
+  void runOnOperation() override {
+    func::FuncOp function = getOperation();
+    if (function.isExternal())
+      return;
+    findDeviceMemory();
+    SmallVector<cf::AssertOp> checks;
+    SmallVector<memref::StoreOp> stores;
+    SmallVector<memref::LoadOp> loads;
+    function.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (isa<gpu::LaunchOp>(op))
+        return WalkResult::skip();
+      if (auto check = dyn_cast<cf::AssertOp>(op))
+        checks.push_back(check);
+      else if (auto store = dyn_cast<memref::StoreOp>(op);
+               store && isOnDevice(store.getMemref()))
+        stores.push_back(store);
+      return WalkResult::advance();
+    });
+    for (cf::AssertOp check : checks)
+      moveCheck(check);
+    reportChecks();
+    for (memref::StoreOp store : stores)
+      convert(store);
+    // Those that only checks used are gone.
+    function.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (isa<gpu::LaunchOp>(op))
+        return WalkResult::skip();
+      if (auto load = dyn_cast<memref::LoadOp>(op);
+          load && isOnDevice(load.getMemref()))
+        loads.push_back(load);
+      return WalkResult::advance();
+    });
+    for (memref::LoadOp load : loads)
+      convert(load);
+  }
+
+  /// Memory is the device's where anything but the host's loads and stores of
+  /// single elements uses it.
+  void findDeviceMemory() {
+    getOperation().walk([&](Operation *op) {
+      if (isa<ViewLikeOpInterface, memref::DeallocOp, memref::DimOp,
+              func::ReturnOp>(op))
+        return;
+      bool isKernel = op->getParentOfType<gpu::LaunchOp>() != nullptr;
+      if (isa<memref::LoadOp, memref::StoreOp>(op) && !isKernel)
+        return;
+      for (Value operand : op->getOperands())
+        if (isa<MemRefType>(operand.getType()))
+          device.insert(rootOf(operand));
+    });
+  }
+  bool isOnDevice(Value memory) { return device.contains(rootOf(memory)); }
+
+  /// The ops that compute a condition from elements in device memory, in order;
+  /// empty where they have none, or where the memory may have changed since.
+  SmallVector<Operation *> sliceOf(cf::AssertOp check) {
+    SetVector<Operation *> slice;
+    BackwardSliceOptions options;
+    options.inclusive = true;
+    options.omitBlockArguments = true;
+    options.filter = [&](Operation *op) {
+      return op->getBlock() == check->getBlock() &&
+             (isa<memref::LoadOp>(op) || isPure(op)) &&
+             !isa<ViewLikeOpInterface>(op);
+    };
+    if (failed(getBackwardSlice(check.getArg(), &slice, options)))
+      return {};
+    Operation *first = nullptr;
+    for (Operation *op : slice)
+      if (auto load = dyn_cast<memref::LoadOp>(op)) {
+        if (!isOnDevice(load.getMemref()))
+          return {};
+        if (!first || op->isBeforeInBlock(first))
+          first = op;
+      }
+    if (!first)
+      return {};
+    for (Operation *op = first; op != check; op = op->getNextNode())
+      if (!isPure(op) &&
+          !isa<memref::LoadOp, cf::AssertOp, memref::AllocOp>(op))
+        return {};
+    SmallVector<Operation *> ops(slice.getArrayRef());
+    llvm::sort(
+        ops, [](Operation *x, Operation *y) { return x->isBeforeInBlock(y); });
+    return ops;
+  }
+
+  void moveCheck(cf::AssertOp check) {
+    SmallVector<Operation *> slice = sliceOf(check);
+    if (slice.empty())
+      return;
+    if (!flag)
+      makeFlag();
+    messages.push_back(check.getMsgAttr());
+    ImplicitLocOpBuilder b(check.getLoc(), check);
+    launchOne(b, "check", [&] {
+      IRMapping map;
+      for (Operation *op : slice)
+        b.clone(*op, map);
+      auto number = [&](int64_t value) -> Value {
+        return arith::ConstantIntOp::create(b, value, 32);
+      };
+      Value holds = map.lookupOrDefault(check.getArg());
+      Value fails = arith::XOrIOp::create(
+          b, holds, arith::ConstantIntOp::create(b, 1, 1));
+      Value before = memref::LoadOp::create(b, flag);
+      Value isFirst =
+          arith::CmpIOp::create(b, arith::CmpIPredicate::eq, before, number(0));
+      Value notes = arith::AndIOp::create(b, fails, isFirst);
+      auto branch = scf::IfOp::create(b, notes, /*withElseRegion=*/false);
+      b.setInsertionPointToStart(branch.thenBlock());
+      memref::StoreOp::create(b, number(messages.size()), flag);
+    });
+    check.erase();
+    for (Operation *op : llvm::reverse(slice))
+      if (op->use_empty())
+        op->erase();
+    ++numChecks;
+  }
+
+  /// Device memory for the number of the first check that failed, 0 for none.
+  void makeFlag() {
+    func::FuncOp function = getOperation();
+    auto b = ImplicitLocOpBuilder::atBlockBegin(function.getLoc(),
+                                                &function.front());
+    flag = memref::AllocOp::create(b, MemRefType::get({}, b.getI32Type()));
+    device.insert(flag);
+    Value none = arith::ConstantIntOp::create(b, 0, 32);
+    launchOne(b, "store", [&] { memref::StoreOp::create(b, none, flag); });
+  }
+
+  /// At the end of the run the host looks which check failed.
+  void reportChecks() {
+    if (!flag)
+      return;
+    SmallVector<func::ReturnOp> ends;
+    getOperation().walk([&](func::ReturnOp op) { ends.push_back(op); });
+    for (func::ReturnOp end : ends) {
+      ImplicitLocOpBuilder b(end.getLoc(), end);
+      Value host =
+          memref::AllocaOp::create(b, cast<MemRefType>(flag.getType()));
+      memref::CopyOp::create(b, flag, host);
+      memref::DeallocOp::create(b, flag);
+      Value number = memref::LoadOp::create(b, host);
+      for (auto [i, message] : llvm::enumerate(messages)) {
+        Value other =
+            arith::CmpIOp::create(b, arith::CmpIPredicate::ne, number,
+                                  arith::ConstantIntOp::create(b, i + 1, 32));
+        cf::AssertOp::create(b, other, message);
+      }
+    }
+  }
+
+  void convert(memref::StoreOp store) {
+    ImplicitLocOpBuilder b(store.getLoc(), store);
+    launchOne(b, "store", [&] { b.clone(*store); });
+    store.erase();
+    ++numStores;
+  }
+
+  void convert(memref::LoadOp load) {
+    ImplicitLocOpBuilder b(load.getLoc(), load);
+    auto type = MemRefType::get({}, load.getType());
+    // A place of its own: copies are of whole buffers.
+    Value there = memref::AllocOp::create(b, type);
+    launchOne(b, "load", [&] {
+      Value element = b.clone(*load)->getResult(0);
+      memref::StoreOp::create(b, element, there);
+    });
+    Value here = memref::AllocaOp::create(b, type);
+    memref::CopyOp::create(b, there, here);
+    memref::DeallocOp::create(b, there);
+    load.replaceAllUsesWith(memref::LoadOp::create(b, here).getResult());
+    load.erase();
+    ++numLoads;
+  }
+
+  DenseSet<Value> device;
+  Value flag;
+  SmallVector<StringAttr> messages;
+};
+} // namespace
+} // namespace mlir::megactx

@@ -1,0 +1,171 @@
+//===- LinalgLoops.cpp - scalar code of a linalg op -----------------------===//
+
+#include "LinalgLoops.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+Value LinalgLoops::c(int64_t v) { return arith::ConstantIndexOp::create(b, v); }
+Value LinalgLoops::mul(Value x, Value y) {
+  return b.createOrFold<arith::MulIOp>(x, y);
+}
+Value LinalgLoops::add(Value x, Value y) {
+  return b.createOrFold<arith::AddIOp>(x, y);
+}
+Value LinalgLoops::ceilDiv(Value x, Value y) {
+  return b.createOrFold<arith::CeilDivSIOp>(x, y);
+}
+
+std::optional<int64_t> LinalgLoops::constantOf(Value x) {
+  APInt number;
+  if (matchPattern(x, m_ConstantInt(&number)))
+    return number.getSExtValue();
+  return std::nullopt;
+}
+
+void LinalgLoops::findExtents() {
+  auto interface = cast<linalg::LinalgOp>(op.getOperation());
+  for (Range range : interface.createLoopRanges(b, b.getLoc()))
+    extents.push_back(
+        getValueOrCreateConstantIndexOp(b, b.getLoc(), range.size));
+  indices.resize(extents.size());
+}
+
+Value LinalgLoops::product(ArrayRef<unsigned> dims) {
+  Value result = c(1);
+  for (unsigned dim : dims)
+    result = mul(result, extents[dim]);
+  return result;
+}
+
+void LinalgLoops::unflatten(Value number, ArrayRef<unsigned> dims) {
+  for (size_t i = dims.size(); i-- > 0;) {
+    indices[dims[i]] =
+        i == 0 ? number
+               : b.createOrFold<arith::RemUIOp>(number, extents[dims[i]]);
+    if (i > 0)
+      number = b.createOrFold<arith::DivUIOp>(number, extents[dims[i]]);
+  }
+}
+
+SmallVector<Value> LinalgLoops::point(OpOperand &operand) {
+  AffineMap map = op.getMatchingIndexingMap(&operand);
+  SmallVector<Value> at;
+  for (AffineExpr expr : map.getResults()) {
+    if (auto dim = dyn_cast<AffineDimExpr>(expr)) {
+      at.push_back(indices[dim.getPosition()]);
+      continue;
+    }
+    SmallVector<Value> operands;
+    for (Value index : indices)
+      operands.push_back(index ? index : c(0));
+    at.push_back(affine::AffineApplyOp::create(
+        b, AffineMap::get(map.getNumDims(), 0, expr), operands));
+  }
+  return at;
+}
+
+SmallVector<Value> LinalgLoops::body(ValueRange carried) {
+  IRMapping map;
+  for (auto [input, argument] :
+       llvm::zip_equal(op.getDpsInputOperands(), op.getRegionInputArgs())) {
+    if (argument.use_empty())
+      continue;
+    Value x = input->get();
+    if (isa<MemRefType>(x.getType()))
+      x = memref::LoadOp::create(b, x, point(*input));
+    map.map(argument, x);
+  }
+  for (auto [argument, value] :
+       llvm::zip_equal(op.getRegionOutputArgs(), carried))
+    if (value)
+      map.map(argument, value);
+  for (Operation &inside : op.getBody()->without_terminator()) {
+    if (auto index = dyn_cast<linalg::IndexOp>(inside))
+      map.map(index.getResult(), indices[index.getDim()]);
+    else
+      b.clone(inside, map);
+  }
+  SmallVector<Value> results;
+  for (Value result : op.getBody()->getTerminator()->getOperands())
+    results.push_back(map.lookupOrDefault(result));
+  return results;
+}
+
+SmallVector<Value>
+LinalgLoops::nest(ArrayRef<unsigned> dims, ValueRange carried,
+                  function_ref<SmallVector<Value>(ValueRange carried)> inside) {
+  if (dims.empty())
+    return inside(carried);
+  auto loop = scf::ForOp::create(b, c(0), extents[dims.front()], c(1), carried);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  indices[dims.front()] = loop.getInductionVar();
+  SmallVector<Value> results =
+      nest(dims.drop_front(), loop.getRegionIterArgs(), inside);
+  // Without values to carry the loop has its terminator already.
+  if (!results.empty())
+    scf::YieldOp::create(b, results);
+  return SmallVector<Value>(loop.getResults());
+}
+
+SmallVector<Value> LinalgLoops::loadOutputs() {
+  SmallVector<Value> values;
+  for (auto [init, argument] :
+       llvm::zip_equal(op.getDpsInitsMutable(), op.getRegionOutputArgs()))
+    values.push_back(
+        argument.use_empty()
+            ? Value()
+            : memref::LoadOp::create(b, init.get(), point(init)).getResult());
+  return values;
+}
+
+void LinalgLoops::storeOutputs(ValueRange values) {
+  for (auto [init, value] : llvm::zip_equal(op.getDpsInitsMutable(), values))
+    memref::StoreOp::create(b, value, init.get(), point(init));
+}
+
+SmallVector<linalg::GenericOp>
+mlir::megactx::genericOps(Operation *root,
+                          function_ref<bool(linalg::LinalgOp)> wanted) {
+  SmallVector<linalg::LinalgOp> ops;
+  root->walk([&](linalg::LinalgOp op) {
+    if (op.hasPureBufferSemantics() && wanted(op))
+      ops.push_back(op);
+  });
+  SmallVector<linalg::GenericOp> generic;
+  IRRewriter rewriter(root->getContext());
+  for (linalg::LinalgOp op : ops) {
+    rewriter.setInsertionPoint(op);
+    if (auto same = dyn_cast<linalg::GenericOp>(op.getOperation())) {
+      generic.push_back(same);
+      continue;
+    }
+    FailureOr<linalg::GenericOp> made = linalg::generalizeNamedOp(rewriter, op);
+    if (succeeded(made))
+      generic.push_back(*made);
+  }
+  return generic;
+}
+
+linalg::FillOp mlir::megactx::fillBefore(linalg::GenericOp op, OpOperand &out) {
+  if (!op.getMatchingIndexingMap(&out).isProjectedPermutation())
+    return {};
+  for (Operation *before = op->getPrevNode(); before;
+       before = before->getPrevNode()) {
+    auto fill = dyn_cast<linalg::FillOp>(before);
+    if (fill && fill.getOutputs()[0] == out.get())
+      return fill;
+    if (!isPure(before) && !fill && !isa<memref::AllocOp>(before))
+      return {};
+  }
+  return {};
+}

@@ -1,0 +1,66 @@
+//===- LinalgLoops.h - scalar code of a linalg op ---------------*- C++ -*-===//
+//
+// Owns what every lowering of linalg on memrefs to loops needs, whatever runs
+// them: the extents of the op's loops, where a point of them lies in each
+// operand, and the op's body at that point.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_CONVERSION_LINALGLOOPS_H
+#define MEGACTX_LIB_CONVERSION_LINALGLOOPS_H
+
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace mlir::megactx {
+
+/// An op on memrefs and the code that replaces it; code goes where the builder
+/// stands, at first before the op.
+class LinalgLoops {
+protected:
+  explicit LinalgLoops(linalg::GenericOp op) : op(op), b(op.getLoc(), op) {}
+
+  Value c(int64_t v);
+  Value mul(Value x, Value y);
+  Value add(Value x, Value y);
+  Value ceilDiv(Value x, Value y);
+  /// The value of a constant.
+  static std::optional<int64_t> constantOf(Value x);
+
+  /// Sets `extents`: where they are static, to constants.
+  void findExtents();
+  /// The product of the loops' extents.
+  Value product(ArrayRef<unsigned> dims);
+  /// Sets the loops' indices from the number of a point, the last loop fastest.
+  void unflatten(Value number, ArrayRef<unsigned> dims);
+
+  /// Where the loops' point lies in an operand.
+  SmallVector<Value> point(OpOperand &operand);
+  /// The body at the loops' point. `carried` stands for the outputs' elements;
+  /// null where the body does not use one.
+  SmallVector<Value> body(ValueRange carried);
+  /// Sequential loops that carry values through `inside` at every point.
+  SmallVector<Value>
+  nest(ArrayRef<unsigned> dims, ValueRange carried,
+       function_ref<SmallVector<Value>(ValueRange carried)> inside);
+  /// The outputs' elements at the loops' point, null where they are not used.
+  SmallVector<Value> loadOutputs();
+  void storeOutputs(ValueRange values);
+
+  linalg::GenericOp op;
+  ImplicitLocOpBuilder b;
+  SmallVector<Value> extents, indices; ///< per loop
+};
+
+/// Every op on memrefs within `root` that is `wanted`, named ones made generic.
+SmallVector<linalg::GenericOp> genericOps(
+    Operation *root, function_ref<bool(linalg::LinalgOp)> wanted =
+                         [](linalg::LinalgOp) { return true; });
+
+/// The linalg.fill of `out`, an output that `op` covers, that nothing in
+/// between reads. Null where there is none.
+linalg::FillOp fillBefore(linalg::GenericOp op, OpOperand &out);
+
+} // namespace mlir::megactx
+
+#endif

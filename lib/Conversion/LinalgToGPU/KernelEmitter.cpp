@@ -1,0 +1,214 @@
+//===- KernelEmitter.cpp - a linalg op as a kernel ------------------------===//
+
+#include "KernelEmitter.h"
+#include "megactx/Dialect/NVX/IR/NVX.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::gpukernel;
+
+/// Elements that a thread computes one after the other, at most.
+static constexpr int64_t kPerThread = 4;
+/// A row that is known to be no longer is reduced by a warp, not a block.
+static constexpr int64_t kWarpRow = 1024;
+/// Reductions that are known to be shorter run within a thread.
+static constexpr int64_t kThreadReduction = 8;
+/// Bytes of shared memory for each warp's partial result.
+static constexpr int64_t kPartialBytes = 8;
+
+Value KernelEmitter::less(Value x, Value y) {
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, x, y);
+}
+
+void KernelEmitter::when(Value condition, function_ref<void()> inside) {
+  auto branch = scf::IfOp::create(b, condition, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  inside();
+}
+
+void KernelEmitter::run() {
+  findExtents();
+  for (auto [dim, kind] : llvm::enumerate(op.getIteratorTypesArray()))
+    (kind == utils::IteratorType::parallel ? parallel : reductions)
+        .push_back(dim);
+  fills.resize(op.getNumDpsInits());
+  if (!reductions.empty())
+    for (auto [i, out] : llvm::enumerate(op.getDpsInitsMutable()))
+      if (linalg::FillOp fill = fillBefore(op, out)) {
+        fills[i] = fill.value();
+        fill.erase();
+      }
+  std::optional<SmallVector<Combiner>> combiners;
+  if (isLongReduction())
+    combiners = combinersOf(op);
+  if (combiners)
+    rows(*combiners);
+  else
+    elements();
+  op.erase();
+}
+
+bool KernelEmitter::isLongReduction() {
+  if (reductions.empty() || reductions.back() + 1 != extents.size())
+    return false;
+  std::optional<int64_t> extent = constantOf(extents.back());
+  return !extent || *extent >= kThreadReduction;
+}
+
+void KernelEmitter::launch(StringRef kind, Value blocks, int64_t sharedBytes,
+                           function_ref<void()> inside) {
+  Value one = c(1), bytes;
+  if (sharedBytes)
+    bytes = arith::ConstantIntOp::create(b, sharedBytes, 32);
+  auto launch =
+      gpu::LaunchOp::create(b, blocks, one, one, c(kThreads), one, one, bytes);
+  launch->setAttr("megactx.kernel", b.getStringAttr(kind));
+  b.setInsertionPointToStart(&launch.getBody().front());
+  block = launch.getBlockIds().x;
+  thread = launch.getThreadIds().x;
+  inside();
+  b.setInsertionPointToEnd(&launch.getBody().back());
+  gpu::TerminatorOp::create(b);
+}
+
+/// What reductions start from: the filled value or what is in memory.
+SmallVector<Value> KernelEmitter::initialValues() {
+  SmallVector<Value> values;
+  for (auto [init, fill] : llvm::zip_equal(op.getDpsInitsMutable(), fills))
+    values.push_back(
+        fill ? fill
+             : memref::LoadOp::create(b, init.get(), point(init)).getResult());
+  return values;
+}
+
+//===----------------------------------------------------------------------===//
+// A thread for each element
+//===----------------------------------------------------------------------===//
+
+void KernelEmitter::elements() {
+  SmallVector<unsigned> outer = parallel;
+  std::optional<unsigned> inner;
+  if (!outer.empty())
+    inner = outer.pop_back_val();
+  Value width = inner ? extents[*inner] : c(1);
+  // Threads along the innermost loop, and how many of its elements each takes.
+  int64_t lanes = kThreads, each = kPerThread;
+  if (std::optional<int64_t> extent = constantOf(width)) {
+    int64_t least = std::clamp<int64_t>(*extent, 1, kThreads);
+    lanes = llvm::PowerOf2Ceil(least);
+    each = std::clamp<int64_t>(llvm::divideCeil(*extent, lanes), 1, kPerThread);
+  }
+  int64_t rowsOfBlock = kThreads / lanes;
+  Value rows = product(outer), parts = ceilDiv(width, c(lanes * each));
+  Value blocks = mul(parts, ceilDiv(rows, c(rowsOfBlock)));
+  launch(reductions.empty() ? "elements" : "reduce_columns", blocks, 0, [&] {
+    Value part = b.createOrFold<arith::RemUIOp>(block, parts);
+    Value row = b.createOrFold<arith::DivUIOp>(block, parts);
+    Value lane = b.createOrFold<arith::RemUIOp>(thread, c(lanes));
+    row = add(mul(row, c(rowsOfBlock)),
+              b.createOrFold<arith::DivUIOp>(thread, c(lanes)));
+    Value begin = mul(part, c(lanes * each));
+    Value end =
+        b.createOrFold<arith::MinUIOp>(add(begin, c(lanes * each)), width);
+    when(less(row, rows), [&] {
+      unflatten(row, outer);
+      auto loop = scf::ForOp::create(b, add(begin, lane), end, c(lanes));
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(loop.getBody());
+      if (inner)
+        indices[*inner] = loop.getInductionVar();
+      if (reductions.empty())
+        return storeOutputs(body(loadOutputs()));
+      storeOutputs(nest(reductions, initialValues(),
+                        [&](ValueRange sofar) { return body(sofar); }));
+    });
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// A warp or a block for each row
+//===----------------------------------------------------------------------===//
+
+void KernelEmitter::rows(ArrayRef<Combiner> combiners) {
+  std::optional<int64_t> extent = constantOf(extents.back());
+  int64_t threads = extent && *extent <= kWarpRow ? kWarp : kThreads;
+  int64_t rowsOfBlock = kThreads / threads;
+  Value rows = product(parallel);
+  int64_t shared = threads > kWarp
+                       ? combiners.size() * kPartialBytes * (kThreads / kWarp)
+                       : 0;
+  launch("reduce_rows", ceilDiv(rows, c(rowsOfBlock)), shared, [&] {
+    Value row = block;
+    if (rowsOfBlock > 1)
+      row = add(mul(block, c(rowsOfBlock)),
+                b.createOrFold<arith::DivUIOp>(thread, c(threads)));
+    unflatten(row, parallel);
+    if (rowsOfBlock == 1)
+      return reduceRow(combiners, threads);
+    // A warp's lanes have one row: they leave together.
+    when(less(row, rows), [&] { reduceRow(combiners, threads); });
+  });
+}
+
+void KernelEmitter::reduceRow(ArrayRef<Combiner> combiners, int64_t threads) {
+  Value lane = b.createOrFold<arith::RemUIOp>(thread, c(threads));
+  SmallVector<Value> partial;
+  for (const Combiner &combine : combiners)
+    partial.push_back(arith::ConstantOp::create(b, combine.neutral));
+  auto along = [&](ValueRange sofar) -> SmallVector<Value> {
+    auto loop = scf::ForOp::create(b, lane, extents.back(), c(threads), sofar);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(loop.getBody());
+    indices.back() = loop.getInductionVar();
+    scf::YieldOp::create(b, body(loop.getRegionIterArgs()));
+    return SmallVector<Value>(loop.getResults());
+  };
+  partial = nest(ArrayRef(reductions).drop_back(), partial, along);
+  for (auto [combine, value] : llvm::zip_equal(combiners, partial))
+    value = reduceInWarp(b, combine, value);
+  if (threads > kWarp)
+    exchange(combiners, partial);
+  Value first = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, lane, c(0));
+  when(first, [&] {
+    SmallVector<Value> results = initialValues();
+    for (auto [combine, result, value] :
+         llvm::zip_equal(combiners, results, partial))
+      result = combine(b, result, value);
+    storeOutputs(results);
+  });
+}
+
+/// Combines what the block's warps have; every thread gets the result.
+void KernelEmitter::exchange(ArrayRef<Combiner> combiners,
+                             MutableArrayRef<Value> partial) {
+  constexpr int64_t warps = kThreads / kWarp, bytes = kPartialBytes * warps;
+  auto space =
+      gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
+  auto memory = [&](int64_t count, Type type) {
+    return MemRefType::get({count}, type, MemRefLayoutAttrInterface(), space);
+  };
+  Value all = nvx::SharedMemoryOp::create(
+      b, memory(bytes * combiners.size(), b.getI8Type()));
+  SmallVector<Value> places;
+  for (auto [i, value] : llvm::enumerate(partial))
+    places.push_back(memref::ViewOp::create(b, memory(warps, value.getType()),
+                                            all, c(i * bytes), ValueRange()));
+  Value warp = arith::DivUIOp::create(b, thread, c(kWarp));
+  Value lane = arith::RemUIOp::create(b, thread, c(kWarp));
+  Value first = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, lane, c(0));
+  when(first, [&] {
+    for (auto [place, value] : llvm::zip_equal(places, partial))
+      memref::StoreOp::create(b, value, place, warp);
+  });
+  gpu::BarrierOp::create(b);
+  for (auto [combine, place, value] :
+       llvm::zip_equal(combiners, places, partial)) {
+    value = memref::LoadOp::create(b, place, c(0));
+    for (int64_t i = 1; i < warps; ++i)
+      value = combine(b, value, memref::LoadOp::create(b, place, c(i)));
+  }
+}
