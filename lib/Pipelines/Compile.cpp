@@ -10,6 +10,7 @@
 #include "megactx/Pipelines/Pipelines.h"
 #include "megactx/Support/Output.h"
 #include "megactx/Target/NVGPU/Architecture.h"
+#include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include <chrono>
@@ -147,7 +148,12 @@ SmallVector<Phase> Compilation::tensorPhases() {
            attention.maxHeadDim = 0;
          buildAttentionPipeline(pm, attention);
        }},
-      {"tensors to memrefs", "memref", Form::Tensors, buildBufferizePipeline}};
+      {"tensors to memrefs", "memref", Form::Tensors, [&](OpPassManager &pm) {
+         // Every constant that a kernel reads is in the device's memory.
+         if (!target.device.empty())
+           pm.addPass(createHoistWeightsPass({/*threshold=*/1}));
+         buildBufferizePipeline(pm);
+       }}};
 }
 
 SmallVector<Phase> Compilation::cpuPhases() {

@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/GPU/Transforms/Passes.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
@@ -18,6 +19,7 @@
 #include "llvm/Support/Program.h"
 
 using namespace mlir;
+using namespace mlir::megactx;
 
 void mlir::megactx::buildAttentionToGPUPipeline(OpPassManager &pm,
                                                 const GPUOptions &options) {
@@ -29,7 +31,8 @@ void mlir::megactx::buildAttentionToGPUPipeline(OpPassManager &pm,
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();
-  kernels.addPass(createApproximateMathPass());
+  kernels.addPass(math::createMathExtendToSupportedTypes());
+  kernels.addPass(createConvertMathToNVVMPass());
   kernels.addPass(createLoopInvariantCodeMotionPass());
   kernels.addPass(createConvertNVXToNVVMPass());
   kernels.addPass(createConvertNVGPUToNVVMPass());
@@ -48,6 +51,7 @@ void mlir::megactx::buildAttentionToGPUPipeline(OpPassManager &pm,
   kernels.addPass(createCanonicalizerPass());
   kernels.addPass(createCSEPass());
   kernels.addPass(createReconcileUnrealizedCastsPass());
+  kernels.addPass(createCheckKernelsPass());
   GpuNVVMAttachTargetOptions target;
   target.chip = options.arch;
   target.features = "+ptx80";

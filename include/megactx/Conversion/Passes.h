@@ -11,6 +11,10 @@
 
 namespace mlir::megactx {
 
+/// Attribute of the runtime's functions whose memrefs are in the device's
+/// memory; those of any other function are the host's.
+constexpr llvm::StringLiteral kOnDeviceAttr = "megactx.on_device";
+
 #define GEN_PASS_DECL
 #include "megactx/Conversion/Passes.h.inc"
 #define GEN_PASS_REGISTRATION

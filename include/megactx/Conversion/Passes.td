@@ -317,4 +317,38 @@ def ConvertNVXToNVVMPass
                            "::mlir::vector::VectorDialect"];
 }
 
+
+def ConvertMathToNVVMPass
+    : Pass<"megactx-convert-math-to-nvvm", "::mlir::gpu::GPUModuleOp"> {
+  let summary = "lower functions of f32 without CUDA's libdevice";
+  let description = [{
+    Before: `math` on scalars in a `gpu.module`, narrow floats extended to f32
+    (`math-extend-to-supported-types`). After: square roots and rounding are
+    instructions, exact ones; exp, log, powf, tanh, erf and others of f32
+    polynomials, as on the CPU; sin and cos of f32 polynomials of an argument
+    that is reduced in f64, right for |x| up to 2^31. What is left, such as exp
+    of f64, `convert-gpu-to-nvvm` makes calls of libdevice, which
+    `megactx-check-kernels` refuses.
+
+    ```mlir
+    %y = math.sqrt %x : f32
+    // becomes
+    %y = llvm.call_intrinsic "llvm.sqrt.f32"(%x) : (f32) -> f32
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::LLVM::LLVMDialect",
+                           "::mlir::math::MathDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
+def CheckKernelsPass
+    : Pass<"megactx-check-kernels", "::mlir::gpu::GPUModuleOp"> {
+  let summary = "name what a kernel calls that is not there";
+  let description = [{
+    Before: kernels in the LLVM dialect. After: the same; a call of a function
+    without a body, which PTX would leave unresolved, is an error at the call.
+  }];
+}
+
 #endif // MEGACTX_CONVERSION_PASSES

@@ -66,6 +66,8 @@ struct ConvertMatmulToRuntime
     auto function =
         func::FuncOp::create(b, getOperation().getLoc(), name, type);
     function.setPrivate();
+    if (onDevice)
+      function->setAttr(kOnDeviceAttr, b.getUnitAttr());
     function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),
                       b.getUnitAttr());
     return function;

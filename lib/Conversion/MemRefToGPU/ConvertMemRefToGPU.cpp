@@ -35,6 +35,8 @@ struct ConvertMemRefToGPU
   LogicalResult convert(func::FuncOp function) {
     host.clear();
     function.walk([&](Operation *op) {
+      if (auto call = dyn_cast<func::CallOp>(op); call && isOnDevice(call))
+        return;
       if (isa<memref::LoadOp, memref::StoreOp, func::CallOp>(op))
         for (Value operand : op->getOperands())
           if (isMemory(operand))
@@ -54,6 +56,11 @@ struct ConvertMemRefToGPU
       if (failed(convert(op)))
         return failure();
     return success();
+  }
+
+  bool isOnDevice(func::CallOp call) {
+    auto callee = getOperation().lookupSymbol<func::FuncOp>(call.getCallee());
+    return callee && callee->hasAttr(kOnDeviceAttr);
   }
 
   bool isOnHost(Value memory) {

@@ -128,6 +128,9 @@ private:
   uint64_t events;
 };
 
+/// The one that launches and the runtime's functions work with.
+Machine &machine();
+
 } // namespace megactx::emulator
 
 #endif

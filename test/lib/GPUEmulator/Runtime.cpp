@@ -18,12 +18,12 @@ using namespace llvm;
 using namespace megactx;
 using namespace megactx::emulator;
 
-namespace {
-Machine &machine() {
+Machine &megactx::emulator::machine() {
   static Machine theMachine;
   return theMachine;
 }
 
+namespace {
 /// Records what went wrong; the first error is the one that counts.
 template <typename T> T *orNull(Expected<std::unique_ptr<T>> result) {
   if (result)
@@ -175,6 +175,28 @@ void mgpuLaunchKernel(Kernel *kernel, intptr_t gridX, intptr_t gridY,
 void *mgpuStreamCreate() { return nullptr; }
 void mgpuStreamSynchronize(void *) {}
 void mgpuStreamDestroy(void *) {}
+/// Holds nothing until a kernel writes it. Freed by mgpuMemFree.
+void *mgpuMemAlloc(uint64_t bytes, void *, bool) {
+  static unsigned number = 0;
+  size_t whole = alignTo(std::max<uint64_t>(bytes, 1), 256);
+  auto *data = static_cast<char *>(std::aligned_alloc(256, whole));
+  memset(data, 0xff, whole);
+  machine().memory.add("allocation " + std::to_string(number++), data, bytes,
+                       emulator::Use::Out);
+  return data;
+}
+void mgpuMemFree(char *data, void *) {
+  machine().memory.remove(data);
+  std::free(data);
+}
+/// From the device to the host.
+void mgpuMemcpy(char *to, const char *from, size_t bytes, void *) {
+  machine().memory.beginLaunch();
+  if (auto wrong = machine().memory.read(from, bytes, 0);
+      wrong && machine().error.empty())
+    machine().error = "copy to the host: " + *wrong;
+  memcpy(to, from, bytes);
+}
 
 // What Python calls.
 
