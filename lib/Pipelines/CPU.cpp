@@ -3,6 +3,7 @@
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Pipelines/Pipelines.h"
 #include "megactx/Target/CPU/Passes.h"
+#include "megactx/Target/NVGPU/Architecture.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
@@ -19,7 +20,9 @@ void mlir::megactx::buildAttentionPipeline(OpPassManager &pm,
                                            const AttentionOptions &options) {
   if (!options.generic) {
     FuseAttentionPiecesPassOptions fuse;
-    fuse.maxHeadDim = options.maxHeadDim;
+    fuse.maxHeadDim = options.gpu ? nvgpu::kMaxHeadDim : 512;
+    fuse.headDimMultiple = options.gpu ? nvgpu::kHeadDimMultiple : 1;
+    fuse.takePositions = !options.gpu;
     pm.addPass(createFuseAttentionPiecesPass(fuse));
   }
   pm.addPass(createConvertAttentionToLinalgPass());

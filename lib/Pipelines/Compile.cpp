@@ -143,9 +143,7 @@ SmallVector<Phase> Compilation::tensorPhases() {
        [&](OpPassManager &pm) {
          AttentionOptions attention;
          attention.generic = options.generic;
-         // The GPU's kernels name the head dims that they take themselves.
-         if (!target.device.empty())
-           attention.maxHeadDim = 0;
+         attention.gpu = !target.device.empty();
          buildAttentionPipeline(pm, attention);
        }},
       {"tensors to memrefs", "memref", Form::Tensors, [&](OpPassManager &pm) {

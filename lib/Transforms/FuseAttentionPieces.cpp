@@ -109,9 +109,11 @@ struct FuseAttentionPieces
     auto isSmall = [&](Value rows) {
       auto type = cast<RankedTensorType>(rows.getType());
       return !type.isDynamicDim(3) && type.getDimSize(3) >= 1 &&
-             type.getDimSize(3) <= maxHeadDim;
+             type.getDimSize(3) <= maxHeadDim &&
+             type.getDimSize(3) % headDimMultiple == 0;
     };
-    return link.getOrigin().empty() &&
+    bool isIrregular = link.getQueryPositions() || link.getKeyPositions();
+    return link.getOrigin().empty() && (takePositions || !isIrregular) &&
            (maxHeadDim == 0 ||
             (isSmall(link.getQuery()) && isSmall(link.getValue())));
   }

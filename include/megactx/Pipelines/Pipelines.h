@@ -49,11 +49,8 @@ struct AttentionOptions : PassPipelineOptions<AttentionOptions> {
   Option<bool> generic{
       *this, "generic", llvm::cl::init(false),
       llvm::cl::desc("no kernels: lower all attention to linalg")};
-  Option<int64_t> maxHeadDim{
-      *this, "max-head-dim", llvm::cl::init(512),
-      llvm::cl::desc(
-          "elements; attention with larger or dynamic head dims goes "
-          "to linalg (0: none)")};
+  Option<bool> gpu{*this, "gpu", llvm::cl::init(false),
+                   llvm::cl::desc("kernels are those of NVIDIA GPUs")};
 };
 
 /// From links of attention to fused attention for the kernels, and to linalg

@@ -60,7 +60,7 @@ def FuseAttentionPiecesPass : Pass<"megactx-fuse-attention-pieces"> {
     query view (all rows first), each but the first accumulating onto the one
     before. Rows whose step is not one token have no views: residues become a
     test per element. Chains that no kernel can take stay as they are: tiles,
-    states that come from elsewhere, head dims beyond `max-head-dim`.
+    states that come from elsewhere, head dims that the options exclude.
 
     ```mlir
     %a:3 = megactx.online_attention %q, %k, %v outs(%zeros, %least, %none) #p0 ...
@@ -74,7 +74,11 @@ def FuseAttentionPiecesPass : Pass<"megactx-fuse-attention-pieces"> {
   }];
   let options = [
     Option<"maxHeadDim", "max-head-dim", "int64_t", "0",
-           "elements; larger and dynamic head dims stay (0: all fuse)">
+           "elements; larger and dynamic head dims stay (0: all fuse)">,
+    Option<"headDimMultiple", "head-dim-multiple", "int64_t", "1",
+           "with max-head-dim: head dims that are no multiple of it stay">,
+    Option<"takePositions", "take-positions", "bool", "true",
+           "whether rows at positions of their own fuse, or stay">
   ];
   let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
   let statistics = [

@@ -64,7 +64,7 @@ struct ConvertAttentionToNVGPUKernels
                             "got ")
              << element;
     for (int64_t dim : {shape.headDim, shape.valueDim})
-      if (dim % 8 || dim < 8 || dim > 256)
+      if (dim % nvgpu::kHeadDimMultiple || dim < 1 || dim > nvgpu::kMaxHeadDim)
         return op.emitOpError("expected head dims of 8 to 256 that are "
                               "multiples of 8, but got ")
                << shape.headDim << " and " << shape.valueDim;

@@ -20,6 +20,10 @@ struct Machine {
 /// compute capability.
 std::optional<Machine> machineOf(StringRef arch);
 
+/// The head dims that attention kernels take: multiples of one, up to the
+/// other.
+constexpr int64_t kHeadDimMultiple = 8, kMaxHeadDim = 256;
+
 } // namespace mlir::megactx::nvgpu
 
 #endif
