@@ -170,6 +170,13 @@ private:
   Run *outer;
 };
 
+/// For what compiled code calls: the run that this thread is in. In none, ends
+/// as endRunIf does.
+Run &currentRun();
+/// For what compiled code calls: ends the model's run with this error, unless
+/// it is empty. Callers hold nothing that would need to be destroyed.
+void endRunIf(std::string &error);
+
 } // namespace megactx::cuda
 
 #endif

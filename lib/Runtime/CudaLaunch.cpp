@@ -62,8 +62,7 @@ constexpr int kDynamicSharedBytes = 8; ///< CU_FUNC_ATTRIBUTE_...
   std::exit(1);
 }
 
-/// Ends the run where `error` holds something: its text outlives the string.
-static void endIf(std::string &error) {
+void megactx::cuda::endRunIf(std::string &error) {
   if (error.empty())
     return;
   thread_local char text[4096];
@@ -72,7 +71,7 @@ static void endIf(std::string &error) {
   end(text);
 }
 
-static Run &run() {
+Run &megactx::cuda::currentRun() {
   if (Run *current = Run::current())
     return *current;
   end("GPU code outside of a run on a CUDA device");
@@ -81,10 +80,10 @@ static Run &run() {
 static void check(const char *what, Result result) {
   if (result == kSuccess)
     return;
-  Device &device = run().device;
+  Device &device = currentRun().device;
   std::string error =
       device.title() + ": " + device.driver.explain(what, result);
-  endIf(error);
+  endRunIf(error);
 }
 
 /// Loads device code; what the driver's compiler says is part of the error.
@@ -117,7 +116,7 @@ static cuda::Module load(Code &code, Device &device, std::string &error) {
 }
 
 static Kernel *find(Code &code, const char *name, std::string &error) {
-  Device &device = run().device;
+  Device &device = currentRun().device;
   std::lock_guard<std::mutex> lock(kernelsMutex);
   auto [place, isNew] = kernels().try_emplace({&code, &device, name});
   Kernel &kernel = place->second;
@@ -142,7 +141,7 @@ static void allowShared(Kernel &kernel, int bytes) {
   constexpr int kAlways = 48 << 10;
   if (bytes <= kAlways || bytes <= kernel.sharedBytes)
     return;
-  check(kernel.name.c_str(), run().device.driver.cuFuncSetAttribute(
+  check(kernel.name.c_str(), currentRun().device.driver.cuFuncSetAttribute(
                                  kernel.function, kDynamicSharedBytes, bytes));
   kernel.sharedBytes = bytes;
 }
@@ -175,7 +174,7 @@ void mgpuModuleUnload(Code *code) {
 Kernel *mgpuModuleGetFunction(Code *code, const char *name) {
   std::string error;
   Kernel *kernel = find(*code, name, error);
-  endIf(error);
+  endRunIf(error);
   return kernel;
 }
 
@@ -190,43 +189,43 @@ void mgpuLaunchKernel(Kernel *kernel, intptr_t gridX, intptr_t gridY,
   if (gridX > kMostX || gridY > kMostYZ || gridZ > kMostYZ)
     end("more heads or batches than a GPU launch can have, 65535");
   allowShared(*kernel, sharedBytes);
-  Run &here = run();
+  Run &here = currentRun();
   check(kernel->name.c_str(),
         here.device.driver.cuLaunchKernel(kernel->function, gridX, gridY, gridZ,
                                           blockX, blockY, blockZ, sharedBytes,
                                           here.stream, arguments, extra));
 }
 
-void *mgpuStreamCreate() { return run().stream; }
+void *mgpuStreamCreate() { return currentRun().stream; }
 void mgpuStreamDestroy(void *) {}
 void mgpuStreamSynchronize(void *) {}
 
 void *mgpuMemAlloc(uint64_t bytes, void *, bool) {
   std::string error;
-  Run &here = run();
+  Run &here = currentRun();
   void *block = here.device.allocate(bytes, here.stream, error);
-  endIf(error);
+  endRunIf(error);
   return block;
 }
 void mgpuMemFree(void *block, void *) {
   if (block)
-    run().device.free(block);
+    currentRun().device.free(block);
 }
 void mgpuMemcpy(void *to, void *from, size_t bytes, void *) {
   std::string error;
-  run().copy(to, from, bytes, error);
-  endIf(error);
+  currentRun().copy(to, from, bytes, error);
+  endRunIf(error);
 }
 void mgpuMemset32(void *to, unsigned value, size_t count, void *) {
   if (count)
-    check("cuMemsetD32Async",
-          run().device.driver.cuMemsetD32Async(reinterpret_cast<Pointer>(to),
-                                               value, count, run().stream));
+    check("cuMemsetD32Async", currentRun().device.driver.cuMemsetD32Async(
+                                  reinterpret_cast<Pointer>(to), value, count,
+                                  currentRun().stream));
 }
 void mgpuMemset16(void *to, unsigned short value, size_t count, void *) {
   if (count)
-    check("cuMemsetD16Async",
-          run().device.driver.cuMemsetD16Async(reinterpret_cast<Pointer>(to),
-                                               value, count, run().stream));
+    check("cuMemsetD16Async", currentRun().device.driver.cuMemsetD16Async(
+                                  reinterpret_cast<Pointer>(to), value, count,
+                                  currentRun().stream));
 }
 }

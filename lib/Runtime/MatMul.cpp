@@ -7,7 +7,7 @@
 
 #include "PackedWeights.h"
 #include "Pool.h"
-#include "megactx/Runtime/KernelABI.h"
+#include "Products.h"
 #include <algorithm>
 #include <cstring>
 #include <dlfcn.h>
@@ -106,32 +106,21 @@ struct Tasks {
   }
 };
 
-/// A dimension of size one may have any stride; oneDNN wants a sensible one.
-mctx_memref3 sensible(mctx_memref3 x) {
-  if (x.sizes[2] == 1 && x.strides[1] != 1)
-    x.strides[2] = 1;
-  if (x.sizes[1] == 1 && x.strides[2] == 1)
-    x.strides[1] = std::max<int64_t>(x.sizes[2], 1);
-  return x;
-}
-
 void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
               const mctx_memref3 &c, memory::data_type type, int64_t size) {
   if (c.sizes[0] == 0 || c.sizes[1] == 0 || c.sizes[2] == 0)
     return;
-  Tasks tasks{sensible(a), sensible(b), sensible(c), type, size,
-              0,           0,           0,           0,    {}};
-  // Rows of one batch with one b are rows of one matrix.
-  bool oneMatrix =
-      tasks.b.sizes[0] == 1 && tasks.a.sizes[0] == c.sizes[0] &&
-      tasks.a.strides[0] == tasks.a.sizes[1] * tasks.a.strides[1] &&
-      tasks.c.strides[0] == tasks.c.sizes[1] * tasks.c.strides[1];
-  if (oneMatrix) {
-    for (mctx_memref3 *x : {&tasks.a, &tasks.c}) {
-      x->sizes[1] *= x->sizes[0];
-      x->sizes[0] = 1;
-    }
-  }
+  Tasks tasks{megactx::sensible(a),
+              megactx::sensible(b),
+              megactx::sensible(c),
+              type,
+              size,
+              0,
+              0,
+              0,
+              0,
+              {}};
+  megactx::joinBatches(tasks.a, tasks.b, tasks.c);
   if (a.sizes[2] == 0) {
     for (int64_t i = 0; i < tasks.c.sizes[0]; ++i)
       for (int64_t r = 0; r < tasks.c.sizes[1]; ++r)

@@ -40,6 +40,15 @@ void _mlir_ciface_mctx_rt_matmul_f16(mctx_memref3 *a, mctx_memref3 *b,
 void _mlir_ciface_mctx_rt_matmul_bf16(mctx_memref3 *a, mctx_memref3 *b,
                                       mctx_memref3 *c);
 
+/** The same in the memory of the device that this thread's run is on, by
+ *  cuBLASLt on the run's stream; sums in f32. A failure ends the run. */
+void _mlir_ciface_mctx_rt_device_matmul_f32(mctx_memref3 *a, mctx_memref3 *b,
+                                            mctx_memref3 *c);
+void _mlir_ciface_mctx_rt_device_matmul_f16(mctx_memref3 *a, mctx_memref3 *b,
+                                            mctx_memref3 *c);
+void _mlir_ciface_mctx_rt_device_matmul_bf16(mctx_memref3 *a, mctx_memref3 *b,
+                                             mctx_memref3 *c);
+
 /** Memory of compiled models: kept for reuse until the runtime is unloaded. */
 void *_mlir_memref_to_llvm_alloc(uint64_t size);
 void *_mlir_memref_to_llvm_aligned_alloc(uint64_t alignment, uint64_t size);

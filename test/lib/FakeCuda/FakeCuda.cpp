@@ -2,63 +2,25 @@
 //
 // Owns the functions of the CUDA driver that the runtime calls, on the host's
 // memory, with the GPU emulator for kernels: module images are LLVM IR as text
-// that ends in a zero byte. Streams run at once. What is called is written to
-// the file that MEGACTX_FAKE_CUDA_LOG names, one call a line.
-// MEGACTX_FAKE_CUDA holds settings, "devices=2 capability=80 memory=1000000
-// fail=cuModuleLoadDataEx:218": how many devices, which compute capability, how
-// many bytes each has, and a function that fails with an error.
+// that ends in a zero byte. Streams run at once. Settings are FakeCalls.h's.
 //
 //===----------------------------------------------------------------------===//
 
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
+#include "FakeCalls.h"
 #include <cstring>
 #include <dlfcn.h>
 #include <map>
 #include <mutex>
-#include <string>
+
+using megactx::fake::called;
+using megactx::fake::number;
+using megactx::fake::setting;
 
 namespace {
 using Result = int;
 constexpr Result kOk = 0, kInvalidValue = 1, kOutOfMemory = 2, kNoDevice = 100,
                  kInvalidDevice = 101, kInvalidImage = 200,
                  kInvalidContext = 201, kNotFound = 500, kLaunchFailed = 719;
-
-/// A setting's text, or the default.
-std::string setting(const std::string &name, const char *otherwise) {
-  const char *all = std::getenv("MEGACTX_FAKE_CUDA");
-  std::string text = std::string(" ") + (all ? all : "") + " ";
-  size_t at = text.find(" " + name + "=");
-  if (at == std::string::npos)
-    return otherwise;
-  at += name.size() + 2;
-  return text.substr(at, text.find(' ', at) - at);
-}
-
-int number(const std::string &name, const char *otherwise) {
-  return std::atoi(setting(name, otherwise).c_str());
-}
-
-/// Writes the call down, with its operands as printf writes them, and says
-/// whether it shall fail.
-template <typename... Values>
-Result called(const char *function, const char *format = nullptr,
-              Values... values) {
-  char operands[160] = "";
-  if constexpr (sizeof...(values) > 0)
-    std::snprintf(operands, sizeof(operands), format, values...);
-  if (const char *path = std::getenv("MEGACTX_FAKE_CUDA_LOG"))
-    if (std::FILE *log = std::fopen(path, "a")) {
-      std::fprintf(log, "%s%s\n", function, operands);
-      std::fclose(log);
-    }
-  std::string fail = setting("fail", "");
-  size_t colon = fail.find(':');
-  if (colon != std::string::npos && fail.substr(0, colon) == function)
-    return std::atoi(fail.c_str() + colon + 1);
-  return kOk;
-}
 
 /// The emulator's functions: by handle, as the runtime has some of the names.
 struct Emulator {
@@ -95,8 +57,12 @@ std::map<uint64_t, std::pair<size_t, void *>> &blocks() {
 size_t used = 0;
 thread_local uintptr_t current = 0; ///< device + 1, 0: no context
 
-/// Whether memory is one of the device's, for as many bytes.
-bool isDevice(uint64_t address, size_t bytes) {
+constexpr int kInOut = 2; ///< the emulator's Use
+} // namespace
+
+extern "C" {
+bool fake_cuda_owns(uint64_t address, size_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex);
   auto after = blocks().upper_bound(address);
   if (after == blocks().begin())
     return false;
@@ -104,10 +70,6 @@ bool isDevice(uint64_t address, size_t bytes) {
   return address + bytes <= begin + block.first;
 }
 
-constexpr int kInOut = 2; ///< the emulator's Use
-} // namespace
-
-extern "C" {
 Result cuInit(unsigned) {
   Result result = called("cuInit");
   return result ? result : number("devices", "1") ? kOk : kNoDevice;
@@ -263,12 +225,8 @@ Result cuMemFree_v2(uint64_t memory) {
   return called("cuMemFree");
 }
 Result cuMemcpyAsync(uint64_t to, uint64_t from, size_t bytes, void *stream) {
-  bool toDevice, fromDevice;
-  {
-    std::lock_guard<std::mutex> lock(mutex);
-    toDevice = isDevice(to, bytes);
-    fromDevice = isDevice(from, bytes);
-  }
+  bool toDevice = fake_cuda_owns(to, bytes);
+  bool fromDevice = fake_cuda_owns(from, bytes);
   std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from),
               bytes);
   return called("cuMemcpyAsync", " %s to %s %zu stream %zu",
