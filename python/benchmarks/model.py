@@ -4,6 +4,8 @@
     tools/dev/build release
     python python/benchmarks/model.py [--tokens 1024 4096] [--threads 4] [--pattern 'EXPR'] [--json FILE]
 
+With --device cuda it is model_gpu.py, with options of its own.
+
 The model is a GPT of 6 layers, 512 wide, 8 heads (make_models.py --medium). Outputs are compared with
 onnxruntime's before anything is timed; the table shows medians of rounds that take every program in turn.
 """
@@ -40,6 +42,10 @@ def parse():
 
 
 def main():
+    if "--device" in sys.argv[1:] or "--device=cuda" in sys.argv[1:]:
+        import model_gpu
+
+        return model_gpu.main()
     import onnxruntime
 
     options = parse()
@@ -81,4 +87,4 @@ def row(tokens, dense, sparse, other, rounds):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,9 +8,14 @@ model for a GPU, DeviceTensor, which other libraries take without a copy:
     out = torch.from_dlpack(out)
 """
 
+import contextlib
 import ctypes
+import functools
+import importlib.util
 import json
 import math
+import os
+import pathlib
 import weakref
 
 import numpy as np
@@ -55,6 +60,23 @@ def library():
             function = getattr(_library, name)
             function.restype, function.argtypes = result, arguments
     return _library
+
+
+@functools.cache
+def _load_cublas():
+    """Loads cuBLASLt from Python's packages (nvidia-cublas), where they have it, for the runtime, which takes what the process has
+    before it looks elsewhere. What is loaded already, as by PyTorch, stays."""
+    nvidia = importlib.util.find_spec("nvidia")
+    for name in ("libcublasLt.so.13", "libcublasLt.so.12"):
+        try:
+            ctypes.CDLL(name, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+            continue
+        except OSError:
+            pass
+        for folder in (nvidia.submodule_search_locations or ()) if nvidia else ():
+            for path in sorted(pathlib.Path(folder).glob(f"*/lib/{name}")):
+                with contextlib.suppress(OSError):
+                    ctypes.CDLL(str(path))
 
 
 def set_threads(count):
@@ -150,6 +172,8 @@ class Model:
         weakref.finalize(self, library().mctx_unload, self._handle)
         self.manifest = json.loads(library().mctx_describe(self._handle))
         self._on_gpu = self.manifest["target"]["kind"] == "cuda"
+        if self._on_gpu:
+            _load_cublas()
         self.inputs = [entry["name"] for entry in self.manifest["inputs"]]
         self.outputs = [entry["name"] for entry in self.manifest["outputs"]]
 
