@@ -37,7 +37,7 @@ void require(const Memory::Error &wrong) {
     machine().error = "matrix product: " + *wrong;
 }
 
-template <typename T> class Product {
+template <typename T> class BatchedProduct {
 public:
   static T *at(const MemRef<3> &m, int64_t i, int64_t j, int64_t k) {
     // A batch of 1 is used for every one.
@@ -74,15 +74,15 @@ public:
 extern "C" {
 void _mlir_ciface_mctx_rt_device_matmul_f32(MemRef<3> *a, MemRef<3> *b,
                                             MemRef<3> *c) {
-  Product<float>::run(*a, *b, *c);
+  BatchedProduct<float>::run(*a, *b, *c);
 }
 void _mlir_ciface_mctx_rt_device_matmul_f16(MemRef<3> *a, MemRef<3> *b,
                                             MemRef<3> *c) {
-  Product<_Float16>::run(*a, *b, *c);
+  BatchedProduct<_Float16>::run(*a, *b, *c);
 }
 void _mlir_ciface_mctx_rt_device_matmul_bf16(MemRef<3> *a, MemRef<3> *b,
                                              MemRef<3> *c) {
-  Product<__bf16>::run(*a, *b, *c);
+  BatchedProduct<__bf16>::run(*a, *b, *c);
 }
 
 /// A check of the model failed. The run goes on, where the runtime would end
