@@ -101,12 +101,16 @@ struct ConvertHostAccessToGPU
       if (isa<ViewLikeOpInterface, memref::DeallocOp, memref::DimOp,
               func::ReturnOp>(op))
         return;
+      // What is copied to the stack is there for the host.
+      bool isCopy = isa<memref::CopyOp, gpu::MemcpyOp>(op);
       bool isKernel = op->getParentOfType<gpu::LaunchOp>() != nullptr;
       if (isa<memref::LoadOp, memref::StoreOp>(op) && !isKernel)
         return;
       for (Value operand : op->getOperands())
-        if (isa<MemRefType>(operand.getType()))
-          device.insert(rootOf(operand));
+        if (Value root =
+                isa<MemRefType>(operand.getType()) ? rootOf(operand) : Value();
+            root && !(isCopy && root.getDefiningOp<memref::AllocaOp>()))
+          device.insert(root);
     });
   }
   bool isOnDevice(Value memory) { return device.contains(rootOf(memory)); }
