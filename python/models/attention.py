@@ -100,6 +100,28 @@ def transposed_keys(g, k):
     return g.op("Reshape", turned, g.op("Concat", outer, columns, rows, axis=0), allowzero=0)
 
 
+def learned_scores(g, scores, v, length, tril):
+    """softmax(scores masked by tril) v."""
+    rows = g.slice(g.slice(tril, 2, 0, length), 3, 0, length)
+    scores = g.op("Where", g.op("Equal", rows, g.const(0.0)), g.const(-np.inf), scores)
+    return g.op("MatMul", g.op("Softmax", scores, axis=-1), v)
+
+
+def synthesizer_dense(g, q, k, v, dim, length, heads, tril, context, **_):
+    """Dense Synthesizer: a column of weights, shared by the batch, for each position is its key."""
+    columns = g.slice(g.weight("dense.weight", heads, dim, context, scale=0.6), 2, 0, length)
+    bias = g.slice(g.weight("dense.bias", heads, 1, context, scale=0.5), 2, 0, length)
+    scores = g.op("Add", g.op("MatMul", g.op("Relu", q), columns), bias)
+    return learned_scores(g, scores, v, length, tril)
+
+
+def synthesizer_factorized(g, q, k, v, length, heads, tril, context, rank=4, **_):
+    """Factorized random Synthesizer: scores are a product of learned matrices, whatever the tokens."""
+    left = g.slice(g.weight("left", 1, heads, context, rank, scale=1.0), 2, 0, length)
+    right = g.slice(g.weight("right", 1, heads, rank, context, scale=1.0), 3, 0, length)
+    return learned_scores(g, g.op("MatMul", left, right), v, length, tril)
+
+
 def attention_op(g, q, k, v, **_):
     """Opset 23's operator."""
     return g.op("Attention", q, k, v, is_causal=1, qk_matmul_output_mode=0, softcap=0.0)

@@ -12,13 +12,13 @@ def gpt(spelling, exporter, opset, layers=2, width=48, heads=3, vocab=96, contex
     ids = g.input("ids", INT64, ["batch", "length"])
     words, places = g.weight("wte.weight", vocab, width, scale=1.0), g.weight("wpe.weight", context, width, scale=0.3)
     tril = None
-    if spelling in ("masked_fill", "einsum"):
+    if spelling in ("masked_fill", "einsum", "synthesizer_dense", "synthesizer_factorized"):
         tril = g.tensor("tril", np.tril(np.ones((1, 1, context, context), np.float32)))
     x = g.op("Gather", words, ids)
     x = g.op("Add", x, g.op("Gather", places, g.range(g.size(ids, 1))))
     for layer in range(layers):
         with g.module(f"blocks.{layer}"):
-            x = gpt_block(g, x, getattr(attention, spelling), width, heads, dim, tril)
+            x = gpt_block(g, x, getattr(attention, spelling), width, heads, dim, tril, context)
     with g.module("norm"):
         x = g.layer_norm(x, width)
     with g.module("head"):
@@ -26,7 +26,7 @@ def gpt(spelling, exporter, opset, layers=2, width=48, heads=3, vocab=96, contex
     return g
 
 
-def gpt_block(g, x, attend, width, heads, dim, tril):
+def gpt_block(g, x, attend, width, heads, dim, tril, context):
     with g.module("ln1"):
         h = g.layer_norm(x, width)
     with g.module("att"):
@@ -38,7 +38,7 @@ def gpt_block(g, x, attend, width, heads, dim, tril):
         else:
             parts = g.op("Split", qkv, g.ints(width, width, width), outputs=3, axis=2)
         q, k, v = (g.heads(p, batch, length, heads, dim) for p in parts)
-        y = attend(g, q, k, v, dim=dim, batch=batch, length=length, heads=heads, tril=tril)
+        y = attend(g, q, k, v, dim=dim, batch=batch, length=length, heads=heads, tril=tril, context=context)
         y = g.reshape(g.op("Transpose", y, perm=[0, 2, 1, 3]), batch, length, width)
         with g.module("proj"):
             x = g.op("Add", x, g.linear(y, width, width))

@@ -68,18 +68,18 @@ def ConvertOnnxToLinalgPass
 
 def ConvertAttentionToLinalgPass
     : Pass<"megactx-convert-attention-to-linalg"> {
-  let summary = "lower online attention and gists to linalg, for every target";
+  let summary = "lower online attention, gists and routing to linalg";
   let description = [{
-    Before: tensors with `megactx.online_attention`, `megactx.finish_attention`
-    or level-of-detail ops. After: what these say that they are
-    (`AggregatedOpInterface`); other ops stay.
+    Before: tensors with `megactx.online_attention`, `megactx.finish_attention`,
+    level-of-detail ops or ops on clusters of rows. After: what these say that
+    they are (`AggregatedOpInterface`), for every target; other ops stay.
 
     Attention becomes the matrix of scores, the piece as a condition on each
     element of it, and an online softmax. It works for every piece, element type,
     offset and size, and is the compiled reference that kernels are compared with;
-    its scores take 4 * B * Hq * Nq * Nk bytes. Level-of-detail ops become
-    `linalg.generic`, loops of `scf` over entries, and `cf.assert` for what is
-    wrong in run-time values.
+    its scores take 4 * B * Hq * Nq * Nk bytes. The other ops become
+    `linalg.generic`, loops of `scf` over entries or rows, and `cf.assert` for
+    what is wrong in run-time values.
 
     ```mlir
     %r:3 = megactx.online_attention %q, %k, %v outs(%acc, %max, %sum)

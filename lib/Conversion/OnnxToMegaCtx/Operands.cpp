@@ -78,31 +78,47 @@ mlir::megactx::raise::sharedSources(ArrayRef<Operand> keys,
   return std::nullopt;
 }
 
-StringRef mlir::megactx::raise::kindOf(Value query, Value key) {
-  auto rootsOf = [](Value start) {
-    llvm::SetVector<Value> seen;
-    SmallPtrSet<Value, 8> roots;
-    seen.insert(start);
-    for (size_t i = 0; i < seen.size() && i < 400; ++i) {
-      Operation *op = seen[i].getDefiningOp();
-      StringRef type = typeOf(op);
-      if (!op || isConstant(seen[i]))
-        continue;
-      bool projects =
-          (type == "MatMul" || type == "Gemm") && isConstant(op->getOperand(1));
-      if (projects) {
-        roots.insert(op->getOperand(0));
-        continue;
-      }
-      // Shapes lead anywhere.
-      for (Value operand : op->getOperands())
-        if (auto tensor = dyn_cast<RankedTensorType>(operand.getType());
-            tensor && isa<FloatType>(tensor.getElementType()))
-          seen.insert(operand);
+namespace {
+/// What a tensor is computed of.
+struct Roots {
+  SmallPtrSet<Value, 8> activations; ///< that are projected
+  bool isLearned = true;             ///< of constants alone
+};
+} // namespace
+
+static Roots rootsOf(Value start) {
+  llvm::SetVector<Value> seen;
+  Roots roots;
+  seen.insert(start);
+  for (size_t i = 0; i < seen.size() && i < 400; ++i) {
+    Operation *op = seen[i].getDefiningOp();
+    StringRef type = typeOf(op);
+    roots.isLearned &= op != nullptr;
+    if (!op || isConstant(seen[i]))
+      continue;
+    bool projects =
+        (type == "MatMul" || type == "Gemm") && isConstant(op->getOperand(1));
+    if (projects) {
+      roots.activations.insert(op->getOperand(0));
+      roots.isLearned &= isConstant(op->getOperand(0));
+      continue;
     }
-    return roots;
-  };
-  SmallPtrSet<Value, 8> queries = rootsOf(query), keys = rootsOf(key);
+    // Shapes lead anywhere.
+    for (Value operand : op->getOperands())
+      if (auto tensor = dyn_cast<RankedTensorType>(operand.getType());
+          tensor && isa<FloatType>(tensor.getElementType()))
+        seen.insert(operand);
+  }
+  return roots;
+}
+
+StringRef mlir::megactx::raise::kindOf(Value query, Value key, Value value) {
+  Roots queries = rootsOf(query), keys = rootsOf(key);
+  bool learnedScores = queries.isLearned && keys.isLearned;
+  if (keys.isLearned)
+    keys = rootsOf(value);
+  if (queries.isLearned != keys.isLearned && !learnedScores)
+    return "cross";
   // Projections may see the same activation through different reshapes.
   auto bare = [](Value value) {
     while (true) {
@@ -112,9 +128,10 @@ StringRef mlir::megactx::raise::kindOf(Value query, Value key) {
       value = value.getDefiningOp()->getOperand(0);
     }
   };
-  for (Value q : queries)
-    for (Value k : keys)
+  for (Value q : queries.activations)
+    for (Value k : keys.activations)
       if (bare(q) == bare(k))
         return "self";
-  return queries.empty() || keys.empty() ? "self" : "cross";
+  return queries.activations.empty() || keys.activations.empty() ? "self"
+                                                                 : "cross";
 }

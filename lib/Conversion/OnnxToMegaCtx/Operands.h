@@ -46,8 +46,10 @@ std::optional<std::pair<Operand, Operand>>
 sharedSources(ArrayRef<Operand> keys, ArrayRef<Operand> values);
 
 /// `self` where queries and keys are projected from one activation, or where
-/// nothing shows from which, else `cross`.
-StringRef kindOf(Value query, Value key);
+/// nothing shows from which, else `cross`. Keys that are learned, not computed,
+/// stand where their values do. Learned queries that look at a sequence are
+/// `cross`, and so are computed ones that look at a learned memory.
+StringRef kindOf(Value query, Value key, Value value);
 
 } // namespace mlir::megactx::raise
 

@@ -171,7 +171,7 @@ void OperatorRaiser::build() {
   query = splitHeads(0, "q_num_heads");
   key = withPast(kPastKey, splitHeads(1, "kv_num_heads"));
   value = withPast(kPastValue, splitHeads(2, "kv_num_heads"));
-  StringRef kind = kindOf(query, key);
+  StringRef kind = kindOf(query, key, value);
   // Causal queries stand behind the cache; else the last query and the last
   // key have one position.
   bool isLast = kind == "self" && !isCausal();

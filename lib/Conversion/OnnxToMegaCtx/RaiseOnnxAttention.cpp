@@ -60,6 +60,10 @@ private:
   std::string build(Scores &scores);
   Value peelScales(Value value, Scores &scores);
   Value swapLast(Value value);
+  Value withRank4(Value value);
+  Value integers(ArrayRef<int64_t> numbers);
+  void repeat(Value &value, Value batchLike, Value headsLike);
+  void alignSizes(Value &query, Value &key, Value &value);
 
   Operation *softmax;
   ImplicitLocOpBuilder b;
@@ -86,8 +90,9 @@ bool Raiser::matchProduct(Operation *op, Scores &scores) {
   if (type == "MatMul") {
     scores.query = op->getOperand(0);
     scores.keyTransposed = op->getOperand(1);
-    int64_t rank = rankOf(scores.query);
-    return (rank == 4 || rank == 3) && rankOf(scores.keyTransposed) == rank;
+    int64_t rank = rankOf(op->getResult(0)), queryRank = rankOf(scores.query),
+            keyRank = rankOf(scores.keyTransposed);
+    return (rank == 4 || rank == 3) && queryRank >= 2 && keyRank >= 2;
   }
   if (type != "Einsum" || op->getNumOperands() != 2)
     return false;
@@ -256,13 +261,91 @@ Value Raiser::swapLast(Value value) {
       {b.getNamedAttr("perm", b.getDenseI64ArrayAttr({0, 1, 3, 2}))});
 }
 
+/// Dims of 1 in front, as products of matrices see an operand of lower rank.
+Value Raiser::withRank4(Value value) {
+  int64_t rank = rankOf(value), missing = 4 - rank;
+  if (rank < 0 || missing <= 0)
+    return value;
+  auto type = cast<RankedTensorType>(value.getType());
+  SmallVector<int64_t> shape(missing, 1), axes;
+  llvm::append_range(shape, type.getShape());
+  for (int64_t axis = 0; axis < missing; ++axis)
+    axes.push_back(axis);
+  return createNode(b, "Unsqueeze", {value, integers(axes)}, type.clone(shape));
+}
+
+/// A constant of rank 1.
+Value Raiser::integers(ArrayRef<int64_t> numbers) {
+  auto type = RankedTensorType::get(numbers.size(), b.getI64Type());
+  return onnx::InitializerOp::create(b, type,
+                                     DenseElementsAttr::get(type, numbers));
+}
+
+/// Repeats the value along its batch and its heads, which are 1, as often as
+/// other tensors have; null for what stays.
+void Raiser::repeat(Value &value, Value batchLike, Value headsLike) {
+  auto type = cast<RankedTensorType>(value.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  SmallVector<Value> sizes;
+  for (auto [dim, like] : llvm::enumerate(ArrayRef{batchLike, headsLike})) {
+    if (!like) {
+      sizes.push_back(integers(1));
+      continue;
+    }
+    shape[dim] = cast<RankedTensorType>(like.getType()).getDimSize(dim);
+    sizes.push_back(
+        createNode(b, "Shape", like, RankedTensorType::get(1, b.getI64Type()),
+                   {b.getNamedAttr("start", b.getI64IntegerAttr(dim)),
+                    b.getNamedAttr("end", b.getI64IntegerAttr(dim + 1))}));
+  }
+  sizes.push_back(integers({1, 1}));
+  Value target =
+      createNode(b, "Concat", sizes, RankedTensorType::get(4, b.getI64Type()),
+                 {b.getNamedAttr("axis", b.getI64IntegerAttr(0))});
+  value = createNode(b, "Expand", {value, target}, type.clone(shape));
+}
+
+/// Products of matrices broadcast batch and heads, attention does not.
+void Raiser::alignSizes(Value &query, Value &key, Value &value) {
+  auto sizeOf = [](Value of, unsigned dim) {
+    return cast<RankedTensorType>(of.getType()).getDimSize(dim);
+  };
+  Value *all[] = {&query, &key, &value};
+  Value most[2]; // by dim, whichever is not 1
+  for (unsigned dim : {0, 1})
+    for (Value *operand : all)
+      if (!most[dim] && sizeOf(*operand, dim) != 1)
+        most[dim] = *operand;
+  // Fewer heads of keys and values than of queries are groups.
+  bool isGrouped = sizeOf(key, 1) == 1 && sizeOf(value, 1) == 1;
+  for (Value *operand : all) {
+    Value like[2];
+    for (unsigned dim : {0, 1})
+      if (sizeOf(*operand, dim) == 1 &&
+          !(dim == 1 && isGrouped && operand != &query))
+        like[dim] = most[dim];
+    if (like[0] || like[1])
+      repeat(*operand, like[0], like[1]);
+  }
+}
+
 std::string Raiser::build(Scores &scores) {
   b.setInsertionPoint(product);
-  bool isFolded = rankOf(scores.query) == 3;
+  bool isFolded = rankOf(product->getResult(0)) == 3;
   bool isTransposed = !scores.key;
+  if (isFolded && (rankOf(scores.query) != 3 ||
+                   rankOf(isTransposed ? scores.keyTransposed : scores.key) !=
+                       3 ||
+                   rankOf(values) != 3))
+    return "its operands have no known rank 4";
   Value given =
       peelScales(isTransposed ? scores.keyTransposed : scores.key, scores);
   Value query = peelScales(scores.query, scores);
+  if (!isFolded) {
+    given = withRank4(given);
+    query = withRank4(query);
+    values = withRank4(values);
+  }
   auto queries = operands.sourcesOf(query, false);
   llvm::erase_if(queries, [](const Operand &o) { return o.group != 1; });
   auto keys = operands.sourcesOf(given, isTransposed);
@@ -295,10 +378,11 @@ std::string Raiser::build(Scores &scores) {
     query = createNode(b, divides ? "Div" : "Mul", {query, scalar},
                        query.getType());
   }
-  StringRef kind = kindOf(query, key);
+  StringRef kind = kindOf(query, key, value);
   masks.setOperands(query, key, kind == "self");
   pattern::Pattern pattern;
   Value bias = masks.biasOf(b, scores.terms, pattern, counts);
+  alignSizes(query, key, value);
   auto keyType = cast<RankedTensorType>(key.getType());
   auto valueType = cast<RankedTensorType>(value.getType());
   auto queryType = cast<RankedTensorType>(query.getType());

@@ -6,6 +6,17 @@
 
 using namespace mlir;
 
+RankedTensorType mlir::megactx::ranked(std::optional<Location> loc,
+                                       StringRef what, Value value,
+                                       int64_t rank) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (type && type.getRank() == rank)
+    return type;
+  (void)emitOptionalError(loc, "expected ", what, " to have rank ", rank,
+                          ", but got ", value.getType());
+  return nullptr;
+}
+
 LogicalResult mlir::megactx::checkDim(Operation *op, StringRef what,
                                       ShapedType a, unsigned i, ShapedType b,
                                       unsigned j, StringRef other) {

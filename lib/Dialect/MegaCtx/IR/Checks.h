@@ -19,6 +19,10 @@ inline bool isStorage(Type type) {
   return type.isF32() || type.isF16() || type.isBF16();
 }
 
+/// The type of a tensor of this rank, null after an error.
+RankedTensorType ranked(std::optional<Location> loc, StringRef what,
+                        Value value, int64_t rank);
+
 /// Dim i of `a` (called `what`) equals dim j of `b` (called `other`).
 LogicalResult checkDim(Operation *op, StringRef what, ShapedType a, unsigned i,
                        ShapedType b, unsigned j, StringRef other);

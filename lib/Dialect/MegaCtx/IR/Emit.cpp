@@ -2,6 +2,7 @@
 
 #include "Emit.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -28,6 +29,13 @@ Value Emitter::fromF32(Value x, Type type) {
   if (type.isF32())
     return x;
   return arith::TruncFOp::create(*this, type, x);
+}
+
+Value Emitter::insert(Value x, Value tensor, ValueRange at) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  if (x.getType().isIndex())
+    x = fromIndex(x, type.getElementType());
+  return tensor::InsertOp::create(*this, x, tensor, at);
 }
 
 Value Emitter::filled(ArrayRef<OpFoldResult> sizes, Value value) {
@@ -60,6 +68,17 @@ Value mlir::megactx::emitGeneric(ImplicitLocOpBuilder &b, ValueRange inputs,
         linalg::YieldOp::create(inside, body(inside, args));
       });
   return op.getResult(0);
+}
+
+SmallVector<Value> mlir::megactx::emitFor(Emitter &b, Value begin, Value end,
+                                          ValueRange carried, Step step) {
+  auto loop = scf::ForOp::create(
+      b, begin, end, b.index(1), carried,
+      [&](OpBuilder &nested, Location loc, Value i, ValueRange args) {
+        Emitter in(loc, nested);
+        scf::YieldOp::create(in, step(in, i, args));
+      });
+  return SmallVector<Value>(loop.getResults());
 }
 
 Value mlir::megactx::emitForAll(ImplicitLocOpBuilder &builder,

@@ -56,6 +56,8 @@ public:
   Value extract(Value tensor, ValueRange at) {
     return tensor::ExtractOp::create(*this, tensor, at);
   }
+  /// The tensor with the value at a place; an index becomes an element's type.
+  Value insert(Value x, Value tensor, ValueRange at);
   /// A tensor of these sizes with every element the value.
   Value filled(ArrayRef<OpFoldResult> sizes, Value value);
 };
@@ -67,6 +69,13 @@ using Body = llvm::function_ref<Value(Emitter &, ValueRange)>;
 /// that the destination lacks is reduced.
 Value emitGeneric(ImplicitLocOpBuilder &b, ValueRange inputs, Value init,
                   ArrayRef<SmallVector<int64_t>> maps, Body body);
+
+using Step =
+    llvm::function_ref<SmallVector<Value>(Emitter &, Value, ValueRange)>;
+
+/// for i in [begin, end): carried = step(i, carried).
+SmallVector<Value> emitFor(Emitter &b, Value begin, Value end,
+                           ValueRange carried, Step step);
 
 /// Whether the body holds for all elements of tensors [B, W]: i1.
 Value emitForAll(ImplicitLocOpBuilder &b, ValueRange tensors, Body body);

@@ -15,28 +15,6 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-using Step =
-    llvm::function_ref<SmallVector<Value>(Emitter &, Value, ValueRange)>;
-
-/// for i in [begin, end): carried = step(i, carried).
-static SmallVector<Value> emitFor(Emitter &b, Value begin, Value end,
-                                  ValueRange carried, Step step) {
-  auto loop = scf::ForOp::create(
-      b, begin, end, b.index(1), carried,
-      [&](OpBuilder &nested, Location loc, Value i, ValueRange args) {
-        Emitter in(loc, nested);
-        scf::YieldOp::create(in, step(in, i, args));
-      });
-  return SmallVector<Value>(loop.getResults());
-}
-
-static Value insert(Emitter &b, Value x, Value tensor, ValueRange at) {
-  auto type = cast<RankedTensorType>(tensor.getType());
-  if (x.getType().isIndex())
-    x = b.fromIndex(x, type.getElementType());
-  return tensor::InsertOp::create(b, x, tensor, at);
-}
-
 namespace {
 /// The entries of working contexts.
 struct Timeline {
@@ -194,12 +172,12 @@ SmallVector<Value> Allocator::edit(Emitter &in, Value batch,
   Value fits = in.either(in.le(cost, zero), in.le(cost, room));
   Value made = in.both(alone, fits);
   Value code = in.select(expand, one, in.index(-1));
-  edits = insert(in, in.select(made, code, zero), edits, {batch, best});
+  edits = in.insert(in.select(made, code, zero), edits, {batch, best});
   Value end = in.add(best, in.select(made, size, one));
   keys =
       emitFor(in, best, end, keys, [&](Emitter &i, Value entry, ValueRange x) {
         return SmallVector<Value>{
-            insert(i, emitFloat(i, -1), x[0], {batch, entry})};
+            i.insert(emitFloat(i, -1), x[0], {batch, entry})};
       })[0];
   room = in.sub(room, in.select(made, cost, zero));
   left = in.sub(left, in.select(made, one, zero));
@@ -332,9 +310,9 @@ SmallVector<Value> Applier::step(Emitter &in, Value batch, ValueRange carried) {
               [&](Emitter &i, Value at, ValueRange x) {
                 Value after = i.mul(i.add(i.sub(at, slot), i.index(1)), span);
                 Value last = i.sub(i.add(first, after), i.index(1));
-                return SmallVector<Value>{insert(i, newLod, x[0], {batch, at}),
-                                          insert(i, last, x[1], {batch, at}),
-                                          insert(i, origin, x[2], {batch, at})};
+                return SmallVector<Value>{i.insert(newLod, x[0], {batch, at}),
+                                          i.insert(last, x[1], {batch, at}),
+                                          i.insert(origin, x[2], {batch, at})};
               });
   Value next = in.add(entry, in.select(in.eq(edit, none), ratio, one));
   SmallVector<Value> result = {next, end};
@@ -362,7 +340,7 @@ SmallVector<Value> Applier::walk(Emitter &in, Value batch, ValueRange carried) {
   Value length = loop.getResult(1);
   Value fits = in.le(length, in.index(op.getBudget()));
   return {loop.getResult(2), loop.getResult(3),
-          loop.getResult(4), insert(in, length, carried[3], batch),
+          loop.getResult(4), in.insert(length, carried[3], batch),
           loop.getResult(5), in.both(carried[5], fits)};
 }
 

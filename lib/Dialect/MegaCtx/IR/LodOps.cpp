@@ -9,17 +9,6 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-/// The type of a tensor of this rank, null after an error.
-static RankedTensorType ranked(std::optional<Location> loc, StringRef what,
-                               Value value, int64_t rank) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (type && type.getRank() == rank)
-    return type;
-  (void)emitOptionalError(loc, "expected ", what, " to have rank ", rank,
-                          ", but got ", value.getType());
-  return nullptr;
-}
-
 static RankedTensorType typeOf(Value value) {
   return cast<RankedTensorType>(value.getType());
 }

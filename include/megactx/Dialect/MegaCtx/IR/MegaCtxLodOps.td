@@ -17,21 +17,7 @@
 #define MEGACTX_DIALECT_MEGACTX_LOD_OPS
 
 include "mlir/IR/EnumAttr.td"
-include "mlir/Interfaces/InferTypeOpInterface.td"
 
-/// An op with inferred results that says itself what it is in linalg.
-class MegaCtx_LodOp<string mnemonic, list<Trait> traits = []>
-    : Op<MegaCtx_Dialect, mnemonic, traits # [
-        InferTypeOpAdaptor,
-        DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
-                                  ["reifyResultShapes"]>,
-        DeclareOpInterfaceMethods<AggregatedOpInterface, ["decomposeOperation"]>
-      ]> {
-  let hasVerifier = 1;
-}
-
-defvar MegaCtx_Storage = [F32, F16, BF16];
-defvar MegaCtx_Integer = [Index, I64, I32];
 def MegaCtx_RatioAttr : ConfinedAttr<I64Attr, [IntMinValue<2>]>;
 def MegaCtx_CountAttr : ConfinedAttr<I64Attr, [IntNonNegative]>;
 def MegaCtx_EvenAttr : ConfinedAttr<I64Attr, [IntMinValue<2>,
@@ -44,7 +30,7 @@ def MegaCtx_PoolKindAttr : I32EnumAttr<"PoolKind", "how rows become a gist", [
   let cppNamespace = "::mlir::megactx";
 }
 
-def MegaCtx_GistPoolOp : MegaCtx_LodOp<"gist_pool", [Pure]> {
+def MegaCtx_GistPoolOp : MegaCtx_TensorOp<"gist_pool", [Pure]> {
   let summary = "one gist for every r rows";
   let description = [{
     input x [B, n, D] -> [B, floor(n / r), D] of the same element type (f32, f16,
@@ -81,7 +67,7 @@ def MegaCtx_GistPoolOp : MegaCtx_LodOp<"gist_pool", [Pure]> {
   }];
 }
 
-def MegaCtx_GistPyramidOp : MegaCtx_LodOp<"gist_pyramid",
+def MegaCtx_GistPyramidOp : MegaCtx_TensorOp<"gist_pyramid",
     [RecursiveMemoryEffects, SingleBlock]> {
   let summary = "levels of gists, each made from the one below by the same body";
   let description = [{
@@ -140,7 +126,7 @@ def MegaCtx_YieldOp : Op<MegaCtx_Dialect, "yield",
   let assemblyFormat = "$gists attr-dict `:` type($gists)";
 }
 
-def MegaCtx_GaussianRopeOp : MegaCtx_LodOp<"gaussian_rope", [Pure]> {
+def MegaCtx_GaussianRopeOp : MegaCtx_TensorOp<"gaussian_rope", [Pure]> {
   let summary = "rotary embedding of entries that stand for many tokens";
   let description = [{
     positions, lods [B, W] -> cos, sin [B, W, d / 2] of f32. With freq_k =
@@ -187,7 +173,7 @@ def MegaCtx_GaussianRopeOp : MegaCtx_LodOp<"gaussian_rope", [Pure]> {
   }];
 }
 
-def MegaCtx_LodGatherOp : MegaCtx_LodOp<"lod_gather",
+def MegaCtx_LodGatherOp : MegaCtx_TensorOp<"lod_gather",
     [NoMemoryEffect, AttrSizedOperandSegments]> {
   let summary = "the rows that the entries of a working context stand for";
   let description = [{
@@ -235,7 +221,7 @@ def MegaCtx_LodGatherOp : MegaCtx_LodOp<"lod_gather",
   }];
 }
 
-def MegaCtx_LensScoreOp : MegaCtx_LodOp<"lens_score", [Pure]> {
+def MegaCtx_LensScoreOp : MegaCtx_TensorOp<"lens_score", [Pure]> {
   let summary = "how much more (1) or less (-1) detail an entry deserves";
   let description = [{
     features f [B, W, F] with weight w [F], bias c (rank 0) and lods [B, W] ->
@@ -272,7 +258,7 @@ def MegaCtx_LensScoreOp : MegaCtx_LodOp<"lens_score", [Pure]> {
   }];
 }
 
-def MegaCtx_FocusAllocateOp : MegaCtx_LodOp<"focus_allocate", [NoMemoryEffect]> {
+def MegaCtx_FocusAllocateOp : MegaCtx_TensorOp<"focus_allocate", [NoMemoryEffect]> {
   let summary = "which entries of a working context to expand or collapse";
   let description = [{
     scores [B, W] of f32, lods and positions [B, W] -> edits [B, W] of the lods'
@@ -329,7 +315,7 @@ def MegaCtx_FocusAllocateOp : MegaCtx_LodOp<"focus_allocate", [NoMemoryEffect]> 
   }];
 }
 
-def MegaCtx_FocusApplyOp : MegaCtx_LodOp<"focus_apply",
+def MegaCtx_FocusApplyOp : MegaCtx_TensorOp<"focus_apply",
     [NoMemoryEffect, AttrSizedOperandSegments]> {
   let summary = "the working context after edits";
   let description = [{

@@ -2,8 +2,8 @@
 //
 // Owns the `megactx` dialect: patterns and pieces as attributes, attention over
 // several sources, its links of one piece each, and the fused form that targets
-// emit kernels for; level-of-detail gists in a file of their own. Knows no ONNX
-// and no target.
+// emit kernels for; level-of-detail gists and routing in files of their own. Knows
+// no ONNX and no target.
 //
 //===----------------------------------------------------------------------===//
 
@@ -14,6 +14,7 @@ include "mlir/IR/AttrTypeBase.td"
 include "mlir/Dialect/Linalg/IR/LinalgInterfaces.td"
 include "mlir/IR/OpBase.td"
 include "mlir/Interfaces/DestinationStyleOpInterface.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "mlir/Interfaces/TilingInterface.td"
 
@@ -384,6 +385,26 @@ def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
   }];
 }
 
+//===----------------------------------------------------------------------===//
+// Ops around attention
+//===----------------------------------------------------------------------===//
+
+/// An op on tensors, with results as values and inferred, that says itself what
+/// it is in linalg and scf.
+class MegaCtx_TensorOp<string mnemonic, list<Trait> traits = []>
+    : Op<MegaCtx_Dialect, mnemonic, traits # [
+        InferTypeOpAdaptor,
+        DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                                  ["reifyResultShapes"]>,
+        DeclareOpInterfaceMethods<AggregatedOpInterface, ["decomposeOperation"]>
+      ]> {
+  let hasVerifier = 1;
+}
+
+defvar MegaCtx_Storage = [F32, F16, BF16];
+defvar MegaCtx_Integer = [Index, I64, I32];
+
 include "megactx/Dialect/MegaCtx/IR/MegaCtxLodOps.td"
+include "megactx/Dialect/MegaCtx/IR/MegaCtxRouteOps.td"
 
 #endif // MEGACTX_DIALECT_MEGACTX_OPS
