@@ -2,14 +2,25 @@
 
 import json
 
+import pytest
+
 import test_models
 from conftest import ROOT
 
-FAMILIES = ["gistnet_*", "lensnet_*"]
+POLICIES = {"gistnet_": ["gistnet"], "lensnet_": ["lensnet"], "bert_sdpa_": ["longformer", "bigbird"], "gpt_sdpa_": ["sparse_transformer"]}
+FAMILIES = [f"{family}*" for family in POLICIES]
 
 
-def test_shipped_policy_equals_brute_force(model, tool, tmp_path):
-    policy, artifact = ROOT / "docs" / "policies" / f"{model.name.split('_')[0]}.json", tmp_path / "model.mctx"
+def test_every_policy_is_tested():
+    assert {p.stem for p in (ROOT / "docs" / "policies").glob("*.json")} == {name for names in POLICIES.values() for name in names}
+
+
+@pytest.mark.parametrize("choice", [0, 1])
+def test_shipped_policy_equals_brute_force(model, choice, tool, tmp_path):
+    names = next(names for family, names in POLICIES.items() if model.name.startswith(family))
+    if choice >= len(names):
+        pytest.skip("a family with one policy")
+    policy, artifact = ROOT / "docs" / "policies" / f"{names[choice]}.json", tmp_path / "model.mctx"
     done = test_models.compiled(model, tool, artifact, "--policy", policy)
     count = model.facts["attentions"]
     assert done.err.rstrip().endswith(f"raised {count} attentions, sparsified {count}"), done

@@ -17,7 +17,8 @@ def RaiseOnnxAttentionPass
     Before: a normalized `onnx` module. After: each Softmax of a product of
     queries and keys, with scales and masks on the way, whose probabilities
     multiply values, is a `megactx.attention`. A Softmax that is none of these is
-    left.
+    left. What products broadcast, such as learned keys that a batch shares, is
+    repeated.
 
     A mask is followed backwards, element by element, through the nodes that
     compute it, as a function of batch, head, query position and key position.

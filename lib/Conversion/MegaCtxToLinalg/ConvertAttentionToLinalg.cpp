@@ -1,8 +1,8 @@
 //===- ConvertAttentionToLinalg.cpp - the generic lowering ----------------===//
 //
 // Online attention, its finish, level-of-detail ops and those on clusters of
-// rows say themselves what they are in linalg (AggregatedOpInterface); this pass
-// asks every one of them.
+// rows say themselves what they are in linalg (AggregatedOpInterface); this
+// pass asks every one of them.
 //
 //===----------------------------------------------------------------------===//
 

@@ -264,7 +264,10 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
         end = whole + last.getValue();
       if (!positions.holds(Condition::nonNegative(whole - *end) &&
                            Condition::nonNegative(*end - *start)))
-        return std::nullopt;
+        return clippedSizes
+            .try_emplace({whole, *start, *end},
+                         positions.size(op->getResult(0), dim))
+            .first->second;
       return *end - *start;
     }
     return shape(data)[dim];

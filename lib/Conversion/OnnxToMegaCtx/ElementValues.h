@@ -72,6 +72,10 @@ private:
 
   Positions &positions;
   llvm::DenseMap<Value, std::unique_ptr<Place>> shapes;
+  /// Sizes of slices that may end where their tensor does, by the tensor's
+  /// size, start and end: no expressions, but equal where these are.
+  llvm::DenseMap<std::tuple<AffineExpr, AffineExpr, AffineExpr>, AffineExpr>
+      clippedSizes;
   std::map<std::pair<void *, std::vector<const void *>>, Element> elements;
   /// Where `movesOf` collects.
   std::vector<std::pair<Value, Place>> *moves = nullptr;

@@ -29,6 +29,11 @@ public:
   /// with `isTransposed` its last two dims stand in the other order.
   SmallVector<Operand> sourcesOf(Value operand, bool isTransposed);
 
+  /// Whether the size is always 1.
+  bool isOne(Value value, int64_t dim) {
+    return values.shape(value)[dim] == positions.constant(1);
+  }
+
   /// The number that a scalar always is.
   std::optional<double> scalar(Value value);
 

@@ -287,7 +287,8 @@ void Raiser::repeat(Value &value, Value batchLike, Value headsLike) {
   auto type = cast<RankedTensorType>(value.getType());
   SmallVector<int64_t> shape(type.getShape());
   SmallVector<Value> sizes;
-  for (auto [dim, like] : llvm::enumerate(ArrayRef{batchLike, headsLike})) {
+  Value likes[] = {batchLike, headsLike};
+  for (auto [dim, like] : llvm::enumerate(likes)) {
     if (!like) {
       sizes.push_back(integers(1));
       continue;
@@ -307,21 +308,18 @@ void Raiser::repeat(Value &value, Value batchLike, Value headsLike) {
 
 /// Products of matrices broadcast batch and heads, attention does not.
 void Raiser::alignSizes(Value &query, Value &key, Value &value) {
-  auto sizeOf = [](Value of, unsigned dim) {
-    return cast<RankedTensorType>(of.getType()).getDimSize(dim);
-  };
   Value *all[] = {&query, &key, &value};
   Value most[2]; // by dim, whichever is not 1
   for (unsigned dim : {0, 1})
     for (Value *operand : all)
-      if (!most[dim] && sizeOf(*operand, dim) != 1)
+      if (!most[dim] && !operands.isOne(*operand, dim))
         most[dim] = *operand;
   // Fewer heads of keys and values than of queries are groups.
-  bool isGrouped = sizeOf(key, 1) == 1 && sizeOf(value, 1) == 1;
+  bool isGrouped = operands.isOne(key, 1) && operands.isOne(value, 1);
   for (Value *operand : all) {
     Value like[2];
     for (unsigned dim : {0, 1})
-      if (sizeOf(*operand, dim) == 1 &&
+      if (operands.isOne(*operand, dim) &&
           !(dim == 1 && isGrouped && operand != &query))
         like[dim] = most[dim];
     if (like[0] || like[1])
@@ -333,13 +331,11 @@ std::string Raiser::build(Scores &scores) {
   b.setInsertionPoint(product);
   bool isFolded = rankOf(product->getResult(0)) == 3;
   bool isTransposed = !scores.key;
-  if (isFolded && (rankOf(scores.query) != 3 ||
-                   rankOf(isTransposed ? scores.keyTransposed : scores.key) !=
-                       3 ||
-                   rankOf(values) != 3))
+  Value given = isTransposed ? scores.keyTransposed : scores.key;
+  if (isFolded && !llvm::all_of(ArrayRef<Value>{scores.query, given, values},
+                                [](Value v) { return rankOf(v) == 3; }))
     return "its operands have no known rank 4";
-  Value given =
-      peelScales(isTransposed ? scores.keyTransposed : scores.key, scores);
+  given = peelScales(given, scores);
   Value query = peelScales(scores.query, scores);
   if (!isFolded) {
     given = withRank4(given);
@@ -410,6 +406,11 @@ std::string Raiser::build(Scores &scores) {
     SmallVector<ReassociationIndices> groups = {{0, 1}, {2}, {3}};
     out = tensor::CollapseShapeOp::create(b, out, groups);
   }
+  // The graph may know less of the sizes.
+  Type known = product->getResult(0).getType();
+  if (out.getType() != known &&
+      tensor::CastOp::areCastCompatible(out.getType(), known))
+    out = tensor::CastOp::create(b, known, out);
   passed(softmax, kAttentionRaised) << remark::add("{0}", pattern.str());
   product->getResult(0).replaceAllUsesWith(out);
   return "";

@@ -26,3 +26,61 @@ func.func @softmax_over_queries_is_left(%q: !q, %k: !q, %v: !q) -> !q {
   %o = onnx.MatMul %p, %v : (!p, !q) -> !q
   return %o : !q
 }
+
+// Keys that a batch shares are repeated; those of lower rank are keys of every batch row and head.
+// CHECK-LABEL: @shared_keys
+// CHECK: %[[KT:.+]] = onnx.Unsqueeze %{{.+}} : (tensor<2x8x5xf32>, tensor<1xi64>) -> tensor<1x2x8x5xf32>
+// CHECK: %[[K:.+]] = onnx.Transpose %[[KT]] {{.*}} -> tensor<1x2x5x8xf32>
+// CHECK: %[[ALL:.+]] = onnx.Expand %[[K]], %{{.+}} -> tensor<?x2x5x8xf32>
+// CHECK: megactx.source %[[ALL]], %{{.+}} pattern(#megactx.pattern<dense>)
+// CHECK: megactx.attention
+func.func @shared_keys(%q: !q, %v: tensor<?x2x5x8xf32>, %kt: tensor<2x8x5xf32>) -> !q {
+  %s = onnx.MatMul %q, %kt : (!q, tensor<2x8x5xf32>) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, tensor<?x2x5x8xf32>) -> !q
+  return %o : !q
+}
+
+// One head of keys and values for all queries is a group as it is.
+// CHECK-LABEL: @one_key_head
+// CHECK-NOT: onnx.Expand
+// CHECK: megactx.attention {{.*}} : (tensor<?x2x?x8xf32>, !megactx.source<tensor<?x1x?x8xf32>, tensor<?x1x?x8xf32>>
+func.func @one_key_head(%q: !q, %kt: tensor<?x1x8x?xf32>, %v: tensor<?x1x?x8xf32>) -> !q {
+  %s = onnx.MatMul %q, %kt : (!q, tensor<?x1x8x?xf32>) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, tensor<?x1x?x8xf32>) -> !q
+  return %o : !q
+}
+
+// Learned scores, a learned memory, learned queries.
+!w = tensor<1x2x5x8xf32>
+!wt = tensor<1x2x8x5xf32>
+// CHECK-LABEL: @learned_scores_are_of_the_values
+// CHECK-NOT: kind = "cross"
+// CHECK-LABEL: @learned_memory
+// CHECK: megactx.attention {{.*}}kind = "cross"
+// CHECK-LABEL: @learned_queries
+// CHECK: megactx.attention {{.*}}kind = "cross"
+func.func @learned_scores_are_of_the_values(%x: !q, %y: tensor<?x2x5x8xf32>) -> !q {
+  %kt = onnx.initializer {value = dense<0.5> : !wt} : !wt
+  %s = onnx.MatMul %x, %kt : (!q, !wt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %y : (!p, tensor<?x2x5x8xf32>) -> !q
+  return %o : !q
+}
+func.func @learned_memory(%x: !q) -> !q {
+  %kt = onnx.initializer {value = dense<0.5> : !wt} : !wt
+  %v = onnx.initializer {value = dense<0.5> : !w} : !w
+  %s = onnx.MatMul %x, %kt : (!q, !wt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !w) -> !q
+  return %o : !q
+}
+func.func @learned_queries(%x: !q) -> !q {
+  %q = onnx.initializer {value = dense<0.5> : !w} : !w
+  %kt = onnx.Transpose %x {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!w, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %x : (!p, !q) -> !q
+  return %o : !q
+}
