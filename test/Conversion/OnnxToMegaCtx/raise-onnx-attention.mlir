@@ -84,3 +84,30 @@ func.func @learned_queries(%x: !q) -> !q {
   %o = onnx.MatMul %p, %x : (!p, !q) -> !q
   return %o : !q
 }
+
+// Slices of one size that end at one number are equal, though they may end before it: learned scores of so many positions, and their mask.
+// CHECK-LABEL: @slices_that_end_alike
+// CHECK: megactx.source {{.*}} pattern(#megactx.pattern<causal>)
+!d = tensor<?x?x?x?xf32>
+func.func @slices_that_end_alike(%v: !q) -> !q {
+  %left = onnx.initializer {value = dense<0.5> : tensor<1x2x3x4xf32>} : tensor<1x2x3x4xf32>
+  %right = onnx.initializer {value = dense<0.5> : tensor<1x2x4x3xf32>} : tensor<1x2x4x3xf32>
+  %tril = onnx.initializer {value = dense<[[1., 0., 0.], [1., 1., 0.], [1., 1., 1.]]> : tensor<3x3xf32>} : tensor<3x3xf32>
+  %minus = onnx.initializer {value = dense<-1.0e9> : tensor<f32>} : tensor<f32>
+  %zero = onnx.initializer {value = dense<0.0> : tensor<f32>} : tensor<f32>
+  %0 = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %1 = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %2 = onnx.initializer {value = dense<2> : tensor<1xi64>} : tensor<1xi64>
+  %3 = onnx.initializer {value = dense<3> : tensor<1xi64>} : tensor<1xi64>
+  %n = onnx.Shape %v {start = 2 : i64, end = 3 : i64} : (!q) -> tensor<1xi64>
+  %l = onnx.Slice %left, %0, %n, %2, %1 : (tensor<1x2x3x4xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> !d
+  %r = onnx.Slice %right, %0, %n, %3, %1 : (tensor<1x2x4x3xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> !d
+  %rows = onnx.Slice %tril, %0, %n, %0, %1 : (tensor<3x3xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x?xf32>
+  %seen = onnx.Slice %rows, %0, %n, %1, %1 : (tensor<?x?xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x?xf32>
+  %hidden = onnx.Equal %seen, %zero : (tensor<?x?xf32>, tensor<f32>) -> tensor<?x?xi1>
+  %s = onnx.MatMul %l, %r : (!d, !d) -> !d
+  %m = onnx.Where %hidden, %minus, %s : (tensor<?x?xi1>, tensor<f32>, !d) -> !d
+  %p = onnx.Softmax %m {axis = -1 : i64} : (!d) -> !d
+  %o = onnx.MatMul %p, %v : (!d, !q) -> !q
+  return %o : !q
+}

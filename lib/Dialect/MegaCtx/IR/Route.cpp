@@ -96,14 +96,12 @@ Value Router::wanted(Emitter &in, Value batch) {
   return in.min(most, length(in, batch));
 }
 
-/// An integer that ascends with the score: NaN is least, zeros are equal.
+/// An integer that ascends with the score: NaN is least. A sum that began with
+/// 0 is never -0, which would differ from its equal.
 static Value emitKey(Emitter &b, Value score) {
-  using Float = arith::CmpFPredicate;
-  Value zero = emitFloat(b, 0);
-  Value isZero = arith::CmpFOp::create(b, Float::OEQ, score, zero);
-  Value isNone = arith::CmpFOp::create(b, Float::UNO, score, score);
-  Value bits = arith::BitcastOp::create(b, b.getI32Type(),
-                                        b.select(isZero, zero, score));
+  Value isNone =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, score, score);
+  Value bits = arith::BitcastOp::create(b, b.getI32Type(), score);
   // Of negative numbers the bits without the sign descend.
   Value sign = arith::ShRSIOp::create(b, bits, emitNumber(b, 31));
   Value flip = arith::AndIOp::create(b, sign, emitNumber(b, INT32_MAX));
