@@ -136,10 +136,11 @@ bool Device::start(std::string &error) {
 int Device::preferred() {
   std::string error;
   int device = 0;
-  if (const Driver *driver = Driver::open(error))
-    if (driver->cuCtxGetDevice(&device) != kSuccess)
-      device = 0;
-  return device;
+  Context current = nullptr;
+  const Driver *driver = Driver::open(error);
+  bool isSet = driver && driver->cuCtxGetCurrent(&current) == kSuccess &&
+               current && driver->cuCtxGetDevice(&device) == kSuccess;
+  return isSet ? device : 0;
 }
 
 std::string Device::title() const {

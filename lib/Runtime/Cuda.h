@@ -44,6 +44,7 @@ constexpr Result kSuccess = 0, kOutOfMemory = 2, kNoBinaryForGpu = 209,
   F(cuDeviceGetName, (char *name, int size, int device))                       \
   F(cuDeviceGetAttribute, (int *value, int attribute, int device))             \
   F(cuDevicePrimaryCtxRetain, (Context * context, int device))                 \
+  F(cuCtxGetCurrent, (Context * context))                                      \
   F(cuCtxGetDevice, (int *device))                                             \
   F(cuCtxSynchronize, (void))                                                  \
   F(cuCtxPushCurrent_v2, (Context context))                                    \

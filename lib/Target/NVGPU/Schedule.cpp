@@ -69,6 +69,14 @@ static bool hasTest(const AttentionShape &shape) {
   });
 }
 
+/// Whether the rows of a piece see keys from the first on: loops over tiles are
+/// then as long as the sequence.
+static bool hasLongRows(const AttentionShape &shape) {
+  return llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
+    return piece.lo.empty() && piece.digits.hasOneView();
+  });
+}
+
 ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
                                                   const Machine &machine,
                                                   const AttentionShape &shape,
@@ -80,16 +88,24 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   int64_t heldDim = hasTest(shape) ? 64 : 128;
   auto atMost = [&](int64_t count) { return rows && *rows <= count; };
   int64_t warps = atMost(16) ? 1 : atMost(32) ? 2 : 4;
+  int64_t blocks = 2;
   Product product = isF32 ? Product::fma : Product::mma_sync;
   if (machine.hasWgmma && !isF32 && warps == 4) {
     product = Product::wgmma;
     heldDim = 0;
-    if (!atMost(64))
+    bool isLong = hasLongRows(shape), isSmall = dim <= 64;
+    if (isLarge || (isLong && !isSmall && !atMost(64)))
       warps = 8;
     if (hasTest(shape))
-      columns = dim <= 64 ? 64 : isLarge ? 32 : 48;
+      columns = isSmall ? 64 : isLarge ? 32 : 48;
+    else if (isLarge)
+      columns = 48;
     else
-      columns = isLarge ? 48 : 128;
+      columns = isLong && (isSmall || warps == 8) ? 128 : 64;
+    if (warps == 8)
+      blocks = 1;
+    else if (isSmall && columns == 64 && !hasTest(shape) && !shape.hasBias)
+      blocks = 3;
   }
   auto make = [&](int64_t blocks) {
     return ScheduleAttr::get(context, 16 * warps, columns, warps, /*stages=*/2,
@@ -97,14 +113,17 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
                              blocks);
   };
   auto bytes = [&] { return Tiling(shape, make(1)).bytes(); };
+  // Of a multiprocessor's, the system takes a part for each block.
+  constexpr int64_t system = 1 << 10;
+  auto fit = [&](int64_t count) {
+    return count * (bytes() + system) <= machine.sharedMemory + system;
+  };
   int64_t leastWarps = product == Product::wgmma ? 4 : 1;
   while (bytes() > machine.sharedMemory && (columns > 16 || warps > leastWarps))
     (columns > 16 ? columns : warps) /= 2;
-  if (warps > 4)
-    return make(1);
-  // Of a multiprocessor's, the system takes a part for each block.
-  constexpr int64_t system = 1 << 10;
-  return make(2 * (bytes() + system) <= machine.sharedMemory + system ? 2 : 1);
+  while (blocks > 1 && !fit(blocks))
+    --blocks;
+  return make(blocks);
 }
 
 /// Whether the product takes elements of the type, on the machine.

@@ -8,18 +8,24 @@
 //   product   fma for f32; for f16 and bf16 wgmma on sm_90a, where a class of
 //             the view is not known to have no more than 32 rows, else mma_sync
 //   columns   64 where both head dims are at most 128, else 32; half of it for
-//             f32, whose elements are twice as large. wgmma: 128, or 48 where
-//             a head dim is above 128; with a test per element 64, 48 or 32
-//             for head dims up to 64, 128, 256: registers hold no more
+//             f32, whose elements are twice as large
 //   warps     4, and rows = 16 warps; 2 or 1 where a class of the view is known
-//             to have no more than 32 or 16 rows, so that no warp is idle; 8
-//             for wgmma where it is not known to have no more than 64
+//             to have no more than 32 or 16 rows, so that no warp is idle
 //   stages    2
 //   held      where the head dim is at most 128, or 64 with a test per element:
 //             registers hold no more; never for wgmma, which reads shared
 //             memory as fast
-//   blocks    2 where both fit in shared memory, and for wgmma in registers,
-//             with 4 warps; else 1
+//   blocks    2 where both fit in shared memory, else 1
+// With wgmma, where rows are long (a piece whose rows see keys from the first
+// on, in one view), large tiles pay; elsewhere a block has few tiles, and many
+// blocks hide what each waits for at its ends (docs/performance.md):
+//   columns   long rows: 128; others: 64. A head dim above 128: 48. With a test
+//             per element 64, 48 or 32 for head dims up to 64, 128, 256:
+//             registers hold no more
+//   warps     8 for long rows and head dims above 64, if not known to be at
+//             most 64 rows (then columns are 64), and for all above 128; else 4
+//   blocks    1 with 8 warps; 3 with 64 columns, head dims up to 64 and neither
+//             bias nor test; else 2; fewer where they do not fit
 // Where a block does not fit in the architecture's shared memory, columns are
 // halved down to 16, then warps down to 1 (wgmma: 4), until it does.
 //

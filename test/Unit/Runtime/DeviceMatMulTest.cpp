@@ -37,23 +37,24 @@ protected:
   /// The runtime's product on copies in device memory. `shift`: elements before
   /// the matrices, beyond the memory's alignment.
   template <typename T> auto on(Function product, int64_t shift = 0) {
-    return [this, product, shift](Matrices<T> &a, Matrices<T> &b, Matrices<T> &c) {
-      cuda::Run run(*device, nullptr);
-      std::vector<T *> blocks;
-      for (Matrices<T> *x : {&a, &b, &c}) {
-        std::string error;
-        size_t count = x->data.size();
-        auto *block = static_cast<T *>(
-            device->allocate((count + shift) * sizeof(T), nullptr, error));
-        std::copy_n(x->data.data(), count, block + shift);
-        x->memref.aligned = block + shift;
-        blocks.push_back(block);
-      }
-      product(&a.memref, &b.memref, &c.memref);
-      std::copy_n(blocks[2] + shift, c.data.size(), c.data.data());
-      for (T *block : blocks)
-        device->free(block);
-    };
+    return
+        [this, product, shift](Matrices<T> &a, Matrices<T> &b, Matrices<T> &c) {
+          cuda::Run run(*device, nullptr);
+          std::vector<T *> blocks;
+          for (Matrices<T> *x : {&a, &b, &c}) {
+            std::string error;
+            size_t count = x->data.size();
+            auto *block = static_cast<T *>(
+                device->allocate((count + shift) * sizeof(T), nullptr, error));
+            std::copy_n(x->data.data(), count, block + shift);
+            x->memref.aligned = block + shift;
+            blocks.push_back(block);
+          }
+          product(&a.memref, &b.memref, &c.memref);
+          std::copy_n(blocks[2] + shift, c.data.size(), c.data.data());
+          for (T *block : blocks)
+            device->free(block);
+        };
   }
 
   /// What the fakes were called, of which `name` is part.

@@ -119,6 +119,10 @@ Result cuDevicePrimaryCtxRetain(void **context, int device) {
   *context = reinterpret_cast<void *>(uintptr_t(device) + 1);
   return called("cuDevicePrimaryCtxRetain");
 }
+Result cuCtxGetCurrent(void **context) {
+  *context = reinterpret_cast<void *>(current);
+  return called("cuCtxGetCurrent");
+}
 Result cuCtxGetDevice(int *device) {
   *device = int(current) - 1;
   return current ? called("cuCtxGetDevice") : kInvalidContext;
