@@ -186,7 +186,9 @@ void mgpuLaunchKernel(Kernel *kernel, intptr_t gridX, intptr_t gridY,
   if (gridX == 0 || gridY == 0 || gridZ == 0)
     return;
   constexpr intptr_t kMostX = 0x7fffffff, kMostYZ = 0xffff;
-  if (gridX > kMostX || gridY > kMostYZ || gridZ > kMostYZ)
+  if (gridX > kMostX)
+    end("a tensor of more rows than a GPU launch can have");
+  if (gridY > kMostYZ || gridZ > kMostYZ)
     end("more heads or batches than a GPU launch can have, 65535");
   allowShared(*kernel, sharedBytes);
   Run &here = currentRun();

@@ -18,6 +18,11 @@ _LINE = re.compile(r"^\s*(?:@!?%p\d+\s+)?([a-z][\w.]*)\s+(%\w+),\s*([^;]*);", re
 
 def wrong_subtractions(ptx):
     """The lines of a module that subtract a 64-bit register from what mul.hi.u32 gave, or from sums with it."""
+    # Registers have their names within a function.
+    return [line for function in re.split(r"(?=\.(?:entry|func)\b)", ptx) for line in _wrong_in(function)]
+
+
+def _wrong_in(ptx):
     lines = [(m[0].strip(), m[1], m[2], [operand.strip() for operand in m[3].split(",")]) for m in _LINE.finditer(ptx)]
     high, negated, size = set(), set(), -1
     while size < len(high) + len(negated):

@@ -5,8 +5,8 @@
 
 // No call of a library that PTX would leave unresolved.
 // CHECK-LABEL: func @strided
-// CHECK: gpu.launch_func @mctx_attention_module_0::@mctx_attention_0
-// CHECK: gpu.binary @mctx_attention_module_0
+// CHECK: gpu.launch_func @mctx_kernels::@mctx_attention_0
+// CHECK: gpu.binary @mctx_kernels
 // CHECK-NOT: .extern .func
 // CHECK-SAME: .visible .entry mctx_attention_0
 // CHECK-SAME: cp.async.cg

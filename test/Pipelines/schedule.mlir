@@ -6,7 +6,7 @@
 // RUN: not ls %t.mctx
 
 // Two warps; 32 rows of queries, three stages of 48 keys and values, of 72 elements.
-// CHECK: gpu.launch_func @mctx_attention_module_0::@mctx_attention_0 {{.*}} threads in (%c64, %c1, %c1) dynamic_shared_memory_size %c46080_i32
+// CHECK: gpu.launch_func @mctx_kernels::@mctx_attention_0 {{.*}} threads in (%c64, %c1, %c1) dynamic_shared_memory_size %c46080_i32
 
 // SYNTAX: error: expected a valid #nvx.schedule, but got '#nvx.schedule<rows = 64>'
 // CPU: error: --schedule is of a GPU's kernels, but the target is cpu

@@ -46,14 +46,16 @@ Value LinalgLoops::product(ArrayRef<unsigned> dims) {
   return result;
 }
 
+std::pair<Value, Value> LinalgLoops::divide(Value x, Value y) {
+  return {b.createOrFold<arith::DivUIOp>(x, y),
+          b.createOrFold<arith::RemUIOp>(x, y)};
+}
+
 void LinalgLoops::unflatten(Value number, ArrayRef<unsigned> dims) {
-  for (size_t i = dims.size(); i-- > 0;) {
-    indices[dims[i]] =
-        i == 0 ? number
-               : b.createOrFold<arith::RemUIOp>(number, extents[dims[i]]);
-    if (i > 0)
-      number = b.createOrFold<arith::DivUIOp>(number, extents[dims[i]]);
-  }
+  for (size_t i = dims.size(); i-- > 1;)
+    std::tie(number, indices[dims[i]]) = divide(number, extents[dims[i]]);
+  if (!dims.empty())
+    indices[dims.front()] = number;
 }
 
 SmallVector<Value> LinalgLoops::point(OpOperand &operand) {

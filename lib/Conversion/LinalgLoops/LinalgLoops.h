@@ -17,6 +17,9 @@ namespace mlir::megactx {
 /// An op on memrefs and the code that replaces it; code goes where the builder
 /// stands, at first before the op.
 class LinalgLoops {
+public:
+  virtual ~LinalgLoops() = default;
+
 protected:
   explicit LinalgLoops(linalg::GenericOp op) : op(op), b(op.getLoc(), op) {}
 
@@ -31,6 +34,8 @@ protected:
   void findExtents();
   /// The product of the loops' extents.
   Value product(ArrayRef<unsigned> dims);
+  /// Quotient and remainder of what is not negative.
+  virtual std::pair<Value, Value> divide(Value x, Value y);
   /// Sets the loops' indices from the number of a point, the last loop fastest.
   void unflatten(Value number, ArrayRef<unsigned> dims);
 

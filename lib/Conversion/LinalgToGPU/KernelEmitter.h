@@ -53,6 +53,8 @@ private:
   bool isLongReduction();
   SmallVector<Value> initialValues();
   Value less(Value x, Value y);
+  std::pair<Value, Value> divide(Value x, Value y) override;
+  Value blocksFor(Value rows, int64_t rowsOfBlock);
   void when(Value condition, function_ref<void()> inside);
 
   SmallVector<unsigned> parallel, reductions; ///< loops
