@@ -20,6 +20,7 @@
 
 using namespace mlir;
 using namespace mlir::megactx;
+namespace fs = llvm::sys::fs;
 
 /// Raised whenever older runtimes could misread an artifact.
 static constexpr int kVersion = 1;
@@ -59,32 +60,69 @@ static uint64_t checksum(StringRef data) {
 }
 
 namespace {
-/// A folder that disappears unless it is renamed into place.
+/// A folder that disappears unless it is renamed into place. What is at that
+/// place may only be an artifact: whatever else a folder holds is the user's.
 class Staging {
 public:
-  explicit Staging(StringRef final) : final(final) {
-    llvm::sys::fs::createUniquePath(final + ".%%%%%%", folder, false);
-    error = llvm::sys::fs::create_directory(folder, false);
+  explicit Staging(StringRef path) : final(withoutSeparators(path)) {
+    error = faultOfPlace();
+    if (!error.empty())
+      return;
+    fs::createUniquePath(final + ".%%%%%%", folder, false);
+    if (std::error_code code = fs::create_directory(folder, false))
+      error = code.message();
   }
   ~Staging() {
-    if (!done)
-      llvm::sys::fs::remove_directories(folder);
+    if (!done && !folder.empty())
+      fs::remove_directories(folder);
   }
   std::string file(StringRef name) const {
     SmallString<256> path(folder);
     llvm::sys::path::append(path, name);
     return path.str().str();
   }
+  /// An older artifact stands aside until the new one is in its place.
   std::error_code commit() {
-    if (llvm::sys::fs::is_directory(final))
-      llvm::sys::fs::remove_directories(final);
-    std::error_code failed = llvm::sys::fs::rename(folder, final);
+    SmallString<256> old;
+    if (fs::exists(final)) {
+      fs::createUniquePath(final + ".%%%%%%", old, false);
+      if (std::error_code failed = fs::rename(final, old))
+        return failed;
+    }
+    std::error_code failed = fs::rename(folder, final);
+    if (failed && !old.empty())
+      fs::rename(old, final);
+    else if (!old.empty())
+      fs::remove_directories(old);
     done = !failed;
     return failed;
   }
-  std::error_code error;
+  std::string error; ///< why nothing can be written; empty where it can
 
 private:
+  static StringRef withoutSeparators(StringRef path) {
+    StringRef trimmed = path.rtrim('/');
+    return trimmed.empty() ? path : trimmed;
+  }
+
+  std::string faultOfPlace() const {
+    fs::file_status status;
+    if (fs::status(final, status, /*follow=*/false) || !fs::exists(status))
+      return "";
+    if (!fs::is_directory(status))
+      return std::make_error_code(std::errc::not_a_directory).message();
+    std::error_code failed;
+    for (fs::directory_iterator it(final, failed), end; !failed && it != end;
+         it.increment(failed))
+      if (StringRef name = llvm::sys::path::filename(it->path());
+          !llvm::is_contained({"manifest.json", "model.so", "weights.bin"},
+                              name))
+        return ("it is a folder that holds '" + name +
+                "', which no artifact does")
+            .str();
+    return failed ? failed.message() : "";
+  }
+
   std::string final;
   SmallString<256> folder;
   bool done = false;
@@ -253,14 +291,13 @@ LogicalResult mlir::megactx::writeArtifact(ModuleOp module,
                                            llvm::json::Object notes,
                                            StringRef path) {
   Staging staging(path);
-  if (staging.error)
-    return module.emitError("cannot write '")
-           << path << "': " << staging.error.message();
+  if (!staging.error.empty())
+    return module.emitError("cannot write '") << path << "': " << staging.error;
   std::string object = staging.file("model.o");
   if (failed(emitObject(module, target.host, object)) ||
       failed(link(module, object, staging.file("model.so"))))
     return failure();
-  llvm::sys::fs::remove(object);
+  fs::remove(object);
   if (failed(writeFile(module, staging.file("weights.bin"),
                        [&](llvm::raw_ostream &os) {
                          for (ElementsAttr weight : interface.weights())
