@@ -78,6 +78,7 @@ private:
   std::map<megactx::cuda::Device *, DeviceWeights> deviceWeights;
   std::string place; ///< the artifact's folder, for messages
   void *library = nullptr;
+  int libraryFile = -1;
   void (*entry)(void **) = nullptr;
 };
 

@@ -95,7 +95,7 @@ def _dtype(name):
 def _array(value):
     if not isinstance(value, np.ndarray):
         value = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value)
-    return np.asarray(value, order="C")
+    return np.asarray(value, value.dtype.newbyteorder("="), order="C")
 
 
 def _sizes(name, shape):

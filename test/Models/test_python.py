@@ -1,0 +1,37 @@
+"""The Python package: what the command-line tools cannot show."""
+
+import numpy as np
+import pytest
+
+import megactx
+from conftest import generated
+
+
+@pytest.fixture(scope="module")
+def gpt(request):
+    build = request.config.getoption("--build")
+    megactx.use_build(build)
+    return generated(build) / "gpt_sdpa_ts17" / "model.onnx"
+
+
+def test_a_model_compiled_again_to_the_path_of_a_loaded_one(gpt, tmp_path):
+    """Each model runs the code that it was loaded with, though the loader of libraries goes by names."""
+    ids = {"ids": np.arange(40)[None] % 90}
+    megactx.compile(gpt, tmp_path / "m.mctx")
+    dense = megactx.load(tmp_path / "m.mctx")
+    before = dense.run(ids)["output"]
+    megactx.compile(gpt, tmp_path / "m.mctx", pattern="window<left = 1, right = 0>")
+    sparse = megactx.load(tmp_path / "m.mctx")
+    assert np.abs(sparse.run(ids)["output"] - before).max() > 0.01
+    np.testing.assert_array_equal(dense.run(ids)["output"], before)
+    again = megactx.load(tmp_path / "m.mctx")
+    np.testing.assert_array_equal(again.run(ids)["output"], sparse.run(ids)["output"])
+
+
+def test_arrays_of_another_byte_order_and_layout(gpt, tmp_path):
+    megactx.compile(gpt, tmp_path / "m.mctx")
+    run = megactx.load(tmp_path / "m.mctx").run
+    ids = np.arange(80).reshape(2, 40) % 90
+    want = run({"ids": ids})["output"]
+    for other in (ids.astype(">i8"), np.asfortranarray(ids), np.repeat(ids, 2, axis=1)[:, ::2], ids.tolist()):
+        np.testing.assert_array_equal(run({"ids": other})["output"], want)
