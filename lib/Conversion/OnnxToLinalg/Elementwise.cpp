@@ -288,6 +288,9 @@ static std::optional<IndexExpr> symbolic(Node &node, ArrayRef<IndexExpr> x) {
   // ONNX truncates, which is the floor where nothing is negative.
   if (op == "Div" && ix.isNonNegative(x[0]) && ix.isNonNegative(x[1]))
     return ix.floorDiv(loc, x[0], x[1]);
+  // fmod or not, where nothing is negative.
+  if (op == "Mod" && ix.isNonNegative(x[0]) && ix.isNonNegative(x[1]))
+    return ix.mod(loc, x[0], x[1]);
   if (op == "Neg")
     return IndexExpr(0) - x[0];
   if (op == "Not")

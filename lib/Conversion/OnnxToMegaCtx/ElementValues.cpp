@@ -42,7 +42,11 @@ Element ElementValues::at(Value tensor, ArrayRef<AffineExpr> place) {
   if (moves) {
     moves->push_back({tensor, Place(place)});
     Operation *op = tensor.getDefiningOp();
-    StringRef type = typeOf(op);
+    // Without a known rank nothing says where elements go.
+    StringRef type =
+        op && op->getNumOperands() && rankOf(op->getOperand(0)) >= 0
+            ? typeOf(op)
+            : StringRef();
     bool isCopy =
         type == "Identity" ||
         (type == "Cast" && op->getOperand(0).getType() == tensor.getType());

@@ -86,6 +86,19 @@ struct Roots {
 };
 } // namespace
 
+/// A weight, or the part of one that stacks several, in any layout.
+static bool isWeight(Value value) {
+  while (!isConstant(value)) {
+    Operation *op = value.getDefiningOp();
+    if (!llvm::is_contained({"Slice", "Split", "Transpose", "Reshape",
+                             "Squeeze", "Unsqueeze", "Identity", "Cast"},
+                            typeOf(op)))
+      return false;
+    value = op->getOperand(0);
+  }
+  return true;
+}
+
 static Roots rootsOf(Value start) {
   llvm::SetVector<Value> seen;
   Roots roots;
@@ -97,7 +110,7 @@ static Roots rootsOf(Value start) {
     if (!op || isConstant(seen[i]))
       continue;
     bool projects =
-        (type == "MatMul" || type == "Gemm") && isConstant(op->getOperand(1));
+        (type == "MatMul" || type == "Gemm") && isWeight(op->getOperand(1));
     if (projects) {
       roots.activations.insert(op->getOperand(0));
       roots.isLearned &= isConstant(op->getOperand(0));
@@ -105,7 +118,7 @@ static Roots rootsOf(Value start) {
     }
     // Shapes lead anywhere.
     for (Value operand : op->getOperands())
-      if (auto tensor = dyn_cast<RankedTensorType>(operand.getType());
+      if (auto tensor = dyn_cast<TensorType>(operand.getType());
           tensor && isa<FloatType>(tensor.getElementType()))
         seen.insert(operand);
   }
