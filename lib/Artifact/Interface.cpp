@@ -62,11 +62,13 @@ static FailureOr<llvm::json::Object> describe(func::FuncOp function, Type type,
     }
     auto symbol =
         dims && i < dims.size() ? dyn_cast<StringAttr>(dims[i]) : StringAttr();
-    shape.push_back(symbol ? symbol.str() : "");
+    shape.push_back(symbol ? llvm::json::fixUTF8(symbol) : "");
   }
-  llvm::json::Object entry{{"name", name ? name.str() : fallback},
-                           {"dtype", dtypeOf(tensor.getElementType())},
-                           {"shape", std::move(shape)}};
+  // JSON holds UTF-8 only, a model's names any bytes.
+  llvm::json::Object entry{
+      {"name", llvm::json::fixUTF8(name ? name.getValue() : fallback)},
+      {"dtype", dtypeOf(tensor.getElementType())},
+      {"shape", std::move(shape)}};
   noteMemory(attrs, entry);
   return entry;
 }

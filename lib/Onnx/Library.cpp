@@ -84,13 +84,35 @@ static inliner::FunctionIdVector compositesOf(const ModelProto &model) {
   return {found.begin(), found.end()};
 }
 
+/// ONNX's shape inference divides by the number of heads without a look at it.
+static void checkHeads(const GraphProto &graph) {
+  for (const NodeProto &node : graph.node())
+    for (const AttributeProto &attribute : node.attribute()) {
+      checkHeads(attribute.g());
+      for (const GraphProto &inner : attribute.graphs())
+        checkHeads(inner);
+      bool isHeads =
+          node.op_type() == "Attention" && (attribute.name() == "q_num_heads" ||
+                                            attribute.name() == "kv_num_heads");
+      if (isHeads && attribute.i() < 1)
+        throw std::runtime_error("node '" + node.name() +
+                                 "' (Attention): expected " + attribute.name() +
+                                 " of at least 1, but got " +
+                                 std::to_string(attribute.i()));
+    }
+}
+
 static void inferTypes(ModelProto &model) {
+  checkHeads(model.graph());
   ShapeInferenceOptions options{true, 0, true};
   shape_inference::InferShapes(model, OpSchemaRegistry::Instance(), options);
 }
 
 std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
   try {
+    // The converter loses functions.
+    if (model.functions_size() > 0)
+      inliner::InlineLocalFunctions(model);
     // Models of opset 7 and newer; the converter has no adapters before.
     if (int64_t old = opsetOf(model); old != opset) {
       // onnxruntime writes operators of ONNX into models whose opset has none.
@@ -101,8 +123,6 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
       model = version_conversion::ConvertVersion(model, int(opset));
       putBack(model);
     }
-    if (model.functions_size() > 0)
-      inliner::InlineLocalFunctions(model);
     do
       inferTypes(model);
     while (expandContribOps(*model.mutable_graph()));

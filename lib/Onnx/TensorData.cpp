@@ -141,6 +141,13 @@ static std::optional<Payload> externalPayload(const TensorProto &tensor,
   }
   SmallString<256> path(llvm::sys::path::parent_path(file));
   llvm::sys::path::append(path, location);
+  llvm::sys::fs::file_status status;
+  if (!llvm::sys::fs::status(path, status) &&
+      !llvm::sys::fs::is_regular_file(status) &&
+      !llvm::sys::fs::is_directory(status)) {
+    error = ("external data '" + path + "' is not a regular file").str();
+    return std::nullopt; // reading a pipe or a device may never end
+  }
   auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/false,
                                             /*RequiresNullTerminator=*/false);
   if (!buffer) {

@@ -70,6 +70,11 @@ private:
   }
 
   std::optional<Pattern> primary() {
+    // Operators chain to the left, and what reads them recurses.
+    if (++terms > kMaxTerms) {
+      lexer.error("pattern has more than " + llvm::Twine(kMaxTerms) + " terms");
+      return std::nullopt;
+    }
     if (lexer.accept("(")) {
       std::optional<Pattern> result = alternatives();
       if (!result || !lexer.expect(")"))
@@ -255,6 +260,7 @@ private:
   }
 
   Lexer lexer;
+  size_t terms = 0;
 };
 } // namespace mlir::megactx::pattern
 

@@ -26,7 +26,7 @@ public:
     auto argument = [&](StringRef key) {
       for (const auto &arg : remark.getArgs())
         if (arg.key == key)
-          return arg.val;
+          return json::fixUTF8(arg.val); // of names, which hold any bytes
       return std::string();
     };
     collected->push_back(json::Object{{"name", remark.getRemarkName().str()},

@@ -100,6 +100,15 @@ def test_external_data_beyond_its_file(tool, tmp_path):
     refuse_model(tool, written(tmp_path, model), "w")
 
 
+def test_external_data_in_a_pipe(tool, tmp_path):
+    os.mkfifo(tmp_path / "pipe.bin")
+    weight = numpy_helper.from_array(np.ones((2, 3), np.float32), "w")
+    onnx.external_data_helper.set_external_data(weight, "pipe.bin", 0, 24)
+    weight.ClearField("raw_data")
+    model = small_model([helper.make_node("Add", ["x", "w"], ["y"])], [weight])
+    refuse_model(tool, written(tmp_path, model), "pipe.bin", "not a regular file")
+
+
 def test_external_data_outside_the_folder(tool, tmp_path):
     weight = numpy_helper.from_array(np.ones((2, 3), np.float32), "w")
     onnx.external_data_helper.set_external_data(weight, "../../../etc/passwd", 0, 24)
@@ -122,6 +131,73 @@ def test_dangling_input(tool, tmp_path):
 def test_graph_output_without_a_producer(tool, tmp_path):
     model = small_model([helper.make_node("Relu", ["x"], ["y"])], outputs=("y", "z"))
     refuse_model(tool, written(tmp_path, model), "z")
+
+
+NO_HEADS = {
+    "queries": ("Attention", "", {"q_num_heads": 0, "kv_num_heads": 2}, "q_num_heads"),
+    "keys": ("Attention", "", {"q_num_heads": 2, "kv_num_heads": 0}, "kv_num_heads"),
+    "negative": ("Attention", "", {"q_num_heads": 2, "kv_num_heads": -2}, "kv_num_heads"),
+    "onnxruntime's": ("MultiHeadAttention", "com.microsoft", {"num_heads": 0}, "num_heads"),
+    "none given": ("MultiHeadAttention", "com.microsoft", {}, "num_heads"),
+}
+
+
+@pytest.mark.parametrize("operator, domain, attributes, word", NO_HEADS.values(), ids=NO_HEADS)
+def test_attention_without_heads(tool, tmp_path, operator, domain, attributes, word):
+    node = helper.make_node(operator, ["x", "x", "x"], ["y"], name="odd", domain=domain, **attributes)
+    graph = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 5, 16])],
+                              [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)])
+    path = written(tmp_path, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23), helper.make_opsetid("com.microsoft", 1)]))
+    refuses(tool("megactx-compile", path, "-o", tmp_path / "out"), "odd", word, output=tmp_path / "out")
+
+
+def test_a_name_that_is_no_utf8_is_only_a_name(tool, tmp_path):
+    path = tmp_path / "latin.onnx"
+    path.write_bytes(small_model([helper.make_node("Relu", ["x"], ["y"])]).SerializeToString().replace(b"\x01x", b"\x01\xe9"))
+    out = tmp_path / "latin.mctx"
+    assert tool("megactx-compile", path, "-o", out).status == 0
+    assert run_with(tool, out, tmp_path, [("x", np.ones((2, 3), np.float32))]).status == 0
+
+
+def gemm(bias, batch):
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [batch, 3])
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    weights = [numpy_helper.from_array(np.ones((3, 4), np.float32), "w"), numpy_helper.from_array(np.ones(bias, np.float32), "b")]
+    return helper.make_model(helper.make_graph([helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="odd")], "g", [x], [y], weights),
+                             opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("bias", [[3], [5], [2, 3], [3, 4]], ids=str)
+def test_bias_of_a_wrong_size(tool, tmp_path, bias):
+    refuses(tool("megactx-compile", written(tmp_path, gemm(bias, 2)), "-o", tmp_path / "out"), "odd", "Gemm", output=tmp_path / "out")
+
+
+def test_bias_that_a_run_finds_to_be_wrong(tool, tmp_path):
+    out = tmp_path / "gemm.mctx"
+    assert tool("megactx-compile", written(tmp_path, gemm([3, 4], "batch")), "-o", out).status == 0
+    assert run_with(tool, out, tmp_path, [("x", np.ones((3, 3), np.float32))]).status == 0
+    shutil.rmtree(tmp_path / "out")
+    done = run_with(tool, out, tmp_path, [("x", np.ones((2, 3), np.float32))])
+    refuses(done, "broadcast", output=tmp_path / "out" / "output_0.pb")
+
+
+@pytest.mark.parametrize("indices, good", [([[1, 2], [-2, -3]], True), ([[1, 3]], False), ([[2, 1]], False), ([[0, -4]], False)], ids=str)
+def test_indices_out_of_range(tool, tmp_path, indices, good):
+    node = helper.make_node("GatherND", ["x", "i"], ["y"])
+    path = written(tmp_path, small_model([node], [numpy_helper.from_array(np.array(indices), "i")]))
+    model = onnx.load(path)
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    path.write_bytes(model.SerializeToString())
+    out = tmp_path / "gather.mctx"
+    assert tool("megactx-compile", path, "-o", out).status == 0
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    done = run_with(tool, out, tmp_path, [("x", x)])
+    if good:
+        assert done.status == 0, done
+        (_, value), = reference.load_tensors(tmp_path / "out", "output")
+        assert value.tolist() == [x[tuple(i)] for i in indices]
+    else:
+        refuses(done, "GatherND", output=tmp_path / "out" / "output_0.pb")
 
 
 def test_unknown_operator_imports_but_does_not_compile(tool, tmp_path):
@@ -172,6 +248,26 @@ def test_unwritable_output(good, tool, tmp_path):
     refuses(tool("megactx-translate", "--import-onnx", good / "model.onnx", "-o", out), "model.mctx")
 
 
+def test_a_folder_of_other_things_is_not_replaced(good, tool, artifact, tmp_path):
+    folder = tmp_path / "models"
+    shutil.copytree(good, folder)
+    before = sorted(p.relative_to(folder) for p in folder.rglob("*"))
+    for out in (folder, f"{folder}/", folder / "test_data_set_0" / ".."):
+        refuses(tool("megactx-compile", folder / "model.onnx", "-o", out), str(out), "folder that holds")
+        assert sorted(p.relative_to(folder) for p in folder.rglob("*")) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["models"], "left a folder beside the output"
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_an_older_artifact_is_replaced(good, tool, artifact, tmp_path, end):
+    out = tmp_path / "old.mctx"
+    shutil.copytree(artifact, out)
+    (out / "manifest.json").write_text("old")
+    assert tool("megactx-compile", good / "model.onnx", "-o", f"{out}{end}").status == 0
+    assert tool("megactx-run", out, "--test-data", good / "test_data_set_0").status == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["old.mctx"]
+
+
 def run_with(tool, artifact, tmp_path, inputs):
     reference.save_tensors(tmp_path / "in", "input", inputs)
     return tool("megactx-run", artifact, "--inputs", tmp_path / "in", "--outputs", tmp_path / "out")
@@ -201,6 +297,18 @@ def test_a_static_dimension_that_differs(tool, request, tmp_path):
 def test_token_beyond_the_vocabulary_does_not_crash(tool, artifact, tmp_path):
     done = run_with(tool, artifact, tmp_path, [("ids", np.full((1, 4), 10**6, np.int64))])
     assert done.status in (0, 1), done
+
+
+@pytest.mark.parametrize("option", [["--benchmark"], ["--outputs", "out"]], ids=str)
+def test_a_run_without_inputs(tool, artifact, option):
+    refuses(tool("megactx-run", artifact, *option), option[0], "--inputs")
+
+
+def test_a_report_that_cannot_be_written(request, good, artifact):
+    run = request.config.getoption("--build").resolve() / "bin" / "megactx-run"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([run, artifact, "--test-data", good / "test_data_set_0"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and "cannot write" in done.stderr
 
 
 def test_beyond_tolerance_is_status_1(good, tool, artifact, tmp_path):

@@ -17,6 +17,7 @@ using nlohmann::json;
 static const char *const kHelp =
     R"(Runs a compiled model. Prints JSON; exit status 1 on any error.
 
+  megactx-run MODEL.mctx                               describes inputs, outputs, attentions, target
   megactx-run MODEL.mctx --inputs DIR --outputs DIR    input_0.pb|.npy ... in, output_0.pb ... out
   megactx-run MODEL.mctx --test-data DIR               compares with output_0.pb|.npy ...
   megactx-run MODEL.mctx --benchmark --inputs DIR      median time of repeated runs
@@ -90,6 +91,10 @@ Options parse(int argc, char **argv) {
     throw std::runtime_error("expected a model; see --help");
   if (o.inputs.empty())
     o.inputs = o.testData;
+  if (o.inputs.empty() && (o.benchmark || !o.outputs.empty()))
+    throw std::runtime_error(
+        std::string(o.benchmark ? "--benchmark" : "--outputs") +
+        " needs --inputs or --test-data");
   return o;
 }
 
@@ -239,7 +244,10 @@ int execute(const Options &o) {
 
 int main(int argc, char **argv) {
   try {
-    return execute(parse(argc, argv));
+    int status = execute(parse(argc, argv));
+    if (!std::cout.flush())
+      throw std::runtime_error("cannot write to standard output");
+    return status;
   } catch (const std::exception &e) {
     std::cerr << "error: " << e.what() << "\n";
     return 1;

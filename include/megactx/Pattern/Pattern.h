@@ -56,6 +56,7 @@ namespace mlir::megactx::pattern {
 constexpr int64_t kMaxPosition = int64_t(1) << 40;
 constexpr size_t kMaxListLength = 1 << 16;
 constexpr size_t kMaxAtoms = 256;
+constexpr size_t kMaxTerms = 4096;
 
 /// A parameter's value: an integer, a list of integers or a word.
 struct Argument {

@@ -22,18 +22,23 @@ static Value inside(OpBuilder &b, Location loc, Value integer, Value size) {
   return arith::MaxSIOp::create(b, loc, at, zero);
 }
 
-/// Ends the run where an index is outside of [-size, size).
-static void checkIndices(Node &node, Tensor &indices, const IndexExpr &size) {
+/// Ends the run where an index is outside of [-size, size). Of several sizes,
+/// each is for one entry of the indices' last dim.
+static void checkIndices(Node &node, Tensor &indices,
+                         ArrayRef<IndexExpr> sizes) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
-  if (indices.elements && size.constant() &&
+  auto size = sizes.front().constant();
+  if (indices.elements && size && sizes.size() == 1 &&
       llvm::all_of(*indices.elements, [&](const IndexExpr &e) {
         auto at = e.constant();
-        return at && *at >= -*size.constant() && *at < *size.constant();
+        return at && *at >= -*size && *at < *size;
       }))
     return;
-  Value limit = graph.ix.value(loc, size);
+  SmallVector<Value> limits;
+  for (const IndexExpr &expr : sizes)
+    limits.push_back(graph.ix.value(loc, expr));
   Value init = graph.filled(loc, {}, cast<TypedAttr>(b.getBoolAttr(true)));
   SmallVector<utils::IteratorType> loops(indices.rank(),
                                          utils::IteratorType::reduction);
@@ -44,6 +49,14 @@ static void checkIndices(Node &node, Tensor &indices, const IndexExpr &size) {
        AffineMap::get(indices.rank(), 0, b.getContext())},
       loops, [&](OpBuilder &nested, Location l, ValueRange args) {
         Value at = indexOf(nested, l, args[0]);
+        Value limit = limits.front();
+        for (size_t i = 1; i < limits.size(); ++i) {
+          Value entry = linalg::IndexOp::create(nested, l, indices.rank() - 1);
+          Value place = arith::ConstantIndexOp::create(nested, l, i);
+          Value isHere = arith::CmpIOp::create(
+              nested, l, arith::CmpIPredicate::eq, entry, place);
+          limit = arith::SelectOp::create(nested, l, isHere, limits[i], limit);
+        }
         Value zero = arith::ConstantIndexOp::create(nested, l, 0);
         Value least = arith::SubIOp::create(nested, l, zero, limit);
         Value low = arith::CmpIOp::create(nested, l, arith::CmpIPredicate::sge,
@@ -156,6 +169,7 @@ static LogicalResult lowerGatherND(Node &node) {
                            "batch_dims that fit";
   Shape shape(ArrayRef(indices.shape).drop_back());
   llvm::append_range(shape, ArrayRef(data.shape).drop_front(batch + *depth));
+  checkIndices(node, indices, ArrayRef(data.shape).slice(batch, *depth));
   SmallVector<Value> sizes;
   for (const IndexExpr &size : data.shape)
     sizes.push_back(graph.ix.value(loc, size));

@@ -142,8 +142,10 @@ static LogicalResult lowerGemm(Node &node) {
   SmallVector<Tensor *> inputs = {&*product};
   if (node.has(2))
     inputs.push_back(&node.in(2));
-  Shape shape = product->shape;
-  node.set(0, graph.map(node.loc(), inputs, shape, a.elementType,
+  FailureOr<Shape> shape = graph.broadcastShape(node, inputs);
+  if (failed(shape))
+    return failure();
+  node.set(0, graph.map(node.loc(), inputs, *shape, a.elementType,
                         [&](OpBuilder &b, Location loc, ValueRange args) {
                           Value x = scaled(b, loc, args[0], alpha);
                           if (args.size() == 1)

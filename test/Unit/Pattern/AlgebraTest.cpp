@@ -139,4 +139,12 @@ TEST(Pattern, TooManyConditionsAreAnError) {
   EXPECT_NE(errorOf(many).second.find("more than 256"), std::string::npos);
 }
 
+/// However few conditions they come to: what reads a pattern recurses.
+TEST(Pattern, TooManyTermsAreAnError) {
+  std::string many = "causal";
+  for (int i = 1; i < 100000; ++i)
+    many += i % 2 ? " or causal" : " and causal";
+  EXPECT_NE(errorOf(many).second.find("more than 4096"), std::string::npos);
+}
+
 } // namespace
