@@ -11,6 +11,7 @@
 #include "megactx/Support/Output.h"
 #include "megactx/Target/NVGPU/Architecture.h"
 #include "megactx/Transforms/Passes.h"
+#include "megactx/Transforms/Policy.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include <chrono>
@@ -175,15 +176,18 @@ SmallVector<Phase> Compilation::gpuPhases() {
 }
 
 void Compilation::countAttentions() {
-  bool chosen =
-      !options.patterns.pattern.empty() || !options.patterns.policy.empty();
+  const PatternChoice &choice = options.patterns;
+  std::string error; // the pass has reported it
+  std::optional<Policy> rules = choice.policy.empty()
+                                    ? Policy::ofPattern(choice.pattern, error)
+                                    : Policy::read(choice.policy, error);
   module->walk([&](AttentionOp op) {
+    int64_t heads = op.getQuery().getType().getDimSize(1);
+    auto chosen = rules ? rules->patternFor(raised, op.getKind(), heads,
+                                            choice.step, error)
+                        : std::nullopt;
+    sparsified += chosen && !chosen->isDense();
     ++raised;
-    sparsified +=
-        chosen && llvm::any_of(op.getSources(), [](Value operand) {
-          auto source = operand.getDefiningOp<SourceOp>();
-          return source && !source.getPattern().getPattern().isDense();
-        });
   });
 }
 
