@@ -197,7 +197,7 @@ def SparsifyPass : Pass<"megactx-sparsify"> {
   let description = [{
     After: the sources of each attention that the policy is for attend where the
     policy's pattern and their own do. A single `pattern` is for all
-    self-attention; a policy file is described in `megactx/Transforms/Policy.h`.
+    self-attention; a policy file is described in `docs/policies.md`.
     Without either nothing changes.
   }];
   let options = [
