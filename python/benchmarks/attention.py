@@ -15,10 +15,10 @@ turn; the table shows medians. One pair costs 2 · (D + Dv) FLOPs; nothing else 
 
 import argparse
 import ctypes
+import functools
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,6 +30,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import megactx  # noqa: E402
 from attention_cases import CPU as CASES, module  # noqa: E402
+from rounds import medians  # noqa: E402
 
 HEADS, DIM, TOLERANCE = 8, 64, 2e-4
 
@@ -127,15 +128,10 @@ def measure(name, queries, threads, rounds, folder):
         error = float(np.abs(got - want).max())
         if not error < TOLERANCE:
             raise SystemExit(f"error: {label}, {name}, {queries} queries: differs from the reference by {error:.1e}")
-    times = {label: [] for label in kernels}
-    for _ in range(rounds):
-        for label, (function, _, inputs) in kernels.items():
-            begin = time.perf_counter()
-            function(*inputs)
-            times[label].append(time.perf_counter() - begin)
+    took = medians({label: functools.partial(function, *inputs) for label, (function, _, inputs) in kernels.items()}, rounds)
     flops = 2.0 * HEADS * pairs_of(name, queries) * 2 * DIM
-    return [dict(case=name, queries=queries, threads=threads, kernel=label, seconds=statistics.median(t), gflops=flops / statistics.median(t) / 1e9,
-                 preparation=kernels[label][1]) for label, t in times.items()]
+    return [dict(case=name, queries=queries, threads=threads, kernel=label, seconds=seconds, gflops=flops / seconds / 1e9,
+                 preparation=kernels[label][1]) for label, seconds in took.items()]
 
 
 def show(rows, peak):

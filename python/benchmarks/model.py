@@ -14,17 +14,16 @@ import argparse
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 import numpy as np
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import megactx  # noqa: E402
+from rounds import medians  # noqa: E402
 
 PATTERN = "causal and (window<left = 127, right = 0> or strided<stride = 128>)"
 TOLERANCE = 1e-3
@@ -73,13 +72,7 @@ def row(tokens, dense, sparse, other, rounds):
     error = float(np.abs(next(iter(runs["dense"]().values())) - runs["onnxruntime"]()).max())
     if not error < TOLERANCE:
         raise SystemExit(f"error: {tokens} tokens: dense differs from onnxruntime by {error:.1e}")
-    times = {name: [] for name in runs}
-    for _ in range(rounds + 1):
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - begin)
-    median = {name: statistics.median(samples[1:]) for name, samples in times.items()}
+    median = medians(runs, rounds, warm=1)
     cells = "  ".join(f"{name} {1e3 * seconds:8.1f} ms" for name, seconds in median.items())
     print(f"{tokens:7} tokens  {cells}   dense {median['onnxruntime'] / median['dense']:.2f} × onnxruntime's speed, "
           f"sparse {median['dense'] / median['sparse']:.2f} × dense", flush=True)

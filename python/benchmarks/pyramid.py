@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import numpy as np
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import megactx  # noqa: E402
+from rounds import medians  # noqa: E402
 
 DIM, TOLERANCE = 64, 2e-5
 
@@ -118,13 +118,7 @@ def measure(tokens, ratio, windows, heads, rounds):
     k, v = levels[0]
     check("window", dense(q, k, v), q, rows, lambda row: (k[0][:, max(0, row - window + 1):row + 1], v[0][:, max(0, row - window + 1):row + 1]))
     del got
-    times = {"pyramid": [], "window": []}
-    for _ in range(rounds):
-        for label, run in (("pyramid", lambda: pyramid(q, *flat)), ("window", lambda: dense(q, k, v))):
-            begin = time.perf_counter()
-            run()
-            times[label].append(time.perf_counter() - begin)
-    took = {label: statistics.median(t) for label, t in times.items()}
+    took = medians({"pyramid": lambda: pyramid(q, *flat), "window": lambda: dense(q, k, v)}, rounds)
     window_pairs = window * tokens - window * (window - 1) // 2
     flops = lambda count, label: 4 * DIM * heads * count / took[label] / 1e9
     return dict(tokens=tokens, ratio=ratio, windows=list(windows), heads=heads, pairs=pairs, seconds=took["pyramid"], first_seconds=first, gflops=flops(pairs, "pyramid"),
