@@ -102,7 +102,7 @@ class Timer:
         import torch
 
         self.torch = torch
-        self.flush = torch.empty(1 << 29, dtype=torch.uint8, device="cuda")  # several times the L2 cache
+        self.flush = torch.empty(1 << 31, dtype=torch.uint8, device="cuda")  # many times the L2 cache
 
     def __call__(self, function):
         """Median seconds of a call."""

@@ -3,7 +3,9 @@
 #include "Fragments.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -42,6 +44,7 @@ Fragments::Fragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
                      const Tiling &tiling, Value lane, Value warp)
     : b(b), a{b}, shape(shape), tiling(tiling), lane(lane), warp(warp),
       tile(VectorType::get({2, 2}, b.getF32Type())),
+      rows(VectorType::get({2}, b.getF32Type())),
       aType(VectorType::get({4, 2}, shape.element)) {}
 
 Value Fragments::splat(float value) { return a.splat(value, tile); }
@@ -74,7 +77,7 @@ SmallVector<Value> Fragments::narrow(ValueRange weights) {
 }
 
 State Fragments::empty() {
-  return {splat(kMasked),
+  return {a.splat(kMasked, rows),
           splat(0.0f),
           SmallVector<Value>(tiling.paddedValue / 8, splat(0.0f)),
           {}};
@@ -86,7 +89,7 @@ Value Fragments::overRow(Value pairs, bool isMax) {
       return nvx::MaxOp::create(b, x, y);
     return arith::AddFOp::create(b, x, y);
   };
-  SmallVector<Value> rows;
+  SmallVector<Value> result;
   for (int64_t i = 0; i < 2; ++i) {
     auto at = [&](int64_t j) -> Value {
       return vector::ExtractOp::create(b, pairs, ArrayRef<int64_t>{i, j});
@@ -96,51 +99,86 @@ Value Fragments::overRow(Value pairs, bool isMax) {
       x = join(x,
                gpu::ShuffleOp::create(b, x, offset, 32, gpu::ShuffleMode::XOR)
                    .getShuffleResult());
-    rows.append({x, x});
+    result.push_back(x);
   }
-  return vector::FromElementsOp::create(b, tile, rows);
+  return vector::FromElementsOp::create(b, rows, result);
 }
 
-std::pair<SmallVector<Value>, Value> Fragments::softmax(State &state,
-                                                        ValueRange scores) {
-  Value best = state.max;
-  for (Value s : scores)
+/// Each row's number for both of the lane's columns.
+Value Fragments::spread(Value ofRows) {
+  SmallVector<Value> pairs;
+  for (Value x : vector::ToElementsOp::create(b, ofRows).getResults())
+    pairs.append({x, x});
+  return vector::FromElementsOp::create(b, tile, pairs);
+}
+
+/// Weights are relative to a maximum of their row that follows it from 2^-8 on:
+/// most tiles leave the output as it is, and weights are as exact below 2^8 as
+/// below 1. (The condition is that of FlashAttention-4.)
+Softmax Fragments::softmax(State &state, ValueRange scores) {
+  Value best = scores.front();
+  for (Value s : scores.drop_front())
     best = nvx::MaxOp::create(b, best, s);
   best = overRow(best, true);
-  Value factor = splat(factorOf(shape) * static_cast<float>(M_LOG2E));
+  float scale = factorOf(shape) * static_cast<float>(M_LOG2E);
+  auto of = [&](float x) { return a.splat(x, rows); };
+  auto greater = [&](Value x, Value y) -> Value {
+    return arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, y);
+  };
+  constexpr float growth = 8;
+  Value limit =
+      arith::AddFOp::create(b, state.max, of(growth / std::abs(scale)));
+  Value grew = greater(best, limit);
+  best = a.select(grew, best, state.max);
   // A row that has seen no key yet takes 0 as its maximum: its p become 0.
-  Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, best,
-                                     splat(kMasked / 2));
-  Value safe = a.select(some, best, splat(0.0f));
+  Value safe = a.select(greater(best, of(kMasked / 2)), best, of(0.0f));
   Value shift =
-      arith::NegFOp::create(b, arith::MulFOp::create(b, safe, factor));
-  auto power = [&](Value x) -> Value {
+      arith::NegFOp::create(b, arith::MulFOp::create(b, safe, of(scale)));
+  auto power = [&](Value x, Value factor, Value shift) -> Value {
     return nvx::Exp2Op::create(b, vector::FMAOp::create(b, x, factor, shift));
   };
-  Value decay = power(state.max);
+  Value decay = a.select(grew, power(state.max, of(scale), shift), of(1.0f));
+  decay = spread(decay);
   state.max = best;
   state.sum = arith::MulFOp::create(b, state.sum, decay);
+  Value shifts = spread(shift);
   SmallVector<Value> weights;
   for (Value s : scores) {
-    Value p = power(s);
+    Value p = power(s, splat(scale), shifts);
     state.sum = arith::AddFOp::create(b, state.sum, p);
     weights.push_back(p);
   }
-  return {weights, decay};
+  return {weights, decay, inWarp(grew)};
 }
 
-void Fragments::scale(SmallVectorImpl<Value> &out, Value factor) {
-  for (Value &o : out)
-    o = arith::MulFOp::create(b, o, factor);
+/// Whether it holds of any row of the warp.
+Value Fragments::inWarp(Value ofRows) {
+  auto one = vector::ToElementsOp::create(b, ofRows).getResults();
+  Value any = arith::OrIOp::create(b, one[0], one[1]);
+  Value lanes = arith::ConstantIntOp::create(b, -1, 32);
+  return NVVM::VoteSyncOp::create(b, b.getI1Type(), lanes, any,
+                                  NVVM::VoteSyncKind::any);
+}
+
+void Fragments::rescale(SmallVectorImpl<Value> &out, const Softmax &step) {
+  auto ifOp = scf::IfOp::create(
+      b, step.grew,
+      [&](OpBuilder &, Location) {
+        SmallVector<Value> scaled;
+        for (Value o : out)
+          scaled.push_back(arith::MulFOp::create(b, o, step.decay));
+        scf::YieldOp::create(b, scaled);
+      },
+      [&](OpBuilder &, Location) { scf::YieldOp::create(b, out); });
+  llvm::copy(ifOp.getResults(), out.begin());
 }
 
 State SynchronousFragments::turn(State state, const Turn &turn, Value keys,
                                  Value values) {
   turn.copyKeys();
   turn.copyValues();
-  auto [weights, decay] =
-      softmax(state, turn.scores(products(keys, turn.keyRow)));
-  scale(state.out, decay);
-  accumulate(state.out, weights, values, turn.valueRow);
+  Softmax step = softmax(state, turn.scores(products(keys, turn.keyRow)));
+  rescale(state.out, step);
+  accumulate(state.out, step.weights, values, turn.valueRow);
   return state;
 }

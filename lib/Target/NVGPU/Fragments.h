@@ -15,15 +15,23 @@
 
 namespace mlir::megactx::nvgpu {
 
-/// What lanes hold: maxima and sums (over the lane's own columns) of its two
-/// rows, then the 16x8 tiles of the output, and weights whose product with
-/// their values is left to the next turn.
+/// What lanes hold: of its two rows what weights are relative to, near their
+/// maxima, and sums (over the lane's own columns), then the 16x8 tiles of the
+/// output, and weights whose product with their values is left to the next
+/// turn.
 struct State {
   Value max, sum;
   SmallVector<Value> out, due;
   SmallVector<Value> pack() const;
   /// A state of the same form with other values.
   State unpack(ValueRange values) const;
+};
+
+/// What a tile's scores come to: weights, by what each row's output so far
+/// shrinks, and (i1, the same in all of the warp) whether any row's does.
+struct Softmax {
+  SmallVector<Value> weights;
+  Value decay, grew;
 };
 
 /// What a turn of the loop over tiles does besides products.
@@ -56,16 +64,17 @@ public:
                      Value values) = 0;
   /// The state with what the last turn left, of values from `row` on.
   virtual State finish(State state, Value values, Value row) { return state; }
-  /// max or sum over the four lanes of a row.
+  /// max or sum over the columns and the four lanes of each row.
   Value overRow(Value pairs, bool isMax);
 
 protected:
   Fragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
             const Tiling &tiling, Value lane, Value warp);
-  /// Takes scores into maxima and sums; returns the weights, and by what the
-  /// output so far shrinks.
-  std::pair<SmallVector<Value>, Value> softmax(State &state, ValueRange scores);
-  void scale(SmallVectorImpl<Value> &out, Value factor);
+  /// Takes scores into maxima and sums.
+  Softmax softmax(State &state, ValueRange scores);
+  void rescale(SmallVectorImpl<Value> &out, const Softmax &step);
+  Value inWarp(Value ofRows);
+  Value spread(Value ofRows);
   Value splat(float value);
   /// By ldmatrix, the 16x16 elements whose place the lanes name by row and
   /// column: lane 8 i + j that of row j of the i-th 8x8 matrix.
@@ -82,7 +91,7 @@ protected:
   const AttentionShape &shape;
   const Tiling &tiling;
   Value lane, warp;
-  VectorType tile, aType;
+  VectorType tile, rows, aType;
 };
 
 /// By instructions whose results are there at once.

@@ -98,7 +98,7 @@ void KernelEmitter::readBlock() {
     return memref::DimOp::create(b, of, i);
   };
   Value queries = dim(arguments.query, 2), keys = dim(arguments.key, 2);
-  keyHead = a.div(head, a.div(dim(arguments.query, 1), dim(arguments.key, 1)));
+  keyHead = a.div(a.mul(head, dim(arguments.key, 1)), dim(arguments.query, 1));
   views = std::make_unique<KeyViews>(b, module, shape, arguments);
   int64_t classes = views->classes(), period = views->period();
   Value viewClass = a.rem(number, a.c(classes));
@@ -195,7 +195,10 @@ void KernelEmitter::block() {
       {arguments.query, batch, head, shape.headDim, rowOf, views->period()},
       queryTile, tiling.queryTile, a.c(0), tiling.rows, blockBegin,
       views->rowsHere);
-  loader->wait(0);
+  // Queries that stay in shared memory are waited for with the first keys: they
+  // are of the first group that is closed.
+  if (tiling.queriesInRegisters)
+    loader->wait(0);
   fragments->bindQueries(queryTile);
   State state = fragments->empty();
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
@@ -264,7 +267,8 @@ State KernelEmitter::piece(unsigned index, State state) {
 State KernelEmitter::tiles(const PieceTiles &here, ScoreElements &elements,
                            State state) {
   // Other warps may still read the last piece's tiles.
-  gpu::BarrierOp::create(b);
+  if (here.index > 0)
+    gpu::BarrierOp::create(b);
   copyFirst(here);
   Value stage = a.c(0), begin = here.begin;
   // Without weights from the tile before, the first turn has another form.
@@ -299,6 +303,8 @@ Value KernelEmitter::stageFrom(Value stage, int64_t turns) {
   int64_t step = llvm::mod(turns, tiling.stages);
   if (!step)
     return stage;
+  if (tiling.stages == 2)
+    return a.bitXor(stage, a.c(1));
   Value next = a.add(stage, a.c(step));
   return a.select(a.lt(next, a.c(tiling.stages)), next,
                   a.sub(next, a.c(tiling.stages)));
@@ -377,8 +383,8 @@ void KernelEmitter::store(State state) {
   };
   SmallVector<Value> newLse, inverse, oldWeight(2);
   for (int64_t i = 0; i < 2; ++i) {
-    auto at = [&](Value pairs) -> Value {
-      return vector::ExtractOp::create(b, pairs, ArrayRef<int64_t>{i, 0});
+    auto at = [&](Value rows) -> Value {
+      return vector::ExtractOp::create(b, rows, i);
     };
     Value sum = at(sums), top = at(state.max);
     Value some =

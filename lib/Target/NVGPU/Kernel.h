@@ -24,9 +24,10 @@ namespace mlir::megactx::nvgpu {
 constexpr float kMasked = -1.0e30f;
 
 /// Whether scores are scaled before the softmax, and not within it: what is
-/// added or bent needs their true values, and maxima a positive factor.
+/// added or bent needs their true values, and maxima a positive factor, which
+/// must leave kMasked far below all others.
 inline bool scalesScores(const AttentionShape &shape) {
-  return shape.softcap || shape.hasBias || !(shape.scale > 0);
+  return shape.softcap || shape.hasBias || !(shape.scale > 1e-20f);
 }
 /// What scores are still to be multiplied by.
 inline float factorOf(const AttentionShape &shape) {

@@ -70,7 +70,7 @@ static bool hasTest(const AttentionShape &shape) {
 }
 
 /// Whether the rows of a piece see keys from the first on: loops over tiles are
-/// then as long as the sequence.
+/// then as long as the sequence, and what is before and after them is little.
 static bool hasLongRows(const AttentionShape &shape) {
   return llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
     return piece.lo.empty() && piece.digits.hasOneView();
@@ -93,19 +93,18 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   if (machine.hasWgmma && !isF32 && warps == 4) {
     product = Product::wgmma;
     heldDim = 0;
-    bool isLong = hasLongRows(shape), isSmall = dim <= 64;
-    if (isLarge || (isLong && !isSmall && !atMost(64)))
+    bool isSmall = dim <= 64, isPlain = !hasTest(shape) && !shape.hasBias;
+    bool isLong = hasLongRows(shape);
+    if (isLarge) {
       warps = 8;
-    if (hasTest(shape))
-      columns = isSmall ? 64 : isLarge ? 32 : 48;
-    else if (isLarge)
-      columns = 48;
-    else
-      columns = isLong && (isSmall || warps == 8) ? 128 : 64;
-    if (warps == 8)
+      columns = hasTest(shape) ? 32 : 48;
       blocks = 1;
-    else if (isSmall && columns == 64 && !hasTest(shape) && !shape.hasBias)
-      blocks = 3;
+    } else if (isPlain) {
+      columns = isSmall ? 64 : isLong ? 80 : 48;
+      blocks = isSmall ? 4 : isLong ? 2 : 3;
+    } else if (hasTest(shape) && !isSmall) {
+      columns = 48;
+    }
   }
   auto make = [&](int64_t blocks) {
     return ScheduleAttr::get(context, 16 * warps, columns, warps, /*stages=*/2,

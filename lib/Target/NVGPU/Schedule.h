@@ -16,16 +16,16 @@
 //             registers hold no more; never for wgmma, which reads shared
 //             memory as fast
 //   blocks    2 where both fit in shared memory, else 1
-// With wgmma, where rows are long (a piece whose rows see keys from the first
-// on, in one view), large tiles pay; elsewhere a block has few tiles, and many
-// blocks hide what each waits for at its ends (docs/performance.md):
-//   columns   long rows: 128; others: 64. A head dim above 128: 48. With a test
-//             per element 64, 48 or 32 for head dims up to 64, 128, 256:
-//             registers hold no more
-//   warps     8 for long rows and head dims above 64, if not known to be at
-//             most 64 rows (then columns are 64), and for all above 128; else 4
-//   blocks    1 with 8 warps; 3 with 64 columns, head dims up to 64 and neither
-//             bias nor test; else 2; fewer where they do not fit
+// With wgmma, by times on the device (docs/performance.md): blocks of a
+// multiprocessor hide what each of them waits for.
+//   warps     4; 8 for head dims above 128
+//   columns, blocks
+//             64 and 4 for head dims up to 64; up to 128 80 and 2 where rows
+//             are long (a piece whose rows see keys from the first on, in one
+//             view), else 48 and 3; above 48 and 1. With a bias or a test per
+//             element registers hold less: 64 and 2, with a test 48 and 2 for
+//             head dims above 64, 32 and 1 above 128. Fewer blocks where they
+//             do not fit
 // Where a block does not fit in the architecture's shared memory, columns are
 // halved down to 16, then warps down to 1 (wgmma: 4), until it does.
 //

@@ -131,15 +131,15 @@ State WgmmaFragments::turn(State state, const Turn &turn, Value keys,
   turn.copyKeys();
   turn.copyValues();
   Value products = wait(out ? 1 : 0, sum)[0];
-  auto [weights, decay] = softmax(state, turn.scores(split(products)));
+  Softmax step = softmax(state, turn.scores(split(products)));
   if (out) {
     // Weights become an operand where the last one is no longer read.
-    ResultRange done = wait(0, {out, join(weights)}, total(state.sum));
+    ResultRange done = wait(0, {out, join(step.weights)}, total(state.sum));
     state.out = split(done[0]);
-    weights = split(done[1]);
+    step.weights = split(done[1]);
   }
-  scale(state.out, decay);
-  state.due = narrow(weights);
+  rescale(state.out, step);
+  state.due = narrow(step.weights);
   return state;
 }
 

@@ -4,7 +4,7 @@
 !wide = memref<?x?x?x128xbf16>
 !l = memref<?x?x?xf32>
 // CHECK: gpu.func @mctx_attention_0
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 128, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4>
 func.func @long_rows(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
@@ -12,7 +12,7 @@ func.func @long_rows(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 }
 
 // CHECK: gpu.func @mctx_attention_1
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4>
 func.func @window(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
@@ -20,7 +20,7 @@ func.func @window(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 }
 
 // CHECK: gpu.func @mctx_attention_2
-// CHECK-SAME: #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 80, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2>
 func.func @long_wide_rows(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
@@ -29,26 +29,16 @@ func.func @long_wide_rows(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) 
 
 // Rows of a class are fewer by the period.
 // CHECK: gpu.func @mctx_attention_3
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3>
 func.func @views(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>, digits<2, [0]: [0], [1]: [1]>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
   return
 }
 
-!q64 = memref<1x8x64x128xbf16>
-!l64 = memref<1x8x64xf32>
-// CHECK: gpu.func @mctx_attention_4
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2>
-func.func @one_warpgroup(%q: !q64, %k: !wide, %v: !wide, %o: !q64, %lse: !l64) {
-  megactx.fused_attention %q, %k, %v outs(%o, %lse)
-      [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!q64, !wide, !wide, !q64, !l64) -> ()
-  return
-}
-
 !q32 = memref<1x8x32x64xbf16>
 !l32 = memref<1x8x32xf32>
-// CHECK: gpu.func @mctx_attention_5
+// CHECK: gpu.func @mctx_attention_4
 // CHECK-SAME: #nvx.schedule<rows = 32, columns = 64, warps = 2, stages = 2, product = mma_sync, held = true, blocks = 2>
 func.func @too_few_for_a_warpgroup(%q: !q32, %k: !q, %v: !q, %o: !q32, %lse: !l32) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -56,10 +46,18 @@ func.func @too_few_for_a_warpgroup(%q: !q32, %k: !q, %v: !q, %o: !q32, %lse: !l3
   return
 }
 
-// CHECK: gpu.func @mctx_attention_6
+// CHECK: gpu.func @mctx_attention_5
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2>
 func.func @test_per_element(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<test<(p mod 5000) == (k mod 5000)>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_6
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2>
+func.func @wide_test_per_element(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<test<(p mod 5000) == (k mod 5000)>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
   return
 }

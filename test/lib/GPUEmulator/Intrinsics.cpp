@@ -50,6 +50,18 @@ void shuffle(Machine &m, Lanes lanes) {
   }
 }
 
+/// vote.sync.any (mask, predicate).
+void voteAny(Machine &m, Lanes lanes) {
+  bool any = false;
+  for (const Lane &lane : lanes) {
+    if (lane.operands[0].get<uint32_t>() != UINT32_MAX)
+      m.require(std::string("expected a mask of all lanes"), lane.thread);
+    any |= lane.operands[1].get<bool>();
+  }
+  for (const Lane &lane : lanes)
+    lane.results[0].set(any);
+}
+
 /// cp.async.cg (to, from[, bytes of memory; the others are zero]).
 template <bool hasSize> void copy16(Machine &m, Lanes lanes) {
   const Slot *operands = lanes[0].operands;
@@ -185,6 +197,7 @@ const Intrinsic kIntrinsics[] = {
     {"barrier.cta.sync.aligned.all", Scope::Block, barrier},
     {"shfl.sync.bfly.f32", Scope::Warp, shuffle},
     {"shfl.sync.bfly.i32", Scope::Warp, shuffle},
+    {"vote.any.sync", Scope::Warp, voteAny},
     {"cp.async.cg.shared.global.16", Scope::Thread, copy16<false>},
     {"cp.async.cg.shared.global.16.s", Scope::Thread, copy16<true>},
     {"cp.async.commit.group", Scope::Thread, commit},
