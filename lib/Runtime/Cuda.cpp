@@ -151,7 +151,15 @@ std::string Device::title() const {
 void *Device::allocate(uint64_t bytes, Stream stream, std::string &error) {
   Run here(*this, stream);
   std::lock_guard<std::mutex> lock(mutex);
-  if (bytes < kMostBytes) {
+  if (uint64_t guarded = bytes < kMostBytes ? zone() : 0) {
+    Result result = kSuccess;
+    if (void *block = allocateGuarded(bytes, stream, guarded, result))
+      return block;
+    if (result != kOutOfMemory) {
+      error = title() + ": " + driver.explain("cuMemAlloc", result);
+      return nullptr;
+    }
+  } else if (bytes < kMostBytes) {
     uint64_t rounded = sizeClass(bytes);
     std::vector<void *> &free = cached[{stream, rounded}];
     if (!free.empty()) {
@@ -168,7 +176,7 @@ void *Device::allocate(uint64_t bytes, Stream stream, std::string &error) {
     }
     if (result == kSuccess) {
       auto *block = reinterpret_cast<void *>(memory);
-      blocks[block] = {rounded, stream, 1, {}};
+      blocks[block] = {rounded, stream, 1, {}, 0, 0};
       return block;
     }
     if (result != kOutOfMemory) {
@@ -197,6 +205,10 @@ void Device::free(void *block) {
   if (found == blocks.end() || --found->second.holders > 0)
     return;
   Block &its = found->second;
+  if (its.zone) {
+    Run here(*this, its.stream);
+    return freeGuarded(block, its);
+  }
   if (!its.borrowers.empty()) {
     Run here(*this, its.stream);
     for (Stream borrower : its.borrowers)
@@ -246,8 +258,21 @@ bool Device::lend(void *block, Stream stream, std::string &error) {
 void Device::release(void *block) {
   Run here(*this, nullptr);
   std::lock_guard<std::mutex> lock(mutex);
-  if (blocks.erase(block))
-    driver.cuMemFree_v2(reinterpret_cast<Pointer>(block));
+  auto found = blocks.find(block);
+  if (found == blocks.end())
+    return;
+  if (found->second.zone)
+    return freeGuarded(block, found->second);
+  driver.cuMemFree_v2(reinterpret_cast<Pointer>(block));
+  blocks.erase(found);
+}
+
+std::vector<Device *> Device::all() {
+  std::lock_guard<std::mutex> lock(devicesMutex);
+  std::vector<Device *> opened;
+  for (auto &[ordinal, device] : devices())
+    opened.push_back(device);
+  return opened;
 }
 
 Device *Device::of(void *block) {

@@ -127,6 +127,16 @@ public:
   static Device *of(void *block);
   /// The stream that a block was made for.
   Stream streamOf(void *block);
+  /// Those that were opened.
+  static std::vector<Device *> all();
+
+  /// From now on blocks are given out between zones of so many bytes, rounded
+  /// up to the alignment, of a byte 0xff, and filled with it; 0: without any,
+  /// as at first. Freed ones are not given out again.
+  static void guard(uint64_t bytes);
+  /// Waits for the device, and looks at the zones of all blocks. False with the
+  /// first fault since the last call, also of blocks that were freed meanwhile.
+  bool checkGuards(std::string &error);
 
   Context context = nullptr;
 
@@ -136,12 +146,22 @@ private:
   bool start(std::string &error);
   void releaseCached();
 
+  static constexpr uint64_t kBlockAlignment = 256;
   struct Block {
-    uint64_t bytes;
+    uint64_t bytes; ///< of all, with zones
     Stream stream;
     int holders;
     std::vector<Stream> borrowers;
+    uint64_t zone = 0;  ///< bytes before it
+    uint64_t asked = 0; ///< where there are zones: bytes between them
   };
+  // Guard.cpp. The mutex is held, the device's context is this thread's.
+  static uint64_t zone();
+  void *allocateGuarded(uint64_t bytes, Stream stream, uint64_t zone,
+                        Result &result);
+  void checkZones(const void *block, const Block &its);
+  void freeGuarded(void *block, const Block &its);
+  std::string fault; ///< the first that was found in zones
   /// Makes one stream wait for what another has to do so far.
   Result order(Stream first, Stream then);
   std::mutex mutex;

@@ -37,6 +37,13 @@ int64_t megactx::widthOf(const std::string &dtype) {
   return found == widths.end() ? 0 : found->second;
 }
 
+uint64_t megactx::bytesOf(const mctx_tensor &tensor) {
+  uint64_t bytes = widthOf(tensor.dtype);
+  for (int64_t d = 0; d < tensor.rank; ++d)
+    bytes *= tensor.shape[d];
+  return bytes;
+}
+
 std::vector<int64_t> megactx::descriptor(void *data,
                                          const std::vector<int64_t> &shape) {
   auto word = reinterpret_cast<int64_t>(data);

@@ -26,6 +26,9 @@ void leaveRun();
 /// Bytes of an element, 0 for no dtype of ONNX's.
 int64_t widthOf(const std::string &dtype);
 
+/// Sizes are those of memory that exists: their product has no overflow.
+uint64_t bytesOf(const mctx_tensor &tensor);
+
 /// The words of a memref descriptor: two pointers, offset, sizes, strides.
 std::vector<int64_t> descriptor(void *data, const std::vector<int64_t> &shape);
 

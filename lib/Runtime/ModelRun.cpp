@@ -24,14 +24,6 @@ std::string failure;
 thread_local std::jmp_buf *runningModel = nullptr;
 } // namespace
 
-/// Sizes are those of memory that exists: their product has no overflow.
-static uint64_t bytesOf(const mctx_tensor &tensor) {
-  uint64_t bytes = widthOf(tensor.dtype);
-  for (int64_t d = 0; d < tensor.rank; ++d)
-    bytes *= tensor.shape[d];
-  return bytes;
-}
-
 /// Whether a model of a GPU has a tensor in the device's memory; what its code
 /// on the host reads or writes is in the host's.
 static bool isOnDevice(const json &entry) {

@@ -1,6 +1,7 @@
 //===- Placement.cpp - tensors where a model wants them -------------------===//
 
 #include "Placement.h"
+#include "Model.h"
 #include "megactx/Runtime/KernelABI.h"
 #include <cstring>
 
@@ -53,4 +54,29 @@ bool Copies::bring(const mctx_tensor &input, uint64_t bytes, bool toDevice,
   // The model's own code reads what comes to the host at once.
   return run.copy(data, input.data, bytes, error) &&
          (toDevice || run.wait(error));
+}
+
+extern "C" int mctx_to_device(mctx_tensor *tensor, int ordinal, void *stream) {
+  std::string error;
+  cuda::Device *device = cuda::Device::open(
+      ordinal < 0 ? cuda::Device::preferred() : ordinal, error);
+  void *data = nullptr;
+  if (device) {
+    cuda::Run here(*device, stream);
+    Memory memory = Memory::device();
+    uint64_t bytes = bytesOf(*tensor);
+    data = memory.allocate(bytes, error);
+    if (data && !here.copy(data, tensor->data, bytes, error)) {
+      memory.free(data);
+      data = nullptr;
+    }
+    if (data)
+      memory.label(*tensor);
+  }
+  if (!data) {
+    setError(error);
+    return 1;
+  }
+  tensor->data = data;
+  return 0;
 }

@@ -11,8 +11,9 @@ long timeline's working context; `Pyramid` makes gists of tokens as they come.
 
 from .pattern import Pattern
 from .pyramid import Pyramid
-from .runtime import DeviceTensor, Model, load, set_threads
+from .runtime import DeviceTensor, Model, check_guards, guard_memory, load, set_threads, to_device
 from .tools import Error, build, compile, use_build
 from .working_context import Focus, focus
 
-__all__ = ["DeviceTensor", "Error", "Focus", "Model", "Pattern", "Pyramid", "build", "compile", "focus", "load", "set_threads", "use_build"]
+__all__ = ["DeviceTensor", "Error", "Focus", "Model", "Pattern", "Pyramid", "build", "check_guards", "compile", "focus", "guard_memory", "load",
+           "set_threads", "to_device", "use_build"]

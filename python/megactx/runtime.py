@@ -53,6 +53,9 @@ def library():
             ("mctx_describe", ctypes.c_char_p, [pointer]),
             ("mctx_run_on_stream", ctypes.c_int, [pointer, pointer, tensors, size, tensors, size]),
             ("mctx_to_host", ctypes.c_int, [tensors]),
+            ("mctx_to_device", ctypes.c_int, [tensors, ctypes.c_int, pointer]),
+            ("mctx_guard_memory", ctypes.c_int, [size]),
+            ("mctx_check_guards", ctypes.c_int, []),
             ("mctx_to_dlpack", pointer, [tensors, pointer]),
             ("mctx_retain", None, [pointer]),
             ("mctx_free", None, [pointer]),
@@ -82,6 +85,19 @@ def _load_cublas():
 def set_threads(count):
     """How many threads models use, 0 for one per core; to be called before the first run. Gives the number in use."""
     return library().mctx_set_threads(count)
+
+
+def guard_memory(size):
+    """To find kernels that write where they should not: GPUs' memory that is allocated from now on is filled with bytes 0xff and stands
+    between zones of at least `size` bytes, 0xff too; 0 ends that. Runs become slow."""
+    if library().mctx_guard_memory(size):
+        raise Error(library().mctx_error().decode())
+
+
+def check_guards():
+    """Waits for GPUs; raises Error where a zone of guard_memory was written to since the last call."""
+    if library().mctx_check_guards():
+        raise Error(library().mctx_error().decode())
 
 
 def _dtype(name):
@@ -134,6 +150,7 @@ class DeviceTensor:
 
     def __init__(self, tensor):
         self._tensor = _Tensor.from_buffer_copy(tensor)
+        self._tensor.dtype = tensor.dtype  # a text of its own: the model's goes with the model
         self.shape, self.dtype = tuple(tensor.shape[: tensor.rank]), tensor.dtype.decode()
         weakref.finalize(self, library().mctx_free, tensor.data)
 
@@ -160,6 +177,18 @@ class DeviceTensor:
 
     def __array__(self, dtype=None, copy=None):
         return self.numpy() if dtype is None else self.numpy().astype(dtype)
+
+
+def to_device(array, device=None, stream=None):
+    """A DeviceTensor with the values of an array, which runs take as an input without a copy.
+
+    device: the number of the CUDA device; without one the current one, or the first. stream: the handle of the stream whose work comes
+    after the copy; without one CUDA's default stream.
+    """
+    tensor, array = _given("array", _array(array), stream)
+    if library().mctx_to_device(ctypes.byref(tensor), -1 if device is None else device, stream):
+        raise Error(library().mctx_error().decode())
+    return DeviceTensor(tensor)
 
 
 class Model:

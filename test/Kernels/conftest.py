@@ -82,8 +82,6 @@ def emulate(request, tmp_path_factory):
     import on_device
     from on_device import megactx
 
-    if device == "cuda":
-        import torch  # noqa: F401  its tensors are what runs get
     megactx.use_build(option("--runtime") or build)
     folder = option("--artifacts") or tmp_path_factory.mktemp("artifacts")
     artifacts = on_device.Artifacts(folder, option("--target"), tools=None if device == "cuda" else build / "bin",

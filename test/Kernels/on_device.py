@@ -54,15 +54,17 @@ def with_text(launches):
     return re.sub(rb'offload = "((?:[^"\\]|\\.)*)"', text_of, launches)
 
 
-def compile_artifact(tools, target, text, artifact, schedule="", format="fatbin"):
-    """By megactx-compile; with a schedule, or in a format for tests, its phase of kernels is run with those options."""
-    made = artifact.with_suffix(".mlir")
-    made.write_text(text)
+def compile_artifact(tools, target, source, artifact, *options, schedule="", format="fatbin"):
+    """From a file of ONNX or MLIR, by megactx-compile; with a schedule, or in a format for tests, its phase of kernels is run with those.
+    `format`: fatbin, or llvm for the tests' driver."""
     compiler = [tools / "megactx-compile", f"--target={target}"]
-    if schedule or format != "fatbin":
-        buffers = emulated.call(*compiler, "--compile-to=memref", made, "-o", "-", text=b"")
-        launches = emulated.call(tools / "megactx-opt", f'--megactx-gpu-launches-pipeline=arch={target} format={format} schedule="{schedule}"', text=buffers)
-        made.write_bytes(with_text(launches) if format == "llvm" else launches)
+    if not schedule and format == "fatbin":
+        emulated.call(*compiler, source, *options, "-o", artifact, text=b"")
+        return
+    made = artifact.with_suffix(".launches.mlir")
+    buffers = emulated.call(*compiler, source, *options, "--compile-to=memref", "-o", "-", text=b"")
+    launches = emulated.call(tools / "megactx-opt", f'--megactx-gpu-launches-pipeline=arch={target} format={format} schedule="{schedule}"', text=buffers)
+    made.write_bytes(with_text(launches) if format == "llvm" else launches)
     emulated.call(*compiler, made, "-o", artifact, text=b"")
     made.unlink()
 
@@ -80,18 +82,25 @@ class Artifacts:
         if not artifact.exists():
             if not self.tools:
                 pytest.skip("no artifact: compile with --device compile first")
+            source = self.folder / f"{name}.mlir"
+            source.write_text(text)
             try:
-                compile_artifact(self.tools, self.target, text, artifact, schedule, self.format)
+                compile_artifact(self.tools, self.target, source, artifact, schedule=schedule, format=self.format)
             except RuntimeError as error:
                 reason = re.search(r"no lowering to a GPU for .*", str(error))
                 if not reason:
                     raise
                 pytest.skip(reason[0])
+            finally:
+                source.unlink()
         return artifact
 
 
 class Kernel:
-    """One specification, compiled; `run` as that of emulated.Kernel, with outputs that were poisoned before."""
+    """One specification, compiled; `run` as that of emulated.Kernel. Inputs, outputs and all between are in memory of bytes that are no
+    numbers, between zones of such; what is written to these is an error."""
+
+    ZONE = 1 << 16  # bytes: more than a kernel's tile
 
     def __init__(self, artifacts, spec, mutate=None, more=(), schedule="", compile_only=False):
         if mutate:
@@ -100,41 +109,25 @@ class Kernel:
         artifact = artifacts.of(module(spec, self.patterns), schedule)
         if compile_only:
             pytest.skip("compiled")
+        megactx.guard_memory(self.ZONE)
         self.model = megactx.load(artifact)
         self.launches = list(self.patterns) * 4  # rounding of what accumulates, as an upper bound
 
     def given(self, array):
-        """Values as they are stored: a tensor of PyTorch's on the GPU where there is PyTorch, else numpy's."""
+        """Values as they are stored, in the host's memory, from which the runtime copies them."""
         bits = emulated.to_bits(array, self.spec.dtype)
-        if torch := sys.modules.get("torch"):
-            kind = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}[self.spec.dtype]
-            return torch.from_numpy(bits.view(np.int16 if kind != torch.float32 else np.float32)).view(kind).cuda()
         if self.spec.dtype == "bf16":
             import ml_dtypes
 
             return bits.view(ml_dtypes.bfloat16)
         return bits if self.spec.dtype == "f32" else bits.view(np.float16)
 
-    def results(self, inputs):
-        return list(self.model.run(dict(zip(self.model.inputs, inputs))).values())
-
-    def poison(self, tensor):
-        """Bytes that are no number in memory that the next run gets."""
-        if torch := sys.modules.get("torch"):
-            torch.from_dlpack(tensor).view(torch.uint8).fill_(0xFF)
-
-    @staticmethod
-    def taken(tensor):
-        """float32 in host memory, once the run is over."""
-        if torch := sys.modules.get("torch"):
-            return torch.from_dlpack(tensor).float().cpu().numpy()
-        return tensor.numpy().astype(np.float32)
-
     def run(self, q, k, v, lengths=None, offset=0, key_offset=0, bias=None):
         keys, values = (k, v) if isinstance(k, list) else ([k], [v])
         inputs = [self.given(array) for array in (q, *keys, *values)]
         inputs += [array for array in (bias, lengths) if array is not None]
         inputs += [np.array(offset, np.int64), np.array(key_offset, np.int64)]
-        for result in self.results(inputs):
-            self.poison(result)
-        return tuple(map(self.taken, self.results(inputs)))
+        results = self.model.run(dict(zip(self.model.inputs, inputs)))
+        taken = tuple(result.numpy().astype(np.float32) for result in results.values())
+        megactx.check_guards()
+        return taken

@@ -76,6 +76,13 @@ int mctx_run_on_stream(mctx_model *model, void *stream,
  *  it was. An output in host memory stays as it is. */
 int mctx_to_host(mctx_tensor *output);
 
+/** Copies a tensor of host memory to a CUDA device, to memory as outputs have
+ * it: work of `stream` (null: the default stream) comes after the copy.
+ * `device` -1 is the thread's current one, or the first. The data that the
+ * tensor had stays the caller's. Returns 0, or 1 with an error text and the
+ * tensor as it was. */
+int mctx_to_device(mctx_tensor *tensor, int device, void *stream);
+
 /** An output in a GPU's memory for others, by DLPack: a DLManagedTensor that
  *  holds the memory until its deleter is called. What a stream does from now on
  *  comes after the run. Null, with an error text, for other memory. */
@@ -89,6 +96,17 @@ void mctx_retain(void *data);
  *  the stream that it is of, after what the streams of mctx_to_dlpack have been
  *  given so far. */
 void mctx_free(void *data);
+
+/** To find kernels that write where they should not: GPUs' memory that is
+ *  allocated from now on, for inputs, outputs, weights and all between, is
+ * filled with bytes 0xff, which are no numbers, and stands between zones of at
+ * least `bytes` bytes of 0xff. 0 ends that. Runs become slow. Returns 0, or 1
+ * with an error text. */
+int mctx_guard_memory(size_t bytes);
+
+/** Waits for all GPUs in use. Returns 0 where no zone was written to since the
+ *  last call, or 1 with an error text that says beside what. */
+int mctx_check_guards(void);
 
 #ifdef __cplusplus
 }
