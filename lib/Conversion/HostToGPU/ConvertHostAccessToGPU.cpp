@@ -62,6 +62,10 @@ struct ConvertHostAccessToGPU
     func::FuncOp function = getOperation();
     if (function.isExternal())
       return;
+    // The same pass may have run on another function.
+    device.clear();
+    flag = {};
+    messages.clear();
     findDeviceMemory();
     SmallVector<cf::AssertOp> checks;
     SmallVector<memref::StoreOp> stores;
