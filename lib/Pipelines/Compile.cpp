@@ -164,12 +164,17 @@ SmallVector<Phase> Compilation::cpuPhases() {
 }
 
 SmallVector<Phase> Compilation::gpuPhases() {
-  return {{"kernels, launches", "loops", Form::Buffers,
-           [&](OpPassManager &pm) {
+  // The driver compiles PTX when the model first runs.
+  bool isPtxAlone = findCudaToolkit().empty();
+  return {{isPtxAlone ? "kernels (PTX alone: no ptxas), launches"
+                      : "kernels, launches",
+           "loops", Form::Buffers,
+           [&, isPtxAlone](OpPassManager &pm) {
              GPUOptions gpu;
              gpu.arch = target.device;
              gpu.schedule = options.schedule;
-             gpu.format = findCudaToolkit().empty() ? "isa" : "fatbin";
+             gpu.schedules = options.schedules;
+             gpu.format = isPtxAlone ? "isa" : "fatbin";
              buildGPULaunchesPipeline(pm, gpu);
            }},
           {"launches to LLVM", "llvm", Form::Buffers, buildGPUToLLVMPipeline}};
@@ -219,7 +224,7 @@ FailureOr<bool> Compilation::lower() {
 }
 
 LogicalResult Compilation::run() {
-  SourceMgrDiagnosticHandler handler(file.sources, &file.context);
+  DiagnosticPrinter printing(file);
   FailureOr<RemarkCollector> remarks =
       RemarkCollector::listen(file.context, options.remarksFilter);
   if (failed(remarks) || failed(load()))
@@ -260,16 +265,19 @@ LogicalResult mlir::megactx::compile(const CompileOptions &options) {
     return failure();
   }
   if (options.target != "cpu" && !nvgpu::machineOf(options.target)) {
-    llvm::errs() << "error: unknown target '" << options.target
-                 << "', expected cpu, or a GPU's architecture of sm_80 or "
-                    "later, such as sm_80 or sm_90\n";
+    llvm::errs() << "error: unknown target '" << options.target << "', ";
+    if (auto nearest = nvgpu::nearestArchitecture(options.target))
+      llvm::errs() << "did you mean '" << *nearest << "'? ";
+    llvm::errs() << "expected cpu, or a GPU's architecture: "
+                 << llvm::join(nvgpu::architectures(), ", ") << "\n";
     return failure();
   }
-  if (!options.schedule.empty() && options.target == "cpu") {
-    llvm::errs()
-        << "error: --schedule is of a GPU's kernels, but the target is "
-           "cpu\n";
-    return failure();
-  }
+  for (auto [option, value] : {std::pair("--schedule", options.schedule),
+                               std::pair("--schedules", options.schedules)})
+    if (!value.empty() && options.target == "cpu") {
+      llvm::errs() << "error: " << option
+                   << " is of a GPU's kernels, but the target is cpu\n";
+      return failure();
+    }
   return Compilation(options).run();
 }

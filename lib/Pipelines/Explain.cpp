@@ -37,18 +37,23 @@ json::Array mlir::megactx::describeAttentions(ModuleOp module) {
                        {"value_dim", size(value, 3)},
                        {"key_step", int64_t(source.getKeyStep())},
                        {"pattern", source.getPattern().getPattern().str()},
-                       {"bias", bool(source.getBias())}});
+                       {"bias", bool(source.getBias())},
+                       {"bias_per_key",
+                        source.getBias() && size(source.getBias(), 2) == 1}});
     }
     Value query = op.getQuery();
     std::string type;
     llvm::raw_string_ostream(type) << getElementTypeOrSelf(query);
-    result.push_back(json::Object{{"layer", int64_t(result.size())},
-                                  {"kind", op.getKind().str()},
-                                  {"type", type},
-                                  {"batch", size(query, 0)},
-                                  {"heads", size(query, 1)},
-                                  {"query_step", int64_t(op.getQueryStep())},
-                                  {"sources", std::move(sources)}});
+    json::Object attention{{"layer", int64_t(result.size())},
+                           {"kind", op.getKind().str()},
+                           {"type", type},
+                           {"batch", size(query, 0)},
+                           {"heads", size(query, 1)},
+                           {"query_step", int64_t(op.getQueryStep())},
+                           {"sources", std::move(sources)}};
+    if (op.getSoftcap())
+      attention["softcap"] = op.getSoftcap()->convertToDouble();
+    result.push_back(std::move(attention));
   });
   return result;
 }
@@ -264,7 +269,7 @@ static std::optional<json::Array> ofArtifact(const ExplainOptions &options,
 static std::optional<json::Array> ofModel(const ExplainOptions &options,
                                           json::Array &missed) {
   ModelFile file;
-  SourceMgrDiagnosticHandler printing(file.sources, &file.context);
+  DiagnosticPrinter printing(file);
   FailureOr<RemarkCollector> remarks = RemarkCollector::listen(file.context);
   if (failed(remarks) || failed(file.read(options.input)))
     return std::nullopt;

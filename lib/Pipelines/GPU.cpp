@@ -2,6 +2,7 @@
 
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Pipelines/Pipelines.h"
+#include "megactx/Target/NVGPU/Architecture.h"
 #include "megactx/Target/NVGPU/Passes.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Conversion/Passes.h"
@@ -26,6 +27,7 @@ void mlir::megactx::buildAttentionToGPUPipeline(OpPassManager &pm,
   ConvertAttentionToNVGPUKernelsPassOptions attention;
   attention.arch = options.arch;
   attention.schedule = options.schedule;
+  attention.schedules = options.schedules;
   pm.addPass(createConvertAttentionToNVGPUKernelsPass(attention));
   pm.addPass(createShareKernelsPass());
   pm.addPass(createCanonicalizerPass());
@@ -54,12 +56,15 @@ void mlir::megactx::buildAttentionToGPUPipeline(OpPassManager &pm,
   kernels.addPass(createCheckKernelsPass());
   GpuNVVMAttachTargetOptions target;
   target.chip = options.arch;
-  target.features = "+ptx80";
+  // Of an architecture that is none, the first pass says so.
+  if (auto machine = nvgpu::machineOf(options.arch))
+    target.features = machine->ptx.str();
   target.optLevel = 3;
   pm.addPass(createGpuNVVMAttachTarget(target));
   GpuModuleToBinaryPassOptions binary;
   binary.compilationTarget = options.format;
-  binary.toolkitPath = findCudaToolkit();
+  binary.toolkitPath = options.toolkit.empty() ? findCudaToolkit()
+                                               : std::string(options.toolkit);
   pm.addPass(createGpuModuleToBinaryPass(binary));
 }
 

@@ -29,3 +29,21 @@ LogicalResult megactx::ModelFile::read(StringRef path) {
           : parseSourceFile<ModuleOp>(path, sources, ParserConfig(&context));
   return success(module && succeeded(verify(*module)));
 }
+
+static void nameNode(Diagnostic &diagnostic) {
+  auto place = diagnostic.getLocation()->findInstanceOf<NameLoc>();
+  if (!place || place.getName().empty())
+    return;
+  StringRef name = place.getName();
+  if (!StringRef(diagnostic.str()).contains(("'" + name + "'").str()))
+    diagnostic << " (node '" << name << "')";
+}
+
+megactx::DiagnosticPrinter::DiagnosticPrinter(ModelFile &file)
+    : printer(file.sources, &file.context),
+      names(&file.context, [](Diagnostic &diagnostic) {
+        nameNode(diagnostic);
+        for (Diagnostic &note : diagnostic.getNotes())
+          nameNode(note);
+        return failure(); // the printer's to handle
+      }) {}

@@ -4,6 +4,7 @@
 #define MEGACTX_LIB_PIPELINES_MODELFILE_H
 
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "llvm/Support/SourceMgr.h"
 
@@ -19,6 +20,18 @@ struct ModelFile {
   MLIRContext context;
   llvm::SourceMgr sources;
   OwningOpRef<ModuleOp> module;
+};
+
+/// While it lives, prints a model's diagnostics with their places in files, and
+/// with the node's name where they are about a node of ONNX: all nodes have one
+/// place in the file.
+class DiagnosticPrinter {
+public:
+  explicit DiagnosticPrinter(ModelFile &file);
+
+private:
+  SourceMgrDiagnosticHandler printer;
+  ScopedDiagnosticHandler names; ///< called first
 };
 
 } // namespace mlir::megactx

@@ -32,6 +32,11 @@ int main(int argc, char **argv) {
       cl::desc("What a GPU's attention kernels take of the machine, instead of "
                "what the rule says"),
       cl::cat(category));
+  cl::opt<std::string> schedules(
+      "schedules", cl::value_desc("file.json"),
+      cl::desc("Schedules that megactx-tune-schedule measured, instead of what "
+               "the rule says"),
+      cl::cat(category));
   cl::opt<bool> generic("generic",
                         cl::desc("Attention through linalg, without kernels: "
                                  "slow, to compare with"),
@@ -58,6 +63,7 @@ int main(int argc, char **argv) {
   options.level = level;
   options.target = target;
   options.schedule = schedule;
+  options.schedules = schedules;
   options.patterns = *choice;
   options.generic = generic;
   options.remarksFilter = remarks;

@@ -18,6 +18,8 @@ struct CompileOptions {
   std::string target = "cpu";
   /// #nvx.schedule of a GPU's attention kernels; empty: by rule.
   std::string schedule;
+  /// File of schedules that were measured, for those; empty: none.
+  std::string schedules;
   /// Lower attention through linalg instead of kernels: slow, for comparison.
   bool generic = false;
   PatternChoice patterns;

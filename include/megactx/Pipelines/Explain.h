@@ -17,8 +17,9 @@
 namespace mlir::megactx {
 
 /// The module's attentions in graph order, each {layer, kind, type, batch,
-/// heads, query_step, sources: [{key_heads, dim, value_dim, key_step, pattern,
-/// bias}]}; sizes are -1 where only known at run time.
+/// heads, query_step, softcap where there is one, sources: [{key_heads, dim,
+/// value_dim, key_step, pattern, bias, bias_per_key: the same for all
+/// queries}]}; sizes are -1 where only known at run time.
 llvm::json::Array describeAttentions(ModuleOp module);
 
 /// A line for each run of layers with the same attention: heads of queries and

@@ -74,10 +74,16 @@ struct GPUOptions : PassPipelineOptions<GPUOptions> {
       *this, "format", llvm::cl::init("isa"),
       llvm::cl::desc("isa (PTX), bin (needs ptxas, on PATH, under CUDA_HOME or "
                      "/usr/local/cuda) or fatbin (both; needs fatbinary too)")};
+  Option<std::string> toolkit{
+      *this, "toolkit",
+      llvm::cl::desc("the CUDA toolkit's folder; empty: where it is found")};
   Option<std::string> schedule{
       *this, "schedule",
       llvm::cl::desc("#nvx.schedule of kernels whose operation has none; "
                      "empty: by rule")};
+  Option<std::string> schedules{
+      *this, "schedules",
+      llvm::cl::desc("file of megactx-tune-schedule, before the rule")};
 };
 
 /// From fused attention on memrefs to launches of kernels in gpu.binary.

@@ -9,6 +9,16 @@ namespace mlir::megactx {
 #include "megactx/Conversion/Passes.h.inc"
 
 namespace {
+/// Of CUDA's libdevice, what the function is for: __nv_exp is exp of f64.
+std::string nameOf(LLVM::CallOp call, StringRef function) {
+  std::string name;
+  llvm::raw_string_ostream os(name);
+  if (!function.consume_front("__nv_") || call.getNumResults() != 1)
+    return function.str();
+  os << function << " of " << call.getResult().getType();
+  return name;
+}
+
 struct CheckKernels : impl::CheckKernelsPassBase<CheckKernels> {
   void runOnOperation() override {
     DenseSet<StringAttr> known;
@@ -25,7 +35,7 @@ struct CheckKernels : impl::CheckKernelsPassBase<CheckKernels> {
       if (callee && !known.insert(callee.getAttr()).second)
         return;
       call.emitError("no lowering to a GPU for ")
-          << (callee ? callee.getValue() : "an indirect call")
+          << (callee ? nameOf(call, callee.getValue()) : "an indirect call")
           << "; --target=cpu compiles it";
     });
     if (!ok)

@@ -2,6 +2,7 @@
 
 #include "../Common/KeyViews.h"
 #include "Kernel.h"
+#include "ScheduleFile.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "megactx/Target/NVGPU/Passes.h"
 #include "mlir/AsmParser/AsmParser.h"
@@ -17,6 +18,9 @@ namespace mlir::megactx {
 #include "megactx/Target/NVGPU/Passes.h.inc"
 
 namespace {
+/// Of a launch: which measured schedules are for it.
+constexpr StringLiteral kClassAttr = "megactx.schedule_class";
+
 struct ConvertAttentionToNVGPUKernels
     : impl::ConvertAttentionToNVGPUKernelsPassBase<
           ConvertAttentionToNVGPUKernels> {
@@ -26,14 +30,21 @@ struct ConvertAttentionToNVGPUKernels
   void runOnOperation() override {
     machine = nvgpu::machineOf(arch);
     if (!machine) {
-      getOperation().emitError("expected a known architecture of sm_80 or "
-                               "later, but got '")
+      InFlightDiagnostic error =
+          getOperation().emitError("expected a known architecture of sm_80 or "
+                                   "later, but got '")
           << arch << "'";
+      if (auto nearest = nvgpu::nearestArchitecture(arch))
+        error << "; did you mean '" << *nearest << "'?";
       return signalPassFailure();
     }
     if (!schedule.empty() && !(wanted = parseSchedule())) {
       getOperation().emitError("expected a valid #nvx.schedule, but got '")
           << schedule << "'";
+      return signalPassFailure();
+    }
+    if (std::string error; !readMeasured(error)) {
+      getOperation().emitError(error);
       return signalPassFailure();
     }
     // The same pass may run on another module, which has no kernel yet.
@@ -43,6 +54,17 @@ struct ConvertAttentionToNVGPUKernels
     for (FusedAttentionOp op : ops)
       if (failed(convert(op)))
         return signalPassFailure();
+  }
+
+  bool readMeasured(std::string &error) {
+    measured.clear();
+    if (schedules.empty())
+      return true;
+    auto table =
+        nvgpu::readSchedules(&getContext(), schedules, machine->arch, error);
+    if (table)
+      measured = *std::move(table);
+    return table.has_value();
   }
 
   nvx::ScheduleAttr parseSchedule() {
@@ -83,7 +105,10 @@ struct ConvertAttentionToNVGPUKernels
     FailureOr<SmallVector<Value>> operands = kernelOperands(b, op, *shape);
     if (failed(operands))
       return failure();
-    FailureOr<nvx::ScheduleAttr> chosen = scheduleOf(op, *shape);
+    std::optional<int64_t> classRows = rowsOf(op, *shape);
+    std::string kind = nvgpu::scheduleClass(*shape, classRows);
+    FailureOr<nvx::ScheduleAttr> chosen =
+        scheduleOf(op, *shape, kind, classRows);
     if (failed(chosen))
       return failure();
     gpu::GPUFuncOp kernel = kernelFor(*shape, *chosen);
@@ -95,26 +120,36 @@ struct ConvertAttentionToNVGPUKernels
     Value blocks = a.mul(a.ceilDiv(rows, a.c(tiling.rows)),
                          a.c(KeyViews::classesOf(*shape)));
     Value bytes = arith::ConstantIntOp::create(b, tiling.bytes(), 32);
-    gpu::LaunchFuncOp::create(
+    auto launch = gpu::LaunchFuncOp::create(
         b, kernel, gpu::KernelDim3{blocks, dim(1), dim(0)},
         gpu::KernelDim3{a.c(tiling.threads), a.c(1), a.c(1)}, bytes, *operands);
+    launch->setAttr(nvx::ScheduleAttr::name, *chosen);
+    launch->setAttr(kClassAttr, b.getStringAttr(kind));
     op.erase();
     ++numLaunches;
     return success();
   }
 
+  /// Of a class of the view, where known.
+  static std::optional<int64_t> rowsOf(FusedAttentionOp op,
+                                       const AttentionShape &shape) {
+    auto query = cast<MemRefType>(op.getQuery().getType());
+    if (query.isDynamicDim(2))
+      return std::nullopt;
+    return llvm::divideCeil(query.getDimSize(2), KeyViews::periodOf(shape));
+  }
+
   FailureOr<nvx::ScheduleAttr> scheduleOf(FusedAttentionOp op,
-                                          const AttentionShape &shape) {
+                                          const AttentionShape &shape,
+                                          StringRef kind,
+                                          std::optional<int64_t> rows) {
     auto chosen = op->getAttrOfType<nvx::ScheduleAttr>(nvx::ScheduleAttr::name);
     if (!chosen)
       chosen = wanted;
-    if (!chosen) {
-      std::optional<int64_t> rows;
-      auto query = cast<MemRefType>(op.getQuery().getType());
-      if (!query.isDynamicDim(2))
-        rows = llvm::divideCeil(query.getDimSize(2), KeyViews::periodOf(shape));
+    if (!chosen && (chosen = measured.lookup(kind)))
+      ++numMeasured;
+    if (!chosen)
       chosen = nvgpu::chooseSchedule(&getContext(), *machine, shape, rows);
-    }
     if (failed(nvgpu::verifySchedule(op, *machine, shape, chosen)))
       return failure();
     return chosen;
@@ -140,6 +175,7 @@ struct ConvertAttentionToNVGPUKernels
 
   std::optional<nvgpu::Machine> machine; ///< arch's
   nvx::ScheduleAttr wanted; ///< the option's, null where there is none
+  nvgpu::ScheduleTable measured;
   llvm::StringMap<gpu::GPUFuncOp> kernels;
 };
 } // namespace

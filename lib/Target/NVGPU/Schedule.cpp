@@ -1,28 +1,12 @@
 //===- Schedule.cpp - which schedule a kernel gets ------------------------===//
 
 #include "Schedule.h"
-#include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
 using nvx::Product;
 using nvx::ScheduleAttr;
-
-std::optional<Machine> mlir::megactx::nvgpu::machineOf(StringRef arch) {
-  // A suffix names features of that architecture alone.
-  StringRef base = arch;
-  if (arch.ends_with("a") || arch.ends_with("f"))
-    base = arch.drop_back();
-  int64_t kilobytes = llvm::StringSwitch<int64_t>(base)
-                          .Cases({"sm_80", "sm_87"}, 163)
-                          .Cases({"sm_86", "sm_89", "sm_120", "sm_121"}, 99)
-                          .Cases({"sm_90", "sm_100", "sm_103"}, 227)
-                          .Default(0);
-  if (!kilobytes)
-    return std::nullopt;
-  return Machine{arch, kilobytes << 10, arch == "sm_90a"};
-}
 
 SmallVector<int64_t> TileLayout::shape() const {
   if (swizzled)

@@ -12,13 +12,21 @@ namespace mlir::megactx::nvgpu {
 struct Machine {
   StringRef arch;       ///< as in sm_80, sm_90a
   int64_t sharedMemory; ///< bytes that one block may have
+  StringRef ptx;        ///< LLVM's feature: the PTX version of its code
   bool hasWgmma;
 };
 
 /// None for an architecture that has no cp.async or is unknown.
 /// Source: CUDA C++ Programming Guide 13.0, technical specifications per
-/// compute capability.
+/// compute capability; PTX ISA 9.0, release notes.
 std::optional<Machine> machineOf(StringRef arch);
+
+/// All that machineOf knows, in ascending order.
+SmallVector<StringRef> architectures();
+
+/// The architecture that a name which is none was probably to be: one letter
+/// or sign away, or written as other tools do. None where nothing is as near.
+std::optional<StringRef> nearestArchitecture(StringRef name);
 
 /// The head dims that attention kernels take: multiples of one, up to the
 /// other.

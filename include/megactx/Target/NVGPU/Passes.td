@@ -18,8 +18,11 @@ def ConvertAttentionToNVGPUKernelsPass
     softmax of the next runs; f32, which has none in full precision, by scalar
     products: the generic lowering here. Tiles that every row sees whole run no mask code.
 
-    How a kernel uses the machine is its `#nvx.schedule`, an attribute
-    `nvx.schedule` of the operation, else the option, else by this rule:
+    How a kernel uses the machine is its `#nvx.schedule`: an attribute
+    `nvx.schedule` of the operation, else the option `schedule`, else what the
+    file `schedules` has for the architecture and the class of the kernel, such
+    as `bf16 128 band bias` (docs/gpu.md), else by a rule. Launches say both, as
+    `nvx.schedule` and `megactx.schedule_class`. The rule:
 
     - `product`: fma for f32; for f16 and bf16 wgmma on sm_90a where a class of
       rows is not known to have no more than 32, else mma_sync.
@@ -43,10 +46,13 @@ def ConvertAttentionToNVGPUKernelsPass
     Option<"arch", "arch", "std::string", "\"sm_80\"",
            "compute architecture, which says how much shared memory there is">,
     Option<"schedule", "schedule", "std::string", "\"\"",
-           "#nvx.schedule of kernels whose operation has none; empty: by rule">
+           "#nvx.schedule of kernels whose operation has none; empty: by rule">,
+    Option<"schedules", "schedules", "std::string", "\"\"",
+           "file of measured schedules, by megactx-tune-schedule">
   ];
   let statistics = [
     Statistic<"numKernels", "kernels", "kernels emitted">,
+    Statistic<"numMeasured", "measured", "schedules taken from the file">,
     Statistic<"numLaunches", "launches", "attentions that launch them">
   ];
   let dependentDialects = [

@@ -1,0 +1,92 @@
+//===- ScheduleFile.cpp - schedules that were measured --------------------===//
+
+#include "ScheduleFile.h"
+#include "../Common/KeyViews.h"
+#include "mlir/AsmParser/AsmParser.h"
+#include "mlir/IR/Diagnostics.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/MemoryBuffer.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::nvgpu;
+
+std::string mlir::megactx::nvgpu::scheduleClass(const AttentionShape &shape,
+                                                std::optional<int64_t> rows) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << shape.element << ' ' << shape.headDim;
+  if (shape.valueDim != shape.headDim)
+    os << 'x' << shape.valueDim;
+  bool isLong = llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
+    return piece.lo.empty();
+  });
+  bool hasTest = llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
+    return bool(piece.test);
+  });
+  os << (KeyViews::periodOf(shape) > 1 ? " views" : isLong ? " long" : " band");
+  if (hasTest)
+    os << " test";
+  if (shape.hasBias)
+    os << (shape.biasPerKey ? " bias-per-key" : " bias");
+  if (shape.softcap)
+    os << " softcap";
+  for (int64_t most : {16, 32, 64})
+    if (rows && *rows <= most) {
+      os << " rows<=" << most;
+      break;
+    }
+  return text;
+}
+
+/// Errors of the text are the file's, which has no place in a source.
+static nvx::ScheduleAttr parseSchedule(MLIRContext *context, StringRef text) {
+  ScopedDiagnosticHandler quiet(context,
+                                [](Diagnostic &) { return success(); });
+  return dyn_cast_or_null<nvx::ScheduleAttr>(parseAttribute(text, context));
+}
+
+std::optional<ScheduleTable>
+mlir::megactx::nvgpu::readSchedules(MLIRContext *context, StringRef path,
+                                    StringRef arch, std::string &error) {
+  auto buffer = llvm::MemoryBuffer::getFile(path);
+  if (!buffer) {
+    error =
+        ("cannot read schedules '" + path + "': " + buffer.getError().message())
+            .str();
+    return std::nullopt;
+  }
+  auto fail = [&](const Twine &message) {
+    error = ("schedules '" + path + "': " + message).str();
+    return std::nullopt;
+  };
+  llvm::Expected<llvm::json::Value> parsed =
+      llvm::json::parse((*buffer)->getBuffer());
+  if (!parsed)
+    return fail(llvm::toString(parsed.takeError()));
+  const llvm::json::Object *object = parsed->getAsObject();
+  const llvm::json::Object *all =
+      object ? object->getObject("schedules") : nullptr;
+  if (!all)
+    return fail("expected an object with a key 'schedules', an object");
+  ScheduleTable table;
+  if (!all->get(arch))
+    return table;
+  const llvm::json::Object *classes = all->getObject(arch);
+  if (!classes)
+    return fail("'" + arch + "': expected an object");
+  for (const auto &[name, value] : *classes) {
+    const llvm::json::Object *entry = value.getAsObject();
+    std::optional<StringRef> text =
+        entry ? entry->getString("schedule") : std::nullopt;
+    nvx::ScheduleAttr schedule =
+        text ? parseSchedule(context, *text) : nvx::ScheduleAttr();
+    if (!schedule)
+      return fail("'" + arch + "', '" + StringRef(name) +
+                  "': expected an object with a key 'schedule', a valid "
+                  "#nvx.schedule" +
+                  (text ? ", but got '" + *text + "'" : Twine()));
+    table[name] = schedule;
+  }
+  return table;
+}
