@@ -21,6 +21,7 @@ def pytest_addoption(parser):
     parser.addoption("--build", type=pathlib.Path, default=ROOT / "build" / "dev", help="build folder with the tools")
     parser.addoption("--models", type=pathlib.Path, action="append", default=[], help="another folder of models; repeatable")
     parser.addoption("--only", default="*", help="models whose name fits this pattern")
+    parser.addoption("--every-spelling", action="store_true", help="all models also where one of each family would do: for GPUs")
 
 
 class Model:
@@ -32,6 +33,12 @@ class Model:
     @property
     def data_sets(self):
         return sorted(self.folder.glob("test_data_set_*"))
+
+    @property
+    def family(self):
+        """What its spellings have in common: the architecture, and whether there is a cache."""
+        words = self.name.split("_")
+        return (words[0], *(word for word in ("past", "decode", "synthesizer") if word in words))
 
 
 def generated(build):
@@ -51,6 +58,8 @@ def pytest_generate_tests(metafunc):
         for name, facts in reference.facts(folder).items():
             if fnmatch.fnmatch(name, option("--only")) and any(fnmatch.fnmatch(name, f) for f in families):
                 models.append(Model(folder.resolve() / name, facts))
+    if getattr(metafunc.module, "ONE_OF_A_FAMILY", False) and not option("--every-spelling"):
+        models = list({(m.folder.parent, m.family): m for m in models}.values())
     metafunc.parametrize("model", models, ids=[f"{m.folder.parent.name}/{m.name}" for m in models], scope="module")
 
 
@@ -68,11 +77,19 @@ def tool(request):
     """tool("megactx-run", arguments...) runs it and gives a Result."""
     binaries = request.config.getoption("--build").resolve() / "bin"
 
-    def run(name, *arguments, timeout=600):
+    def run(name, *arguments, timeout=600, environment=None):
         command = [binaries / name, *arguments]
-        return Result(command, subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace", timeout=timeout))
+        return Result(command, subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace", timeout=timeout,
+                                              env=environment))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fake_gpu(request, tool):
+    import gpu
+
+    return gpu.FakeGPU(request.config.getoption("--build").resolve(), tool)
 
 
 def pytest_collection_modifyitems(items):

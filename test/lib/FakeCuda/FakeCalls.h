@@ -4,6 +4,9 @@
 // call a line. MEGACTX_FAKE_CUDA holds settings, "devices=2 capability=80
 // memory=1000000 fail=cuModuleLoadDataEx:218": how many devices, which compute
 // capability, how many bytes each has, and a function that fails with an error.
+// With "kernels=none" any code is taken and none is run; memory is zeros then.
+// The clock of events is 1 ns further for each byte of shared memory of each
+// block that is launched.
 //
 //===----------------------------------------------------------------------===//
 

@@ -1,0 +1,66 @@
+"""Whole models for GPUs: they compile, and run, on a driver for tests, to what they are to give."""
+
+import re
+import sys
+
+import numpy as np
+import onnx
+import pytest
+
+import reference
+from conftest import ROOT, generated
+from test_models import compiled
+
+sys.path.append(str(ROOT / "python" / "models"))
+import precision  # noqa: E402
+
+ONE_OF_A_FAMILY = True  # --every-spelling: all
+SPARSE = "causal and (window<left = 5, right = 0> or strided<stride = 4>)"
+TOLERANCES = {"f32": 1e-5, "bf16": 4e-2}  # of the difference's norm, relative
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+def test_compiles(model, arch, tool, tmp_path):
+    """Whatever compiles for the CPU; the manifest says what for."""
+    done = compiled(model, tool, tmp_path / "model.mctx", f"--target={arch}")
+    last = (done.out + done.err).strip().splitlines()[-1]
+    found = re.fullmatch(r"raised (\d+) attentions, sparsified 0", last)
+    assert found and int(found[1]) == model.facts.get("attentions", int(found[1])), done
+    assert f'"arch": "{arch}"' in (tmp_path / "model.mctx" / "manifest.json").read_text()
+
+
+RUNS = [("gpt_masked_fill_ts14", "f32", "sm_80", None), ("gpt_sdpa_ts17", "bf16", "sm_80", SPARSE), ("gpt_sdpa_dynamo18", "bf16", "sm_90a", None),
+        ("gpt_bmm_ts17", "bf16", "sm_90a", SPARSE), ("bert_sdpa_ts17", "bf16", "sm_80", None), ("bert_eager_ts14", "bf16", "sm_90a", None),
+        ("llama_past_sdpa_ts17", "bf16", "sm_80", SPARSE), ("llama_past_sdpa_ts17", "bf16", "sm_90a", None),
+        ("llama_decode_sdpa_ts17", "f32", "sm_80", None), ("mistral_window_sdpa_ts17", "f32", "sm_80", None), ("vit_sdpa_ts17", "f32", "sm_80", None)]
+
+
+def narrow(array):
+    import ml_dtypes
+
+    return array.astype(ml_dtypes.bfloat16) if array.dtype == np.float32 else array
+
+
+@pytest.mark.parametrize("name, dtype, arch, pattern", RUNS, ids=["-".join((*run[:3], "sparse" if run[3] else "dense")) for run in RUNS])
+def test_runs(name, dtype, arch, pattern, fake_gpu, request, tmp_path):
+    """By the runtime, kernels in the emulator: dense to the stored outputs, sparse to the reference's, both in f32."""
+    folder = generated(request.config.getoption("--build")) / name
+    source, artifact = folder / "model.onnx", tmp_path / "model.mctx"
+    if dtype != "f32":
+        source = tmp_path / "model.onnx"
+        onnx.save(precision.convert(onnx.load(folder / "model.onnx"), dtype), source)
+    fake_gpu.compile(source, artifact, *(["--pattern", pattern] if pattern else []), arch=arch)
+    # The ragged one of the data sets.
+    data = max(folder.glob("test_data_set_*"))
+    feeds, log = reference.load_tensors(data, "input"), tmp_path / "log"
+    reference.save_tensors(tmp_path / "in", "input", [(key, narrow(array) if dtype != "f32" else array) for key, array in feeds])
+    done = fake_gpu.run(artifact, "--inputs", tmp_path / "in", "--outputs", tmp_path / "out", settings="capability=90", log=log)
+    assert done.status == 0, done
+    got = dict(reference.load_tensors(tmp_path / "out", "output"))
+    wanted = reference.expected_outputs(folder / "model.onnx", dict(feeds), pattern) if pattern else reference.load_tensors(data, "output")
+    for key, want in wanted:
+        assert got[key].shape == want.shape, key
+        error = np.linalg.norm(got[key].astype(np.float64) - want) / np.linalg.norm(want)
+        assert error < TOLERANCES[dtype], f"{key}: error {error:.1e}"
+    products = set(re.findall(r"^cublasLtMatmul (\w+)", log.read_text(), re.M))
+    assert products == {dtype} and "cuLaunchKernel" in log.read_text()

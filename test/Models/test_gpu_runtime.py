@@ -1,0 +1,149 @@
+"""A GPU's runs from Python: tensors of others without copies, streams, threads, guards; with a driver for tests."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT, generated
+
+MODULE = """\
+!t = tensor<?x4xf32>
+func.func @main(%x: !t {onnx.name = "x"}, %y: !t {onnx.name = "y"}) -> (!t {onnx.name = "sum"}) {
+  %0 = arith.addf %x, %y : !t
+  return %0 : !t
+}
+"""
+
+BEGIN = """
+import re, numpy as np
+model = megactx.load(sys.argv[1])
+x = np.arange(20, dtype=np.float32).reshape(5, 4)
+def copies(log=sys.argv[2]):
+    with open(log) as file:
+        return [line.split() for line in file if line.startswith("cuMemcpyAsync")]
+"""
+
+
+@pytest.fixture(scope="module")
+def artifact(fake_gpu, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sum")
+    (folder / "sum.mlir").write_text(MODULE)
+    fake_gpu.compile(folder / "sum.mlir", folder / "sum.mctx")
+    return folder / "sum.mctx"
+
+
+def good(fake_gpu, tmp_path, artifact, script, settings=""):
+    log = tmp_path / "log"
+    done = fake_gpu.python(BEGIN + script, artifact, log, settings=settings, log=log)
+    assert done.status == 0, done
+    return log.read_text()
+
+
+def test_host_arrays_are_copied_there_and_results_back(fake_gpu, tmp_path, artifact):
+    log = good(fake_gpu, tmp_path, artifact, """
+out = model.run({"x": x, "y": x})["sum"]
+assert out.shape == (5, 4) and out.dtype == "float" and out.__dlpack_device__() == (2, 0)
+np.testing.assert_array_equal(np.asarray(out), 2 * x)
+""")
+    assert log.count("host to device 80") == 2 and log.count("device to host 80") == 1, log
+
+
+def test_tensors_on_the_device_go_in_and_out_without_a_copy(fake_gpu, tmp_path, artifact):
+    log = good(fake_gpu, tmp_path, artifact, """
+there = megactx.to_device(x)
+out = model.run({"x": there, "y": there})["sum"]
+out = model.run({"x": out, "y": there})["sum"]
+assert len(copies()) == 1
+np.testing.assert_array_equal(out.numpy(), 3 * x)
+""")
+    assert log.count("host to device 80") == 1 and log.count("device to host 80") == 1, log
+
+
+def test_results_outlive_their_model(fake_gpu, tmp_path, artifact):
+    good(fake_gpu, tmp_path, artifact, """
+import gc
+out = model.run({"x": x, "y": x})["sum"]
+del model
+gc.collect()
+np.testing.assert_array_equal(out.numpy(), 2 * x)
+held = out.__dlpack__(stream=None)
+del out
+gc.collect()
+""")
+
+
+def test_runs_go_to_the_stream_that_is_given(fake_gpu, tmp_path, artifact):
+    log = good(fake_gpu, tmp_path, artifact, """
+there = megactx.to_device(x)
+out = model.run({"x": there, "y": there}, stream=7)["sum"]
+np.testing.assert_array_equal(out.numpy(), 2 * x)
+""")
+    launches = [line for line in log.splitlines() if line.startswith("cuLaunchKernel")]
+    assert launches and all(line.endswith("stream 7") for line in launches), log
+    assert "cuStreamWaitEvent stream 7 for 0" in log, "the run does not wait for its input's stream"
+
+
+def test_the_second_device(fake_gpu, tmp_path, artifact):
+    good(fake_gpu, tmp_path, artifact, """
+there = megactx.to_device(x, device=1)
+out = model.run({"x": there, "y": x})["sum"]
+assert out.__dlpack_device__() == (2, 1)
+np.testing.assert_array_equal(out.numpy(), 2 * x)
+try:
+    model.run({"x": there, "y": megactx.to_device(x, device=0)})
+    sys.exit("expected an error")
+except megactx.Error as error:
+    assert str(error) == "input 'y': expected CUDA device 1 as of input 'x', but got 0", error
+""", settings="devices=2")
+
+
+def test_guards(fake_gpu, tmp_path, artifact):
+    """Between poisoned zones the numbers are the same, and nothing is written there; what a caller writes there is found."""
+    good(fake_gpu, tmp_path, artifact, """
+import ctypes
+megactx.guard_memory(512)
+out = model.run({"x": x, "y": x})["sum"]
+np.testing.assert_array_equal(np.asarray(out), 2 * x)
+megactx.check_guards()
+ctypes.memset(out._tensor.data + 80, 0, 3)
+try:
+    megactx.check_guards()
+    sys.exit("expected an error")
+except megactx.Error as error:
+    assert "3 bytes were written behind a block of 80 bytes, the first at 80" in str(error), error
+""")
+
+
+def test_what_a_device_tensor_is_not(fake_gpu, tmp_path, artifact):
+    good(fake_gpu, tmp_path, artifact, """
+try:
+    megactx.to_device(x, device=3)
+    sys.exit("expected an error")
+except megactx.Error as error:
+    assert str(error) == "there is no CUDA device 3: the driver has 1", error
+""")
+
+
+def examples(page):
+    """The Python blocks of a page."""
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+
+
+def test_examples_of_the_documentation(request, fake_gpu, tmp_path):
+    """Those without PyTorch run; those with it do on a GPU."""
+    source = generated(request.config.getoption("--build")) / "gpt_sdpa_ts17" / "model.onnx"
+    fake_gpu.compile(source, tmp_path / "gpt.mctx")
+    numpy, torch = examples(ROOT / "docs" / "gpu.md")
+    done = fake_gpu.python(f"import os; os.chdir({str(tmp_path)!r})\n{numpy}")
+    assert done.status == 0 and done.out.startswith("(1, 40, 96) "), done
+    compile(torch, "gpu.md", "exec")
+    if shutil.which("nvidia-smi") and importlib.util.find_spec("torch"):
+        megactx = f"import megactx; megactx.use_build({str(fake_gpu.build)!r}); megactx.compile({str(source)!r}, 'gpt.mctx', target='sm_80')"
+        done = subprocess.run([sys.executable, "-c", f"{megactx}\n{torch}\nassert logits.shape == (1, 40, 96)"], cwd=tmp_path,
+                              env={**os.environ, "PYTHONPATH": str(ROOT / "python")}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
