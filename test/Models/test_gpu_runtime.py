@@ -66,10 +66,14 @@ np.testing.assert_array_equal(out.numpy(), 3 * x)
 
 def test_results_outlive_their_model(fake_gpu, tmp_path, artifact):
     good(fake_gpu, tmp_path, artifact, """
-import gc
+import ctypes, gc
 out = model.run({"x": x, "y": x})["sum"]
 del model
 gc.collect()
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+for i in range(20000):  # what the model had is overwritten
+    ctypes.memset(library.malloc(16 + i % 8 * 16), 65, 16 + i % 8 * 16)
 np.testing.assert_array_equal(out.numpy(), 2 * x)
 held = out.__dlpack__(stream=None)
 del out

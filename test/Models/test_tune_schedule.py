@@ -75,9 +75,9 @@ def test_the_rule_stays_where_nothing_is_faster(tmp_path):
 
 
 def test_cases_of_a_class_count_alike(tmp_path):
-    """x: 0.5 and 1.5 of the rule's time, y: 0.8 of both; by seconds alone the long case would decide."""
-    results = {"rule@0": 1e-3, "rule@1": 1.0, "x@0": 0.5e-3, "x@1": 1.5, "y@0": 0.8e-3, "y@1": 0.8}
-    assert Given(tmp_path, plan({"a": ([0, 1], ["x", "y"])}), results).measure()["sm_80"]["a"]["schedule"] == "y"
+    """x: 0.4 and 1.5 of the rule's time, 0.77 by the geometric mean; y: 0.8 of both. By seconds, or their mean, y would win."""
+    results = {"rule@0": 1e-3, "rule@1": 1.0, "x@0": 0.4e-3, "x@1": 1.5, "y@0": 0.8e-3, "y@1": 0.8}
+    assert Given(tmp_path, plan({"a": ([0, 1], ["x", "y"])}), results).measure()["sm_80"]["a"]["schedule"] == "x"
 
 
 @pytest.mark.parametrize("broken", [(0.1, np.full(4, 1.1)), (0.1, np.full(4, np.nan)), megactx.Error("it ends")], ids=["far", "nan", "error"])
