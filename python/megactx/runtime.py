@@ -102,8 +102,10 @@ def check_guards():
 
 def _dtype(name):
     if name == "bfloat16":
-        import ml_dtypes  # comes with onnx
-
+        try:
+            import ml_dtypes  # comes with onnx
+        except ImportError:
+            raise Error("numpy has bfloat16 from the package ml_dtypes, which is not here") from None
         return np.dtype(ml_dtypes.bfloat16)
     return np.dtype(_DTYPES.get(name, name))
 
@@ -133,11 +135,12 @@ def _given(name, value, stream):
     return _Tensor(array.ctypes.data, dtype, array.ndim, _sizes(name, array.shape), dlpack.CPU, 0), array
 
 
-def _taken(tensor):
-    """A numpy array over an output's memory, which is freed with it; on a GPU a DeviceTensor."""
+def _taken(tensor, dtype=None):
+    """A numpy array over an output's memory, which is freed with it, of another type of the same width where one is given; on a GPU a
+    DeviceTensor."""
     if tensor.device_type == dlpack.CUDA:
         return DeviceTensor(tensor)
-    shape, dtype = tuple(tensor.shape[: tensor.rank]), _dtype(tensor.dtype.decode())
+    shape, dtype = tuple(tensor.shape[: tensor.rank]), dtype or _dtype(tensor.dtype.decode())
     count = math.prod(shape)
     memory = (ctypes.c_uint8 * max(1, count * dtype.itemsize)).from_address(tensor.data)
     weakref.finalize(memory, library().mctx_free, tensor.data)
@@ -166,26 +169,32 @@ class DeviceTensor:
             raise Error(library().mctx_error().decode())
         return dlpack.capsule(managed)
 
-    def numpy(self):
-        """A copy in host memory, once the run is over; what failed in it is raised here."""
+    def numpy(self, bits=False):
+        """A copy in host memory, once the run is over; what failed in it is raised here. `bits`: of bfloat16, which numpy has not by
+        itself, as uint16."""
+        dtype = np.dtype(np.uint16) if bits and self.dtype == "bfloat16" else _dtype(self.dtype)
         copy = _Tensor.from_buffer_copy(self._tensor)
         library().mctx_retain(copy.data)
         if library().mctx_to_host(ctypes.byref(copy)):
             library().mctx_free(copy.data)
             raise Error(library().mctx_error().decode())
-        return _taken(copy)
+        return _taken(copy, dtype)
 
     def __array__(self, dtype=None, copy=None):
         return self.numpy() if dtype is None else self.numpy().astype(dtype)
 
 
-def to_device(array, device=None, stream=None):
+def to_device(array, device=None, stream=None, bits=False):
     """A DeviceTensor with the values of an array, which runs take as an input without a copy.
 
-    device: the number of the CUDA device; without one the current one, or the first. stream: the handle of the stream whose work comes
+    bits: the array is of uint16 and holds bfloat16, which numpy has not by itself. device: the number of the CUDA device; without one the current one, or the first. stream: the handle of the stream whose work comes
     after the copy; without one CUDA's default stream.
     """
     tensor, array = _given("array", _array(array), stream)
+    if bits:
+        if array.dtype != np.uint16:
+            raise Error(f"expected bits of bfloat16 as uint16, but got {array.dtype}")
+        tensor.dtype = b"bfloat16"
     if library().mctx_to_device(ctypes.byref(tensor), -1 if device is None else device, stream):
         raise Error(library().mctx_error().decode())
     return DeviceTensor(tensor)

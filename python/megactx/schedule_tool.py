@@ -100,7 +100,7 @@ def measure(options, timer, folder):
     for arch, classes in found.items():
         for kind, entry in classes.items():
             print(f"{arch} {kind}: {entry['schedule']}, {entry['speedup']:.2f} x the rule's speed")
-    print(f"measured {sum(map(len, found.values()))} classes on {timer.name}, wrote {options.output}")
+    print(f"measured on {timer.name}: {sum(map(len, found.values()))} classes of kernels, wrote {options.output}")
 
 
 def run(options):

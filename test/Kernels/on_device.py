@@ -114,13 +114,17 @@ class Kernel:
         self.launches = list(self.patterns) * 4  # rounding of what accumulates, as an upper bound
 
     def given(self, array):
-        """Values as they are stored, in the host's memory, from which the runtime copies them."""
+        """Values as they are stored, in the host's memory, from which the runtime copies them; those of bf16 there already."""
         bits = emulated.to_bits(array, self.spec.dtype)
         if self.spec.dtype == "bf16":
-            import ml_dtypes
+            return megactx.to_device(bits, bits=True)
+        return bits.view(np.float16) if self.spec.dtype == "f16" else bits
 
-            return bits.view(ml_dtypes.bfloat16)
-        return bits if self.spec.dtype == "f32" else bits.view(np.float16)
+    @staticmethod
+    def taken(tensor):
+        """float32, once the run is over."""
+        array = tensor.numpy(bits=True)
+        return emulated.from_bits(array, "bf16") if array.dtype == np.uint16 else array.astype(np.float32)
 
     def run(self, q, k, v, lengths=None, offset=0, key_offset=0, bias=None):
         keys, values = (k, v) if isinstance(k, list) else ([k], [v])
@@ -128,6 +132,6 @@ class Kernel:
         inputs += [array for array in (bias, lengths) if array is not None]
         inputs += [np.array(offset, np.int64), np.array(key_offset, np.int64)]
         results = self.model.run(dict(zip(self.model.inputs, inputs)))
-        taken = tuple(result.numpy().astype(np.float32) for result in results.values())
+        taken = tuple(map(self.taken, results.values()))
         megactx.check_guards()
         return taken

@@ -123,6 +123,24 @@ except megactx.Error as error:
 """)
 
 
+def test_bfloat16_as_bits(fake_gpu, tmp_path, artifact):
+    """Without ml_dtypes too; with it, numpy has the type."""
+    good(fake_gpu, tmp_path, artifact, """
+import ml_dtypes
+bits = np.array([0x3f80, 0xc000], np.uint16)
+tensor = megactx.to_device(bits, bits=True)
+assert tensor.dtype == "bfloat16" and tensor.numpy(bits=True).tolist() == bits.tolist()
+assert tensor.numpy().dtype == ml_dtypes.bfloat16 and tensor.numpy().astype(np.float32).tolist() == [1, -2]
+for call, words in ((lambda: megactx.to_device(x, bits=True), "expected bits of bfloat16 as uint16, but got float32"),
+                    (lambda: (sys.modules.update(ml_dtypes=None), tensor.numpy()), "ml_dtypes, which is not here")):
+    try:
+        call()
+        sys.exit("expected an error")
+    except megactx.Error as error:
+        assert words in str(error), error
+""")
+
+
 def test_what_a_device_tensor_is_not(fake_gpu, tmp_path, artifact):
     good(fake_gpu, tmp_path, artifact, """
 try:

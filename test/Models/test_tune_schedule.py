@@ -204,9 +204,9 @@ def test_what_is_known_is_not_measured_again(tuned, fake_gpu, tmp_path):
     path.write_text(before)
     again = lambda *more: fake_gpu.tool("megactx-tune-schedule", *ATTENTION, *more, "-o", path, environment=fake_gpu.environment("kernels=none"))
     done = again()
-    assert done.status == 0 and "f16 32 long: known" in done.err and "measured 0 classes" in done.out and path.read_text() == before, done
+    assert done.status == 0 and "f16 32 long: known" in done.err and ": 0 classes of kernels" in done.out and path.read_text() == before, done
     done = again("--again", "--candidates", "1")
-    assert done.status == 0 and "measured 1 classes" in done.out and path.read_text() != before, done
+    assert done.status == 0 and ": 1 classes of kernels" in done.out and path.read_text() != before, done
 
 
 def test_packed_here_and_measured_there(fake_gpu, tmp_path):
@@ -216,6 +216,25 @@ def test_packed_here_and_measured_there(fake_gpu, tmp_path):
     done = fake_gpu.tool("megactx-tune-schedule", "--packed", tmp_path / "packed", "--runtime", fake_gpu.build, "-o", tmp_path / "s.json",
                          environment=fake_gpu.environment("kernels=none"))
     assert done.status == 0 and list(schedules.read(tmp_path / "s.json")["sm_80"]) == ["f16 32 long"], done
+
+
+def test_a_model_of_bfloat16_without_ml_dtypes(fake_gpu, tmp_path):
+    """As on a GPU's machine, where nothing but numpy is; the emulator's numbers are the rule's."""
+    case = schedules.Case("bf16", 1, (schedules.Source("causal", 1, 16, 16),), 20, 20)
+    (tmp_path / "folder").mkdir()
+    plan = dict(arch="sm_80", cases=[dict(title="case", dtype="bf16", inputs=case.shapes(), artifact="rule.mctx")],
+                classes={"a": dict(rule="rule", cases=[0], candidates=[dict(schedule="other", artifacts={"0": "other.mctx"})])})
+    (tmp_path / "folder" / "plan.json").write_text(json.dumps(plan))
+    (tmp_path / "case.mlir").write_text(case.module())
+    for name, schedule in (("rule", RULE), ("other", dataclasses.replace(RULE, columns=16))):
+        fake_gpu.compile(tmp_path / "case.mlir", tmp_path / "folder" / f"{name}.mctx", schedule=schedule)
+    done = fake_gpu.python("""
+sys.modules["ml_dtypes"] = None
+from megactx import gpu_timer, schedules
+gpu_timer.FLUSH = 1 << 16
+print(schedules.Measurer(sys.argv[1], gpu_timer.Timer(), log=print).measure()["sm_80"]["a"]["schedule"])
+""", tmp_path / "folder")
+    assert done.status == 0 and done.out.splitlines()[-1] == "other" and "wrong" not in done.out, done
 
 
 def test_without_a_gpu(fake_gpu, tmp_path):
