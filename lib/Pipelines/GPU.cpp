@@ -61,11 +61,12 @@ void mlir::megactx::buildAttentionToGPUPipeline(OpPassManager &pm,
     target.features = machine->ptx.str();
   target.optLevel = 3;
   pm.addPass(createGpuNVVMAttachTarget(target));
-  GpuModuleToBinaryPassOptions binary;
-  binary.compilationTarget = options.format;
-  binary.toolkitPath = options.toolkit.empty() ? findCudaToolkit()
-                                               : std::string(options.toolkit);
-  pm.addPass(createGpuModuleToBinaryPass(binary));
+  AssembleKernelsPassOptions assembly;
+  assembly.arch = options.arch;
+  assembly.format = options.format;
+  assembly.toolkit = options.toolkit.empty() ? findCudaToolkit()
+                                             : std::string(options.toolkit);
+  pm.addPass(createAssembleKernelsPass(assembly));
 }
 
 /// All but attention as kernels and as calls of the runtime.

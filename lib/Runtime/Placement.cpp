@@ -58,9 +58,14 @@ bool Copies::bring(const mctx_tensor &input, uint64_t bytes, bool toDevice,
 
 extern "C" int mctx_to_device(mctx_tensor *tensor, int ordinal, void *stream) {
   std::string error;
-  cuda::Device *device = cuda::Device::open(
-      ordinal < 0 ? cuda::Device::preferred() : ordinal, error);
+  cuda::Device *device = nullptr;
   void *data = nullptr;
+  if (!tensor->dtype || !widthOf(tensor->dtype))
+    error = std::string("expected a dtype of ONNX, but got '") +
+            (tensor->dtype ? tensor->dtype : "") + "'";
+  else
+    device = cuda::Device::open(
+        ordinal < 0 ? cuda::Device::preferred() : ordinal, error);
   if (device) {
     cuda::Run here(*device, stream);
     Memory memory = Memory::device();

@@ -49,6 +49,10 @@ class Timer:
             self._driver.cuGetErrorName(result, ctypes.byref(text))
             raise Error(f"{doing}: {name} failed: {(text.value or b'unknown error').decode()}")
 
+    def is_lost(self):
+        """Whether a kernel broke the context: nothing runs in this process any more."""
+        return self._driver.cuCtxSynchronize() != 0
+
     def _event(self, number):
         while len(self._events) <= number:
             event = ctypes.c_void_p()

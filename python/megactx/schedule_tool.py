@@ -3,6 +3,7 @@
 import argparse
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 
@@ -93,14 +94,31 @@ def pack(options, arch, folder):
     return schedules.Packer(arch, folder, options.candidates, options.jobs, known, log).pack(cases_of(options))
 
 
-def measure(options, timer, folder):
-    """Times what is packed, writes the file, and says what was found."""
-    found = schedules.Measurer(folder, timer, log).measure(timer.name)
+def measure(options):
+    """Times what is packed, writes the file, and says what was found. A process whose context is lost becomes another that goes on."""
+    timer = Timer()
+    try:
+        found = schedules.Measurer(options.packed, timer, log).measure(timer.name)
+    except schedules.Lost as error:
+        log(f"  {error}")
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     schedules.write(options.output, found)
     for arch, classes in found.items():
         for kind, entry in classes.items():
             print(f"{arch} {kind}: {entry['schedule']}, {entry['speedup']:.2f} x the rule's speed")
     print(f"measured on {timer.name}: {sum(map(len, found.values()))} classes of kernels, wrote {options.output}")
+
+
+def pack_and_measure(options):
+    """Measures in a process of its own, which may lose its context."""
+    arch = options.target or Timer().arch
+    with tempfile.TemporaryDirectory(prefix="megactx-") as folder:
+        pack(options, arch, folder)
+        package = pathlib.Path(__file__).resolve().parents[1]
+        command = [sys.executable, "-m", f"{__package__}.{pathlib.Path(__file__).stem}", "--packed", folder, "--runtime", tools.build(), "-o", options.output]
+        done = subprocess.run(list(map(str, command)), env={**os.environ, "PYTHONPATH": str(package)}, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        sys.exit(done.returncode if done.returncode > 0 else 1)
 
 
 def run(options):
@@ -113,12 +131,10 @@ def run(options):
         return
     files.check_writable(options.output)
     schedules.read(options.output)
-    timer = Timer()
     if options.packed:
-        return measure(options, timer, options.packed)
-    with tempfile.TemporaryDirectory(prefix="megactx-") as folder:
-        pack(options, options.target or timer.arch, folder)
-        measure(options, timer, folder)
+        measure(options)
+    else:
+        pack_and_measure(options)
 
 
 def main():

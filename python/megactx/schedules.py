@@ -24,6 +24,7 @@ from . import files, runtime
 from .tools import Error, compile, run
 
 ROWS_OF_A_WARP = 16
+PLAN, TIMES = "plan.json", "times.json"
 TOLERANCE = {"bf16": 2e-2, "f16": 3e-3, "f32": 1e-4}  # of the norm of the rule's kernels' output
 DTYPES = {"f32": np.float32, "f16": np.float16}
 
@@ -242,7 +243,8 @@ class Packer:
             pass
         for path in {*sources, *buffers, *(job[2] for job in work if job[2])}:
             path.unlink()
-        (self.folder / "plan.json").write_text(json.dumps(plan, indent=1) + "\n")
+        (self.folder / TIMES).unlink(missing_ok=True)
+        (self.folder / PLAN).write_text(json.dumps(plan, indent=1) + "\n")
         return plan
 
 
@@ -262,18 +264,26 @@ def _float32(tensor):
     return (array.astype(np.uint32) << 16).view(np.float32) if array.dtype == np.uint16 else array.astype(np.float32)
 
 
+class Lost(Error):
+    """A candidate broke the GPU's context. Another process goes on after it."""
+
+
+def _load(path):
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise Error(f"cannot read '{path}': {error.strerror}") from None
+    except ValueError as error:
+        raise Error(f"'{path}' is damaged: {error}") from None
+
+
 class Measurer:
-    """Times what a Packer packed. `timer`: gpu_timer.Timer, or what stands in for it: a function from a function to seconds."""
+    """Times what a Packer packed. `timer`: gpu_timer.Timer, or what stands in for it. Times are kept beside the plan."""
 
     def __init__(self, folder, timer, log=lambda line: None):
         self.folder, self.timer, self.log = pathlib.Path(folder), timer, log
-        path = self.folder / "plan.json"
-        try:
-            self.plan = json.loads(path.read_text())
-        except OSError as error:
-            raise Error(f"cannot read '{path}': {error.strerror}") from None
-        except ValueError as error:
-            raise Error(f"'{path}' is damaged: {error}") from None
+        self.plan = _load(self.folder / PLAN)
+        self.times = _load(self.folder / TIMES) if (self.folder / TIMES).exists() else {}
 
     def inputs(self, number):
         random = np.random.default_rng(number)
@@ -287,8 +297,27 @@ class Measurer:
         got = _float32(output())
         return self.timer(output), got
 
-    def case(self, number, times):
-        """Adds {(class, schedule): [seconds, or None where it fails]} of a case; gives the rule's seconds."""
+    def keep(self, key, ratio):
+        self.times[key] = ratio
+        (self.folder / TIMES).write_text(json.dumps(self.times))
+
+    def candidate(self, key, artifact, inputs, rule, want, tolerance):
+        """Keeps the time over the rule's, or None where it fails; gives what to say of it. Raises Lost."""
+        self.keep(key, None)  # what ends the process is not tried again
+        try:
+            seconds, got = self.run(artifact, inputs)
+        except Error as error:
+            if self.timer.is_lost():
+                raise Lost(f"the GPU's context is lost, and this goes on without it: {key}: {error}") from None
+            return f"{error}"
+        error = np.linalg.norm(got - want) / max(np.linalg.norm(want), 1e-30)
+        if not error <= tolerance:
+            return f"wrong numbers: error {error:.1e}"
+        self.keep(key, seconds / rule)
+        return f"{1e3 * seconds:9.3f} ms"
+
+    def case(self, number):
+        """Times all candidates of a case; gives the rule's seconds."""
         entry = self.plan["cases"][number]
         self.log(entry["title"])
         inputs = self.inputs(number)
@@ -297,30 +326,24 @@ class Measurer:
         for kind, chosen in self.plan["classes"].items():
             for candidate in chosen["candidates"]:
                 artifact = candidate["artifacts"].get(str(number))
-                if artifact is None:
-                    continue
-                seconds, why = None, ""
-                try:
-                    seconds, got = self.run(artifact, inputs)
-                    error = np.linalg.norm(got - want) / max(np.linalg.norm(want), 1e-30)
-                    if not error <= TOLERANCE[entry["dtype"]]:
-                        seconds, why = None, f"wrong numbers: error {error:.1e}"
-                except Error as error:
-                    why = str(error)
-                times[kind, candidate["schedule"]].append(seconds and seconds / rule)
-                self.log(f"  {1e3 * seconds:9.3f} ms  {candidate['schedule']}  of {kind}" if seconds else f"  {why}  {candidate['schedule']}  of {kind}")
+                key = self.key(number, kind, candidate["schedule"])
+                if artifact is not None and key not in self.times:
+                    said = self.candidate(key, artifact, inputs, rule, want, TOLERANCE[entry["dtype"]])
+                    self.log(f"  {said}  {candidate['schedule']}  of {kind}")
         return rule
+
+    @staticmethod
+    def key(number, kind, schedule):
+        return f"case {number}, {kind}, {schedule}"
 
     def measure(self, device=""):
         """{arch: {class: {schedule, speedup over the rule's, rule, device, cases}}}"""
-        times, rules = collections.defaultdict(list), {}
-        for number in sorted({n for entry in self.plan["classes"].values() for n in entry["cases"]}):
-            rules[number] = self.case(number, times)
+        rules = {n: self.case(n) for n in sorted({n for entry in self.plan["classes"].values() for n in entry["cases"]})}
         found = {}
         for kind, entry in self.plan["classes"].items():
             best, least = entry["rule"], 1.0
             for candidate in entry["candidates"]:
-                ratios = times[kind, candidate["schedule"]]
+                ratios = [self.times[self.key(n, kind, candidate["schedule"])] for n in entry["cases"]]
                 mean = math.exp(sum(map(math.log, ratios)) / len(ratios)) if all(ratios) else math.inf
                 if mean < least:
                     best, least = candidate["schedule"], mean

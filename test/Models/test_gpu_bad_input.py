@@ -1,6 +1,8 @@
 """Bad input of the GPU target: exit status 1, a message that says where, no output. On a driver for tests, with and without what it has."""
 
+import ctypes
 import os
+import pathlib
 import re
 import shutil
 
@@ -72,7 +74,7 @@ def test_every_architecture_has_code(attention, tool, tmp_path, arch):
     out = tmp_path / "out.mctx"
     done = tool("megactx-compile", attention, f"--target={arch}", "-o", out)
     if done.status:
-        refuses(done, "ptxas", arch, output=out)
+        refuses(done, "cannot assemble kernels", arch, output=out)
     else:
         assert (out / "model.so").read_bytes().count(f".target {arch}".encode()) or b"\x7fELF" in (out / "model.so").read_bytes()[64:], done
 
@@ -141,19 +143,42 @@ def toolkit(folder, ptxas):
     return folder / "bin"
 
 
+def with_path(*folders):
+    return {**os.environ, "PATH": os.pathsep.join(map(str, folders))}
+
+
 def test_ptxas_that_fails(attention, tool, tmp_path):
     path, out = toolkit(tmp_path, "echo 'ptxas fatal: Value sm_80 is not defined for option gpu-name'; exit 1"), tmp_path / "out"
-    done = tool("megactx-compile", attention, "--target=sm_80", "-o", out, environment={**os.environ, "PATH": f"{path}:/usr/bin:/bin"})
-    refuses(done, "ptxas", "not defined for option gpu-name", output=out)
+    done = tool("megactx-compile", attention, "--target=sm_80", "-o", out, environment=with_path(path, "/usr/bin", "/bin"))
+    refuses(done, "error: cannot assemble kernels for sm_80: ", "ptxas", "not defined for option gpu-name", output=out)
+    assert done.err.count("error:") == 1, done
+
+
+def test_a_toolkit_without_libdevice_does(attention, tool, tmp_path):
+    """Kernels call nothing of it, so that nothing is said of it."""
+    real = shutil.which("ptxas")
+    if not real or not shutil.which("fatbinary"):
+        pytest.skip("needs ptxas and fatbinary")
+    path = toolkit(tmp_path, f'exec {real} "$@"')
+    (path / "fatbinary").write_text(f'#!/bin/sh\nexec {shutil.which("fatbinary")} "$@"\n')
+    done = tool("megactx-compile", attention, "--target=sm_80", "-o", tmp_path / "out", environment=with_path(path, "/usr/bin", "/bin"))
+    assert done.status == 0 and "error" not in done.err, done
 
 
 def test_no_ptxas_where_one_is_needed(attention, tool, tmp_path):
     """Machine code alone needs it; an artifact without has PTX."""
     fused = tool("megactx-compile", attention, "--target=sm_80", "--compile-to=memref", "-o", tmp_path / "fused.mlir")
     assert fused.status == 0, fused
-    done = tool("megactx-opt", tmp_path / "fused.mlir", "--megactx-gpu-launches-pipeline=format=bin toolkit=/nowhere", "-o", tmp_path / "out",
+    (tmp_path / "bin").mkdir()
+    done = tool("megactx-opt", tmp_path / "fused.mlir", f"--megactx-gpu-launches-pipeline=format=bin toolkit={tmp_path}", "-o", tmp_path / "out",
                 environment={"PATH": "/nowhere"})
-    refuses(done, "ptxas", output=tmp_path / "out")
+    refuses(done, "error: cannot assemble kernels for sm_80: ", "Couldn't find the `ptxas` binary", output=tmp_path / "out")
+    assert done.err.count("error:") == 1 and len(done.err) < 1000, done
+
+
+def test_an_unknown_format(attention, tool, tmp_path):
+    done = tool("megactx-opt", attention, "--megactx-attention-to-gpu-pipeline=format=elf", "-o", tmp_path / "out")
+    refuses(done, "expected the format llvm, isa, bin or fatbin, but got 'elf'", output=tmp_path / "out")
 
 
 # --- loading and running ---
@@ -182,6 +207,29 @@ def test_no_driver(artifact, inputs, fake_gpu, tmp_path, library, words):
         (folder / "libcuda.so.1").write_text("")
     done = fake_gpu.run(artifact, "--inputs", inputs, "--outputs", tmp_path / "out", libraries=folder)
     refuses_run(done, tmp_path, *words)
+
+
+def has_cublas():
+    for name in ("libcublasLt.so.13", "libcublasLt.so.12", *map(str, pathlib.Path("/usr/local/cuda").glob("lib*/libcublasLt.so.1?"))):
+        try:
+            ctypes.CDLL(name)
+            return True
+        except OSError:
+            pass
+    return False
+
+
+def test_no_cublas(good, fake_gpu, tmp_path):
+    """A model with products; where the machine has the library, it is found."""
+    if has_cublas():
+        pytest.skip("there is a cuBLASLt")
+    artifact, folder = tmp_path / "gpt.mctx", tmp_path / "libraries"
+    fake_gpu.compile(good / "model.onnx", artifact)
+    folder.mkdir()
+    for name in ("libcuda.so.1", "libmegactx_gpu_emulator.so"):
+        (folder / name).symlink_to(next((fake_gpu.build / "lib").rglob(name)))
+    done = fake_gpu.run(artifact, "--inputs", good / "test_data_set_0", "--outputs", tmp_path / "out", libraries=folder)
+    refuses_run(done, tmp_path, "this model needs cuBLASLt", "libcublasLt.so.13", "LD_LIBRARY_PATH can name its folder")
 
 
 def test_no_device(artifact, inputs, fake_gpu, tmp_path):

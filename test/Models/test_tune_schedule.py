@@ -41,8 +41,11 @@ class Given(schedules.Measurer):
 
     def __init__(self, folder, plan, results):
         (folder / "plan.json").write_text(json.dumps(plan))
-        super().__init__(folder, timer=None)
+        super().__init__(folder, timer=self)
         self.results = results
+
+    def is_lost(self):
+        return False
 
     def inputs(self, number):
         return {}
@@ -207,6 +210,21 @@ def test_what_is_known_is_not_measured_again(tuned, fake_gpu, tmp_path):
     assert done.status == 0 and "f16 32 long: known" in done.err and ": 0 classes of kernels" in done.out and path.read_text() == before, done
     done = again("--again", "--candidates", "1")
     assert done.status == 0 and ": 1 classes of kernels" in done.out and path.read_text() != before, done
+
+
+def test_a_candidate_that_breaks_the_context(fake_gpu, tmp_path):
+    """A process times the rule's kernels and a candidate's, 34 launches each, and dies in the second's; the next goes on with the third."""
+    path = tmp_path / "schedules.json"
+    done = fake_gpu.tool("megactx-tune-schedule", *ATTENTION, "-o", path, environment=fake_gpu.environment("kernels=none lost=80"))
+    assert done.status == 0, done
+    assert done.err.count("by rule") == 2 and done.err.count("the GPU's context is lost") == 1 and "CUDA_ERROR_ILLEGAL_ADDRESS" in done.err, done
+    assert len(re.findall(r"ms  #nvx.*of f16 32 long", done.err)) == 2 and ": 1 classes of kernels" in done.out, done
+
+
+def test_a_rule_that_breaks_the_context(fake_gpu, tmp_path):
+    path = tmp_path / "schedules.json"
+    done = fake_gpu.tool("megactx-tune-schedule", *ATTENTION, "-o", path, environment=fake_gpu.environment("kernels=none lost=20"))
+    refuses(done, "CUDA_ERROR_ILLEGAL_ADDRESS", output=path)
 
 
 def test_packed_here_and_measured_there(fake_gpu, tmp_path):

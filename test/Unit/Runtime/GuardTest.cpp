@@ -130,6 +130,14 @@ TEST_F(Guard, ATensorThereAndBack) {
   EXPECT_EQ(found(), "");
 }
 
+TEST_F(Guard, ATensorOfNoDtype) {
+  float value = 1;
+  mctx_tensor tensor{&value, "complex64", 0, {}, 0, 0};
+  EXPECT_EQ(mctx_to_device(&tensor, 0, nullptr), 1);
+  EXPECT_EQ(std::string(mctx_error()),
+            "expected a dtype of ONNX, but got 'complex64'");
+}
+
 TEST_F(Guard, ATensorToADeviceThatIsNotThere) {
   float value = 1;
   mctx_tensor tensor{&value, "float", 0, {}, 0, 0};

@@ -4,6 +4,7 @@
 // call a line. MEGACTX_FAKE_CUDA holds settings, "devices=2 capability=80
 // memory=1000000 fail=cuModuleLoadDataEx:218": how many devices, which compute
 // capability, how many bytes each has, and a function that fails with an error.
+// "lost=20": after 20 launches the context is lost, and every call fails.
 // With "kernels=none" any code is taken and none is run; memory is zeros then.
 // The clock of events is 1 ns further for each byte of shared memory of each
 // block that is launched.
@@ -35,6 +36,8 @@ inline int number(const std::string &name, const char *otherwise) {
   return std::atoi(setting(name, otherwise).c_str());
 }
 
+inline int launches = 0;
+
 /// Writes the call down, with its operands as printf writes them, and says
 /// whether it shall fail: 0 or the error.
 template <typename... Values>
@@ -48,6 +51,10 @@ int called(const char *function, const char *format = nullptr,
       std::fprintf(log, "%s%s\n", function, operands);
       std::fclose(log);
     }
+  constexpr int kIllegalAddress = 700;
+  launches += std::string(function) == "cuLaunchKernel";
+  if (launches > number("lost", "2000000000"))
+    return kIllegalAddress;
   std::string fail = setting("fail", "");
   size_t colon = fail.find(':');
   if (colon != std::string::npos && fail.substr(0, colon) == function)

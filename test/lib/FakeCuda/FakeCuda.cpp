@@ -95,6 +95,7 @@ Result cuGetErrorName(Result error, const char **name) {
       {209, "CUDA_ERROR_NO_BINARY_FOR_GPU"},
       {218, "CUDA_ERROR_INVALID_PTX"},
       {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
+      {700, "CUDA_ERROR_ILLEGAL_ADDRESS"},
       {719, "CUDA_ERROR_LAUNCH_FAILED"}};
   auto found = names.find(error);
   *name = found == names.end() ? nullptr : found->second;

@@ -78,4 +78,24 @@ def ShareKernelsPass : Pass<"megactx-share-kernels", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::gpu::GPUDialect"];
 }
 
+def AssembleKernelsPass
+    : Pass<"megactx-assemble-kernels", "::mlir::ModuleOp"> {
+  let summary = "device code of kernels, as gpu.binary";
+  let description = [{
+    Before: `gpu.module`s in the LLVM dialect, each with its target. After: a
+    `gpu.binary` for each, with LLVM IR, PTX, machine code, or the last two. What
+    `ptxas` or `fatbinary` say where they fail, or are missing, is one error.
+  }];
+  let options = [
+    Option<"arch", "arch", "std::string", "\"sm_80\"",
+           "architecture of the targets, for messages">,
+    Option<"format", "format", "std::string", "\"isa\"",
+           "llvm, isa (PTX), bin (machine code, by ptxas), or fatbin (both)">,
+    Option<"toolkit", "toolkit", "std::string", "\"\"",
+           "the CUDA toolkit's folder; empty: tools are looked for on PATH">
+  ];
+  let statistics = [Statistic<"numModules", "modules", "modules assembled">];
+  let dependentDialects = ["::mlir::gpu::GPUDialect"];
+}
+
 #endif // MEGACTX_TARGET_NVGPU_PASSES
