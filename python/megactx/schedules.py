@@ -50,7 +50,7 @@ class Schedule:
         return Schedule(*(int(words[name]) for name in ("warps", "columns", "stages")), words["product"], words["held"] == "true", int(words["blocks"]))
 
 
-VALUES = {"columns": [16, 32, 48, 64, 96, 128, 160, 192], "stages": [2, 3, 4], "held": [False, True], "blocks": [1, 2, 3]}
+VALUES = {"columns": [16, 32, 48, 64, 80, 96, 128, 160, 192], "stages": [2, 3, 4], "held": [False, True], "blocks": [1, 2, 3, 4]}
 WARPS = {"fma": [1, 2, 4, 8], "mma_sync": [1, 2, 4, 8], "wgmma": [4, 8, 12]}
 
 

@@ -22,7 +22,7 @@
 !onel = memref<1x8x1xf32>
 
 // CHECK-LABEL: func @long
-// CHECK: gpu.launch_func {{.*}} {megactx.schedule_class = "bf16 64 long", nvx.schedule = #nvx.schedule<rows = 64, columns = 128,
+// CHECK: gpu.launch_func {{.*}} {megactx.schedule_class = "bf16 64 long", nvx.schedule = #nvx.schedule<rows = 64, {{.*}}product = wgmma,
 // FILE-LABEL: func @long
 // FILE: nvx.schedule = #nvx.schedule<rows = 192, columns = 64, warps = 12, stages = 3,
 // Another architecture's are not its.
@@ -49,7 +49,7 @@ func.func @chosen(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 // CHECK-LABEL: func @band
 // CHECK: megactx.schedule_class = "bf16 64 band"
 // FILE-LABEL: func @band
-// FILE: nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3>
+// FILE: nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma,
 func.func @band(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
   return

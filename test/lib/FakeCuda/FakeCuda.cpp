@@ -12,6 +12,7 @@
 #include <dlfcn.h>
 #include <map>
 #include <mutex>
+#include <sys/mman.h>
 
 using megactx::fake::called;
 using megactx::fake::number;
@@ -230,14 +231,18 @@ Result cuMemAlloc_v2(uint64_t *memory, size_t bytes) {
   if (used + bytes > most)
     return kOutOfMemory;
   used += bytes;
-  // Nothing that was not written is a number.
-  auto *block =
-      static_cast<char *>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
-  std::memset(block, runsKernels() ? 0xff : 0, bytes);
+  // Nothing that was not written is a number, where there are numbers.
+  void *block = runsKernels()
+                    ? std::aligned_alloc(256, (bytes + 255) / 256 * 256)
+                    : mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (runsKernels())
+    std::memset(block, 0xff, bytes);
   *memory = reinterpret_cast<uint64_t>(block);
   blocks()[*memory] = {bytes, block};
   if (runsKernels())
-    emulator().add("memory of the device", block, bytes, kInOut);
+    emulator().add("memory of the device", static_cast<char *>(block), bytes,
+                   kInOut);
   return kOk;
 }
 Result cuMemFree_v2(uint64_t memory) {
@@ -246,9 +251,12 @@ Result cuMemFree_v2(uint64_t memory) {
   if (found == blocks().end())
     return kInvalidValue;
   used -= found->second.first;
-  if (runsKernels())
+  if (runsKernels()) {
     emulator().remove(static_cast<char *>(found->second.second));
-  std::free(found->second.second);
+    std::free(found->second.second);
+  } else {
+    munmap(found->second.second, found->second.first);
+  }
   blocks().erase(found);
   return called("cuMemFree");
 }
@@ -262,7 +270,8 @@ Result cuMemcpyAsync(uint64_t to, uint64_t from, size_t bytes, void *stream) {
                 bytes, reinterpret_cast<size_t>(stream));
 }
 Result cuMemsetD8Async(uint64_t to, unsigned char value, size_t count, void *) {
-  std::memset(reinterpret_cast<void *>(to), value, count);
+  if (runsKernels())
+    std::memset(reinterpret_cast<void *>(to), value, count);
   return called("cuMemsetD8Async");
 }
 Result cuMemsetD16Async(uint64_t to, unsigned short value, size_t count,

@@ -27,15 +27,17 @@ def ConvertAttentionToNVGPUKernelsPass
     - `product`: fma for f32; for f16 and bf16 wgmma on sm_90a where a class of
       rows is not known to have no more than 32, else mma_sync.
     - `columns` (keys of a tile): 64 where both head dims are at most 128, else
-      32; half of it for f32. wgmma: 128, or 48 where a head dim is above 128;
-      with a test per element 64, 48 or 32 for head dims up to 64, 128, 256.
+      32; half of it for f32.
     - `warps`: 4, and 16 `rows` each; 2 or 1 where the number of query rows is
-      static and a class of rows has no more than 32 or 16; 8 for wgmma where it
-      is not known to have no more than 64.
+      static and a class of rows has no more than 32 or 16.
     - `stages`: 2. `held`: where the head dim is at most 128, or 64 with a piece
       that has a test per element; not for wgmma.
-    - `blocks`: 2 where both fit in the shared memory of `arch`, with 4 warps or
-      fewer for wgmma, else 1.
+    - `blocks`: 2 where both fit in the shared memory of `arch`, else 1.
+    - wgmma: 8 warps for head dims above 128; `columns` and `blocks` 64 and 4 for
+      head dims up to 64, up to 128 80 and 2 where rows see keys from the first
+      on in one view, else 48 and 3, above 48 and 1; with a bias or a test per
+      element 64 and 2, with a test 48 and 2 above 64, 32 and 1 above 128; fewer
+      blocks where they do not fit.
     - Where a block does not fit, columns are halved down to 16, then warps down
       to 1 (wgmma: 4), until it does.
 
