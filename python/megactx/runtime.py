@@ -110,6 +110,11 @@ def _dtype(name):
     return np.dtype(_DTYPES.get(name, name))
 
 
+@functools.cache
+def _onnx_name(dtype):
+    return _NAMES.get(dtype.name, dtype.name).encode()
+
+
 def _array(value):
     if not isinstance(value, np.ndarray):
         value = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value)
@@ -131,8 +136,7 @@ def _given(name, value, stream):
             raise Error(f"input '{name}': {error}") from None
         return _Tensor(address, dtype.encode(), len(shape), _sizes(name, shape), dlpack.CUDA, device), held
     array = _array(value)
-    dtype = _NAMES.get(array.dtype.name, array.dtype.name).encode()
-    return _Tensor(array.ctypes.data, dtype, array.ndim, _sizes(name, array.shape), dlpack.CPU, 0), array
+    return _Tensor(array.ctypes.data, _onnx_name(array.dtype), array.ndim, _sizes(name, array.shape), dlpack.CPU, 0), array
 
 
 def _taken(tensor, dtype=None):
