@@ -14,11 +14,11 @@ from test_models import compiled
 sys.path.append(str(ROOT / "python" / "models"))
 import precision  # noqa: E402
 
-ONE_OF_A_FAMILY = True  # --every-spelling: all
 SPARSE = "causal and (window<left = 5, right = 0> or strided<stride = 4>)"
 TOLERANCES = {"f32": 1e-5, "bf16": 4e-2}  # of the difference's norm, relative
 
 
+@pytest.mark.one_of_a_family
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
 def test_compiles(model, arch, tool, tmp_path):
     """Whatever compiles for the CPU; the manifest says what for."""

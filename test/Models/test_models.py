@@ -172,6 +172,7 @@ def test_sparse_run_equals_brute_force(model, tool, tmp_path):
     check_sparse(model, tool, artifact, SPARSE, tmp_path)
 
 
+@pytest.mark.one_of_a_family
 def test_policy_per_layer_and_head_equals_brute_force(model, tool, tmp_path):
     raised_for_sure(model)
     policy, artifact = tmp_path / "policy.json", tmp_path / "model.mctx"
