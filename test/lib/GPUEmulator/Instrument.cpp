@@ -117,12 +117,15 @@ private:
     auto *slots = b.CreateAlloca(slot, b.getInt32(count));
     slots->setAlignment(Align(alignof(Slot)));
     for (Instruction &i : make_early_inc_range(instructions(function))) {
-      auto site = sites.find(&i);
-      if (site == sites.end())
+      auto found = sites.find(&i);
+      if (found == sites.end())
         continue;
+      unsigned site = found->second;
+      // A later instruction may have the address of one that is erased.
+      sites.erase(found);
       b.SetInsertPoint(&i);
       if (auto *called = dyn_cast<CallInst>(&i)) {
-        if (Error error = rewriteCall(*called, site->second, slots))
+        if (Error error = rewriteCall(*called, site, slots))
           return error;
         continue;
       }
@@ -132,10 +135,9 @@ private:
         continue;
       TypeSize bytes =
           module.getDataLayout().getTypeStoreSize(getLoadStoreType(&i));
-      b.CreateCall(access,
-                   {generic(pointer), b.getInt64(bytes),
-                    b.getInt64(getLoadStoreAlignment(&i).value()),
-                    b.getInt1(isa<StoreInst>(i)), b.getInt32(site->second)});
+      b.CreateCall(access, {generic(pointer), b.getInt64(bytes),
+                            b.getInt64(getLoadStoreAlignment(&i).value()),
+                            b.getInt1(isa<StoreInst>(i)), b.getInt32(site)});
     }
     return Error::success();
   }
