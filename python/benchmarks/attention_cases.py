@@ -12,6 +12,7 @@ ALL = {
     "strided128": ("causal and strided<stride = 128>", lambda b, h, p, k: (k <= p) & ((p - k) % 128 == 0)),
     "strided256": ("causal and strided<stride = 256>", lambda b, h, p, k: (k <= p) & ((p - k) % 256 == 0)),
     "decode": ("dense", lambda b, h, p, k: k >= 0),  # one query, as many keys as the others have queries
+    "decode_gqa": ("dense", lambda b, h, p, k: k >= 0),  # the same, four query heads a key head
 }
 CPU = {name: ALL[name] for name in ("causal", "window512", "window128+strided128", "fixed128/8", "strided128", "decode")}
 

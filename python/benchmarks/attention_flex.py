@@ -147,7 +147,7 @@ def main():
     try:
         mask, how, building = mask_of(case, step)
         compiled = torch.compile(flex_attention, dynamic=False)
-        function = lambda q, k, v: compiled(q, k, v, block_mask=mask)
+        function = lambda q, k, v: compiled(q, k, v, block_mask=mask, enable_gqa=case.heads != case.key_heads)
         measurement.check(function, tensors)
         step("compilation, first call and check")
         print("ready", flush=True)

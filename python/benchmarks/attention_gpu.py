@@ -35,23 +35,26 @@ TOLERANCE = {"bf16": 2e-2, "f16": 3e-3}  # of the rows' norm
 
 
 class Case:
-    """One pattern at one size. [batch, heads, rows, dim]; queries and keys are as many, but for decode."""
+    """One pattern at one size. [batch, heads, rows, dim]; queries and keys are as many, and have as many heads, but for decode."""
 
     def __init__(self, name, keys, dim, dtype):
         self.name, self.keys, self.dim, self.dtype = name, keys, dim, dtype
         self.pattern, self.mask = ALL[name]
-        self.decode = name == "decode"
+        self.decode = name.startswith("decode")
         self.queries = 1 if self.decode else keys
         self.batch = 8 if self.decode else max(1, TOKENS // keys // 4)
         self.heads = 16 if keys <= 16384 or self.decode else 8
+        self.key_heads = self.heads
+        if name == "decode_gqa":
+            self.heads, self.key_heads = 32, 8
 
     def __str__(self):
         return f"{self.name.replace('/', '-')}_{self.dtype}_d{self.dim}_n{self.keys}"
 
     @property
     def module(self):
-        tensor = lambda rows: f"tensor<?x{self.heads}x{rows}x{self.dim}x{self.dtype}>"
-        return module(self.pattern, tensor(self.queries), tensor(self.keys), self.dim)
+        tensor = lambda heads, rows: f"tensor<?x{heads}x{rows}x{self.dim}x{self.dtype}>"
+        return module(self.pattern, tensor(self.heads, self.queries), tensor(self.key_heads, self.keys), self.dim)
 
     def pairs(self):
         """Of all heads and batches, by the compiler's statistics."""
@@ -70,7 +73,8 @@ class Case:
 
         torch.manual_seed(self.keys)
         dtype = {"bf16": torch.bfloat16, "f16": torch.float16}[self.dtype]
-        return [torch.randn(self.batch, self.heads, rows, self.dim, device="cuda", dtype=dtype) for rows in (self.queries, self.keys, self.keys)]
+        made = lambda heads, rows: torch.randn(self.batch, heads, rows, self.dim, device="cuda", dtype=dtype)
+        return [made(self.heads, self.queries), made(self.key_heads, self.keys), made(self.key_heads, self.keys)]
 
 
 def cases_of(options):
@@ -152,10 +156,10 @@ def competitors(case):
     def dense(backend):
         def call(q, k, v):
             with sdpa_kernel(backend):
-                return sdpa(q, k, v, is_causal=case.name == "causal")
+                return sdpa(q, k, v, is_causal=case.name == "causal", enable_gqa=case.heads != case.key_heads)
         return call
 
-    if case.name in ("causal", "decode"):
+    if case.name == "causal" or case.decode:
         yield "flash", dense(SDPBackend.FLASH_ATTENTION)
         yield "cuDNN", dense(SDPBackend.CUDNN_ATTENTION)
     label, function = by_hand(case)
@@ -171,8 +175,11 @@ def error_of(case, got, q, k, v, rows):
     seen = case.mask(0, 0, rows[:, None], keys[None])
     want = torch.empty(case.batch, case.heads, len(rows), case.dim, dtype=torch.float64, device="cuda")
     for b in range(case.batch):
-        scores = (q[b, :, rows].double() @ k[b].double().transpose(-1, -2)) * case.dim**-0.5
-        want[b] = scores.masked_fill(~seen, -torch.inf).softmax(-1) @ v[b].double()
+        # The heads of a group are rows of one product.
+        grouped = q[b, :, rows].double().reshape(case.key_heads, -1, case.dim)
+        scores = (grouped @ k[b].double().transpose(-1, -2)) * case.dim**-0.5
+        weights = scores.masked_fill(~seen.repeat(case.heads // case.key_heads, 1), -torch.inf).softmax(-1)
+        want[b] = (weights @ v[b].double()).reshape(case.heads, -1, case.dim)
     return float((got[:, :, rows].double() - want).norm() / want.norm())
 
 
@@ -181,7 +188,8 @@ class Measurement:
 
     def __init__(self, case, kernel):
         self.case = case
-        self.line = dict(case=case.name, dtype=case.dtype, dim=case.dim, batch=case.batch, heads=case.heads, keys=case.keys, kernel=kernel)
+        self.line = dict(case=case.name, dtype=case.dtype, dim=case.dim, batch=case.batch, heads=case.heads, key_heads=case.key_heads,
+                         keys=case.keys, kernel=kernel)
 
     def failed(self, why):
         self.line |= dict(ok=False, failed=str(why).strip().splitlines()[0][:300])

@@ -39,15 +39,19 @@ class Schedule:
     product: str
     held: bool
     blocks: int
+    grouped: bool = False
+    split: int = 0
 
     def __str__(self):
+        more = ", grouped = true" * self.grouped + f", split = {self.split}" * bool(self.split)
         return (f"#nvx.schedule<rows = {ROWS_OF_A_WARP * self.warps}, columns = {self.columns}, warps = {self.warps}, stages = {self.stages}, "
-                f"product = {self.product}, held = {str(self.held).lower()}, blocks = {self.blocks}>")
+                f"product = {self.product}, held = {str(self.held).lower()}, blocks = {self.blocks}{more}>")
 
     @staticmethod
     def parse(text):
         words = dict(re.findall(r"(\w+) = (\w+)", text))
-        return Schedule(*(int(words[name]) for name in ("warps", "columns", "stages")), words["product"], words["held"] == "true", int(words["blocks"]))
+        return Schedule(*(int(words[name]) for name in ("warps", "columns", "stages")), words["product"], words["held"] == "true", int(words["blocks"]),
+                        words.get("grouped") == "true", int(words.get("split", 0)))
 
 
 VALUES = {"columns": [16, 32, 48, 64, 80, 96, 128, 160, 192], "stages": [2, 3, 4], "held": [False, True], "blocks": [1, 2, 3, 4]}
@@ -64,11 +68,13 @@ def near(rule, arch):
             old, new = getattr(rule, field.name), getattr(schedule, field.name)
             changed += old != new
             if old != new and isinstance(old, int) and not isinstance(old, bool):
-                far += abs(math.log2(new / old))
+                far += abs(math.log2(max(1, new) / max(1, old)))
         return changed, far, str(schedule)
 
-    made = (Schedule(warps, columns, stages, product, held, blocks) for product in products
-            for warps, columns, stages, held, blocks in itertools.product(WARPS[product], *VALUES.values()))
+    # How many blocks keys are split for, where the rule splits them.
+    splits = sorted({0, rule.split // 2, rule.split, rule.split * 2})
+    made = (Schedule(warps, columns, stages, product, held, blocks, rule.grouped, split) for product in products
+            for warps, columns, stages, held, blocks, split in itertools.product(WARPS[product], *VALUES.values(), splits))
     return sorted((schedule for schedule in made if schedule != rule), key=distance)
 
 

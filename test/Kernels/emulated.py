@@ -20,8 +20,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "Models"))
 import attention
 import ptxas
 
-HOST = ("--convert-scf-to-cf --expand-strided-metadata --lower-affine --convert-arith-to-llvm --gpu-to-llvm "
-        "--reconcile-unrealized-casts").split()
 LLVM = pathlib.Path("/usr/lib/llvm-22/bin")
 IN, OUT, INOUT = range(3)
 
@@ -141,7 +139,8 @@ class Kernel:
         self.launches = [(int(key) - 1, pieces, attributes) for key, pieces, attributes in re.findall(
             r"megactx\.fused_attention %\w+, %arg(\d+), .*? outs\([^)]*\) (\[.*\]) \{(.*?)\} :", fused)]
         assert self.launches, f"no kernel takes {spec}"
-        text = call(opt, f'--megactx-attention-to-gpu-pipeline=format=llvm arch={arch} schedule="{schedule}"', *HOST, text=self.memrefs().encode())
+        text = call(opt, f'--megactx-attention-to-gpu-pipeline=format=llvm arch={arch} schedule="{schedule}"', "--megactx-gpu-to-llvm-pipeline",
+                    text=self.memrefs().encode())
         objects = objects_of(text)
         if mutate:
             ((begin, end), code), = objects
@@ -174,15 +173,16 @@ class Kernel:
 
     def memrefs(self):
         s, sources = self.spec, range(len(self.patterns))
-        rows = lambda dim: f"memref<?x?x?x{dim}x{s.dtype}, strided<[?, ?, ?, 1]>>"
-        q, o, lse, bias = rows(s.head_dim), rows(s.value_dim), "memref<?x?x?xf32, strided<[?, ?, 1]>>", "memref<?x?x?x?xf32, strided<[?, ?, ?, ?]>>"
+        q, k, v, o = (f"memref<?x{heads}x?x{dim}x{s.dtype}, strided<[?, ?, ?, 1]>>" for heads, dim in
+                      [(s.heads, s.head_dim), (s.key_heads, s.head_dim), (s.key_heads, s.value_dim), (s.heads, s.value_dim)])
+        lse, bias = f"memref<?x{s.heads}x?xf32, strided<[?, ?, 1]>>", "memref<?x?x?x?xf32, strided<[?, ?, ?, ?]>>"
         if s.bias and s.bias_per_key:
             bias = bias.replace("<?x?x?x?", "<?x?x1x?")
         more = " bias(%b)" * s.bias + " lengths(%l)" * s.lengths
         more_types = f", {bias}" * s.bias + ", memref<?xindex>" * s.lengths
         ops = [f"  megactx.fused_attention %q, %k{i}, %v{i}{more} query_offset(%p) key_offset(%kp) outs(%o, %lse) {pieces} {{{attributes}}}"
-               f" : ({q}, {q}, {o}{more_types}, index, index, {o}, {lse}) -> ()" for i, pieces, attributes in self.launches]
-        arguments = ", ".join([f"%q: {q}", *(f"%k{i}: {q}" for i in sources), *(f"%v{i}: {o}" for i in sources),
+               f" : ({q}, {k}, {v}{more_types}, index, index, {o}, {lse}) -> ()" for i, pieces, attributes in self.launches]
+        arguments = ", ".join([f"%q: {q}", *(f"%k{i}: {k}" for i in sources), *(f"%v{i}: {v}" for i in sources),
                                f"%b: {bias}, %l: memref<?xindex>, %p: index, %kp: index, %o: {o}, %lse: {lse}"])
         return "\n".join([f"func.func @main({arguments}) attributes {{llvm.emit_c_interface}} {{", *ops, "  return", "}"])
 

@@ -1,7 +1,8 @@
 """GPU kernels, run by the emulator on the host, against the float64 reference; and mutations of them, which it must refuse.
 
 Errors are measured against what rounding explains: with u the unit roundoff of the dtype, weights and output are rounded once each,
-so |got - want| <= 2 u sum(weight |value|) / sum(weight) in the Frobenius norm. Log-sum-exp is f32 throughout.
+so |got - want| <= 2 u sum(weight |value|) / sum(weight) in the Frobenius norm. Log-sum-exp is f32 throughout, and a sum over n keys may be
+off by n / 8 of its roundings.
 """
 
 import dataclasses
@@ -95,7 +96,7 @@ def check(kernel, batch, queries, keys, offset=0, key_offset=0, bias=None, rise=
     error, bound = np.linalg.norm(out - want), 2 * UNIT[spec.dtype] * np.linalg.norm(magnitude) * np.sqrt(len(kernel.launches))
     assert error <= bound, f"{at}: error {error:.1e}, expected at most {bound:.1e}"
     lse_error = np.abs(lse[~empty] - want_lse[~empty]).max(initial=0)
-    assert lse_error <= LSE, f"{at}: error of lse {lse_error:.1e}"
+    assert lse_error <= LSE + sum(counts) * 2.0**-27, f"{at}: error of lse {lse_error:.1e}"
 
 
 def reference(kernel, q, k, v, lengths, offset, key_offset, bias):
@@ -207,6 +208,15 @@ def test_schedule(arch, dtype, chosen, emulate):
     check(kernel, batch=1, queries=140, keys=150)
 
 
+def inside(name, mutate):
+    """A mutation of the kernel whose name begins so."""
+    def part(text):
+        begin = text.index(f"define ptx_kernel void @{name}")
+        end = text.index("\n}\n", begin) + 3
+        return text[:begin] + mutate(text[begin:end]) + text[end:]
+    return part
+
+
 def without(call, number):
     """The IR without one call of an intrinsic without result, counted from 0."""
     def mutate(text):
@@ -279,7 +289,7 @@ WGMMA_MUTATIONS = {
 @pytest.mark.parametrize("arch, name", [("sm_80", name) for name in MUTATIONS] + [("sm_90a", name) for name in WGMMA_MUTATIONS])
 def test_mutation_is_refused(arch, name, emulate):
     pattern, mutate, message, *chosen = (WGMMA_MUTATIONS if arch == "sm_90a" else MUTATIONS)[name]
-    kernel = emulate(spec_of(pattern, dim=72), mutate, schedule="".join(chosen))
+    kernel = emulate(spec_of(pattern, dim=72), inside("mctx_attention_0", mutate), schedule="".join(chosen))
     rise = 2.0 if name == "no shrinking" else 0.0
     with pytest.raises((emulated.EmulatorError, AssertionError), match=message):
         check(kernel, batch=1, queries=200, keys=200, rise=rise)

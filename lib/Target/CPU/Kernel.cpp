@@ -42,7 +42,6 @@ private:
   void piece(unsigned index, const BlockBuffers &buffers);
   void keyLoop(unsigned index, const BlockBuffers &buffers);
   std::array<Value, 4> rowBounds(unsigned index, const BlockBuffers &buffers);
-  std::pair<Value, Value> boundsOfRow(unsigned index, Value position);
   void keyRows(unsigned index, const BlockBuffers &buffers, Value begin,
                Value last);
 
@@ -215,18 +214,6 @@ void KernelEmitter::piece(unsigned index, const BlockBuffers &buffers) {
   });
 }
 
-/// The interval of keys of a row, in the numbers of the piece's key view.
-std::pair<Value, Value> KernelEmitter::boundsOfRow(unsigned index,
-                                                   Value position) {
-  const Piece &piece = shape.pieces[index];
-  auto [lo, hi] = views->interval(index, position);
-  if (piece.rowBegin != -Piece::kOpen)
-    hi = a.select(a.lt(position, a.c(piece.rowBegin)), lo, hi);
-  if (piece.rowEnd != Piece::kOpen)
-    hi = a.select(a.lt(position, a.c(piece.rowEnd)), hi, lo);
-  return views->inView(index, lo, a.max(hi, lo));
-}
-
 /// Fills the lanes' and the vectors' bounds. Returns {lowest lo, highest lo,
 /// lowest hi, highest hi}: keys outside of the first and last are seen by no
 /// row, keys between the middle two by all.
@@ -236,7 +223,7 @@ std::array<Value, 4> KernelEmitter::rowBounds(unsigned index,
   SmallVector<Value> init = {huge, none, huge, none};
   auto ofLane = [&](Value lane, ValueRange so) -> SmallVector<Value> {
     Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
-    auto [lo, hi] = boundsOfRow(index, views->positionOf(row));
+    auto [lo, hi] = views->keysOf(index, views->positionOf(row));
     auto keep = [&](Value x, Value in) {
       Value narrow = arith::IndexCastOp::create(b, b.getI32Type(), x);
       memref::StoreOp::create(b, narrow, in, lane);

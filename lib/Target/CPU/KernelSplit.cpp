@@ -22,18 +22,15 @@ KeySplit::KeySplit(ImplicitLocOpBuilder &b, const KernelShape &shape,
   batches = dim(0);
   heads = dim(1);
   queries = dim(2);
-  Value wanted = a.div(a.c(kTasks), a.max(tasks, a.c(1)));
-  parts = a.max(a.min(wanted, a.div(keys, a.c(kLeastKeys))), a.c(1));
+  parts.count = KeyParts::countOf(a, tasks, kTasks, keys, kLeastKeys);
   // No part, no memory.
-  Value rows = a.select(a.lt(a.c(1), parts), a.mul(parts, batches), a.c(0));
-  constexpr int64_t any = ShapedType::kDynamic;
-  Type f32 = b.getF32Type();
+  Value rows = a.select(isSplit(), a.mul(parts.count, batches), a.c(0));
+  SmallVector<Value> sizes = {rows, heads, queries};
+  auto alignment = b.getI64IntegerAttr(64);
   partOut = memref::AllocOp::create(
-      b, MemRefType::get({any, any, any, shape.valueDim}, f32),
-      ValueRange{rows, heads, queries}, b.getI64IntegerAttr(64));
-  partLse = memref::AllocOp::create(b, MemRefType::get({any, any, any}, f32),
-                                    ValueRange{rows, heads, queries},
-                                    b.getI64IntegerAttr(64));
+      b, KeyParts::outType(b.getContext(), shape.valueDim), sizes, alignment);
+  partLse = memref::AllocOp::create(b, KeyParts::lseType(b.getContext()), sizes,
+                                    alignment);
   // Rows that no task has stay without keys.
   Value none = a.f32(-std::numeric_limits<float>::infinity());
   emitFor(b, a.c(0), rows, 1, [&](Value i) {
@@ -46,25 +43,17 @@ KeySplit::KeySplit(ImplicitLocOpBuilder &b, const KernelShape &shape,
 }
 
 Value KeySplit::enter(Value number) {
-  part = a.rem(number, parts);
-  return a.div(number, parts);
-}
-
-/// Parts are whole blocks of keys, but for the last.
-std::pair<Value, Value> KeySplit::share(Value begin, Value end) const {
-  Value blocks = a.ceilDiv(a.sub(end, begin), a.c(kBlockKeys));
-  Value each = a.mul(a.ceilDiv(blocks, parts), a.c(kBlockKeys));
-  Value first = a.min(a.add(begin, a.mul(part, each)), end);
-  return {first, a.min(a.add(first, each), end)};
+  parts.number = a.rem(number, parts.count);
+  return a.div(number, parts.count);
 }
 
 void KeySplit::store(KernelParts &code, const BlockBuffers &buffers,
                      Value batch, Value head, Value out, Value lse,
                      Value valid) {
   scf::IfOp::create(
-      b, a.lt(a.c(1), parts),
+      b, isSplit(),
       [&](OpBuilder &, Location) {
-        Value at = a.add(a.mul(part, batches), batch);
+        Value at = KeyParts::place(a, parts.number, batches, batch);
         HeadRows(b, partial, buffers, at, head)
             .store(code, partOut, partLse, valid);
         scf::YieldOp::create(b);
@@ -77,7 +66,7 @@ void KeySplit::store(KernelParts &code, const BlockBuffers &buffers,
 
 void KeySplit::merge(Value out, Value lse) {
   Value perBatch = a.mul(heads, queries);
-  Value rows = a.select(a.lt(a.c(1), parts), a.mul(batches, perBatch), a.c(0));
+  Value rows = a.select(isSplit(), a.mul(batches, perBatch), a.c(0));
   emitParallel(b, rows, [&](Value number) {
     Value inBatch = a.rem(number, perBatch);
     mergeRow(out, lse,
@@ -91,7 +80,7 @@ void KeySplit::merge(Value out, Value lse) {
 /// The place of a row's part: row is batch, head, query.
 SmallVector<Value> KeySplit::rowOf(Value i, ArrayRef<Value> row) const {
   SmallVector<Value> at(row);
-  at[0] = a.add(a.mul(i, batches), row[0]);
+  at[0] = KeyParts::place(a, i, batches, row[0]);
   return at;
 }
 
@@ -106,7 +95,7 @@ KeySplit::Shares KeySplit::mergeLse(Value lse, ArrayRef<Value> row) {
     before = memref::LoadOp::create(b, lse, row);
     top = a.fmax(top, before);
   }
-  top = emitFor(b, a.c(0), parts, 1, ValueRange{top},
+  top = emitFor(b, a.c(0), parts.count, 1, ValueRange{top},
                 [&](Value i, ValueRange so) -> SmallVector<Value> {
                   return {a.fmax(so[0], lseOf(i))};
                 })[0];
@@ -114,7 +103,7 @@ KeySplit::Shares KeySplit::mergeLse(Value lse, ArrayRef<Value> row) {
     return math::ExpOp::create(b, arith::SubFOp::create(b, logSum, top));
   };
   Value sum = before ? weight(before) : a.f32(0);
-  sum = emitFor(b, a.c(0), parts, 1, ValueRange{sum},
+  sum = emitFor(b, a.c(0), parts.count, 1, ValueRange{sum},
                 [&](Value i, ValueRange so) -> SmallVector<Value> {
                   return {arith::AddFOp::create(b, so[0], weight(lseOf(i)))};
                 })[0];
@@ -149,7 +138,7 @@ void KeySplit::mergeRow(Value out, Value lse, ArrayRef<Value> row) {
       x = scale(loadF32(b, type, out, inRow(row, d)), shares.kept, type);
     storeF32(b, x, acc, d);
   });
-  emitFor(b, a.c(0), parts, 1, [&](Value i) {
+  emitFor(b, a.c(0), parts.count, 1, [&](Value i) {
     SmallVector<Value> at = rowOf(i, row);
     Value logSum = memref::LoadOp::create(b, partLse, at);
     Value part =

@@ -9,6 +9,7 @@
 #ifndef MEGACTX_LIB_TARGET_CPU_KERNELSPLIT_H
 #define MEGACTX_LIB_TARGET_CPU_KERNELSPLIT_H
 
+#include "../Common/KeyParts.h"
 #include "KernelRows.h"
 
 namespace mlir::megactx::cpu {
@@ -23,11 +24,13 @@ public:
   KeySplit(ImplicitLocOpBuilder &b, const KernelShape &shape, Value query,
            Value keys, Value tasks);
 
-  Value tasks() const { return a.mul(unsplit, parts); }
+  Value tasks() const { return a.mul(unsplit, parts.count); }
   /// Takes up one of `tasks()`; returns which of the unsplit tasks it is.
   Value enter(Value number);
   /// What of the keys [begin, end) of a piece is this task's.
-  std::pair<Value, Value> share(Value begin, Value end) const;
+  std::pair<Value, Value> share(Value begin, Value end) const {
+    return parts.share(a, begin, end, kBlockKeys);
+  }
   /// As HeadRows::store, into `out` and `lse` or to be merged there.
   void store(KernelParts &code, const BlockBuffers &buffers, Value batch,
              Value head, Value out, Value lse, Value valid);
@@ -40,6 +43,7 @@ private:
   struct Shares {
     Value top, sum, kept;
   };
+  Value isSplit() const { return a.lt(a.c(1), parts.count); }
   SmallVector<Value> rowOf(Value i, ArrayRef<Value> row) const;
   Shares mergeLse(Value lse, ArrayRef<Value> row);
   void mergeRow(Value out, Value lse, ArrayRef<Value> row);
@@ -49,10 +53,10 @@ private:
   Arith a;
   const KernelShape &shape;
   KernelShape partial; ///< of a part's results: f32, nothing there before
-  Value unsplit, parts, part;
+  Value unsplit;
+  KeyParts parts;
   Value batches, heads, queries;
-  Value partOut; ///< [parts * B, Hq, Nq, Dv] f32
-  Value partLse; ///< [parts * B, Hq, Nq] f32
+  Value partOut, partLse; ///< as KeyParts has them
 };
 
 } // namespace mlir::megactx::cpu

@@ -36,6 +36,16 @@ FailureOr<AttentionShape> AttentionShape::of(FusedAttentionOp op) {
   return shape;
 }
 
+bool AttentionShape::dependsOnHead() const {
+  auto usesHead = [](const pattern::Expr &expr) {
+    return expr.uses(pattern::Expr::Kind::Head);
+  };
+  return llvm::any_of(pieces, [&](const pattern::Piece &piece) {
+    return usesHead(piece.heads) || usesHead(piece.test) ||
+           llvm::any_of(piece.lo, usesHead) || llvm::any_of(piece.hi, usesHead);
+  });
+}
+
 std::string AttentionShape::key() const {
   std::string text;
   llvm::raw_string_ostream os(text);

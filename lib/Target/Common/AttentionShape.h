@@ -29,6 +29,9 @@ struct AttentionShape {
   /// none, an error of that operation.
   static FailureOr<AttentionShape> of(FusedAttentionOp op);
 
+  /// Whether which keys a row sees depends on its head.
+  bool dependsOnHead() const;
+
   /// Equal keys: equal kernels.
   std::string key() const;
 };

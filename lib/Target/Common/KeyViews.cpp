@@ -166,6 +166,16 @@ std::pair<Value, Value> KeyViews::inView(unsigned piece, Value lo,
   return {first, a.max(end, first)};
 }
 
+std::pair<Value, Value> KeyViews::keysOf(unsigned index, Value position) const {
+  const Piece &piece = shape.pieces[index];
+  auto [lo, hi] = interval(index, position);
+  if (piece.rowBegin != -Piece::kOpen)
+    hi = a.select(a.lt(position, a.c(piece.rowBegin)), lo, hi);
+  if (piece.rowEnd != Piece::kOpen)
+    hi = a.select(a.lt(position, a.c(piece.rowEnd)), hi, lo);
+  return inView(index, lo, a.max(hi, lo));
+}
+
 /// How many keys, which ascend, stand below a position.
 Value KeyViews::keysBelow(Value position) const {
   Type index = b.getIndexType();

@@ -49,6 +49,9 @@ public:
   std::pair<Value, Value> interval(unsigned piece, Value position) const;
   /// The interval of positions in the numbers of the piece's key view.
   std::pair<Value, Value> inView(unsigned piece, Value lo, Value hi) const;
+  /// The keys of a row, [begin, end) in these numbers: none where it is not one
+  /// of the piece's rows. Says nothing of heads.
+  std::pair<Value, Value> keysOf(unsigned piece, Value position) const;
 
   /// The class's residues in the table of a piece, null for the identity.
   struct Places {

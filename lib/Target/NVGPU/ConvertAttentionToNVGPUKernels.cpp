@@ -2,6 +2,8 @@
 
 #include "../Common/KeyViews.h"
 #include "Kernel.h"
+#include "Launch.h"
+#include "MergeParts.h"
 #include "ScheduleFile.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "megactx/Target/NVGPU/Passes.h"
@@ -18,9 +20,6 @@ namespace mlir::megactx {
 #include "megactx/Target/NVGPU/Passes.h.inc"
 
 namespace {
-/// Of a launch: which measured schedules are for it.
-constexpr StringLiteral kClassAttr = "megactx.schedule_class";
-
 struct ConvertAttentionToNVGPUKernels
     : impl::ConvertAttentionToNVGPUKernelsPassBase<
           ConvertAttentionToNVGPUKernels> {
@@ -101,82 +100,110 @@ struct ConvertAttentionToNVGPUKernels
     if (failed(shape))
       return failure();
     ImplicitLocOpBuilder b(op.getLoc(), op);
-    Arith a{b};
     FailureOr<SmallVector<Value>> operands = kernelOperands(b, op, *shape);
     if (failed(operands))
       return failure();
-    std::optional<int64_t> classRows = rowsOf(op, *shape);
-    std::string kind = nvgpu::scheduleClass(*shape, classRows);
-    FailureOr<nvx::ScheduleAttr> chosen =
-        scheduleOf(op, *shape, kind, classRows);
-    if (failed(chosen))
-      return failure();
-    gpu::GPUFuncOp kernel = kernelFor(*shape, *chosen);
-    nvgpu::Tiling tiling(*shape, *chosen);
-    auto dim = [&](int64_t i) -> Value {
-      return memref::DimOp::create(b, op.getQuery(), i);
-    };
-    Value rows = a.ceilDiv(dim(2), a.c(KeyViews::periodOf(*shape)));
-    Value blocks = a.mul(a.ceilDiv(rows, a.c(tiling.rows)),
-                         a.c(KeyViews::classesOf(*shape)));
-    Value bytes = arith::ConstantIntOp::create(b, tiling.bytes(), 32);
-    auto launch = gpu::LaunchFuncOp::create(
-        b, kernel, gpu::KernelDim3{blocks, dim(1), dim(0)},
-        gpu::KernelDim3{a.c(tiling.threads), a.c(1), a.c(1)}, bytes, *operands);
-    launch->setAttr(nvx::ScheduleAttr::name, *chosen);
-    launch->setAttr(kClassAttr, b.getStringAttr(kind));
+    SmallVector<Choice> chosen = choicesOf(op, *shape);
+    for (const Choice &choice : chosen)
+      if (failed(nvgpu::verifySchedule(op, *machine, *shape, choice.schedule)))
+        return failure();
+    nvgpu::LaunchEmitter launches(b, getOperation(), *shape, *operands);
+    nvgpu::Kernels others = kernelsFor(*shape, chosen.front());
+    if (chosen.size() == 1)
+      launches.launch(others);
+    else
+      launches.launch(kernelsFor(*shape, chosen.back()), others);
     op.erase();
     ++numLaunches;
     return success();
   }
 
-  /// Of a class of the view, where known.
-  static std::optional<int64_t> rowsOf(FusedAttentionOp op,
-                                       const AttentionShape &shape) {
-    auto query = cast<MemRefType>(op.getQuery().getType());
-    if (query.isDynamicDim(2))
-      return std::nullopt;
-    return llvm::divideCeil(query.getDimSize(2), KeyViews::periodOf(shape));
+  /// A schedule, and the class that measured schedules have it under.
+  struct Choice {
+    nvx::ScheduleAttr schedule;
+    std::string kind;
+  };
+
+  /// One; or, where nobody has chosen and the rows are not known, another one
+  /// for few rows after it.
+  SmallVector<Choice> choicesOf(FusedAttentionOp op,
+                                const AttentionShape &shape) {
+    nvgpu::LaunchSize size = sizeOf(op, shape);
+    auto fixed = op->getAttrOfType<nvx::ScheduleAttr>(nvx::ScheduleAttr::name);
+    if (!fixed)
+      fixed = wanted;
+    auto choose = [&]() -> Choice {
+      std::string kind = nvgpu::scheduleClass(shape, size.rows);
+      if (fixed)
+        return {fixed, kind};
+      if (nvx::ScheduleAttr best = measured.lookup(kind)) {
+        ++numMeasured;
+        return {best, kind};
+      }
+      return {nvgpu::chooseSchedule(&getContext(), *machine, shape, size),
+              kind};
+    };
+    Choice others = choose();
+    if (fixed || size.rows)
+      return {others};
+    size.rows = 1;
+    Choice few = choose();
+    if (few.schedule == others.schedule)
+      return {others};
+    return {others, few};
   }
 
-  FailureOr<nvx::ScheduleAttr> scheduleOf(FusedAttentionOp op,
-                                          const AttentionShape &shape,
-                                          StringRef kind,
-                                          std::optional<int64_t> rows) {
-    auto chosen = op->getAttrOfType<nvx::ScheduleAttr>(nvx::ScheduleAttr::name);
-    if (!chosen)
-      chosen = wanted;
-    if (!chosen && (chosen = measured.lookup(kind)))
-      ++numMeasured;
-    if (!chosen)
-      chosen = nvgpu::chooseSchedule(&getContext(), *machine, shape, rows);
-    if (failed(nvgpu::verifySchedule(op, *machine, shape, chosen)))
-      return failure();
-    return chosen;
+  nvgpu::LaunchSize sizeOf(FusedAttentionOp op, const AttentionShape &shape) {
+    auto sizes = [](Value memory, int64_t i) -> std::optional<int64_t> {
+      auto type = cast<MemRefType>(memory.getType());
+      if (type.isDynamicDim(i))
+        return std::nullopt;
+      return type.getDimSize(i);
+    };
+    auto ofQuery = [&](int64_t i) { return sizes(op.getQuery(), i); };
+    nvgpu::LaunchSize size;
+    if (ofQuery(2))
+      size.rows = llvm::divideCeil(*ofQuery(2), KeyViews::periodOf(shape));
+    auto keyHeads = sizes(op.getKey(), 1);
+    if (ofQuery(1) && keyHeads && *keyHeads > 0)
+      size.group = *ofQuery(1) / *keyHeads;
+    if (ofQuery(0) && ofQuery(1))
+      size.heads = *ofQuery(0) * *ofQuery(1) * KeyViews::classesOf(shape);
+    return size;
   }
 
-  gpu::GPUFuncOp kernelFor(const AttentionShape &shape,
-                           nvx::ScheduleAttr chosen) {
+  nvgpu::Kernels kernelsFor(const AttentionShape &shape, const Choice &choice) {
     std::string key = shape.key();
-    llvm::raw_string_ostream(key) << ' ' << chosen;
-    gpu::GPUFuncOp &kernel = kernels[key];
-    if (kernel)
-      return kernel;
+    llvm::raw_string_ostream(key) << ' ' << choice.schedule;
+    nvgpu::Kernels &made = kernels[key];
+    if (!made.attention)
+      emit(shape, choice.schedule, made);
+    made.kind = choice.kind;
+    return made;
+  }
+
+  void emit(const AttentionShape &shape, nvx::ScheduleAttr schedule,
+            nvgpu::Kernels &made) {
     std::string number = std::to_string(kernels.size() - 1);
-    ++numKernels;
     auto b = OpBuilder::atBlockEnd(getOperation().getBody());
     getOperation()->setAttr(gpu::GPUDialect::getContainerModuleAttrName(),
                             b.getUnitAttr());
     auto module = gpu::GPUModuleOp::create(b, getOperation().getLoc(),
                                            "mctx_attention_module_" + number);
-    return kernel = nvgpu::emitKernel(module, "mctx_attention_" + number, shape,
-                                      chosen);
+    made.schedule = schedule;
+    made.attention =
+        nvgpu::emitKernel(module, "mctx_attention_" + number, shape, schedule);
+    ++numKernels;
+    if (!schedule.getSplit())
+      return;
+    made.merge = nvgpu::emitMergeKernel(module, "mctx_merge_" + number, shape);
+    ++numKernels;
   }
 
   std::optional<nvgpu::Machine> machine; ///< arch's
   nvx::ScheduleAttr wanted; ///< the option's, null where there is none
   nvgpu::ScheduleTable measured;
-  llvm::StringMap<gpu::GPUFuncOp> kernels;
+  llvm::StringMap<nvgpu::Kernels> kernels;
 };
 } // namespace
 } // namespace mlir::megactx

@@ -1,10 +1,8 @@
 //===- Kernel.cpp - one attention kernel ----------------------------------===//
 
 #include "Kernel.h"
-#include "../Common/KeyViews.h"
-#include "Fragments.h"
+#include "Results.h"
 #include "ScoreElements.h"
-#include "TileLoader.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -32,8 +30,11 @@ public:
                 const AttentionShape &shape, nvx::ScheduleAttr schedule)
       : shape(shape), tiling(shape, schedule), module(module),
         b(module.getLoc(), OpBuilder::atBlockEnd(module.getBody())), a{b} {
-    auto type = b.getFunctionType(kernelArguments(b.getContext(), shape), {});
-    function = gpu::GPUFuncOp::create(b, name, type);
+    SmallVector<Type> types = kernelArguments(b.getContext(), shape);
+    if (tiling.split)
+      types.append(PartArguments::types(b.getContext(), shape));
+    function =
+        gpu::GPUFuncOp::create(b, name, b.getFunctionType(types, TypeRange()));
     function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(),
                       b.getUnitAttr());
     function->setAttr(nvx::ScheduleAttr::name, schedule);
@@ -64,11 +65,7 @@ private:
   SmallVector<Value> scores(const PieceTiles &here, ScoreElements &elements,
                             const TilePlace &place, Value tested,
                             ValueRange products);
-  void store(State state);
-  void merge(int64_t half, Value &total, Value &inverse, Value &oldWeight);
   Value rowOfHalf(int64_t half);
-  void storeRow(const State &state, int64_t half, Value lse, Value inverse,
-                Value oldWeight);
 
   const AttentionShape &shape;
   Tiling tiling;
@@ -77,10 +74,12 @@ private:
   Arith a;
   gpu::GPUFuncOp function;
   KernelArguments arguments;
+  PartArguments parts;
   std::unique_ptr<KeyViews> views;
+  std::unique_ptr<BlockRows> rows;
   std::unique_ptr<Fragments> fragments;
   std::unique_ptr<TileLoader> loader;
-  Value thread, lane, warp, batch, head, keyHead, blockBegin, lastHere;
+  Value thread, lane, warp, lastHere;
   Value queryTile, keyTile, valueTile;
   SmallVector<KeyViews::Places> places;
 };
@@ -88,27 +87,18 @@ private:
 
 /// Which rows the block has, which keys there are.
 void KernelEmitter::readBlock() {
+  arguments = KernelArguments(function.getArguments(), shape);
+  if (tiling.split) {
+    ValueRange last = function.getArguments().take_back(3);
+    parts = {last[0], last[1], last[2]};
+  }
   thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
   lane = a.rem(thread, a.c(32));
   warp = a.div(thread, a.c(32));
-  Value number = gpu::BlockIdOp::create(b, gpu::Dimension::x);
-  head = gpu::BlockIdOp::create(b, gpu::Dimension::y);
-  batch = gpu::BlockIdOp::create(b, gpu::Dimension::z);
-  auto dim = [&](Value of, int64_t i) -> Value {
-    return memref::DimOp::create(b, of, i);
-  };
-  Value queries = dim(arguments.query, 2), keys = dim(arguments.key, 2);
-  keyHead = a.div(a.mul(head, dim(arguments.key, 1)), dim(arguments.query, 1));
   views = std::make_unique<KeyViews>(b, module, shape, arguments);
-  int64_t classes = views->classes(), period = views->period();
-  Value viewClass = a.rem(number, a.c(classes));
-  // Late rows see most keys: the longest blocks go first.
-  Value blocks = a.ceilDiv(a.ceilDiv(queries, a.c(period)), a.c(tiling.rows));
-  Value late = a.sub(a.sub(blocks, a.c(1)), a.div(number, a.c(classes)));
-  blockBegin = a.mul(late, a.c(tiling.rows));
-  views->enter(batch, head, viewClass, queries);
-  lastHere = a.sub(views->rowsHere, a.c(1));
-  views->readKeyEnd(keys);
+  rows = std::make_unique<BlockRows>(b, tiling, *views, arguments, parts);
+  lastHere = a.sub(rows->count, a.c(1));
+  views->readKeyEnd(memref::DimOp::create(b, arguments.key, 2));
 }
 
 Value KernelEmitter::sharedTile(Value memory, int64_t from,
@@ -120,7 +110,6 @@ Value KernelEmitter::sharedTile(Value memory, int64_t from,
 }
 
 gpu::GPUFuncOp KernelEmitter::run() {
-  arguments = KernelArguments(function.getArguments(), shape);
   readBlock();
   auto space =
       gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
@@ -131,7 +120,7 @@ gpu::GPUFuncOp KernelEmitter::run() {
   queryTile = sharedTile(memory, 0, tiling.queryTile);
   keyTile = sharedTile(memory, keyBegin, tiling.keyTile);
   valueTile = sharedTile(memory, valueBegin, tiling.valueTile);
-  scf::IfOp::create(b, a.lt(blockBegin, views->rowsHere),
+  scf::IfOp::create(b, a.lt(rows->begin, rows->count),
                     [&](OpBuilder &, Location) {
                       block();
                       scf::YieldOp::create(b);
@@ -145,13 +134,13 @@ void KernelEmitter::copyTile(const PieceTiles &here, Value from, Value stage,
                              Value source, Value shared,
                              const TileLayout &layout, int64_t dim) {
   scf::IfOp::create(b, a.lt(from, here.end), [&](OpBuilder &, Location) {
-    auto rowOf = [&](Value at) {
-      return views->keyRow(here.index, places[here.index], at);
+    auto rowOf = [&](Value at) -> Row {
+      return {rows->batch, rows->keyHead,
+              views->keyRow(here.index, places[here.index], at)};
     };
-    loader->load(
-        {source, batch, keyHead, dim, rowOf, views->keyStep(here.index)},
-        shared, layout, a.mul(stage, a.c(tiling.keys)), tiling.keys, from,
-        here.end);
+    loader->load({source, dim, rowOf, views->keyStep(here.index)}, shared,
+                 layout, a.mul(stage, a.c(tiling.keys)), tiling.keys, from,
+                 here.end);
     scf::YieldOp::create(b);
   });
 }
@@ -190,11 +179,9 @@ void KernelEmitter::block() {
     places.push_back(views->places(i));
   fragments = Fragments::create(b, shape, tiling, lane, warp);
   loader = std::make_unique<TileLoader>(b, tiling, thread);
-  auto rowOf = [&](Value at) { return views->rowAt(at); };
-  loader->load(
-      {arguments.query, batch, head, shape.headDim, rowOf, views->period()},
-      queryTile, tiling.queryTile, a.c(0), tiling.rows, blockBegin,
-      views->rowsHere);
+  auto rowOf = [&](Value at) { return rows->at(at); };
+  loader->load({arguments.query, shape.headDim, rowOf, rows->step()}, queryTile,
+               tiling.queryTile, a.c(0), tiling.rows, rows->begin, rows->count);
   // Queries that stay in shared memory are waited for with the first keys: they
   // are of the first group that is closed.
   if (tiling.queriesInRegisters)
@@ -203,16 +190,17 @@ void KernelEmitter::block() {
   State state = fragments->empty();
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     state = piece(i, state);
-  store(state);
+  Results results(b, shape, tiling, *rows, lane, {rowOfHalf(0), rowOfHalf(1)});
+  results.store(state, *fragments, arguments, parts);
 }
 
 /// The bounds of the block's first and last row enclose those of all others:
 /// bounds never decrease.
 State KernelEmitter::piece(unsigned index, State state) {
   const Piece &piece = shape.pieces[index];
-  Value last = a.min(a.add(blockBegin, a.c(tiling.rows - 1)), lastHere);
-  Value firstAt = views->positionOf(views->rowAt(blockBegin));
-  Value lastAt = views->positionOf(views->rowAt(last));
+  Value last = a.min(a.add(rows->begin, a.c(tiling.rows - 1)), lastHere);
+  Value firstAt = rows->positionOf(rows->begin);
+  Value lastAt = rows->positionOf(last);
   auto isRow = [&](Value position) -> Value {
     Value holds = arith::ConstantIntOp::create(b, 1, 1);
     if (piece.rowBegin != -Piece::kOpen)
@@ -233,11 +221,13 @@ State KernelEmitter::piece(unsigned index, State state) {
   std::tie(lastBegin, end) = boundsOfRow(index, inRows(lastAt));
   Value all = a.both(isRow(firstAt), isRow(lastAt));
   Value fullEnd = a.select(all, firstEnd, begin);
+  if (tiling.split)
+    std::tie(begin, end) = rows->parts.share(a, begin, end, tiling.keys);
   SmallVector<Value> low, high;
-  std::array<Value, 2> rows;
+  std::array<Row, 2> own;
   for (int64_t i = 0; i < 2; ++i) {
-    rows[i] = views->rowAt(a.min(rowOfHalf(i), lastHere));
-    Value position = views->positionOf(rows[i]);
+    own[i] = rows->at(a.min(rowOfHalf(i), lastHere));
+    Value position = views->positionOf(own[i].number);
     auto [lo, hi] = boundsOfRow(index, position);
     hi = a.select(isRow(position), hi, lo);
     lo = arith::IndexCastOp::create(b, b.getI32Type(), lo);
@@ -250,7 +240,7 @@ State KernelEmitter::piece(unsigned index, State state) {
   if (!piece.lo.empty())
     lows = vector::FromElementsOp::create(b, ints, low);
   Value highs = vector::FromElementsOp::create(b, ints, high);
-  ScoreElements elements(b, shape, *views, arguments, lane, rows);
+  ScoreElements elements(b, shape, *views, arguments, lane, own);
   PieceTiles tilesHere{index, begin, end, lastBegin, fullEnd, lows, highs};
   auto ifOp = scf::IfOp::create(
       b, a.lt(begin, end),
@@ -374,115 +364,11 @@ SmallVector<Value> KernelEmitter::scores(const PieceTiles &here,
   return SmallVector<Value>(masked.getResults());
 }
 
-/// Normalises, merges with what other keys gave where asked, and stores.
-void KernelEmitter::store(State state) {
-  Value sums = fragments->overRow(state.sum, false);
-  Value least = a.f32(-std::numeric_limits<float>::infinity());
-  auto mul = [&](Value x, Value y) -> Value {
-    return arith::MulFOp::create(b, x, y);
-  };
-  SmallVector<Value> newLse, inverse, oldWeight(2);
-  for (int64_t i = 0; i < 2; ++i) {
-    auto at = [&](Value rows) -> Value {
-      return vector::ExtractOp::create(b, rows, i);
-    };
-    Value sum = at(sums), top = at(state.max);
-    Value some =
-        arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, sum, a.f32(0.0f));
-    Value safe = a.select(some, sum, a.f32(1.0f));
-    Value one = arith::DivFOp::create(b, a.f32(1.0f), safe);
-    inverse.push_back(a.select(some, one, a.f32(0.0f)));
-    Value log =
-        mul(nvx::Log2Op::create(b, safe), a.f32(static_cast<float>(M_LN2)));
-    Value total =
-        arith::AddFOp::create(b, mul(top, a.f32(factorOf(shape))), log);
-    newLse.push_back(a.select(some, total, least));
-  }
-  if (shape.accumulate) {
-    // Four lanes read a row's old value before one of them writes the new.
-    for (int64_t i = 0; i < 2; ++i)
-      merge(i, newLse[i], inverse[i], oldWeight[i]);
-    gpu::BarrierOp::create(b);
-  }
-  for (int64_t i = 0; i < 2; ++i)
-    storeRow(state, i, newLse[i], inverse[i], oldWeight[i]);
-}
-
-/// Log-sum-exp of both parts; `inverse` and `oldWeight` become the factors of
-/// the new sums and of the old values.
-void KernelEmitter::merge(int64_t half, Value &total, Value &inverse,
-                          Value &oldWeight) {
-  Value inClass = a.min(rowOfHalf(half), lastHere);
-  Value old = memref::LoadOp::create(
-      b, arguments.lse, ValueRange{batch, head, views->rowAt(inClass)});
-  Value top = arith::MaximumFOp::create(b, old, total);
-  // Both empty: any finite top keeps the difference from being NaN.
-  Value safe = arith::MaximumFOp::create(b, top, a.f32(kMasked));
-  auto share = [&](Value x) -> Value {
-    Value difference = arith::SubFOp::create(b, x, safe);
-    return nvx::Exp2Op::create(
-        b, arith::MulFOp::create(b, difference,
-                                 a.f32(static_cast<float>(M_LOG2E))));
-  };
-  Value oldShare = share(old), newShare = share(total);
-  Value sum = arith::AddFOp::create(b, oldShare, newShare);
-  Value some =
-      arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, sum, a.f32(0.0f));
-  Value divisor = a.select(some, sum, a.f32(1.0f));
-  Value log = arith::MulFOp::create(b, nvx::Log2Op::create(b, divisor),
-                                    a.f32(static_cast<float>(M_LN2)));
-  Value least = a.f32(-std::numeric_limits<float>::infinity());
-  total = a.select(some, arith::AddFOp::create(b, safe, log), least);
-  oldWeight = arith::DivFOp::create(b, oldShare, divisor);
-  Value weight = arith::DivFOp::create(b, newShare, divisor);
-  inverse = arith::MulFOp::create(b, inverse, weight);
-}
-
-/// The number in its class of one of the lane's two rows.
+/// The number of one of the lane's two rows.
 Value KernelEmitter::rowOfHalf(int64_t half) {
   Value inBlock =
       a.add(a.mul(warp, a.c(16)), a.add(a.div(lane, a.c(4)), a.c(8 * half)));
-  return a.add(blockBegin, inBlock);
-}
-
-void KernelEmitter::storeRow(const State &state, int64_t half, Value total,
-                             Value inverse, Value oldWeight) {
-  Value inClass = rowOfHalf(half);
-  auto pair = VectorType::get({2}, shape.element);
-  auto wide = VectorType::get({2}, b.getF32Type());
-  Attribute alignment = b.getI64IntegerAttr(2 * tiling.elementBytes);
-  scf::IfOp::create(
-      b, a.lt(inClass, views->rowsHere), [&](OpBuilder &, Location) {
-        Value row = views->rowAt(inClass);
-        Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                              a.rem(lane, a.c(4)), a.c(0));
-        scf::IfOp::create(b, isFirst, [&](OpBuilder &, Location) {
-          memref::StoreOp::create(b, total, arguments.lse,
-                                  ValueRange{batch, head, row});
-          scf::YieldOp::create(b);
-        });
-        Value column = a.mul(a.rem(lane, a.c(4)), a.c(2));
-        Value factor = vector::BroadcastOp::create(b, wide, inverse);
-        for (int64_t n = 0; n < shape.valueDim / 8; ++n) {
-          SmallVector<Value> at = {batch, head, row, a.add(column, a.c(8 * n))};
-          Value x = vector::ExtractOp::create(b, state.out[n], half);
-          x = arith::MulFOp::create(b, x, factor);
-          if (oldWeight) {
-            auto load = vector::LoadOp::create(b, pair, arguments.out, at);
-            load->setAttr("alignment", alignment);
-            Value old = load;
-            if (wide != pair)
-              old = arith::ExtFOp::create(b, wide, old);
-            Value weight = vector::BroadcastOp::create(b, wide, oldWeight);
-            x = vector::FMAOp::create(b, old, weight, x);
-          }
-          if (wide != pair)
-            x = arith::TruncFOp::create(b, pair, x);
-          auto store = vector::StoreOp::create(b, x, arguments.out, at);
-          store->setAttr("alignment", alignment);
-        }
-        scf::YieldOp::create(b);
-      });
+  return a.add(rows->begin, inBlock);
 }
 
 gpu::GPUFuncOp mlir::megactx::nvgpu::emitKernel(gpu::GPUModuleOp module,

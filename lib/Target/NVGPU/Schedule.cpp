@@ -37,8 +37,9 @@ Tiling::Tiling(const AttentionShape &shape, ScheduleAttr schedule)
       paddedHead(llvm::alignTo(shape.headDim, 16)),
       paddedValue(llvm::alignTo(shape.valueDim, 16)), rows(schedule.getRows()),
       keys(schedule.getColumns()), threads(32 * schedule.getWarps()),
-      stages(schedule.getStages()), product(schedule.getProduct()),
-      queriesInRegisters(schedule.getHeld()) {
+      stages(schedule.getStages()), split(schedule.getSplit()),
+      product(schedule.getProduct()), queriesInRegisters(schedule.getHeld()),
+      grouped(schedule.getGrouped()) {
   auto tile = [&](int64_t rows, int64_t columns) {
     return TileLayout{rows, columns, elementBytes, product == Product::wgmma};
   };
@@ -61,18 +62,49 @@ static bool hasLongRows(const AttentionShape &shape) {
   });
 }
 
+/// Of keys in a tile of one warp: copies of as many bytes in each of the blocks
+/// that a multiprocessor holds are enough to wait for memory with.
+constexpr int64_t kTileElements = 4096;
+
+/// How many heads the rows of a block are of.
+static int64_t groupOf(const AttentionShape &shape, const LaunchSize &known) {
+  if (!known.rows || *known.rows > kFewRows || shape.dependsOnHead())
+    return 1;
+  return known.group.value_or(1);
+}
+
+/// Blocks for which keys are split, where a multiprocessor has `blocks` of so
+/// many rows.
+static int64_t splitOf(const Machine &machine, int64_t blocks, int64_t rows,
+                       int64_t group, const LaunchSize &known) {
+  int64_t split = machine.multiprocessors * blocks;
+  if (!known.rows || !known.heads)
+    return split;
+  int64_t unsplit =
+      llvm::divideCeil(*known.rows * group, rows) * *known.heads / group;
+  return 2 * unsplit > split ? 0 : split;
+}
+
 ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
                                                   const Machine &machine,
                                                   const AttentionShape &shape,
-                                                  std::optional<int64_t> rows) {
+                                                  const LaunchSize &known) {
   bool isF32 = shape.element.isF32();
+  int64_t group = groupOf(shape, known);
   int64_t dim = std::max(shape.headDim, shape.valueDim);
   bool isLarge = dim > 128;
   int64_t columns = (isLarge ? 32 : 64) / (isF32 ? 2 : 1);
   int64_t heldDim = hasTest(shape) ? 64 : 128;
-  auto atMost = [&](int64_t count) { return rows && *rows <= count; };
+  auto atMost = [&](int64_t count) {
+    return known.rows && *known.rows * group <= count;
+  };
   int64_t warps = atMost(16) ? 1 : atMost(32) ? 2 : 4;
-  int64_t blocks = 2;
+  if (warps == 1)
+    columns = std::clamp<int64_t>(
+        llvm::alignDown(kTileElements / (isF32 ? 2 : 1) / dim, 16), 16,
+        columns);
+  // Registers of so many threads: as many as a thread can have.
+  int64_t blocks = 8 / warps;
   Product product = isF32 ? Product::fma : Product::mma_sync;
   if (machine.hasWgmma && !isF32 && warps == 4) {
     product = Product::wgmma;
@@ -90,12 +122,12 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
       columns = 48;
     }
   }
-  auto make = [&](int64_t blocks) {
+  auto make = [&](int64_t blocks, int64_t split) {
     return ScheduleAttr::get(context, 16 * warps, columns, warps, /*stages=*/2,
-                             product, /*held=*/shape.headDim <= heldDim,
-                             blocks);
+                             product, /*held=*/shape.headDim <= heldDim, blocks,
+                             /*grouped=*/group > 1, split);
   };
-  auto bytes = [&] { return Tiling(shape, make(1)).bytes(); };
+  auto bytes = [&] { return Tiling(shape, make(1, 0)).bytes(); };
   // Of a multiprocessor's, the system takes a part for each block.
   constexpr int64_t system = 1 << 10;
   auto fit = [&](int64_t count) {
@@ -106,7 +138,7 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
     (columns > 16 ? columns : warps) /= 2;
   while (blocks > 1 && !fit(blocks))
     --blocks;
-  return make(blocks);
+  return make(blocks, splitOf(machine, blocks, 16 * warps, group, known));
 }
 
 /// Whether the product takes elements of the type, on the machine.
@@ -141,6 +173,10 @@ LogicalResult mlir::megactx::nvgpu::verifySchedule(Operation *op,
       (schedule.getWarps() % 4 || schedule.getColumns() > 256))
     return op->emitOpError("expected a schedule with a multiple of 4 warps and "
                            "at most 256 columns for wgmma, but got ")
+           << schedule;
+  if (schedule.getGrouped() && shape.dependsOnHead())
+    return op->emitOpError("expected a schedule that is not grouped for pieces "
+                           "that depend on the head, but got ")
            << schedule;
   // Results of tests are bits of one register.
   if (hasTest(shape) && schedule.getColumns() > 64)

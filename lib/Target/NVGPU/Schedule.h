@@ -7,15 +7,27 @@
 // The rule:
 //   product   fma for f32; for f16 and bf16 wgmma on sm_90a, where a class of
 //             the view is not known to have no more than 32 rows, else mma_sync
-//   columns   64 where both head dims are at most 128, else 32; half of it for
-//             f32, whose elements are twice as large
+//   columns   64 where both head dims are at most 128, else 32; with one warp
+//             no more than 4096 / head dim, so that a multiprocessor holds many
+//             blocks, each with keys on their way; half of it for f32, whose
+//             elements are twice as large
+//   grouped   where a class of the view is known to have no more than 16 rows,
+//             of how many heads share a key head is known too, and no piece
+//             depends on the head: blocks then read each key once for all heads
+//             of the group, and the rows of a class are theirs in what follows
 //   warps     4, and rows = 16 warps; 2 or 1 where a class of the view is known
 //             to have no more than 32 or 16 rows, so that no warp is idle
 //   stages    2
 //   held      where the head dim is at most 128, or 64 with a test per element:
 //             registers hold no more; never for wgmma, which reads shared
 //             memory as fast
-//   blocks    2 where both fit in shared memory, else 1
+//   blocks    8 / warps, or as many as fit in shared memory
+//   split     the machine's multiprocessors times blocks: where a launch has no
+//             more than half as many, keys are split into parts, a block each,
+//             of which there are then as many as run at once. 0 where the
+//             launch is known to have more. No part has fewer than 16 keys for
+//             each row of a block: its results, written and read in f32, are
+//             then an eighth of its keys and values in 16 bits
 // With wgmma, by times on the device (docs/performance.md): blocks of a
 // multiprocessor hide what each of them waits for.
 //   warps     4; 8 for head dims above 128
@@ -29,6 +41,9 @@
 // Where a block does not fit in the architecture's shared memory, columns are
 // halved down to 16, then warps down to 1 (wgmma: 4), until it does.
 //
+// Where rows are not known, a launch chooses between two kernels at run time:
+// that for a class of one row is for 16 and fewer.
+//
 //===----------------------------------------------------------------------===//
 
 #ifndef MEGACTX_LIB_TARGET_NVGPU_SCHEDULE_H
@@ -41,10 +56,21 @@
 
 namespace mlir::megactx::nvgpu {
 
-/// The rule's choice. `rows`: of a class, where known.
+/// Up to so many rows of a class are few: blocks of a warp read the keys no
+/// more often for all heads of a group than larger blocks do for one each.
+constexpr int64_t kFewRows = 16;
+
+/// What is known of a launch when its kernel is chosen.
+struct LaunchSize {
+  std::optional<int64_t> rows;  ///< of a class of the view, of one head
+  std::optional<int64_t> group; ///< query heads that share a key head
+  std::optional<int64_t> heads; ///< batches x query heads x classes
+};
+
+/// The rule's choice.
 nvx::ScheduleAttr chooseSchedule(MLIRContext *context, const Machine &machine,
                                  const AttentionShape &shape,
-                                 std::optional<int64_t> rows);
+                                 const LaunchSize &known);
 
 /// An error of the operation where kernels of the shape cannot have it.
 LogicalResult verifySchedule(Operation *op, const Machine &machine,
@@ -74,11 +100,14 @@ struct TileLayout {
 /// Tile sizes and places in shared memory, in elements and bytes.
 struct Tiling {
   Tiling(const AttentionShape &shape, nvx::ScheduleAttr schedule);
-  int64_t elementBytes, paddedHead, paddedValue, rows, keys, threads, stages;
+  int64_t elementBytes, paddedHead, paddedValue, rows, keys, threads, stages,
+      split;
   nvx::Product product;
-  bool queriesInRegisters;
+  bool queriesInRegisters, grouped;
   /// Queries; keys and values of all stages, one after the other.
   TileLayout queryTile, keyTile, valueTile;
+  /// The fewest keys of a part.
+  int64_t partKeys() const { return 16 * rows; }
   /// Turns from the product with a tile's keys to that with its values.
   int64_t valueLag() const { return product == nvx::Product::wgmma ? 1 : 0; }
   /// Elements of a copy of 16 bytes.

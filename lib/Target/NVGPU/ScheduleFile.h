@@ -26,6 +26,9 @@ namespace mlir::megactx::nvgpu {
 std::string scheduleClass(const AttentionShape &shape,
                           std::optional<int64_t> rows);
 
+/// Of launches: their kernels' class.
+constexpr StringLiteral kClassAttr = "megactx.schedule_class";
+
 using ScheduleTable = llvm::StringMap<nvx::ScheduleAttr>;
 
 /// The schedules of an architecture by class; none where the file has none for

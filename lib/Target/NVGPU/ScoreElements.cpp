@@ -15,7 +15,7 @@ using Predicate = arith::CmpIPredicate;
 ScoreElements::ScoreElements(ImplicitLocOpBuilder &b,
                              const AttentionShape &shape, const KeyViews &views,
                              const KernelArguments &arguments, Value lane,
-                             std::array<Value, 2> rows)
+                             std::array<Row, 2> rows)
     : b(b), a{b}, shape(shape), views(views), arguments(arguments),
       pair(a.mul(a.rem(lane, a.c(4)), a.c(2))), rows(rows),
       tile(VectorType::get({2, 2}, b.getF32Type())),
@@ -67,23 +67,24 @@ Value ScoreElements::biases(const TilePlace &at, int64_t n) {
   std::array<Value, 2> keyRows;
   for (int64_t j = 0; j < 2; ++j)
     keyRows[j] = rowOfKey(at, a.add(at.from, a.add(pair, a.c(8 * n + j))));
+  bool isShared = shape.biasPerKey && rows[0].head == rows[1].head;
   SmallVector<Value> elements;
-  for (Value row : rows)
+  for (const Row &row : rows)
     for (Value keyRow : keyRows)
-      elements.push_back(shape.biasPerKey && elements.size() >= 2
+      elements.push_back(isShared && elements.size() >= 2
                              ? elements[elements.size() - 2]
                              : biasOf(row, keyRow));
   return vector::FromElementsOp::create(b, tile, elements);
 }
 
-Value ScoreElements::biasOf(Value row, Value keyRow) {
+Value ScoreElements::biasOf(const Row &row, Value keyRow) {
   auto clamp = [&](Value at, unsigned i) -> Value {
     // A dimension of size one is broadcast.
     Value size = memref::DimOp::create(b, arguments.bias, i);
     return a.min(at, a.sub(size, a.c(1)));
   };
-  SmallVector<Value> at = {clamp(views.batch, 0), clamp(views.head, 1),
-                           clamp(row, 2), clamp(keyRow, 3)};
+  SmallVector<Value> at = {clamp(row.batch, 0), clamp(row.head, 1),
+                           clamp(row.number, 2), clamp(keyRow, 3)};
   return memref::LoadOp::create(b, arguments.bias, at);
 }
 
@@ -102,19 +103,21 @@ Value ScoreElements::test(const TilePlace &at, int64_t columns) {
     return {};
   Type i32 = b.getI32Type();
   Value none = arith::ConstantIntOp::create(b, 0, 32);
-  return emitFor(b, a.c(0), a.c(columns / 2), 1, ValueRange{none},
-                 [&](Value element, ValueRange so) -> SmallVector<Value> {
-                   Value column = a.add(a.mul(a.div(element, a.c(4)), a.c(8)),
-                                        a.rem(element, a.c(2)));
-                   Value isSecond = a.lt(a.c(1), a.rem(element, a.c(4)));
-                   Value number = a.add(at.from, a.add(pair, column));
-                   Value bit = arith::IndexCastOp::create(
-                       b, i32,
-                       holds(at, number, a.select(isSecond, rows[1], rows[0])));
-                   Value place = arith::IndexCastOp::create(b, i32, element);
-                   bit = arith::ShLIOp::create(b, bit, place);
-                   return {arith::OrIOp::create(b, so[0], bit)};
-                 })[0];
+  return emitFor(
+      b, a.c(0), a.c(columns / 2), 1, ValueRange{none},
+      [&](Value element, ValueRange so) -> SmallVector<Value> {
+        Value column = a.add(a.mul(a.div(element, a.c(4)), a.c(8)),
+                             a.rem(element, a.c(2)));
+        Value isSecond = a.lt(a.c(1), a.rem(element, a.c(4)));
+        Value number = a.add(at.from, a.add(pair, column));
+        Value bit = arith::IndexCastOp::create(
+            b, i32,
+            holds(at, number,
+                  a.select(isSecond, rows[1].number, rows[0].number)));
+        Value place = arith::IndexCastOp::create(b, i32, element);
+        bit = arith::ShLIOp::create(b, bit, place);
+        return {arith::OrIOp::create(b, so[0], bit)};
+      })[0];
 }
 
 SmallVector<Value> ScoreElements::mask(ValueRange scores, const TilePlace &at,

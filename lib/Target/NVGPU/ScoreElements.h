@@ -11,6 +11,7 @@
 
 #include "../Common/KeyViews.h"
 #include "Kernel.h"
+#include "TileLoader.h"
 
 namespace mlir::megactx::nvgpu {
 
@@ -24,10 +25,10 @@ struct TilePlace {
 
 class ScoreElements {
 public:
-  /// `rows`: the lane's two rows, numbers in memory.
+  /// `rows`: the lane's two rows.
   ScoreElements(ImplicitLocOpBuilder &b, const AttentionShape &shape,
                 const KeyViews &views, const KernelArguments &arguments,
-                Value lane, std::array<Value, 2> rows);
+                Value lane, std::array<Row, 2> rows);
 
   /// What also full tiles need: scaled, capped and biased scores.
   SmallVector<Value> adjust(ValueRange scores, const TilePlace &at);
@@ -44,7 +45,7 @@ public:
 private:
   Value cap(Value score);
   Value biases(const TilePlace &at, int64_t n);
-  Value biasOf(Value row, Value keyRow);
+  Value biasOf(const Row &row, Value keyRow);
   Value holds(const TilePlace &at, Value number, Value row);
   Value rowOfKey(const TilePlace &at, Value number);
   Value splat(float value) { return a.splat(value, tile); }
@@ -56,7 +57,7 @@ private:
   const KeyViews &views;
   const KernelArguments &arguments;
   Value pair;
-  std::array<Value, 2> rows;
+  std::array<Row, 2> rows;
   VectorType tile, ints;
 };
 

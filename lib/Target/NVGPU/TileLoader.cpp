@@ -15,9 +15,10 @@ using namespace mlir::megactx::nvgpu;
 /// The first row's address is computed once; the others follow at constant
 /// distances.
 static Value rowsFrom(ImplicitLocOpBuilder &b, const RowSource &source,
-                      Value row, Value column, int64_t rows, int64_t columns) {
+                      const Row &row, Value column, int64_t rows,
+                      int64_t columns) {
   OpFoldResult one = b.getIndexAttr(1);
-  SmallVector<OpFoldResult> offsets = {source.batch, source.head, row, column};
+  SmallVector<OpFoldResult> offsets = {row.batch, row.head, row.number, column};
   SmallVector<OpFoldResult> sizes = {one, one, b.getIndexAttr(rows),
                                      b.getIndexAttr(columns)};
   SmallVector<OpFoldResult> strides = {one, one, b.getIndexAttr(*source.step),
@@ -56,8 +57,8 @@ void TileLoader::load(const RowSource &source, Value shared,
       Value inside = a.lt(column, a.c(source.columns));
       exists = a.both(exists, inside);
       memory = source.memory;
-      at = {source.batch, source.head, source.rowOf(a.add(from, inTile)),
-            a.select(inside, column, a.c(0))};
+      Row its = source.rowOf(a.add(from, inTile));
+      at = {its.batch, its.head, its.number, a.select(inside, column, a.c(0))};
     }
     auto token = mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext());
     mlir::nvgpu::DeviceAsyncCopyOp::create(
@@ -65,22 +66,27 @@ void TileLoader::load(const RowSource &source, Value shared,
         at, b.getIndexAttr(chunk), a.select(exists, a.c(chunk), a.c(0)),
         b.getUnitAttr());
   };
-  auto copyRow = [&](int64_t rowBegin) {
-    Value inTile = a.add(laneRow, a.c(rowBegin));
+  auto copyRow = [&](Value inTile, int64_t rowBegin) {
     Value exists = arith::CmpIOp::create(
         b, arith::CmpIPredicate::slt,
         arith::IndexCastOp::create(b, b.getI32Type(), inTile), left);
     for (int64_t begin = 0; begin < columns; begin += wide)
       copy(rowBegin, inTile, exists, begin);
   };
+  // Registers do not hold the addresses of more copies at once.
+  constexpr int64_t most = 16;
+  if (!first && rows % turn == 0 && rows / turn * (columns / wide) > most)
+    return emitFor(b, a.c(0), a.c(rows), turn,
+                   [&](Value begin) { copyRow(a.add(laneRow, begin), 0); });
   for (int64_t begin = 0; begin < rows; begin += turn) {
+    Value inTile = a.add(laneRow, a.c(begin));
     if (begin + turn <= rows) {
-      copyRow(begin);
+      copyRow(inTile, begin);
       continue;
     }
     Value takesPart = a.lt(laneRow, a.c(rows - begin));
     scf::IfOp::create(b, takesPart, [&](OpBuilder &, Location) {
-      copyRow(begin);
+      copyRow(inTile, begin);
       scf::YieldOp::create(b);
     });
   }

@@ -13,13 +13,19 @@
 
 namespace mlir::megactx::nvgpu {
 
-/// Rows of one head of a memref [batch, head, row, column], by numbers.
+/// A row of a memref [batch, head, row, column].
+struct Row {
+  Value batch, head, number;
+};
+
+/// Rows of a memref [batch, head, row, column], by numbers of their own.
 struct RowSource {
-  Value memory, batch, head;
+  Value memory;
   int64_t columns;
   /// The row of a number; any number may be asked for.
-  function_ref<Value(Value)> rowOf;
-  /// Rows from one number to the next, where that is the same for all.
+  function_ref<Row(Value)> rowOf;
+  /// Rows in memory from one number to the next, where that is the same for all
+  /// and all are of one head.
   std::optional<int64_t> step;
 };
 

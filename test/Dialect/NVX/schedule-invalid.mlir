@@ -35,6 +35,13 @@ func.func private @schedule_c2_blocks() attributes {
 
 // -----
 
+// expected-error@+2 {{expected to split for at least 0 blocks, but got -1}}
+func.func private @schedule_c2_split() attributes {
+  nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = fma, held = false, blocks = 1, split = -1>
+}
+
+// -----
+
 // expected-error@+1 {{expected 'nvx.schedule' to be a #nvx.schedule, but got 3 : i64}}
 func.func private @other_value() attributes {nvx.schedule = 3}
 

@@ -4,3 +4,8 @@
 func.func private @mma_sync() attributes {
   nvx.schedule = #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 2>
 }
+
+// CHECK: nvx.schedule = #nvx.schedule<rows = 16, columns = 64, warps = 1, stages = 2, product = mma_sync, held = true, blocks = 5, grouped = true, split = 660>
+func.func private @split() attributes {
+  nvx.schedule = #nvx.schedule<rows = 16, columns = 64, warps = 1, stages = 2, product = mma_sync, held = true, blocks = 5, grouped = true, split = 660>
+}

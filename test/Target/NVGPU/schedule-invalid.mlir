@@ -62,3 +62,15 @@ func.func @wgmma_elsewhere(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
       : (!q, !q, !q, !q, !l) -> ()
   return
 }
+
+// -----
+
+!q = memref<?x?x?x64xf16>
+!l = memref<?x?x?xf32>
+func.func @group_of_heads_that_differ(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected a schedule that is not grouped for pieces that depend on the head, but got #nvx.schedule<}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<heads<(h mod 2) == 0>>] {scale = 0.125 : f32,
+      nvx.schedule = #nvx.schedule<rows = 16, columns = 64, warps = 1, stages = 2, product = mma_sync, held = true, blocks = 1, grouped = true>}
+      : (!q, !q, !q, !q, !l) -> ()
+  return
+}

@@ -7,9 +7,9 @@
 !q = memref<?x?x?x256xf32>
 !l = memref<?x?x?xf32>
 // CHECK: gpu.func @mctx_attention_0
-// SM80-SAME: #nvx.schedule<rows = 64, columns = 16, warps = 4, stages = 2, product = fma, held = false, blocks = 1>
-// SM86-SAME: #nvx.schedule<rows = 32, columns = 16, warps = 2, stages = 2, product = fma, held = false, blocks = 1>
-// SM90-SAME: #nvx.schedule<rows = 64, columns = 16, warps = 4, stages = 2, product = fma, held = false, blocks = 1>
+// SM80-SAME: #nvx.schedule<rows = 64, columns = 16, warps = 4, stages = 2, product = fma, held = false, blocks = 1, split = 108>
+// SM86-SAME: #nvx.schedule<rows = 32, columns = 16, warps = 2, stages = 2, product = fma, held = false, blocks = 1, split = 84>
+// SM90-SAME: #nvx.schedule<rows = 64, columns = 16, warps = 4, stages = 2, product = fma, held = false, blocks = 1, split = 132>
 func.func @f32_head_of_256(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
@@ -17,10 +17,10 @@ func.func @f32_head_of_256(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 }
 
 !b = memref<?x?x?x128xbf16>
-// CHECK: gpu.func @mctx_attention_1
-// SM80-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 1>
-// SM86-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 1>
-// SM90-SAME: #nvx.schedule<rows = 64, columns = 80, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2>
+// CHECK: gpu.func @mctx_attention_2
+// SM80-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 1, split = 108>
+// SM86-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 1, split = 84>
+// SM90-SAME: #nvx.schedule<rows = 64, columns = 80, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264>
 func.func @bf16_head_of_128(%q: !b, %k: !b, %v: !b, %o: !b, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!b, !b, !b, !b, !l) -> ()

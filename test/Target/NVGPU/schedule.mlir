@@ -4,6 +4,9 @@
 !q = memref<?x?x?x128xbf16>
 !l = memref<?x?x?xf32>
 func.func @head_of_128(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // CHECK: scf.if
+  // CHECK: gpu.launch_func @mctx_attention_module_1::
+  // CHECK: else
   // CHECK: gpu.launch_func @mctx_attention_module_0::
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
@@ -20,7 +23,7 @@ func.func @head_of_256(%q: !large, %k: !large, %v: !large, %o: !large, %lse: !l)
 !one = memref<1x8x1x128xbf16>
 !onel = memref<1x8x1xf32>
 func.func @one_query(%q: !one, %k: !q, %v: !q, %o: !one, %lse: !onel) {
-  // CHECK: gpu.launch_func @mctx_attention_module_2::{{.*}} threads in (%c32
+  // CHECK: gpu.launch_func @mctx_attention_module_4::{{.*}} threads in (%c32
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<all>] {scale = 0.125 : f32} : (!one, !q, !q, !one, !onel) -> ()
   return
@@ -44,16 +47,22 @@ func.func @chosen(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   return
 }
 
+// Where the number of rows is dynamic, a kernel for few rows comes after that
+// for others.
 // CHECK: gpu.func @mctx_attention_0
 // CHECK-SAME: nvvm.minctasm = 1
-// CHECK-SAME: nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 1>
+// CHECK-SAME: nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 1, split = 108>
 // CHECK: gpu.func @mctx_attention_1
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 32, warps = 4, stages = 2, product = mma_sync, held = false, blocks = 1>
+// CHECK-SAME: #nvx.schedule<rows = 16, columns = 32, warps = 1, stages = 2, product = mma_sync, held = true, blocks = 4, split = 432>
 // CHECK: gpu.func @mctx_attention_2
-// CHECK-SAME: #nvx.schedule<rows = 16, columns = 64, warps = 1, stages = 2, product = mma_sync, held = true, blocks = 2>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 32, warps = 4, stages = 2, product = mma_sync, held = false, blocks = 1, split = 108>
 // CHECK: gpu.func @mctx_attention_3
-// CHECK-SAME: #nvx.schedule<rows = 32, columns = 64, warps = 2, stages = 2, product = mma_sync, held = true, blocks = 2>
+// CHECK-SAME: #nvx.schedule<rows = 16, columns = 16, warps = 1, stages = 2, product = mma_sync, held = false, blocks = 3, split = 324>
 // CHECK: gpu.func @mctx_attention_4
+// CHECK-SAME: #nvx.schedule<rows = 16, columns = 32, warps = 1, stages = 2, product = mma_sync, held = true, blocks = 4, split = 432>
+// CHECK: gpu.func @mctx_attention_5
+// CHECK-SAME: #nvx.schedule<rows = 32, columns = 64, warps = 2, stages = 2, product = mma_sync, held = true, blocks = 2, split = 216>
+// CHECK: gpu.func @mctx_attention_6
 // CHECK-SAME: #nvx.schedule<rows = 32, columns = 48, warps = 2, stages = 4, product = mma_sync, held = false, blocks = 3>
 // CHECK: nvx.shared_memory : memref<113152xi8
 // CHECK: scf.for

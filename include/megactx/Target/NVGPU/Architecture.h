@@ -13,12 +13,17 @@ struct Machine {
   StringRef arch;       ///< as in sm_80, sm_90a
   int64_t sharedMemory; ///< bytes that one block may have
   StringRef ptx;        ///< LLVM's feature: the PTX version of its code
+  /// Of the largest device; only speed depends on it, and the same artifact
+  /// gives the same numbers on all.
+  int64_t multiprocessors;
   bool hasWgmma;
 };
 
 /// None for an architecture that has no cp.async or is unknown.
 /// Source: CUDA C++ Programming Guide 13.0, technical specifications per
-/// compute capability; PTX ISA 9.0, release notes.
+/// compute capability; PTX ISA 9.0, release notes; multiprocessors: NVIDIA's
+/// architecture whitepapers (A100, GA102, Orin, AD102, H100 SXM, B200, RTX PRO
+/// 6000 Blackwell, GB10).
 std::optional<Machine> machineOf(StringRef arch);
 
 /// All that machineOf knows, in ascending order.

@@ -12,11 +12,21 @@ def ConvertAttentionToNVGPUKernelsPass
     Before: `megactx.fused_attention` on memrefs of f16, bf16 or f32 in device
     memory, rows 16-byte aligned. After: a `gpu.module` with a kernel for each
     (pieces, element type, head dims, options, schedule), and `gpu.launch_func`
-    over (query block x class, head, batch). Tiles of keys come through stages
-    of shared memory by cp.async; f16 and bf16 are multiplied by ldmatrix and
+    over (query block x class, head, batch x part). Tiles of keys come through
+    stages of shared memory by cp.async; f16 and bf16 are multiplied by ldmatrix and
     mma.sync, or by wgmma, which multiplies the values of a tile while the
     softmax of the next runs; f32, which has none in full precision, by scalar
-    products: the generic lowering here. Tiles that every row sees whole run no mask code.
+    products: the generic lowering here. Tiles that every row sees whole run no
+    mask code.
+
+    Where there are few rows, as in decoding, a block has those of all query
+    heads that share a key head, and keys are split into parts, a block each,
+    whose results a second kernel merges by log-sum-exp. How many parts there
+    are is computed at run time, from the number of blocks, the keys that the
+    last row sees and `split` (below); results of parts are in a buffer of the
+    device, parts x B x Hq x Nq x (Dv + 1) numbers of f32, that lives as long as
+    the launch. An attention with a dynamic number of rows has two kernels, and
+    that for few rows is launched where a class has no more than 16.
 
     How a kernel uses the machine is its `#nvx.schedule`: an attribute
     `nvx.schedule` of the operation, else the option `schedule`, else what the
@@ -24,20 +34,26 @@ def ConvertAttentionToNVGPUKernelsPass
     as `bf16 128 band bias` (docs/gpu.md), else by a rule. Launches say both, as
     `nvx.schedule` and `megactx.schedule_class`. The rule:
 
+    - `grouped`: where a class has no more than 16 rows, the numbers of heads are
+      static and no piece depends on the head; the rows of a class are then
+      those of all heads that share a key head in what follows.
     - `product`: fma for f32; for f16 and bf16 wgmma on sm_90a where a class of
       rows is not known to have no more than 32, else mma_sync.
     - `columns` (keys of a tile): 64 where both head dims are at most 128, else
-      32; half of it for f32.
-    - `warps`: 4, and 16 `rows` each; 2 or 1 where the number of query rows is
-      static and a class of rows has no more than 32 or 16.
+      32; with one warp no more than 4096 / head dim; half of it for f32. wgmma:
+      64 for head dims up to 64; up to 128 80 where a piece's rows see keys from
+      the first on, else 48; 48 above. With a bias 64 for head dims up to 128,
+      with a test per element 64, 48 or 32 for head dims up to 64, 128, 256.
+    - `warps`: 4, and 16 `rows` each; 2 or 1 where a class is known to have no
+      more than 32 or 16 rows; 8 for wgmma where a head dim is above 128.
     - `stages`: 2. `held`: where the head dim is at most 128, or 64 with a piece
       that has a test per element; not for wgmma.
-    - `blocks`: 2 where both fit in the shared memory of `arch`, else 1.
-    - wgmma: 8 warps for head dims above 128; `columns` and `blocks` 64 and 4 for
-      head dims up to 64, up to 128 80 and 2 where rows see keys from the first
-      on in one view, else 48 and 3, above 48 and 1; with a bias or a test per
-      element 64 and 2, with a test 48 and 2 above 64, 32 and 1 above 128; fewer
-      blocks where they do not fit.
+    - `blocks`: 8 / `warps`; for wgmma 4, 2, 3 and 1 with those columns, 2 with
+      a bias or test and 4 warps; fewer where they do not fit in the shared
+      memory of `arch`.
+    - `split`: the multiprocessors of `arch` times `blocks`; 0 where a launch is
+      known to have more than half as many blocks. No part has fewer than 16 keys
+      for each row of a block.
     - Where a block does not fit, columns are halved down to 16, then warps down
       to 1 (wgmma: 4), until it does.
 

@@ -41,7 +41,7 @@ LogicalResult NVXDialect::verifyOperationAttribute(Operation *op,
 LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t rows, int64_t columns, int64_t warps,
                                    int64_t stages, Product, bool,
-                                   int64_t blocks) {
+                                   int64_t blocks, bool, int64_t split) {
   if (warps < 1 || warps > 16)
     return emitError() << "expected 1 to 16 warps, but got " << warps;
   if (rows < 1 || rows % (16 * warps))
@@ -54,6 +54,9 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "expected 2 to 8 stages, but got " << stages;
   if (blocks < 1)
     return emitError() << "expected at least 1 block, but got " << blocks;
+  if (split < 0)
+    return emitError() << "expected to split for at least 0 blocks, but got "
+                       << split;
   return success();
 }
 

@@ -41,6 +41,11 @@ def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
     are not read again for each tile. At least `blocks` blocks are to share a
     multiprocessor, which bounds their registers.
 
+    With `grouped`, a block's rows are those of all heads that share columns,
+    row by row. With `split`, columns are split into parts, a block each, where
+    a launch would have fewer than `split` blocks, so that it has about as many;
+    0: never. Both are left out where they are false and 0.
+
     Targets choose it by a rule and put it on their kernels as `nvx.schedule`;
     that attribute on an operation, where its target documents it, is a choice
     already made.
@@ -48,16 +53,22 @@ def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
     Constraints:
     * `schedule_c1`: `warps` is 1 to 16, `rows` a positive multiple of
       16 `warps`, `columns` one of 16.
-    * `schedule_c2`: `stages` is 2 to 8, `blocks` at least 1.
+    * `schedule_c2`: `stages` is 2 to 8, `blocks` at least 1, `split` at least
+      0.
 
     ```mlir
     #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2,
                   product = mma_sync, held = true, blocks = 2>
+    #nvx.schedule<rows = 16, columns = 64, warps = 1, stages = 2,
+                  product = mma_sync, held = true, blocks = 5, grouped = true,
+                  split = 660>
     ```
   }];
   let parameters = (ins "int64_t":$rows, "int64_t":$columns, "int64_t":$warps,
                         "int64_t":$stages, EnumParameter<NVX_Product>:$product,
-                        "bool":$held, "int64_t":$blocks);
+                        "bool":$held, "int64_t":$blocks,
+                        DefaultValuedParameter<"bool", "false">:$grouped,
+                        DefaultValuedParameter<"int64_t", "0">:$split);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

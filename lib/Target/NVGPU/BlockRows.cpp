@@ -1,0 +1,90 @@
+//===- BlockRows.cpp - which rows and keys a block has --------------------===//
+
+#include "BlockRows.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::nvgpu;
+
+SmallVector<Type> PartArguments::types(MLIRContext *context,
+                                       const AttentionShape &shape) {
+  return {IndexType::get(context), KeyParts::outType(context, shape.valueDim),
+          KeyParts::lseType(context)};
+}
+
+/// Quotient and remainder of numbers below 2^32: there is no instruction for
+/// 64 bits, and as much code as for a tile's products.
+static std::pair<Value, Value> divide(ImplicitLocOpBuilder &b, Value x,
+                                      Value y) {
+  auto narrow = [&](Value v) -> Value {
+    return arith::IndexCastOp::create(b, b.getI32Type(), v);
+  };
+  auto wide = [&](Value v) -> Value {
+    return arith::IndexCastUIOp::create(b, b.getIndexType(), v);
+  };
+  Value n = narrow(x), d = narrow(y);
+  Value quotient = arith::DivUIOp::create(b, n, d);
+  Value product = arith::MulIOp::create(b, quotient, d);
+  return {wide(quotient), wide(arith::SubIOp::create(b, n, product))};
+}
+
+BlockRows::BlockRows(ImplicitLocOpBuilder &b, const Tiling &tiling,
+                     KeyViews &views, const KernelArguments &arguments,
+                     const PartArguments &partArguments)
+    : b(b), a{b}, tiling(tiling), views(views) {
+  Value number = gpu::BlockIdOp::create(b, gpu::Dimension::x);
+  head = gpu::BlockIdOp::create(b, gpu::Dimension::y);
+  batch = slot = gpu::BlockIdOp::create(b, gpu::Dimension::z);
+  auto dim = [&](Value of, int64_t i) -> Value {
+    return memref::DimOp::create(b, of, i);
+  };
+  if (partArguments.count) {
+    parts.count = partArguments.count;
+    std::tie(parts.number, batch) = divide(b, slot, dim(arguments.query, 0));
+  }
+  Value queries = dim(arguments.query, 2);
+  Value heads = dim(arguments.query, 1), keyHeads = dim(arguments.key, 1);
+  if (tiling.grouped) {
+    group = a.div(heads, keyHeads);
+    keyHead = head;
+    head = a.mul(keyHead, group);
+  } else {
+    keyHead = a.div(a.mul(head, keyHeads), heads);
+  }
+  int64_t classes = views.classes();
+  Value viewClass = a.rem(number, a.c(classes));
+  // Late rows see most keys: the longest blocks go first.
+  Value all = blocks(a, tiling, queries, views.period(), group);
+  Value late = a.sub(a.sub(all, a.c(1)), a.div(number, a.c(classes)));
+  begin = a.mul(late, a.c(tiling.rows));
+  views.enter(batch, head, viewClass, queries);
+  count = tiling.grouped ? a.mul(views.rowsHere, group) : views.rowsHere;
+}
+
+Value BlockRows::blocks(const Arith &a, const Tiling &tiling, Value queries,
+                        int64_t period, Value group) {
+  Value rows = a.ceilDiv(queries, a.c(period));
+  if (tiling.grouped)
+    rows = a.mul(rows, group);
+  return a.ceilDiv(rows, a.c(tiling.rows));
+}
+
+Row BlockRows::at(Value number) const {
+  if (!tiling.grouped)
+    return {batch, head, views.rowAt(number)};
+  auto [row, inGroup] = divide(b, number, group);
+  return {batch, a.add(head, inGroup), views.rowAt(row)};
+}
+
+Value BlockRows::positionOf(Value number) const {
+  return views.positionOf(at(number).number);
+}
+
+std::optional<int64_t> BlockRows::step() const {
+  if (tiling.grouped)
+    return std::nullopt;
+  return views.period();
+}

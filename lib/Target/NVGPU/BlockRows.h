@@ -1,0 +1,64 @@
+//===- BlockRows.h - which rows and keys a block has ------------*- C++ -*-===//
+//
+// Owns the way from a block's place in the grid to its rows: rows of one class
+// of the view, of one head; or, grouped, of all heads that share a key head,
+// row by row, so that their positions never decrease and each key is read once.
+// Both are numbered alike, and who computes with rows need not know which.
+//
+// Grid: (block of rows x class, head or key head, part x batch).
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_TARGET_NVGPU_BLOCKROWS_H
+#define MEGACTX_LIB_TARGET_NVGPU_BLOCKROWS_H
+
+#include "../Common/KeyParts.h"
+#include "../Common/KeyViews.h"
+#include "Schedule.h"
+#include "TileLoader.h"
+
+namespace mlir::megactx::nvgpu {
+
+/// What a kernel that may split keys is given beside its other arguments: how
+/// many parts there are, and where their results go (KeyParts).
+struct PartArguments {
+  Value count, out, lse;
+  static SmallVector<Type> types(MLIRContext *context,
+                                 const AttentionShape &shape);
+};
+
+class BlockRows {
+public:
+  /// Reads the block's place, and enters its class of `views`.
+  BlockRows(ImplicitLocOpBuilder &b, const Tiling &tiling, KeyViews &views,
+            const KernelArguments &arguments, const PartArguments &parts);
+
+  /// Blocks of the rows of a class, and of how many heads one has rows.
+  static Value blocks(const Arith &a, const Tiling &tiling, Value queries,
+                      int64_t period, Value group);
+
+  /// The row of a number; any number may be asked for.
+  Row at(Value number) const;
+  Value positionOf(Value number) const;
+  /// Rows from one number to the next, where that is the same for all and all
+  /// are of one head.
+  std::optional<int64_t> step() const;
+  /// A row's place in the results of parts.
+  Row inParts(const Row &row) const { return {slot, row.head, row.number}; }
+
+  Value batch, keyHead;
+  Value begin;    ///< number of the block's first row
+  Value count;    ///< how many rows the class has, those of other blocks too
+  KeyParts parts; ///< null where keys are never split
+
+private:
+  ImplicitLocOpBuilder &b;
+  Arith a;
+  const Tiling &tiling;
+  KeyViews &views;
+  Value slot, group, head;
+};
+
+} // namespace mlir::megactx::nvgpu
+
+#endif

@@ -1,0 +1,111 @@
+//===- Launch.cpp - launches of an attention kernel -----------------------===//
+
+#include "Launch.h"
+#include "BlockRows.h"
+#include "MergeParts.h"
+#include "ScheduleFile.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::nvgpu;
+
+LaunchEmitter::LaunchEmitter(ImplicitLocOpBuilder &b, Operation *module,
+                             const AttentionShape &shape, ValueRange operands)
+    : b(b), a{b}, module(module), shape(shape), operands(operands),
+      arguments(operands, shape), period(KeyViews::periodOf(shape)),
+      classes(KeyViews::classesOf(shape)) {
+  auto dim = [&](Value of, int64_t i) -> Value {
+    return memref::DimOp::create(b, of, i);
+  };
+  batches = dim(arguments.query, 0);
+  heads = dim(arguments.query, 1);
+  queries = dim(arguments.query, 2);
+  group = a.div(heads, a.max(dim(arguments.key, 1), a.c(1)));
+  rowsOfClass = a.ceilDiv(queries, a.c(period));
+}
+
+/// How many keys the last row of the first class sees, whatever its head and
+/// the lengths, which are in the device's memory: where rows see fewer, or
+/// others more, parts are more or fewer than they should be.
+Value LaunchEmitter::keysOfLastRow() {
+  KernelArguments known = arguments;
+  known.lengths = {};
+  KeyViews views(b, module, shape, known);
+  views.enter(a.c(0), a.c(0), a.c(0), queries);
+  views.readKeyEnd(memref::DimOp::create(b, arguments.key, 2));
+  Value last = a.max(a.sub(views.rowsHere, a.c(1)), a.c(0));
+  Value position = views.positionOf(views.rowAt(last));
+  Value sum = a.c(0);
+  for (unsigned i = 0; i < shape.pieces.size(); ++i) {
+    auto [begin, end] = views.keysOf(i, position);
+    sum = a.add(sum, a.max(a.sub(end, begin), a.c(0)));
+  }
+  return sum;
+}
+
+void LaunchEmitter::launch(const Kernels &kernels) {
+  Tiling tiling(shape, kernels.schedule);
+  Value blocks =
+      a.mul(BlockRows::blocks(a, tiling, queries, period, group), a.c(classes));
+  Value blockHeads = heads;
+  if (tiling.grouped)
+    blockHeads = a.div(heads, a.max(group, a.c(1)));
+  SmallVector<Value> all = operands;
+  Value inGrid = batches, count, out, lse;
+  if (tiling.split) {
+    Value unsplit = a.mul(a.mul(blocks, blockHeads), batches);
+    if (!keys)
+      keys = keysOfLastRow();
+    count =
+        KeyParts::countOf(a, unsplit, tiling.split, keys, tiling.partKeys());
+    inGrid = a.mul(count, batches);
+    // No part, no memory.
+    Value rows = a.select(a.lt(a.c(1), count), inGrid, a.c(0));
+    SmallVector<Value> sizes = {rows, heads, queries};
+    auto memory = [&](MemRefType type) -> Value {
+      return gpu::AllocOp::create(b, type, Type(), ValueRange(), sizes,
+                                  ValueRange())
+          .getMemref();
+    };
+    out = memory(KeyParts::outType(b.getContext(), shape.valueDim));
+    lse = memory(KeyParts::lseType(b.getContext()));
+    all.append({count, out, lse});
+  }
+  auto bytes = [&](int64_t size) -> Value {
+    return arith::ConstantIntOp::create(b, size, 32);
+  };
+  auto launch = gpu::LaunchFuncOp::create(
+      b, kernels.attention, gpu::KernelDim3{blocks, blockHeads, inGrid},
+      gpu::KernelDim3{a.c(tiling.threads), a.c(1), a.c(1)},
+      bytes(tiling.bytes()), all);
+  launch->setAttr(nvx::ScheduleAttr::name, kernels.schedule);
+  launch->setAttr(kClassAttr, b.getStringAttr(kernels.kind));
+  if (!tiling.split)
+    return;
+  // Without a block where there is nothing to merge.
+  Value rows =
+      a.select(a.lt(a.c(1), count), a.mul(rowsOfClass, a.c(classes)), a.c(0));
+  gpu::LaunchFuncOp::create(
+      b, kernels.merge, gpu::KernelDim3{rows, heads, batches},
+      gpu::KernelDim3{a.c(MergeLaunch::kThreads), a.c(1), a.c(1)},
+      bytes(MergeLaunch::bytes(shape)),
+      ValueRange{arguments.queryOffset, count, out, lse, arguments.out,
+                 arguments.lse});
+  for (Value memory : {out, lse})
+    gpu::DeallocOp::create(b, Type(), ValueRange(), memory);
+}
+
+void LaunchEmitter::launch(const Kernels &few, const Kernels &others) {
+  if (few.merge || others.merge)
+    keys = keysOfLastRow();
+  auto by = [&](const Kernels &kernels) {
+    return [&](OpBuilder &, Location) {
+      launch(kernels);
+      scf::YieldOp::create(b);
+    };
+  };
+  scf::IfOp::create(b, a.le(rowsOfClass, a.c(kFewRows)), by(few), by(others));
+}

@@ -1,0 +1,59 @@
+//===- Results.h - rows out of a block's registers --------------*- C++ -*-===//
+//
+// Owns the end of a block: states are normalised, merged with what other keys
+// gave where asked, and stored, as the rows' results or as those of a part of
+// their keys.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_TARGET_NVGPU_RESULTS_H
+#define MEGACTX_LIB_TARGET_NVGPU_RESULTS_H
+
+#include "BlockRows.h"
+#include "Fragments.h"
+
+namespace mlir::megactx::nvgpu {
+
+class Results {
+public:
+  /// `numbers`: of the lane's two rows, which may be past the class's end.
+  Results(ImplicitLocOpBuilder &b, const AttentionShape &shape,
+          const Tiling &tiling, const BlockRows &rows, Value lane,
+          std::array<Value, 2> numbers)
+      : b(b), a{b}, shape(shape), tiling(tiling), rows(rows), lane(lane),
+        numbers(numbers) {}
+
+  /// All threads take part.
+  void store(const State &state, Fragments &fragments,
+             const KernelArguments &arguments, const PartArguments &parts);
+
+private:
+  /// What a row's results become: `lse`, and `weight` times its sums. Where
+  /// there is something to merge with, `kept` times that is added.
+  struct Result {
+    Value lse, weight, kept;
+  };
+  /// Memory for results.
+  struct Target {
+    Value out, lse;
+    bool isPart;
+  };
+  Result normalised(Value top, Value sum);
+  void merge(Result &row, Value old);
+  void storeRow(const State &state, int64_t half, const Result &row,
+                const Target &target);
+  void storeColumns(const State &state, int64_t half, const Result &row,
+                    const Row &place, const Target &target);
+
+  ImplicitLocOpBuilder &b;
+  Arith a;
+  const AttentionShape &shape;
+  const Tiling &tiling;
+  const BlockRows &rows;
+  Value lane;
+  std::array<Value, 2> numbers;
+};
+
+} // namespace mlir::megactx::nvgpu
+
+#endif
