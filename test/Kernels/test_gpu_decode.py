@@ -77,11 +77,6 @@ def test_bias_of_each_head(dtype, shape, emulate):
     check(kernel, batch=2, queries=2, keys=1100, offset=1098, bias=shape)
 
 
-def test_copies_in_a_loop(emulate):
-    """Of rows at no constant distance, more than registers hold the addresses of."""
-    check(emulate(spec_of("columns<block = 8, first = 5, count = 3>", "f32", 256, heads=2, key_heads=1)), batch=1, queries=2, keys=1500)
-
-
 def test_test_per_element(emulate):
     kernel = emulate(spec_of("causal minus strided<stride = 5000>", "f16", 64, heads=3, key_heads=1))
     check(kernel, batch=1, queries=4, keys=1100, offset=1096)

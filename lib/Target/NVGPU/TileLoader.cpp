@@ -66,27 +66,22 @@ void TileLoader::load(const RowSource &source, Value shared,
         at, b.getIndexAttr(chunk), a.select(exists, a.c(chunk), a.c(0)),
         b.getUnitAttr());
   };
-  auto copyRow = [&](Value inTile, int64_t rowBegin) {
+  auto copyRow = [&](int64_t rowBegin) {
+    Value inTile = a.add(laneRow, a.c(rowBegin));
     Value exists = arith::CmpIOp::create(
         b, arith::CmpIPredicate::slt,
         arith::IndexCastOp::create(b, b.getI32Type(), inTile), left);
     for (int64_t begin = 0; begin < columns; begin += wide)
       copy(rowBegin, inTile, exists, begin);
   };
-  // Registers do not hold the addresses of more copies at once.
-  constexpr int64_t most = 16;
-  if (!first && rows % turn == 0 && rows / turn * (columns / wide) > most)
-    return emitFor(b, a.c(0), a.c(rows), turn,
-                   [&](Value begin) { copyRow(a.add(laneRow, begin), 0); });
   for (int64_t begin = 0; begin < rows; begin += turn) {
-    Value inTile = a.add(laneRow, a.c(begin));
     if (begin + turn <= rows) {
-      copyRow(inTile, begin);
+      copyRow(begin);
       continue;
     }
     Value takesPart = a.lt(laneRow, a.c(rows - begin));
     scf::IfOp::create(b, takesPart, [&](OpBuilder &, Location) {
-      copyRow(inTile, begin);
+      copyRow(begin);
       scf::YieldOp::create(b);
     });
   }
