@@ -13,6 +13,8 @@ import concurrent.futures
 import dataclasses
 import itertools
 import json
+import pathlib
+import tempfile
 
 import numpy as np
 
@@ -152,6 +154,15 @@ class Tuner:
                               f"{100 * self._measured[text].flops / self.flops(self.dense_choice):.1f} % of dense")
         return [self._measured[text] for text in texts]
 
+    def measure_policy(self, text, name=""):
+        """Measured of a policy given as JSON, without schedules; its FLOPs are those of the layers that are tuned."""
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            file.write(text)
+            file.flush()
+            explained = json.loads(run("megactx-explain", self.model, "--policy", file.name, "--json", "--queries", self.length))
+        flops = sum(source["flops"] for a in explained["attentions"] if a["layer"] in self.originals for source in a["sources"])
+        return Measured(name, {}, flops, self._errors(load(self.artifacts.of_file(self.model, text, self.generic))))
+
     def _errors(self, model):
         found = [judge.errors(model.run(dict(zip(model.inputs, inputs))).values()) for judge, (inputs, _) in zip(self.judges, self.sets)]
         return {key: float(np.mean([errors[key] for errors in found])) for key in found[0]}
@@ -205,6 +216,57 @@ class Tuned:
         return json.dumps(dict(objective=self.objective, length=self.length, dense_flops=self.dense_flops, budget=self.budget, best=entry(self.best),
                                window_of_equal_cost=entry(self.window), curve=list(map(entry, self.curve)), windows=list(map(entry, self.windows)),
                                single_changes=list(map(entry, self.single))), indent=1) + "\n"
+
+
+@dataclasses.dataclass
+class Stage:
+    """A policy at a training step, and one window everywhere of equal cost."""
+
+    step: int
+    policy: Measured
+    window: Measured
+
+
+def read_policy(path, model):
+    """The policy in a file, which the compiler takes for the model."""
+    run("megactx-explain", model, "--policy", path, "--json", "--queries", 1)
+    return json.loads(pathlib.Path(path).read_text())
+
+
+def steps_of(policy):
+    """The training steps from which on a policy's schedules say something new; 0 is the first."""
+    return sorted({0} | {entry["until_step"] for rule in policy["rules"] for entry in rule.get("schedule", [])[:-1]})
+
+
+def at_step(policy, step):
+    """What a policy says at a training step, as a policy without schedules."""
+    def plain(rule):
+        stages = rule.get("schedule")
+        if stages is None:
+            return rule
+        stage = next((s for s in stages[:-1] if step < s["until_step"]), stages[-1])
+        return {key: value for key, value in rule.items() if key != "schedule"} | {"pattern": stage["pattern"]}
+
+    return {"rules": [plain(rule) for rule in policy["rules"]]}
+
+
+def measure_stages(tuner, policy, steps):
+    """[Stage] of a policy at each of the steps."""
+    causal = all("causal" in original for _, _, original in tuner.originals.values())
+    found = []
+    for step in steps:
+        measured = tuner.measure_policy(json.dumps(at_step(policy, step)), f"step {step}")
+        window, = tuner.measure([window_for(tuner, measured.flops, causal)], lambda choice: f"everywhere {next(iter(choice.values()))}")
+        found.append(Stage(step, measured, window))
+    return found
+
+
+def stages_report(tuner, stages):
+    """What was measured, as JSON."""
+    dense = tuner.flops(tuner.dense_choice)
+    entry = lambda m: dict(flops=m.flops, share_of_dense=m.flops / dense, **m.errors)
+    rows = [dict(step=s.step, **entry(s.policy), window_of_equal_cost=dict(pattern=next(iter(s.window.choice.values())), **entry(s.window))) for s in stages]
+    return json.dumps(dict(objective=tuner.objective, length=tuner.length, dense_flops=dense, stages=rows), indent=1) + "\n"
 
 
 def window_for(tuner, flops, causal):

@@ -109,6 +109,65 @@ def test_a_second_search_compiles_nothing(tuned, data, cache, tool, tmp_path):
     assert (tmp_path / "policy.json").read_text() == (tuned[1] / "policy.json").read_text()
 
 
+# --- a policy that is given ---
+
+
+SCHEDULE = {"rules": [{"schedule": [{"until_step": 100, "pattern": "dense"}, {"until_step": 200, "pattern": CANDIDATES[1]}, {"pattern": CANDIDATES[0]}]}]}
+
+
+@pytest.fixture
+def schedule(tmp_path):
+    (tmp_path / "schedule.json").write_text(json.dumps(SCHEDULE))
+    return tmp_path / "schedule.json"
+
+
+def test_a_schedule_is_measured_stage_by_stage(data, cache, tool, tmp_path, schedule):
+    done = tool("megactx-tune-policy", MODEL, "--data", data, "--measure", schedule, "--horizon", 60, "--cache", cache, "-o", tmp_path / "stages.json")
+    assert done.status == 0 and re.findall(r"^step (\d+): ", done.out, re.M) == ["0", "100", "200"], done
+    found = json.loads((tmp_path / "stages.json").read_text())
+    dense, strided, window = found["stages"]
+    assert dense["share_of_dense"] == 1 and dense["delta_nll"] == pytest.approx(0, abs=1e-4)
+    assert 0.5 < strided["delta_nll"] < window["delta_nll"]
+    assert window["flops"] < strided["flops"] <= strided["window_of_equal_cost"]["flops"] < dense["flops"]
+    for stage in found["stages"]:
+        said = tool("megactx-explain", MODEL, "--policy", schedule, "--step", stage["step"], "--queries", found["length"], "--json")
+        assert sum(s["flops"] for a in json.loads(said.out)["attentions"] for s in a["sources"]) == pytest.approx(stage["flops"])
+
+
+def test_the_policy_at_a_step(data, cache, tool, tmp_path, schedule):
+    done = tool("megactx-tune-policy", MODEL, "--data", data, "--measure", schedule, "--step", 150, "--step", 7, "--horizon", 60, "--cache", cache)
+    assert done.status == 0 and re.findall(r"^step (\d+): ", done.out, re.M) == ["150", "7"], done
+
+
+def test_what_a_policy_says_at_a_step():
+    policy = {"rules": [{"layers": "0", "pattern": "causal"}, *SCHEDULE["rules"]]}
+    assert tuning.steps_of(policy) == [0, 100, 200]
+    for step, pattern in ((0, "dense"), (99, "dense"), (100, CANDIDATES[1]), (199, CANDIDATES[1]), (200, CANDIDATES[0]), (10**9, CANDIDATES[0])):
+        assert tuning.at_step(policy, step) == {"rules": [{"layers": "0", "pattern": "causal"}, {"pattern": pattern}]}
+    # The last entry holds from its predecessor's end on, whatever its own says.
+    assert tuning.at_step({"rules": [{"schedule": [{"until_step": 5, "pattern": "causal"}]}]}, 9) == {"rules": [{"pattern": "causal"}]}
+
+
+@pytest.mark.parametrize("options, word", [
+    (("--budget", "20%"), "expected neither --budget"), (("--candidate", "causal"), "nor --candidate"), (("--step", -1), "--step: expected at least 0")])
+def test_bad_options_of_a_measurement(options, word, tool, data, schedule):
+    done = tool("megactx-tune-policy", MODEL, "--data", data, "--measure", schedule, *options)
+    assert done.status == 1 and done.err.count("error: ") == 1 and word in done.err, done
+
+
+def test_bad_policies_to_measure(tool, data, tmp_path):
+    for text, word in (('{"rules": [{"pattern": "strode<stride = 3>"}]}', "strode"), ("{", "policy.json"), ('{"rules": [{"layers": "7", "pattern": "causal"}]}', "layer 7")):
+        (tmp_path / "policy.json").write_text(text)
+        done = tool("megactx-tune-policy", MODEL, "--data", data, "--measure", tmp_path / "policy.json", "-o", tmp_path / "stages.json")
+        assert done.status == 1 and done.err.count("error: ") == 1 and word in done.err and not (tmp_path / "stages.json").exists(), done
+
+
+def test_what_a_search_needs(tool, data, tmp_path):
+    for options, word in (((), "--budget"), (("--budget", "20%"), "--output"), (("--budget", "20%", "-o", tmp_path / "p.json", "--step", 5), "--step: a search has no training step")):
+        done = tool("megactx-tune-policy", MODEL, "--data", data, *options)
+        assert done.status == 1 and done.err.count("error: ") == 1 and word in done.err, done
+
+
 # --- parts ---
 
 
