@@ -22,8 +22,11 @@ func.func @gist_pool(%x: tensor<2x?x8xf16>, %y: tensor<2x11x8xf32>, %z: tensor<2
 // CHECK: %{{.+}}, %{{.+}} = megactx.gaussian_rope %{{.+}}, %{{.+}} {base = 5.000000e+02 : f32, dim = 8 : i64, ratio = 32 : i64} : (tensor<2x?xindex>, tensor<2x?xindex>) -> (tensor<2x?x4xf32>, tensor<2x?x4xf32>)
 // CHECK: megactx.gaussian_rope %{{.+}}, %{{.+}} {dim = 2 : i64, ratio = 2 : i64} : (tensor<2x3xf32>, tensor<2x3xi32>)
 // LINALG-LABEL: @gaussian_rope
-// LINALG: math.cos {{.*}} : f64
-// LINALG: math.sin {{.*}} : f64
+// Angles are reduced in f64; cos and sin of one op.
+// LINALG: linalg.generic {{.*}} outs(%{{.+}}, %{{.+}} : tensor<2x?x4xf32>, tensor<2x?x4xf32>)
+// LINALG: math.roundeven {{.*}} : f64
+// LINALG: math.cos {{.*}} : f32
+// LINALG: math.sin {{.*}} : f32
 func.func @gaussian_rope(%p: tensor<2x?xindex>, %l: tensor<2x?xindex>, %q: tensor<2x3xf32>, %m: tensor<2x3xi32>)
     -> (tensor<2x?x4xf32>, tensor<2x?x4xf32>, tensor<2x3x1xf32>, tensor<2x3x1xf32>) {
   %c, %s = megactx.gaussian_rope %p, %l {base = 500.0 : f32, dim = 8, ratio = 32} : (tensor<2x?xindex>, tensor<2x?xindex>) -> (tensor<2x?x4xf32>, tensor<2x?x4xf32>)

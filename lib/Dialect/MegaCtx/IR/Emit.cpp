@@ -31,6 +31,12 @@ Value Emitter::fromF32(Value x, Type type) {
   return arith::TruncFOp::create(*this, type, x);
 }
 
+Value Emitter::addProduct(Value sum, Value x, Value y) {
+  auto any = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;
+  Value term = arith::MulFOp::create(*this, x, y, any);
+  return arith::AddFOp::create(*this, sum, term, any);
+}
+
 Value Emitter::insert(Value x, Value tensor, ValueRange at) {
   auto type = cast<RankedTensorType>(tensor.getType());
   if (x.getType().isIndex())
@@ -84,7 +90,9 @@ SmallVector<Value> mlir::megactx::emitFor(Emitter &b, Value begin, Value end,
 Value mlir::megactx::emitForAll(ImplicitLocOpBuilder &builder,
                                 ValueRange tensors, Body body) {
   Emitter b(builder.getLoc(), builder);
-  SmallVector<SmallVector<int64_t>> maps(tensors.size(), {0, 1});
+  int64_t rank = cast<RankedTensorType>(tensors[0].getType()).getRank();
+  SmallVector<SmallVector<int64_t>> maps(
+      tensors.size(), llvm::to_vector(llvm::seq<int64_t>(0, rank)));
   maps.push_back({});
   Value all = emitGeneric(b, tensors, b.filled({}, b.truth(true)), maps,
                           [&](Emitter &in, ValueRange x) {

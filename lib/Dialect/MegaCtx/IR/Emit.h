@@ -50,6 +50,9 @@ public:
   Value toF32(Value x);
   Value fromF32(Value x, Type type);
 
+  /// sum + x y, a term of a sum that may be taken in any order.
+  Value addProduct(Value sum, Value x, Value y);
+
   Value dim(Value tensor, int64_t i) {
     return createOrFold<tensor::DimOp>(tensor, i);
   }
@@ -77,7 +80,7 @@ using Step =
 SmallVector<Value> emitFor(Emitter &b, Value begin, Value end,
                            ValueRange carried, Step step);
 
-/// Whether the body holds for all elements of tensors [B, W]: i1.
+/// Whether the body holds for all elements of tensors of one shape: i1.
 Value emitForAll(ImplicitLocOpBuilder &b, ValueRange tensors, Body body);
 
 } // namespace mlir::megactx

@@ -22,7 +22,7 @@ void emitCheckRows(Emitter &b, Value lods, Value positions, ValueRange levels,
                    int64_t ratio, StringRef what, NeedsRow needsRow);
 
 /// An element of the row of level `lod` that stands for the token at
-/// `position`; 0 where lod is no level.
+/// `position`; 0 where lod is no level or the level lacks the row.
 Value emitRow(Emitter &b, Value lod, Value position, Value batch, Value column,
               ValueRange levels, int64_t ratio);
 

@@ -31,16 +31,30 @@ static Value toDouble(Emitter &b, Value x) {
   return arith::SIToFPOp::create(b, b.getF64Type(), wide);
 }
 
-/// exp(-(sigma * freq)^2 / 2), sigma = max(1, ratio^lod).
-static Value emitFade(Emitter &b, Value lod, Value freq, int64_t ratio) {
-  Value zero = emitDouble(b, 0), logRatio = emitDouble(b, std::log(ratio));
-  Value level = arith::MaximumFOp::create(b, toDouble(b, lod), zero);
-  Value sigma =
-      math::ExpOp::create(b, arith::MulFOp::create(b, level, logRatio));
-  Value spread = arith::MulFOp::create(b, sigma, freq);
-  Value square = arith::MulFOp::create(b, spread, spread);
+static Value toSingle(Emitter &b, Value x) {
+  return arith::TruncFOp::create(b, b.getF32Type(), x);
+}
+
+/// The angle, in f64, less its whole turns, in f32.
+static Value emitReduced(Emitter &b, Value angle) {
+  Value turns = arith::MulFOp::create(b, angle, emitDouble(b, 0.5 / M_PI));
+  Value whole = math::RoundEvenOp::create(b, turns);
+  Value most = arith::MulFOp::create(b, whole, emitDouble(b, 2 * M_PI));
+  return toSingle(b, arith::SubFOp::create(b, angle, most));
+}
+
+/// exp(-(sigma * freq)^2 / 2), sigma = max(1, ratio^lod), of freq's logarithm.
+/// In f32 but for the sum of logarithms: where the result is neither 0 nor 1,
+/// that is near 0, and its error is far below the result's last place.
+static Value emitFade(Emitter &b, Value lod, Value logFreq, int64_t ratio) {
+  Value level = toDouble(b, b.max(b.toIndex(lod), b.index(0)));
+  Value logSigma =
+      arith::MulFOp::create(b, level, emitDouble(b, std::log(ratio)));
+  Value logSpread = arith::AddFOp::create(b, logSigma, logFreq);
+  Value logSquare = arith::MulFOp::create(b, logSpread, emitDouble(b, 2));
+  Value square = math::ExpOp::create(b, toSingle(b, logSquare));
   return math::ExpOp::create(
-      b, arith::MulFOp::create(b, square, emitDouble(b, -0.5)));
+      b, arith::MulFOp::create(b, square, emitFloat(b, -0.5)));
 }
 
 FailureOr<SmallVector<Value>>
@@ -49,32 +63,46 @@ GaussianRopeOp::decomposeOperation(OpBuilder &builder) {
   ReifiedRankedShapedTypeDims shapes;
   if (failed(reifyResultShapes(b, shapes)))
     return failure();
-  SmallVector<double> freqs;
-  double base = getBase().convertToFloat(), dim = getDim();
-  for (uint64_t k = 0; k < getDim() / 2; ++k)
-    freqs.push_back(std::pow(base, -2.0 * k / dim));
-  Value table = arith::ConstantOp::create(
-      b, DenseElementsAttr::get(
-             RankedTensorType::get(freqs.size(), b.getF64Type()),
-             ArrayRef<double>(freqs)));
-  auto part = [&](auto turn) {
-    Value empty = tensor::EmptyOp::create(b, shapes[0], b.getF32Type());
-    return emitGeneric(
-        b, {getPositions(), getLods(), table}, empty,
-        {{0, 1}, {0, 1}, {2}, {0, 1, 2}},
-        [&](Emitter &in, ValueRange x) -> Value {
-          Value angle = arith::MulFOp::create(in, toDouble(in, x[0]), x[2]);
-          Value fade = emitFade(in, x[1], x[2], getRatio());
-          Value value = arith::MulFOp::create(in, turn(in, angle), fade);
-          return arith::TruncFOp::create(in, in.getF32Type(), value);
-        });
+  SmallVector<double> freqs, logs;
+  double logBase = std::log(double(getBase().convertToFloat()));
+  for (uint64_t k = 0; k < getDim() / 2; ++k) {
+    logs.push_back(logBase * -2.0 * k / getDim());
+    freqs.push_back(std::exp(logs.back()));
+  }
+  auto table = [&](ArrayRef<double> values) -> Value {
+    auto type = RankedTensorType::get(values.size(), b.getF64Type());
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(type, values));
   };
-  return SmallVector<Value>{part([](Emitter &in, Value angle) -> Value {
-                              return math::CosOp::create(in, angle);
-                            }),
-                            part([](Emitter &in, Value angle) -> Value {
-                              return math::SinOp::create(in, angle);
-                            })};
+  Value inputs[] = {getPositions(), getLods(), table(freqs), table(logs)};
+  Value cos = tensor::EmptyOp::create(b, shapes[0], b.getF32Type());
+  Value sin = tensor::EmptyOp::create(b, shapes[0], b.getF32Type());
+  AffineExpr batch, entry, pair;
+  bindDims(b.getContext(), batch, entry, pair);
+  SmallVector<AffineMap> maps = AffineMap::inferFromExprList(
+      ArrayRef<SmallVector<AffineExpr, 4>>{{batch, entry},
+                                           {batch, entry},
+                                           {pair},
+                                           {pair},
+                                           {batch, entry, pair},
+                                           {batch, entry, pair}},
+      b.getContext());
+  // Both in one op, which has the angle and the fading once.
+  auto op = linalg::GenericOp::create(
+      b, b.getLoc(), TypeRange{cos.getType(), sin.getType()}, inputs,
+      ValueRange{cos, sin}, maps,
+      SmallVector<utils::IteratorType>(3, utils::IteratorType::parallel),
+      [&](OpBuilder &nested, Location loc, ValueRange x) {
+        Emitter in(loc, nested);
+        Value angle = emitReduced(
+            in, arith::MulFOp::create(in, toDouble(in, x[0]), x[2]));
+        Value fade = emitFade(in, x[1], x[3], getRatio());
+        Value c = math::CosOp::create(in, angle);
+        Value s = math::SinOp::create(in, angle);
+        SmallVector<Value> results = {arith::MulFOp::create(in, c, fade),
+                                      arith::MulFOp::create(in, s, fade)};
+        linalg::YieldOp::create(in, results);
+      });
+  return SmallVector<Value>(op.getResults());
 }
 
 //===----------------------------------------------------------------------===//
@@ -141,14 +169,14 @@ Value mlir::megactx::emitRow(Emitter &b, Value lod, Value position, Value batch,
   Type element = cast<RankedTensorType>(levels[0].getType()).getElementType();
   Value result =
       arith::ConstantOp::create(b, b.getFloatAttr(element, 0.0)).getResult();
-  // Levels may have no rows: only that of the lod is read.
+  // Levels may lack the row, which is checked elsewhere, but not always before.
   for (auto [level, rows] : llvm::enumerate(levels)) {
-    Value here = b.eq(lod, b.index(level));
+    Value row = b.floorDiv(position, b.index(spanOf(ratio, level)));
+    Value inside = b.both(b.le(b.index(0), row), b.lt(row, b.dim(rows, 1)));
     auto choice = scf::IfOp::create(
-        b, here,
-        [&, rows = rows, level = level](OpBuilder &nested, Location loc) {
+        b, b.both(b.eq(lod, b.index(level)), inside),
+        [&, rows = rows](OpBuilder &nested, Location loc) {
           Emitter in(loc, nested);
-          Value row = in.floorDiv(position, in.index(spanOf(ratio, level)));
           scf::YieldOp::create(in, in.extract(rows, {batch, row, column}));
         },
         [&](OpBuilder &nested, Location loc) {
@@ -199,8 +227,7 @@ LensScoreOp::decomposeOperation(OpBuilder &builder) {
   Value products = emitGeneric(
       b, {getFeatures(), getWeight()}, b.filled(shapes[0], emitFloat(b, 0)),
       {all, {2}, entry}, [](Emitter &in, ValueRange x) -> Value {
-        Value term = arith::MulFOp::create(in, in.toF32(x[0]), in.toF32(x[1]));
-        return arith::AddFOp::create(in, x[2], term);
+        return in.addProduct(x[2], in.toF32(x[0]), in.toF32(x[1]));
       });
   Value bias = getBias() ? b.toF32(b.extract(getBias(), {})) : emitFloat(b, 0);
   return SmallVector<Value>{emitGeneric(

@@ -322,10 +322,10 @@ SmallVector<Value> Applier::step(Emitter &in, Value batch, ValueRange carried) {
 }
 
 /// One batch row; carried is new lods, positions, origins, lengths, whether all
-/// edits could be made, whether the budget was enough.
+/// edits could be made: tensors, so that no batch row waits for another.
 SmallVector<Value> Applier::walk(Emitter &in, Value batch, ValueRange carried) {
   SmallVector<Value> inits = {in.index(0), in.index(0), carried[0],
-                              carried[1],  carried[2],  carried[4]};
+                              carried[1],  carried[2],  in.truth(true)};
   auto loop = scf::WhileOp::create(
       in, TypeRange(ValueRange(inits)), inits,
       [&](OpBuilder &nested, Location loc, ValueRange args) {
@@ -337,11 +337,9 @@ SmallVector<Value> Applier::walk(Emitter &in, Value batch, ValueRange carried) {
         Emitter i(loc, nested);
         scf::YieldOp::create(i, step(i, batch, args));
       });
-  Value length = loop.getResult(1);
-  Value fits = in.le(length, in.index(op.getBudget()));
-  return {loop.getResult(2), loop.getResult(3),
-          loop.getResult(4), in.insert(length, carried[3], batch),
-          loop.getResult(5), in.both(carried[5], fits)};
+  return {loop.getResult(2), loop.getResult(3), loop.getResult(4),
+          in.insert(loop.getResult(1), carried[3], batch),
+          in.insert(loop.getResult(5), carried[4], batch)};
 }
 
 /// Rows of the old context where there is an origin, of levels elsewhere.
@@ -377,21 +375,24 @@ SmallVector<Value> Applier::run(const ReifiedRankedShapedTypeDims &shapes) {
   timeline.check(b, "megactx.focus_apply");
   Type type = op.getNewLods().getType().getElementType();
   Value none = b.index(-1);
-  SmallVector<Value> inits = {b.filled(shapes[1], b.fromIndex(none, type)),
-                              b.filled(shapes[1], b.fromIndex(none, type)),
-                              b.filled(shapes[1], none),
-                              b.filled(shapes[3], b.index(0)),
-                              b.truth(true),
-                              b.truth(true)};
+  SmallVector<Value> inits = {
+      b.filled(shapes[1], b.fromIndex(none, type)),
+      b.filled(shapes[1], b.fromIndex(none, type)), b.filled(shapes[1], none),
+      b.filled(shapes[3], b.index(0)), b.filled(shapes[3], b.truth(true))};
   SmallVector<Value> x =
       emitFor(b, b.index(0), b.dim(op.getLods(), 0), inits,
               [&](Emitter &in, Value batch, ValueRange carried) {
                 return walk(in, batch, carried);
               });
-  cf::AssertOp::create(b, x[4],
+  Value made =
+      emitForAll(b, x[4], [](Emitter &, ValueRange good) { return good[0]; });
+  cf::AssertOp::create(b, made,
                        "megactx.focus_apply: an edit is not one that its "
                        "entry can make");
-  cf::AssertOp::create(b, x[5],
+  Value fits = emitForAll(b, x[3], [&](Emitter &in, ValueRange length) {
+    return in.le(length[0], in.index(op.getBudget()));
+  });
+  cf::AssertOp::create(b, fits,
                        "megactx.focus_apply: the edits make more entries than "
                        "the budget");
   emitCheckRows(b, x[0], x[1], levels, op.getRatio(), "megactx.focus_apply",

@@ -41,10 +41,11 @@ static Value emitBlocks(Emitter &b, Value rows, const Sizes &gists,
 static Value emitBlockSum(Emitter &b, Value blocks, Value weights,
                           const Sizes &gists) {
   SmallVector<Value> inputs = {blocks};
-  SmallVector<SmallVector<int64_t>> maps = {{0, 1, 3, 2}, {0, 1, 2}};
+  // Columns are innermost: rows are added up as they lie in memory.
+  SmallVector<SmallVector<int64_t>> maps = {{0, 1, 2, 3}, {0, 1, 3}};
   if (weights) {
     inputs.push_back(weights);
-    maps.insert(maps.begin() + 1, {0, 1, 3});
+    maps.insert(maps.begin() + 1, {0, 1, 2});
   }
   return emitGeneric(b, inputs, b.filled(gists, emitFloat(b, 0)), maps,
                      [&](Emitter &in, ValueRange x) -> Value {
@@ -76,8 +77,7 @@ static std::pair<Value, Value> emitWeights(Emitter &b, Value blocks,
   Value scores = emitGeneric(
       b, {blocks, weight}, b.filled(perRow, emitFloat(b, 0)),
       {{0, 1, 2, 3}, {3}, row}, [](Emitter &in, ValueRange x) -> Value {
-        Value term = arith::MulFOp::create(in, in.toF32(x[0]), in.toF32(x[1]));
-        return arith::AddFOp::create(in, x[2], term);
+        return in.addProduct(x[2], in.toF32(x[0]), in.toF32(x[1]));
       });
   Value max =
       emitGeneric(b, scores, b.filled(perGist, emitFloat(b, -kInfinity)),
