@@ -77,6 +77,7 @@ static void addModelKernels(OpPassManager &pm) {
   pm.addPass(createConvertMatmulToRuntimePass(products));
   OpPassManager &functions = pm.nest<func::FuncOp>();
   functions.addPass(createConvertLinalgToGPUPass());
+  functions.addPass(createConvertHostLoopsToGPUPass());
   functions.addPass(createConvertHostAccessToGPUPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());

@@ -61,6 +61,31 @@ def program(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def gpu_program(request, tmp_path_factory):
+    """As `program`, but compiled for a GPU and run by the emulator."""
+    import emulated_model
+
+    build = pathlib.Path(request.config.getoption("--build")).resolve()
+    library, programs = emulated.Library(build), {}
+
+    def make(module, *options):
+        if (module, options) not in programs:
+            file = tmp_path_factory.mktemp("gpu") / "in.mlir"
+            file.write_text(module)
+            programs[module, options] = emulated_model.Model(library, build / "bin", file, *options)
+
+        def run(inputs):
+            try:
+                return programs[module, options].run([np.asarray(array, order="C") for array in inputs])
+            except emulated.EmulatorError as error:
+                raise AssertionError(str(error)) from error
+
+        return run
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def compiled(program):
     """spec -> Kernel."""
 

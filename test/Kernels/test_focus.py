@@ -10,6 +10,12 @@ INTS, ROWS = "tensor<?x?xi64>", "tensor<?x?x2xf32>"
 LEVELS = f"levels({', '.join(f'%x{l}' for l in range(TOP + 1))})"
 
 
+@pytest.fixture(params=["cpu", "gpu"])
+def program(request, program):
+    """On the CPU, and as a GPU would run it."""
+    return program if request.param == "cpu" else request.getfixturevalue("gpu_program")
+
+
 def module(result):
     """main(scores, context, lods, positions, edits, lengths, levels...); result is `edits` (of the scores) or `applied`."""
     arguments = f"%s: tensor<?x?xf32>, %c: {ROWS}, %l: {INTS}, %p: {INTS}, %e: {INTS}, %k: tensor<?xi64>"

@@ -9,6 +9,12 @@ import lod
 D = 8
 
 
+@pytest.fixture(params=["cpu", "gpu"])
+def program(request, program):
+    """On the CPU, and as a GPU would run it."""
+    return program if request.param == "cpu" else request.getfixturevalue("gpu_program")
+
+
 def module(levels, ratio=4, pattern="causal and block_local<block = 4>"):
     """Rows plus their attention, pooled by a query; scaled by the number of the level."""
     rows, split = f"tensor<?x?x{D}xf32>", f"tensor<?x1x?x{D}xf32>"

@@ -7,6 +7,12 @@ import attention
 import lod
 
 
+@pytest.fixture(params=["cpu", "gpu"])
+def program(request, program):
+    """On the CPU, and as a GPU would run it."""
+    return program if request.param == "cpu" else request.getfixturevalue("gpu_program")
+
+
 def near(got, want, tolerance):
     assert got.shape == want.shape
     error = np.abs(got - want).max(initial=0)

@@ -145,10 +145,16 @@ def ConvertLinalgToTasksPass
     Before: linalg ops on memrefs. After: one-dimensional `scf.parallel` whose
     iterations are tasks of at least `grain` elements (reductions count), with
     sequential loops within. Where the innermost dimension is a reduction,
-    results stay in registers until it ends.
+    results stay in registers until it ends; a `linalg.fill` that they start from
+    and an op that maps them in place afterwards are part of the loop then, such
+    as the scores of `megactx.lens_score` and what is legal of them (remark
+    `map-fused` of the category `fuse-lod`).
   }];
   let options = [
     Option<"grain", "grain", "int64_t", "8192", "elements of a task, at least">
+  ];
+  let statistics = [
+    Statistic<"numFollowers", "followers", "maps done where a reduction ends">
   ];
   let dependentDialects = ["::mlir::affine::AffineDialect",
                            "::mlir::arith::ArithDialect",
@@ -169,8 +175,9 @@ def ConvertLinalgToGPUPass
     loop is a reduction of 8 elements or more, or of unknown extent, whose
     partial results a single op combines, threads run along it: a warp for each
     row of at most 1024 elements, else a block. Sums are taken in an order of
-    their own, as on the CPU. A `linalg.fill` that a reduction starts from
-    becomes part of its kernel.
+    their own, as on the CPU. A `linalg.fill` that a reduction starts from, and an
+    op that maps its results in place afterwards, become part of its kernel
+    (remark `map-fused` of the category `fuse-lod`).
 
     ```mlir
     linalg.fill ins(%zero : f32) outs(%sums : memref<?xf32>)
@@ -187,7 +194,10 @@ def ConvertLinalgToGPUPass
         %other = gpu.shuffle xor %partial, 16 ...
     ```
   }];
-  let statistics = [Statistic<"numLaunches", "launches", "ops that are kernels">];
+  let statistics = [
+    Statistic<"numLaunches", "launches", "ops that are kernels">,
+    Statistic<"numFollowers", "followers", "maps done where a reduction ends">
+  ];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
     "::mlir::gpu::GPUDialect", "::mlir::memref::MemRefDialect",
@@ -230,6 +240,39 @@ def ConvertHostAccessToGPUPass
     Statistic<"numStores", "stores", "stores that are kernels">,
     Statistic<"numLoads", "loads", "loads that wait for the device">
   ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"
+  ];
+}
+
+def ConvertHostLoopsToGPUPass
+    : Pass<"megactx-convert-host-loops-to-gpu", "::mlir::func::FuncOp"> {
+  let summary = "make kernels of loops over single elements of device memory";
+  let description = [{
+    Before: a function on memrefs with `gpu.launch`, whose host code has loops
+    (`scf.for`, `scf.while`) of arithmetic, loads and stores, such as the edits of
+    `megactx.focus_allocate`. After: each outermost one is a launch, in which one
+    thread runs it, so that the host waits for none of the elements; what the loop
+    carries goes through memory. An `scf.for` that carries nothing, and of which
+    each iteration keeps to its own rows of the buffers that it stores to, has a
+    block of the launch for each iteration.
+
+    ```mlir
+    scf.for %b = %c0 to %batches step %c1 {
+      %x = memref.load %edits[%b, %entry] : memref<?x?xi64> ...
+      memref.store %y, %edits[%b, %other] : memref<?x?xi64>
+    }
+    ```
+    becomes
+    ```mlir
+    gpu.launch blocks(%b, ..) in (%n = %batches, ..) threads(%t, ..) in (%m = 32, ..) {
+      scf.if %t == 0 {
+        %x = memref.load %edits[%b, %entry] : memref<?x?xi64> ...
+        memref.store %y, %edits[%b, %other] : memref<?x?xi64>
+    ```
+  }];
+  let statistics = [Statistic<"numLoops", "loops", "loops that are kernels">];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"

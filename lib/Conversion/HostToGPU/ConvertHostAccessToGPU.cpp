@@ -120,7 +120,7 @@ struct ConvertHostAccessToGPU
   bool isOnDevice(Value memory) { return device.contains(rootOf(memory)); }
 
   /// The ops that compute a condition from elements in device memory, in order;
-  /// empty where they have none, or where the memory may have changed since.
+  /// empty where they have none, or where the memory may change in between.
   SmallVector<Operation *> sliceOf(cf::AssertOp check) {
     SetVector<Operation *> slice;
     BackwardSliceOptions options;
@@ -143,13 +143,13 @@ struct ConvertHostAccessToGPU
       }
     if (!first)
       return {};
-    for (Operation *op = first; op != check; op = op->getNextNode())
-      if (!isPure(op) &&
-          !isa<memref::LoadOp, cf::AssertOp, memref::AllocOp>(op))
-        return {};
     SmallVector<Operation *> ops(slice.getArrayRef());
     llvm::sort(
         ops, [](Operation *x, Operation *y) { return x->isBeforeInBlock(y); });
+    for (Operation *op = first; op != ops.back(); op = op->getNextNode())
+      if (!isPure(op) &&
+          !isa<memref::LoadOp, cf::AssertOp, memref::AllocOp>(op))
+        return {};
     return ops;
   }
 
@@ -160,7 +160,9 @@ struct ConvertHostAccessToGPU
     if (!flag)
       makeFlag();
     messages.push_back(check.getMsgAttr());
+    // Where the condition is known: what is checked may change until the check.
     ImplicitLocOpBuilder b(check.getLoc(), check);
+    b.setInsertionPointAfter(slice.back());
     launchOne(b, "check", [&] {
       IRMapping map;
       for (Operation *op : slice)

@@ -9,6 +9,9 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -131,8 +134,98 @@ SmallVector<Value> LinalgLoops::loadOutputs() {
 }
 
 void LinalgLoops::storeOutputs(ValueRange values) {
-  for (auto [init, value] : llvm::zip_equal(op.getDpsInitsMutable(), values))
+  SmallVector<Value> mapped(values);
+  if (follower) {
+    AffineMap from = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
+    AffineMap to =
+        follower.getMatchingIndexingMap(follower.getDpsInitOperand(0));
+    linalg::GenericOp reduction = std::exchange(op, follower);
+    SmallVector<Value> own =
+        std::exchange(indices, SmallVector<Value>(to.getNumDims()));
+    for (auto [here, there] :
+         llvm::zip_equal(from.getResults(), to.getResults()))
+      indices[cast<AffineDimExpr>(there).getPosition()] =
+          own[cast<AffineDimExpr>(here).getPosition()];
+    mapped = body(values);
+    op = reduction;
+    indices = own;
+  }
+  for (auto [init, value] : llvm::zip_equal(op.getDpsInitsMutable(), mapped))
     memref::StoreOp::create(b, value, init.get(), point(init));
+}
+
+/// The buffer that a view is of; one placed in an arena is a buffer by itself.
+static Value bufferOf(Value memory) {
+  while (auto view = memory.getDefiningOp<ViewLikeOpInterface>()) {
+    if (isa<memref::ViewOp>(view.getOperation()))
+      break;
+    memory = view.getViewSource();
+  }
+  return memory;
+}
+
+/// Whether `map` does nothing but map the elements of `out`, where they are.
+/// Buffers that it reads besides hold their contents throughout the op before
+/// it, so that they are others than those which that op writes.
+static bool mapsInPlace(linalg::GenericOp map, Value out, AffineMap from) {
+  if (map.getNumParallelLoops() != map.getNumLoops() ||
+      map.getNumDpsInits() != 1 || map.getDpsInits()[0] != out ||
+      !map.hasPureBufferSemantics())
+    return false;
+  AffineMap to = map.getMatchingIndexingMap(map.getDpsInitOperand(0));
+  if (!to.isPermutation() || to.getNumResults() != from.getNumResults())
+    return false;
+  return llvm::none_of(map.getDpsInputs(), [&](Value input) {
+    return isa<MemRefType>(input.getType()) && bufferOf(input) == bufferOf(out);
+  });
+}
+
+void LinalgLoops::takeFollower() {
+  if (op.getNumReductionLoops() == 0 || op.getNumDpsInits() != 1)
+    return;
+  Value out = op.getDpsInits()[0];
+  AffineMap map = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
+  if (!map.isProjectedPermutation() ||
+      map.getNumResults() != op.getNumParallelLoops())
+    return;
+  for (Operation *next = op->getNextNode(); next; next = next->getNextNode()) {
+    auto candidate = dyn_cast<linalg::GenericOp>(next);
+    if (candidate && mapsInPlace(candidate, out, map)) {
+      follower = candidate;
+      b.setInsertionPoint(follower);
+      return;
+    }
+    auto load = dyn_cast<memref::LoadOp>(next);
+    bool reads = load && bufferOf(load.getMemref()) != bufferOf(out);
+    if (!reads && !isPure(next) && !isa<memref::AllocOp>(next))
+      return;
+  }
+}
+
+void LinalgLoops::remarkFollower() {
+  if (!follower)
+    return;
+  auto function = op->getParentOfType<FunctionOpInterface>();
+  remark::passed(follower.getLoc(), remark::RemarkOpts::name("map-fused")
+                                        .category("fuse-lod")
+                                        .function(function.getName()))
+      << remark::add("{0}", "done where the sums before it end, in one loop");
+}
+
+SmallVector<Value> LinalgLoops::takeFills() {
+  SmallVector<Value> values(op.getNumDpsInits());
+  for (auto [value, out] : llvm::zip_equal(values, op.getDpsInitsMutable()))
+    if (linalg::FillOp fill = fillBefore(op, out)) {
+      value = fill.value();
+      fill.erase();
+    }
+  return values;
+}
+
+void LinalgLoops::erase() {
+  op.erase();
+  if (follower)
+    follower.erase();
 }
 
 SmallVector<linalg::GenericOp>

@@ -20,6 +20,9 @@ class LinalgLoops {
 public:
   virtual ~LinalgLoops() = default;
 
+  /// The op that is done along with this one, null where there is none.
+  linalg::GenericOp getFollower() const { return follower; }
+
 protected:
   explicit LinalgLoops(linalg::GenericOp op) : op(op), b(op.getLoc(), op) {}
 
@@ -39,6 +42,9 @@ protected:
   /// Sets the loops' indices from the number of a point, the last loop fastest.
   void unflatten(Value number, ArrayRef<unsigned> dims);
 
+  /// Tells, by a remark, that the op has a follower.
+  void remarkFollower();
+
   /// Where the loops' point lies in an operand.
   SmallVector<Value> point(OpOperand &operand);
   /// The body at the loops' point. `carried` stands for the outputs' elements;
@@ -50,9 +56,20 @@ protected:
        function_ref<SmallVector<Value>(ValueRange carried)> inside);
   /// The outputs' elements at the loops' point, null where they are not used.
   SmallVector<Value> loadOutputs();
+  /// The follower's body first, where there is one.
   void storeOutputs(ValueRange values);
 
-  linalg::GenericOp op;
+  /// Takes the op that maps this reduction's output next, element by element
+  /// and in place: where a result is stored, it is mapped before, and code goes
+  /// where that op stands.
+  void takeFollower();
+  /// The `linalg.fill`s that outputs start from, erased; null for outputs that
+  /// start from what is in memory.
+  SmallVector<Value> takeFills();
+  /// Erases the op and its follower.
+  void erase();
+
+  linalg::GenericOp op, follower;
   ImplicitLocOpBuilder b;
   SmallVector<Value> extents, indices; ///< per loop
 };

@@ -19,12 +19,20 @@ struct ConvertLinalgToGPU
   void runOnOperation() override {
     // Fills last: what a reduction starts from becomes a part of its kernel.
     for (bool fills : {false, true}) {
+      DenseSet<Operation *> done;
       auto wanted = [&](linalg::LinalgOp op) {
         return isa<linalg::FillOp>(op) == fills;
       };
       for (linalg::GenericOp op : genericOps(getOperation(), wanted)) {
-        gpukernel::KernelEmitter(op).run();
+        if (done.contains(op))
+          continue;
+        gpukernel::KernelEmitter kernel(op);
+        kernel.run();
         ++numLaunches;
+        if (linalg::GenericOp follower = kernel.getFollower()) {
+          done.insert(follower);
+          ++numFollowers;
+        }
       }
     }
   }

@@ -54,17 +54,15 @@ void KernelEmitter::when(Value condition, function_ref<void()> inside) {
 }
 
 void KernelEmitter::run() {
+  takeFollower();
+  remarkFollower();
   findExtents();
   for (auto [dim, kind] : llvm::enumerate(op.getIteratorTypesArray()))
     (kind == utils::IteratorType::parallel ? parallel : reductions)
         .push_back(dim);
   fills.resize(op.getNumDpsInits());
   if (!reductions.empty())
-    for (auto [i, out] : llvm::enumerate(op.getDpsInitsMutable()))
-      if (linalg::FillOp fill = fillBefore(op, out)) {
-        fills[i] = fill.value();
-        fill.erase();
-      }
+    fills = takeFills();
   std::optional<SmallVector<Combiner>> combiners;
   if (isLongReduction())
     combiners = combinersOf(op);
@@ -72,7 +70,7 @@ void KernelEmitter::run() {
     rows(*combiners);
   else
     elements();
-  op.erase();
+  erase();
 }
 
 bool KernelEmitter::isLongReduction() {

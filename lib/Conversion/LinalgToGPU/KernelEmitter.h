@@ -36,10 +36,12 @@ std::optional<SmallVector<Combiner>> combinersOf(linalg::GenericOp op);
 /// The warp's combined value, in every lane.
 Value reduceInWarp(ImplicitLocOpBuilder &b, const Combiner &combine, Value x);
 
-/// Replaces the op by a gpu.launch, with the linalg.fill that it starts from.
+/// Replaces the op by a gpu.launch, with the linalg.fill that it starts from
+/// and its follower.
 class KernelEmitter : LinalgLoops {
 public:
   explicit KernelEmitter(linalg::GenericOp op) : LinalgLoops(op) {}
+  using LinalgLoops::getFollower;
   void run();
 
 private:

@@ -24,12 +24,12 @@ namespace mlir::megactx {
 #include "megactx/Conversion/Passes.h.inc"
 
 namespace {
-/// Emits the tasks of one op and erases it.
+/// Emits the tasks of one op, and of its follower, and erases it.
 class TaskEmitter : LinalgLoops {
 public:
   TaskEmitter(linalg::GenericOp op, int64_t grain)
       : LinalgLoops(op), grain(grain) {}
-
+  using LinalgLoops::getFollower;
   void run();
 
 private:
@@ -43,16 +43,25 @@ private:
   int64_t grain;
   SmallVector<unsigned> outer, reductions;
   std::optional<unsigned> inner; ///< the innermost dimension, if parallel
+  SmallVector<Value> fills; ///< what outputs start from, if not from memory
   Value rowSegments;
 };
 } // namespace
 
 void TaskEmitter::run() {
+  // Results of other reductions are in memory until the last of their terms.
+  SmallVector<utils::IteratorType> kinds = op.getIteratorTypesArray();
+  if (!kinds.empty() && kinds.back() == utils::IteratorType::reduction)
+    takeFollower();
+  remarkFollower();
   findExtents();
   for (auto [dim, kind] : llvm::enumerate(op.getIteratorTypesArray()))
     (kind == utils::IteratorType::parallel ? outer : reductions).push_back(dim);
   if (!outer.empty() && outer.back() + 1 == extents.size())
     inner = outer.pop_back_val();
+  fills.resize(op.getNumDpsInits());
+  if (!inner && !reductions.empty())
+    fills = takeFills();
   Value rows = product(outer);
   Value work = atLeastOne(product(reductions));
   Value width = inner ? extents[*inner] : c(1);
@@ -68,7 +77,7 @@ void TaskEmitter::run() {
   auto loop = scf::ForOp::create(b, first, last, c(1));
   b.setInsertionPointToStart(loop.getBody());
   segment(loop.getInductionVar());
-  op.erase();
+  erase();
 }
 
 void TaskEmitter::segment(Value number) {
@@ -89,8 +98,10 @@ void TaskEmitter::segment(Value number) {
 /// The outputs' element stays in registers throughout the reductions.
 void TaskEmitter::reduceInRegisters() {
   SmallVector<Value> carried;
-  for (OpOperand &init : op.getDpsInitsMutable())
-    carried.push_back(memref::LoadOp::create(b, init.get(), point(init)));
+  for (auto [init, fill] : llvm::zip_equal(op.getDpsInitsMutable(), fills))
+    carried.push_back(
+        fill ? fill
+             : memref::LoadOp::create(b, init.get(), point(init)).getResult());
   storeOutputs(
       nest(reductions, carried, [&](ValueRange sofar) { return body(sofar); }));
 }
@@ -119,8 +130,23 @@ struct ConvertLinalgToTasks
           << int64_t(grain);
       return signalPassFailure();
     }
-    for (linalg::GenericOp op : genericOps(getOperation()))
-      TaskEmitter(op, grain).run();
+    // Fills last: what a reduction starts from becomes a part of its loop.
+    for (bool fills : {false, true}) {
+      DenseSet<Operation *> done;
+      auto wanted = [&](linalg::LinalgOp op) {
+        return isa<linalg::FillOp>(op) == fills;
+      };
+      for (linalg::GenericOp op : genericOps(getOperation(), wanted)) {
+        if (done.contains(op))
+          continue;
+        TaskEmitter tasks(op, grain);
+        tasks.run();
+        if (linalg::GenericOp follower = tasks.getFollower()) {
+          done.insert(follower);
+          ++numFollowers;
+        }
+      }
+    }
   }
 };
 } // namespace

@@ -89,3 +89,78 @@ func.func @scalar(%a: memref<f32>, %x: f32) {
   linalg.fill ins(%x : f32) outs(%a : memref<f32>)
   return
 }
+
+// What the sums start from and what is done with each of them are in their loop; the other operand is loaded where the map was.
+// CHECK-LABEL: @filled_summed_mapped
+// CHECK-SAME: %[[A:[^,]*]]: memref<?x128xf32>, %[[B:[^,]*]]: memref<?xf32>, %[[C:[^,]*]]: memref<?xf32>, %[[D:.*]]: memref<f32>
+// CHECK-NOT: linalg.fill
+// CHECK: %[[FACTOR:.*]] = memref.load %[[D]][]
+// CHECK: scf.parallel
+// CHECK: %[[SUM:.*]] = scf.for %{{.*}} iter_args(%{{.*}} = %cst)
+// CHECK: %[[TERM:.*]] = memref.load %[[C]][%[[I:.*]]]
+// CHECK: %[[SCALED:.*]] = arith.mulf %[[SUM]], %[[FACTOR]]
+// CHECK: %[[MAPPED:.*]] = arith.addf %[[SCALED]], %[[TERM]]
+// CHECK: memref.store %[[MAPPED]], %[[B]][%[[I]]]
+// CHECK-NOT: scf.parallel
+// CHECK: return
+func.func @filled_summed_mapped(%a: memref<?x128xf32>, %b: memref<?xf32>, %c: memref<?xf32>, %d: memref<f32>) {
+  %zero = arith.constant 0.0 : f32
+  linalg.fill ins(%zero : f32) outs(%b : memref<?xf32>)
+  linalg.generic {indexing_maps = [affine_map<(i, j) -> (i, j)>, affine_map<(i, j) -> (i)>], iterator_types = ["parallel", "reduction"]}
+      ins(%a : memref<?x128xf32>) outs(%b : memref<?xf32>) {
+  ^bb0(%x: f32, %sum: f32):
+    %y = arith.addf %sum, %x : f32
+    linalg.yield %y : f32
+  }
+  %factor = memref.load %d[] : memref<f32>
+  linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>], iterator_types = ["parallel"]}
+      ins(%c : memref<?xf32>) outs(%b : memref<?xf32>) {
+  ^bb0(%x: f32, %sum: f32):
+    %y = arith.mulf %sum, %factor : f32
+    %z = arith.addf %y, %x : f32
+    linalg.yield %z : f32
+  }
+  return
+}
+
+// Into another buffer, which may be where the terms of the next sum are: a loop of its own.
+// CHECK-LABEL: @mapped_elsewhere
+// CHECK: scf.parallel
+// CHECK: scf.parallel
+func.func @mapped_elsewhere(%a: memref<?x128xf32>, %b: memref<?xf32>, %c: memref<?xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(i, j) -> (i, j)>, affine_map<(i, j) -> (i)>], iterator_types = ["parallel", "reduction"]}
+      ins(%a : memref<?x128xf32>) outs(%b : memref<?xf32>) {
+  ^bb0(%x: f32, %sum: f32):
+    %y = arith.addf %sum, %x : f32
+    linalg.yield %y : f32
+  }
+  linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>], iterator_types = ["parallel"]}
+      ins(%b : memref<?xf32>) outs(%c : memref<?xf32>) {
+  ^bb0(%x: f32, %old: f32):
+    %y = arith.addf %x, %x : f32
+    linalg.yield %y : f32
+  }
+  return
+}
+
+// Something in between reads the sums.
+// CHECK-LABEL: @read_in_between
+// CHECK: scf.parallel
+// CHECK: memref.load
+// CHECK: scf.parallel
+func.func @read_in_between(%a: memref<?x128xf32>, %b: memref<?xf32>) -> f32 {
+  %c0 = arith.constant 0 : index
+  linalg.generic {indexing_maps = [affine_map<(i, j) -> (i, j)>, affine_map<(i, j) -> (i)>], iterator_types = ["parallel", "reduction"]}
+      ins(%a : memref<?x128xf32>) outs(%b : memref<?xf32>) {
+  ^bb0(%x: f32, %sum: f32):
+    %y = arith.addf %sum, %x : f32
+    linalg.yield %y : f32
+  }
+  %first = memref.load %b[%c0] : memref<?xf32>
+  linalg.generic {indexing_maps = [affine_map<(i) -> (i)>], iterator_types = ["parallel"]} outs(%b : memref<?xf32>) {
+  ^bb0(%sum: f32):
+    %y = arith.addf %sum, %sum : f32
+    linalg.yield %y : f32
+  }
+  return %first : f32
+}
