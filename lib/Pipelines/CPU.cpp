@@ -24,6 +24,11 @@ void mlir::megactx::buildAttentionPipeline(OpPassManager &pm,
     fuse.headDimMultiple = options.gpu ? nvgpu::kHeadDimMultiple : 1;
     fuse.takePositions = !options.gpu;
     pm.addPass(createFuseAttentionPiecesPass(fuse));
+    FuseLodPassOptions lod;
+    // Tasks for every core, or multiprocessor, of rows that caches hold.
+    lod.rows = options.gpu ? 131072 : 32768;
+    if (options.fuseLod)
+      pm.addPass(createFuseLodPass(lod));
   }
   pm.addPass(createConvertAttentionToLinalgPass());
   pm.addPass(createCanonicalizerPass());
@@ -32,7 +37,7 @@ void mlir::megactx::buildAttentionPipeline(OpPassManager &pm,
 
 void mlir::megactx::buildBufferizePipeline(OpPassManager &pm) {
   pm.addPass(createConvertElementwiseToLinalgPass());
-  pm.addNestedPass<func::FuncOp>(createLinalgElementwiseOpFusionPass());
+  pm.addNestedPass<func::FuncOp>(createFuseElementwisePass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createSeparateInitsPass());

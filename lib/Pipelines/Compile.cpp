@@ -144,6 +144,7 @@ SmallVector<Phase> Compilation::tensorPhases() {
        [&](OpPassManager &pm) {
          AttentionOptions attention;
          attention.generic = options.generic;
+         attention.fuseLod = options.fuseLod;
          attention.gpu = !target.device.empty();
          buildAttentionPipeline(pm, attention);
        }},

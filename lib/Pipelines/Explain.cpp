@@ -188,6 +188,10 @@ static void printMissed(const json::Array &missed, llvm::raw_ostream &os) {
       return remark->getString(key).value_or("");
     };
     bool isTerm = text("name") == kTermStaysBias;
+    if (!isTerm && text("name") != kAttentionNotRaised) {
+      os << text("name") << ": " << text("reason") << "\n";
+      continue;
+    }
     os << (isTerm ? "stays a bias: " : "not raised to attention: ") << "node '"
        << text("node") << "': " << text("what") << (isTerm ? ": " : "")
        << text("reason") << "\n";

@@ -36,15 +36,16 @@ def run(name, *arguments, messages=False):
     return done.stdout + done.stderr * messages
 
 
-def compile(model, output, pattern=None, policy=None, target=None, schedule=None, schedules=None, generic=False):
+def compile(model, output, pattern=None, policy=None, target=None, schedule=None, schedules=None, generic=False, fuse_lod=True):
     """Compiles an ONNX or MLIR file to the artifact `output`; gives the compiler's closing line.
 
     pattern: for every self-attention, a Pattern or its text; policy: a JSON file of rules per layer and head.
     target: cpu, or a GPU's architecture such as sm_90; schedule: the #nvx.schedule of its attention kernels, instead of the rule's;
     schedules: a file of such by architecture and class, which megactx-tune-schedule writes.
-    generic: attention without kernels, the same numbers: quick to compile, slow to run.
+    generic: attention without kernels, the same numbers: quick to compile, slow to run. fuse_lod: whether pooling and rotary embedding
+    are fused with the attention that they belong to.
     """
-    options = ["--generic"] if generic else []
+    options = ["--generic"] * generic + ["--fuse-lod=false"] * (not fuse_lod)
     for name, value in dict(pattern=pattern, policy=policy, target=target, schedule=schedule, schedules=schedules).items():
         options += [] if value is None else [f"--{name}={value}"]
     return run("megactx-compile", model, *options, "-o", output, messages=True).strip().splitlines()[-1]

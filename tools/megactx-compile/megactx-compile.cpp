@@ -41,10 +41,16 @@ int main(int argc, char **argv) {
                         cl::desc("Attention through linalg, without kernels: "
                                  "slow, to compare with"),
                         cl::cat(category));
+  cl::opt<bool> fuseLod(
+      "fuse-lod", cl::init(true),
+      cl::desc("Fuse pooling and rotary embedding with the attention that they "
+               "belong to (default); --fuse-lod=false to compare with"),
+      cl::cat(category));
   cl::opt<std::string> remarks(
       "remarks-filter", cl::value_desc("regex"),
       cl::desc("Print remarks of these categories: raise-onnx-attention says "
-               "what stays dense, or a bias, and why"),
+               "what stays dense, or a bias, and why; fuse-lod what is fused "
+               "with attention"),
       cl::cat(category));
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(
@@ -66,6 +72,7 @@ int main(int argc, char **argv) {
   options.schedules = schedules;
   options.patterns = *choice;
   options.generic = generic;
+  options.fuseLod = fuseLod;
   options.remarksFilter = remarks;
   return failed(mlir::megactx::compile(options));
 }

@@ -22,6 +22,8 @@ struct CompileOptions {
   std::string schedules;
   /// Lower attention through linalg instead of kernels: slow, for comparison.
   bool generic = false;
+  /// Fuse pooling and rotary embedding with attention (megactx-fuse-lod).
+  bool fuseLod = true;
   PatternChoice patterns;
   /// Remarks of these categories are printed (a regular expression; empty:
   /// none). The artifact's manifest keeps those on what was missed in any case.

@@ -51,6 +51,10 @@ struct AttentionOptions : PassPipelineOptions<AttentionOptions> {
       llvm::cl::desc("no kernels: lower all attention to linalg")};
   Option<bool> gpu{*this, "gpu", llvm::cl::init(false),
                    llvm::cl::desc("kernels are those of NVIDIA GPUs")};
+  Option<bool> fuseLod{
+      *this, "fuse-lod", llvm::cl::init(true),
+      llvm::cl::desc("fuse pooling and rotary embedding with attention, where "
+                     "it becomes kernels")};
 };
 
 /// From links of attention to fused attention for the kernels, and to linalg

@@ -87,6 +87,76 @@ def FuseAttentionPiecesPass : Pass<"megactx-fuse-attention-pieces"> {
   ];
 }
 
+def FuseElementwisePass
+    : Pass<"megactx-fuse-elementwise", "::mlir::func::FuncOp"> {
+  let summary = "fuse elementwise linalg, not with products";
+  let description = [{
+    Upstream's `linalg-fuse-elementwise-ops`, but that matrix products stay as they
+    are: it folds reshapes into them, such as that of a projection into heads where
+    the batch is 1, and what their operands are computed by, and what is left is no
+    product of two matrices that the runtime multiplies.
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+def FuseLodPass : Pass<"megactx-fuse-lod"> {
+  let summary = "fuse pooling with the attention before it, rotary embedding with "
+                "what writes queries and keys";
+  let description = [{
+    Before: fused attention and gists on tensors, what is between them in linalg.
+    After:
+
+    - *Pooling.* A `megactx.gist_pool` of rows that an attention gives, directly
+      or through ops that keep rows apart (transpositions, elementwise ops,
+      normalisations, products with weights), gets `rows` of them at a time: a
+      loop over blocks of rows, each of which is computed from its queries to its
+      gists. Rows are whole nowhere in memory, from the first op that is for them
+      alone. It holds for every kind of pooling, pattern, number of sources and
+      target, since no kernel is changed; a row's numbers are what they were.
+      What another op uses too is computed as it was, as are rows of an incomplete
+      block no longer.
+    - *Rotary embedding.* A value whose halves are computed from both halves of
+      another, such as rotated queries, becomes one op that reads each row once,
+      the transposition of heads before it included. Tables of cos and sin, of
+      `megactx.gaussian_rope` or otherwise, are read, not computed for each head.
+
+    ```mlir
+    %o:2 = megactx.fused_attention %q, %k, %v outs(%out, %lse) ... : ([B, H, N, D], ...)
+    %g = megactx.gist_pool mean %o#0 {ratio = 32} : [B, N, D] -> [B, N / 32, D]
+    ```
+    becomes, H being 1 and reshapes left out,
+    ```mlir
+    %g = scf.for %j = 0 to %n / 32 step 32 iter_args(%gists = %empty) {
+      %rows = tensor.extract_slice %q[0, 0, 32 * %j, 0] ...
+      %p:2 = megactx.fused_attention %rows, %k, %v query_offset(32 * %j) outs(%part, %lse) ...
+      %h = megactx.gist_pool mean %p#0 {ratio = 32} : ...
+      %next = tensor.insert_slice %h into %gists[0, %j, 0] ...
+    ```
+
+    Remarks (`--remarks-filter=fuse-lod`): `pooling-fused` and `rotation-fused`;
+    `pooling-not-fused` and `rotation-not-fused` with the reason.
+  }];
+  let options = [
+    Option<"rows", "rows", "int64_t", "32768",
+           "rows of attention at a time, of all heads and batch rows, rounded down "
+           "to whole gists, at least one; 0: pooling is not fused">
+  ];
+  let statistics = [
+    Statistic<"numPoolings", "poolings", "poolings fused with attention">,
+    Statistic<"numPoolingsLeft", "poolings-left",
+              "poolings of attention that were not">,
+    Statistic<"numRotations", "rotations", "rotary embeddings in one pass">,
+    Statistic<"numRotationsLeft", "rotations-left", "others">
+  ];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::megactx::MegaCtxDialect",
+    "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"
+  ];
+}
+
 def TileAttentionPass : Pass<"megactx-tile-attention"> {
   let summary = "loops over tiles of online attention, within the piece's bounds";
   let description = [{

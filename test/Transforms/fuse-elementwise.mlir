@@ -1,0 +1,55 @@
+// RUN: megactx-opt %s --megactx-fuse-elementwise | FileCheck %s
+
+// The heads of a projection: its product keeps four loops, what comes after it is one op.
+// CHECK-LABEL: @heads_of_a_projection
+// CHECK: %[[P:.+]] = linalg.batch_matmul {{.*}} -> tensor<1x?x8xf32>
+// CHECK: %[[H:.+]] = tensor.expand_shape %[[P]]
+// CHECK: linalg.generic {{.*}} ins(%[[H]]
+// CHECK:   math.absf
+// CHECK-NOT: linalg.generic
+// CHECK: return
+func.func @heads_of_a_projection(%x: tensor<1x?x8xf32>, %w: tensor<1x8x8xf32>, %n: index) -> tensor<1x2x?x4xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty(%n) : tensor<1x?x8xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<1x?x8xf32>) -> tensor<1x?x8xf32>
+  %p = linalg.batch_matmul ins(%x, %w : tensor<1x?x8xf32>, tensor<1x8x8xf32>) outs(%f : tensor<1x?x8xf32>) -> tensor<1x?x8xf32>
+  %h = tensor.expand_shape %p [[0], [1], [2, 3]] output_shape [1, %n, 2, 4] : tensor<1x?x8xf32> into tensor<1x?x2x4xf32>
+  %t = tensor.empty(%n) : tensor<1x2x?x4xf32>
+  %q = linalg.generic {indexing_maps = [affine_map<(b, h, i, d) -> (b, i, h, d)>, affine_map<(b, h, i, d) -> (b, h, i, d)>],
+      iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%h : tensor<1x?x2x4xf32>) outs(%t : tensor<1x2x?x4xf32>) {
+  ^bb0(%in: f32, %out: f32):
+    linalg.yield %in : f32
+  } -> tensor<1x2x?x4xf32>
+  %r = linalg.generic {indexing_maps = [affine_map<(b, h, i, d) -> (b, h, i, d)>, affine_map<(b, h, i, d) -> (b, h, i, d)>],
+      iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%q : tensor<1x2x?x4xf32>) outs(%t : tensor<1x2x?x4xf32>) {
+  ^bb0(%in: f32, %out: f32):
+    %a = math.absf %in : f32
+    linalg.yield %a : f32
+  } -> tensor<1x2x?x4xf32>
+  return %r : tensor<1x2x?x4xf32>
+}
+
+// What an operand is computed by stays out of the product.
+// CHECK-LABEL: @operand_of_a_product
+// CHECK: %[[A:.+]] = linalg.generic
+// CHECK: math.absf
+// CHECK: linalg.generic {{.*}} ins(%[[A]], %{{.+}} : tensor<1x?x8xf32>, tensor<1x8x8xf32>)
+func.func @operand_of_a_product(%x: tensor<1x?x8xf32>, %w: tensor<1x8x8xf32>, %n: index) -> tensor<1x?x8xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty(%n) : tensor<1x?x8xf32>
+  %a = linalg.generic {indexing_maps = [affine_map<(b, i, d) -> (b, i, d)>, affine_map<(b, i, d) -> (b, i, d)>], iterator_types = ["parallel", "parallel", "parallel"]}
+      ins(%x : tensor<1x?x8xf32>) outs(%e : tensor<1x?x8xf32>) {
+  ^bb0(%in: f32, %out: f32):
+    %y = math.absf %in : f32
+    linalg.yield %y : f32
+  } -> tensor<1x?x8xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<1x?x8xf32>) -> tensor<1x?x8xf32>
+  %p = linalg.generic {indexing_maps = [affine_map<(b, i, o, c) -> (b, i, c)>, affine_map<(b, i, o, c) -> (b, c, o)>, affine_map<(b, i, o, c) -> (b, i, o)>],
+      iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%a, %w : tensor<1x?x8xf32>, tensor<1x8x8xf32>) outs(%f : tensor<1x?x8xf32>) {
+  ^bb0(%l: f32, %r: f32, %acc: f32):
+    %lr = arith.mulf %l, %r : f32
+    %sum = arith.addf %acc, %lr : f32
+    linalg.yield %sum : f32
+  } -> tensor<1x?x8xf32>
+  return %p : tensor<1x?x8xf32>
+}
