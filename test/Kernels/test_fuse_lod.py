@@ -146,8 +146,8 @@ def test_pooled_attention_as_it_is_compiled(program):
     np.testing.assert_allclose(program(spec.module())(inputs)[0], program(spec.module(), "--fuse-lod=false")(inputs)[0], atol=1e-5)
 
 
-def rotated_module(dtype="f32"):
-    """Attention of gaussian rotary embeddings: rows [B, W, heads D] to heads, halves turned, joined."""
+def rotated_module(keys=True):
+    """Attention of gaussian rotary embeddings: rows [B, W, heads D] to heads, halves turned, joined; keys are as they are where not `keys`."""
     table, heads = f"tensor<?x?x{D // 2}xf32>", lambda h, d=D: f"tensor<?x{h}x?x{d}xf32>"
     lines = [f"%cos, %sin = megactx.gaussian_rope %p, %l {{ratio = 4, dim = {D}}} : (tensor<?x?xi64>, tensor<?x?xi64>) -> ({table}, {table})",
              "%c0 = arith.constant 0 : index", "%c1 = arith.constant 1 : index", "%b = tensor.dim %p, %c0 : tensor<?x?xi64>", "%n = tensor.dim %p, %c1 : tensor<?x?xi64>"]
@@ -172,40 +172,44 @@ def rotated_module(dtype="f32"):
                   f"%{name}r = tensor.insert_slice %{name}right into %{name}i[0, 0, 0, {D // 2}] {sizes} : {half} into {whole}"]
     q, k = heads(HEADS), heads(KEY_HEADS)
     source = f"!megactx.source<{k}, {k}>"
-    lines += [f"%src = megactx.source %kr, %v pattern(#megactx.pattern<dense>) : ({k}, {k}) -> {source}",
+    lines += [f"%src = megactx.source {'%kr' if keys else '%kt'}, %v pattern(#megactx.pattern<dense>) : ({k}, {k}) -> {source}",
               f"%o = megactx.attention %qr, %src {{scale = {D**-0.5!r} : f32}} : ({q}, {source}) -> {q}"]
     arguments = f"%q: tensor<?x?x{WIDTH}xf32>, %k: tensor<?x?x{KEY_HEADS * D}xf32>, %v: {k}, %p: tensor<?x?xi64>, %l: tensor<?x?xi64>"
     return f"func.func @main({arguments}) -> {q} {{\n  " + "\n  ".join(lines) + f"\n  return %o : {q}\n}}\n"
 
 
-def rotated_reference(q, k, v, positions, lods):
+def rotated_reference(q, k, v, positions, lods, keys=True):
     cos, sin = lod.gaussian_rope(positions, lods, 4, D, 10000.0)
 
+    def headed(rows):
+        return rows.reshape(*rows.shape[:2], rows.shape[2] // D, D).transpose(0, 2, 1, 3).astype(np.float64)
+
     def turned(rows):
-        x = rows.reshape(*rows.shape[:2], rows.shape[2] // D, D).transpose(0, 2, 1, 3).astype(np.float64)
+        x = headed(rows)
         low, high = x[..., :D // 2], x[..., D // 2:]
         return np.concatenate([low * cos[:, None] - high * sin[:, None], high * cos[:, None] + low * sin[:, None]], -1)
 
     spec = attention.Spec("dense", heads=HEADS, key_heads=KEY_HEADS, head_dim=D, value_dim=D)
-    return attention.reference(spec, turned(q), turned(k), v)[0]
+    return attention.reference(spec, turned(q), turned(k) if keys else headed(k), v)[0]
 
 
 @pytest.mark.parametrize("options", [(), ("--fuse-lod=false",), ("--generic",)], ids=["fused", "plain", "generic"])
-def test_rotated_attention(options, program):
-    run, random = program(rotated_module(), *options), np.random.default_rng()
+@pytest.mark.parametrize("keys", [True, False], ids=["queries and keys", "queries"])
+def test_rotated_attention(keys, options, program):
+    run, random = program(rotated_module(keys), *options), np.random.default_rng()
     for batch, rows in [(2, 150), (1, 1), (3, 33), (1, 0)]:
         q, k = (random.standard_normal((batch, rows, h * D)).astype(np.float32) for h in (HEADS, KEY_HEADS))
         v = random.standard_normal((batch, KEY_HEADS, rows, D)).astype(np.float32)
         lods = random.integers(0, 3, (batch, rows))
         positions = np.cumsum(4**lods, 1) - 1
         got, = run([q, k, v, positions, lods])
-        want = rotated_reference(q, k, v, positions, lods)
+        want = rotated_reference(q, k, v, positions, lods, keys)
         error = np.abs(got - want).max(initial=0)
         assert got.shape == want.shape and error <= attention.TOLERANCE["f32"], f"{batch} x {rows}: error {error:.1e}"
 
 
 def test_rotated_attention_on_a_gpu(gpu_program):
-    test_rotated_attention((), gpu_program)
+    test_rotated_attention(False, (), gpu_program)
 
 
 @pytest.mark.parametrize("case", ["mean", "query", "strided", "several sources", "bias", "projected"])

@@ -77,3 +77,22 @@ func.func @hosts_own(%a: memref<?xi64>, %n: index) -> index {
   }
   return %r : index
 }
+
+// -----
+
+// What an iteration before has written is read: one thread runs the loop.
+// CHECK-LABEL: @row_before
+// CHECK: gpu.launch
+// CHECK: scf.if
+// CHECK: scf.for
+// CHECK: memref.load
+// CHECK: memref.store
+func.func @row_before(%a: memref<?xi64>, %n: index) {
+  %c1 = arith.constant 1 : index
+  scf.for %i = %c1 to %n step %c1 {
+    %before = arith.subi %i, %c1 : index
+    %x = memref.load %a[%before] : memref<?xi64>
+    memref.store %x, %a[%i] : memref<?xi64>
+  }
+  return
+}
