@@ -1,7 +1,9 @@
+import collections
 import os
 import pathlib
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -18,7 +20,23 @@ def pytest_addoption(parser):
                      help="what GPU kernels run on: the emulator; artifacts are only compiled; by the runtime, with a driver that emulates; a GPU")
     parser.addoption("--target", default="sm_80", help="the GPU's architecture that artifacts are compiled for")
     parser.addoption("--artifacts", type=pathlib.Path, help="folder of artifacts, kept (default: a new one)")
+    parser.addoption("--all", action="store_true", help="emulated kernels for each architecture, not for one of them in turn")
     parser.addoption("--runtime", type=pathlib.Path, help="folder with lib/libmegactx_runtime.so (default: the build folder)")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Of tests that differ in the architecture alone, the emulator runs one."""
+    if config.getoption("--all") or config.getoption("--device") != "emulator":
+        return
+    alike = collections.defaultdict(list)
+    for item in items:
+        chosen = [mark.args[0] for mark in item.iter_markers("parametrize")]
+        if hasattr(item, "callspec") and "arch" in item.callspec.params and not any("arch" in names for names in chosen):
+            alike[item.nodeid.replace(f"[{item.callspec.params['arch']}", "[", 1)].append(item)
+    kept = {group[zlib.crc32(name.encode()) % len(group)] for name, group in alike.items()}
+    left = [item for group in alike.values() for item in group if item not in kept]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 def call(*command):

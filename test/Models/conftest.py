@@ -21,7 +21,7 @@ def pytest_addoption(parser):
     parser.addoption("--build", type=pathlib.Path, default=ROOT / "build" / "dev", help="build folder with the tools")
     parser.addoption("--models", type=pathlib.Path, action="append", default=[], help="another folder of models; repeatable")
     parser.addoption("--only", default="*", help="models whose name fits this pattern")
-    parser.addoption("--every-spelling", action="store_true", help="all models also where tests take one of each family")
+    parser.addoption("--all", action="store_true", help="all models also where tests take one of each family")
 
 
 class Model:
@@ -58,7 +58,7 @@ def pytest_generate_tests(metafunc):
         for name, facts in reference.facts(folder).items():
             if fnmatch.fnmatch(name, option("--only")) and any(fnmatch.fnmatch(name, f) for f in families):
                 models.append(Model(folder.resolve() / name, facts))
-    if metafunc.definition.get_closest_marker("one_of_a_family") and not option("--every-spelling"):
+    if metafunc.definition.get_closest_marker("one_of_a_family") and not option("--all"):
         models = list({(m.folder.parent, m.family): m for m in models}.values())
     metafunc.parametrize("model", models, ids=[f"{m.folder.parent.name}/{m.name}" for m in models], scope="module")
 
