@@ -126,6 +126,8 @@ static std::optional<int64_t> columnOffset(AffineExpr expr, unsigned loop) {
 /// Of a tensor that others are written into, the one that holds the place.
 std::optional<std::pair<Value, Place>>
 Rotation::joined(tensor::InsertSliceOp op, const Place &at) {
+  if (at.empty())
+    return std::nullopt;
   std::optional<int64_t> column = columnOffset(at.back(), rank);
   RankedTensorType source = op.getSourceType(), whole = op.getDestType();
   if (!column || source.getRank() != whole.getRank() || !op.hasUnitStride())
@@ -297,11 +299,17 @@ bool Rotation::isOwn(Operation *op, DenseMap<Operation *, bool> &own) {
 
 /// Whether each half reads some tensor at two columns that are half apart.
 bool Rotation::turns() {
+  // Numbers without dims have no column.
+  auto columnOf = [&](const Read &read) -> std::optional<int64_t> {
+    if (read.second.getNumResults() == 0)
+      return std::nullopt;
+    return columnOffset(read.second.getResults().back(), rank);
+  };
   return llvm::all_of(reads, [&](const SetVector<Read> &some) {
     return llvm::any_of(some, [&](const Read &low) {
-      auto column = columnOffset(low.second.getResults().back(), rank);
+      auto column = columnOf(low);
       return column && llvm::any_of(some, [&](const Read &high) {
-               auto other = columnOffset(high.second.getResults().back(), rank);
+               auto other = columnOf(high);
                return other && high.first == low.first &&
                       *other == *column + half &&
                       low.second.getResults().drop_back() ==

@@ -28,7 +28,7 @@ def cases_of(options):
             for dim in options.dims:
                 for case in (Case(name, keys, dim, dtype) for name in options.cases):
                     source = schedules.Source(case.pattern, case.heads, dim, dim)
-                    yield schedules.Case(dtype, case.heads, (source,), case.queries, keys, case.batch, static=case.decode)
+                    yield schedules.Case(dtype, case.heads, (source,), case.queries, keys, case.batch)
 
 
 def main():

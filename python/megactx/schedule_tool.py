@@ -44,7 +44,6 @@ def parser():
     add("--key-heads", type=int, metavar="N", help="of --attention (as --heads)")
     add("--queries", type=int, nargs="+", default=[4096, 16384], metavar="N", help="rows to measure at (4096 16384)")
     add("--keys", type=int, metavar="N", help="keys (as many as queries)")
-    add("--static", action="store_true", help="of --attention: the compiler knows how many rows there are, as of a model for one query")
     add("--batch", type=int, default=1, metavar="N", help="where the model does not say (1)")
     add("--target", metavar="ARCH", help="architecture (this machine's GPU's)")
     add("--candidates", type=int, default=24, metavar="N", help="schedules to try for each class of kernels, at most (24)")
@@ -81,7 +80,7 @@ def cases_of(options):
         more = [f"--{name}={value}" for name, value in (("pattern", options.pattern), ("policy", options.policy)) if value]
         return schedules.cases_of_model(options.model, options.queries, options.keys, options.batch, options.heads, more)
     source = lambda pattern: schedules.Source(pattern, options.key_heads or options.heads, options.dim, options.value_dim or options.dim)
-    return [schedules.Case(options.dtype, options.heads, (source(pattern),), queries, options.keys or queries, options.batch, static=options.static)
+    return [schedules.Case(options.dtype, options.heads, (source(pattern),), queries, options.keys or queries, options.batch)
             for pattern in options.attention for queries in options.queries]
 
 
