@@ -1,8 +1,7 @@
 //===- Policy.cpp - which pattern for which layer and head ----------------===//
 
 #include "megactx/Transforms/Policy.h"
-#include "llvm/Support/JSON.h"
-#include "llvm/Support/MemoryBuffer.h"
+#include "megactx/Support/Json.h"
 
 using namespace mlir::megactx;
 using llvm::StringRef;
@@ -104,21 +103,13 @@ bool Policy::parseRule(const llvm::json::Object &object, Rule &rule,
 }
 
 std::optional<Policy> Policy::read(StringRef path, std::string &error) {
-  auto buffer = llvm::MemoryBuffer::getFile(path);
-  if (!buffer) {
-    error =
-        ("cannot read policy '" + path + "': " + buffer.getError().message())
-            .str();
+  std::optional<llvm::json::Value> parsed = readJson(path, "policy", error);
+  if (!parsed)
     return std::nullopt;
-  }
   auto fail = [&](const Twine &message) {
     error = ("policy '" + path + "': " + message).str();
     return std::nullopt;
   };
-  llvm::Expected<llvm::json::Value> parsed =
-      llvm::json::parse((*buffer)->getBuffer());
-  if (!parsed)
-    return fail(llvm::toString(parsed.takeError()));
   const llvm::json::Object *object = parsed->getAsObject();
   const llvm::json::Array *list = object ? object->getArray("rules") : nullptr;
   if (!list || object->size() != 1)

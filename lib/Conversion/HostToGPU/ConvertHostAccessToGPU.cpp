@@ -12,6 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "FirstThread.h"
 #include "megactx/Conversion/Passes.h"
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -35,25 +36,6 @@ Value rootOf(Value memory) {
   while (auto view = memory.getDefiningOp<ViewLikeOpInterface>())
     memory = view.getViewSource();
   return memory;
-}
-
-/// A launch of a warp whose first thread runs `inside`.
-void launchOne(ImplicitLocOpBuilder &b, StringRef kind,
-               function_ref<void()> inside) {
-  OpBuilder::InsertionGuard guard(b);
-  auto c = [&](int64_t v) -> Value {
-    return arith::ConstantIndexOp::create(b, v);
-  };
-  Value one = c(1);
-  auto launch = gpu::LaunchOp::create(b, one, one, one, c(32), one, one);
-  launch->setAttr("megactx.kernel", b.getStringAttr(kind));
-  b.setInsertionPointToStart(&launch.getBody().front());
-  Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                        launch.getThreadIds().x, c(0));
-  auto branch = scf::IfOp::create(b, isFirst, /*withElseRegion=*/false);
-  gpu::TerminatorOp::create(b);
-  b.setInsertionPointToStart(branch.thenBlock());
-  inside();
 }
 
 struct ConvertHostAccessToGPU
@@ -163,7 +145,7 @@ struct ConvertHostAccessToGPU
     // Where the condition is known: what is checked may change until the check.
     ImplicitLocOpBuilder b(check.getLoc(), check);
     b.setInsertionPointAfter(slice.back());
-    launchOne(b, "check", [&] {
+    launchFirstThreads(b, "check", [&](Value) {
       IRMapping map;
       for (Operation *op : slice)
         b.clone(*op, map);
@@ -196,7 +178,8 @@ struct ConvertHostAccessToGPU
     flag = memref::AllocOp::create(b, MemRefType::get({}, b.getI32Type()));
     device.insert(flag);
     Value none = arith::ConstantIntOp::create(b, 0, 32);
-    launchOne(b, "store", [&] { memref::StoreOp::create(b, none, flag); });
+    launchFirstThreads(b, "store",
+                       [&](Value) { memref::StoreOp::create(b, none, flag); });
   }
 
   /// At the end of the run the host looks which check failed.
@@ -223,7 +206,7 @@ struct ConvertHostAccessToGPU
 
   void convert(memref::StoreOp store) {
     ImplicitLocOpBuilder b(store.getLoc(), store);
-    launchOne(b, "store", [&] { b.clone(*store); });
+    launchFirstThreads(b, "store", [&](Value) { b.clone(*store); });
     store.erase();
     ++numStores;
   }
@@ -233,7 +216,7 @@ struct ConvertHostAccessToGPU
     auto type = MemRefType::get({}, load.getType());
     // A place of its own: copies are of whole buffers.
     Value there = memref::AllocOp::create(b, type);
-    launchOne(b, "load", [&] {
+    launchFirstThreads(b, "load", [&](Value) {
       Value element = b.clone(*load)->getResult(0);
       memref::StoreOp::create(b, element, there);
     });

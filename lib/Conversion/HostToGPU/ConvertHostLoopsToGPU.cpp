@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "FirstThread.h"
 #include "megactx/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -107,44 +108,34 @@ struct ConvertHostLoopsToGPU
 
   void convert(Operation *op) {
     ImplicitLocOpBuilder b(op->getLoc(), op);
-    auto c = [&](int64_t value) -> Value {
-      return arith::ConstantIndexOp::create(b, value);
-    };
     SmallVector<Value> places;
     for (Type type : op->getResultTypes())
       places.push_back(place(b, type));
     auto loop = dyn_cast<scf::ForOp>(op);
     bool isParallel = loop && hasOwnRows(loop);
-    Value blocks = c(1);
+    Value blocks;
     if (isParallel) {
       Value span =
           arith::SubIOp::create(b, loop.getUpperBound(), loop.getLowerBound());
       blocks = arith::MaxSIOp::create(
-          b, arith::CeilDivSIOp::create(b, span, loop.getStep()), c(0));
+          b, arith::CeilDivSIOp::create(b, span, loop.getStep()),
+          arith::ConstantIndexOp::create(b, 0));
     }
-    Value one = c(1);
-    auto launch = gpu::LaunchOp::create(b, blocks, one, one, c(32), one, one);
-    launch->setAttr("megactx.kernel", b.getStringAttr("loop"));
-    b.setInsertionPointToStart(&launch.getBody().front());
-    Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                          launch.getThreadIds().x, c(0));
-    auto branch = scf::IfOp::create(b, isFirst, /*withElseRegion=*/false);
-    gpu::TerminatorOp::create(b);
-    b.setInsertionPointToStart(branch.thenBlock());
-    IRMapping map;
-    if (isParallel) {
-      Value steps =
-          arith::MulIOp::create(b, launch.getBlockIds().x, loop.getStep());
-      map.map(loop.getInductionVar(),
-              arith::AddIOp::create(b, loop.getLowerBound(), steps));
-      for (Operation &inner : loop.getBody()->without_terminator())
-        b.clone(inner, map);
-    } else {
-      Operation *inside = b.clone(*op, map);
-      for (auto [result, memory] :
-           llvm::zip_equal(inside->getResults(), places))
+    auto inside = [&](Value block) {
+      IRMapping map;
+      if (isParallel) {
+        Value steps = arith::MulIOp::create(b, block, loop.getStep());
+        map.map(loop.getInductionVar(),
+                arith::AddIOp::create(b, loop.getLowerBound(), steps));
+        for (Operation &inner : loop.getBody()->without_terminator())
+          b.clone(inner, map);
+        return;
+      }
+      Operation *copy = b.clone(*op, map);
+      for (auto [result, memory] : llvm::zip_equal(copy->getResults(), places))
         memref::StoreOp::create(b, result, memory);
-    }
+    };
+    launchFirstThreads(b, "loop", inside, blocks);
     b.setInsertionPoint(op);
     for (auto [result, memory] : llvm::zip_equal(op->getResults(), places))
       result.replaceAllUsesWith(memref::LoadOp::create(b, memory).getResult());

@@ -251,6 +251,20 @@ mlir::megactx::genericOps(Operation *root,
   return generic;
 }
 
+void mlir::megactx::lowerGenericOps(
+    Operation *root, function_ref<linalg::GenericOp(linalg::GenericOp)> lower) {
+  for (bool fills : {false, true}) {
+    DenseSet<Operation *> done;
+    auto wanted = [&](linalg::LinalgOp op) {
+      return isa<linalg::FillOp>(op) == fills;
+    };
+    for (linalg::GenericOp op : genericOps(root, wanted))
+      if (!done.contains(op))
+        if (linalg::GenericOp follower = lower(op))
+          done.insert(follower);
+  }
+}
+
 linalg::FillOp mlir::megactx::fillBefore(linalg::GenericOp op, OpOperand &out) {
   if (!op.getMatchingIndexingMap(&out).isProjectedPermutation())
     return {};

@@ -74,6 +74,12 @@ protected:
   SmallVector<Value> extents, indices; ///< per loop
 };
 
+/// Has every op on memrefs within `root` lowered that is not the follower of
+/// one before, as which `lower` returns it (null where there is none). Fills
+/// come last: what a reduction starts from becomes a part of its loop.
+void lowerGenericOps(Operation *root,
+                     function_ref<linalg::GenericOp(linalg::GenericOp)> lower);
+
 /// Every op on memrefs within `root` that is `wanted`, named ones made generic.
 SmallVector<linalg::GenericOp> genericOps(
     Operation *root, function_ref<bool(linalg::LinalgOp)> wanted =

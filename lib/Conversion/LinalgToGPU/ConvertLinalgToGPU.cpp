@@ -17,24 +17,13 @@ namespace {
 struct ConvertLinalgToGPU
     : impl::ConvertLinalgToGPUPassBase<ConvertLinalgToGPU> {
   void runOnOperation() override {
-    // Fills last: what a reduction starts from becomes a part of its kernel.
-    for (bool fills : {false, true}) {
-      DenseSet<Operation *> done;
-      auto wanted = [&](linalg::LinalgOp op) {
-        return isa<linalg::FillOp>(op) == fills;
-      };
-      for (linalg::GenericOp op : genericOps(getOperation(), wanted)) {
-        if (done.contains(op))
-          continue;
-        gpukernel::KernelEmitter kernel(op);
-        kernel.run();
-        ++numLaunches;
-        if (linalg::GenericOp follower = kernel.getFollower()) {
-          done.insert(follower);
-          ++numFollowers;
-        }
-      }
-    }
+    lowerGenericOps(getOperation(), [&](linalg::GenericOp op) {
+      gpukernel::KernelEmitter kernel(op);
+      kernel.run();
+      ++numLaunches;
+      numFollowers += bool(kernel.getFollower());
+      return kernel.getFollower();
+    });
   }
 };
 } // namespace

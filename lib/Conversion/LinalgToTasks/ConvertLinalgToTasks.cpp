@@ -130,23 +130,12 @@ struct ConvertLinalgToTasks
           << int64_t(grain);
       return signalPassFailure();
     }
-    // Fills last: what a reduction starts from becomes a part of its loop.
-    for (bool fills : {false, true}) {
-      DenseSet<Operation *> done;
-      auto wanted = [&](linalg::LinalgOp op) {
-        return isa<linalg::FillOp>(op) == fills;
-      };
-      for (linalg::GenericOp op : genericOps(getOperation(), wanted)) {
-        if (done.contains(op))
-          continue;
-        TaskEmitter tasks(op, grain);
-        tasks.run();
-        if (linalg::GenericOp follower = tasks.getFollower()) {
-          done.insert(follower);
-          ++numFollowers;
-        }
-      }
-    }
+    lowerGenericOps(getOperation(), [&](linalg::GenericOp op) {
+      TaskEmitter tasks(op, grain);
+      tasks.run();
+      numFollowers += bool(tasks.getFollower());
+      return tasks.getFollower();
+    });
   }
 };
 } // namespace

@@ -7,7 +7,6 @@
 #include "ScheduleFile.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "megactx/Target/NVGPU/Passes.h"
-#include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -37,7 +36,8 @@ struct ConvertAttentionToNVGPUKernels
         error << "; did you mean '" << *nearest << "'?";
       return signalPassFailure();
     }
-    if (!schedule.empty() && !(wanted = parseSchedule())) {
+    if (!schedule.empty() &&
+        !(wanted = nvgpu::parseSchedule(&getContext(), schedule))) {
       getOperation().emitError("expected a valid #nvx.schedule, but got '")
           << schedule << "'";
       return signalPassFailure();
@@ -64,14 +64,6 @@ struct ConvertAttentionToNVGPUKernels
     if (table)
       measured = *std::move(table);
     return table.has_value();
-  }
-
-  nvx::ScheduleAttr parseSchedule() {
-    // Errors are the option's, not of a text without a place.
-    ScopedDiagnosticHandler quiet(&getContext(),
-                                  [](Diagnostic &) { return success(); });
-    return dyn_cast_or_null<nvx::ScheduleAttr>(
-        parseAttribute(schedule, &getContext()));
   }
 
   FailureOr<AttentionShape> shapeOf(FusedAttentionOp op) {

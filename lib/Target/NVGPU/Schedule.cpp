@@ -48,15 +48,13 @@ Tiling::Tiling(const AttentionShape &shape, ScheduleAttr schedule)
   valueTile = tile(stages * keys, paddedValue);
 }
 
-static bool hasTest(const AttentionShape &shape) {
+bool mlir::megactx::nvgpu::hasTest(const AttentionShape &shape) {
   return llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
     return bool(piece.test);
   });
 }
 
-/// Whether the rows of a piece see keys from the first on: loops over tiles are
-/// then as long as the sequence, and what is before and after them is little.
-static bool hasLongRows(const AttentionShape &shape) {
+bool mlir::megactx::nvgpu::hasLongRows(const AttentionShape &shape) {
   return llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
     return piece.lo.empty() && piece.digits.hasOneView();
   });

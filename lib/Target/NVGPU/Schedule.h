@@ -60,6 +60,12 @@ namespace mlir::megactx::nvgpu {
 /// more often for all heads of a group than larger blocks do for one each.
 constexpr int64_t kFewRows = 16;
 
+/// Whether a piece has a test per element.
+bool hasTest(const AttentionShape &shape);
+/// Whether the rows of a piece see keys from the first on: loops over tiles are
+/// then as long as the sequence, and what is before and after them is little.
+bool hasLongRows(const AttentionShape &shape);
+
 /// What is known of a launch when its kernel is chosen.
 struct LaunchSize {
   std::optional<int64_t> rows;  ///< of a class of the view, of one head

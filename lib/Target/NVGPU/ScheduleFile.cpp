@@ -2,10 +2,10 @@
 
 #include "ScheduleFile.h"
 #include "../Common/KeyViews.h"
+#include "Schedule.h"
+#include "megactx/Support/Json.h"
 #include "mlir/AsmParser/AsmParser.h"
 #include "mlir/IR/Diagnostics.h"
-#include "llvm/Support/JSON.h"
-#include "llvm/Support/MemoryBuffer.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -18,14 +18,10 @@ std::string mlir::megactx::nvgpu::scheduleClass(const AttentionShape &shape,
   os << shape.element << ' ' << shape.headDim;
   if (shape.valueDim != shape.headDim)
     os << 'x' << shape.valueDim;
-  bool isLong = llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
-    return piece.lo.empty();
-  });
-  bool hasTest = llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
-    return bool(piece.test);
-  });
-  os << (KeyViews::periodOf(shape) > 1 ? " views" : isLong ? " long" : " band");
-  if (hasTest)
+  os << (KeyViews::periodOf(shape) > 1 ? " views"
+         : hasLongRows(shape)          ? " long"
+                                       : " band");
+  if (hasTest(shape))
     os << " test";
   if (shape.hasBias)
     os << (shape.biasPerKey ? " bias-per-key" : " bias");
@@ -39,8 +35,8 @@ std::string mlir::megactx::nvgpu::scheduleClass(const AttentionShape &shape,
   return text;
 }
 
-/// Errors of the text are the file's, which has no place in a source.
-static nvx::ScheduleAttr parseSchedule(MLIRContext *context, StringRef text) {
+nvx::ScheduleAttr mlir::megactx::nvgpu::parseSchedule(MLIRContext *context,
+                                                      StringRef text) {
   ScopedDiagnosticHandler quiet(context,
                                 [](Diagnostic &) { return success(); });
   return dyn_cast_or_null<nvx::ScheduleAttr>(parseAttribute(text, context));
@@ -49,21 +45,13 @@ static nvx::ScheduleAttr parseSchedule(MLIRContext *context, StringRef text) {
 std::optional<ScheduleTable>
 mlir::megactx::nvgpu::readSchedules(MLIRContext *context, StringRef path,
                                     StringRef arch, std::string &error) {
-  auto buffer = llvm::MemoryBuffer::getFile(path);
-  if (!buffer) {
-    error =
-        ("cannot read schedules '" + path + "': " + buffer.getError().message())
-            .str();
+  std::optional<llvm::json::Value> parsed = readJson(path, "schedules", error);
+  if (!parsed)
     return std::nullopt;
-  }
   auto fail = [&](const Twine &message) {
     error = ("schedules '" + path + "': " + message).str();
     return std::nullopt;
   };
-  llvm::Expected<llvm::json::Value> parsed =
-      llvm::json::parse((*buffer)->getBuffer());
-  if (!parsed)
-    return fail(llvm::toString(parsed.takeError()));
   const llvm::json::Object *object = parsed->getAsObject();
   const llvm::json::Object *all =
       object ? object->getObject("schedules") : nullptr;
