@@ -17,6 +17,7 @@
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Host.h"
 #include "llvm/Transforms/IPO/Internalize.h"
+#include "llvm/Transforms/IPO/MergeFunctions.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -146,11 +147,15 @@ static LogicalResult writeFile(ModuleOp module, StringRef path,
 }
 
 /// LLVM's pipeline for speed. Nobody calls anything but the entry: what is
-/// inlined wherever it is called need not be compiled for itself too.
+/// inlined wherever it is called need not be compiled for itself too, and the
+/// loops that a model's layers have in common are compiled once.
 static void optimize(llvm::Module &code, llvm::TargetMachine &machine) {
   llvm::internalizeModule(code, [](const llvm::GlobalValue &value) {
     return value.getName() == "mctx_main";
   });
+  for (llvm::Function &function : code)
+    if (function.hasLocalLinkage())
+      function.setUnnamedAddr(llvm::GlobalValue::UnnamedAddr::Global);
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager components;
@@ -161,8 +166,11 @@ static void optimize(llvm::Module &code, llvm::TargetMachine &machine) {
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, components, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3)
-      .run(code, modules);
+  llvm::ModulePassManager passes;
+  passes.addPass(llvm::MergeFunctionsPass());
+  passes.addPass(
+      builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3));
+  passes.run(code, modules);
 }
 
 static LogicalResult emitObject(ModuleOp module, const CPUTarget &target,

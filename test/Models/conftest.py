@@ -1,6 +1,7 @@
 """Whole-model tests over folders of models: pytest test/Models [--build DIR] [--models DIR]..."""
 
 import fnmatch
+import functools
 import pathlib
 import shlex
 import subprocess
@@ -41,6 +42,17 @@ class Model:
         return (words[0], *(word for word in ("past", "decode", "synthesizer") if word in words))
 
 
+# What a test's marker says that a model stands for; of the models alike, it takes the one of the last folder.
+LIKENESSES = {"one_of_a_name": lambda model: model.name, "one_of_a_family": lambda model: model.family}
+
+
+@functools.cache
+def models_of(folder):
+    """The models of a folder: one object for each, so that tests of one share what fixtures make of it."""
+    return [Model(folder.resolve() / name, facts) for name, facts in reference.facts(folder).items()]
+
+
+@functools.cache
 def generated(build):
     """The models that python/models writes, made once per version of the script."""
     out = build / "test" / "Models" / "generated"
@@ -53,13 +65,13 @@ def pytest_generate_tests(metafunc):
         return
     option = metafunc.config.getoption
     families = getattr(metafunc.module, "FAMILIES", ["*"])
-    models = []
-    for folder in [generated(option("--build"))] + option("--models"):
-        for name, facts in reference.facts(folder).items():
-            if fnmatch.fnmatch(name, option("--only")) and any(fnmatch.fnmatch(name, f) for f in families):
-                models.append(Model(folder.resolve() / name, facts))
-    if metafunc.definition.get_closest_marker("one_of_a_family") and not option("--all"):
-        models = list({(m.folder.parent, m.family): m for m in models}.values())
+    models = [
+        model for folder in [generated(option("--build"))] + option("--models") for model in models_of(folder)
+        if fnmatch.fnmatch(model.name, option("--only")) and any(fnmatch.fnmatch(model.name, f) for f in families)
+    ]
+    for marker, likeness in LIKENESSES.items():
+        if metafunc.definition.get_closest_marker(marker) and not option("--all"):
+            models = list({likeness(m): m for m in models}.values())
     metafunc.parametrize("model", models, ids=[f"{m.folder.parent.name}/{m.name}" for m in models], scope="module")
 
 

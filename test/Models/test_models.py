@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import onnx
@@ -9,6 +10,10 @@ import pytest
 from onnx import numpy_helper
 
 import reference
+from conftest import ROOT
+
+sys.path.append(str(ROOT / "python" / "models"))
+import families  # noqa: E402
 
 SPARSE = "window<left = 5, right = 5> or strided<stride = 4>"
 POLICY = {
@@ -165,6 +170,7 @@ def raised_for_sure(model):
         pytest.skip("a model without an attention to sparsify")
 
 
+@pytest.mark.one_of_a_name
 def test_sparse_run_equals_brute_force(model, tool, tmp_path):
     raised_for_sure(model)
     artifact = tmp_path / "model.mctx"
@@ -179,3 +185,14 @@ def test_policy_per_layer_and_head_equals_brute_force(model, tool, tmp_path):
     policy.write_text(json.dumps(POLICY))
     compiled(model, tool, artifact, "--policy", policy)
     check_sparse(model, tool, artifact, POLICY, tmp_path)
+
+
+def test_layers_share_their_code(tool, tmp_path):
+    sizes = {}
+    for layers in (2, 12):
+        path, artifact = tmp_path / f"{layers}.onnx", tmp_path / f"{layers}.mctx"
+        onnx.save(families.gpt("sdpa", "torchscript", 17, layers=layers).model("gpt"), path)
+        done = tool("megactx-compile", path, "--pattern", SPARSE, "-o", artifact)
+        assert done.status == 0, done
+        sizes[layers] = (artifact / "model.so").stat().st_size
+    assert sizes[12] < 1.75 * sizes[2], sizes

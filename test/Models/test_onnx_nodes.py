@@ -87,11 +87,10 @@ def test_every_node_test_survives_a_round_trip(part, tool, tmp_path):
     from test_models import model_key
 
     def check(folder):
-        text, back = tmp_path / f"{folder.name}.mlir", tmp_path / f"{folder.name}.onnx"
-        for arguments in (("--import-onnx", folder / "model.onnx", "-o", text), ("--export-onnx", text, "-o", back)):
-            done = tool("megactx-translate", *arguments)
-            if done.status != 0:
-                return done.err.strip()[-200:]
+        back = tmp_path / f"{folder.name}.onnx"
+        done = tool("megactx-translate", "--import-onnx", "--export-onnx", folder / "model.onnx", "-o", back)
+        if done.status != 0:
+            return done.err.strip()[-200:]
         return None if model_key(onnx.load(folder / "model.onnx")) == model_key(onnx.load(back)) else "differs"
 
     folders = sorted(CASES.iterdir())[part::PARTS]

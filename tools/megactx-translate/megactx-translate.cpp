@@ -15,20 +15,45 @@
 using namespace mlir;
 namespace cl = llvm::cl;
 
-static LogicalResult toMlir(StringRef input, StringRef output,
-                            MLIRContext &context) {
-  OwningOpRef<ModuleOp> module = onnx::importOnnx(input, &context);
-  if (!module || failed(verify(*module)))
-    return failure();
-  llvm::Error error = megactx::writeOutput(output, [&](llvm::raw_ostream &os) {
-    module->print(os);
-    os << '\n';
-  });
+static LogicalResult write(StringRef text, StringRef output) {
+  llvm::Error error =
+      megactx::writeOutput(output, [&](llvm::raw_ostream &os) { os << text; });
   if (!error)
     return success();
   llvm::errs() << "error: cannot write " << output << ": "
                << llvm::toString(std::move(error)) << "\n";
   return failure();
+}
+
+/// A model as MLIR's text.
+static FailureOr<std::string> importText(StringRef input,
+                                         MLIRContext &context) {
+  OwningOpRef<ModuleOp> module = onnx::importOnnx(input, &context);
+  if (!module || failed(verify(*module)))
+    return failure();
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  module->print(os);
+  os << '\n';
+  return text;
+}
+
+/// What the options ask for. `sources` gets the text that errors are about.
+static LogicalResult translate(StringRef input, StringRef output, bool import,
+                               bool exports, llvm::SourceMgr &sources,
+                               MLIRContext &context) {
+  if (import) {
+    FailureOr<std::string> text = importText(input, context);
+    if (failed(text) || !exports)
+      return success(succeeded(text) && succeeded(write(*text, output)));
+    sources.AddNewSourceBuffer(
+        llvm::MemoryBuffer::getMemBufferCopy(*text, input), llvm::SMLoc());
+  }
+  OwningOpRef<ModuleOp> module =
+      import
+          ? parseSourceFile<ModuleOp>(sources, ParserConfig(&context))
+          : parseSourceFile<ModuleOp>(input, sources, ParserConfig(&context));
+  return success(module && succeeded(onnx::exportOnnx(*module, output)));
 }
 
 int main(int argc, char **argv) {
@@ -47,22 +72,16 @@ int main(int argc, char **argv) {
       argc, argv,
       "Reads and writes ONNX models without changing them.\n\n"
       "  megactx-translate --import-onnx model.onnx -o model.mlir\n"
-      "  megactx-translate --export-onnx model.mlir -o model.onnx\n");
-  if (import == exports) {
-    llvm::errs() << "error: expected either --import-onnx or --export-onnx\n";
+      "  megactx-translate --export-onnx model.mlir -o model.onnx\n\n"
+      "Both options together import a model and export the text.\n");
+  if (!import && !exports) {
+    llvm::errs() << "error: expected --import-onnx, --export-onnx, or both\n";
     return 1;
   }
   DialectRegistry registry;
   megactx::registerAllDialects(registry);
   MLIRContext context(registry);
-  if (import) {
-    llvm::SourceMgr none;
-    SourceMgrDiagnosticHandler handler(none, &context);
-    return failed(toMlir(input, output, context));
-  }
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler handler(sources, &context);
-  OwningOpRef<ModuleOp> module =
-      parseSourceFile<ModuleOp>(input, sources, ParserConfig(&context));
-  return !module || failed(onnx::exportOnnx(*module, output));
+  return failed(translate(input, output, import, exports, sources, context));
 }

@@ -40,8 +40,12 @@ struct OutlineParallel : impl::OutlineParallelPassBase<OutlineParallel> {
       outline(loop);
   }
 
+  /// What a loop's function names itself. Arrays it is given, so that loops
+  /// which differ in nothing else can share one.
   static bool isConstant(Operation *op) {
-    return op && isa<arith::ConstantOp, memref::GetGlobalOp>(op);
+    auto global = dyn_cast_or_null<memref::GetGlobalOp>(op);
+    return isa_and_nonnull<arith::ConstantOp>(op) ||
+           (global && global.getType().getNumElements() == 1);
   }
 
   void outline(scf::ParallelOp loop) {

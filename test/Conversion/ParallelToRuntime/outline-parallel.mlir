@@ -56,3 +56,27 @@ func.func @reduction(%n: index, %a: memref<?xf32>) -> f32 {
   }
   return %sum : f32
 }
+
+// An array is an argument, so that loops over different ones can share a function; a number is not.
+memref.global "private" constant @bias : memref<4xf32> = dense<[1.0, 2.0, 3.0, 4.0]>
+memref.global "private" constant @scale : memref<f32> = dense<0.5>
+// CHECK: func.func private @of_arrays_parallel_{{[0-9]+}}_body({{.*}}: index, {{.*}}: index, {{.*}}: index, %[[BIAS:.*]]: memref<4xf32>, %{{.*}}: memref<4xf32>)
+// CHECK-NOT: get_global @bias
+// CHECK: memref.get_global @scale
+// CHECK: memref.load %[[BIAS]]
+// CHECK-LABEL: func.func @of_arrays
+// CHECK: memref.get_global @bias
+func.func @of_arrays(%a: memref<4xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c4 = arith.constant 4 : index
+  %bias = memref.get_global @bias : memref<4xf32>
+  %scale = memref.get_global @scale : memref<f32>
+  scf.parallel (%i) = (%c0) to (%c4) step (%c1) {
+    %b = memref.load %bias[%i] : memref<4xf32>
+    %s = memref.load %scale[] : memref<f32>
+    %p = arith.mulf %b, %s : f32
+    memref.store %p, %a[%i] : memref<4xf32>
+  }
+  return
+}

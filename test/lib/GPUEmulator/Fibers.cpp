@@ -3,6 +3,7 @@
 #include "Fibers.h"
 #include <cstdlib>
 #include <ucontext.h>
+#include <utility>
 
 using namespace megactx::emulator;
 
@@ -11,9 +12,14 @@ static Fibers *entering;
 
 void Fibers::enter() {
   Fibers &self = *entering;
-  self.body();
-  --self.left;
-  self.next();
+  while (true) {
+    self.body();
+    --self.left;
+    Fiber &own = self.fibers[self.running];
+    own.hasEnded = true;
+    if (!_setjmp(own.place))
+      self.next();
+  }
 }
 
 void Fibers::next() {
@@ -53,7 +59,9 @@ unsigned Fibers::run(unsigned count, llvm::function_ref<void()> run) {
   for (auto &fiber : fibers) {
     if (!fiber.stack)
       fiber.stack.reset(new char[kStackBytes]);
-    fiber.started = false;
+    // One that has ended goes on to the next body; one that was abandoned
+    // within a body starts anew.
+    fiber.started = std::exchange(fiber.hasEnded, false);
   }
   ready.clear();
   for (unsigned i = 0; i < count; ++i)

@@ -36,7 +36,7 @@ private:
     std::unique_ptr<char[]> stack;
     /// Where it goes on; unlike swapcontext, this needs no system call.
     std::jmp_buf place;
-    bool started = false;
+    bool started = false, hasEnded = false;
   };
   static void enter();
   /// Continues with the next that is ready, or with run().

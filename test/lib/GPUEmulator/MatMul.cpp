@@ -45,22 +45,27 @@ public:
     return reinterpret_cast<T *>(m.aligned) + m.offset + i * m.strides[0] +
            j * m.strides[1] + k * m.strides[2];
   }
-  static T read(const MemRef<3> &m, int64_t i, int64_t j, int64_t k) {
-    T *place = at(m, i, j, k);
-    require(machine().memory.read(place, sizeof(T), 0));
-    return *place;
+  static void readAll(const MemRef<3> &m) {
+    for (int64_t i = 0; i < m.sizes[0]; ++i)
+      for (int64_t j = 0; j < m.sizes[1]; ++j)
+        for (int64_t k = 0; k < m.sizes[2]; ++k)
+          require(machine().memory.read(at(m, i, j, k), sizeof(T), 0));
   }
   static void run(const MemRef<3> &a, const MemRef<3> &b, const MemRef<3> &c) {
     if (!machine().error.empty())
       return;
     machine().memory.beginLaunch();
+    readAll(a);
+    readAll(b);
+    if (!machine().error.empty())
+      return;
     for (int64_t i = 0; i < c.sizes[0]; ++i)
       for (int64_t row = 0; row < c.sizes[1]; ++row)
         for (int64_t column = 0; column < c.sizes[2]; ++column) {
           double sum = 0;
           for (int64_t k = 0; k < a.sizes[2]; ++k)
-            sum += double(wide(read(a, i, row, k))) *
-                   double(wide(read(b, i, k, column)));
+            sum += double(wide(*at(a, i, row, k))) *
+                   double(wide(*at(b, i, k, column)));
           T *place = at(c, i, row, column);
           require(machine().memory.write(place, sizeof(T), 0));
           if (!machine().error.empty())

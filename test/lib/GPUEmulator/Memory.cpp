@@ -30,22 +30,42 @@ void Memory::beginBlock(char *begin, size_t bytes) {
   unfenced.clear();
 }
 
-Memory::Byte *Memory::find(const void *at, size_t bytes, bool isWrite,
-                           Error &error, std::string &place) {
+Memory::Region *Memory::regionOf(const void *at) {
   auto *address = static_cast<const char *>(at);
-  for (Region &region : regions) {
-    const char *end = region.begin + region.bytes.size();
-    if (address < region.begin || address >= end)
-      continue;
-    ptrdiff_t offset = address - region.begin;
-    place = ("byte " + Twine(offset) + " of " + region.name).str();
-    if (bytes > size_t(end - address))
-      error = (Twine(bytes) + " bytes from " + place + " reach beyond its end")
+  auto holds = [&](const Region &region) {
+    return region.begin <= address &&
+           address < region.begin + region.bytes.size();
+  };
+  // Most accesses are where the one before was.
+  if (lastFound < regions.size() && holds(regions[lastFound]))
+    return &regions[lastFound];
+  auto found = llvm::find_if(regions, holds);
+  if (found == regions.end())
+    return nullptr;
+  lastFound = found - regions.begin();
+  return &*found;
+}
+
+std::string Memory::placeOf(const void *at) {
+  Region *region = regionOf(at);
+  return ("byte " + Twine(static_cast<const char *>(at) - region->begin) +
+          " of " + region->name)
+      .str();
+}
+
+Memory::Byte *Memory::find(const void *at, size_t bytes, bool isWrite,
+                           Error &error) {
+  auto *address = static_cast<const char *>(at);
+  if (Region *region = regionOf(at)) {
+    size_t offset = address - region->begin;
+    if (bytes > region->bytes.size() - offset)
+      error = (Twine(bytes) + " bytes from " + placeOf(at) +
+               " reach beyond its end")
                   .str();
-    else if (isWrite && !region.writable)
-      error = "write of " + place + ", which is constant";
+    else if (isWrite && !region->writable)
+      error = "write of " + placeOf(at) + ", which is constant";
     else
-      return &region.bytes[offset];
+      return &region->bytes[offset];
     return nullptr;
   }
   error = std::string("access of memory that is neither shared nor given to "
@@ -66,20 +86,19 @@ Memory::Byte *Memory::find(const void *at, size_t bytes, bool isWrite,
 
 Memory::Error Memory::read(const void *at, size_t bytes, unsigned thread) {
   Error error;
-  std::string place;
-  Byte *first = find(at, bytes, /*isWrite=*/false, error, place);
+  Byte *first = find(at, bytes, /*isWrite=*/false, error);
   if (!first)
     return error;
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
     if (byte.inFlight)
-      return "read of " + place + ", to which a copy of thread " +
+      return "read of " + placeOf(at) + ", to which a copy of thread " +
              std::to_string(byte.writer) + " is still on its way";
     if (!byte.holdsValue)
-      return "read of " + place + ", which nothing wrote";
+      return "read of " + placeOf(at) + ", which nothing wrote";
     if (isForeign(byte.writePhase))
-      return "read of " + place + ", which another block wrote";
+      return "read of " + placeOf(at) + ", which another block wrote";
     if (byte.writePhase == phase && byte.writer != thread)
-      return "read of " + place + ", which thread " +
+      return "read of " + placeOf(at) + ", which thread " +
              std::to_string(byte.writer) + " wrote with no barrier between";
     if (byte.readPhase < blockBegin)
       byte.foreignRead = byte.readPhase;
@@ -110,13 +129,12 @@ Memory::Error Memory::checkWrite(const Byte &byte, unsigned thread) const {
 
 Memory::Error Memory::write(const void *at, size_t bytes, unsigned thread) {
   Error error;
-  std::string place;
-  Byte *first = find(at, bytes, /*isWrite=*/true, error, place);
+  Byte *first = find(at, bytes, /*isWrite=*/true, error);
   if (!first)
     return error;
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
     if (Error wrong = checkWrite(byte, thread))
-      return "write of " + place + ", " + *wrong;
+      return "write of " + placeOf(at) + ", " + *wrong;
     byte.writePhase = phase;
     byte.writer = thread;
     byte.holdsValue = true;
@@ -131,8 +149,7 @@ Memory::Error Memory::beginCopy(const void *at, size_t bytes, unsigned thread) {
   if (Error error = write(at, bytes, thread))
     return error;
   Error none;
-  std::string place;
-  Byte *first = find(at, bytes, /*isWrite=*/true, none, place);
+  Byte *first = find(at, bytes, /*isWrite=*/true, none);
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes))
     byte.inFlight = true;
   return std::nullopt;
@@ -142,11 +159,10 @@ Memory::Error Memory::readAsync(const void *at, size_t bytes, unsigned thread) {
   if (Error error = read(at, bytes, thread))
     return error;
   Error none;
-  std::string place;
-  Byte *first = find(at, bytes, /*isWrite=*/false, none, place);
+  Byte *first = find(at, bytes, /*isWrite=*/false, none);
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes))
     if (!byte.isFenced)
-      return "asynchronous read of " + place + ", which thread " +
+      return "asynchronous read of " + placeOf(at) + ", which thread " +
              std::to_string(byte.writer) + " wrote with no fence.proxy since";
   return std::nullopt;
 }
@@ -165,8 +181,7 @@ void Memory::fenceProxy(unsigned thread) {
 
 void Memory::endCopy(const void *at, size_t bytes) {
   Error none;
-  std::string place;
-  Byte *first = find(at, bytes, /*isWrite=*/true, none, place);
+  Byte *first = find(at, bytes, /*isWrite=*/true, none);
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
     byte.inFlight = false;
     byte.writePhase = phase;

@@ -68,8 +68,11 @@ private:
   static constexpr uint16_t kMany = UINT16_MAX;
 
   /// The bytes at an address, null with an error where they are none of ours.
-  Byte *find(const void *at, size_t bytes, bool isWrite, Error &error,
-             std::string &place);
+  Byte *find(const void *at, size_t bytes, bool isWrite, Error &error);
+  /// The region that holds an address, null where none does.
+  Region *regionOf(const void *at);
+  /// An address that a region holds, for messages.
+  std::string placeOf(const void *at);
   /// Nothing orders what happened in the phase before the present.
   bool isForeign(uint32_t then) const {
     return launchBegin <= then && then < blockBegin;
@@ -81,6 +84,7 @@ private:
   }
 
   std::vector<Region> regions;
+  size_t lastFound = 0;
   const char *shared = nullptr;
   size_t sharedBytes = 0;
   /// What each thread has written to shared memory since its last fence.
