@@ -1,6 +1,7 @@
 """Whole models: round trip, attentions found, dense and sparse numbers against onnxruntime."""
 
 import json
+import os
 import re
 import sys
 
@@ -11,9 +12,6 @@ from onnx import numpy_helper
 
 import reference
 from conftest import ROOT
-
-sys.path.append(str(ROOT / "python" / "models"))
-import families  # noqa: E402
 
 SPARSE = "window<left = 5, right = 5> or strided<stride = 4>"
 POLICY = {
@@ -191,7 +189,9 @@ def test_layers_share_their_code(tool, tmp_path):
     sizes = {}
     for layers in (2, 12):
         path, artifact = tmp_path / f"{layers}.onnx", tmp_path / f"{layers}.mctx"
-        onnx.save(families.gpt("sdpa", "torchscript", 17, layers=layers).model("gpt"), path)
+        script = f"import families, onnx; onnx.save(families.gpt('sdpa', 'torchscript', 17, layers={layers}).model('gpt'), {str(path)!r})"
+        done = tool(sys.executable, "-c", script, environment=os.environ | {"PYTHONPATH": str(ROOT / "python" / "models")})
+        assert done.status == 0, done
         done = tool("megactx-compile", path, "--pattern", SPARSE, "-o", artifact)
         assert done.status == 0, done
         sizes[layers] = (artifact / "model.so").stat().st_size
