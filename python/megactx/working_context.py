@@ -18,6 +18,9 @@ from .timeline import Timeline
 from .tools import Error
 
 
+MOST = 2**31 - 1  # of what counts entries
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Of megactx.focus_allocate, in entries, except where it says otherwise."""
@@ -33,8 +36,9 @@ class Settings:
 
     def check(self):
         for name, least in (("budget", 1), ("ratio", 2), ("recent", 0), ("max_edits", 0)):
-            if getattr(self, name) < least:
-                raise Error(f"expected a {name.replace('_', '-')} of at least {least}, but got {getattr(self, name)}")
+            if not least <= getattr(self, name) <= MOST:
+                bound = f"least {least}" if getattr(self, name) < least else f"most {MOST}"
+                raise Error(f"expected a {name.replace('_', '-')} of at {bound}, but got {getattr(self, name)}")
         for name in ("expand", "collapse"):
             if not 0 < np.float32(getattr(self, name)) < np.inf:
                 raise Error(f"expected a threshold {name} that is positive and finite, but got {getattr(self, name)}")

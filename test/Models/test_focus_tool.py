@@ -283,7 +283,8 @@ def test_bad_timelines(name, command, world, tmp_path):
 
 
 @pytest.mark.parametrize("option, value, word", [
-    ("budget", 0, "budget of at least 1"), ("budget", -3, "budget of at least 1"), ("budget", 20, "54 entries, more than the budget of 20"),
+    ("budget", 0, "budget of at least 1"), ("budget", -3, "budget of at least 1"), ("budget", 10**20, "budget of at most 2147483647"),
+    ("budget", 20, "54 entries, more than the budget of 20"),
     ("budget", "many", "--budget"), ("ratio", 8, "level 1 does not match the ratio"), ("ratio", 5, "does not run on blocks of 25 tokens"), ("ratio", 1, "ratio of at least 2"), ("rounds", -1, "rounds"),
     ("recent", -1, "recent"), ("max_edits", -1, "max-edits"), ("expand", 0, "expand"), ("expand", "nan", "expand"), ("collapse", "inf", "collapse"),
     ("history", 3, "multiple of 16"), ("gistnet", "absent.mctx", "absent.mctx"), ("output", "/nowhere/c.npz", "/nowhere"),
