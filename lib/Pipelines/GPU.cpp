@@ -49,6 +49,7 @@ void mlir::megactx::buildAttentionToGPUPipeline(OpPassManager &pm,
   // convert-nvgpu-to-nvvm knows only 64-bit indices.
   toNVVM.indexBitwidth = 64;
   kernels.addPass(createConvertGpuOpsToNVVMOps(toNVVM));
+  kernels.addPass(createPassTensorMapsByValuePass());
   kernels.addPass(createConvertNVVMToLLVMPass());
   kernels.addPass(createCanonicalizerPass());
   kernels.addPass(createCSEPass());
@@ -95,6 +96,7 @@ void mlir::megactx::buildGPULaunchesPipeline(OpPassManager &pm,
 }
 
 void mlir::megactx::buildGPUToLLVMPipeline(OpPassManager &pm) {
+  pm.addPass(createConvertTensorMapsToRuntimePass());
   // Tokens order what goes to the stream; the runtime has one for all.
   pm.addNestedPass<func::FuncOp>(createGpuAsyncRegionPass());
   pm.addPass(createExpandDynamicShapesPass());

@@ -362,6 +362,48 @@ def ConvertNVXToNVVMPass
 }
 
 
+def PassTensorMapsByValuePass
+    : Pass<"megactx-pass-tensor-maps-by-value", "::mlir::gpu::GPUModuleOp"> {
+  let summary = "kernels hold their tensor maps, in constant memory";
+  let description = [{
+    Before: kernels in the LLVM dialect that copy boxes of tensor maps whose
+    addresses they take as arguments. After: the arguments are the maps, 128 bytes
+    in the constant memory of the launch (`__grid_constant__`), which is how
+    `megactx-convert-tensor-maps-to-runtime` passes them. Of `gpu.func`'s
+    attributes `convert-gpu-to-nvvm` keeps none that says so.
+
+    ```mlir
+    llvm.func @kernel(%map: !llvm.ptr)
+    // becomes
+    llvm.func @kernel(%map: !llvm.ptr {llvm.align = 64 : i64,
+      llvm.byval = !llvm.array<16 x i64>, nvvm.grid_constant})
+    ```
+  }];
+  let statistics = [Statistic<"numMaps", "maps", "arguments of kernels">];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
+def ConvertTensorMapsToRuntimePass
+    : Pass<"megactx-convert-tensor-maps-to-runtime", "::mlir::ModuleOp"> {
+  let summary = "let the runtime make tensor maps";
+  let description = [{
+    Before: `nvx.encode_tensor_map` in host code, passed to launches of kernels
+    that are device code already. After: a call of `mctx_rt_encode_tensor_map`,
+    which asks the CUDA driver, and a launch with the 128 bytes.
+
+    ```mlir
+    %map = nvx.encode_tensor_map %keys box 64 : memref<...>
+    // becomes
+    llvm.call @mctx_rt_encode_tensor_map(%to, %keys, ...)
+    %map = llvm.load %to : !llvm.ptr -> !llvm.array<16 x i64>
+    ```
+  }];
+  let statistics = [Statistic<"numMaps", "maps", "maps that the host makes">];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::LLVM::LLVMDialect",
+                           "::mlir::memref::MemRefDialect"];
+}
+
 def ConvertMathToNVVMPass
     : Pass<"megactx-convert-math-to-nvvm", "::mlir::gpu::GPUModuleOp"> {
   let summary = "lower functions of f32 without CUDA's libdevice";

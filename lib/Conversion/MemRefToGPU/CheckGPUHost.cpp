@@ -2,6 +2,7 @@
 
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Dialect/NVX/IR/NVX.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
@@ -24,7 +25,7 @@ namespace {
 bool staysOnHost(Operation *op) {
   if (isa<scf::ParallelOp, scf::ForallOp, scf::ReduceOp>(op))
     return false;
-  if (isa<FusedAttentionOp>(op))
+  if (isa<FusedAttentionOp, nvx::EncodeTensorMapOp>(op))
     return true;
   return isa<affine::AffineDialect, arith::ArithDialect, cf::ControlFlowDialect,
              func::FuncDialect, gpu::GPUDialect, index::IndexDialect,

@@ -9,6 +9,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Transforms/DialectConversion.h"
 
 namespace mlir::megactx {
@@ -132,6 +133,48 @@ struct LowerWgmmaDescriptor : OpConversionPattern<nvx::WgmmaDescriptorOp> {
     address = arith::ShRUIOp::create(b, address, number(4));
     rewriter.replaceOpWithNewOp<arith::OrIOp>(
         op, address, number(swizzle128 << 62 | stride << 32 | leading << 16));
+    return success();
+  }
+};
+
+/// The tensor map is a pointer by now.
+struct LowerLoadBox : OpConversionPattern<nvx::LoadBoxOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult
+  matchAndRewrite(nvx::LoadBoxOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    constexpr int64_t rowBytes = 128, barrierBytes = 8;
+    auto times = [&](Value x, int64_t y) -> Value {
+      return arith::MulIOp::create(b, x, arith::ConstantIndexOp::create(b, y));
+    };
+    auto pointer = [&](Value memory, Value bytes) -> Value {
+      Value begin = memref::ExtractAlignedPointerAsIndexOp::create(b, memory);
+      Value address = arith::IndexCastOp::create(
+          b, b.getI64Type(), arith::AddIOp::create(b, begin, bytes));
+      return LLVM::IntToPtrOp::create(
+          b, LLVM::LLVMPointerType::get(getContext(), kShared), address);
+    };
+    int64_t rows = cast<MemRefType>(op.getTile().getType()).getDimSize(1);
+    Value row = arith::AddIOp::create(b, times(adaptor.getPanel(), rows),
+                                      adaptor.getTo());
+    Value to = LLVM::AddrSpaceCastOp::create(
+        b,
+        LLVM::LLVMPointerType::get(
+            getContext(),
+            static_cast<unsigned>(NVVM::NVVMMemorySpace::SharedCluster)),
+        pointer(adaptor.getTile(), times(row, rowBytes)));
+    Value barrier =
+        pointer(adaptor.getBarriers(), times(adaptor.getAt(), barrierBytes));
+    SmallVector<Value> from;
+    for (Value x : {adaptor.getColumn(), adaptor.getRow(), adaptor.getHead(),
+                    adaptor.getBatch()})
+      from.push_back(arith::IndexCastOp::create(b, b.getI32Type(), x));
+    rewriter.replaceOpWithNewOp<NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp>(
+        op, to, adaptor.getMap(), from, barrier, /*im2colOffsets=*/ValueRange(),
+        /*multicastMask=*/Value(), /*l2CacheHint=*/Value(),
+        NVVM::TMALoadMode::TILE, /*isCTAOnly=*/false,
+        /*group=*/NVVM::CTAGroupKindAttr(), /*predicate=*/Value());
     return success();
   }
 };
@@ -295,6 +338,21 @@ template <typename Op> struct LowerElementwise : OpConversionPattern<Op> {
   StringRef intrinsic;
 };
 
+/// Kernels get the addresses of their tensor maps.
+void takePointersToTensorMaps(gpu::GPUModuleOp module) {
+  Type pointer = LLVM::LLVMPointerType::get(module.getContext());
+  module.walk([&](FunctionOpInterface function) {
+    SmallVector<Type> types(function.getArgumentTypes());
+    for (auto [i, type] : llvm::enumerate(types))
+      if (isa<nvx::TensorMapType>(type)) {
+        type = pointer;
+        if (!function.isExternal())
+          function.getArgument(i).setType(pointer);
+      }
+    function.setType(function.cloneTypeWith(types, function.getResultTypes()));
+  });
+}
+
 struct ConvertNVXToNVVM : impl::ConvertNVXToNVVMPassBase<ConvertNVXToNVVM> {
   void runOnOperation() override {
     ConversionTarget target(getContext());
@@ -303,7 +361,7 @@ struct ConvertNVXToNVVM : impl::ConvertNVXToNVVMPassBase<ConvertNVXToNVVM> {
     target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
     RewritePatternSet patterns(&getContext());
     patterns.add<LowerSharedMemory, LowerMmaSync, LowerWgmmaDescriptor,
-                 LowerWgmma, LowerWgmmaWait>(&getContext());
+                 LowerLoadBox, LowerWgmma, LowerWgmmaWait>(&getContext());
     patterns.add<LowerElementwise<nvx::Exp2Op>>(&getContext(),
                                                 "llvm.nvvm.ex2.approx.ftz.f");
     patterns.add<LowerElementwise<nvx::Log2Op>>(&getContext(),
@@ -312,6 +370,7 @@ struct ConvertNVXToNVVM : impl::ConvertNVXToNVVMPassBase<ConvertNVXToNVVM> {
     getOperation().walk([&](Operation *op) {
       numOps += isa_and_nonnull<nvx::NVXDialect>(op->getDialect());
     });
+    takePointersToTensorMaps(getOperation());
     ConversionConfig config;
     config.allowPatternRollback = false;
     if (failed(applyPartialConversion(getOperation(), target,

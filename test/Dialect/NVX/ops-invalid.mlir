@@ -77,3 +77,51 @@ func.func @wgmma_wait_c1(%c: vector<8x2x2xf32>) {
   %d = nvx.wgmma_wait 8, %c : vector<8x2x2xf32>
   return
 }
+
+// -----
+
+func.func @encode_tensor_map_c1_rank(%k: memref<?x?x64xbf16>) {
+  // expected-error@+1 {{expected a memref of rank 4 of f16 or bf16 with contiguous rows, but got 'memref<?x?x64xbf16>'}}
+  %m = nvx.encode_tensor_map %k box 64 : memref<?x?x64xbf16>
+  return
+}
+
+// -----
+
+func.func @encode_tensor_map_c1_stride(%k: memref<?x?x?x64xbf16, strided<[?, ?, ?, 2]>>) {
+  // expected-error@+1 {{expected a memref of rank 4 of f16 or bf16 with contiguous rows}}
+  %m = nvx.encode_tensor_map %k box 64 : memref<?x?x?x64xbf16, strided<[?, ?, ?, 2]>>
+  return
+}
+
+// -----
+
+func.func @encode_tensor_map_c1_element(%k: memref<?x?x?x64xf32>) {
+  // expected-error@+1 {{expected a memref of rank 4 of f16 or bf16 with contiguous rows}}
+  %m = nvx.encode_tensor_map %k box 64 : memref<?x?x?x64xf32>
+  return
+}
+
+// -----
+
+func.func @encode_tensor_map_c2(%k: memref<?x?x?x64xf16>) {
+  // expected-error@+1 {{attribute 'rows' failed to satisfy constraint: 64-bit signless integer attribute whose value is positive whose maximum value is 256}}
+  %m = nvx.encode_tensor_map %k box 257 : memref<?x?x?x64xf16>
+  return
+}
+
+// -----
+
+func.func @load_box_c1_tile(%m: !nvx.tensor_map, %i: index, %t: memref<2x128x32xbf16, #gpu.address_space<workgroup>>, %b: memref<2xi64, #gpu.address_space<workgroup>>) {
+  // expected-error@+1 {{expected a static memref of panels, rows (a multiple of 8) and 64 columns of f16 or bf16 in workgroup memory}}
+  nvx.load_box %m[%i, %i, %i, %i], %t[%i, %i], %b[%i] : memref<2x128x32xbf16, #gpu.address_space<workgroup>>, memref<2xi64, #gpu.address_space<workgroup>>
+  return
+}
+
+// -----
+
+func.func @load_box_c1_barriers(%m: !nvx.tensor_map, %i: index, %t: memref<2x128x64xbf16, #gpu.address_space<workgroup>>, %b: memref<2xi64>) {
+  // expected-error@+1 {{expected barriers in a static memref of rank 1 of i64 in workgroup memory, but got 'memref<2xi64>'}}
+  nvx.load_box %m[%i, %i, %i, %i], %t[%i, %i], %b[%i] : memref<2x128x64xbf16, #gpu.address_space<workgroup>>, memref<2xi64>
+  return
+}

@@ -53,3 +53,19 @@ func.func @max(%x: vector<2x2xf32>, %y: vector<2x2xf32>) -> vector<2x2xf32> {
   %0 = nvx.max %x, %y : vector<2x2xf32>
   return %0 : vector<2x2xf32>
 }
+
+// CHECK-LABEL: func @boxes
+// CHECK: %[[M:.*]] = nvx.encode_tensor_map %{{.*}} box 64 : memref<?x?x?x64xbf16, strided<[?, ?, ?, 1], offset: ?>>
+// CHECK: return %[[M]] : !nvx.tensor_map
+// CHECK: func @load_box(%[[MAP:.*]]: !nvx.tensor_map,
+// CHECK: nvx.load_box %[[MAP]][%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}], %{{.*}}[%{{.*}}, %{{.*}}], %{{.*}}[%{{.*}}] : memref<2x128x64xbf16, #gpu.address_space<workgroup>>, memref<2xi64, #gpu.address_space<workgroup>>
+func.func @boxes(%k: memref<?x?x?x64xbf16, strided<[?, ?, ?, 1], offset: ?>>) -> !nvx.tensor_map {
+  %m = nvx.encode_tensor_map %k box 64 : memref<?x?x?x64xbf16, strided<[?, ?, ?, 1], offset: ?>>
+  return %m : !nvx.tensor_map
+}
+func.func @load_box(%m: !nvx.tensor_map, %i: index, %t: memref<2x128x64xbf16, #gpu.address_space<workgroup>>,
+                    %b: memref<2xi64, #gpu.address_space<workgroup>>) {
+  nvx.load_box %m[%i, %i, %i, %i], %t[%i, %i], %b[%i]
+      : memref<2x128x64xbf16, #gpu.address_space<workgroup>>, memref<2xi64, #gpu.address_space<workgroup>>
+  return
+}

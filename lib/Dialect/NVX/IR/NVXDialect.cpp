@@ -13,6 +13,8 @@ using namespace mlir::nvx;
 #include "megactx/Dialect/NVX/IR/NVXEnums.cpp.inc"
 #define GET_ATTRDEF_CLASSES
 #include "megactx/Dialect/NVX/IR/NVXAttrs.cpp.inc"
+#define GET_TYPEDEF_CLASSES
+#include "megactx/Dialect/NVX/IR/NVXTypes.cpp.inc"
 #define GET_OP_CLASSES
 #include "megactx/Dialect/NVX/IR/NVXOps.cpp.inc"
 
@@ -20,6 +22,10 @@ void NVXDialect::initialize() {
   addAttributes<
 #define GET_ATTRDEF_LIST
 #include "megactx/Dialect/NVX/IR/NVXAttrs.cpp.inc"
+      >();
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "megactx/Dialect/NVX/IR/NVXTypes.cpp.inc"
       >();
   addOperations<
 #define GET_OP_LIST
@@ -79,19 +85,48 @@ LogicalResult MmaSyncOp::verify() {
   return success();
 }
 
-LogicalResult WgmmaDescriptorOp::verify() {
-  auto type = cast<MemRefType>(getTile().getType());
+static bool isShared(MemRefType type) {
   auto space = dyn_cast_or_null<gpu::AddressSpaceAttr>(type.getMemorySpace());
+  return type.hasStaticShape() && type.getLayout().isIdentity() && space &&
+         space.getValue() == gpu::AddressSpace::Workgroup;
+}
+
+/// Of wgmma_descriptor_c1.
+static LogicalResult verifySwizzledTile(Operation *op, MemRefType type) {
   Type element = type.getElementType();
-  if (type.getRank() != 3 || !type.hasStaticShape() || type.getDimSize(1) % 8 ||
-      type.getDimSize(2) != 64 || !(element.isF16() || element.isBF16()) ||
-      !type.getLayout().isIdentity() || !space ||
-      space.getValue() != gpu::AddressSpace::Workgroup)
-    return emitOpError("expected a static memref of panels, rows (a multiple "
-                       "of 8) and 64 columns of f16 or bf16 in workgroup "
-                       "memory, but got ")
+  if (isShared(type) && type.getRank() == 3 && type.getDimSize(1) % 8 == 0 &&
+      type.getDimSize(2) == 64 && (element.isF16() || element.isBF16()))
+    return success();
+  return op->emitOpError("expected a static memref of panels, rows (a multiple "
+                         "of 8) and 64 columns of f16 or bf16 in workgroup "
+                         "memory, but got ")
+         << type;
+}
+
+LogicalResult WgmmaDescriptorOp::verify() {
+  return verifySwizzledTile(*this, cast<MemRefType>(getTile().getType()));
+}
+
+LogicalResult EncodeTensorMapOp::verify() {
+  auto type = cast<MemRefType>(getMemory().getType());
+  auto [strides, offset] = type.getStridesAndOffset();
+  Type element = type.getElementType();
+  if (type.getRank() != 4 || strides.back() != 1 ||
+      !(element.isF16() || element.isBF16()))
+    return emitOpError("expected a memref of rank 4 of f16 or bf16 with "
+                       "contiguous rows, but got ")
            << type;
   return success();
+}
+
+LogicalResult LoadBoxOp::verify() {
+  auto barriers = cast<MemRefType>(getBarriers().getType());
+  if (!isShared(barriers) || barriers.getRank() != 1 ||
+      !barriers.getElementType().isInteger(64))
+    return emitOpError("expected barriers in a static memref of rank 1 of i64 "
+                       "in workgroup memory, but got ")
+           << barriers;
+  return verifySwizzledTile(*this, cast<MemRefType>(getTile().getType()));
 }
 
 LogicalResult WgmmaOp::verify() {

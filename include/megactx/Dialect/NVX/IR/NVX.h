@@ -15,6 +15,8 @@
 #include "megactx/Dialect/NVX/IR/NVXEnums.h.inc"
 #define GET_ATTRDEF_CLASSES
 #include "megactx/Dialect/NVX/IR/NVXAttrs.h.inc"
+#define GET_TYPEDEF_CLASSES
+#include "megactx/Dialect/NVX/IR/NVXTypes.h.inc"
 #define GET_OP_CLASSES
 #include "megactx/Dialect/NVX/IR/NVXOps.h.inc"
 

@@ -20,6 +20,7 @@ def NVX_Dialect : Dialect {
   let cppNamespace = "::mlir::nvx";
   let summary = "NVIDIA machine features that upstream lacks or breaks";
   let useDefaultAttributePrinterParser = 1;
+  let useDefaultTypePrinterParser = 1;
   let hasOperationAttrVerify = 1;
 }
 
@@ -71,6 +72,17 @@ def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
                         DefaultValuedParameter<"int64_t", "0">:$split);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
+}
+
+def NVX_TensorMapType : TypeDef<NVX_Dialect, "TensorMap"> {
+  let mnemonic = "tensor_map";
+  let summary = "where the boxes of a tensor in device memory are";
+  let description = [{
+    A CUtensorMap: 128 bytes that the host makes, `nvx.encode_tensor_map`, and
+    that a kernel takes by value, in constant memory.
+
+    Upstream gap: kernels cannot take `!nvgpu.tensormap.descriptor` by value.
+  }];
 }
 
 def NVX_Accumulator : Type<
@@ -263,6 +275,75 @@ def NVX_WgmmaWaitOp : Op<NVX_Dialect, "wgmma_wait", [
   let assemblyFormat = [{
     $left (`after` $after^)? `,` $values attr-dict `:` type($values)
   }];
+}
+
+def NVX_EncodeTensorMapOp : Op<NVX_Dialect, "encode_tensor_map", [Pure]> {
+  let summary = "a tensor map of rows in device memory, on the host";
+  let description = [{
+    The map of [batch, head, row, column] in device memory, whatever its strides,
+    with boxes of `rows` rows of 64 columns. A memref without elements has a map
+    too, of which nothing is to be loaded.
+
+    Constraints:
+    * `encode_tensor_map_c1`: the memref is of rank 4, of f16 or bf16, strided,
+      with a stride of 1 of the last dimension.
+    * `encode_tensor_map_c2`: `rows` is 1 to 256.
+    * The memory and its other strides are multiples of 16 bytes, but for strides
+      of dimensions of size 1.
+
+    ```mlir
+    %m = nvx.encode_tensor_map %keys box 64
+        : memref<?x?x?x64xbf16, strided<[?, ?, ?, 1], offset: ?>>
+    ```
+
+    Upstream gap: `nvgpu.tensormap.create.descriptor` takes memory for
+    contiguous.
+
+    Source: CUDA driver API, cuTensorMapEncodeTiled.
+  }];
+  let arguments = (ins AnyStridedMemRef:$memory,
+                       ConfinedAttr<I64Attr, [IntPositive, IntMaxValue<256>]>:$rows);
+  let results = (outs NVX_TensorMapType:$map);
+  let assemblyFormat = "$memory `box` $rows attr-dict `:` type($memory)";
+  let hasVerifier = 1;
+}
+
+def NVX_LoadBoxOp : Op<NVX_Dialect, "load_box", [
+    MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "start the copy of a box of a tensor to shared memory";
+  let description = [{
+    Copies the box of a map from (batch, head, row, column) on to the rows of a
+    panel from `to` on, swizzled as `nvx.wgmma_descriptor` wants it. What is
+    outside of the tensor becomes zero. The barrier, an mbarrier at `barriers[at]`
+    in shared memory, counts the bytes of the whole box when they have arrived.
+    One thread runs it for all.
+
+    Effects: reads the device's memory, writes shared memory.
+
+    Upstream gap: `nvgpu.tma.async.load` needs a descriptor that kernels cannot
+    take by value.
+
+    Constraints:
+    * `load_box_c1`: the tile is as `wgmma_descriptor_c1` has it, the barriers
+      are a static memref<nxi64> in workgroup memory.
+    * `to` is a multiple of 8, and the tile is aligned to 1024 bytes.
+
+    ```mlir
+    nvx.load_box %map[%batch, %head, %row, %column], %tile[%panel, %to], %barriers[%at]
+        : memref<2x128x64xbf16, #gpu.address_space<workgroup>>, memref<2xi64, #gpu.address_space<workgroup>>
+    ```
+
+    Source: PTX ISA 8.0, 9.7.8.24.9 (cp.async.bulk.tensor).
+  }];
+  let arguments = (ins NVX_TensorMapType:$map, Index:$batch, Index:$head,
+                       Index:$row, Index:$column, AnyMemRef:$tile, Index:$panel,
+                       Index:$to, AnyMemRef:$barriers, Index:$at);
+  let assemblyFormat = [{
+    $map `[` $batch `,` $head `,` $row `,` $column `]` `,` $tile `[` $panel `,`
+    $to `]` `,` $barriers `[` $at `]` attr-dict `:` type($tile) `,`
+    type($barriers)
+  }];
+  let hasVerifier = 1;
 }
 
 class NVX_ApproximateOp<string name, string upstream, string instruction>
