@@ -13,6 +13,7 @@
 #ifndef MEGACTX_LIB_RUNTIME_CUDA_H
 #define MEGACTX_LIB_RUNTIME_CUDA_H
 
+#include "TensorMap.h"
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -79,12 +80,7 @@ struct Driver {
   MEGACTX_CUDA_FUNCTIONS(MEGACTX_FIELD)
 #undef MEGACTX_FIELD
   /// Null where the driver has none: sm_90's tensor maps. CUDA 12 and later.
-  Result (*cuTensorMapEncodeTiled)(void *map, int type, unsigned rank,
-                                   void *memory, const uint64_t *sizes,
-                                   const uint64_t *strides, const unsigned *box,
-                                   const unsigned *elementStrides,
-                                   int interleave, int swizzle, int promotion,
-                                   int fill) = nullptr;
+  EncodeTiled cuTensorMapEncodeTiled = nullptr;
 
   /// Loads the driver, once; null with the reason where there is none that
   /// works, or no device.

@@ -198,6 +198,22 @@ void mgpuLaunchKernel(Kernel *kernel, intptr_t gridX, intptr_t gridY,
                                           here.stream, arguments, extra));
 }
 
+void mctx_rt_encode_tensor_map(void *map, void *memory, int64_t isBF16,
+                               int64_t rows, int64_t batches, int64_t heads,
+                               int64_t tensorRows, int64_t columns,
+                               int64_t batchStride, int64_t headStride,
+                               int64_t rowStride) {
+  EncodeTiled encode = currentRun().device.driver.cuTensorMapEncodeTiled;
+  if (!encode)
+    end("the CUDA driver is too old: libcuda.so.1 has no "
+        "cuTensorMapEncodeTiled");
+  const Rows tensor = {memory,
+                       isBF16 != 0,
+                       {batches, heads, tensorRows, columns},
+                       {batchStride, headStride, rowStride}};
+  check("cuTensorMapEncodeTiled", encodeTensorMap(encode, map, tensor, rows));
+}
+
 void *mgpuStreamCreate() { return currentRun().stream; }
 void mgpuStreamDestroy(void *) {}
 void mgpuStreamSynchronize(void *) {}

@@ -49,6 +49,19 @@ void _mlir_ciface_mctx_rt_device_matmul_f16(mctx_memref3 *a, mctx_memref3 *b,
 void _mlir_ciface_mctx_rt_device_matmul_bf16(mctx_memref3 *a, mctx_memref3 *b,
                                              mctx_memref3 *c);
 
+/** Makes the tensor map (CUtensorMap, 128 bytes, aligned to 64) of [batch,
+ *  head, row, column] in the memory of the device that this thread's run is
+ *  on; elements of 16 bits, bf16 or f16. Boxes are `rows` rows of 64 columns of
+ *  one head, swizzled by 128 bytes; what is outside is zero. Strides of columns
+ *  are 1, the others in elements, multiples of 8 where a dimension is larger
+ *  than 1. A tensor without elements has a map of zeros. A failure ends the
+ *  run. */
+void mctx_rt_encode_tensor_map(void *map, void *memory, int64_t isBF16,
+                               int64_t rows, int64_t batches, int64_t heads,
+                               int64_t tensorRows, int64_t columns,
+                               int64_t batchStride, int64_t headStride,
+                               int64_t rowStride);
+
 /** Memory of compiled models: kept for reuse until the runtime is unloaded. */
 void *_mlir_memref_to_llvm_alloc(uint64_t size);
 void *_mlir_memref_to_llvm_aligned_alloc(uint64_t alignment, uint64_t size);

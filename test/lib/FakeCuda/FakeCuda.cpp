@@ -24,6 +24,10 @@ constexpr Result kOk = 0, kInvalidValue = 1, kOutOfMemory = 2, kNoDevice = 100,
                  kInvalidDevice = 101, kInvalidImage = 200,
                  kInvalidContext = 201, kNotFound = 500, kLaunchFailed = 719;
 
+using EncodeTiled = int(void *, int, unsigned, void *, const uint64_t *,
+                        const uint64_t *, const unsigned *, const unsigned *,
+                        int, int, int, int);
+
 /// The emulator's functions: by handle, as the runtime has some of the names.
 struct Emulator {
   void *library = dlopen("libmegactx_gpu_emulator.so", RTLD_NOW | RTLD_LOCAL);
@@ -42,6 +46,7 @@ struct Emulator {
           "mgpuLaunchKernel");
   void (*add)(const char *, char *, size_t, int) =
       find<void(const char *, char *, size_t, int)>("emulator_add");
+  EncodeTiled *encodeTiled = find<EncodeTiled>("emulator_encode_tiled");
   void (*remove)(char *) = find<void(char *)>("emulator_remove");
   const char *(*error)() = find<const char *()>("emulator_error");
 };
@@ -218,6 +223,18 @@ Result cuLaunchKernel(void *function, unsigned gridX, unsigned gridY,
     return kLaunchFailed;
   }
   return kOk;
+}
+Result cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *memory,
+                              const uint64_t *sizes, const uint64_t *strides,
+                              const unsigned *box,
+                              const unsigned *elementStrides, int interleave,
+                              int swizzle, int promotion, int fill) {
+  Result result = called("cuTensorMapEncodeTiled", " rank %u", rank);
+  if (result != kOk)
+    return result;
+  return emulator().encodeTiled(map, type, rank, memory, sizes, strides, box,
+                                elementStrides, interleave, swizzle, promotion,
+                                fill);
 }
 Result cuMemAlloc_v2(uint64_t *memory, size_t bytes) {
   Result result = called("cuMemAlloc", " %zu", bytes);

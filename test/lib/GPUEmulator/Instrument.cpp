@@ -187,7 +187,10 @@ private:
       Value *at =
           b.CreateLoad(b.getPtrTy(),
                        b.CreateConstGEP1_64(b.getPtrTy(), entry->getArg(0), i));
-      arguments.push_back(b.CreateLoad(argument.getType(), at));
+      // What is passed by value is where the launch has it.
+      arguments.push_back(
+          argument.hasByValAttr() ? at : b.CreateLoad(argument.getType(), at));
+      argument.removeAttr(Attribute::ByVal);
     }
     b.CreateCall(&kernel, arguments);
     b.CreateRetVoid();

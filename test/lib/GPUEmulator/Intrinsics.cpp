@@ -133,6 +133,54 @@ void commitProducts(Machine &m, Lanes lanes) {
   m.products(lanes[0].thread).commit();
 }
 
+/// elect.sync (mask): the leader's lane, and whether it is this one.
+void elect(Machine &m, Lanes lanes) {
+  for (const Lane &lane : lanes) {
+    if (lane.operands[0].get<uint32_t>() != UINT32_MAX)
+      m.require(std::string("expected a mask of all lanes"), lane.thread);
+    lane.results[0].set<uint32_t>(0);
+    lane.results[1].set<bool>(lane.thread == lanes[0].thread);
+  }
+}
+
+/// mbarrier.init, .expect_tx and .arrive.
+void initBarrier(Machine &m, Lanes lanes) {
+  const Slot *operands = lanes[0].operands;
+  m.requireAligned(operands[0].get<const char *>(), 8, lanes[0].thread);
+  m.change(m.barriers.init(operands[0].get<const char *>(),
+                           operands[1].get<uint32_t>(), lanes[0].thread,
+                           m.memory),
+           lanes[0].thread);
+}
+void expectBytes(Machine &m, Lanes lanes) {
+  const Slot *operands = lanes[0].operands;
+  m.change(m.barriers.expect(operands[0].get<const char *>(),
+                             operands[1].get<uint32_t>(), lanes[0].thread,
+                             m.memory),
+           lanes[0].thread);
+}
+void arrive(Machine &m, Lanes lanes) {
+  m.change(m.barriers.arrive(lanes[0].operands[0].get<const char *>(),
+                             lanes[0].thread, m.memory),
+           lanes[0].thread);
+  lanes[0].results[0].set<uint64_t>(0);
+}
+
+/// cp.async.bulk.tensor.4d (to, barrier, map, place, multicast and cache, which
+/// are not used).
+void copyBox(Machine &m, Lanes lanes) {
+  constexpr unsigned kRank = 4, kFirst = 3;
+  const Slot *operands = lanes[0].operands;
+  int32_t from[kRank];
+  for (unsigned i = 0; i < kRank; ++i)
+    from[i] = operands[kFirst + i].get<int32_t>();
+  m.change(m.barriers.copyBox(operands[1].get<const char *>(),
+                              operands[2].get<const TensorMap *>(), from,
+                              operands[0].get<char *>(), lanes[0].thread,
+                              m.memory),
+           lanes[0].thread);
+}
+
 /// ex2, lg2 and rcp: .ftz takes denormal numbers as zero and gives none.
 template <double (*function)(double)> void approximate(Machine &, Lanes lanes) {
   auto flushed = [](float x) {
@@ -165,6 +213,16 @@ std::optional<Product> parseProduct(llvm::StringRef text) {
   if (product.fromRegisters != parts[6].empty())
     return std::nullopt;
   return product;
+}
+
+/// mbarrier.try_wait.parity until it succeeds (barrier, parity, time limit).
+bool parsePhaseWait(llvm::StringRef text, size_t operands) {
+  static const llvm::Regex form(
+      "^\\{[[:space:]]*\\.reg \\.pred +P1;[[:space:]]*LAB_WAIT:[[:space:]]*"
+      "mbarrier\\.try_wait\\.parity\\.shared\\.b64 P1, \\[\\$0\\], \\$1, "
+      "\\$2;[[:space:]]*@P1 bra\\.uni DONE;[[:space:]]*bra\\.uni +LAB_WAIT;"
+      "[[:space:]]*DONE:[[:space:]]*\\}$");
+  return operands == 3 && form.match(text);
 }
 
 /// wgmma.wait_group, and before it a check of the last operand that says
@@ -208,6 +266,11 @@ const Intrinsic kIntrinsics[] = {
     {"mma.m16n8k16.row.col.f32.f32", Scope::Warp, multiply<false>},
     {"mma.m16n8k16.row.col.bf16", Scope::Warp, multiply<true>},
     {"fence.proxy.async.shared_cta", Scope::Thread, fenceProxy},
+    {"elect.sync", Scope::Warp, elect},
+    {"mbarrier.init.shared", Scope::Thread, initBarrier},
+    {"mbarrier.expect.tx.scope.cta.space.cta", Scope::Thread, expectBytes},
+    {"mbarrier.arrive.shared", Scope::Thread, arrive},
+    {"cp.async.bulk.tensor.g2s.tile.4d", Scope::Thread, copyBox},
     {"wgmma.fence.sync.aligned", Scope::Warpgroup, fenceProducts},
     {"wgmma.commit_group.sync.aligned", Scope::Warpgroup, commitProducts},
     {"ex2.approx.ftz.f32", Scope::Thread, approximate<power>},
@@ -241,6 +304,13 @@ const Intrinsic *megactx::emulator::findAssembly(llvm::StringRef text,
         unsigned thread = lanes[0].thread;
         m.require(m.products(thread).issue(product, lanes), thread);
       };
+  } else if (parsePhaseWait(text, operands)) {
+    intrinsic.scope = Scope::Thread;
+    intrinsic.run = [](Machine &m, Lanes lanes) {
+      const Slot *operands = lanes[0].operands;
+      m.waitForPhase(lanes[0].thread, operands[0].get<const char *>(),
+                     operands[1].get<uint32_t>());
+    };
   } else if (parseWait(text, left, operands, results)) {
     intrinsic.run = [left, results](Machine &m, Lanes lanes) {
       unsigned thread = lanes[0].thread;

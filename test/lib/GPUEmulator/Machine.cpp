@@ -132,13 +132,36 @@ void Machine::waitForCopies(unsigned thread, size_t groupsLeft) {
   }
 }
 
+void Machine::change(const Memory::Error &wrong, unsigned thread) {
+  require(wrong, thread);
+  for (unsigned waiting : barriers.takeWaiting()) {
+    threads[waiting].waits = false;
+    fibers.wake(waiting);
+  }
+}
+
+void Machine::waitForPhase(unsigned thread, const char *at, unsigned parity) {
+  for (bool hasEnded = false;;) {
+    countEvent(thread);
+    require(barriers.wait(at, parity, thread, memory, hasEnded), thread);
+    if (hasEnded)
+      break;
+    barriers.addWaiting(thread);
+    threads[thread].waits = true;
+    threads[thread].barrier = at;
+    fibers.wait();
+  }
+  threads[thread].barrier = nullptr;
+}
+
 /// Where the threads are that have not ended.
 std::string Machine::stuck() const {
   std::string text = "no thread can go on:";
   for (unsigned i = 0; i < threads.size(); ++i)
     if (threads[i].waits && (i == 0 || !threads[i - 1].waits ||
                              threads[i - 1].site != threads[i].site))
-      text += "\n  from " + where(i) + "waits for others";
+      text += "\n  from " + where(i) + "waits for others" +
+              barriers.stateOf(threads[i].barrier);
   return text;
 }
 
@@ -166,6 +189,7 @@ void Machine::launch(const Kernel &launched, Dim3 gridSize, Dim3 blockSize,
     warpgroups.assign(count / kWarpgroup, Meeting());
     warpgroupProducts.assign(count / kWarpgroup, Products());
     wholeBlock = Meeting();
+    barriers = Barriers();
     events = 0;
     unsigned left = fibers.run(count, [&] { kernel->entry(arguments); });
     if (error.empty() && left)

@@ -9,6 +9,7 @@
 #ifndef MEGACTX_TEST_GPUEMULATOR_MACHINE_H
 #define MEGACTX_TEST_GPUEMULATOR_MACHINE_H
 
+#include "Boxes.h"
 #include "Fibers.h"
 #include "Memory.h"
 #include "Products.h"
@@ -80,6 +81,11 @@ public:
   void commitCopies(unsigned thread);
   void waitForCopies(unsigned thread, size_t groupsLeft);
 
+  /// A change of the block's barriers, after which others may go on.
+  void change(const Memory::Error &wrong, unsigned thread);
+  /// Until the phase of a parity has ended.
+  void waitForPhase(unsigned thread, const char *at, unsigned parity);
+
   /// The products of the thread's warpgroup.
   Products &products(unsigned thread) {
     return warpgroupProducts[thread / kWarpgroup];
@@ -90,6 +96,7 @@ public:
   void requireAligned(const void *at, size_t alignment, unsigned thread);
 
   Memory memory;
+  Barriers barriers;
   Dim3 grid, block;
   unsigned blockNumber;
   std::string error;
@@ -106,6 +113,7 @@ private:
     /// The instruction it runs or waits at.
     unsigned site = 0;
     bool waits = false;
+    const char *barrier = nullptr; ///< that it waits at
     /// Groups of copies; the last is open.
     std::deque<std::vector<Copy>> groups;
   };

@@ -28,6 +28,7 @@ void Memory::beginBlock(char *begin, size_t bytes) {
   shared = begin;
   sharedBytes = bytes;
   unfenced.clear();
+  seen.clear();
 }
 
 Memory::Region *Memory::regionOf(const void *at) {
@@ -97,7 +98,11 @@ Memory::Error Memory::read(const void *at, size_t bytes, unsigned thread) {
       return "read of " + placeOf(at) + ", which nothing wrote";
     if (isForeign(byte.writePhase))
       return "read of " + placeOf(at) + ", which another block wrote";
-    if (byte.writePhase == phase && byte.writer != thread)
+    if (byte.writePhase == phase && byte.arrival &&
+        !seen.count({thread, byte.arrival}))
+      return "read of " + placeOf(at) +
+             ", whose arrival the thread has not waited for";
+    if (byte.writePhase == phase && byte.writer != thread && !byte.arrival)
       return "read of " + placeOf(at) + ", which thread " +
              std::to_string(byte.writer) + " wrote with no barrier between";
     if (byte.readPhase < blockBegin)
@@ -139,6 +144,7 @@ Memory::Error Memory::write(const void *at, size_t bytes, unsigned thread) {
     byte.writer = thread;
     byte.holdsValue = true;
     byte.isFenced = false;
+    byte.arrival = 0;
   }
   if (isShared(at))
     unfenced[thread].emplace_back(first, bytes);
@@ -160,11 +166,37 @@ Memory::Error Memory::readAsync(const void *at, size_t bytes, unsigned thread) {
     return error;
   Error none;
   Byte *first = find(at, bytes, /*isWrite=*/false, none);
-  for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes))
+  for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
     if (!byte.isFenced)
       return "asynchronous read of " + placeOf(at) + ", which thread " +
              std::to_string(byte.writer) + " wrote with no fence.proxy since";
+    byte.reader = kMany;
+  }
   return std::nullopt;
+}
+
+Memory::Error Memory::beginBox(const void *at, size_t bytes, unsigned thread) {
+  Error error;
+  Byte *first = find(at, bytes, /*isWrite=*/true, error);
+  if (!first)
+    return error;
+  if (!isShared(at))
+    return std::string("box that is not copied to shared memory");
+  for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes))
+    if (byte.holdsValue && !byte.isFenced)
+      return "asynchronous write of " + placeOf(at) + ", which thread " +
+             std::to_string(byte.writer) + " wrote with no fence.proxy since";
+  return beginCopy(at, bytes, thread);
+}
+
+void Memory::endBox(const void *at, size_t bytes, uint32_t arrival) {
+  endCopy(at, bytes);
+  Error none;
+  Byte *first = find(at, bytes, /*isWrite=*/true, none);
+  for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
+    byte.isFenced = true;
+    byte.arrival = arrival;
+  }
 }
 
 void Memory::fenceProxy(unsigned thread) {

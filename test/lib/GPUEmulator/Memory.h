@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,10 @@ public:
   void beginLaunch() { launchBegin = ++phase; }
   /// A new block's shared memory: NaN in every type, and not to be read.
   void beginBlock(char *begin, size_t bytes);
-  void barrier() { ++phase; }
+  void barrier() {
+    ++phase;
+    seen.clear();
+  }
 
   /// Each returns what is wrong with the access, if anything.
   using Error = std::optional<std::string>;
@@ -45,8 +49,16 @@ public:
   /// A copy to `at` that arrives any time up to `endCopy`.
   Error beginCopy(const void *at, size_t bytes, unsigned thread);
   void endCopy(const void *at, size_t bytes);
-  /// Of shared memory, through the proxy of asynchronous instructions.
+  /// Of shared memory, through the proxy of asynchronous instructions, for all
+  /// threads of the one's warpgroup.
   Error readAsync(const void *at, size_t bytes, unsigned thread);
+  /// A box that is copied to `at` through that proxy, by `endBox` at the
+  /// latest. Who has seen that arrival may read it, or, after a barrier, all.
+  Error beginBox(const void *at, size_t bytes, unsigned thread);
+  void endBox(const void *at, size_t bytes, uint32_t arrival);
+  void seeArrival(unsigned thread, uint32_t arrival) {
+    seen.insert({thread, arrival});
+  }
   /// What the thread has written before is there for that proxy.
   void fenceProxy(unsigned thread);
 
@@ -55,6 +67,7 @@ private:
     uint32_t writePhase = 0, readPhase = 0;
     /// The last phase of another block that read it.
     uint32_t foreignRead = 0;
+    uint32_t arrival = 0; ///< of the box that wrote it last, 0: none did
     uint16_t writer = 0, reader = 0;
     bool holdsValue = false, inFlight = false;
     bool isFenced = false; ///< for the proxy of asynchronous instructions
@@ -89,6 +102,8 @@ private:
   size_t sharedBytes = 0;
   /// What each thread has written to shared memory since its last fence.
   std::map<unsigned, std::vector<llvm::MutableArrayRef<Byte>>> unfenced;
+  /// Threads and the arrivals that they have seen since the last barrier.
+  std::set<std::pair<unsigned, uint32_t>> seen;
   uint32_t phase = 0, launchBegin = 0, blockBegin = 0;
 };
 

@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../../../lib/Runtime/TensorMap.h"
 #include "Instrument.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
 #include "llvm/IRReader/IRReader.h"
@@ -172,6 +173,20 @@ void mgpuLaunchKernel(Kernel *kernel, intptr_t gridX, intptr_t gridY,
   machine().launch(*kernel, dim3(gridX, gridY, gridZ),
                    dim3(blockX, blockY, blockZ), sharedBytes, arguments);
 }
+/// The product's, of megactx/Runtime/KernelABI.h.
+void mctx_rt_encode_tensor_map(void *map, void *memory, int64_t isBF16,
+                               int64_t rows, int64_t batches, int64_t heads,
+                               int64_t tensorRows, int64_t columns,
+                               int64_t batchStride, int64_t headStride,
+                               int64_t rowStride) {
+  const cuda::Rows tensor = {memory,
+                             isBF16 != 0,
+                             {batches, heads, tensorRows, columns},
+                             {batchStride, headStride, rowStride}};
+  if (cuda::encodeTensorMap(encodeTiled, map, tensor, rows) &&
+      machine().error.empty())
+    machine().error = "invalid tensor map";
+}
 void *mgpuStreamCreate() { return nullptr; }
 void mgpuStreamSynchronize(void *) {}
 void mgpuStreamDestroy(void *) {}
@@ -221,6 +236,15 @@ void *emulator_function(Program *program, const char *name) {
 void emulator_unload(Program *program) {
   consumeError(program->jit->deinitialize(program->jit->getMainJITDylib()));
   delete program;
+}
+/// cuTensorMapEncodeTiled.
+int emulator_encode_tiled(void *map, int type, unsigned rank, void *memory,
+                          const uint64_t *sizes, const uint64_t *strides,
+                          const unsigned *box, const unsigned *elementStrides,
+                          int interleave, int swizzle, int promotion,
+                          int fill) {
+  return encodeTiled(map, type, rank, memory, sizes, strides, box,
+                     elementStrides, interleave, swizzle, promotion, fill);
 }
 /// Global memory for kernels; use as in Use.
 void emulator_add(const char *name, char *data, size_t bytes, int use) {
