@@ -41,9 +41,11 @@ class Schedule:
     blocks: int
     grouped: bool = False
     split: int = 0
+    loads: str = "cp_async"
 
     def __str__(self):
         more = ", grouped = true" * self.grouped + f", split = {self.split}" * bool(self.split)
+        more += f", loads = {self.loads}" * (self.loads != "cp_async")
         return (f"#nvx.schedule<rows = {ROWS_OF_A_WARP * self.warps}, columns = {self.columns}, warps = {self.warps}, stages = {self.stages}, "
                 f"product = {self.product}, held = {str(self.held).lower()}, blocks = {self.blocks}{more}>")
 
@@ -51,11 +53,12 @@ class Schedule:
     def parse(text):
         words = dict(re.findall(r"(\w+) = (\w+)", text))
         return Schedule(*(int(words[name]) for name in ("warps", "columns", "stages")), words["product"], words["held"] == "true", int(words["blocks"]),
-                        words.get("grouped") == "true", int(words.get("split", 0)))
+                        words.get("grouped") == "true", int(words.get("split", 0)), words.get("loads", "cp_async"))
 
 
 VALUES = {"columns": [16, 32, 48, 64, 80, 96, 128, 160, 192], "stages": [2, 3, 4], "held": [False, True], "blocks": [1, 2, 3, 4]}
 WARPS = {"fma": [1, 2, 4, 8], "mma_sync": [1, 2, 4, 8], "wgmma": [4, 8, 12]}
+LOADS = {"fma": ["cp_async"], "mma_sync": ["cp_async"], "wgmma": ["cp_async", "tma"]}
 
 
 def near(rule, arch):
@@ -73,8 +76,8 @@ def near(rule, arch):
 
     # How many blocks keys are split for, where the rule splits them.
     splits = sorted({0, rule.split // 2, rule.split, rule.split * 2})
-    made = (Schedule(warps, columns, stages, product, held, blocks, rule.grouped, split) for product in products
-            for warps, columns, stages, held, blocks, split in itertools.product(WARPS[product], *VALUES.values(), splits))
+    made = (Schedule(warps, columns, stages, product, held, blocks, rule.grouped, split, loads) for product in products
+            for warps, columns, stages, held, blocks, split, loads in itertools.product(WARPS[product], *VALUES.values(), splits, LOADS[product]))
     return sorted((schedule for schedule in made if schedule != rule), key=distance)
 
 

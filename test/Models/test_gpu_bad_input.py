@@ -266,6 +266,35 @@ def test_a_driver_that_fails(artifact, inputs, fake_gpu, tmp_path, settings, wor
     refuses_run(done, tmp_path, *words)
 
 
+BOXES = "#nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma>"
+
+
+@pytest.fixture(scope="module")
+def boxes(attention, fake_gpu):
+    """The attention with tensor maps."""
+    path = attention.with_suffix(".boxes.mctx")
+    fake_gpu.compile(attention, path, schedule=BOXES, arch="sm_90a")
+    return path
+
+
+def test_tensor_maps_that_the_driver_refuses(boxes, inputs, fake_gpu, tmp_path):
+    run = lambda **more: fake_gpu.run(boxes, "--inputs", inputs, "--outputs", tmp_path / "out", **more)
+    refuses_run(run(settings="capability=90 fail=cuTensorMapEncodeTiled:1"), tmp_path, "cuTensorMapEncodeTiled failed", "CUDA_ERROR_INVALID_VALUE")
+    assert run(settings="capability=90").status == 0
+
+
+def test_a_driver_without_tensor_maps(boxes, inputs, fake_gpu, tmp_path):
+    """Other models do not ask for them."""
+    folder = tmp_path / "libraries"
+    folder.mkdir()
+    driver = (fake_gpu.build / "lib" / "fake-cuda" / "libcuda.so.1").read_bytes()
+    assert driver.count(b"\0cuTensorMapEncodeTiled\0")
+    (folder / "libcuda.so.1").write_bytes(driver.replace(b"\0cuTensorMapEncodeTiled\0", b"\0cuTensorMapEncodeNever\0"))
+    (folder / "libmegactx_gpu_emulator.so").symlink_to(fake_gpu.build / "lib" / "libmegactx_gpu_emulator.so")
+    done = fake_gpu.run(boxes, "--inputs", inputs, "--outputs", tmp_path / "out", settings="capability=90", libraries=folder)
+    refuses_run(done, tmp_path, "the CUDA driver is too old", "cuTensorMapEncodeTiled")
+
+
 def test_device_code_that_is_damaged(artifact, inputs, fake_gpu, tmp_path):
     """A byte of it is missed before anything is loaded."""
     path = tmp_path / "damaged.mctx"

@@ -22,6 +22,16 @@ ATTENTION = ["--attention", "causal", "--dtype", "f16", "--dim", "32", "--heads"
 def test_a_schedule_reads_what_it_writes():
     assert schedules.Schedule.parse(str(RULE)) == RULE
     assert str(RULE) == "#nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 2>"
+    boxes = dataclasses.replace(RULE, product="wgmma", held=False, loads="tma")
+    assert schedules.Schedule.parse(str(boxes)) == boxes and str(boxes).endswith("blocks = 2, loads = tma>")
+
+
+def test_tensor_maps_are_tried_first_where_there_are_any():
+    """Of what wgmma can have they are the nearest; what has no wgmma has none."""
+    rule = dataclasses.replace(RULE, product="wgmma", held=False)
+    assert dataclasses.replace(rule, loads="tma") in schedules.near(rule, "sm_90a")[:2]
+    assert {s.loads for s in schedules.near(RULE, "sm_80")} == {"cp_async"}
+    assert {s.product for s in schedules.near(RULE, "sm_90a") if s.loads == "tma"} == {"wgmma"}
 
 
 @pytest.mark.parametrize("rule, arch, products", [(RULE, "sm_80", {"mma_sync"}), (RULE, "sm_90a", {"mma_sync", "wgmma"}),

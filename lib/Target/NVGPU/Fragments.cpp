@@ -175,8 +175,7 @@ void Fragments::rescale(SmallVectorImpl<Value> &out, const Softmax &step) {
 
 State SynchronousFragments::turn(State state, const Turn &turn, Value keys,
                                  Value values) {
-  turn.copyKeys();
-  turn.copyValues();
+  turn.copyNext();
   Softmax step = softmax(state, turn.scores(products(keys, turn.keyRow)));
   rescale(state.out, step);
   accumulate(state.out, step.weights, values, turn.valueRow);

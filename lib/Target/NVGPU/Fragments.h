@@ -41,8 +41,8 @@ struct Turn {
   Value keyRow, valueRow;
   /// Scores of the tile from its products of queries and keys.
   function_ref<SmallVector<Value>(ValueRange)> scores;
-  /// Start copies for later turns; each is called once.
-  function_ref<void()> copyKeys, copyValues;
+  /// Starts the copies for a later turn; is called once.
+  function_ref<void()> copyNext;
 };
 
 class Fragments {

@@ -33,6 +33,8 @@ public:
     SmallVector<Type> types = kernelArguments(b.getContext(), shape);
     if (tiling.split)
       types.append(PartArguments::types(b.getContext(), shape));
+    if (tiling.barriers)
+      types.append(3, nvx::TensorMapType::get(b.getContext()));
     function =
         gpu::GPUFuncOp::create(b, name, b.getFunctionType(types, TypeRange()));
     function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(),
@@ -51,17 +53,18 @@ private:
   void readBlock();
   void block();
   Value sharedTile(Value memory, int64_t from, const TileLayout &layout);
+  void copyQueries();
   void copyKeys(const PieceTiles &here, Value from, Value stage);
   void copyValues(const PieceTiles &here, Value from, Value stage);
   void copyTile(const PieceTiles &here, Value from, Value stage, Value source,
-                Value shared, const TileLayout &layout, int64_t dim);
+                Value map, Value shared, const TileLayout &layout, int64_t dim);
   std::pair<Value, Value> boundsOfRow(unsigned index, Value position);
   State piece(unsigned index, State state);
   State tiles(const PieceTiles &here, ScoreElements &elements, State state);
-  Value stageFrom(Value stage, int64_t turns);
+  std::unique_ptr<TileLoader> loaderOf(unsigned index);
   void copyFirst(const PieceTiles &here);
   State turn(const PieceTiles &here, ScoreElements &elements, Value from,
-             Value stage, State state);
+             Value number, State state);
   SmallVector<Value> scores(const PieceTiles &here, ScoreElements &elements,
                             const TilePlace &place, Value tested,
                             ValueRange products);
@@ -75,12 +78,13 @@ private:
   gpu::GPUFuncOp function;
   KernelArguments arguments;
   PartArguments parts;
+  Value queryMap, keyMap, valueMap; ///< null where nothing is a box
   std::unique_ptr<KeyViews> views;
   std::unique_ptr<BlockRows> rows;
   std::unique_ptr<Fragments> fragments;
-  std::unique_ptr<TileLoader> loader;
+  std::unique_ptr<TileLoader> queryLoader, loader; ///< loader: of the piece
   Value thread, lane, warp, lastHere;
-  Value queryTile, keyTile, valueTile;
+  Value queryTile, keyTile, valueTile, barriers;
   SmallVector<KeyViews::Places> places;
 };
 } // namespace
@@ -88,8 +92,16 @@ private:
 /// Which rows the block has, which keys there are.
 void KernelEmitter::readBlock() {
   arguments = KernelArguments(function.getArguments(), shape);
+  ValueRange all = function.getArguments();
+  if (tiling.barriers) {
+    ValueRange maps = all.take_back(3);
+    queryMap = maps[0];
+    keyMap = maps[1];
+    valueMap = maps[2];
+    all = all.drop_back(3);
+  }
   if (tiling.split) {
-    ValueRange last = function.getArguments().take_back(3);
+    ValueRange last = all.take_back(3);
     parts = {last[0], last[1], last[2]};
   }
   thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
@@ -120,6 +132,11 @@ gpu::GPUFuncOp KernelEmitter::run() {
   queryTile = sharedTile(memory, 0, tiling.queryTile);
   keyTile = sharedTile(memory, keyBegin, tiling.keyTile);
   valueTile = sharedTile(memory, valueBegin, tiling.valueTile);
+  if (tiling.barriers)
+    barriers = memref::ViewOp::create(
+        b,
+        MemRefType::get({tiling.barriers}, b.getI64Type(), AffineMap(), space),
+        memory, a.c(valueBegin + tiling.valueTile.bytes()), ValueRange());
   scf::IfOp::create(b, a.lt(rows->begin, rows->count),
                     [&](OpBuilder &, Location) {
                       block();
@@ -131,14 +148,14 @@ gpu::GPUFuncOp KernelEmitter::run() {
 
 /// Rows of the tile from `from` on into a stage, where there are any.
 void KernelEmitter::copyTile(const PieceTiles &here, Value from, Value stage,
-                             Value source, Value shared,
+                             Value source, Value map, Value shared,
                              const TileLayout &layout, int64_t dim) {
   scf::IfOp::create(b, a.lt(from, here.end), [&](OpBuilder &, Location) {
     auto rowOf = [&](Value at) -> Row {
       return {rows->batch, rows->keyHead,
               views->keyRow(here.index, places[here.index], at)};
     };
-    loader->load({source, dim, rowOf, views->keyStep(here.index)}, shared,
+    loader->load({source, dim, rowOf, views->keyStep(here.index), map}, shared,
                  layout, a.mul(stage, a.c(tiling.keys)), tiling.keys, from,
                  here.end);
     scf::YieldOp::create(b);
@@ -146,14 +163,14 @@ void KernelEmitter::copyTile(const PieceTiles &here, Value from, Value stage,
 }
 
 void KernelEmitter::copyKeys(const PieceTiles &here, Value from, Value stage) {
-  copyTile(here, from, stage, arguments.key, keyTile, tiling.keyTile,
+  copyTile(here, from, stage, arguments.key, keyMap, keyTile, tiling.keyTile,
            shape.headDim);
 }
 
 void KernelEmitter::copyValues(const PieceTiles &here, Value from,
                                Value stage) {
-  copyTile(here, from, stage, arguments.value, valueTile, tiling.valueTile,
-           shape.valueDim);
+  copyTile(here, from, stage, arguments.value, valueMap, valueTile,
+           tiling.valueTile, shape.valueDim);
 }
 
 /// The interval of keys of a row, in the numbers of the piece's key view.
@@ -174,18 +191,35 @@ std::pair<Value, Value> KernelEmitter::boundsOfRow(unsigned index,
   return views->inView(index, lo, hi);
 }
 
+void KernelEmitter::copyQueries() {
+  if (tiling.barriers)
+    BoxLoader::start(b, thread, barriers);
+  auto rowOf = [&](Value at) { return rows->at(at); };
+  auto load = [&] {
+    queryLoader->load(
+        {arguments.query, shape.headDim, rowOf, rows->step(), queryMap},
+        queryTile, tiling.queryTile, a.c(0), tiling.rows, rows->begin,
+        rows->count);
+  };
+  if (tiling.loadsQueryBox) {
+    queryLoader = std::make_unique<BoxLoader>(b, tiling, thread, barriers,
+                                              tiling.barriers - 1);
+    queryLoader->group(a.c(0), load);
+  } else {
+    // Of the first group that is closed.
+    queryLoader = std::make_unique<CopyLoader>(b, tiling, thread);
+    load();
+  }
+  // Queries that stay in shared memory are waited for with the first keys.
+  if (tiling.queriesInRegisters)
+    queryLoader->wait(a.c(0), 0);
+}
+
 void KernelEmitter::block() {
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     places.push_back(views->places(i));
   fragments = Fragments::create(b, shape, tiling, lane, warp);
-  loader = std::make_unique<TileLoader>(b, tiling, thread);
-  auto rowOf = [&](Value at) { return rows->at(at); };
-  loader->load({arguments.query, shape.headDim, rowOf, rows->step()}, queryTile,
-               tiling.queryTile, a.c(0), tiling.rows, rows->begin, rows->count);
-  // Queries that stay in shared memory are waited for with the first keys: they
-  // are of the first group that is closed.
-  if (tiling.queriesInRegisters)
-    loader->wait(0);
+  copyQueries();
   fragments->bindQueries(queryTile);
   State state = fragments->empty();
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
@@ -251,53 +285,60 @@ State KernelEmitter::piece(unsigned index, State state) {
   return state.unpack(ifOp.getResults());
 }
 
-/// Each turn closes one group of copies, with tiles or without: the keys of a
-/// turn's own tile, and the values that its products are due with. Groups are
-/// begun `stages - 1` turns ahead.
+std::unique_ptr<TileLoader> KernelEmitter::loaderOf(unsigned index) {
+  if (tiling.loadsBoxes(shape.pieces[index]))
+    return std::make_unique<BoxLoader>(b, tiling, thread, barriers,
+                                       index * tiling.stages);
+  return std::make_unique<CopyLoader>(b, tiling, thread);
+}
+
+/// Each turn begins one group of copies, with tiles or without, `stages - 1`
+/// turns before that of its number: the keys of that turn's own tile, and the
+/// values that its products are due with.
 State KernelEmitter::tiles(const PieceTiles &here, ScoreElements &elements,
                            State state) {
   // Other warps may still read the last piece's tiles.
   if (here.index > 0)
     gpu::BarrierOp::create(b);
+  loader = loaderOf(here.index);
   copyFirst(here);
-  Value stage = a.c(0), begin = here.begin;
+  // Only copies of keys by cp.async are waited for with queries by cp.async.
+  if (tiling.loadsBoxes(shape.pieces[here.index]) || tiling.loadsQueryBox)
+    queryLoader->wait(a.c(0), 0);
+  Value number = a.c(0), begin = here.begin;
   // Without weights from the tile before, the first turn has another form.
   if (tiling.valueLag()) {
-    state = turn(here, elements, begin, stage, state);
-    stage = a.c(1);
+    state = turn(here, elements, begin, number, state);
+    number = a.c(1);
     begin = a.add(begin, a.c(tiling.keys));
   }
   SmallVector<Value> init = state.pack();
-  init.push_back(stage);
+  init.push_back(number);
   SmallVector<Value> result =
       emitFor(b, begin, here.end, tiling.keys, init,
               [&](Value from, ValueRange carried) -> SmallVector<Value> {
-                Value stage = carried.back();
+                Value number = carried.back();
                 State so = state.unpack(carried.drop_back());
                 SmallVector<Value> values =
-                    turn(here, elements, from, stage, so).pack();
-                values.push_back(stageFrom(stage, 1));
+                    turn(here, elements, from, number, so).pack();
+                values.push_back(loader->later(number, 1));
                 return values;
               });
-  stage = result.pop_back_val();
+  number = result.pop_back_val();
   state = state.unpack(result);
   if (!tiling.valueLag())
     return state;
-  loader->wait(0);
-  Value row = a.mul(stageFrom(stage, -1), a.c(tiling.keys));
+  loader->wait(number, 0);
+  Value row =
+      a.mul(loader->stageOf(loader->later(number, -1)), a.c(tiling.keys));
+  // The last tile's: it ends at the first multiple of its size from `begin` on
+  // that is no less than `end`.
+  Value last =
+      a.mul(a.div(a.sub(a.sub(here.end, here.begin), a.c(1)), a.c(tiling.keys)),
+            a.c(tiling.keys));
+  loader->clear(valueTile, tiling.valueTile, row, tiling.keys,
+                a.add(here.begin, last), here.end);
   return fragments->finish(state, valueTile, row);
-}
-
-/// The stage some turns later or earlier.
-Value KernelEmitter::stageFrom(Value stage, int64_t turns) {
-  int64_t step = llvm::mod(turns, tiling.stages);
-  if (!step)
-    return stage;
-  if (tiling.stages == 2)
-    return a.bitXor(stage, a.c(1));
-  Value next = a.add(stage, a.c(step));
-  return a.select(a.lt(next, a.c(tiling.stages)), next,
-                  a.sub(next, a.c(tiling.stages)));
 }
 
 /// The copies of turns before the first.
@@ -305,27 +346,29 @@ void KernelEmitter::copyFirst(const PieceTiles &here) {
   auto from = [&](int64_t i) {
     return a.add(here.begin, a.c(i * tiling.keys));
   };
-  for (int64_t i = 0; i < tiling.stages - 1; ++i) {
-    if (i > 0)
-      loader->commit();
-    copyKeys(here, from(i), a.c(i));
-    if (int64_t of = i - tiling.valueLag(); of >= 0)
-      copyValues(here, from(of), a.c(of));
-  }
+  for (int64_t i = 0; i < tiling.stages - 1; ++i)
+    loader->group(a.c(i), [&] {
+      copyKeys(here, from(i), a.c(i));
+      if (int64_t of = i - tiling.valueLag(); of >= 0)
+        copyValues(here, from(of), a.c(of));
+    });
 }
 
 State KernelEmitter::turn(const PieceTiles &here, ScoreElements &elements,
-                          Value from, Value stage, State state) {
+                          Value from, Value number, State state) {
   int64_t ahead = tiling.stages - 1, lag = tiling.valueLag();
   // All but the groups of the turns after this one. All warps are done with
   // what the turn before read.
-  loader->wait(ahead - 1);
+  loader->wait(number, ahead - 1);
   TilePlace place{here.index, places[here.index], from,
                   a.sub(here.end, a.c(1))};
   // Before there are scores, which take most registers.
   Value tested = elements.test(place, tiling.keys);
+  auto stage = [&](int64_t turns) {
+    return loader->stageOf(loader->later(number, turns));
+  };
   auto row = [&](int64_t turns) {
-    return a.mul(stageFrom(stage, turns), a.c(tiling.keys));
+    return a.mul(stage(turns), a.c(tiling.keys));
   };
   auto later = [&](int64_t turns) {
     return a.add(from, a.c(turns * tiling.keys));
@@ -333,13 +376,13 @@ State KernelEmitter::turn(const PieceTiles &here, ScoreElements &elements,
   auto scoresOf = [&](ValueRange products) {
     return scores(here, elements, place, tested, products);
   };
-  auto nextKeys = [&] {
-    copyKeys(here, later(ahead), stageFrom(stage, ahead));
+  auto copyNext = [&] {
+    loader->group(loader->later(number, ahead), [&] {
+      copyKeys(here, later(ahead), stage(ahead));
+      copyValues(here, later(ahead - lag), stage(ahead - lag));
+    });
   };
-  auto nextValues = [&] {
-    copyValues(here, later(ahead - lag), stageFrom(stage, ahead - lag));
-  };
-  Turn turn{row(0), row(-lag), scoresOf, nextKeys, nextValues};
+  Turn turn{row(0), row(-lag), scoresOf, copyNext};
   return fragments->turn(state, turn, keyTile, valueTile);
 }
 

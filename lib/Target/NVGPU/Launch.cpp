@@ -74,6 +74,14 @@ void LaunchEmitter::launch(const Kernels &kernels) {
     lse = memory(KeyParts::lseType(b.getContext()));
     all.append({count, out, lse});
   }
+  auto addMap = [&](Value memory, int64_t rows) {
+    all.push_back(nvx::EncodeTensorMapOp::create(b, memory, rows));
+  };
+  if (tiling.barriers) {
+    addMap(arguments.query, tiling.rows);
+    addMap(arguments.key, tiling.keys);
+    addMap(arguments.value, tiling.keys);
+  }
   auto bytes = [&](int64_t size) -> Value {
     return arith::ConstantIntOp::create(b, size, 32);
   };

@@ -1,6 +1,7 @@
 //===- Schedule.cpp - which schedule a kernel gets ------------------------===//
 
 #include "Schedule.h"
+#include "../Common/KeyViews.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -38,14 +39,24 @@ Tiling::Tiling(const AttentionShape &shape, ScheduleAttr schedule)
       paddedValue(llvm::alignTo(shape.valueDim, 16)), rows(schedule.getRows()),
       keys(schedule.getColumns()), threads(32 * schedule.getWarps()),
       stages(schedule.getStages()), split(schedule.getSplit()),
-      product(schedule.getProduct()), queriesInRegisters(schedule.getHeld()),
-      grouped(schedule.getGrouped()) {
+      product(schedule.getProduct()), loads(schedule.getLoads()),
+      queriesInRegisters(schedule.getHeld()), grouped(schedule.getGrouped()) {
   auto tile = [&](int64_t rows, int64_t columns) {
     return TileLayout{rows, columns, elementBytes, product == Product::wgmma};
   };
   queryTile = tile(rows, paddedHead);
   keyTile = tile(stages * keys, paddedHead);
   valueTile = tile(stages * keys, paddedValue);
+  bool anyBoxes =
+      llvm::any_of(shape.pieces, [this](const pattern::Piece &piece) {
+        return loadsBoxes(piece);
+      });
+  barriers = anyBoxes ? stages * shape.pieces.size() + 1 : 0;
+  loadsQueryBox = anyBoxes && !grouped && KeyViews::periodOf(shape) == 1;
+}
+
+bool Tiling::loadsBoxes(const pattern::Piece &piece) const {
+  return loads == nvx::Loads::tma && piece.digits.isIdentity();
 }
 
 bool mlir::megactx::nvgpu::hasTest(const AttentionShape &shape) {
@@ -123,7 +134,8 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   auto make = [&](int64_t blocks, int64_t split) {
     return ScheduleAttr::get(context, 16 * warps, columns, warps, /*stages=*/2,
                              product, /*held=*/shape.headDim <= heldDim, blocks,
-                             /*grouped=*/group > 1, split);
+                             /*grouped=*/group > 1, split,
+                             nvx::Loads::cp_async);
   };
   auto bytes = [&] { return Tiling(shape, make(1, 0)).bytes(); };
   // Of a multiprocessor's, the system takes a part for each block.
@@ -171,6 +183,11 @@ LogicalResult mlir::megactx::nvgpu::verifySchedule(Operation *op,
       (schedule.getWarps() % 4 || schedule.getColumns() > 256))
     return op->emitOpError("expected a schedule with a multiple of 4 warps and "
                            "at most 256 columns for wgmma, but got ")
+           << schedule;
+  if (schedule.getLoads() == nvx::Loads::tma &&
+      schedule.getProduct() != Product::wgmma)
+    return op->emitOpError("expected a schedule with product = wgmma for "
+                           "loads = tma, but got ")
            << schedule;
   if (schedule.getGrouped() && shape.dependsOnHead())
     return op->emitOpError("expected a schedule that is not grouped for pieces "

@@ -41,6 +41,11 @@
 // Where a block does not fit in the architecture's shared memory, columns are
 // halved down to 16, then warps down to 1 (wgmma: 4), until it does.
 //
+//   loads     cp_async. With tma, which a schedule may ask for with wgmma, keys
+//             and values of pieces without strides and columns are boxes of
+//             tensor maps, and so are queries of one class and one head; others
+//             still come by cp.async
+//
 // Where rows are not known, a launch chooses between two kernels at run time:
 // that for a class of one row is for 16 and fewer.
 //
@@ -109,18 +114,28 @@ struct Tiling {
   int64_t elementBytes, paddedHead, paddedValue, rows, keys, threads, stages,
       split;
   nvx::Product product;
+  nvx::Loads loads;
   bool queriesInRegisters, grouped;
   /// Queries; keys and values of all stages, one after the other.
   TileLayout queryTile, keyTile, valueTile;
+  /// Barriers that count bytes: a stage each for each piece, and the last one
+  /// for queries; 0: nothing is a box.
+  int64_t barriers;
+  /// Whether queries are a box.
+  bool loadsQueryBox;
   /// The fewest keys of a part.
   int64_t partKeys() const { return 16 * rows; }
   /// Turns from the product with a tile's keys to that with its values.
   int64_t valueLag() const { return product == nvx::Product::wgmma ? 1 : 0; }
   /// Elements of a copy of 16 bytes.
   int64_t chunk() const { return 16 / elementBytes; }
+  /// Whether the keys of a piece are boxes of tensor maps.
+  bool loadsBoxes(const pattern::Piece &piece) const;
   int64_t bytes() const {
-    return queryTile.bytes() + keyTile.bytes() + valueTile.bytes();
+    return queryTile.bytes() + keyTile.bytes() + valueTile.bytes() +
+           kBarrierBytes * barriers;
   }
+  static constexpr int64_t kBarrierBytes = 8;
 };
 
 } // namespace mlir::megactx::nvgpu

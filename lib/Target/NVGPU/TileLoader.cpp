@@ -1,4 +1,4 @@
-//===- TileLoader.cpp - rows of memory into tiles -------------------------===//
+//===- TileLoader.cpp - rows of memory into tiles by cp.async -------------===//
 
 #include "TileLoader.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -11,6 +11,27 @@
 using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
+
+Value TileLoader::later(Value number, int64_t turns) const {
+  int64_t step = llvm::mod(turns, ring);
+  if (!step)
+    return number;
+  if (2 * step == ring && llvm::isPowerOf2_64(ring))
+    return a.bitXor(number, a.c(step));
+  Value next = a.add(number, a.c(step));
+  if (llvm::isPowerOf2_64(ring))
+    return a.rem(next, a.c(ring));
+  return a.select(a.lt(next, a.c(ring)), next, a.sub(next, a.c(ring)));
+}
+
+Value TileLoader::stageOf(Value number) const {
+  if (ring == tiling.stages)
+    return number;
+  if (llvm::isPowerOf2_64(tiling.stages))
+    return a.rem(number, a.c(tiling.stages));
+  return a.select(a.lt(number, a.c(tiling.stages)), number,
+                  a.sub(number, a.c(tiling.stages)));
+}
 
 /// The first row's address is computed once; the others follow at constant
 /// distances.
@@ -34,7 +55,7 @@ static Value rowsFrom(ImplicitLocOpBuilder &b, const RowSource &source,
 /// power of two, and each takes its columns in turn: there is no division but
 /// shifts. (Of a quotient by multiplication, mul.hi.u32, ptxas 12.9 to 13.4
 /// subtracts a 64-bit number whose lower half is 0 wrongly by 2^32.)
-void TileLoader::load(const RowSource &source, Value shared,
+void CopyLoader::load(const RowSource &source, Value shared,
                       const TileLayout &layout, Value row, int64_t rows,
                       Value from, Value end) {
   int64_t chunk = tiling.chunk();
@@ -87,12 +108,16 @@ void TileLoader::load(const RowSource &source, Value shared,
   }
 }
 
-void TileLoader::commit() {
-  mlir::nvgpu::DeviceAsyncCreateGroupOp::create(
-      b, mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext()), ValueRange());
+void CopyLoader::group(Value, function_ref<void()> loads) {
+  if (isOpen)
+    mlir::nvgpu::DeviceAsyncCreateGroupOp::create(
+        b, mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext()),
+        ValueRange());
+  loads();
+  isOpen = true;
 }
 
-void TileLoader::wait(int64_t left) {
+void CopyLoader::wait(Value, int64_t left) {
   auto token = mlir::nvgpu::DeviceAsyncTokenType::get(b.getContext());
   // The op names a group and counts groups: the token says nothing.
   Value group =
@@ -106,4 +131,5 @@ void TileLoader::wait(int64_t left) {
         NVVM::SharedSpaceAttr::get(b.getContext(),
                                    NVVM::SharedSpace::shared_cta));
   gpu::BarrierOp::create(b);
+  isOpen = false;
 }

@@ -128,8 +128,7 @@ State WgmmaFragments::turn(State state, const Turn &turn, Value keys,
   Value sum = startScores(keys, turn.keyRow), out;
   if (!state.due.empty())
     out = startValues(state.out, state.due, values, turn.valueRow);
-  turn.copyKeys();
-  turn.copyValues();
+  turn.copyNext();
   Value products = wait(out ? 1 : 0, sum)[0];
   Softmax step = softmax(state, turn.scores(split(products)));
   if (out) {

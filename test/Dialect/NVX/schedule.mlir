@@ -9,3 +9,8 @@ func.func private @mma_sync() attributes {
 func.func private @split() attributes {
   nvx.schedule = #nvx.schedule<rows = 16, columns = 64, warps = 1, stages = 2, product = mma_sync, held = true, blocks = 5, grouped = true, split = 660>
 }
+
+// CHECK: nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4, loads = tma>
+func.func private @boxes() attributes {
+  nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4, loads = tma>
+}

@@ -21,3 +21,15 @@ func.func @product(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
       : (!q, !q, !q, !q, !l) -> ()
   return
 }
+
+// -----
+
+!q = memref<?x?x?x64xf16>
+!l = memref<?x?x?xf32>
+func.func @boxes_without_wgmma(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected a schedule with product = wgmma for loads = tma, but got #nvx.schedule<}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<all>] {scale = 0.125 : f32,
+      nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = false, blocks = 1, loads = tma>}
+      : (!q, !q, !q, !q, !l) -> ()
+  return
+}

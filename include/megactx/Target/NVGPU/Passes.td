@@ -13,7 +13,7 @@ def ConvertAttentionToNVGPUKernelsPass
     memory, rows 16-byte aligned. After: a `gpu.module` with a kernel for each
     (pieces, element type, head dims, options, schedule), and `gpu.launch_func`
     over (query block x class, head, batch x part). Tiles of keys come through
-    stages of shared memory by cp.async; f16 and bf16 are multiplied by ldmatrix and
+    stages of shared memory by cp.async, or as boxes of tensor maps; f16 and bf16 are multiplied by ldmatrix and
     mma.sync, or by wgmma, which multiplies the values of a tile while the
     softmax of the next runs; f32, which has none in full precision, by scalar
     products: the generic lowering here. Tiles that every row sees whole run no
@@ -54,6 +54,13 @@ def ConvertAttentionToNVGPUKernelsPass
     - `split`: the multiprocessors of `arch` times `blocks`; 0 where a launch is
       known to have more than half as many blocks. No part has fewer than 16 keys
       for each row of a block.
+    - `loads`: cp_async. Where a schedule has tma, which takes wgmma, the keys and
+      values of pieces without strides and columns are boxes of tensor maps, and
+      so are queries of one class and one head: one thread asks for them, and a
+      barrier for each stage counts their bytes; the launch passes maps that
+      `nvx.encode_tensor_map` makes. Rows that a tensor has behind a piece's last
+      key come along, and those of values are zeroed before their product. Other
+      pieces, and other queries, come by cp.async.
     - Where a block does not fit, columns are halved down to 16, then warps down
       to 1 (wgmma: 4), until it does.
 
@@ -75,8 +82,8 @@ def ConvertAttentionToNVGPUKernelsPass
   ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
-    "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
-    "::mlir::nvgpu::NVGPUDialect", "::mlir::nvx::NVXDialect", "::mlir::scf::SCFDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::NVVM::NVVMDialect", "::mlir::nvgpu::NVGPUDialect", "::mlir::nvx::NVXDialect", "::mlir::scf::SCFDialect",
     "::mlir::vector::VectorDialect"
   ];
 }

@@ -47,7 +47,7 @@ LogicalResult NVXDialect::verifyOperationAttribute(Operation *op,
 LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t rows, int64_t columns, int64_t warps,
                                    int64_t stages, Product, bool,
-                                   int64_t blocks, bool, int64_t split) {
+                                   int64_t blocks, bool, int64_t split, Loads) {
   if (warps < 1 || warps > 16)
     return emitError() << "expected 1 to 16 warps, but got " << warps;
   if (rows < 1 || rows % (16 * warps))

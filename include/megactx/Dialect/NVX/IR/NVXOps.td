@@ -30,6 +30,11 @@ def NVX_Product : I32Enum<"Product", "what multiplies tiles", [
   let cppNamespace = "::mlir::nvx";
 }
 
+def NVX_Loads : I32Enum<"Loads", "what brings tiles into shared memory", [
+    I32EnumCase<"cp_async", 0>, I32EnumCase<"tma", 1>]> {
+  let cppNamespace = "::mlir::nvx";
+}
+
 def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
   let mnemonic = "schedule";
   let summary = "how a kernel of tiled products uses the machine";
@@ -47,6 +52,10 @@ def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
     a launch would have fewer than `split` blocks, so that it has about as many;
     0: never. Both are left out where they are false and 0.
 
+    `loads` is what brings tiles into shared memory: all threads, 16 bytes a copy
+    (`cp_async`, which is left out), or, where a tile is a box of a tensor map,
+    one thread and the tensor memory accelerator (`tma`: wgmma's machines).
+
     Targets choose it by a rule and put it on their kernels as `nvx.schedule`;
     that attribute on an operation, where its target documents it, is a choice
     already made.
@@ -63,13 +72,17 @@ def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
     #nvx.schedule<rows = 16, columns = 64, warps = 1, stages = 2,
                   product = mma_sync, held = true, blocks = 5, grouped = true,
                   split = 660>
+    #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2,
+                  product = wgmma, held = false, blocks = 4, loads = tma>
     ```
   }];
   let parameters = (ins "int64_t":$rows, "int64_t":$columns, "int64_t":$warps,
                         "int64_t":$stages, EnumParameter<NVX_Product>:$product,
                         "bool":$held, "int64_t":$blocks,
                         DefaultValuedParameter<"bool", "false">:$grouped,
-                        DefaultValuedParameter<"int64_t", "0">:$split);
+                        DefaultValuedParameter<"int64_t", "0">:$split,
+                        DefaultValuedParameter<"::mlir::nvx::Loads",
+                          "::mlir::nvx::Loads::cp_async">:$loads);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }
