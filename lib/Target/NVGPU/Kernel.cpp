@@ -224,7 +224,7 @@ void KernelEmitter::block() {
   State state = fragments->empty();
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     state = piece(i, state);
-  Results results(b, shape, tiling, *rows, lane, {rowOfHalf(0), rowOfHalf(1)});
+  Results results(b, shape, *rows, lane, {rowOfHalf(0), rowOfHalf(1)});
   results.store(state, *fragments, arguments, parts);
 }
 

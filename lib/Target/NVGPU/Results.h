@@ -18,10 +18,8 @@ class Results {
 public:
   /// `numbers`: of the lane's two rows, which may be past the class's end.
   Results(ImplicitLocOpBuilder &b, const AttentionShape &shape,
-          const Tiling &tiling, const BlockRows &rows, Value lane,
-          std::array<Value, 2> numbers)
-      : b(b), a{b}, shape(shape), tiling(tiling), rows(rows), lane(lane),
-        numbers(numbers) {}
+          const BlockRows &rows, Value lane, std::array<Value, 2> numbers)
+      : b(b), a{b}, shape(shape), rows(rows), lane(lane), numbers(numbers) {}
 
   /// All threads take part.
   void store(const State &state, Fragments &fragments,
@@ -48,7 +46,6 @@ private:
   ImplicitLocOpBuilder &b;
   Arith a;
   const AttentionShape &shape;
-  const Tiling &tiling;
   const BlockRows &rows;
   Value lane;
   std::array<Value, 2> numbers;
