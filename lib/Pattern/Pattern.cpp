@@ -75,6 +75,24 @@ std::vector<int64_t> Pattern::keySteps() const {
   return steps;
 }
 
+std::string Pattern::checkKeyStep(int64_t keyStep) const {
+  if (node->kind == Kind::Named) {
+    std::vector<int64_t> steps = node->named->keySteps(node->arguments);
+    if (steps.size() < 2 || llvm::is_contained(steps, keyStep))
+      return "";
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    os << "expected a key step that is one of ";
+    llvm::interleaveComma(steps, os);
+    os << ", of '" << str() << "', but got " << keyStep;
+    return text;
+  }
+  for (const Pattern &operand : node->operands)
+    if (std::string error = operand.checkKeyStep(keyStep); !error.empty())
+      return error;
+  return "";
+}
+
 static void printNamed(const Pattern::Node &node, llvm::raw_ostream &os) {
   os << node.named->name();
   if (node.arguments.empty())

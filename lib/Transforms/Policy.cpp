@@ -2,6 +2,7 @@
 
 #include "megactx/Transforms/Policy.h"
 #include "megactx/Support/Json.h"
+#include <set>
 
 using namespace mlir::megactx;
 using llvm::StringRef;
@@ -159,32 +160,44 @@ std::optional<pattern::Pattern> Policy::patternFor(int64_t layer,
       here.push_back(&rule);
   if (here.empty())
     return std::nullopt;
-  const Range &last = here.back()->heads;
-  if (last.first == 0 && last.last == -1)
-    return here.back()->at(step);
-  // Each head's pattern, then runs of equal ones as one per_head.
-  int64_t count = 1;
-  for (const Rule *rule : here)
-    count = std::max({count, rule->heads.first + 1, rule->heads.last + 2});
   if (heads >= 0)
     for (const Rule *rule : here)
       if (rule->heads.first >= heads || rule->heads.last >= heads) {
-        error = ("policy '" + file + "': head " +
-                 Twine(std::max(rule->heads.first, rule->heads.last)) +
-                 " is not there, layer " + Twine(layer) + " has " +
-                 Twine(heads) + " heads")
-                    .str();
+        error =
+            ("policy '" + file + "': rule " + Twine(rule - rules.data()) +
+             ": head " + Twine(std::max(rule->heads.first, rule->heads.last)) +
+             " is not there, layer " + Twine(layer) + " has " + Twine(heads) +
+             " heads")
+                .str();
         return std::nullopt;
       }
-  std::string text;
-  for (int64_t head = 0; head < count; ++head) {
+  const Range &last = here.back()->heads;
+  if (last.first == 0 && last.last == -1)
+    return here.back()->at(step);
+  // Only where a range begins, or behind its end, does the pattern change.
+  std::set<int64_t> cuts = {0};
+  for (const Rule *rule : here) {
+    cuts.insert(rule->heads.first);
+    if (rule->heads.last >= 0)
+      cuts.insert(rule->heads.last + 1);
+  }
+  llvm::SmallVector<std::pair<int64_t, std::string>> runs; // first head, text
+  for (int64_t head : cuts) {
     std::string own = "dense";
     for (const Rule *rule : here)
       if (rule->heads.contains(head))
         own = rule->at(step).str();
-    bool isOpen = head == count - 1;
-    text += (head ? ", " : "") + std::to_string(head) + (isOpen ? "-" : "") +
-            ": " + own;
+    if (runs.empty() || runs.back().second != own)
+      runs.emplace_back(head, own);
+  }
+  std::string text;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    text += (i ? ", " : "") + std::to_string(runs[i].first);
+    if (i + 1 == runs.size())
+      text += "-";
+    else if (runs[i + 1].first - 1 > runs[i].first)
+      text += "-" + std::to_string(runs[i + 1].first - 1);
+    text += ": " + runs[i].second;
   }
   return parsePattern("per_head<" + text + ">", error);
 }

@@ -180,6 +180,8 @@ bool mlir::megactx::pattern::show(Request request, llvm::raw_ostream &os,
   if (!pattern)
     return false;
   std::string fault = faultOfSizes(request);
+  if (fault.empty())
+    fault = pattern->checkKeyStep(request.rows.keyStep);
   if (!fault.empty())
     return onFault(llvm::StringRef::npos, fault), false;
   Formula formula = pattern->formula(request.rows.keyStep);

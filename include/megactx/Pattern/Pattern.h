@@ -133,6 +133,10 @@ public:
   /// The key steps of all names in the pattern, ascending.
   std::vector<int64_t> keySteps() const;
 
+  /// An error text where a name in the pattern spans levels of gists and none
+  /// of them has this step; empty otherwise.
+  std::string checkKeyStep(int64_t keyStep) const;
+
   /// Parses back to an equal pattern.
   std::string str() const;
 

@@ -54,6 +54,15 @@ func.func @source_c2(%k: !t) {
 // -----
 
 !t = tensor<2x2x?x8xf32>
+func.func @source_c2_no_level_of_the_pyramid(%k: !t) {
+  // expected-error@+1 {{expected a key step that is one of 1, 32, 1024, of 'pyramid<ratio = 32, windows = [8, 8]>', but got 64}}
+  %s = megactx.source %k, %k pattern(#megactx.pattern<causal and pyramid<ratio = 32, windows = [8, 8]>>) {key_step = 64} : (!t, !t) -> !megactx.source<!t, !t>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
 func.func @source_c3_bias(%k: !t, %x: tensor<2x?xf32>) {
   // expected-error@+1 {{expected bias to have rank 4 and element type f32}}
   %s = megactx.source %k, %k bias(%x) pattern(#megactx.pattern<dense>) : (!t, !t, tensor<2x?xf32>) -> !megactx.source<!t, !t>

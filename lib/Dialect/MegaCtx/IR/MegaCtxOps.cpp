@@ -28,6 +28,9 @@ LogicalResult SourceOp::verify() {
   if (getKeyStep() < 1)
     return emitOpError("expected key_step of at least 1, but got ")
            << getKeyStep();
+  if (std::string error = getPattern().getPattern().checkKeyStep(getKeyStep());
+      !error.empty())
+    return emitOpError() << error;
   if (getResult().getType() != SourceType::get(getContext(), key, value))
     return emitOpError("expected the result to have the types of key and "
                        "value");

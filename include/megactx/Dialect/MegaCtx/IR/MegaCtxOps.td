@@ -110,7 +110,8 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
     Constraints:
     * `source_c1`: key and value have rank 4, the same element type (f32, f16,
       bf16) and agree on B, Hkv and Nk.
-    * `source_c2`: key_step is at least 1.
+    * `source_c2`: key_step is at least 1, and where the pattern spans levels of
+      gists (`pyramid`), one of theirs.
     * `source_c3`: bias has rank 4 and element type f32; lengths is [B].
     * `source_c4`: the result has the types of key and value.
     * `source_c5`: positions is [B, Nk] of index, and then there is no offset.
