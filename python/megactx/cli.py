@@ -23,6 +23,9 @@ def run_command(parser, run):
         text = str(error)  # a tool's own message says that it is an error, and where
         print(text if "error: " in text.partition("\n")[0] else f"error: {text}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"error: out of memory: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

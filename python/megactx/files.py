@@ -8,10 +8,16 @@ from .tools import Error
 
 
 def check_writable(*paths):
-    """Raises Error where a file cannot become `path`: to be called before long work."""
+    """Raises Error where a file cannot become `path`, or two paths are the same: to be called before long work."""
+    places = set()
     for path in map(pathlib.Path, paths):
         if path.is_dir():
             raise Error(f"cannot write '{path}': it is a folder")
+        if path.exists() and not path.is_file():  # a file that replaces it would be the end of a device
+            raise Error(f"cannot write '{path}': it is no regular file")
+        if (place := path.parent.resolve() / path.name) in places:
+            raise Error(f"cannot write '{path}': it is named for two outputs")
+        places.add(place)
         if not os.access(path.parent, os.W_OK | os.X_OK) or not path.parent.is_dir():
             raise Error(f"cannot write '{path}': no folder '{path.parent}' to write to")
 

@@ -79,6 +79,8 @@ def run(options):
             raise Error(f"'{options.start}': its ratio is {ratio.tolist()}, but --ratio is {options.ratio}")
     if options.head:
         head = arrays(options.head, "weight", "bias")
+    if options.threads < 0:
+        raise Error(f"--threads: expected at least 0, but got {options.threads}")
     if options.threads:
         set_threads(options.threads)
     with Artifacts(options.cache) as artifacts:

@@ -22,6 +22,11 @@ def same_model(model):
     return model if isinstance(model, Model) else load(model)
 
 
+def not_finite(rows):
+    """Which rows [n, E] hold NaN or infinity."""
+    return np.flatnonzero(~np.isfinite(rows).all(1))
+
+
 class Gists:
     """Rows [n, E] of one level; grows at the end."""
 
@@ -113,8 +118,8 @@ class Pyramid:
             raise Error(f"timeline: expected embeddings [tokens, {self.width}], as GistNet takes, but got shape {list(tokens.shape)}")
         for first in range(0, len(tokens), self._step):
             part = tokens[first:first + self._step]
-            if not np.isfinite(part).all():
-                raise Error(f"timeline: tokens {self.tokens} to {self.tokens + len(part) - 1} are not all finite")
+            if len(bad := not_finite(part)):
+                raise Error(f"timeline: token {self.tokens + bad[0]} is not finite")
             self._pending = np.concatenate([self._pending, part])
             self.tokens += len(part)
             self._complete_blocks()
@@ -141,8 +146,9 @@ class Pyramid:
         for level, (gists, new) in enumerate(zip(self._gists, levels), 1):
             span = self.ratio**level
             rows = new[:, history // span:].reshape(-1, self.width)[:count // span]
-            if not np.isfinite(rows).all():
-                raise Error(f"gistnet: level-{level} gists of tokens {self._complete} to {self._complete + count - 1} are not all finite")
+            if len(bad := not_finite(rows)):
+                first = self._complete + bad[0] * span
+                raise Error(f"gistnet: the level-{level} gist of tokens {first} to {first + span - 1} is not finite")
             gists.put(self._complete // span, rows)
 
     def extend(self, timeline, progress=lambda line: None):

@@ -34,7 +34,11 @@ def load_sets(folder, count):
         if None in paths:
             raise Error(f"'{place}': no input_{paths.index(None)}.npy or .pb; the model has {count} inputs")
         labels = find(place, "labels")
-        sets.append(([_tensor(path) for path in paths], None if labels is None else _tensor(labels)))
+        inputs = [_tensor(path) for path in paths]
+        for path, tensor in zip(paths, inputs):
+            if not tensor.size:
+                raise Error(f"'{path}': no numbers, its shape is {list(tensor.shape)}")
+        sets.append((inputs, None if labels is None else _tensor(labels)))
     return sets
 
 

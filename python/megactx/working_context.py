@@ -223,7 +223,7 @@ def start_entries(start, tokens, settings):
     lods, positions = np.concatenate([lods, newer[0]]), np.concatenate([positions, newer[1]])
     if len(lods) > settings.budget:
         raise Error(f"the first working context has {len(lods)} entries, more than the budget of {settings.budget}"
-                    + ("" if start is not None else f"; fewer than {settings.recent} recent tokens may fit"))
+                    + (f"; fewer than {settings.recent} recent tokens may fit" if start is None and settings.recent else ""))
     return lods, positions
 
 

@@ -272,7 +272,7 @@ BAD_TIMELINES = {
     "objects": (lambda path, x: saved(path, np.array([None])), "not a .npy file of numbers"),
     "fortran": (lambda path, x: saved(path, np.asfortranarray(x)), "C order"),
     "no tokens": (lambda path, x: saved(path, x[:0]), "no tokens"),
-    "nan": (lambda path, x: saved(path, np.where(np.arange(len(x))[:, None] == 50, np.nan, x).astype(np.float32)), "not all finite"),
+    "nan": (lambda path, x: saved(path, np.where(np.arange(len(x))[:, None] == 50, np.nan, x).astype(np.float32)), "token 50 is not finite"),
 }
 
 
@@ -287,10 +287,24 @@ def test_bad_timelines(name, command, world, tmp_path):
     ("budget", 20, "54 entries, more than the budget of 20"),
     ("budget", "many", "--budget"), ("ratio", 8, "level 1 does not match the ratio"), ("ratio", 5, "does not run on blocks of 25 tokens"), ("ratio", 1, "ratio of at least 2"), ("rounds", -1, "rounds"),
     ("recent", -1, "recent"), ("max_edits", -1, "max-edits"), ("expand", 0, "expand"), ("expand", "nan", "expand"), ("collapse", "inf", "collapse"),
-    ("history", 3, "multiple of 16"), ("gistnet", "absent.mctx", "absent.mctx"), ("output", "/nowhere/c.npz", "/nowhere"),
+    ("history", 3, "multiple of 16"), ("history", 2**44, "out of memory"), ("threads", -1, "--threads"), ("gistnet", "absent.mctx", "absent.mctx"), ("output", "/nowhere/c.npz", "/nowhere"),
     ("head", "absent.npz", "absent.npz"), ("start", "absent.npz", "absent.npz"), ("colour", "red", "--colour")])
 def test_bad_options(option, value, word, command, tmp_path):
     refuses(command(**{option: value}), tmp_path, word)
+
+
+def test_outputs_that_would_be_lost(command, tmp_path):
+    same = tmp_path / "out" / ".." / "out" / "c.npz"
+    refuses(command(svg=same), tmp_path, "named for two outputs")
+    os.mkfifo(tmp_path / "pipe")
+    refuses(command(output=tmp_path / "pipe"), tmp_path, "no regular file")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_budget_below_one_entry_of_each_span(command, tmp_path):
+    done = command(budget=20, recent=0)
+    refuses(done, tmp_path, "entries, more than the budget of 20")
+    assert "recent" not in done.err
 
 
 def test_models_in_each_others_place(command, world, tmp_path):
@@ -337,7 +351,7 @@ def test_scores_that_are_nan(command, world, tmp_path):
 
 def test_gists_that_are_not_finite(command, world, tmp_path):
     artifact = changed(world, "gistnet", "level2", helper.make_node("Log", ["raw"], ["level2"]))
-    refuses(command(gistnet=artifact), tmp_path, "level-2 gists of tokens 0 to")
+    refuses(command(gistnet=artifact), tmp_path, "the level-2 gist of tokens 0 to 15 is not finite")
 
 
 def test_gists_that_know_later_tokens(command, world, tmp_path):

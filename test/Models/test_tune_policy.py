@@ -250,6 +250,9 @@ def test_bad_data(tool, tmp_path, data):
     np.save(folder / "input_0.npy", np.zeros((2, 30), np.float32))
     refuses(tool, tmp_path, folder, "ids")
     np.save(folder / "input_0.npy", np.zeros((2, 30), np.int64))
+    np.save(folder / "input_0.npy", np.zeros((0, 30), np.int64))
+    refuses(tool, tmp_path, folder, "input_0.npy': no numbers")
+    np.save(folder / "input_0.npy", np.zeros((2, 30), np.int64))
     np.save(folder / "labels.npy", np.zeros((2, 31), np.int64))
     refuses(tool, tmp_path, folder, "expected labels [2, 30]")
 
