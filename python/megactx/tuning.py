@@ -104,9 +104,12 @@ class Tuner:
             outputs = dense.run(dict(zip(dense.inputs, inputs))).values()
             self.judges.append(quality.Judge(inputs, outputs, labels, horizon))
         self.dense_choice = {group: DENSE for group in self.groups}
-        known = self.judges[0].errors(self.judges[0].outputs)
-        self.objective = next(key for key in ("delta_nll", "kl", "relative_error") if key in known)
-        self.sensitivity = "kl" if "kl" in known else "relative_error"
+        known = [judge.errors(judge.outputs) for judge in self.judges]
+        for number, errors in enumerate(known):
+            if not np.isfinite(list(errors.values())).all():
+                raise Error(f"'{data}': on data set {number} the dense model's outputs are not finite, so nothing can be compared with them")
+        self.objective = next(key for key in ("delta_nll", "kl", "relative_error") if key in known[0])
+        self.sensitivity = "kl" if "kl" in known[0] else "relative_error"
 
     def _add_layer(self, attention, granularity):
         heads, sources = attention["heads"], attention["sources"]

@@ -257,6 +257,17 @@ def test_bad_data(tool, tmp_path, data):
     refuses(tool, tmp_path, folder, "expected labels [2, 30]")
 
 
+def test_data_that_makes_nan(tool, tmp_path):
+    subprocess.run([sys.executable, ROOT / "python" / "models" / "lod.py", tmp_path, "--width", "8", "--tokens", "40"], check=True)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    context = np.load(tmp_path / "tokens.npy")[None]
+    context[0, 5, 2] = np.nan
+    for i, array in enumerate((context, np.zeros((1, 40), np.int64), np.arange(40)[None])):
+        np.save(folder / f"input_{i}.npy", array)
+    refuses(tool, tmp_path, folder, "on data set 0 the dense model's outputs are not finite", model=tmp_path / "lensnet.onnx")
+
+
 def test_a_model_without_attention(tool, tmp_path, data):
     value = lambda name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2, 3])
     graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value("x")], [value("y")])
