@@ -35,21 +35,28 @@ void mlir::megactx::buildAttentionPipeline(OpPassManager &pm,
   pm.addPass(createCSEPass());
 }
 
-void mlir::megactx::buildBufferizePipeline(OpPassManager &pm) {
+void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
+                                           const BufferizeOptions &options) {
   pm.addPass(createConvertElementwiseToLinalgPass());
   pm.addNestedPass<func::FuncOp>(createFuseElementwisePass());
+  if (options.recomputeMaps) {
+    pm.addPass(createCanonicalizerPass());
+    pm.addPass(createCSEPass());
+    pm.addNestedPass<func::FuncOp>(createRecomputeMapsPass());
+    pm.addNestedPass<func::FuncOp>(createFuseElementwisePass());
+  }
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createSeparateInitsPass());
   pm.addNestedPass<func::FuncOp>(
       bufferization::createEmptyTensorEliminationPass());
-  bufferization::OneShotBufferizePassOptions options;
-  options.bufferizeFunctionBoundaries = true;
+  bufferization::OneShotBufferizePassOptions oneShot;
+  oneShot.bufferizeFunctionBoundaries = true;
   // What a loop carries may be a new tensor each time.
-  options.allowReturnAllocsFromLoops = true;
-  options.functionBoundaryTypeConversion =
+  oneShot.allowReturnAllocsFromLoops = true;
+  oneShot.functionBoundaryTypeConversion =
       bufferization::LayoutMapOption::IdentityLayoutMap;
-  pm.addPass(bufferization::createOneShotBufferizePass(options));
+  pm.addPass(bufferization::createOneShotBufferizePass(oneShot));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   bufferization::buildBufferDeallocationPipeline(pm, {});

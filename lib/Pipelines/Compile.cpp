@@ -149,10 +149,13 @@ SmallVector<Phase> Compilation::tensorPhases() {
          buildAttentionPipeline(pm, attention);
        }},
       {"tensors to memrefs", "memref", Form::Tensors, [&](OpPassManager &pm) {
+         BufferizeOptions bufferize;
+         // A launch and memory cost a GPU more than arithmetic.
+         bufferize.recomputeMaps = !target.device.empty();
          // Every constant that a kernel reads is in the device's memory.
          if (!target.device.empty())
            pm.addPass(createHoistWeightsPass({/*threshold=*/1}));
-         buildBufferizePipeline(pm);
+         buildBufferizePipeline(pm, bufferize);
        }}};
 }
 

@@ -46,9 +46,9 @@ static void registerPipelines() {
       "megactx-attention-pipeline",
       "links of attention to fused attention, or all of them to linalg",
       buildAttentionPipeline);
-  PassPipelineRegistration<>("megactx-bufferize-pipeline",
-                             "tensors to memrefs, with deallocation",
-                             buildBufferizePipeline);
+  PassPipelineRegistration<BufferizeOptions>(
+      "megactx-bufferize-pipeline", "tensors to memrefs, with deallocation",
+      buildBufferizePipeline);
   PassPipelineRegistration<>(
       "megactx-cpu-loops-pipeline", "memrefs to loops, attention as kernels",
       [](OpPassManager &pm) { buildCPULoopsPipeline(pm); });

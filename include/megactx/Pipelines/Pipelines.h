@@ -61,8 +61,15 @@ struct AttentionOptions : PassPipelineOptions<AttentionOptions> {
 /// what they do not take, or, with `generic`, all of it.
 void buildAttentionPipeline(OpPassManager &pm, const AttentionOptions &options);
 
+struct BufferizeOptions : PassPipelineOptions<BufferizeOptions> {
+  Option<bool> recomputeMaps{
+      *this, "recompute-maps", llvm::cl::init(false),
+      llvm::cl::desc("compute an elementwise op again in each reduction and "
+                     "map that uses it, where that reads no more")};
+};
+
 /// From tensors with fused attention to memrefs with an owner each.
-void buildBufferizePipeline(OpPassManager &pm);
+void buildBufferizePipeline(OpPassManager &pm, const BufferizeOptions &options);
 
 /// From memrefs to one-dimensional parallel loops, attention as kernels.
 void buildCPULoopsPipeline(OpPassManager &pm, int64_t vectorBits = 512);

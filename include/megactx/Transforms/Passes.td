@@ -101,6 +101,45 @@ def FuseElementwisePass
                            "::mlir::tensor::TensorDialect"];
 }
 
+def RecomputeMapsPass
+    : Pass<"megactx-recompute-maps", "::mlir::func::FuncOp"> {
+  let summary = "give each user of a map of rows a map of its own";
+  let description = [{
+    Before: linalg on tensors. After: an elementwise op that several linalg ops
+    use, matrix products not among them, stands once for each of them, so that
+    `megactx-fuse-elementwise` makes it a part of each and its result is nowhere in
+    memory. It is done where every user can compute it and reads no more bytes for
+    it than before: no more than one operand is as large as the result, in the same
+    order, with elements that are no wider; others, such as a row's mean or a
+    vector of weights, are smaller. Unit dims that reductions kept are dropped
+    before, so that no reshape is in between.
+
+    A normalisation, which was two reductions and three maps that write a whole
+    activation each, is left as two reductions and a map that read its input. Each
+    copy computes what the map did, roundings to narrow types included.
+
+    ```mlir
+    %wide = linalg.generic ins(%x) { extf }
+    %sum = linalg.generic ins(%wide) { sum += wide }
+    %centred = linalg.generic ins(%wide, %sum) { wide - sum / 768 }
+    ```
+    becomes
+    ```mlir
+    %wide = linalg.generic ins(%x) { extf }
+    %sum = linalg.generic ins(%wide) { sum += wide }
+    %again = linalg.generic ins(%x) { extf }
+    %centred = linalg.generic ins(%again, %sum) { again - sum / 768 }
+    ```
+  }];
+  let statistics = [
+    Statistic<"numMaps", "maps", "ops that each user computes itself">,
+    Statistic<"numCopies", "copies", "copies of them">
+  ];
+  let dependentDialects = ["::mlir::affine::AffineDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def FuseLodPass : Pass<"megactx-fuse-lod"> {
   let summary = "fuse pooling with the attention before it, rotary embedding with "
                 "what writes queries and keys";
