@@ -26,6 +26,11 @@ struct PatternOptions {
       llvm::errs() << "error: pattern: expected a pattern\n  \n  ^\n";
       return std::nullopt;
     }
+    if (step < 0) {
+      llvm::errs() << "error: expected --step of at least 0, but got " << step
+                   << "\n";
+      return std::nullopt;
+    }
     return PatternChoice{pattern, policy, step};
   }
 

@@ -36,6 +36,11 @@
 // ABSENT: error: {{.*}}explain-reach.mlir: no self-attention in layers 1 to 2, the model has 2 attentions
 // SYNTAX: error: expected --reach=all or --reach=FIRST-LAST, but got 'first'
 
+// RUN: not megactx-explain %s --reach=all --gist -5 2>&1 | FileCheck %s --check-prefix=GIST
+// GIST: error: expected --gist of at least 1, but got -5
+// RUN: not megactx-explain %s --pattern causal --step -3 2>&1 | FileCheck %s --check-prefix=STEP
+// STEP: error: expected --step of at least 0, but got -3
+
 !t = tensor<1x2x?x8xf32>
 !s = !megactx.source<tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>>
 func.func @main(%q: !t, %k: !t, %v: !t) -> !t {

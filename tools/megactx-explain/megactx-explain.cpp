@@ -59,6 +59,11 @@ int main(int argc, char **argv) {
                  << reach << "'\n";
     return 1;
   }
+  if (gist < 1) {
+    llvm::errs() << "error: expected --gist of at least 1, but got " << gist
+                 << "\n";
+    return 1;
+  }
   auto shape = mlir::megactx::pattern::TileShape::parse(tile);
   if (!shape) {
     llvm::errs() << "error: expected --tile=QUERIESxKEYS, each from 1 to "

@@ -317,14 +317,14 @@ ScatterMeanOp::decomposeOperation(OpBuilder &builder) {
         Value row = in.extract(getMembers(), at);
         return emitIf(in, in.le(in.index(0), row), x, [&](Emitter &i) {
           auto [batch, head] = clusters.groupOf(i, at[0]);
-          Value group[] = {batch, head, row};
-          SmallVector<Value> result =
-              emitFor(i, i.index(0), width, x[0],
-                      [&](Emitter &e, Value column, ValueRange y) {
-                        Value term = e.toF32(e.extract(
-                            getRows(), {at[0], e.index(0), at[1], column}));
-                        return add(e, term, y[0], {batch, head, row, column});
-                      });
+          std::array<Value, 3> group = {batch, head, row};
+          SmallVector<Value> result = emitFor(
+              i, i.index(0), width, x[0],
+              [&](Emitter &e, Value column, ValueRange y) {
+                Value term = e.toF32(
+                    e.extract(getRows(), {at[0], e.index(0), at[1], column}));
+                return add(e, term, y[0], {group[0], group[1], row, column});
+              });
           result.append(add(i, emitFloat(i, 1), x[1], group));
           return result;
         });
