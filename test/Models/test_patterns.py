@@ -1,6 +1,7 @@
 """megactx-pattern against the second evaluator, on random expressions, sizes, steps and offsets."""
 
 import random
+import re
 
 import numpy as np
 
@@ -53,10 +54,16 @@ def row_text(keys):
     return ",".join(f"{a}-{b}" if a != b else f"{a}" for a, b in runs)
 
 
+def key_steps(text):
+    """Those that a source of this pattern may have: where there are pyramids, a level of each."""
+    ratios = [int(ratio) for ratio in re.findall(r"pyramid<ratio = (\d+)", text)]
+    return sorted(set.intersection(*({1, ratio, ratio**2} for ratio in ratios))) if ratios else [2, 3, 4]
+
+
 def case(seed):
     r = random.Random(seed)
     text, queries, keys, heads = expression(r), r.randint(1, 33), r.randint(1, 33), r.randint(1, 4)
-    steps = r.choice([1, 1, 1, r.randint(2, 4)]), r.choice([1, 1, 1, r.randint(2, 4)])
+    steps = r.choice([1, 1, 1, r.randint(2, 4)]), r.choice([1, 1, 1, r.choice(key_steps(text))])
     offsets = r.choice([0, 0, r.randint(0, 20)]), r.choice([0, 0, r.randint(0, 20)])
     return text, queries, keys, heads, steps, offsets
 
