@@ -109,26 +109,35 @@ struct LowerMmaSync : OpConversionPattern<nvx::MmaSyncOp> {
   }
 };
 
+/// Bytes of a row of a panel, as swizzles and descriptors have them.
+constexpr int64_t kRowBytes = 128;
+
+/// The address of an element of `bytes` bytes, in memory whose map is none.
+Value addressOf(ImplicitLocOpBuilder &b, Value memory, Value index,
+                int64_t bytes) {
+  Value begin = memref::ExtractAlignedPointerAsIndexOp::create(b, memory);
+  Value distance =
+      arith::MulIOp::create(b, index, arith::ConstantIndexOp::create(b, bytes));
+  return arith::IndexCastOp::create(b, b.getI64Type(),
+                                    arith::AddIOp::create(b, begin, distance));
+}
+
 struct LowerWgmmaDescriptor : OpConversionPattern<nvx::WgmmaDescriptorOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
   matchAndRewrite(nvx::WgmmaDescriptorOp op, OpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    constexpr int64_t rowBytes = 128, swizzle128 = 1;
+    constexpr int64_t swizzle128 = 1;
     int64_t rows = cast<MemRefType>(op.getTile().getType()).getDimSize(1);
     // In units of 16 bytes. Only a transposed operand steps between panels.
-    int64_t leading = op.getTranspose() ? rows * rowBytes / 16 : 1;
-    int64_t stride = 8 * rowBytes / 16;
+    int64_t leading = op.getTranspose() ? rows * kRowBytes / 16 : 1;
+    int64_t stride = 8 * kRowBytes / 16;
     auto number = [&](int64_t value) -> Value {
       return arith::ConstantIntOp::create(b, value, 64);
     };
-    Value begin =
-        memref::ExtractAlignedPointerAsIndexOp::create(b, adaptor.getTile());
-    Value bytes = arith::MulIOp::create(
-        b, adaptor.getRow(), arith::ConstantIndexOp::create(b, rowBytes));
-    Value address = arith::IndexCastOp::create(
-        b, b.getI64Type(), arith::AddIOp::create(b, begin, bytes));
+    Value address =
+        addressOf(b, adaptor.getTile(), adaptor.getRow(), kRowBytes);
     address = arith::AndIOp::create(b, address, number(0x3ffff));
     address = arith::ShRUIOp::create(b, address, number(4));
     rewriter.replaceOpWithNewOp<arith::OrIOp>(
@@ -144,28 +153,24 @@ struct LowerLoadBox : OpConversionPattern<nvx::LoadBoxOp> {
   matchAndRewrite(nvx::LoadBoxOp op, OpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    constexpr int64_t rowBytes = 128, barrierBytes = 8;
-    auto times = [&](Value x, int64_t y) -> Value {
-      return arith::MulIOp::create(b, x, arith::ConstantIndexOp::create(b, y));
-    };
-    auto pointer = [&](Value memory, Value bytes) -> Value {
-      Value begin = memref::ExtractAlignedPointerAsIndexOp::create(b, memory);
-      Value address = arith::IndexCastOp::create(
-          b, b.getI64Type(), arith::AddIOp::create(b, begin, bytes));
+    constexpr int64_t barrierBytes = 8;
+    auto pointer = [&](Value memory, Value index, int64_t bytes) -> Value {
       return LLVM::IntToPtrOp::create(
-          b, LLVM::LLVMPointerType::get(getContext(), kShared), address);
+          b, LLVM::LLVMPointerType::get(getContext(), kShared),
+          addressOf(b, memory, index, bytes));
     };
     int64_t rows = cast<MemRefType>(op.getTile().getType()).getDimSize(1);
-    Value row = arith::AddIOp::create(b, times(adaptor.getPanel(), rows),
-                                      adaptor.getTo());
+    Value before = arith::MulIOp::create(
+        b, adaptor.getPanel(), arith::ConstantIndexOp::create(b, rows));
+    Value row = arith::AddIOp::create(b, before, adaptor.getTo());
     Value to = LLVM::AddrSpaceCastOp::create(
         b,
         LLVM::LLVMPointerType::get(
             getContext(),
             static_cast<unsigned>(NVVM::NVVMMemorySpace::SharedCluster)),
-        pointer(adaptor.getTile(), times(row, rowBytes)));
+        pointer(adaptor.getTile(), row, kRowBytes));
     Value barrier =
-        pointer(adaptor.getBarriers(), times(adaptor.getAt(), barrierBytes));
+        pointer(adaptor.getBarriers(), adaptor.getAt(), barrierBytes);
     SmallVector<Value> from;
     for (Value x : {adaptor.getColumn(), adaptor.getRow(), adaptor.getHead(),
                     adaptor.getBatch()})

@@ -32,15 +32,6 @@ static Value i32(ImplicitLocOpBuilder &b, int64_t value) {
   return arith::ConstantIntOp::create(b, value, 32);
 }
 
-/// Orders what threads wrote before what the accelerator and wgmma do after.
-static void fenceProxy(ImplicitLocOpBuilder &b) {
-  NVVM::FenceProxyOp::create(
-      b,
-      NVVM::ProxyKindAttr::get(b.getContext(), NVVM::ProxyKind::async_shared),
-      NVVM::SharedSpaceAttr::get(b.getContext(),
-                                 NVVM::SharedSpace::shared_cta));
-}
-
 /// By one thread of the block's first warp, which is whole.
 static void byOneThread(ImplicitLocOpBuilder &b, Value thread,
                         function_ref<void()> body) {

@@ -12,6 +12,14 @@ using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
 
+void mlir::megactx::nvgpu::fenceProxy(ImplicitLocOpBuilder &b) {
+  NVVM::FenceProxyOp::create(
+      b,
+      NVVM::ProxyKindAttr::get(b.getContext(), NVVM::ProxyKind::async_shared),
+      NVVM::SharedSpaceAttr::get(b.getContext(),
+                                 NVVM::SharedSpace::shared_cta));
+}
+
 Value TileLoader::later(Value number, int64_t turns) const {
   int64_t step = llvm::mod(turns, ring);
   if (!step)
@@ -125,11 +133,7 @@ void CopyLoader::wait(Value, int64_t left) {
   mlir::nvgpu::DeviceAsyncWaitOp::create(b, group, b.getI32IntegerAttr(left));
   // wgmma reads through another proxy than the one that copies write through.
   if (tiling.product == nvx::Product::wgmma)
-    NVVM::FenceProxyOp::create(
-        b,
-        NVVM::ProxyKindAttr::get(b.getContext(), NVVM::ProxyKind::async_shared),
-        NVVM::SharedSpaceAttr::get(b.getContext(),
-                                   NVVM::SharedSpace::shared_cta));
+    fenceProxy(b);
   gpu::BarrierOp::create(b);
   isOpen = false;
 }

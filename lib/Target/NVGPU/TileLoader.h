@@ -36,6 +36,10 @@ struct RowSource {
   Value map;
 };
 
+/// Orders what threads wrote to shared memory before what the accelerator and
+/// wgmma do after, which go through another proxy.
+void fenceProxy(ImplicitLocOpBuilder &b);
+
 class TileLoader {
 public:
   virtual ~TileLoader() = default;
