@@ -29,6 +29,9 @@ void mlir::megactx::buildAttentionPipeline(OpPassManager &pm,
     lod.rows = options.gpu ? 131072 : 32768;
     if (options.fuseLod)
       pm.addPass(createFuseLodPass(lod));
+    AttentionLayoutPassOptions layout;
+    layout.rowBytes = options.gpu ? nvgpu::kRowBytes : 1;
+    pm.addNestedPass<func::FuncOp>(createAttentionLayoutPass(layout));
   }
   pm.addPass(createConvertAttentionToLinalgPass());
   pm.addPass(createCanonicalizerPass());

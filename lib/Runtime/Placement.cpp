@@ -3,9 +3,14 @@
 #include "Placement.h"
 #include "Model.h"
 #include "megactx/Runtime/KernelABI.h"
+#include <cstdint>
 #include <cstring>
 
 using namespace megactx;
+
+/// What kernels read at a time, in bytes. Others' tensors may be parts of
+/// larger ones and start anywhere.
+constexpr uintptr_t kDeviceAlignment = 16;
 
 void *Memory::allocate(uint64_t bytes, std::string &error) const {
   if (run)
@@ -43,7 +48,8 @@ bool Copies::bring(const mctx_tensor &input, uint64_t bytes, bool toDevice,
                    void *&data, std::string &error) {
   data = input.data;
   bool onDevice = input.device_type == MCTX_CUDA;
-  if (onDevice == toDevice)
+  bool isAligned = reinterpret_cast<uintptr_t>(data) % kDeviceAlignment == 0;
+  if (onDevice == toDevice && (isAligned || !toDevice))
     return true;
   Memory memory = toDevice ? Memory::device() : Memory::host();
   data = memory.allocate(bytes, error);

@@ -36,8 +36,8 @@ private:
 class Copies {
 public:
   ~Copies();
-  /// The input's data in the memory that the model wants it in. False with the
-  /// reason.
+  /// The input's data in the memory that the model wants it in, at a multiple
+  /// of 16 bytes on a device. False with the reason.
   bool bring(const mctx_tensor &input, uint64_t bytes, bool toDevice,
              void *&data, std::string &error);
 

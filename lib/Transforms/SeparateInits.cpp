@@ -1,5 +1,6 @@
 //===- SeparateInits.cpp - a destination of its own for every op ----------===//
 
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -23,8 +24,9 @@ struct SeparateInits : impl::SeparateInitsPassBase<SeparateInits> {
   /// Clones what makes the value, back to tensor.empty, where others use it.
   void separate(OpOperand &use) {
     Operation *def = use.get().getDefiningOp();
-    if (!def || !isa<tensor::EmptyOp, linalg::FillOp, tensor::ExpandShapeOp,
-                     tensor::CollapseShapeOp, tensor::CastOp>(def))
+    if (!def ||
+        !isa<tensor::EmptyOp, linalg::FillOp, tensor::ExpandShapeOp,
+             tensor::CollapseShapeOp, tensor::CastOp, TransposeViewOp>(def))
       return;
     if (!startsEmpty(def))
       return;
@@ -45,8 +47,9 @@ struct SeparateInits : impl::SeparateInitsPassBase<SeparateInits> {
   }
 
   static bool startsEmpty(Operation *op) {
-    while (op && isa<linalg::FillOp, tensor::ExpandShapeOp,
-                     tensor::CollapseShapeOp, tensor::CastOp>(op)) {
+    while (op &&
+           isa<linalg::FillOp, tensor::ExpandShapeOp, tensor::CollapseShapeOp,
+               tensor::CastOp, TransposeViewOp>(op)) {
       Value from = isa<linalg::FillOp>(op)
                        ? cast<linalg::FillOp>(op).getOutputs()[0]
                        : op->getOperand(0);

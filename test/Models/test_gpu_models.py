@@ -86,3 +86,40 @@ def test_runs_by_tensor_maps(name, fake_gpu, request, tmp_path):
             error = np.linalg.norm(got[key].astype(np.float64) - want) / np.linalg.norm(want)
             assert error < TOLERANCES["bf16"], f"{key}: error {error:.1e}"
     assert log.read_text().count("cuTensorMapEncodeTiled rank 4") >= 4
+
+
+SLICED = """\
+!x = tensor<1x2x?x27xf16>
+!r = tensor<1x2x?x8xf16>
+func.func @main(%x: !x {onnx.name = "x"}) -> (!r {onnx.name = "out"}) {
+  %c2 = arith.constant 2 : index
+  %n = tensor.dim %x, %c2 : !x
+  %q = tensor.extract_slice %x[0, 0, 0, 1] [1, 2, %n, 8] [1, 1, 1, 1] : !x to !r
+  %k = tensor.extract_slice %x[0, 0, 0, 10] [1, 2, %n, 8] [1, 1, 1, 2] : !x to !r
+  %v = tensor.extract_slice %x[0, 0, 0, 19] [1, 2, %n, 8] [1, 1, 1, 1] : !x to !r
+  %s = megactx.source %k, %v pattern(#megactx.pattern<causal>) : (!r, !r) -> !megactx.source<!r, !r>
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!r, !megactx.source<!r, !r>) -> !r
+  return %o : !r
+}
+"""
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "cpu"])
+def test_rows_within_wider_ones(arch, fake_gpu, tool, tmp_path):
+    """Where no copy of 16 bytes could start, and with elements between those of a row: read from a copy of their own."""
+    source, artifact = tmp_path / "model.mlir", tmp_path / "model.mctx"
+    source.write_text(SLICED)
+    if arch == "cpu":
+        assert tool("megactx-compile", source, "-o", artifact).status == 0
+    else:
+        fake_gpu.compile(source, artifact, arch=arch)
+    x = np.random.default_rng(0).standard_normal((1, 2, 37, 27)).astype(np.float16)
+    reference.save_tensors(tmp_path / "in", "input", [("x", x)])
+    done = fake_gpu.run(artifact, "--inputs", tmp_path / "in", "--outputs", tmp_path / "out")
+    assert done.status == 0, done
+    (_, got), = reference.load_tensors(tmp_path / "out", "output")
+    q, k, v = (part.astype(np.float64) for part in (x[..., 1:9], x[..., 10:25:2], x[..., 19:27]))
+    scores = np.where(np.tri(37, dtype=bool), np.einsum("bhqd,bhkd->bhqk", q, k), -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    want = np.einsum("bhqk,bhkd->bhqd", weights / weights.sum(-1, keepdims=True), v)
+    assert np.linalg.norm(got - want) < 2e-3 * np.linalg.norm(want)

@@ -40,7 +40,7 @@ def artifact(fake_gpu, tmp_path_factory):
 def good(fake_gpu, tmp_path, artifact, script, settings=""):
     log = tmp_path / "log"
     done = fake_gpu.python(BEGIN + script, artifact, log, settings=settings, log=log)
-    assert done.status == 0, done
+    assert done.status == 0, str(done)
     return log.read_text()
 
 
@@ -62,6 +62,30 @@ assert len(copies()) == 1
 np.testing.assert_array_equal(out.numpy(), 3 * x)
 """)
     assert log.count("host to device 80") == 1 and log.count("device to host 80") == 1, log
+
+
+def test_tensors_that_start_within_16_bytes_are_copied(fake_gpu, tmp_path, artifact):
+    log = good(fake_gpu, tmp_path, artifact, """
+import ctypes
+from megactx import dlpack
+there = megactx.to_device(np.arange(40, dtype=np.float32).reshape(10, 4))
+class Part:
+    def __init__(self, skipped):
+        self.skipped = skipped
+    def __dlpack_device__(self):
+        return there.__dlpack_device__()
+    def __dlpack__(self, **options):
+        capsule = there.__dlpack__(**options)
+        tensor = ctypes.cast(dlpack._pointer(capsule, b"dltensor"), ctypes.POINTER(dlpack._DLTensor)).contents
+        tensor.byte_offset, tensor.shape[0] = 4 * self.skipped, 5
+        return capsule
+for skipped, copied in ((0, 0), (1, 2), (4, 0)):
+    before = len(copies())
+    out = model.run({"x": Part(skipped), "y": Part(skipped)})["sum"]
+    assert len(copies()) == before + copied, skipped
+    np.testing.assert_array_equal(out.numpy(), 2 * np.arange(skipped, skipped + 20).reshape(5, 4))
+""")
+    assert log.count("device to device 80") == 2, log
 
 
 def test_results_outlive_their_model(fake_gpu, tmp_path, artifact):

@@ -196,6 +196,48 @@ def FuseLodPass : Pass<"megactx-fuse-lod"> {
   ];
 }
 
+def AttentionLayoutPass
+    : Pass<"megactx-attention-layout", "::mlir::func::FuncOp"> {
+  let summary = "read and write attention's rows where they are";
+  let description = [{
+    Before: `megactx.fused_attention` on tensors. After: no transpose moves rows
+    only for attention. Queries, keys and values [B, H, N, D] that are transposed
+    from [B, N, H, D], a slice of a joint projection among them, and results that
+    are transposed back are views of that memory (`megactx.transpose_view`), whose
+    rows have strides. A transpose with other users stays, as do all that take
+    rows apart.
+
+    Kernels may need rows that start at multiples of `row-bytes`. Where a slice's
+    may not, rows are not viewed, and are copied if nothing else did; so are rows
+    whose elements have strides.
+
+    ```mlir
+    %q = linalg.transpose ins(%rows : tensor<?x?x8x64xf32>) outs(...) permutation = [0, 2, 1, 3]
+    %o:2 = megactx.fused_attention %q, ... outs(%empty, %lse) ...
+    %r = linalg.transpose ins(%o#0 : tensor<?x8x?x64xf32>) outs(...) permutation = [0, 2, 1, 3]
+    ```
+    becomes
+    ```mlir
+    %q = megactx.transpose_view %rows permutation = [0, 2, 1, 3] ...
+    %out = megactx.transpose_view %empty permutation = [0, 2, 1, 3] ...
+    %o:2 = megactx.fused_attention %q, ... outs(%out, %lse) ...
+    %r = megactx.transpose_view %o#0 permutation = [0, 2, 1, 3] ...
+    ```
+  }];
+  let options = [
+    Option<"rowBytes", "row-bytes", "int64_t", "1",
+           "rows start at multiples of this many bytes">
+  ];
+  let statistics = [
+    Statistic<"numRead", "read", "operands read where they are">,
+    Statistic<"numWritten", "written", "results written where they are used">,
+    Statistic<"numCopied", "copied", "operands copied, to be aligned">
+  ];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
+                           "::mlir::megactx::MegaCtxDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def TileAttentionPass : Pass<"megactx-tile-attention"> {
   let summary = "loops over tiles of online attention, within the piece's bounds";
   let description = [{

@@ -240,3 +240,27 @@ func.func @attention_c6(%q: !t, %k: !t, %p: tensor<2x?xindex>, %o: index) {
   %r = megactx.attention %q, %s offset(%o) positions(%p) {scale = 1.0 : f32} : (!t, !megactx.source<!t, !t>, index, tensor<2x?xindex>) -> !t
   return
 }
+
+// -----
+
+func.func @transpose_view_c1(%x: tensor<1x?x2x8xf32>) -> tensor<1x2x?x8xf32> {
+  // expected-error@+1 {{expected a permutation of the 4 dims of input}}
+  %0 = megactx.transpose_view %x permutation = [0, 2, 2, 3] : tensor<1x?x2x8xf32> to tensor<1x2x?x8xf32>
+  return %0 : tensor<1x2x?x8xf32>
+}
+
+// -----
+
+func.func @transpose_view_c1_rank(%x: tensor<1x?x2x8xf32>) -> tensor<1x2x?x8xf32> {
+  // expected-error@+1 {{expected a permutation of the 4 dims of input}}
+  %0 = megactx.transpose_view %x permutation = [0, 2, 1] : tensor<1x?x2x8xf32> to tensor<1x2x?x8xf32>
+  return %0 : tensor<1x2x?x8xf32>
+}
+
+// -----
+
+func.func @transpose_view_c2(%x: tensor<1x?x2x8xf32>) -> tensor<1x?x2x8xf32> {
+  // expected-error@+1 {{expected a result of type 'tensor<1x2x?x8xf32>'}}
+  %0 = megactx.transpose_view %x permutation = [0, 2, 1, 3] : tensor<1x?x2x8xf32> to tensor<1x?x2x8xf32>
+  return %0 : tensor<1x?x2x8xf32>
+}

@@ -36,6 +36,9 @@ std::optional<StringRef> nearestArchitecture(StringRef name);
 /// The head dims that attention kernels take: multiples of one, up to the
 /// other.
 constexpr int64_t kHeadDimMultiple = 8, kMaxHeadDim = 256;
+/// Rows of queries, keys, values and results start at multiples of this many
+/// bytes, which one copy takes.
+constexpr int64_t kRowBytes = 16;
 
 } // namespace mlir::megactx::nvgpu
 

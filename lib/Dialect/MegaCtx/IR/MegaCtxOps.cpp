@@ -2,6 +2,8 @@
 
 #include "Checks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include <cmath>
@@ -138,4 +140,50 @@ void FusedAttentionOp::getEffects(
         &effects) {
   addDestinationEffects(getOperation(), /*readsInits=*/getAccumulate(),
                         effects);
+}
+
+//===----------------------------------------------------------------------===//
+// TransposeViewOp
+//===----------------------------------------------------------------------===//
+
+void TransposeViewOp::build(OpBuilder &b, OperationState &state, Value input,
+                            ArrayRef<int64_t> permutation) {
+  auto type = cast<RankedTensorType>(input.getType());
+  build(b, state, type.clone(applyPermutation(type.getShape(), permutation)),
+        input, permutation);
+}
+
+LogicalResult TransposeViewOp::verify() {
+  auto type = getInput().getType();
+  ArrayRef<int64_t> permutation = getPermutation();
+  if (!isPermutationVector(permutation) ||
+      int64_t(permutation.size()) != type.getRank())
+    return emitOpError("expected a permutation of the ")
+           << type.getRank() << " dims of input";
+  RankedTensorType expected =
+      type.clone(applyPermutation(type.getShape(), permutation));
+  if (getResult().getType() != expected)
+    return emitOpError("expected a result of type ") << expected;
+  return success();
+}
+
+OpFoldResult TransposeViewOp::fold(FoldAdaptor) {
+  if (isIdentityPermutation(getPermutation()))
+    return getInput();
+  auto other = getInput().getDefiningOp<TransposeViewOp>();
+  if (!other)
+    return {};
+  setPermutation(applyPermutation(other.getPermutation(), getPermutation()));
+  getInputMutable().assign(other.getInput());
+  return getResult();
+}
+
+LogicalResult
+TransposeViewOp::reifyResultShapes(OpBuilder &b,
+                                   ReifiedRankedShapedTypeDims &shapes) {
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(b, getLoc(), getInput());
+  applyPermutationToVector(sizes, getPermutation());
+  shapes.push_back(std::move(sizes));
+  return success();
 }

@@ -386,6 +386,41 @@ def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
   }];
 }
 
+def MegaCtx_TransposeViewOp : Op<MegaCtx_Dialect, "transpose_view",
+    [Pure, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                                     ["reifyResultShapes"]>]> {
+  let summary = "a transpose that moves nothing";
+  let description = [{
+    The tensor with its dims in another order: dim i of the result is dim
+    `permutation[i]` of the input, as in `linalg.transpose`. In memory both are
+    the same elements: bufferization makes it `memref.transpose`, so that whoever
+    takes the result reads, or as a destination writes, rows with strides.
+
+    Constraints:
+    * `transpose_view_c1`: `permutation` holds each dim of the input once.
+    * `transpose_view_c2`: the result has the input's element type and its dims in
+      that order.
+
+    ```mlir
+    %heads = megactx.transpose_view %rows permutation = [0, 2, 1, 3]
+        : tensor<?x?x8x64xf32> to tensor<?x8x?x64xf32>
+    ```
+
+    Effects: none.
+  }];
+  let arguments = (ins AnyRankedTensor:$input,
+                       DenseI64ArrayAttr:$permutation);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $input `permutation` `=` $permutation attr-dict
+    `:` type($input) `to` type($result)
+  }];
+  let builders = [OpBuilder<(ins "::mlir::Value":$input,
+                                 "::llvm::ArrayRef<int64_t>":$permutation)>];
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Ops around attention
 //===----------------------------------------------------------------------===//

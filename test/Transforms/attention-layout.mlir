@@ -1,0 +1,124 @@
+// RUN: megactx-opt %s --pass-pipeline='builtin.module(func.func(megactx-attention-layout))' --split-input-file | FileCheck %s
+// RUN: megactx-opt %s --pass-pipeline='builtin.module(func.func(megactx-attention-layout{row-bytes=16}))' --split-input-file | FileCheck %s --check-prefix=WIDE
+// RUN: megactx-opt %s --pass-pipeline='builtin.module(func.func(megactx-attention-layout),megactx-separate-inits,one-shot-bufferize{bufferize-function-boundaries=1 function-boundary-type-conversion=identity-layout-map})' \
+// RUN:   --split-input-file | FileCheck %s --check-prefix=MEMORY
+
+// Queries, keys and values out of a joint projection, the result back in its order: nothing moves.
+// CHECK-LABEL: @joint
+// CHECK-SAME: %[[QKV:[^,]*]]: tensor<?x?x48xf32>
+// CHECK-COUNT-2: megactx.transpose_view {{.*}} permutation = [0, 2, 1, 3] : tensor<?x?x2x8xf32> to tensor<?x2x?x8xf32>
+// CHECK: %[[V:.*]] = megactx.transpose_view
+// CHECK: %[[ROWS:.*]] = tensor.empty(%{{.*}}, %{{.*}}) : tensor<?x?x2x8xf32>
+// CHECK: %[[OUT:.*]] = megactx.transpose_view %[[ROWS]] permutation = [0, 2, 1, 3]
+// CHECK: %[[A:.*]]:2 = megactx.fused_attention %{{.*}}, %{{.*}}, %[[V]] outs(%[[OUT]],
+// CHECK: %[[B:.*]]:2 = megactx.fused_attention {{.*}} outs(%[[A]]#0, %[[A]]#1)
+// CHECK: %[[R:.*]] = megactx.transpose_view %[[B]]#0 permutation = [0, 2, 1, 3]
+// CHECK: return %[[R]]
+
+// MEMORY-LABEL: @joint
+// MEMORY: memref.transpose {{.*}} : memref<?x?x2x8xf32, strided<[?, 48, 8, 1]>> to memref<?x2x?x8xf32, strided<[?, 8, 48, 1]>>
+// MEMORY: memref.transpose {{.*}} offset: 16>> to memref<?x2x?x8xf32, strided<[?, 8, 48, 1], offset: 16>>
+// MEMORY: memref.transpose {{.*}} offset: 32>> to memref<?x2x?x8xf32, strided<[?, 8, 48, 1], offset: 32>>
+// MEMORY: %[[ROWS:.*]] = memref.alloc(%{{.*}}, %{{.*}}) {{.*}} : memref<?x?x2x8xf32>
+// MEMORY: memref.transpose %[[ROWS]]
+// MEMORY-NOT: memref.copy
+// MEMORY: return %[[ROWS]] : memref<?x?x2x8xf32>
+#move = affine_map<(b, n, h, d) -> (b, h, n, d)>
+#id = affine_map<(b, n, h, d) -> (b, n, h, d)>
+func.func @joint(%qkv: tensor<?x?x48xf32>, %b: index, %n: index) -> tensor<?x?x2x8xf32> {
+  %empty = tensor.empty(%b, %n) : tensor<?x2x?x8xf32>
+  %lse = tensor.empty(%b, %n) : tensor<?x2x?xf32>
+  %back = tensor.empty(%b, %n) : tensor<?x?x2x8xf32>
+  %0 = tensor.extract_slice %qkv[0, 0, 0] [%b, %n, 16] [1, 1, 1] : tensor<?x?x48xf32> to tensor<?x?x16xf32>
+  %1 = tensor.extract_slice %qkv[0, 0, 16] [%b, %n, 16] [1, 1, 1] : tensor<?x?x48xf32> to tensor<?x?x16xf32>
+  %2 = tensor.extract_slice %qkv[0, 0, 32] [%b, %n, 16] [1, 1, 1] : tensor<?x?x48xf32> to tensor<?x?x16xf32>
+  %q4 = tensor.expand_shape %0 [[0], [1], [2, 3]] output_shape [%b, %n, 2, 8] : tensor<?x?x16xf32> into tensor<?x?x2x8xf32>
+  %k4 = tensor.expand_shape %1 [[0], [1], [2, 3]] output_shape [%b, %n, 2, 8] : tensor<?x?x16xf32> into tensor<?x?x2x8xf32>
+  %v4 = tensor.expand_shape %2 [[0], [1], [2, 3]] output_shape [%b, %n, 2, 8] : tensor<?x?x16xf32> into tensor<?x?x2x8xf32>
+  %q = linalg.transpose ins(%q4 : tensor<?x?x2x8xf32>) outs(%empty : tensor<?x2x?x8xf32>) permutation = [0, 2, 1, 3]
+  %k = linalg.generic {indexing_maps = [#id, #move], iterator_types = ["parallel", "parallel", "parallel", "parallel"]}
+      ins(%k4 : tensor<?x?x2x8xf32>) outs(%empty : tensor<?x2x?x8xf32>) {
+  ^bb0(%in: f32, %out: f32):
+    linalg.yield %in : f32
+  } -> tensor<?x2x?x8xf32>
+  %v = linalg.transpose ins(%v4 : tensor<?x?x2x8xf32>) outs(%empty : tensor<?x2x?x8xf32>) permutation = [0, 2, 1, 3]
+  %a:2 = megactx.fused_attention %q, %k, %v outs(%empty, %lse) [#megactx.piece<lo<p - 3>, hi<p + 1>>] {scale = 1.0 : f32}
+      : (tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>, tensor<?x2x?xf32>) -> (tensor<?x2x?x8xf32>, tensor<?x2x?xf32>)
+  %c:2 = megactx.fused_attention %q, %k, %v outs(%a#0, %a#1) [#megactx.piece<hi<p - 3>>] {accumulate, scale = 1.0 : f32}
+      : (tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>, tensor<?x2x?xf32>) -> (tensor<?x2x?x8xf32>, tensor<?x2x?xf32>)
+  %r = linalg.generic {indexing_maps = [#move, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]}
+      ins(%c#0 : tensor<?x2x?x8xf32>) outs(%back : tensor<?x?x2x8xf32>) {
+  ^bb0(%in: f32, %out: f32):
+    linalg.yield %in : f32
+  } -> tensor<?x?x2x8xf32>
+  return %r : tensor<?x?x2x8xf32>
+}
+
+// -----
+
+// Keys that are also a result are copied for it anyway; a transpose within rows is a copy; a result of other than
+// attention's making is not written elsewhere.
+// CHECK-LABEL: @stays
+// CHECK: linalg.transpose
+// CHECK: linalg.transpose
+// CHECK-NOT: transpose_view
+// CHECK: megactx.fused_attention
+// CHECK: linalg.transpose
+func.func @stays(%q: tensor<1x2x?x8xf32>, %k: tensor<1x?x2x8xf32>, %v: tensor<1x2x8x?xf32>, %start: tensor<1x2x?x8xf32>, %n: index)
+    -> (tensor<1x?x2x8xf32>, tensor<1x2x?x8xf32>) {
+  %empty = tensor.empty(%n) : tensor<1x2x?x8xf32>
+  %back = tensor.empty(%n) : tensor<1x?x2x8xf32>
+  %lse = tensor.empty(%n) : tensor<1x2x?xf32>
+  %kt = linalg.transpose ins(%k : tensor<1x?x2x8xf32>) outs(%empty : tensor<1x2x?x8xf32>) permutation = [0, 2, 1, 3]
+  %vt = linalg.transpose ins(%v : tensor<1x2x8x?xf32>) outs(%empty : tensor<1x2x?x8xf32>) permutation = [0, 1, 3, 2]
+  %a:2 = megactx.fused_attention %q, %kt, %vt outs(%start, %lse) [#megactx.piece<hi<p + 1>>] {scale = 1.0 : f32}
+      : (tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>, tensor<1x2x?xf32>) -> (tensor<1x2x?x8xf32>, tensor<1x2x?xf32>)
+  %r = linalg.transpose ins(%a#0 : tensor<1x2x?x8xf32>) outs(%back : tensor<1x?x2x8xf32>) permutation = [0, 2, 1, 3]
+  return %r, %kt : tensor<1x?x2x8xf32>, tensor<1x2x?x8xf32>
+}
+
+// -----
+
+// A slice from the second column on, and one of every other column.
+// CHECK-LABEL: @unaligned
+// CHECK-SAME: %[[Q:[^,]*]]: tensor<1x2x?x9xf32>, %[[V:[^,]*]]: tensor<1x2x?x16xf32>
+// CHECK: %[[Q1:.*]] = tensor.extract_slice %[[Q]]
+// CHECK: %[[V2:.*]] = tensor.extract_slice %[[V]]
+// CHECK: %[[COPY:.*]] = bufferization.alloc_tensor() copy(%[[V2]])
+// CHECK-NOT: alloc_tensor
+// CHECK: megactx.fused_attention %[[Q1]], %{{.*}}, %[[COPY]]
+
+// WIDE-LABEL: @unaligned
+// WIDE: %[[Q1:.*]] = tensor.extract_slice
+// WIDE: %[[V2:.*]] = tensor.extract_slice
+// WIDE-DAG: %[[QCOPY:.*]] = bufferization.alloc_tensor() copy(%[[Q1]])
+// WIDE-DAG: %[[VCOPY:.*]] = bufferization.alloc_tensor() copy(%[[V2]])
+// WIDE-NOT: alloc_tensor
+// WIDE: megactx.fused_attention %[[QCOPY]], %{{.*}}, %[[VCOPY]]
+func.func @unaligned(%q: tensor<1x2x?x9xf32>, %v: tensor<1x2x?x16xf32>, %k: tensor<1x2x?x8xf32>, %n: index) -> tensor<1x2x?x8xf32> {
+  %empty = tensor.empty(%n) : tensor<1x2x?x8xf32>
+  %lse = tensor.empty(%n) : tensor<1x2x?xf32>
+  %q1 = tensor.extract_slice %q[0, 0, 0, 1] [1, 2, %n, 8] [1, 1, 1, 1] : tensor<1x2x?x9xf32> to tensor<1x2x?x8xf32>
+  %v2 = tensor.extract_slice %v[0, 0, 0, 0] [1, 2, %n, 8] [1, 1, 1, 2] : tensor<1x2x?x16xf32> to tensor<1x2x?x8xf32>
+  %a:2 = megactx.fused_attention %q1, %k, %v2 outs(%empty, %lse) [#megactx.piece<hi<p + 1>>] {scale = 1.0 : f32}
+      : (tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>, tensor<1x2x?xf32>) -> (tensor<1x2x?x8xf32>, tensor<1x2x?xf32>)
+  return %a#0 : tensor<1x2x?x8xf32>
+}
+
+// -----
+
+// Views of rows that a GPU's copies cannot take are copies as before.
+// CHECK-LABEL: @narrow_rows
+// CHECK: megactx.transpose_view
+// WIDE-LABEL: @narrow_rows
+// WIDE-NOT: transpose_view
+// WIDE: linalg.transpose
+func.func @narrow_rows(%k: tensor<1x?x2x10xf16>, %q: tensor<1x2x?x8xf16>, %n: index) -> tensor<1x2x?x8xf16> {
+  %empty = tensor.empty(%n) : tensor<1x2x?x8xf16>
+  %lse = tensor.empty(%n) : tensor<1x2x?xf32>
+  %k1 = tensor.extract_slice %k[0, 0, 0, 0] [1, %n, 2, 8] [1, 1, 1, 1] : tensor<1x?x2x10xf16> to tensor<1x?x2x8xf16>
+  %kt = linalg.transpose ins(%k1 : tensor<1x?x2x8xf16>) outs(%empty : tensor<1x2x?x8xf16>) permutation = [0, 2, 1, 3]
+  %a:2 = megactx.fused_attention %q, %kt, %kt outs(%empty, %lse) [#megactx.piece<hi<p + 1>>] {scale = 1.0 : f32}
+      : (tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>, tensor<1x2x?xf32>) -> (tensor<1x2x?x8xf16>, tensor<1x2x?xf32>)
+  return %a#0 : tensor<1x2x?x8xf16>
+}
