@@ -200,11 +200,13 @@ void Device::releaseCached() {
 }
 
 void Device::free(void *block) {
+  CheckList checks; // what they hold is given back without the lock
   std::unique_lock<std::mutex> lock(mutex);
   auto found = blocks.find(block);
   if (found == blocks.end() || --found->second.holders > 0)
     return;
   Block &its = found->second;
+  checks.swap(its.checks);
   if (its.zone) {
     Run here(*this, its.stream);
     return freeGuarded(block, its);
@@ -283,6 +285,19 @@ Device *Device::of(void *block) {
       return device;
   }
   return nullptr;
+}
+
+CheckList Device::checksOf(void *block) {
+  std::lock_guard<std::mutex> lock(mutex);
+  auto found = blocks.find(block);
+  return found == blocks.end() ? CheckList() : found->second.checks;
+}
+
+void Device::setChecks(void *block, CheckList checks) {
+  std::lock_guard<std::mutex> lock(mutex);
+  auto found = blocks.find(block);
+  if (found != blocks.end())
+    found->second.checks.swap(checks);
 }
 
 Stream Device::streamOf(void *block) {

@@ -13,9 +13,11 @@
 #ifndef MEGACTX_LIB_RUNTIME_CUDA_H
 #define MEGACTX_LIB_RUNTIME_CUDA_H
 
+#include "Checks.h"
 #include "TensorMap.h"
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <string>
@@ -32,7 +34,8 @@ using Event = void *;
 using Pointer = unsigned long long; ///< CUdeviceptr
 
 constexpr Result kSuccess = 0, kOutOfMemory = 2, kNoBinaryForGpu = 209,
-                 kInvalidPtx = 218, kUnsupportedPtxVersion = 222;
+                 kInvalidPtx = 218, kUnsupportedPtxVersion = 222,
+                 kNotReady = 600;
 
 /// The driver's functions; F(name in libcuda.so.1, its parameters).
 #define MEGACTX_CUDA_FUNCTIONS(F)                                              \
@@ -62,6 +65,7 @@ constexpr Result kSuccess = 0, kOutOfMemory = 2, kNoBinaryForGpu = 209,
      Stream stream, void **arguments, void **extra))                           \
   F(cuMemAlloc_v2, (Pointer * memory, size_t bytes))                           \
   F(cuMemFree_v2, (Pointer memory))                                            \
+  F(cuMemAllocHost_v2, (void **memory, size_t bytes))                          \
   F(cuMemcpyAsync, (Pointer to, Pointer from, size_t bytes, Stream stream))    \
   F(cuMemsetD8Async,                                                           \
     (Pointer to, unsigned char value, size_t count, Stream stream))            \
@@ -73,6 +77,7 @@ constexpr Result kSuccess = 0, kOutOfMemory = 2, kNoBinaryForGpu = 209,
   F(cuStreamWaitEvent, (Stream stream, Event event, unsigned flags))           \
   F(cuEventCreate, (Event * event, unsigned flags))                            \
   F(cuEventRecord, (Event event, Stream stream))                               \
+  F(cuEventQuery, (Event event))                                               \
   F(cuEventDestroy_v2, (Event event))
 
 struct Driver {
@@ -123,6 +128,12 @@ public:
   static Device *of(void *block);
   /// The stream that a block was made for.
   Stream streamOf(void *block);
+  /// The checks of the runs that a block's values come from, until it is free.
+  CheckList checksOf(void *block);
+  void setChecks(void *block, CheckList checks);
+  /// A place that no copy is on its way to; false with the reason.
+  bool takePlace(Checks::Place &place, std::string &error);
+  void givePlace(const Checks::Place &place);
   /// Those that were opened.
   static std::vector<Device *> all();
 
@@ -150,6 +161,7 @@ private:
     std::vector<Stream> borrowers;
     uint64_t zone = 0;  ///< bytes before it
     uint64_t asked = 0; ///< where there are zones: bytes between them
+    CheckList checks = {};
   };
   // Guard.cpp. The mutex is held, the device's context is this thread's.
   static uint64_t zone();
@@ -163,6 +175,9 @@ private:
   std::mutex mutex;
   std::map<void *, Block> blocks;
   std::map<std::pair<Stream, uint64_t>, std::vector<void *>> cached;
+  std::deque<Checks::Place> places; ///< given back, the oldest first
+  int32_t *nextPlace = nullptr;     ///< of a page that the driver knows
+  size_t placesLeft = 0;            ///< there
 };
 
 /// While it lives, the device's context is this thread's, and compiled code
@@ -182,6 +197,7 @@ public:
 
   Device &device;
   const Stream stream;
+  CheckList checks; ///< its own and those of its inputs
 
 private:
   Run *outer;

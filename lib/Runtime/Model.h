@@ -68,6 +68,9 @@ private:
   bool takeAll(const std::vector<int64_t> &results, mctx_tensor *outputs,
                std::string &error) const;
   std::vector<std::vector<int64_t>> *weightsAt(std::string &error);
+  bool reportEarlier(std::string &error);
+  bool keepChecks(megactx::cuda::Run &run, const mctx_tensor *outputs,
+                  size_t inherited, std::string &error);
 
   nlohmann::json manifest;
   megactx::MappedFile weights;
@@ -79,7 +82,9 @@ private:
   };
   std::mutex deviceWeightsMutex;
   std::map<megactx::cuda::Device *, DeviceWeights> deviceWeights;
-  std::string place; ///< the artifact's folder, for messages
+  std::mutex checksMutex;
+  megactx::cuda::CheckList checks; ///< of runs that may not be over
+  std::string place;               ///< the artifact's folder, for messages
   void *library = nullptr;
   int libraryFile = -1;
   void (*entry)(void **) = nullptr;

@@ -13,6 +13,7 @@
 #include <csetjmp>
 #include <cstdlib>
 #include <optional>
+#include <utility>
 
 using namespace megactx;
 using nlohmann::json;
@@ -177,7 +178,14 @@ bool mctx_model::run(void *stream, const mctx_tensor *inputs, size_t inputCount,
     if (!device)
       return false;
     onDevice.emplace(*device, stream);
+    if (!reportEarlier(error))
+      return false;
+    for (size_t i = 0; i < inputCount; ++i)
+      for (auto &earlier : device->checksOf(inputs[i].data))
+        onDevice->checks.push_back(earlier);
+    cuda::prune(onDevice->checks);
   }
+  size_t inherited = onDevice ? onDevice->checks.size() : 0;
   Copies copies;
   std::vector<std::vector<int64_t>> descriptors;
   for (size_t i = 0; i < inputCount; ++i) {
@@ -200,7 +208,55 @@ bool mctx_model::run(void *stream, const mctx_tensor *inputs, size_t inputCount,
   for (auto *list : {&descriptors, weightWords})
     for (std::vector<int64_t> &words : *list)
       arguments.push_back(words.data());
-  return start(arguments, error) && takeAll(results, outputs, error);
+  return start(arguments, error) && takeAll(results, outputs, error) &&
+         (!onDevice || keepChecks(*onDevice, outputs, inherited, error));
+}
+
+/// Checks that are over: false with what the first of them found.
+static bool reportFirst(const cuda::CheckList &checks, std::string &error) {
+  for (auto &each : checks)
+    if (error.empty())
+      error = each->report();
+  return error.empty();
+}
+
+/// What the checks of earlier runs have found meanwhile and nobody was told:
+/// false with it.
+bool mctx_model::reportEarlier(std::string &error) {
+  std::lock_guard<std::mutex> lock(checksMutex);
+  cuda::CheckList over;
+  for (auto &earlier : std::exchange(checks, {}))
+    if (!earlier->wasReported())
+      (earlier->areOver() ? over : checks).push_back(std::move(earlier));
+  if (reportFirst(over, error))
+    return true;
+  error = "an earlier run failed: " + error;
+  return false;
+}
+
+/// Leaves the run's checks to those who wait for its outputs. An output in the
+/// host's memory waits for nothing later: its run is waited for here.
+bool mctx_model::keepChecks(cuda::Run &run, const mctx_tensor *outputs,
+                            size_t inherited, std::string &error) {
+  if (run.checks.empty())
+    return true;
+  size_t count = manifest.at("outputs").size();
+  bool waits = false;
+  for (const mctx_tensor *output = outputs; output != outputs + count; ++output)
+    if (output->device_type == MCTX_CUDA)
+      run.device.setChecks(output->data, run.checks);
+    else
+      waits = true;
+  if (waits || count == 0) {
+    if (run.wait(error))
+      reportFirst(run.checks, error);
+    for (size_t i = 0; !error.empty() && i < count; ++i)
+      mctx_free(outputs[i].data);
+    return error.empty();
+  }
+  std::lock_guard<std::mutex> lock(checksMutex);
+  checks.insert(checks.end(), run.checks.begin() + inherited, run.checks.end());
+  return true;
 }
 
 /// Runs the entry; false where a check of the model ended it.
@@ -322,6 +378,23 @@ extern "C" int mctx_run(mctx_model *model, const mctx_tensor *inputs,
                             outputCount);
 }
 
+/// False with what failed in the run that an output is of.
+static bool waitFor(cuda::Run &run, void *data, std::string &error) {
+  return run.wait(error) && reportFirst(run.device.checksOf(data), error);
+}
+
+extern "C" int mctx_wait(const mctx_tensor *output) {
+  cuda::Device *device = cuda::Device::of(output->data);
+  if (!device)
+    return 0;
+  std::string error;
+  cuda::Run here(*device, device->streamOf(output->data));
+  if (waitFor(here, output->data, error))
+    return 0;
+  setError(error);
+  return 1;
+}
+
 extern "C" int mctx_to_host(mctx_tensor *output) {
   cuda::Device *device = cuda::Device::of(output->data);
   if (!device)
@@ -331,7 +404,8 @@ extern "C" int mctx_to_host(mctx_tensor *output) {
   uint64_t bytes = bytesOf(*output);
   Memory host = Memory::host();
   void *data = host.allocate(bytes, error);
-  if (!here.copy(data, output->data, bytes, error) || !here.wait(error)) {
+  if (!here.copy(data, output->data, bytes, error) ||
+      !waitFor(here, output->data, error)) {
     host.free(data);
     setError(error);
     return 1;

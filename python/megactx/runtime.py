@@ -52,6 +52,7 @@ def library():
             ("mctx_unload", None, [pointer]),
             ("mctx_describe", ctypes.c_char_p, [pointer]),
             ("mctx_run_on_stream", ctypes.c_int, [pointer, pointer, tensors, size, tensors, size]),
+            ("mctx_wait", ctypes.c_int, [tensors]),
             ("mctx_to_host", ctypes.c_int, [tensors]),
             ("mctx_to_device", ctypes.c_int, [tensors, ctypes.c_int, pointer]),
             ("mctx_guard_memory", ctypes.c_int, [size]),
@@ -172,6 +173,11 @@ class DeviceTensor:
         if not managed:
             raise Error(library().mctx_error().decode())
         return dlpack.capsule(managed)
+
+    def wait(self):
+        """Waits for the run; what failed in it, such as a check of its inputs' values, is raised here."""
+        if library().mctx_wait(ctypes.byref(self._tensor)):
+            raise Error(library().mctx_error().decode())
 
     def numpy(self, bits=False):
         """A copy in host memory, once the run is over; what failed in it is raised here. `bits`: of bfloat16, which numpy has not by

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
+import onnx
 import pytest
 
 from conftest import ROOT, generated
@@ -102,6 +104,84 @@ np.testing.assert_array_equal(out.numpy(), 2 * x)
 held = out.__dlpack__(stream=None)
 del out
 gc.collect()
+""")
+
+
+@pytest.fixture(scope="module")
+def gather(fake_gpu, tmp_path_factory):
+    """Rows of a table of 10, by numbers that are checked on the device."""
+    folder = tmp_path_factory.mktemp("gather")
+    made = onnx.helper
+    graph = made.make_graph([made.make_node("Gather", ["table", "ids"], ["rows"])], "g",
+                            [made.make_tensor_value_info("ids", onnx.TensorProto.INT64, ["n"])],
+                            [made.make_tensor_value_info("rows", onnx.TensorProto.FLOAT, ["n", 4])],
+                            [onnx.numpy_helper.from_array(np.arange(40, dtype=np.float32).reshape(10, 4), "table")])
+    onnx.save(made.make_model(graph, opset_imports=[made.make_opsetid("", 17)], ir_version=8), folder / "gather.onnx")
+    fake_gpu.compile(folder / "gather.onnx", folder / "gather.mctx")
+    return folder / "gather.mctx"
+
+
+CHECKED = """
+import numpy as np
+model = megactx.load(sys.argv[1])
+good, bad = (megactx.to_device(np.array(ids)) for ids in ([1, 2], [3, 10]))
+def fails(act, text="an index of Gather is out of range"):
+    try:
+        act()
+    except megactx.Error as error:
+        assert str(error) == text, error
+        return
+    raise AssertionError("no error")
+"""
+
+
+def checked(fake_gpu, tmp_path, gather, script):
+    log = tmp_path / "log"
+    done = fake_gpu.python(CHECKED + script, gather, log, log=log)
+    assert done.status == 0, str(done)
+    return log.read_text()
+
+
+def test_checks_of_data_wait_for_nothing(fake_gpu, tmp_path, gather):
+    """4096 bytes of pinned memory and as many events serve any number of runs."""
+    log = checked(fake_gpu, tmp_path, gather, """
+for _ in range(1500):
+    rows = model.run({"ids": good})["rows"]
+""")
+    assert log.count("device to pinned 4") == 1500 and log.count("cuMemAllocHost 4096") == 1
+    assert log.count("cuEventCreate") < 10 and "device to host" not in log
+    # The weights' copy alone.
+    assert log.count("cuStreamSynchronize") <= 1, log[-2000:]
+
+
+def test_who_waits_for_an_output_is_told_of_failed_checks(fake_gpu, tmp_path, gather):
+    checked(fake_gpu, tmp_path, gather, """
+rows = model.run({"ids": bad})["rows"]
+fails(rows.wait)
+fails(rows.numpy)
+fails(lambda: np.asarray(rows))
+np.testing.assert_array_equal(np.asarray(model.run({"ids": good})["rows"]), [[4, 5, 6, 7], [8, 9, 10, 11]])
+""")
+
+
+def test_else_the_next_run_is_told(fake_gpu, tmp_path, gather):
+    checked(fake_gpu, tmp_path, gather, """
+model.run({"ids": bad})
+fails(lambda: model.run({"ids": good}), "an earlier run failed: an index of Gather is out of range")
+model.run({"ids": good})["rows"].wait()
+""")
+
+
+def test_failed_checks_of_inputs_go_on_to_outputs(fake_gpu, tmp_path, gather, artifact):
+    checked(fake_gpu, tmp_path, gather, f"""
+other = megactx.load({str(artifact)!r})
+rows = model.run({{"ids": bad}})["rows"]
+twice = other.run({{"x": rows, "y": rows}})["sum"]
+again = other.run({{"x": twice, "y": twice}})["sum"]
+fails(again.wait)
+fails(twice.numpy)
+rows = model.run({{"ids": good}})["rows"]
+other.run({{"x": rows, "y": rows}})["sum"].wait()
 """)
 
 

@@ -128,7 +128,8 @@ def ConvertAssertToRuntimePass
   let description = [{
     Before: `cf.assert` outside of parallel loops, on memrefs. After: a call of
     `mctx_rt_fail` with the message where the condition does not hold, which ends
-    the model's run with that text as its error.
+    the model's run with that text as its error. `nvx.report_checks` becomes a call
+    of `mctx_rt_report_checks`, which the run goes on after.
   }];
   let statistics = [Statistic<"numChecks", "checks", "checks handed over">];
   let dependentDialects = ["::mlir::arith::ArithDialect",
@@ -215,10 +216,9 @@ def ConvertHostAccessToGPUPass
     rest is the device's.
 
     A check (`cf.assert`) of what is in device memory becomes a kernel that keeps
-    the number of the first check that fails; the host asserts at the function's
-    end that there is none. So results are not to be used before the run says
-    that it succeeded, and kernels must not rely on checks for the safety of
-    their accesses. A store becomes a kernel. A load becomes a copy that waits
+    the number of the first check that fails; `nvx.report_checks` at the function's
+    end tells whoever waits for the results. So they are not to be used before, and
+    kernels must not rely on checks for the safety of their accesses. A store becomes a kernel. A load becomes a copy that waits
     for all work before it: one in each place where a size depends on data.
 
     ```mlir
@@ -229,10 +229,7 @@ def ConvertHostAccessToGPUPass
     ```mlir
     gpu.launch ... { if !%all[] && %flag[] == 0: %flag[] = 1 }
     ...
-    memref.copy %flag, %host : memref<i32> to memref<i32>
-    %n = memref.load %host[] : memref<i32>
-    %none = arith.cmpi ne, %n, %c1_i32 : i32
-    cf.assert %none, "an index of Gather is out of range"
+    nvx.report_checks %flag ["an index of Gather is out of range"] : memref<i32>
     ```
   }];
   let statistics = [
@@ -242,7 +239,8 @@ def ConvertHostAccessToGPUPass
   ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
-    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"
+    "::mlir::nvx::NVXDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::scf::SCFDialect"
   ];
 }
 

@@ -70,6 +70,13 @@ void _mlir_memref_to_llvm_free(void *pointer);
 /** Records the first failure of the run; mctx_run reports it. */
 void mctx_rt_fail(const char *message);
 
+/** A rank-0 memref. */
+typedef struct {
+  void *allocated;
+  void *aligned;
+  int64_t offset;
+} mctx_memref0;
+
 /** A rank-1 memref. */
 typedef struct {
   void *allocated;
@@ -81,6 +88,13 @@ typedef struct {
 
 /** Called by a model's own checks: ends the run with this text. */
 void _mlir_ciface_mctx_rt_fail(mctx_memref1 *text);
+
+/** Called where checks of data on a device are over: `number`, 32 bits in the
+ *  device's memory, is that of the first that failed, counted from 1, or 0.
+ *  `texts` is what they say, each with a zero byte after it. The run goes on;
+ *  whoever waits for its outputs gets the text. */
+void _mlir_ciface_mctx_rt_report_checks(mctx_memref0 *number,
+                                        mctx_memref1 *texts);
 
 #ifdef __cplusplus
 }

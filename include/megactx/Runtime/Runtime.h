@@ -71,9 +71,15 @@ int mctx_run_on_stream(mctx_model *model, void *stream,
                        const mctx_tensor *inputs, size_t input_count,
                        mctx_tensor *outputs, size_t output_count);
 
+/** Waits for the run that an output is of. What failed in it, and in the runs
+ *  that its inputs come from, is reported here and by mctx_to_host, and where
+ *  neither was called by the model's next run. Returns 0, or 1 with an error
+ * text. */
+int mctx_wait(const mctx_tensor *output);
+
 /** Moves an output to host memory, after the run that it is of; what failed in
- *  that is reported here. Returns 0, or 1 with an error text and the output as
- *  it was. An output in host memory stays as it is. */
+ *  that is reported as by mctx_wait. Returns 0, or 1 with an error text and the
+ * output as it was. An output in host memory stays as it is. */
 int mctx_to_host(mctx_tensor *output);
 
 /** Copies a tensor of host memory to a CUDA device, to memory as outputs have

@@ -1,6 +1,7 @@
 //===- ConvertAssertToRuntime.cpp - run-time checks as calls --------------===//
 
 #include "megactx/Conversion/Passes.h"
+#include "megactx/Dialect/NVX/IR/NVX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -17,59 +18,83 @@ namespace {
 struct ConvertAssertToRuntime
     : impl::ConvertAssertToRuntimePassBase<ConvertAssertToRuntime> {
   void runOnOperation() override {
-    SmallVector<cf::AssertOp> asserts;
-    getOperation().walk([&](cf::AssertOp op) { asserts.push_back(op); });
-    if (asserts.empty())
-      return;
-    auto any = MemRefType::get({ShapedType::kDynamic},
-                               IntegerType::get(&getContext(), 8));
-    func::FuncOp fail = runtimeFunction(any);
+    SmallVector<Operation *> checks;
+    getOperation().walk([&](Operation *op) {
+      if (isa<cf::AssertOp, nvx::ReportChecksOp>(op))
+        checks.push_back(op);
+    });
     SymbolTable symbols(getOperation());
-    for (cf::AssertOp op : asserts) {
-      ImplicitLocOpBuilder b(op.getLoc(), op);
-      memref::GlobalOp text = makeText(symbols, op);
-      Value truth = arith::ConstantIntOp::create(b, 1, 1);
-      Value bad = arith::XOrIOp::create(b, op.getArg(), truth);
-      scf::IfOp::create(b, bad, [&](OpBuilder &nested, Location loc) {
-        ImplicitLocOpBuilder in(loc, nested);
-        Value characters =
-            memref::GetGlobalOp::create(in, text.getType(), text.getSymName());
-        Value message = memref::CastOp::create(in, any, characters);
-        func::CallOp::create(in, fail, message);
-        scf::YieldOp::create(in);
-      });
-      op.erase();
-      ++numChecks;
+    for (Operation *op : checks) {
+      if (auto check = dyn_cast<cf::AssertOp>(op))
+        convert(check, symbols);
+      else
+        convert(cast<nvx::ReportChecksOp>(op), symbols);
+      op->erase();
     }
   }
 
-  func::FuncOp runtimeFunction(Type text) {
-    if (auto known = getOperation().lookupSymbol<func::FuncOp>("mctx_rt_fail"))
+  void convert(cf::AssertOp op, SymbolTable &symbols) {
+    ImplicitLocOpBuilder b(op.getLoc(), op);
+    memref::GlobalOp text = makeText(symbols, op, op.getMsg());
+    Value truth = arith::ConstantIntOp::create(b, 1, 1);
+    Value bad = arith::XOrIOp::create(b, op.getArg(), truth);
+    scf::IfOp::create(b, bad, [&](OpBuilder &nested, Location loc) {
+      ImplicitLocOpBuilder in(loc, nested);
+      Value message = characters(in, text);
+      func::CallOp::create(in, runtimeFunction("mctx_rt_fail", message),
+                           message);
+      scf::YieldOp::create(in);
+    });
+    ++numChecks;
+  }
+
+  void convert(nvx::ReportChecksOp op, SymbolTable &symbols) {
+    std::string texts;
+    for (StringRef text : op.getTexts().getAsValueRange<StringAttr>())
+      (texts += text) += '\0';
+    ImplicitLocOpBuilder b(op.getLoc(), op);
+    SmallVector<Value> operands = {op.getNumber(),
+                                   characters(b, makeText(symbols, op, texts))};
+    func::FuncOp function = runtimeFunction("mctx_rt_report_checks", operands);
+    function->setAttr(kOnDeviceAttr, b.getUnitAttr());
+    func::CallOp::create(b, function, operands);
+    numChecks += op.getTexts().size();
+  }
+
+  func::FuncOp runtimeFunction(StringRef name, ValueRange operands) {
+    if (auto known = getOperation().lookupSymbol<func::FuncOp>(name))
       return known;
     OpBuilder b = OpBuilder::atBlockBegin(getOperation().getBody());
     auto function =
-        func::FuncOp::create(b, getOperation().getLoc(), "mctx_rt_fail",
-                             b.getFunctionType(text, {}));
+        func::FuncOp::create(b, getOperation().getLoc(), name,
+                             b.getFunctionType(operands.getTypes(), {}));
     function.setPrivate();
     function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),
                       b.getUnitAttr());
     return function;
   }
 
-  /// The message's characters as a constant of the module.
-  memref::GlobalOp makeText(SymbolTable &symbols, cf::AssertOp op) {
-    StringRef message = op.getMsg();
+  /// Characters as a constant of the module.
+  memref::GlobalOp makeText(SymbolTable &symbols, Operation *op,
+                            StringRef message) {
     OpBuilder b(&getContext());
     auto type =
         MemRefType::get({static_cast<int64_t>(message.size())}, b.getI8Type());
     auto tensor = RankedTensorType::get(type.getShape(), b.getI8Type());
     SmallVector<int8_t> bytes(message.begin(), message.end());
     auto global = memref::GlobalOp::create(
-        b, op.getLoc(), "megactx_check", b.getStringAttr("private"), type,
+        b, op->getLoc(), "megactx_check", b.getStringAttr("private"), type,
         DenseElementsAttr::get(tensor, ArrayRef<int8_t>(bytes)),
         /*constant=*/true, /*alignment=*/IntegerAttr());
     symbols.insert(global, getOperation().getBody()->begin());
     return global;
+  }
+
+  static Value characters(ImplicitLocOpBuilder &b, memref::GlobalOp text) {
+    Value all =
+        memref::GetGlobalOp::create(b, text.getType(), text.getSymName());
+    return memref::CastOp::create(
+        b, MemRefType::get({ShapedType::kDynamic}, b.getI8Type()), all);
   }
 };
 } // namespace

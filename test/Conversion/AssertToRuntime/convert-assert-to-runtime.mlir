@@ -2,6 +2,8 @@
 
 // CHECK-DAG: memref.global "private" constant @[[A:.+]] : memref<4xi8> = dense<[78, 32, 62, 32]>
 // CHECK-DAG: memref.global "private" constant @[[B:.+]] : memref<1xi8> = dense<66>
+// CHECK-DAG: memref.global "private" constant @[[T:.+]] : memref<4xi8> = dense<[65, 0, 66, 0]>
+// CHECK-DAG: func.func private @mctx_rt_report_checks(memref<i32>, memref<?xi8>) attributes {llvm.emit_c_interface, megactx.on_device}
 // CHECK-DAG: func.func private @mctx_rt_fail(memref<?xi8>) attributes {llvm.emit_c_interface}
 
 // CHECK-LABEL: @two_checks
@@ -15,5 +17,15 @@
 func.func @two_checks(%x: i1, %y: i1) {
   cf.assert %x, "N > "
   cf.assert %y, "B"
+  return
+}
+
+// CHECK-LABEL: @checks_of_a_device
+// CHECK: %[[ALL:.+]] = memref.get_global @[[T]]
+// CHECK: %[[TEXTS:.+]] = memref.cast %[[ALL]] : memref<4xi8> to memref<?xi8>
+// CHECK: call @mctx_rt_report_checks(%arg0, %[[TEXTS]])
+// CHECK-NOT: nvx.report_checks
+func.func @checks_of_a_device(%number: memref<i32>) {
+  nvx.report_checks %number ["A", "B"] : memref<i32>
   return
 }

@@ -125,3 +125,11 @@ func.func @load_box_c1_barriers(%m: !nvx.tensor_map, %i: index, %t: memref<2x128
   nvx.load_box %m[%i, %i, %i, %i], %t[%i, %i], %b[%i] : memref<2x128x64xbf16, #gpu.address_space<workgroup>>, memref<2xi64>
   return
 }
+
+// -----
+
+func.func @report_checks_number(%number: memref<2xi32>) {
+  // expected-error@+1 {{operand #0 must be 0D memref of 32-bit signless integer values}}
+  nvx.report_checks %number ["first"] : memref<2xi32>
+  return
+}

@@ -69,3 +69,10 @@ func.func @load_box(%m: !nvx.tensor_map, %i: index, %t: memref<2x128x64xbf16, #g
       : memref<2x128x64xbf16, #gpu.address_space<workgroup>>, memref<2xi64, #gpu.address_space<workgroup>>
   return
 }
+
+// CHECK-LABEL: func @checks
+// CHECK: nvx.report_checks %{{.*}} ["first", "second"] : memref<i32>
+func.func @checks(%number: memref<i32>) {
+  nvx.report_checks %number ["first", "second"] : memref<i32>
+  return
+}

@@ -61,6 +61,19 @@ std::map<uint64_t, std::pair<size_t, void *>> &blocks() {
   static auto *all = new std::map<uint64_t, std::pair<size_t, void *>>();
   return *all;
 }
+/// Of the host, by address: bytes.
+std::map<uint64_t, size_t> &pinned() {
+  static auto *all = new std::map<uint64_t, size_t>();
+  return *all;
+}
+bool isPinned(uint64_t address) {
+  std::lock_guard<std::mutex> lock(mutex);
+  auto after = pinned().upper_bound(address);
+  if (after == pinned().begin())
+    return false;
+  auto [begin, bytes] = *std::prev(after);
+  return address < begin + bytes;
+}
 size_t used = 0;
 std::atomic<uint64_t> now{0}; ///< ns, by the clock of events
 /// An event knows its stream, and when it was.
@@ -277,13 +290,23 @@ Result cuMemFree_v2(uint64_t memory) {
   blocks().erase(found);
   return called("cuMemFree");
 }
+/// Memory that copies do not wait for.
+Result cuMemAllocHost_v2(void **memory, size_t bytes) {
+  *memory = std::calloc(bytes, 1);
+  std::lock_guard<std::mutex> lock(mutex);
+  pinned()[reinterpret_cast<uint64_t>(*memory)] = bytes;
+  return called("cuMemAllocHost", " %zu", bytes);
+}
 Result cuMemcpyAsync(uint64_t to, uint64_t from, size_t bytes, void *stream) {
   bool toDevice = fake_cuda_owns(to, bytes);
   bool fromDevice = fake_cuda_owns(from, bytes);
   std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from),
               bytes);
   return called("cuMemcpyAsync", " %s to %s %zu stream %zu",
-                fromDevice ? "device" : "host", toDevice ? "device" : "host",
+                fromDevice ? "device" : "host",
+                toDevice       ? "device"
+                : isPinned(to) ? "pinned"
+                               : "host",
                 bytes, reinterpret_cast<size_t>(stream));
 }
 Result cuMemsetD8Async(uint64_t to, unsigned char value, size_t count, void *) {
@@ -319,6 +342,7 @@ Result cuEventRecord(void *event, void *stream) {
   *static_cast<Event *>(event) = {reinterpret_cast<size_t>(stream), now};
   return called("cuEventRecord", " %zu", reinterpret_cast<size_t>(stream));
 }
+Result cuEventQuery(void *) { return called("cuEventQuery"); }
 Result cuEventElapsedTime(float *milliseconds, void *from, void *to) {
   *milliseconds = 1e-6f * float(static_cast<Event *>(to)->when -
                                 static_cast<Event *>(from)->when);

@@ -321,6 +321,29 @@ def NVX_EncodeTensorMapOp : Op<NVX_Dialect, "encode_tensor_map", [Pure]> {
   let hasVerifier = 1;
 }
 
+def NVX_ReportChecksOp : Op<NVX_Dialect, "report_checks", [
+    MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "tell which check of a run failed, behind the run";
+  let description = [{
+    On the host. `number` in device memory is 0, or i where check i, counted from
+    1, was the first that failed; `texts` are what the checks say. It is read when
+    the run's stream is there, which the host does not wait for: who waits for the
+    run's results is told.
+
+    ```mlir
+    nvx.report_checks %number ["index out of range", "no row"] : memref<i32>
+    ```
+
+    Upstream gap: `cf.assert` on the host needs its condition there, and in a
+    kernel ends the context, with which all of the process's work on the device
+    ends.
+
+    Effects: reads `number`.
+  }];
+  let arguments = (ins MemRefRankOf<[I32], [0]>:$number, StrArrayAttr:$texts);
+  let assemblyFormat = "$number $texts attr-dict `:` type($number)";
+}
+
 def NVX_LoadBoxOp : Op<NVX_Dialect, "load_box", [
     MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "start the copy of a box of a tensor to shared memory";
