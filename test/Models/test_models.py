@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 import reference
-from conftest import ROOT
+from conftest import ROOT, generated
 
 SPARSE = "window<left = 5, right = 5> or strided<stride = 4>"
 POLICY = {
@@ -196,3 +196,11 @@ def test_layers_share_their_code(tool, tmp_path):
         assert done.status == 0, done
         sizes[layers] = (artifact / "model.so").stat().st_size
     assert sizes[12] < 1.75 * sizes[2], sizes
+
+
+@pytest.mark.parametrize("name", ["llama_eager_ts17", "llama_past_sdpa_ts17", "llama_sdpa_dynamo20", "mistral_window_sdpa_ts17"])
+def test_rotary_embedding_is_one_pass(name, request, tool):
+    """Of queries and of keys, in both layers."""
+    path = generated(request.config.getoption("--build")) / name / "model.onnx"
+    done = tool("megactx-compile", path, "--compile-to=fused", "--remarks-filter=fuse-lod", "-o", os.devnull)
+    assert done.status == 0 and done.err.count("rotation-fused") == 4 and "rotation-not-fused" not in done.err, done

@@ -88,6 +88,10 @@ void Graph::keep(Operation &op) {
             *values, [](int64_t value) { return IndexExpr(value); });
       return bind(constant, std::move(tensor));
     }
+  // Sizes are known whatever a type says of them.
+  if (auto cast = dyn_cast<tensor::CastOp>(op))
+    if (Tensor *tensor = lookup(cast.getSource()))
+      return bind(cast, *tensor);
   // Dimensions of converted tensors are known; no op needs to ask for them.
   if (auto dim = dyn_cast<tensor::DimOp>(op))
     if (auto index = dim.getConstantIndex())
@@ -121,6 +125,9 @@ void Graph::keep(Operation &op) {
       if (value && !tensor.shape[d].constant())
         tensor.shape[d] = exprOf(value);
     }
+    RankedTensorType known = typeOf(tensor.shape, tensor.elementType);
+    if (known != result.getType())
+      tensor.value = tensor::CastOp::create(b, loc, known, result);
     bind(result, std::move(tensor));
   }
 }

@@ -190,8 +190,10 @@ std::optional<bool> IndexSpace::decide(Compare kind, const IndexExpr &x,
 
 IndexExpr IndexSpace::min(Location loc, const IndexExpr &x,
                           const IndexExpr &y) {
-  if (auto less = decide(Compare::Le, x, y))
-    return *less ? x : y;
+  if (decide(Compare::Le, x, y) == true)
+    return x;
+  if (decide(Compare::Ge, x, y) == true)
+    return y;
   auto lx = lowerBound(x), ly = lowerBound(y);
   std::optional<int64_t> lower;
   if (lx && ly)
@@ -205,8 +207,10 @@ IndexExpr IndexSpace::min(Location loc, const IndexExpr &x,
 
 IndexExpr IndexSpace::max(Location loc, const IndexExpr &x,
                           const IndexExpr &y) {
-  if (auto less = decide(Compare::Le, x, y))
-    return *less ? y : x;
+  if (decide(Compare::Ge, x, y) == true)
+    return x;
+  if (decide(Compare::Le, x, y) == true)
+    return y;
   auto lower = lowerBound(x), ly = lowerBound(y);
   if (!lower || (ly && *ly > *lower))
     lower = ly;
@@ -246,6 +250,20 @@ IndexExpr IndexSpace::select(Location loc, const IndexExpr &condition,
     Value bit = this->condition(loc, condition);
     return Value(
         arith::SelectOp::create(b, loc, bit, value(loc, x), value(loc, y)));
+  });
+}
+
+bool IndexSpace::isCapped(const IndexExpr &capped,
+                          const IndexExpr &whole) const {
+  return llvm::any_of(made, [&](const auto &entry) {
+    const auto &[key, result] = entry;
+    if (key.first != Op::Min || result != capped)
+      return false;
+    bool isFirst = key.second[0] == whole;
+    if (!isFirst && key.second[1] != whole)
+      return false;
+    auto cap = key.second[isFirst].constant();
+    return cap && *cap > 1;
   });
 }
 

@@ -101,6 +101,11 @@ public:
   std::optional<bool> decide(Compare kind, const IndexExpr &a,
                              const IndexExpr &b) const;
 
+  /// Whether the first is min(second, c) with a constant c above 1, such as the
+  /// rows that a slice takes out of a table: where one of both is 1, so is the
+  /// other.
+  bool isCapped(const IndexExpr &capped, const IndexExpr &whole) const;
+
   Value value(Location loc, const IndexExpr &expr);
   /// An i1 that is true where the expression is not zero.
   Value condition(Location loc, const IndexExpr &expr);

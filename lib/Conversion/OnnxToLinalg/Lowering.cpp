@@ -276,6 +276,24 @@ Tensor Graph::map(Location loc, ArrayRef<Tensor *> inputs,
                   });
 }
 
+/// Of two sizes of a dim that only broadcast where they are equal: checks that
+/// they are, after which both are `out`, the one without a cap.
+void Graph::equate(Location loc, ArrayRef<Tensor *> inputs, int64_t dim,
+                   IndexExpr size, IndexExpr &out) {
+  check(loc, ix.condition(loc, ix.compare(loc, Compare::Eq, out, size)),
+        "operands do not broadcast");
+  if (ix.isCapped(out, size))
+    std::swap(out, size);
+  int64_t rank = 0;
+  for (Tensor *input : inputs)
+    rank = std::max(rank, input->rank());
+  for (Tensor *input : inputs) {
+    int64_t own = dim - (rank - input->rank());
+    if (own >= 0 && input->shape[own] == size)
+      input->shape[own] = out;
+  }
+}
+
 FailureOr<Shape> Graph::broadcastShape(Node &node, ArrayRef<Tensor *> inputs) {
   Shape result;
   for (Tensor *input : inputs)
@@ -297,6 +315,10 @@ FailureOr<Shape> Graph::broadcastShape(Node &node, ArrayRef<Tensor *> inputs) {
       if (a && c)
         return node.error()
                << "cannot broadcast dim " << *a << " with dim " << *c;
+      if (ix.isCapped(size, out) || ix.isCapped(out, size)) {
+        equate(node.loc(), inputs, skip + i, size, out);
+        continue;
+      }
       // One of them may be 1 at run time. A static size above 1 wins.
       IndexExpr one(1);
       IndexExpr outIsOne = ix.compare(node.loc(), Compare::Eq, out, one);

@@ -165,6 +165,8 @@ private:
   void keep(Operation &op);
   IndexExpr exprOf(Value index);
   Value readable(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape);
+  void equate(Location loc, ArrayRef<Tensor *> inputs, int64_t dim,
+              IndexExpr size, IndexExpr &out);
 
   func::FuncOp function;
   DenseSet<Operation *> originals;

@@ -2,6 +2,7 @@
 
 #include "Checks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/Builders.h"
@@ -43,6 +44,31 @@ LogicalResult SourceOp::verify() {
                             key, "key")))
     return failure();
   return getBias() ? checkBias(*this, getBias().getType()) : success();
+}
+
+LogicalResult
+AttentionOp::reifyResultShapes(OpBuilder &b,
+                               ReifiedRankedShapedTypeDims &shapes) {
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(b, getLoc(), getQuery());
+  sizes.pop_back();
+  if (!getOut().getType().isDynamicDim(3))
+    sizes.push_back(b.getIndexAttr(getOut().getType().getDimSize(3)));
+  else if (auto source = getSources().front().getDefiningOp<SourceOp>())
+    sizes.push_back(tensor::getMixedSize(b, getLoc(), source.getValue(), 3));
+  else
+    return failure();
+  // Attributes where the result's own type is static, and only there.
+  for (Value result : getResults()) {
+    auto type = cast<RankedTensorType>(result.getType());
+    SmallVector<OpFoldResult> &own = shapes.emplace_back();
+    for (auto [i, size] : llvm::enumerate(type.getShape()))
+      if (ShapedType::isDynamic(size))
+        own.push_back(getValueOrCreateConstantIndexOp(b, getLoc(), sizes[i]));
+      else
+        own.push_back(b.getIndexAttr(size));
+  }
+  return success();
 }
 
 LogicalResult AttentionOp::verify() {

@@ -140,7 +140,9 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
 }
 
 def MegaCtx_AttentionOp : Op<MegaCtx_Dialect, "attention",
-    [Pure, AttrSizedOperandSegments]> {
+    [Pure, AttrSizedOperandSegments,
+     DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                               ["reifyResultShapes"]>]> {
   let summary = "softmax(scale * q k^T) v over all sources, one softmax";
   let description = [{
     score = softcap(scale * <q, k>) + bias, one softmax over the keys that the

@@ -1,0 +1,74 @@
+// RUN: megactx-opt %s --megactx-convert-onnx-to-linalg --canonicalize --cse --split-input-file | FileCheck %s
+
+// As many rows as there are, out of a table: the sizes broadcast only where they are equal, which is checked, and known from then on.
+// CHECK-LABEL: @rows_of_a_table
+// CHECK: %[[N:.*]] = tensor.dim
+// CHECK: %[[ROWS:.*]] = arith.minsi %[[N]], %{{.*}}
+// CHECK: %[[SAME:.*]] = arith.cmpi eq, %[[ROWS]], %[[N]]
+// CHECK: cf.assert %[[SAME]], "operands do not broadcast"
+// CHECK-NOT: cf.assert
+// CHECK-NOT: tensor.extract %
+// CHECK: arith.addf
+// CHECK: arith.mulf
+// CHECK: return
+module attributes {onnx.model} {
+func.func @rows_of_a_table(%x: tensor<?x4xf32>, %table: tensor<512x4xf32>) -> tensor<?x4xf32> {
+  %start = "onnx.Constant"() {value = dense<0> : tensor<1xi64>} : () -> tensor<1xi64>
+  %one = "onnx.Constant"() {value = dense<1> : tensor<1xi64>} : () -> tensor<1xi64>
+  %shape = "onnx.Shape"(%x) : (tensor<?x4xf32>) -> tensor<2xi64>
+  %n = "onnx.Slice"(%shape, %start, %one) : (tensor<2xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %rows = "onnx.Slice"(%table, %start, %n) : (tensor<512x4xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x4xf32>
+  %sum = "onnx.Add"(%rows, %x) : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %product = "onnx.Mul"(%sum, %x) : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %product : tensor<?x4xf32>
+}
+}
+
+// -----
+
+// The rows of attention are those of its queries, whatever types say.
+// CHECK-LABEL: @rows_of_attention
+// CHECK: megactx.attention
+// CHECK-NOT: cf.assert
+// CHECK-NOT: tensor.extract %
+// CHECK: arith.addf
+// CHECK: return
+!q = tensor<?x2x?x8xf32>
+!any = tensor<?x?x?x8xf32>
+module attributes {onnx.model} {
+func.func @rows_of_attention(%q: !q, %k: !q) -> !q {
+  %s = megactx.source %k, %k pattern(#megactx.pattern<causal>) : (!q, !q) -> !megactx.source<!q, !q>
+  %a = tensor.cast %q : !q to !any
+  %o = megactx.attention %a, %s {scale = 1.0 : f32} : (!any, !megactx.source<!q, !q>) -> !any
+  %c = tensor.cast %o : !any to !any
+  %sum = "onnx.Add"(%q, %c) : (!q, !any) -> !q
+  return %sum : !q
+}
+}
+
+// -----
+
+// Positions from 0 to the number of rows are as many as there are rows: nothing is checked, and nothing chosen by indices, where they meet.
+// CHECK-LABEL: @range_of_rows
+// CHECK: %[[N:.*]] = tensor.dim
+// CHECK: tensor.empty(%[[N]]) : tensor<?xi64>
+// CHECK-NOT: arith.maxsi
+// CHECK-NOT: cf.assert
+// CHECK-NOT: tensor.extract
+// CHECK: arith.addf
+// CHECK: return
+module attributes {onnx.model} {
+func.func @range_of_rows(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %start = "onnx.Constant"() {value = dense<0> : tensor<i64>} : () -> tensor<i64>
+  %step = "onnx.Constant"() {value = dense<1> : tensor<i64>} : () -> tensor<i64>
+  %axes = "onnx.Constant"() {value = dense<1> : tensor<1xi64>} : () -> tensor<1xi64>
+  %first = "onnx.Constant"() {value = dense<0> : tensor<i64>} : () -> tensor<i64>
+  %shape = "onnx.Shape"(%x) : (tensor<?x4xf32>) -> tensor<2xi64>
+  %n = "onnx.Gather"(%shape, %first) : (tensor<2xi64>, tensor<i64>) -> tensor<i64>
+  %range = "onnx.Range"(%start, %n, %step) : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %places = "onnx.Cast"(%range) {to = 1 : si64} : (tensor<?xi64>) -> tensor<?xf32>
+  %column = "onnx.Unsqueeze"(%places, %axes) : (tensor<?xf32>, tensor<1xi64>) -> tensor<?x1xf32>
+  %sum = "onnx.Add"(%x, %column) : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  return %sum : tensor<?x4xf32>
+}
+}
