@@ -71,6 +71,40 @@ static void checkIndices(Node &node, Tensor &indices,
   graph.check(loc, ok, "an index of " + node.type() + " is out of range");
 }
 
+/// One index that is known, such as a layer's in a cache of all: a slice, which
+/// moves nothing. None for other indices.
+static std::optional<Tensor> slicedAt(Node &node, int64_t axis,
+                                      ArrayRef<IndexExpr> shape) {
+  Graph &graph = node.graph;
+  IndexSpace &ix = graph.ix;
+  Location loc = node.loc();
+  Tensor &data = node.in(0), &indices = node.in(1);
+  if (!indices.elements || indices.elements->size() != 1 ||
+      indices.rank() > 1 || data.splat)
+    return std::nullopt;
+  std::optional<int64_t> index = indices.elements->front().constant();
+  if (!index)
+    return std::nullopt;
+  IndexExpr size = data.shape[axis], first(*index), least(*index + 1);
+  if (*index < 0)
+    first = size + first, least = IndexExpr(-*index);
+  std::optional<bool> fits = ix.decide(Compare::Ge, size, least);
+  if (fits == false)
+    return std::nullopt;
+  if (!fits)
+    graph.check(loc,
+                ix.condition(loc, ix.compare(loc, Compare::Ge, size, least)),
+                "an index of " + node.type() + " is out of range");
+  Shape sizes(data.shape), offsets(data.rank(), 0), strides(data.rank(), 1);
+  sizes[axis] = IndexExpr(1);
+  offsets[axis] = first;
+  Value value = graph.materialize(loc, data);
+  Value slice = tensor::ExtractSliceOp::create(
+      graph.b, loc, graph.typeOf(shape, data.elementType), value,
+      ix.fold(loc, offsets), ix.fold(loc, sizes), ix.fold(loc, strides));
+  return graph.wrap(slice, shape);
+}
+
 static LogicalResult lowerGather(Node &node) {
   Graph &graph = node.graph;
   Location loc = node.loc();
@@ -95,6 +129,10 @@ static LogicalResult lowerGather(Node &node) {
       node.set(0, graph.ofElements(picked, shape, data.elementType));
       return success();
     }
+  }
+  if (std::optional<Tensor> slice = slicedAt(node, *axis, shape)) {
+    node.set(0, *slice);
+    return success();
   }
   IndexExpr limit = data.shape[*axis];
   checkIndices(node, indices, limit);
