@@ -176,7 +176,20 @@ def ConvertLinalgToGPUPass
     loop is a reduction of 8 elements or more, or of unknown extent, whose
     partial results a single op combines, threads run along it: a warp for each
     row of at most 1024 elements, else a block. Sums are taken in an order of
-    their own, as on the CPU. A `linalg.fill` that a reduction starts from, and an
+    their own, as on the CPU.
+
+    Along that loop a thread takes neighbours, as many as there are of the
+    narrowest operand in 16 bytes, and moves them as vectors where an operand has
+    them next to one another at multiples of the vectors' bytes. Static sizes,
+    strides and offsets say so, and those of what an operand is a view of;
+    arguments start at multiples of 16 bytes, which the runtime sees to, buffers
+    where their `alignment` says. What is left open, such as rows of a length that
+    is not known, is asked once before the kernel, which else takes elements one
+    by one. An operand that allows less at once is loaded in smaller vectors or
+    one by one, elements of i1 always; one that has a single element for all
+    neighbours is loaded once.
+
+    A `linalg.fill` that a reduction starts from, and an
     op that maps its results in place afterwards, become part of its kernel
     (remark `map-fused` of the category `fuse-lod`).
 
@@ -191,7 +204,8 @@ def ConvertLinalgToGPUPass
                threads(%thread, ..) in (%t = 256, ..) {
       %row = %block * 8 + %thread / 32
       scf.if %row < %rows {
-        %partial = scf.for %j = %thread mod 32 to 768 step 32 ...
+        %partial = scf.for %j = %thread mod 32 * 4 to 768 step 128 ...
+          vector.load %x[%row, %j] {alignment = 16} : vector<4xf32> ...
         %other = gpu.shuffle xor %partial, 16 ...
     ```
   }];
@@ -202,7 +216,8 @@ def ConvertLinalgToGPUPass
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
     "::mlir::gpu::GPUDialect", "::mlir::memref::MemRefDialect",
-    "::mlir::nvx::NVXDialect", "::mlir::scf::SCFDialect"
+    "::mlir::nvx::NVXDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect"
   ];
 }
 

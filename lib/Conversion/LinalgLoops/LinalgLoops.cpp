@@ -78,6 +78,10 @@ SmallVector<Value> LinalgLoops::point(OpOperand &operand) {
   return at;
 }
 
+Value LinalgLoops::load(OpOperand &operand) {
+  return memref::LoadOp::create(b, operand.get(), point(operand));
+}
+
 SmallVector<Value> LinalgLoops::body(ValueRange carried) {
   IRMapping map;
   for (auto [input, argument] :
@@ -86,7 +90,7 @@ SmallVector<Value> LinalgLoops::body(ValueRange carried) {
       continue;
     Value x = input->get();
     if (isa<MemRefType>(x.getType()))
-      x = memref::LoadOp::create(b, x, point(*input));
+      x = load(*input);
     map.map(argument, x);
   }
   for (auto [argument, value] :
@@ -126,31 +130,30 @@ SmallVector<Value> LinalgLoops::loadOutputs() {
   SmallVector<Value> values;
   for (auto [init, argument] :
        llvm::zip_equal(op.getDpsInitsMutable(), op.getRegionOutputArgs()))
-    values.push_back(
-        argument.use_empty()
-            ? Value()
-            : memref::LoadOp::create(b, init.get(), point(init)).getResult());
+    values.push_back(argument.use_empty() ? Value() : load(init));
   return values;
 }
 
+SmallVector<Value> LinalgLoops::followed(ValueRange values) {
+  if (!follower)
+    return values;
+  AffineMap from = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
+  AffineMap to = follower.getMatchingIndexingMap(follower.getDpsInitOperand(0));
+  linalg::GenericOp reduction = std::exchange(op, follower);
+  SmallVector<Value> own =
+      std::exchange(indices, SmallVector<Value>(to.getNumDims()));
+  for (auto [here, there] : llvm::zip_equal(from.getResults(), to.getResults()))
+    indices[cast<AffineDimExpr>(there).getPosition()] =
+        own[cast<AffineDimExpr>(here).getPosition()];
+  SmallVector<Value> mapped = body(values);
+  op = reduction;
+  indices = own;
+  return mapped;
+}
+
 void LinalgLoops::storeOutputs(ValueRange values) {
-  SmallVector<Value> mapped(values);
-  if (follower) {
-    AffineMap from = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
-    AffineMap to =
-        follower.getMatchingIndexingMap(follower.getDpsInitOperand(0));
-    linalg::GenericOp reduction = std::exchange(op, follower);
-    SmallVector<Value> own =
-        std::exchange(indices, SmallVector<Value>(to.getNumDims()));
-    for (auto [here, there] :
-         llvm::zip_equal(from.getResults(), to.getResults()))
-      indices[cast<AffineDimExpr>(there).getPosition()] =
-          own[cast<AffineDimExpr>(here).getPosition()];
-    mapped = body(values);
-    op = reduction;
-    indices = own;
-  }
-  for (auto [init, value] : llvm::zip_equal(op.getDpsInitsMutable(), mapped))
+  for (auto [init, value] :
+       llvm::zip_equal(op.getDpsInitsMutable(), followed(values)))
     memref::StoreOp::create(b, value, init.get(), point(init));
 }
 

@@ -47,6 +47,8 @@ protected:
 
   /// Where the loops' point lies in an operand.
   SmallVector<Value> point(OpOperand &operand);
+  /// The element of a memref, one of the operands, at the loops' point.
+  virtual Value load(OpOperand &operand);
   /// The body at the loops' point. `carried` stands for the outputs' elements;
   /// null where the body does not use one.
   SmallVector<Value> body(ValueRange carried);
@@ -56,7 +58,10 @@ protected:
        function_ref<SmallVector<Value>(ValueRange carried)> inside);
   /// The outputs' elements at the loops' point, null where they are not used.
   SmallVector<Value> loadOutputs();
-  /// The follower's body first, where there is one.
+  /// What is stored where the op's outputs are `values`: the results of the
+  /// follower's body, where there is one.
+  SmallVector<Value> followed(ValueRange values);
+  /// Stores what the outputs are at the loops' point, followed.
   void storeOutputs(ValueRange values);
 
   /// Takes the op that maps this reduction's output next, element by element

@@ -10,7 +10,7 @@ using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::gpukernel;
 
-/// Elements that a thread computes one after the other, at most.
+/// Elements that a thread computes at least, where rows are long enough.
 static constexpr int64_t kPerThread = 4;
 /// A row that is known to be no longer is reduced by a warp, not a block.
 static constexpr int64_t kWarpRow = 1024;
@@ -100,9 +100,7 @@ void KernelEmitter::launch(StringRef kind, Value blocks, int64_t sharedBytes,
 SmallVector<Value> KernelEmitter::initialValues() {
   SmallVector<Value> values;
   for (auto [init, fill] : llvm::zip_equal(op.getDpsInitsMutable(), fills))
-    values.push_back(
-        fill ? fill
-             : memref::LoadOp::create(b, init.get(), point(init)).getResult());
+    values.push_back(fill ? fill : load(init));
   return values;
 }
 
@@ -115,16 +113,19 @@ void KernelEmitter::elements() {
   std::optional<unsigned> inner;
   if (!outer.empty())
     inner = outer.pop_back_val();
-  Value width = inner ? extents[*inner] : c(1);
+  if (inner)
+    findWidth(*inner);
+  Value length = inner ? extents[*inner] : c(1);
   // Threads along the innermost loop, and how many of its elements each takes.
-  int64_t lanes = kThreads, each = kPerThread;
-  if (std::optional<int64_t> extent = constantOf(width)) {
-    int64_t least = std::clamp<int64_t>(*extent, 1, kThreads);
-    lanes = llvm::PowerOf2Ceil(least);
-    each = std::clamp<int64_t>(llvm::divideCeil(*extent, lanes), 1, kPerThread);
+  int64_t lanes = kThreads, each = std::max(kPerThread, width);
+  if (std::optional<int64_t> extent = constantOf(length)) {
+    int64_t needed = llvm::divideCeil(*extent, width);
+    lanes = llvm::PowerOf2Ceil(std::clamp<int64_t>(needed, 1, kThreads));
+    needed = llvm::divideCeil(needed, lanes) * width;
+    each = std::clamp(needed, width, each);
   }
   int64_t rowsOfBlock = kThreads / lanes;
-  Value rows = product(outer), parts = ceilDiv(width, c(lanes * each));
+  Value rows = product(outer), parts = ceilDiv(length, c(lanes * each));
   Value blocks = mul(parts, blocksFor(rows, rowsOfBlock));
   launch(reductions.empty() ? "elements" : "reduce_columns", blocks, 0, [&] {
     Value row, part;
@@ -134,20 +135,40 @@ void KernelEmitter::elements() {
               b.createOrFold<arith::DivUIOp>(thread, c(lanes)));
     Value begin = mul(part, c(lanes * each));
     Value end =
-        b.createOrFold<arith::MinUIOp>(add(begin, c(lanes * each)), width);
+        b.createOrFold<arith::MinUIOp>(add(begin, c(lanes * each)), length);
     when(less(row, rows), [&] {
       unflatten(row, outer);
-      auto loop = scf::ForOp::create(b, add(begin, lane), end, c(lanes));
-      OpBuilder::InsertionGuard guard(b);
-      b.setInsertionPointToStart(loop.getBody());
-      if (inner)
-        indices[*inner] = loop.getInductionVar();
-      if (reductions.empty())
-        return storeOutputs(body(loadOutputs()));
-      storeOutputs(nest(reductions, initialValues(),
-                        [&](ValueRange sofar) { return body(sofar); }));
+      if (!inner)
+        return neighbours(1);
+      along(begin, end, lane, lanes, {}, [&](int64_t count, ValueRange) {
+        neighbours(count);
+        return SmallVector<Value>();
+      });
     });
   });
+}
+
+/// Computes and stores the outputs of so many points.
+void KernelEmitter::neighbours(int64_t count) {
+  SmallVector<SmallVector<Value>> values(count);
+  if (reductions.empty()) {
+    forNeighbours(count, [&](int64_t i) { values[i] = body(loadOutputs()); });
+    return storeNeighbours(values);
+  }
+  SmallVector<Value> all;
+  forNeighbours(count,
+                [&](int64_t) { llvm::append_range(all, initialValues()); });
+  size_t outputs = fills.size();
+  all = nest(reductions, all, [&](ValueRange sofar) {
+    SmallVector<Value> next;
+    forNeighbours(count, [&](int64_t i) {
+      llvm::append_range(next, body(sofar.slice(i * outputs, outputs)));
+    });
+    return next;
+  });
+  for (auto [i, here] : llvm::enumerate(values))
+    here.append(all.begin() + i * outputs, all.begin() + (i + 1) * outputs);
+  storeNeighbours(values);
 }
 
 //===----------------------------------------------------------------------===//
@@ -158,6 +179,7 @@ void KernelEmitter::rows(ArrayRef<Combiner> combiners) {
   std::optional<int64_t> extent = constantOf(extents.back());
   int64_t threads = extent && *extent <= kWarpRow ? kWarp : kThreads;
   int64_t rowsOfBlock = kThreads / threads;
+  findWidth(reductions.back());
   Value rows = product(parallel);
   int64_t shared = threads > kWarp
                        ? combiners.size() * kPartialBytes * (kThreads / kWarp)
@@ -180,15 +202,15 @@ void KernelEmitter::reduceRow(ArrayRef<Combiner> combiners, int64_t threads) {
   SmallVector<Value> partial;
   for (const Combiner &combine : combiners)
     partial.push_back(arith::ConstantOp::create(b, combine.neutral));
-  auto along = [&](ValueRange sofar) -> SmallVector<Value> {
-    auto loop = scf::ForOp::create(b, lane, extents.back(), c(threads), sofar);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(loop.getBody());
-    indices.back() = loop.getInductionVar();
-    scf::YieldOp::create(b, body(loop.getRegionIterArgs()));
-    return SmallVector<Value>(loop.getResults());
+  auto several = [&](int64_t count, ValueRange sofar) {
+    SmallVector<Value> values(sofar);
+    forNeighbours(count, [&](int64_t) { values = body(values); });
+    return values;
   };
-  partial = nest(ArrayRef(reductions).drop_back(), partial, along);
+  auto row = [&](ValueRange sofar) {
+    return along(c(0), extents.back(), lane, threads, sofar, several);
+  };
+  partial = nest(ArrayRef(reductions).drop_back(), partial, row);
   for (auto [combine, value] : llvm::zip_equal(combiners, partial))
     value = reduceInWarp(b, combine, value);
   if (threads > kWarp)

@@ -8,12 +8,14 @@
 //   rows       threads along the innermost loop, a reduction whose partial
 //              results combine: a warp or a block for each row
 //
+// VectorLoops.h says how many neighbours a thread takes at once.
+//
 //===----------------------------------------------------------------------===//
 
 #ifndef MEGACTX_LIB_CONVERSION_LINALGTOGPU_KERNELEMITTER_H
 #define MEGACTX_LIB_CONVERSION_LINALGTOGPU_KERNELEMITTER_H
 
-#include "../LinalgLoops/LinalgLoops.h"
+#include "VectorLoops.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 
 namespace mlir::megactx::gpukernel {
@@ -38,10 +40,10 @@ Value reduceInWarp(ImplicitLocOpBuilder &b, const Combiner &combine, Value x);
 
 /// Replaces the op by a gpu.launch, with the linalg.fill that it starts from
 /// and its follower.
-class KernelEmitter : LinalgLoops {
+class KernelEmitter : VectorLoops {
 public:
-  explicit KernelEmitter(linalg::GenericOp op) : LinalgLoops(op) {}
-  using LinalgLoops::getFollower;
+  explicit KernelEmitter(linalg::GenericOp op) : VectorLoops(op) {}
+  using VectorLoops::getFollower;
   void run();
 
 private:
@@ -49,6 +51,7 @@ private:
   void launch(StringRef kind, Value blocks, int64_t sharedBytes,
               function_ref<void()> inside);
   void elements();
+  void neighbours(int64_t count);
   void rows(ArrayRef<Combiner> combiners);
   void reduceRow(ArrayRef<Combiner> combiners, int64_t threads);
   void exchange(ArrayRef<Combiner> combiners, MutableArrayRef<Value> partial);

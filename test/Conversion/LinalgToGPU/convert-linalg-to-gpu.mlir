@@ -4,9 +4,10 @@
 #i = affine_map<(i, j) -> (i)>
 #j = affine_map<(i, j) -> (j)>
 
-// Threads along a row of unknown length: 256 of them, four elements each.
+// Threads along a row of unknown length: 256 of them, four elements each, one by
+// one.
 // CHECK-LABEL: @elements
-// CHECK-SAME: %[[A:[^,]*]]: memref<?x?xf32>, %[[B:.*]]: memref<?x?xf32>
+// CHECK-SAME: %[[A:[^,]*]]: memref<?x?xi1>, %[[B:.*]]: memref<?x?xi1>
 // CHECK: arith.ceildivsi %{{.*}}, %c1024
 // CHECK: gpu.launch blocks(%[[BLOCK:[^,]*]], {{.*}} threads(%[[THREAD:[^,]*]], {{.*}} = %c256
 // CHECK: arith.divui
@@ -15,27 +16,27 @@
 // CHECK: scf.for %[[COLUMN:.*]] = %{{.*}} to %{{.*}} step %c256
 // CHECK: %[[X:.*]] = memref.load %[[A]][%[[ROW:.*]], %[[COLUMN]]]
 // CHECK-NOT: memref.load %[[B]]
-// CHECK: %[[Y:.*]] = arith.addf %[[X]], %[[X]]
+// CHECK: %[[Y:.*]] = arith.addi %[[X]], %[[X]]
 // CHECK: memref.store %[[Y]], %[[B]][%[[ROW]], %[[COLUMN]]]
 // CHECK: gpu.terminator
 // CHECK: megactx.kernel = "elements"
 // CHECK-NOT: linalg
-func.func @elements(%a: memref<?x?xf32>, %b: memref<?x?xf32>) {
+func.func @elements(%a: memref<?x?xi1>, %b: memref<?x?xi1>) {
   linalg.generic {indexing_maps = [#ij, #ij], iterator_types = ["parallel", "parallel"]}
-      ins(%a : memref<?x?xf32>) outs(%b : memref<?x?xf32>) {
-  ^bb0(%x: f32, %old: f32):
-    %y = arith.addf %x, %x : f32
-    linalg.yield %y : f32
+      ins(%a : memref<?x?xi1>) outs(%b : memref<?x?xi1>) {
+  ^bb0(%x: i1, %old: i1):
+    %y = arith.addi %x, %x : i1
+    linalg.yield %y : i1
   }
   return
 }
 
-// Of rows of 32 a block takes eight, one element a thread.
+// Of rows of 32 a block takes 32, four elements a thread.
 // CHECK-LABEL: @short_rows_share_a_block
 // CHECK: gpu.launch
-// CHECK-DAG: arith.remui %{{.*}}, %c32
-// CHECK-DAG: arith.divui %{{.*}}, %c32
-// CHECK-DAG: arith.muli %{{.*}}, %c8
+// CHECK-DAG: arith.remui %{{.*}}, %c8
+// CHECK-DAG: arith.divui %{{.*}}, %c8
+// CHECK-DAG: arith.muli %{{.*}}, %c32
 // CHECK: megactx.kernel = "elements"
 func.func @short_rows_share_a_block(%a: memref<?x32xf32>, %b: memref<?x32xf32>) {
   linalg.generic {indexing_maps = [#ij, #ij], iterator_types = ["parallel", "parallel"]}
@@ -47,14 +48,15 @@ func.func @short_rows_share_a_block(%a: memref<?x32xf32>, %b: memref<?x32xf32>) 
   return
 }
 
-// A warp for each row, the fill within its kernel; lanes combine by shuffles.
+// A warp for each row, a vector each lane, the fill within its kernel; lanes
+// combine by shuffles.
 // CHECK-LABEL: @row_sum_in_a_warp
 // CHECK-SAME: %[[A:[^,]*]]: memref<?x768xf32>, %[[B:.*]]: memref<?xf32>
 // CHECK-NOT: linalg.fill
 // CHECK: gpu.launch
 // CHECK-NOT: dynamic_shared_memory_size
-// CHECK: %[[SUM:.*]] = scf.for %{{.*}} = %{{.*}} to %c768 step %c32 iter_args(%{{.*}} = %cst
-// CHECK: memref.load %[[A]]
+// CHECK: %[[SUM:.*]] = scf.for %{{.*}} = %{{.*}} to %c768 step %c128 iter_args(%{{.*}} = %cst
+// CHECK: vector.load %[[A]]
 // CHECK-COUNT-5: gpu.shuffle xor
 // CHECK: scf.if
 // CHECK-NOT: memref.load %[[B]]
@@ -78,7 +80,9 @@ func.func @row_sum_in_a_warp(%a: memref<?x768xf32>, %b: memref<?xf32>) {
 // CHECK-LABEL: @row_maximum_in_a_block
 // CHECK-SAME: %[[A:[^,]*]]: memref<?x?xf16>, %[[B:.*]]: memref<?xf16>
 // CHECK: gpu.launch {{.*}} dynamic_shared_memory_size %c64_i32
+// CHECK: vector.load %[[A]]{{.*}} {alignment = 16 : i64} : memref<?x?xf16>, vector<8xf16>
 // CHECK: scf.for %{{.*}} step %c256
+// CHECK: memref.load %[[A]]
 // 16 bits are shuffled as 32.
 // CHECK: arith.extui %{{.*}} : i16 to i32
 // CHECK: gpu.shuffle xor
@@ -170,4 +174,20 @@ func.func @tensors_stay(%t: tensor<4xf32>) -> tensor<4xf32> {
   %zero = arith.constant 0.0 : f32
   %f = linalg.fill ins(%zero : f32) outs(%t : tensor<4xf32>) -> tensor<4xf32>
   return %f : tensor<4xf32>
+}
+
+// A single number has no loops.
+// CHECK-LABEL: @single_number
+// CHECK: gpu.launch
+// CHECK: %[[X:.*]] = memref.load %arg0[]
+// CHECK: %[[Y:.*]] = arith.negf %[[X]]
+// CHECK: memref.store %[[Y]], %arg1[]
+func.func @single_number(%a: memref<f32>, %b: memref<f32>) {
+  linalg.generic {indexing_maps = [affine_map<() -> ()>, affine_map<() -> ()>], iterator_types = []}
+      ins(%a : memref<f32>) outs(%b : memref<f32>) {
+  ^bb0(%x: f32, %old: f32):
+    %y = arith.negf %x : f32
+    linalg.yield %y : f32
+  }
+  return
 }
