@@ -90,8 +90,10 @@ void Graph::keep(Operation &op) {
     }
   // Sizes are known whatever a type says of them.
   if (auto cast = dyn_cast<tensor::CastOp>(op))
-    if (Tensor *tensor = lookup(cast.getSource()))
+    if (Tensor *tensor = lookup(cast.getSource())) {
+      cast.getSourceMutable().assign(materialize(loc, *tensor));
       return bind(cast, *tensor);
+    }
   // Dimensions of converted tensors are known; no op needs to ask for them.
   if (auto dim = dyn_cast<tensor::DimOp>(op))
     if (auto index = dim.getConstantIndex())

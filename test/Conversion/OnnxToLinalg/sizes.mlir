@@ -41,7 +41,9 @@ func.func @rows_of_attention(%q: !q, %k: !q) -> !q {
   %a = tensor.cast %q : !q to !any
   %o = megactx.attention %a, %s {scale = 1.0 : f32} : (!any, !megactx.source<!q, !q>) -> !any
   %c = tensor.cast %o : !any to !any
-  %sum = "onnx.Add"(%q, %c) : (!q, !any) -> !q
+  %twice = "onnx.Add"(%c, %c) : (!any, !any) -> !any
+  %d = tensor.cast %twice : !any to !any
+  %sum = "onnx.Add"(%q, %d) : (!q, !any) -> !q
   return %sum : !q
 }
 }
