@@ -37,7 +37,7 @@ def work(build, artifact, tokens, threads):
 
 def compare(options, folder):
     path = folder / "gpt_medium" / "model.onnx"
-    subprocess.run([sys.executable, HERE.parent / "models" / "make_models.py", "--medium", folder], check=True)
+    subprocess.run([sys.executable, HERE.parent / "models" / "make_models.py", "--medium", folder, "gpt_medium"], check=True)
     workers = {}
     for number, build in enumerate(options.builds):
         for name, pattern in (("dense", None), ("sparse", PATTERN)):

@@ -2,11 +2,11 @@
 """Times a whole model: onnxruntime, our dense code and our sparse code, in one process, in turn.
 
     tools/dev/build release
-    python python/benchmarks/model.py [--tokens 1024 4096] [--threads 4] [--pattern 'EXPR'] [--json FILE]
+    python python/benchmarks/model.py [--model gpt] [--tokens 1024 4096] [--threads 4] [--pattern 'EXPR'] [--json FILE]
 
 With --device cuda it is model_gpu.py, with options of its own.
 
-The model is a GPT of 6 layers, 512 wide, 8 heads (make_models.py --medium). Outputs are compared with
+The model is a GPT, or a LLaMA with 2 heads of keys, of 6 layers, 512 wide, 8 heads (make_models.py --medium). Outputs are compared with
 onnxruntime's before anything is timed; the table shows medians of rounds that take every program in turn.
 """
 
@@ -31,6 +31,7 @@ TOLERANCE = 1e-3
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=["gpt", "llama"], default="gpt")
     parser.add_argument("--build", type=pathlib.Path, default=HERE.parents[1] / "build" / "release")
     parser.add_argument("--tokens", type=int, nargs="+", default=[1024, 4096])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -51,8 +52,9 @@ def main():
     megactx.use_build(options.build)
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
-        subprocess.run([sys.executable, HERE.parent / "models" / "make_models.py", "--medium", folder], check=True)
-        path = folder / "gpt_medium" / "model.onnx"
+        name = f"{options.model}_medium"
+        subprocess.run([sys.executable, HERE.parent / "models" / "make_models.py", "--medium", folder, name], check=True)
+        path = folder / name / "model.onnx"
         megactx.compile(path, folder / "dense.mctx")
         megactx.compile(path, folder / "sparse.mctx", pattern=options.pattern)
         dense, sparse = megactx.load(folder / "dense.mctx"), megactx.load(folder / "sparse.mctx")
@@ -60,14 +62,15 @@ def main():
         session.intra_op_num_threads = options.threads
         other = onnxruntime.InferenceSession(str(path), session, providers=["CPUExecutionProvider"])
     megactx.set_threads(options.threads)
-    print(f"GPT of 6 layers, 512 wide, 8 heads; {options.threads} threads; sparse: {options.pattern}")
+    title = {"gpt": "GPT", "llama": "LLaMA"}[options.model]
+    print(f"{title} of 6 layers, 512 wide, 8 heads; {options.threads} threads; sparse: {options.pattern}")
     figures = [row(tokens, dense, sparse, other, options.rounds) for tokens in options.tokens]
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def row(tokens, dense, sparse, other, rounds):
-    feeds = {"ids": np.random.default_rng(tokens).integers(2, 1000, (1, tokens))}
+    feeds = {dense.inputs[0]: np.random.default_rng(tokens).integers(2, 1000, (1, tokens))}
     runs = {"onnxruntime": lambda: other.run(None, feeds)[0], "dense": lambda: dense.run(feeds), "sparse": lambda: sparse.run(feeds)}
     error = float(np.abs(next(iter(runs["dense"]().values())) - runs["onnxruntime"]()).max())
     if not error < TOLERANCE:
