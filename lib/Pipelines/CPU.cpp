@@ -41,7 +41,11 @@ void mlir::megactx::buildAttentionPipeline(OpPassManager &pm,
 void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
                                            const BufferizeOptions &options) {
   pm.addPass(createConvertElementwiseToLinalgPass());
+  if (options.productEpilogues)
+    pm.addNestedPass<func::FuncOp>(createFuseProductEpiloguesPass());
   pm.addNestedPass<func::FuncOp>(createFuseElementwisePass());
+  if (options.productEpilogues)
+    pm.addNestedPass<func::FuncOp>(createFuseProductEpiloguesPass());
   if (options.recomputeMaps) {
     pm.addPass(createCanonicalizerPass());
     pm.addPass(createCSEPass());

@@ -152,6 +152,8 @@ SmallVector<Phase> Compilation::tensorPhases() {
          BufferizeOptions bufferize;
          // A launch and memory cost a GPU more than arithmetic.
          bufferize.recomputeMaps = !target.device.empty();
+         // oneDNN is faster without.
+         bufferize.productEpilogues = !target.device.empty();
          // Every constant that a kernel reads is in the device's memory.
          if (!target.device.empty())
            pm.addPass(createHoistWeightsPass({/*threshold=*/1}));

@@ -29,8 +29,21 @@ constexpr int kCompute32F = 68;
 /// cublasOperation_t
 enum Operation : int { N = 0, T = 1 };
 
-/// cublasLtMatmulDescAttributes_t, of int32_t
-enum DescriptionAttribute : int { TransposeA = 3, TransposeB = 4 };
+/// cublasLtMatmulDescAttributes_t, of int32_t; uint32_t for the epilogue, and
+/// an address
+enum DescriptionAttribute : int {
+  TransposeA = 3,
+  TransposeB = 4,
+  EpilogueKind = 7,
+  BiasPointer = 8
+};
+/// cublasLtEpilogue_t. A bias, of D's type, has an element for each row of D.
+enum Epilogue : uint32_t {
+  EpilogueNone = 1,
+  EpilogueRelu = 2,
+  EpilogueBias = 4,
+  EpilogueGelu = 32
+};
 /// cublasLtMatrixLayoutAttribute_t, of int32_t and int64_t
 enum LayoutAttribute : int { BatchCount = 5, StridedBatchOffset = 6 };
 /// cublasLtMatmulPreferenceAttributes_t: uint64_t, and uint32_t for the others

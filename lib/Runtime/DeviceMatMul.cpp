@@ -1,8 +1,9 @@
 //===- DeviceMatMul.cpp - products in device memory by cuBLASLt -----------===//
 //
 // cuBLASLt reads matrices by columns: c = a b by rows is c' = b' a' by columns,
-// so b is its A and a is its B. What it chose for a product's sizes, strides
-// and alignment is kept.
+// so b is its A, a is its B, and a bias, of an element for each column of c,
+// has one for each row of its D, as cuBLASLt wants it. A residual is its C.
+// What it chose for a product's sizes, strides, alignment and epilogue is kept.
 //
 //===----------------------------------------------------------------------===//
 
@@ -39,8 +40,9 @@ struct Operand {
     batchStride = x.sizes[0] == 1 ? 0 : x.strides[0];
     data = static_cast<char *>(x.aligned) + x.offset * bytes;
   }
+  uint32_t alignment() const { return alignmentOf(data); }
   /// A power of two, in bytes.
-  uint32_t alignment() const {
+  static uint32_t alignmentOf(const void *data) {
     auto address = reinterpret_cast<uintptr_t>(data);
     return std::min<uintptr_t>(256, address & -address);
   }
@@ -50,40 +52,67 @@ struct Operand {
 struct Product {
   Type type;
   int32_t batch;
-  Operand a, b, c; ///< cuBLASLt's
+  Operand a, b, c, d; ///< cuBLASLt's; c is d where nothing is added
+  bool addsC;
+  const void *bias; ///< null for none
+  mctx_activation activation;
 
+  uint32_t epilogue() const {
+    uint32_t activates = activation == MCTX_ACTIVATION_RELU ? EpilogueRelu
+                         : activation == MCTX_ACTIVATION_GELU_TANH
+                             ? EpilogueGelu
+                             : 0;
+    uint32_t kind = activates | (bias ? EpilogueBias : 0);
+    return kind ? kind : uint32_t(EpilogueNone);
+  }
   std::vector<int64_t> key() const {
-    std::vector<int64_t> key = {type.code, batch};
-    for (const Operand &x : {a, b, c})
+    std::vector<int64_t> key = {type.code, batch, epilogue(),
+                                bias ? Operand::alignmentOf(bias) : 0};
+    for (const Operand &x : {a, b, c, d})
       key.insert(key.end(), {x.rows, x.columns, x.leading, x.batchStride,
                              x.operation, x.alignment()});
     return key;
   }
 };
 
-/// Descriptors of a product, and the algorithm for it.
-struct Plan {
+/// cuBLASLt's description of a product. It holds the bias's address, so that it
+/// is one call's.
+struct Described {
   const Library &library;
   Description description = nullptr;
-  Layout a = nullptr, b = nullptr, c = nullptr;
+
+  explicit Described(const Library &library) : library(library) {}
+  Described(const Described &) = delete;
+  ~Described() {
+    if (description)
+      library.cublasLtMatmulDescDestroy(description);
+  }
+  /// False with the reason.
+  bool describe(const Product &product, std::string &error);
+};
+
+/// Layouts of a product's matrices, and the algorithm for it.
+struct Plan {
+  const Library &library;
+  Layout a = nullptr, b = nullptr, c = nullptr, d = nullptr;
   Heuristic chosen = {};
 
   explicit Plan(const Library &library) : library(library) {}
   Plan(const Plan &) = delete;
   ~Plan() {
-    for (Layout layout : {a, b, c})
+    for (Layout layout : {a, b, c, d})
       if (layout)
         library.cublasLtMatrixLayoutDestroy(layout);
-    if (description)
-      library.cublasLtMatmulDescDestroy(description);
   }
 };
 
 /// Makes a plan; the first call that fails is kept.
 class Planner {
 public:
-  Planner(const Library &library, Handle handle, const Product &product)
-      : library(library), handle(handle), product(product) {}
+  Planner(const Library &library, Handle handle, Description description,
+          const Product &product)
+      : library(library), handle(handle), description(description),
+        product(product) {}
   std::shared_ptr<const Plan> make(std::string &error);
 
 private:
@@ -91,12 +120,12 @@ private:
     if (status != lt::kSuccess && failure.empty())
       failure = library.explain(what, status);
   }
-  void describe(Plan &plan);
   Layout layout(const Operand &operand);
   void choose(Plan &plan);
 
   const Library &library;
   Handle handle;
+  Description description;
   const Product &product;
   std::string failure;
 };
@@ -116,18 +145,26 @@ DeviceProducts &productsOf(Device &device) {
 }
 } // namespace
 
-void Planner::describe(Plan &plan) {
-  check("cublasLtMatmulDescCreate", library.cublasLtMatmulDescCreate(
-                                        &plan.description, kCompute32F, R_32F));
-  auto set = [&](DescriptionAttribute attribute, int32_t operation) {
-    check("cublasLtMatmulDescSetAttribute",
-          library.cublasLtMatmulDescSetAttribute(
-              plan.description, attribute, &operation, sizeof(operation)));
+bool Described::describe(const Product &product, std::string &error) {
+  Status status =
+      library.cublasLtMatmulDescCreate(&description, kCompute32F, R_32F);
+  if (status != lt::kSuccess) {
+    error = library.explain("cublasLtMatmulDescCreate", status);
+    description = nullptr;
+    return false;
+  }
+  auto set = [&](DescriptionAttribute attribute, auto value) {
+    Status status = library.cublasLtMatmulDescSetAttribute(
+        description, attribute, &value, sizeof(value));
+    if (status != lt::kSuccess && error.empty())
+      error = library.explain("cublasLtMatmulDescSetAttribute", status);
   };
-  if (!failure.empty())
-    return;
-  set(TransposeA, product.a.operation);
-  set(TransposeB, product.b.operation);
+  set(TransposeA, int32_t(product.a.operation));
+  set(TransposeB, int32_t(product.b.operation));
+  set(EpilogueKind, product.epilogue());
+  if (product.bias)
+    set(BiasPointer, product.bias);
+  return error.empty();
 }
 
 Layout Planner::layout(const Operand &operand) {
@@ -166,13 +203,13 @@ void Planner::choose(Plan &plan) {
   set(MinAlignmentA, product.a.alignment());
   set(MinAlignmentB, product.b.alignment());
   set(MinAlignmentC, product.c.alignment());
-  set(MinAlignmentD, product.c.alignment());
+  set(MinAlignmentD, product.d.alignment());
   int found = 0;
   if (failure.empty())
     check("cublasLtMatmulAlgoGetHeuristic",
           library.cublasLtMatmulAlgoGetHeuristic(
-              handle, plan.description, plan.a, plan.b, plan.c, plan.c,
-              preference, 1, &plan.chosen, &found));
+              handle, description, plan.a, plan.b, plan.c, plan.d, preference,
+              1, &plan.chosen, &found));
   library.cublasLtMatmulPreferenceDestroy(preference);
   if (failure.empty() && found == 0)
     failure = "cuBLASLt has no algorithm for it";
@@ -180,10 +217,10 @@ void Planner::choose(Plan &plan) {
 
 std::shared_ptr<const Plan> Planner::make(std::string &error) {
   auto plan = std::make_shared<Plan>(library);
-  describe(*plan);
   plan->a = layout(product.a);
   plan->b = layout(product.b);
   plan->c = layout(product.c);
+  plan->d = layout(product.d);
   if (failure.empty())
     choose(*plan);
   if (failure.empty())
@@ -192,10 +229,9 @@ std::shared_ptr<const Plan> Planner::make(std::string &error) {
   return nullptr;
 }
 
-static std::shared_ptr<const Plan> planFor(const Library &library,
-                                           DeviceProducts &products,
-                                           const Product &product,
-                                           std::string &error) {
+static std::shared_ptr<const Plan>
+planFor(const Library &library, DeviceProducts &products,
+        Description description, const Product &product, std::string &error) {
   std::lock_guard<std::mutex> lock(products.mutex);
   if (!products.handle) {
     Status status = library.cublasLtCreate(&products.handle);
@@ -209,7 +245,8 @@ static std::shared_ptr<const Plan> planFor(const Library &library,
   auto found = products.plans.find(key);
   if (found != products.plans.end())
     return found->second;
-  auto plan = Planner(library, products.handle, product).make(error);
+  auto plan =
+      Planner(library, products.handle, description, product).make(error);
   // Shapes vary with run-time lengths: what is kept is bounded.
   constexpr size_t kMostPlans = 1024;
   if (products.plans.size() >= kMostPlans)
@@ -225,18 +262,22 @@ static bool multiply(Run &run, const Product &product, std::string &error) {
   if (!library)
     return false;
   DeviceProducts &products = productsOf(run.device);
-  auto plan = planFor(*library, products, product, error);
+  Described described(*library);
+  if (!described.describe(product, error))
+    return false;
+  auto plan =
+      planFor(*library, products, described.description, product, error);
   if (!plan)
     return false;
   size_t bytes = plan->chosen.workspaceBytes;
   void *workspace = nullptr;
   if (bytes && !(workspace = run.device.allocate(bytes, run.stream, error)))
     return false;
-  const float one = 1, zero = 0;
+  const float alpha = 1, beta = product.addsC;
   Status status = library->cublasLtMatmul(
-      products.handle, plan->description, &one, product.a.data, plan->a,
-      product.b.data, plan->b, &zero, product.c.data, plan->c, product.c.data,
-      plan->c, &plan->chosen.algorithm, workspace, bytes, run.stream);
+      products.handle, described.description, &alpha, product.a.data, plan->a,
+      product.b.data, plan->b, &beta, product.c.data, plan->c, product.d.data,
+      plan->d, &plan->chosen.algorithm, workspace, bytes, run.stream);
   // The stream's next user of it comes after the product.
   if (workspace)
     run.device.free(workspace);
@@ -268,25 +309,66 @@ static std::string sizesOf(const mctx_memref3 &x) {
          ", " + std::to_string(x.sizes[2]) + "]";
 }
 
+/// The product with a bias where cuBLASLt's kernels read it: those that its
+/// heuristic chooses may rely on 16 bytes, whatever the address is that it is
+/// told (https://github.com/pytorch/pytorch/pull/194497).
+static bool multiplyWithBias(Run &run, Product product,
+                             const mctx_memref1 &bias, std::string &error) {
+  int64_t size = product.type.bytes;
+  auto *data = static_cast<char *>(bias.aligned) + bias.offset * size;
+  constexpr uint32_t kBiasAlignment = 16;
+  void *copy = nullptr;
+  if (Operand::alignmentOf(data) < kBiasAlignment) {
+    size_t bytes = bias.sizes[0] * size;
+    if (!(copy = run.device.allocate(bytes, run.stream, error)))
+      return false;
+    const Driver &driver = run.device.driver;
+    Result result = driver.cuMemcpyAsync(reinterpret_cast<Pointer>(copy),
+                                         reinterpret_cast<Pointer>(data), bytes,
+                                         run.stream);
+    if (result != cuda::kSuccess)
+      error = driver.explain("cuMemcpyAsync", result);
+  }
+  product.bias = copy ? copy : data;
+  bool done = error.empty() && multiply(run, product, error);
+  if (copy)
+    run.device.free(copy);
+  return done;
+}
+
+static bool isEmpty(const mctx_memref3 &x) {
+  return x.sizes[0] == 0 || x.sizes[1] == 0 || x.sizes[2] == 0;
+}
+
 static void multiply(const mctx_memref3 &givenA, const mctx_memref3 &givenB,
-                     const mctx_memref3 &givenC, Type type) {
+                     const mctx_memref1 &bias,
+                     const mctx_memref3 &givenResidual,
+                     const mctx_memref3 &givenC, int32_t activation,
+                     Type type) {
   Run &run = currentRun();
   std::string error;
-  mctx_memref3 a = sensible(givenA), b = sensible(givenB), c = sensible(givenC);
-  if (c.sizes[0] == 0 || c.sizes[1] == 0 || c.sizes[2] == 0)
+  if (isEmpty(givenC))
     return;
-  joinBatches(a, b, c);
+  bool adds = !isEmpty(givenResidual);
+  mctx_memref3 a = sensible(givenA), b = sensible(givenB), c = sensible(givenC),
+               residual = adds ? sensible(givenResidual) : c;
+  joinBatches(b, {&a, &c, &residual});
   bool done;
-  if (a.sizes[2] == 0)
-    done = clear(run, c, type.bytes, error);
-  else
-    done = multiply(run,
-                    {type,
-                     int32_t(c.sizes[0]),
-                     {b, type.bytes},
-                     {a, type.bytes},
-                     {c, type.bytes}},
-                    error);
+  if (a.sizes[2] == 0) {
+    done = adds || clear(run, c, type.bytes, error);
+  } else {
+    Product product{type,
+                    int32_t(c.sizes[0]),
+                    {b, type.bytes},
+                    {a, type.bytes},
+                    {residual, type.bytes},
+                    {c, type.bytes},
+                    adds,
+                    /*bias=*/nullptr,
+                    mctx_activation(activation)};
+    done = bias.sizes[0] ? multiplyWithBias(run, product, bias, error)
+                         : multiply(run, product, error);
+  }
   if (!done)
     error = run.device.title() + ": the " + type.name + " product " +
             sizesOf(givenA) + " x " + sizesOf(givenB) + ": " + error;
@@ -295,15 +377,24 @@ static void multiply(const mctx_memref3 &givenA, const mctx_memref3 &givenB,
 
 extern "C" {
 void _mlir_ciface_mctx_rt_device_matmul_f32(mctx_memref3 *a, mctx_memref3 *b,
-                                            mctx_memref3 *c) {
-  multiply(*a, *b, *c, {R_32F, 4, "f32"});
+                                            mctx_memref1 *bias,
+                                            mctx_memref3 *residual,
+                                            mctx_memref3 *c,
+                                            int32_t activation) {
+  multiply(*a, *b, *bias, *residual, *c, activation, {R_32F, 4, "f32"});
 }
 void _mlir_ciface_mctx_rt_device_matmul_f16(mctx_memref3 *a, mctx_memref3 *b,
-                                            mctx_memref3 *c) {
-  multiply(*a, *b, *c, {R_16F, 2, "f16"});
+                                            mctx_memref1 *bias,
+                                            mctx_memref3 *residual,
+                                            mctx_memref3 *c,
+                                            int32_t activation) {
+  multiply(*a, *b, *bias, *residual, *c, activation, {R_16F, 2, "f16"});
 }
 void _mlir_ciface_mctx_rt_device_matmul_bf16(mctx_memref3 *a, mctx_memref3 *b,
-                                             mctx_memref3 *c) {
-  multiply(*a, *b, *c, {R_16BF, 2, "bf16"});
+                                             mctx_memref1 *bias,
+                                             mctx_memref3 *residual,
+                                             mctx_memref3 *c,
+                                             int32_t activation) {
+  multiply(*a, *b, *bias, *residual, *c, activation, {R_16BF, 2, "bf16"});
 }
 }

@@ -120,7 +120,7 @@ void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
               0,
               0,
               {}};
-  megactx::joinBatches(tasks.a, tasks.b, tasks.c);
+  megactx::joinBatches(tasks.b, {&tasks.a, &tasks.c});
   if (a.sizes[2] == 0) {
     for (int64_t i = 0; i < tasks.c.sizes[0]; ++i)
       for (int64_t r = 0; r < tasks.c.sizes[1]; ++r)

@@ -5,6 +5,7 @@
 
 #include "megactx/Runtime/KernelABI.h"
 #include <algorithm>
+#include <initializer_list>
 
 namespace megactx {
 
@@ -17,14 +18,17 @@ inline mctx_memref3 sensible(mctx_memref3 x) {
   return x;
 }
 
-/// Rows of all batches with one b are rows of one matrix, where they lie so.
-inline void joinBatches(mctx_memref3 &a, const mctx_memref3 &b,
-                        mctx_memref3 &c) {
-  if (b.sizes[0] != 1 || a.sizes[0] != c.sizes[0] ||
-      a.strides[0] != a.sizes[1] * a.strides[1] ||
-      c.strides[0] != c.sizes[1] * c.strides[1])
+/// Rows of all batches with one b are rows of one matrix, where those of each
+/// of the others lie so.
+inline void joinBatches(const mctx_memref3 &b,
+                        std::initializer_list<mctx_memref3 *> others) {
+  if (b.sizes[0] != 1)
     return;
-  for (mctx_memref3 *x : {&a, &c}) {
+  for (const mctx_memref3 *x : others)
+    if (x->sizes[0] != (*others.begin())->sizes[0] ||
+        x->strides[0] != x->sizes[1] * x->strides[1])
+      return;
+  for (mctx_memref3 *x : others) {
     x->sizes[1] *= x->sizes[0];
     x->sizes[0] = 1;
   }

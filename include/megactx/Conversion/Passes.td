@@ -111,6 +111,12 @@ def ConvertMatmulToRuntimePass
     `mctx_rt_matmul_<type>`, which multiplies with oneDNN on the pool's threads,
     or, with `on-device`, of `mctx_rt_device_matmul_<type>`, which multiplies
     with cuBLASLt on the run's stream; sums are in f32 (never TF32).
+
+    With `on-device`, `megactx.product` on memrefs of unit stride is such a call
+    with its bias, residual and activation: cuBLASLt's epilogue, and beta = 1. A
+    product of linalg that does not start from zeros adds to what its destination
+    holds. Other `megactx.product`s become linalg: a product, which may be a call,
+    and a map.
   }];
   let options = [
     Option<"onDevice", "on-device", "bool", "false",
@@ -118,6 +124,8 @@ def ConvertMatmulToRuntimePass
   ];
   let statistics = [Statistic<"numProducts", "products", "products handed over">];
   let dependentDialects = ["::mlir::func::FuncDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::math::MathDialect",
                            "::mlir::memref::MemRefDialect",
                            "::mlir::LLVM::LLVMDialect"];
 }

@@ -62,6 +62,10 @@ struct AttentionOptions : PassPipelineOptions<AttentionOptions> {
 void buildAttentionPipeline(OpPassManager &pm, const AttentionOptions &options);
 
 struct BufferizeOptions : PassPipelineOptions<BufferizeOptions> {
+  Option<bool> productEpilogues{
+      *this, "product-epilogues", llvm::cl::init(false),
+      llvm::cl::desc("make bias, residual and activation a part of the product "
+                     "before them")};
   Option<bool> recomputeMaps{
       *this, "recompute-maps", llvm::cl::init(false),
       llvm::cl::desc("compute an elementwise op again in each reduction and "

@@ -21,7 +21,16 @@ extern "C" {
 void mctx_rt_parallel_for(void (*body)(void *context, int64_t i), void *context,
                           int64_t count);
 
-/** A rank-3 memref: strides and offset in elements. */
+/** A rank-1 memref: stride and offset in elements. */
+typedef struct {
+  void *allocated;
+  void *aligned;
+  int64_t offset;
+  int64_t sizes[1];
+  int64_t strides[1];
+} mctx_memref1;
+
+/** A rank-3 memref. */
 typedef struct {
   void *allocated;
   void *aligned;
@@ -40,14 +49,35 @@ void _mlir_ciface_mctx_rt_matmul_f16(mctx_memref3 *a, mctx_memref3 *b,
 void _mlir_ciface_mctx_rt_matmul_bf16(mctx_memref3 *a, mctx_memref3 *b,
                                       mctx_memref3 *c);
 
-/** The same in the memory of the device that this thread's run is on, by
- *  cuBLASLt on the run's stream; sums in f32. A failure ends the run. */
+/** What maps the elements of a product: nothing, max(x, 0), or
+ *  x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). */
+enum mctx_activation {
+  MCTX_ACTIVATION_NONE = 0,
+  MCTX_ACTIVATION_RELU = 1,
+  MCTX_ACTIVATION_GELU_TANH = 2
+};
+
+/** c = activation(a b + bias + residual) in the memory of the device that this
+ *  thread's run is on, by cuBLASLt on the run's stream; sums in f32, rounded
+ *  once. bias [N] is added to every row and needs a batch of 1, residual has
+ *  c's shape and rows of unit stride, as c has, and is c itself or overlaps
+ *  none of it. One without elements is none; without terms (K = 0) there is no
+ *  bias, and a residual is c. A failure ends the run. */
 void _mlir_ciface_mctx_rt_device_matmul_f32(mctx_memref3 *a, mctx_memref3 *b,
-                                            mctx_memref3 *c);
+                                            mctx_memref1 *bias,
+                                            mctx_memref3 *residual,
+                                            mctx_memref3 *c,
+                                            int32_t activation);
 void _mlir_ciface_mctx_rt_device_matmul_f16(mctx_memref3 *a, mctx_memref3 *b,
-                                            mctx_memref3 *c);
+                                            mctx_memref1 *bias,
+                                            mctx_memref3 *residual,
+                                            mctx_memref3 *c,
+                                            int32_t activation);
 void _mlir_ciface_mctx_rt_device_matmul_bf16(mctx_memref3 *a, mctx_memref3 *b,
-                                             mctx_memref3 *c);
+                                             mctx_memref1 *bias,
+                                             mctx_memref3 *residual,
+                                             mctx_memref3 *c,
+                                             int32_t activation);
 
 /** Makes the tensor map (CUtensorMap, 128 bytes, aligned to 64) of [batch,
  *  head, row, column] in the memory of the device that this thread's run is
@@ -76,15 +106,6 @@ typedef struct {
   void *aligned;
   int64_t offset;
 } mctx_memref0;
-
-/** A rank-1 memref. */
-typedef struct {
-  void *allocated;
-  void *aligned;
-  int64_t offset;
-  int64_t sizes[1];
-  int64_t strides[1];
-} mctx_memref1;
 
 /** Called by a model's own checks: ends the run with this text. */
 void _mlir_ciface_mctx_rt_fail(mctx_memref1 *text);

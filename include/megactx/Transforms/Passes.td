@@ -101,6 +101,45 @@ def FuseElementwisePass
                            "::mlir::tensor::TensorDialect"];
 }
 
+def FuseProductEpiloguesPass
+    : Pass<"megactx-fuse-product-epilogues", "::mlir::func::FuncOp"> {
+  let summary = "make bias, residual and activation a part of the product";
+  let description = [{
+    Before: linalg on tensors. After: a matrix product whose result is used once,
+    in elementwise ops that add a vector to each row, add a tensor of its shape, or
+    are ReLU or the tanh GELU, is a `megactx.product` with that epilogue. Reshapes
+    in between that keep rows move behind it. The order of additions does not
+    matter, nor how they are spelled: bodies are compared as polynomials, and casts
+    to f32 and back count as none. Sums and activations are in f32 then, rounded
+    once, where a chain of ops on bf16 or f16 rounds after each.
+
+    What ends an epilogue: another use of the result; a second bias or residual,
+    which stay ops of their own; anything but casts behind an activation. A bias is
+    for one matrix of more than one column. The tanh GELU is left alone in f32, and
+    the GELU with erf everywhere: cuBLASLt has no such.
+
+    ```mlir
+    %p = linalg.generic ins(%x, %w) outs(%zeros) { p += x * w } : tensor<1x?x512xbf16>
+    %q = linalg.generic ins(%p, %bias) { p + bias }
+    %y = linalg.generic ins(%r, %q) { r + q }
+    ```
+    becomes
+    ```mlir
+    %y = megactx.product %x, %w bias(%bias) residual(%r) outs(%empty) : ...
+    ```
+
+    Run again after `megactx-fuse-elementwise` it finds activations that were
+    several ops.
+  }];
+  let statistics = [
+    Statistic<"numBiases", "biases", "biases that products add">,
+    Statistic<"numResiduals", "residuals", "residuals that products add">,
+    Statistic<"numActivations", "activations", "activations of products">
+  ];
+  let dependentDialects = ["::mlir::megactx::MegaCtxDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def RecomputeMapsPass
     : Pass<"megactx-recompute-maps", "::mlir::func::FuncOp"> {
   let summary = "give each user of a map of rows a map of its own";

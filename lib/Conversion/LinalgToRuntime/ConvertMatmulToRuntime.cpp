@@ -2,67 +2,73 @@
 
 #include "../LinalgLoops/LinalgLoops.h"
 #include "megactx/Conversion/Passes.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Linalg/IR/LinalgInterfaces.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/IR/PatternMatch.h"
 
 namespace mlir::megactx {
 #define GEN_PASS_DEF_CONVERTMATMULTORUNTIMEPASS
 #include "megactx/Conversion/Passes.h.inc"
 
 namespace {
+/// Whether rows, or the elements of a vector, lie side by side.
+bool hasUnitStride(Value operand) {
+  auto type = dyn_cast<MemRefType>(operand.getType());
+  return type && type.getStridesAndOffset().first.back() == 1;
+}
+
 struct ConvertMatmulToRuntime
     : impl::ConvertMatmulToRuntimePassBase<ConvertMatmulToRuntime> {
   using ConvertMatmulToRuntimePassBase::ConvertMatmulToRuntimePassBase;
 
   void runOnOperation() override {
+    SmallVector<ProductOp> withEpilogues;
+    getOperation().walk([&](ProductOp op) {
+      if (llvm::all_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>))
+        withEpilogues.push_back(op);
+    });
+    for (ProductOp op : withEpilogues)
+      if (onDevice && llvm::all_of(op->getOperands(), hasUnitStride))
+        convert(op);
+      else if (failed(decompose(op)))
+        return signalPassFailure();
     SmallVector<linalg::GenericOp> products;
     getOperation().walk([&](linalg::GenericOp op) {
-      if (isProduct(op))
+      if (op.hasPureBufferSemantics() && ProductOp::isProduct(op) &&
+          llvm::all_of(op->getOperands(), hasUnitStride))
         products.push_back(op);
     });
     for (linalg::GenericOp op : products)
       convert(op);
   }
 
-  /// (b, m, k) x (b, k, n) -> (b, m, n) of floats the runtime multiplies.
-  static bool isProduct(linalg::GenericOp op) {
-    if (op.getNumDpsInputs() != 2 || op.getNumDpsInits() != 1 ||
-        op.getNumLoops() != 4 || !op.hasPureBufferSemantics() ||
-        !linalg::isaContractionOpInterface(op))
-      return false;
-    MLIRContext *context = op.getContext();
-    auto map = [&](ArrayRef<unsigned> loops) {
-      return AffineMap::getMultiDimMapWithTargets(4, loops, context);
-    };
-    SmallVector<AffineMap> maps = op.getIndexingMapsArray();
-    if (maps[0] != map({0, 1, 3}) || maps[1] != map({0, 3, 2}) ||
-        maps[2] != map({0, 1, 2}))
-      return false;
-    Type element;
-    for (Value operand : op->getOperands()) {
-      auto type = dyn_cast<MemRefType>(operand.getType());
-      if (!type || (element && element != type.getElementType()))
-        return false;
-      element = type.getElementType();
-      auto [strides, offset] = type.getStridesAndOffset();
-      if (strides.back() != 1)
-        return false;
-    }
-    return element.isF32() || element.isF16() || element.isBF16();
+  LogicalResult decompose(ProductOp op) {
+    IRRewriter rewriter(op);
+    if (failed(op.decomposeOperation(rewriter)))
+      return failure();
+    rewriter.eraseOp(op);
+    return success();
   }
 
-  func::FuncOp runtimeFunction(Type element, Type operand) {
+  MemRefType anyMemory(unsigned rank, Type element) {
+    constexpr int64_t any = ShapedType::kDynamic;
+    SmallVector<int64_t> sizes(rank, any);
+    return MemRefType::get(sizes, element,
+                           StridedLayoutAttr::get(&getContext(), any, sizes));
+  }
+
+  func::FuncOp runtimeFunction(Type element, TypeRange operands) {
     std::string name = onDevice ? "mctx_rt_device_matmul_" : "mctx_rt_matmul_";
     llvm::raw_string_ostream(name) << element;
     if (auto known = getOperation().lookupSymbol<func::FuncOp>(name))
       return known;
     OpBuilder b = OpBuilder::atBlockBegin(getOperation().getBody());
-    auto type = b.getFunctionType({operand, operand, operand}, {});
+    auto type = b.getFunctionType(operands, {});
     auto function =
         func::FuncOp::create(b, getOperation().getLoc(), name, type);
     function.setPrivate();
@@ -73,23 +79,67 @@ struct ConvertMatmulToRuntime
     return function;
   }
 
-  void convert(linalg::GenericOp op) {
-    // The runtime overwrites: zeros written just before are not read.
-    if (linalg::FillOp fill = fillBefore(op, op.getDpsInitsMutable()[0]))
-      fill.erase();
-    ImplicitLocOpBuilder b(op.getLoc(), op);
-    Value out = op.getDpsInits()[0];
-    Type element = cast<MemRefType>(out.getType()).getElementType();
-    constexpr int64_t any = ShapedType::kDynamic;
-    auto type = MemRefType::get(
-        {any, any, any}, element,
-        StridedLayoutAttr::get(&getContext(), any, {any, any, any}));
-    SmallVector<Value> operands;
-    for (Value operand : op->getOperands())
-      operands.push_back(memref::CastOp::create(b, type, operand));
-    func::CallOp::create(b, runtimeFunction(element, type), operands);
-    op.erase();
+  void call(ImplicitLocOpBuilder &b, Type element, ValueRange operands) {
+    func::CallOp::create(b, runtimeFunction(element, TypeRange(operands)),
+                         operands);
     ++numProducts;
+  }
+
+  /// The operand as the runtime has it.
+  Value memory(ImplicitLocOpBuilder &b, Value operand) {
+    auto type = cast<MemRefType>(operand.getType());
+    return memref::CastOp::create(
+        b, anyMemory(type.getRank(), type.getElementType()), operand);
+  }
+
+  /// A view of memory without elements: what stands for no bias, no residual.
+  Value nothing(ImplicitLocOpBuilder &b, Value memory, unsigned rank) {
+    SmallVector<int64_t> sizes(rank, 0), strides(rank, 1);
+    Type element = cast<MemRefType>(memory.getType()).getElementType();
+    auto view = memref::ReinterpretCastOp::create(
+        b,
+        MemRefType::get(sizes, element,
+                        StridedLayoutAttr::get(&getContext(), 0, strides)),
+        memory, /*offset=*/0, sizes, strides);
+    return this->memory(b, view);
+  }
+
+  void callOnDevice(ImplicitLocOpBuilder &b, Value lhs, Value rhs, Value bias,
+                    Value residual, Value out, Activation activation) {
+    call(b, cast<MemRefType>(out.getType()).getElementType(),
+         {memory(b, lhs), memory(b, rhs),
+          bias ? memory(b, bias) : nothing(b, out, 1),
+          residual ? memory(b, residual) : nothing(b, out, 3), memory(b, out),
+          arith::ConstantIntOp::create(b, int64_t(activation), 32)});
+  }
+
+  void convert(ProductOp op) {
+    ImplicitLocOpBuilder b(op.getLoc(), op);
+    callOnDevice(b, op.getLhs(), op.getRhs(), op.getBias(), op.getResidual(),
+                 op.getOut(), op.getActivation());
+    op.erase();
+  }
+
+  void convert(linalg::GenericOp op) {
+    ImplicitLocOpBuilder b(op.getLoc(), op);
+    Value lhs = op.getDpsInputs()[0], rhs = op.getDpsInputs()[1],
+          out = op.getDpsInits()[0];
+    // The runtime overwrites: zeros written just before are not read.
+    linalg::FillOp fill = fillBefore(op, op.getDpsInitsMutable()[0]);
+    if (!onDevice) {
+      if (fill)
+        fill.erase();
+      Type element = cast<MemRefType>(out.getType()).getElementType();
+      call(b, element, {memory(b, lhs), memory(b, rhs), memory(b, out)});
+      op.erase();
+      return;
+    }
+    bool fromZero = fill && matchPattern(fill.value(), m_AnyZeroFloat());
+    if (fromZero)
+      fill.erase();
+    callOnDevice(b, lhs, rhs, /*bias=*/{},
+                 /*residual=*/fromZero ? Value() : out, out, Activation::None);
+    op.erase();
   }
 };
 } // namespace

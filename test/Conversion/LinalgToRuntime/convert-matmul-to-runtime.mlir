@@ -30,3 +30,14 @@ func.func @difference_is_no_product(%x: memref<?x4x8xf32>, %y: memref<?x8x16xf32
   }
   return
 }
+
+// oneDNN's product has no epilogue: it is a map behind it.
+// CHECK-LABEL: @epilogue
+// CHECK-NOT: linalg.fill
+// CHECK: call @mctx_rt_matmul_f32(
+// CHECK: linalg.generic
+// CHECK-NOT: megactx.product
+func.func @epilogue(%x: memref<1x4x8xf32>, %y: memref<1x8x16xf32>, %v: memref<16xf32>, %z: memref<1x4x16xf32>) {
+  megactx.product %x, %y bias(%v) outs(%z) : (memref<1x4x8xf32>, memref<1x8x16xf32>, memref<16xf32>, memref<1x4x16xf32>) -> ()
+  return
+}

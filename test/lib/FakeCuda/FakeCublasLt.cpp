@@ -7,6 +7,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "FakeCalls.h"
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 using megactx::fake::called;
@@ -16,9 +18,16 @@ using Status = int;
 constexpr Status kOk = 0, kInvalidValue = 7, kNotSupported = 15;
 constexpr size_t kWorkspaceBytes = 3000;
 
+/// cublasLtEpilogue_t
+constexpr uint32_t kDefault = 1, kRelu = 2, kBias = 4, kGelu = 32;
+
 struct Description {
   int computeType, scaleType;
-  int32_t operations[2]; ///< of a and b: 0 as it is, 1 transposed
+  int32_t operations[2] = {0, 0}; ///< of a and b: 0 as it is, 1 transposed
+  uint32_t epilogue = kDefault;
+  const void *bias = nullptr;
+
+  bool hasBias() const { return epilogue & kBias; }
 };
 
 /// Columns of unit stride.
@@ -41,7 +50,7 @@ struct Preference {
 };
 
 struct Heuristic {
-  uint64_t algorithm[8]; ///< the alignments that it relies on
+  uint64_t algorithm[8]; ///< what it relies on: alignments, epilogue, bias's
   size_t workspaceBytes;
   Status state;
   float waves;
@@ -72,17 +81,33 @@ void write(void *data, int64_t i, int type, float value) {
   }
 }
 
+uint64_t alignmentOf(const void *data) {
+  auto address = reinterpret_cast<uintptr_t>(data);
+  return std::min<uint64_t>(256, address & -address);
+}
+
+/// The epilogue is one of those that are known here, with a bias where, and
+/// only where, it wants one. What kernels read it by is 16 bytes.
+bool isSound(const Description &d) {
+  if (d.epilogue != kDefault &&
+      (d.epilogue & ~(kRelu | kBias | kGelu) ||
+       (d.epilogue & kRelu && d.epilogue & kGelu) || !d.epilogue))
+    return false;
+  return d.hasBias() ? d.bias && alignmentOf(d.bias) >= 16 : !d.bias;
+}
+
 /// The sizes fit, and leading dimensions hold columns.
-bool fit(const Description &d, const Layout &a, const Layout &b,
-         const Layout &c) {
-  bool ta = d.operations[0], tb = d.operations[1];
-  for (const Layout *x : {&a, &b, &c})
-    if (x->leading < x->rows || x->type != c.type || x->batch != c.batch ||
+bool fit(const Description &description, const Layout &a, const Layout &b,
+         const Layout &c, const Layout &d) {
+  bool ta = description.operations[0], tb = description.operations[1];
+  for (const Layout *x : {&a, &b, &c, &d})
+    if (x->leading < x->rows || x->type != d.type || x->batch != d.batch ||
         x->rows <= 0 || x->columns <= 0)
       return false;
-  if (c.batch > 1 && c.stride == 0)
+  if (d.batch > 1 && d.stride == 0)
     return false;
-  return (ta ? a.columns : a.rows) == c.rows &&
+  return c.rows == d.rows && c.columns == d.columns &&
+         (ta ? a.columns : a.rows) == c.rows &&
          (tb ? b.rows : b.columns) == c.columns &&
          (ta ? a.rows : a.columns) == (tb ? b.columns : b.rows);
 }
@@ -92,6 +117,24 @@ bool fits(const Layout &x, const void *data, uint64_t alignment) {
   auto address = reinterpret_cast<uintptr_t>(data);
   return address % alignment == 0 &&
          fake_cuda_owns(address, x.elements() * x.width());
+}
+
+/// C is D itself, in the same layout, or apart from it.
+bool areApart(const Layout &ofC, const char *c, const Layout &ofD,
+              const char *d) {
+  if (c == d)
+    return ofC.leading == ofD.leading &&
+           (ofC.batch == 1 || ofC.stride == ofD.stride);
+  return c + ofC.elements() * ofC.width() <= d ||
+         d + ofD.elements() * ofD.width() <= c;
+}
+
+float activated(float x, uint32_t epilogue) {
+  if (epilogue & kRelu)
+    return x > 0 ? x : 0;
+  if (epilogue & kGelu)
+    return x / 2 * (1 + std::tanh(0.7978845608f * (x + 0.044715f * x * x * x)));
+  return x;
 }
 
 template <typename Field>
@@ -117,7 +160,7 @@ Status cublasLtCreate(void **handle) {
 }
 Status cublasLtMatmulDescCreate(Description **description, int computeType,
                                 int scaleType) {
-  *description = new Description{computeType, scaleType, {0, 0}};
+  *description = new Description{computeType, scaleType};
   return kOk;
 }
 Status cublasLtMatmulDescDestroy(Description *description) {
@@ -126,9 +169,13 @@ Status cublasLtMatmulDescDestroy(Description *description) {
 }
 Status cublasLtMatmulDescSetAttribute(Description *description, int attribute,
                                       const void *value, size_t bytes) {
-  if (attribute != 3 && attribute != 4) // CUBLASLT_MATMUL_DESC_TRANSA, B
-    return kNotSupported;
-  return set(description->operations[attribute - 3], value, bytes);
+  if (attribute == 3 || attribute == 4) // CUBLASLT_MATMUL_DESC_TRANSA, B
+    return set(description->operations[attribute - 3], value, bytes);
+  if (attribute == 7) // CUBLASLT_MATMUL_DESC_EPILOGUE
+    return set(description->epilogue, value, bytes);
+  if (attribute == 8) // CUBLASLT_MATMUL_DESC_BIAS_POINTER
+    return set(description->bias, value, bytes);
+  return kNotSupported;
 }
 Status cublasLtMatrixLayoutCreate(Layout **layout, int type, uint64_t rows,
                                   uint64_t columns, int64_t leading) {
@@ -177,8 +224,9 @@ Status cublasLtMatmulAlgoGetHeuristic(void *, const Description *description,
     return status;
   // Sums in f32, also those of parts.
   constexpr int k32F = 68, kR32F = 0, kInComputeType = 2;
-  if (wanted < 1 || c != d || !fit(*description, *a, *b, *c) ||
-      description->computeType != k32F || description->scaleType != kR32F ||
+  if (wanted < 1 || !fit(*description, *a, *b, *c, *d) ||
+      !isSound(*description) || description->computeType != k32F ||
+      description->scaleType != kR32F ||
       preference->reduction != kInComputeType)
     return kInvalidValue;
   if (preference->workspaceBytes < kWorkspaceBytes)
@@ -186,6 +234,8 @@ Status cublasLtMatmulAlgoGetHeuristic(void *, const Description *description,
   *results = {};
   for (int i = 0; i < 4; ++i)
     results->algorithm[i] = preference->alignments[i];
+  results->algorithm[4] = description->epilogue;
+  results->algorithm[5] = alignmentOf(description->bias);
   results->workspaceBytes = kWorkspaceBytes;
   *found = 1;
   return kOk;
@@ -193,28 +243,41 @@ Status cublasLtMatmulAlgoGetHeuristic(void *, const Description *description,
 Status cublasLtMatmul(void *, const Description *description,
                       const float *alpha, const void *a, const Layout *ofA,
                       const void *b, const Layout *ofB, const float *beta,
-                      const void *c, const Layout *ofC, void *d,
+                      const char *c, const Layout *ofC, char *d,
                       const Layout *ofD, const uint64_t *algorithm,
                       void *workspace, size_t workspaceBytes, void *stream) {
   bool ta = description->operations[0], tb = description->operations[1];
   int64_t terms = ta ? ofA->rows : ofA->columns;
   const char *type = ofC->type == 0 ? "f32" : ofC->type == 2 ? "f16" : "bf16";
-  Status status =
-      called("cublasLtMatmul", " %s %zd x %zd x %zd batch %d stream %zu", type,
-             size_t(ofC->rows), size_t(ofC->columns), size_t(terms), ofC->batch,
-             reinterpret_cast<size_t>(stream));
+  Status status = called(
+      "cublasLtMatmul", " %s %zd x %zd x %zd batch %d stream %zu%s%s%s", type,
+      size_t(ofC->rows), size_t(ofC->columns), size_t(terms), ofC->batch,
+      reinterpret_cast<size_t>(stream), description->hasBias() ? " bias" : "",
+      *beta == 0 ? ""
+      : c == d   ? " onto itself"
+                 : " onto another",
+      description->epilogue & kRelu   ? " relu"
+      : description->epilogue & kGelu ? " gelu"
+                                      : "");
   if (status)
     return status;
-  if (*alpha != 1 || *beta != 0 || c != d || ofC != ofD ||
-      !fit(*description, *ofA, *ofB, *ofC) || !fits(*ofA, a, algorithm[0]) ||
-      !fits(*ofB, b, algorithm[1]) || !fits(*ofC, d, algorithm[2]) ||
+  if (*alpha != 1 || (*beta != 0 && *beta != 1) ||
+      !fit(*description, *ofA, *ofB, *ofC, *ofD) || !isSound(*description) ||
+      !fits(*ofA, a, algorithm[0]) || !fits(*ofB, b, algorithm[1]) ||
+      !fits(*ofC, c, algorithm[2]) || !fits(*ofD, d, algorithm[3]) ||
+      !areApart(*ofC, c, *ofD, d) ||
+      description->epilogue != uint32_t(algorithm[4]) ||
+      (description->hasBias() &&
+       (alignmentOf(description->bias) < algorithm[5] ||
+        !fake_cuda_owns(reinterpret_cast<uintptr_t>(description->bias),
+                        ofD->rows * ofD->width()))) ||
       workspaceBytes != kWorkspaceBytes ||
       !fake_cuda_owns(reinterpret_cast<uintptr_t>(workspace), workspaceBytes))
     return kInvalidValue;
   std::memset(workspace, 0xff, workspaceBytes);
-  for (int64_t i = 0; i < ofC->batch; ++i)
-    for (int64_t column = 0; column < ofC->columns; ++column)
-      for (int64_t row = 0; row < ofC->rows; ++row) {
+  for (int64_t i = 0; i < ofD->batch; ++i)
+    for (int64_t column = 0; column < ofD->columns; ++column)
+      for (int64_t row = 0; row < ofD->rows; ++row) {
         float sum = 0;
         for (int64_t k = 0; k < terms; ++k) {
           int64_t atA = ta ? row * ofA->leading + k : k * ofA->leading + row;
@@ -223,7 +286,13 @@ Status cublasLtMatmul(void *, const Description *description,
           sum += read(a, i * ofA->stride + atA, ofA->type) *
                  read(b, i * ofB->stride + atB, ofB->type);
         }
-        write(d, i * ofC->stride + column * ofC->leading + row, ofC->type, sum);
+        if (*beta != 0)
+          sum +=
+              read(c, i * ofC->stride + column * ofC->leading + row, ofC->type);
+        if (description->hasBias())
+          sum += read(description->bias, row, ofD->type);
+        write(d, i * ofD->stride + column * ofD->leading + row, ofD->type,
+              activated(sum, description->epilogue));
       }
   return kOk;
 }

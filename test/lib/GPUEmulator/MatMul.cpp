@@ -7,17 +7,14 @@
 //===----------------------------------------------------------------------===//
 
 #include "Machine.h"
+#include "megactx/Runtime/KernelABI.h"
 #include "llvm/ADT/bit.h"
+#include <cmath>
 #include <cstdlib>
 
 using namespace megactx::emulator;
 
 namespace {
-template <unsigned rank> struct MemRef {
-  char *allocated, *aligned;
-  int64_t offset, sizes[rank], strides[rank];
-};
-
 float wide(float x) { return x; }
 float wide(_Float16 x) { return x; }
 float wide(__bf16 x) {
@@ -39,30 +36,39 @@ void require(const Memory::Error &wrong) {
 
 template <typename T> class BatchedProduct {
 public:
-  static T *at(const MemRef<3> &m, int64_t i, int64_t j, int64_t k) {
+  static T *at(const mctx_memref3 &m, int64_t i, int64_t j, int64_t k) {
     // A batch of 1 is used for every one.
     i = m.sizes[0] == 1 ? 0 : i;
-    return reinterpret_cast<T *>(m.aligned) + m.offset + i * m.strides[0] +
+    return static_cast<T *>(m.aligned) + m.offset + i * m.strides[0] +
            j * m.strides[1] + k * m.strides[2];
   }
-  static void readAll(const MemRef<3> &m) {
+  static void readAll(const mctx_memref3 &m) {
     for (int64_t i = 0; i < m.sizes[0]; ++i)
       for (int64_t j = 0; j < m.sizes[1]; ++j)
         for (int64_t k = 0; k < m.sizes[2]; ++k)
           require(machine().memory.read(at(m, i, j, k), sizeof(T), 0));
   }
-  static void run(const MemRef<3> &a, const MemRef<3> &b, const MemRef<3> &c) {
+  /// c = activation(a b + bias + residual), as KernelABI.h says.
+  static void run(const mctx_memref3 &a, const mctx_memref3 &b,
+                  const mctx_memref1 &bias, const mctx_memref3 &residual,
+                  const mctx_memref3 &c, int32_t activation) {
     if (!machine().error.empty())
       return;
     machine().memory.beginLaunch();
     readAll(a);
     readAll(b);
+    readAll(residual);
+    for (int64_t i = 0; i < bias.sizes[0]; ++i)
+      require(machine().memory.read(elementOf(bias, i), sizeof(T), 0));
     if (!machine().error.empty())
       return;
+    bool adds = residual.sizes[0] && residual.sizes[1] && residual.sizes[2];
     for (int64_t i = 0; i < c.sizes[0]; ++i)
       for (int64_t row = 0; row < c.sizes[1]; ++row)
         for (int64_t column = 0; column < c.sizes[2]; ++column) {
-          double sum = 0;
+          double sum = adds ? wide(*at(residual, i, row, column)) : 0;
+          if (bias.sizes[0])
+            sum += wide(*elementOf(bias, column));
           for (int64_t k = 0; k < a.sizes[2]; ++k)
             sum += double(wide(*at(a, i, row, k))) *
                    double(wide(*at(b, i, k, column)));
@@ -70,31 +76,54 @@ public:
           require(machine().memory.write(place, sizeof(T), 0));
           if (!machine().error.empty())
             return;
-          narrow(sum, *place);
+          narrow(activated(sum, activation), *place);
         }
+  }
+
+private:
+  static T *elementOf(const mctx_memref1 &m, int64_t i) {
+    return static_cast<T *>(m.aligned) + m.offset + i * m.strides[0];
+  }
+  static double activated(double x, int32_t activation) {
+    if (activation == MCTX_ACTIVATION_RELU)
+      return x > 0 ? x : 0;
+    if (activation == MCTX_ACTIVATION_GELU_TANH)
+      return x / 2 *
+             (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    return x;
   }
 };
 } // namespace
 
 extern "C" {
-void _mlir_ciface_mctx_rt_device_matmul_f32(MemRef<3> *a, MemRef<3> *b,
-                                            MemRef<3> *c) {
-  BatchedProduct<float>::run(*a, *b, *c);
+void _mlir_ciface_mctx_rt_device_matmul_f32(mctx_memref3 *a, mctx_memref3 *b,
+                                            mctx_memref1 *bias,
+                                            mctx_memref3 *residual,
+                                            mctx_memref3 *c,
+                                            int32_t activation) {
+  BatchedProduct<float>::run(*a, *b, *bias, *residual, *c, activation);
 }
-void _mlir_ciface_mctx_rt_device_matmul_f16(MemRef<3> *a, MemRef<3> *b,
-                                            MemRef<3> *c) {
-  BatchedProduct<_Float16>::run(*a, *b, *c);
+void _mlir_ciface_mctx_rt_device_matmul_f16(mctx_memref3 *a, mctx_memref3 *b,
+                                            mctx_memref1 *bias,
+                                            mctx_memref3 *residual,
+                                            mctx_memref3 *c,
+                                            int32_t activation) {
+  BatchedProduct<_Float16>::run(*a, *b, *bias, *residual, *c, activation);
 }
-void _mlir_ciface_mctx_rt_device_matmul_bf16(MemRef<3> *a, MemRef<3> *b,
-                                             MemRef<3> *c) {
-  BatchedProduct<__bf16>::run(*a, *b, *c);
+void _mlir_ciface_mctx_rt_device_matmul_bf16(mctx_memref3 *a, mctx_memref3 *b,
+                                             mctx_memref1 *bias,
+                                             mctx_memref3 *residual,
+                                             mctx_memref3 *c,
+                                             int32_t activation) {
+  BatchedProduct<__bf16>::run(*a, *b, *bias, *residual, *c, activation);
 }
 
 /// A check of the model failed. The run goes on, where the runtime would end
 /// it.
-void _mlir_ciface_mctx_rt_fail(MemRef<1> *text) {
+void _mlir_ciface_mctx_rt_fail(mctx_memref1 *text) {
   if (machine().error.empty())
-    machine().error = std::string(text->aligned + text->offset, text->sizes[0]);
+    machine().error = std::string(
+        static_cast<char *>(text->aligned) + text->offset, text->sizes[0]);
 }
 
 void *_mlir_memref_to_llvm_alloc(uint64_t bytes) { return std::malloc(bytes); }

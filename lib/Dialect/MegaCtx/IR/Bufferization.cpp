@@ -14,6 +14,7 @@ using namespace mlir::megactx;
 static bool readsInits(FinishAttentionOp) { return false; }
 static bool readsInits(OnlineAttentionOp) { return true; }
 static bool readsInits(FusedAttentionOp op) { return op.getAccumulate(); }
+static bool readsInits(ProductOp) { return false; }
 
 namespace {
 /// The same op on memrefs: its results are its destinations.
@@ -131,6 +132,7 @@ void mlir::megactx::registerBufferization(DialectRegistry &registry) {
         *context);
     OnlineAttentionOp::attachInterface<InDestinationStyle<OnlineAttentionOp>>(
         *context);
+    ProductOp::attachInterface<InDestinationStyle<ProductOp>>(*context);
     TransposeViewOp::attachInterface<AsTranspose>(*context);
   });
   registry.addExtension(+[](MLIRContext *context, memref::MemRefDialect *) {

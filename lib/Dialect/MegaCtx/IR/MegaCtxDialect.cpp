@@ -37,7 +37,7 @@ void MegaCtxDialect::initialize() {
       >();
   declarePromisedInterfaces<bufferization::BufferizableOpInterface,
                             FinishAttentionOp, FusedAttentionOp,
-                            OnlineAttentionOp>();
+                            OnlineAttentionOp, ProductOp>();
 }
 
 /// The body of `name<body>`: the parser has found where the symbol ends and

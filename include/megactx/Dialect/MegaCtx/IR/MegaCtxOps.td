@@ -2,8 +2,8 @@
 //
 // Owns the `megactx` dialect: patterns and pieces as attributes, attention over
 // several sources, its links of one piece each, and the fused form that targets
-// emit kernels for; level-of-detail gists and routing in files of their own. Knows
-// no ONNX and no target.
+// emit kernels for; level-of-detail gists, routing and products with epilogues in
+// files of their own. Knows no ONNX and no target.
 //
 //===----------------------------------------------------------------------===//
 
@@ -443,6 +443,7 @@ defvar MegaCtx_Storage = [F32, F16, BF16];
 defvar MegaCtx_Integer = [Index, I64, I32];
 
 include "megactx/Dialect/MegaCtx/IR/MegaCtxLodOps.td"
+include "megactx/Dialect/MegaCtx/IR/MegaCtxProductOps.td"
 include "megactx/Dialect/MegaCtx/IR/MegaCtxRouteOps.td"
 
 #endif // MEGACTX_DIALECT_MEGACTX_OPS

@@ -1,0 +1,76 @@
+//===- MegaCtxProductOps.td - products with epilogues ----------*- tablegen -*-===//
+//
+// Owns the op for a matrix product with what is done to its result before that
+// is stored: libraries of products offer it, and it saves reading and writing the
+// result again. A product alone is linalg's.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_DIALECT_MEGACTX_PRODUCT_OPS
+#define MEGACTX_DIALECT_MEGACTX_PRODUCT_OPS
+
+include "mlir/IR/EnumAttr.td"
+
+def MegaCtx_ActivationAttr : I32EnumAttr<"Activation",
+    "what maps the elements of a product", [
+    I32EnumAttrCase<"None", 0, "none">, I32EnumAttrCase<"Relu", 1, "relu">,
+    I32EnumAttrCase<"GeluTanh", 2, "gelu_tanh">]> {
+  let cppNamespace = "::mlir::megactx";
+}
+
+def MegaCtx_ProductOp : Op<MegaCtx_Dialect, "product",
+    [AttrSizedOperandSegments, DestinationStyleOpInterface,
+     DeclareOpInterfaceMethods<AggregatedOpInterface, ["decomposeOperation"]>,
+     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "a batched matrix product with bias, residual and activation";
+  let description = [{
+    out[b, m, n] = activation(sum over k of lhs[b, m, k] rhs[b, k, n] + bias[n] +
+    residual[b, m, n]), rounded to the element type once where a library computes
+    it; `out` is overwritten, and read by nothing. Without bias or residual there is
+    none. Activations x ->
+
+    - `none`: x;
+    - `relu`: max(x, 0); what a NaN becomes, NaN or 0, is the target's;
+    - `gelu_tanh`: x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))).
+
+    On tensors or on memrefs, of which the destination overlaps no other. It
+    decomposes to linalg on either, where sums, as those of linalg, are rounded to
+    the element type.
+
+    Constraints:
+    * `product_c1`: lhs is [B, M, K], rhs [B, K, N], out [B, M, N] and residual as
+      out; bias is [N].
+    * `product_c2`: one element type, f32, f16 or bf16.
+    * `product_c3`: K is static and not 0: a product without terms is none.
+    * `product_c4`: one result of out's type on tensors, none on memrefs.
+
+    ```mlir
+    %y = megactx.product %x, %w bias(%b) residual(%r) outs(%e)
+        : (tensor<1x?x512xbf16>, tensor<1x512x512xbf16>, tensor<512xbf16>,
+           tensor<1x?x512xbf16>, tensor<1x?x512xbf16>) -> tensor<1x?x512xbf16>
+    ```
+
+    Effects: none on tensors; memrefs are read, and out is written.
+  }];
+  let arguments = (ins AnyShaped:$lhs, AnyShaped:$rhs,
+                       Optional<AnyShaped>:$bias, Optional<AnyShaped>:$residual,
+                       AnyShaped:$out,
+                       DefaultValuedAttr<MegaCtx_ActivationAttr,
+                           "::mlir::megactx::Activation::None">:$activation);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    $lhs `,` $rhs (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)?
+    (`activation` `(` $activation^ `)`)? `outs` `(` $out `)`
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable();
+
+    /// Whether linalg's op is a product as this one's, without an epilogue: of
+    /// these shapes and element types, onto what its init holds.
+    static bool isProduct(::mlir::linalg::GenericOp op);
+  }];
+}
+
+#endif // MEGACTX_DIALECT_MEGACTX_PRODUCT_OPS
