@@ -2,6 +2,7 @@
 
 #include "Lowering.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -58,12 +59,28 @@ static LogicalResult sameInner(Node &node, const IndexExpr &a,
   return success();
 }
 
+/// The tensor with a dim in the size that it is known to have: what follows
+/// need not handle any size.
+static Tensor withDim(Node &node, Tensor &x, int64_t dim,
+                      const IndexExpr &size) {
+  Graph &graph = node.graph;
+  Shape shape(x.shape);
+  shape[dim] = size;
+  Value value = graph.materialize(node.loc(), x);
+  return graph.wrap(tensor::CastOp::create(graph.b, node.loc(),
+                                           graph.typeOf(shape, x.elementType),
+                                           value),
+                    shape);
+}
+
 /// numpy's matmul of operands of rank 2 and more.
 static FailureOr<Tensor> multiply(Node &node, Tensor a, Tensor c) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   if (failed(sameInner(node, a.shape.back(), c.shape[c.rank() - 2])))
     return failure();
+  if (!a.shape.back().constant() && c.shape[c.rank() - 2].constant())
+    a = withDim(node, a, a.rank() - 1, c.shape[c.rank() - 2]);
   IndexExpr m = a.shape[a.rank() - 2], k = a.shape.back(), n = c.shape.back();
   Shape outer(ArrayRef(a.shape).drop_back(2));
   if (c.rank() == 2) {
