@@ -35,6 +35,10 @@ RUNS = [("gpt_masked_fill_ts14", "f32", "sm_80", None), ("gpt_sdpa_ts17", "bf16"
         ("llama_decode_sdpa_ts17", "f32", "sm_80", None), ("mistral_window_sdpa_ts17", "f32", "sm_80", None), ("vit_sdpa_ts17", "f32", "sm_80", None)]
 
 
+# How many products add a bias, and how many a residual: two layers, of each family.
+EPILOGUES = {"gpt": (8, 4), "bert": (12, 4), "llama": (0, 4), "mistral": (0, 4), "vit": (12, 4)}
+
+
 def narrow(array):
     import ml_dtypes
 
@@ -62,8 +66,9 @@ def test_runs(name, dtype, arch, pattern, fake_gpu, request, tmp_path):
         assert got[key].shape == want.shape, key
         error = np.linalg.norm(got[key].astype(np.float64) - want) / np.linalg.norm(want)
         assert error < TOLERANCES[dtype], f"{key}: error {error:.1e}"
-    products = set(re.findall(r"^cublasLtMatmul (\w+)", log.read_text(), re.M))
-    assert products == {dtype} and "cuLaunchKernel" in log.read_text()
+    products = re.findall(r"^cublasLtMatmul (\w+).*?( bias|)( onto another|)$", log.read_text(), re.M)
+    assert {of for of, _, _ in products} == {dtype} and "cuLaunchKernel" in log.read_text()
+    assert tuple(sum(bool(product[i]) for product in products) for i in (1, 2)) == EPILOGUES[name.split("_")[0]]
 
 
 TMA = ("#nvx.schedule<rows = 64, columns = 32, warps = 4, stages = 3, product = wgmma, held = false, blocks = 1, loads = tma>")
