@@ -11,6 +11,7 @@
 #include "llvm/ADT/bit.h"
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 
 using namespace megactx::emulator;
 
@@ -124,6 +125,21 @@ void _mlir_ciface_mctx_rt_fail(mctx_memref1 *text) {
   if (machine().error.empty())
     machine().error = std::string(
         static_cast<char *>(text->aligned) + text->offset, text->sizes[0]);
+}
+
+/// The number of the first check that failed, 0 for none, and their texts, with
+/// a zero behind each: told at once, where the runtime waits for nothing.
+void _mlir_ciface_mctx_rt_report_checks(mctx_memref0 *number,
+                                        mctx_memref1 *texts) {
+  const auto *flag = static_cast<int32_t *>(number->aligned) + number->offset;
+  if (auto wrong = machine().memory.read(flag, sizeof(*flag), 0);
+      wrong && machine().error.empty())
+    machine().error = "checks: " + *wrong;
+  const char *text = static_cast<char *>(texts->aligned) + texts->offset;
+  for (int32_t i = 1; i < *flag; ++i)
+    text += std::strlen(text) + 1;
+  if (*flag && machine().error.empty())
+    machine().error = text;
 }
 
 void *_mlir_memref_to_llvm_alloc(uint64_t bytes) { return std::malloc(bytes); }

@@ -212,6 +212,16 @@ void mgpuMemcpy(char *to, const char *from, size_t bytes, void *) {
     machine().error = "copy to the host: " + *wrong;
   memcpy(to, from, bytes);
 }
+/// Words in the device's memory.
+void mgpuMemset32(char *to, unsigned value, size_t count, void *) {
+  machine().memory.beginLaunch();
+  for (size_t i = 0; i < count; ++i, to += sizeof(value)) {
+    if (auto wrong = machine().memory.write(to, sizeof(value), 0);
+        wrong && machine().error.empty())
+      machine().error = "words: " + *wrong;
+    memcpy(to, &value, sizeof(value));
+  }
+}
 
 // What Python calls.
 
