@@ -43,6 +43,7 @@ ADD = "%s = arith.addf %x_, %y_ : bf16\n    linalg.yield %s : bf16"
 ADD32 = "%s = arith.addf %x_, %y_ : f32\n    linalg.yield %s : f32"
 WHERE = "%s = arith.select %m_, %x_, %y_ : f32\n    linalg.yield %s : f32"
 CLIP = "%t = arith.trunci %x_ : i64 to i8\n    %s = arith.addi %t, %y_ : i8\n    linalg.yield %s : i8"
+DOUBLE = "%s = arith.addf %t_, %t_ : f32\n    linalg.yield %s : f32"
 COPY = "linalg.yield %x_ : bf16"
 TOTAL = "%s = arith.addf %old, %x_ : f32\n    linalg.yield %s : f32"
 
@@ -71,6 +72,20 @@ def sliced(first, count, whole):
 """
     return {"x": (x, (5, whole)), "y": (y, (5, count))}, part, code + generic(part, "ij ij ij", [("p", part), ("y", y)], ADD.replace("%x_", "%p_")), \
         lambda x, y: x[:, first:first + count] + y
+
+
+def carried(times):
+    """Memory that a loop carries: the compiler does not know where it starts."""
+    kind = "?x64xf32"
+    double = generic(kind, "ij ij", [("t", kind)], DOUBLE).replace("%r =", "%next =")
+    code = of("x", 0, "n") + of("y", 0, "times") + f"""\
+  %c1 = arith.constant 1 : index
+  %r = scf.for %k = %c0_x to %times step %c1 iter_args(%t = %x) -> tensor<{kind}> {{
+    %e = tensor.empty(%n) : tensor<{kind}>
+{double}    scf.yield %next : tensor<{kind}>
+  }}
+"""
+    return {"x": (kind, (3, 64)), "y": ("?xf32", (times,))}, kind, code, lambda x, y: x * np.float32(2**len(y))
 
 
 def heads(length):
@@ -102,7 +117,7 @@ CASES = {
        for width, text in [(512, "512"), (40, "40"), (33, "33"), (100, "100"), (2056, "2056"), (4100, "4100"), (1, "1"), (40, "?"), (37, "?"), (4100, "?"), (1, "?")]},
     **{f"vector_{length}": vector(length) for length in (1, 7, 8, 37, 2051)},
     "odd_offset": sliced(1, 32, 64), "aligned_part": sliced(16, 32, 64), "half_aligned_part": sliced(4, 32, 64), "odd_rows": sliced(8, 32, 65),
-    "odd_count": sliced(8, 31, 64), "heads": heads(5), "no_rows": heads(0),
+    "odd_count": sliced(8, 31, 64), "heads": heads(5), "no_rows": heads(0), "carried": carried(3),
     "transposed": static("48x40xf32", "ji ij ij", [("x", "40x48xf32"), ("y", "48x40xf32")], [(40, 48), (48, 40)], ADD32, lambda x, y: x.T + y),
     "mask": static("6x40xf32", "ij ij i ij", [("m", "6x40xi1"), ("x", "6x40xf32"), ("y", "6xf32")], [(6, 40), (6, 40), (6,)], WHERE,
                    lambda m, x, y: np.where(m, x, y[:, None])),

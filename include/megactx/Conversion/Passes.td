@@ -175,8 +175,8 @@ def ConvertLinalgToGPUPass
     : Pass<"megactx-convert-linalg-to-gpu", "::mlir::func::FuncOp"> {
   let summary = "turn linalg on memrefs in device memory into kernels";
   let description = [{
-    Before: linalg ops on memrefs, all of them in device memory. After: a
-    `gpu.launch` of blocks of 256 threads for each.
+    Before: linalg ops on memrefs and `megactx.fused_rows`, all of them in device
+    memory. After: a `gpu.launch` of blocks of 256 threads for each.
 
     Threads run along the innermost parallel loop, so that neighbours touch
     neighbouring memory, several rows a block where that loop is known to be
@@ -197,9 +197,15 @@ def ConvertLinalgToGPUPass
     one by one, elements of i1 always; one that has a single element for all
     neighbours is loaded once.
 
-    A `linalg.fill` that a reduction starts from, and an
-    op that maps its results in place afterwards, become part of its kernel
-    (remark `map-fused` of the category `fuse-lod`).
+    The ops of `megactx.fused_rows` are one kernel: a warp or a block does them one
+    after the other for its row, a thread the same elements in each. Every thread
+    gets the sums. Of rows that are known to be no longer than 32 elements for
+    each thread, what one has loaded or computed stays in its registers for the
+    ops that follow; scratch is then nowhere in memory. Other rows are read again.
+
+    A `linalg.fill` that a reduction starts from, and an op that maps its results
+    in place afterwards, become part of its kernel (remark `map-fused` of the
+    category `fuse-lod`).
 
     ```mlir
     linalg.fill ins(%zero : f32) outs(%sums : memref<?xf32>)
@@ -212,13 +218,15 @@ def ConvertLinalgToGPUPass
                threads(%thread, ..) in (%t = 256, ..) {
       %row = %block * 8 + %thread / 32
       scf.if %row < %rows {
-        %partial = scf.for %j = %thread mod 32 * 4 to 768 step 128 ...
-          vector.load %x[%row, %j] {alignment = 16} : vector<4xf32> ...
+        %v0 = vector.load %x[%row, %thread mod 32 * 4] : vector<4xf32> ...
+        %v5 = vector.load %x[%row, %thread mod 32 * 4 + 640] : vector<4xf32>
+        %partial = %v0[0] + %v0[1] + ... + %v5[3]
         %other = gpu.shuffle xor %partial, 16 ...
     ```
   }];
   let statistics = [
-    Statistic<"numLaunches", "launches", "ops that are kernels">,
+    Statistic<"numLaunches", "launches", "kernels">,
+    Statistic<"numFused", "fused", "ops in kernels of fused rows">,
     Statistic<"numFollowers", "followers", "maps done where a reduction ends">
   ];
   let dependentDialects = [

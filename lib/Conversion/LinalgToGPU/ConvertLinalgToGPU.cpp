@@ -1,6 +1,7 @@
 //===- ConvertLinalgToGPU.cpp - linalg on memrefs as kernels --------------===//
 
 #include "KernelEmitter.h"
+#include "RowKernel.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -18,13 +19,27 @@ namespace {
 struct ConvertLinalgToGPU
     : impl::ConvertLinalgToGPUPassBase<ConvertLinalgToGPU> {
   void runOnOperation() override {
-    lowerGenericOps(getOperation(), [&](linalg::GenericOp op) {
-      gpukernel::KernelEmitter kernel(op);
+    SmallVector<FusedRowsOp> fused;
+    getOperation()->walk([&](FusedRowsOp op) { fused.push_back(op); });
+    for (FusedRowsOp op : fused) {
+      gpukernel::RowKernel kernel(op);
+      numFused += kernel.getNumOps();
       kernel.run();
       ++numLaunches;
-      numFollowers += bool(kernel.getFollower());
-      return kernel.getFollower();
+    }
+    lowerGenericOps(getOperation(), [&](linalg::GenericOp op) {
+      ++numLaunches;
+      if (gpukernel::isLongReduction(op))
+        return lower<gpukernel::RowKernel>(op);
+      return lower<gpukernel::KernelEmitter>(op);
     });
+  }
+
+  template <typename Kernel> linalg::GenericOp lower(linalg::GenericOp op) {
+    Kernel kernel(op);
+    kernel.run();
+    numFollowers += bool(kernel.getFollower());
+    return kernel.getFollower();
   }
 };
 } // namespace

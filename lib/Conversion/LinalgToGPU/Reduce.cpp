@@ -1,36 +1,11 @@
 //===- Reduce.cpp - partial results of threads ----------------------------===//
 
-#include "KernelEmitter.h"
-#include "mlir/Analysis/SliceAnalysis.h"
+#include "KernelLoops.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::gpukernel;
-
-Value Combiner::operator()(ImplicitLocOpBuilder &b, Value x, Value y) const {
-  OperationState state(b.getLoc(), op->getName(), ValueRange{x, y},
-                       op->getResultTypes(), op->getAttrs());
-  return b.create(state)->getResult(0);
-}
-
-std::optional<SmallVector<Combiner>>
-gpukernel::combinersOf(linalg::GenericOp op) {
-  SmallVector<Combiner> combiners;
-  SmallVector<BlockArgument> outputs(op.getRegionOutputArgs());
-  for (unsigned i = 0; i < outputs.size(); ++i) {
-    SmallVector<Operation *> ops;
-    if (!matchReduction(outputs, i, ops) || ops.size() != 1)
-      return std::nullopt;
-    Operation *combine = ops.front();
-    std::optional<TypedAttr> neutral = arith::getNeutralElement(combine);
-    if (!neutral || combine->getNumOperands() != 2 ||
-        !combine->getResult(0).getType().isIntOrFloat())
-      return std::nullopt;
-    combiners.push_back({combine, *neutral});
-  }
-  return combiners;
-}
 
 /// Another lane's value: shuffles move 32 bits.
 static Value shuffle(ImplicitLocOpBuilder &b, Value x, int32_t mask) {

@@ -65,33 +65,35 @@ static SmallVector<unsigned> movedDims(AffineMap map, MemRefType type,
 }
 
 /// No more at once than are known to be too many.
-void VectorLoops::narrow(OpOperand &operand, Access &access) {
+int64_t VectorLoops::narrow(OpOperand &operand, int64_t count) {
   Layout layout = alignment.ofLayout(operand.get());
   auto limit = [&](const Multiple &number) {
     if (number.isExact)
-      access.count = std::min(access.count, number.divisor);
+      count = std::min(count, number.divisor);
   };
   limit(layout.offset);
   for (unsigned dim :
        movedDims(op.getMatchingIndexingMap(&operand),
                  cast<MemRefType>(operand.get().getType()), *inner))
     limit(layout.strides[dim]);
+  return count;
 }
 
 /// Not 0 where an address of a vector is no multiple of its bytes; null where
 /// that cannot be.
-Value VectorLoops::addressBits(OpOperand &operand, const Access &access) {
+Value VectorLoops::addressBits(OpOperand &operand) {
   Value memref = operand.get(), bits;
+  int64_t count = accesses.lookup(&operand).count;
   auto demand = [&](Value number, int64_t multiple) {
     Value rest = arith::AndIOp::create(b, number, c(multiple - 1));
     bits = bits ? b.createOrFold<arith::OrIOp>(bits, rest) : rest;
   };
-  int64_t bytes = access.count * bytesOf(memref);
+  int64_t bytes = count * bytesOf(memref);
   if (alignment.ofBase(memref) < bytes)
     demand(memref::ExtractAlignedPointerAsIndexOp::create(b, memref), bytes);
   Layout layout = alignment.ofLayout(memref);
   auto isUnknown = [&](const Multiple &number) {
-    return !number.isExact && number.divisor < access.count;
+    return !number.isExact && number.divisor < count;
   };
   SmallVector<unsigned> dims =
       movedDims(op.getMatchingIndexingMap(&operand),
@@ -102,42 +104,60 @@ Value VectorLoops::addressBits(OpOperand &operand, const Access &access) {
     return bits;
   auto data = memref::ExtractStridedMetadataOp::create(b, memref);
   if (isUnknown(layout.offset))
-    demand(data.getOffset(), access.count);
+    demand(data.getOffset(), count);
   for (unsigned dim : dims)
-    demand(data.getStrides()[dim], access.count);
+    demand(data.getStrides()[dim], count);
   return bits;
 }
 
-void VectorLoops::findWidth(unsigned loop) {
-  inner = loop;
-  int64_t least = kVectorBytes, most = 0;
+/// The most elements of an operand that are moved at once.
+int64_t VectorLoops::narrow(int64_t wanted) {
+  int64_t most = 1;
   for (OpOperand &operand : op->getOpOperands()) {
-    Access &access = accesses[&operand] = accessOf(operand);
+    Access &access = accesses[&operand];
     if (access.kind != Access::Next)
       continue;
-    least = std::min(least, bytesOf(operand.get()));
-    most = std::max(most, bytesOf(operand.get()));
+    access.count = narrow(
+        operand, std::min(wanted, kVectorBytes / bytesOf(operand.get())));
+    most = std::max(most, access.count);
+  }
+  return most;
+}
+
+void VectorLoops::findWidth(unsigned loop) { findWidth({this}, loop); }
+
+void VectorLoops::findWidth(ArrayRef<VectorLoops *> ops, unsigned loop) {
+  int64_t least = kVectorBytes, most = 0, width = 1;
+  for (VectorLoops *here : ops) {
+    here->inner = loop;
+    for (OpOperand &operand : here->op->getOpOperands()) {
+      Access &access = here->accesses[&operand] = here->accessOf(operand);
+      if (access.kind != Access::Next)
+        continue;
+      least = std::min(least, bytesOf(operand.get()));
+      most = std::max(most, bytesOf(operand.get()));
+    }
   }
   if (!most)
     return;
   int64_t wanted = std::min(kVectorBytes / least, kNeighbourBytes / most);
-  if (std::optional<int64_t> extent = constantOf(extents[loop]))
-    wanted = std::min(wanted, alignment.of(*extent).divisor);
+  VectorLoops &one = *ops.front();
+  if (std::optional<int64_t> extent = constantOf(one.extents[loop]))
+    wanted = std::min(wanted, one.alignment.of(*extent).divisor);
   // What none has next to one another at once, threads are better apart for.
-  for (auto &[operand, access] : accesses) {
-    if (access.kind != Access::Next)
-      continue;
-    access.count = std::min(wanted, kVectorBytes / bytesOf(operand->get()));
-    narrow(*operand, access);
-    width = std::max(width, access.count);
-  }
-  for (OpOperand &operand : op->getOpOperands()) {
-    Access &access = accesses[&operand];
-    if (access.count == 1)
-      continue;
-    if (Value bits = addressBits(operand, access))
-      misaligned =
-          misaligned ? b.createOrFold<arith::OrIOp>(misaligned, bits) : bits;
+  for (VectorLoops *here : ops)
+    width = std::max(width, here->narrow(wanted));
+  Value misaligned;
+  for (VectorLoops *here : ops)
+    for (OpOperand &operand : here->op->getOpOperands())
+      if (here->isVector(operand))
+        if (Value bits = here->addressBits(operand))
+          misaligned =
+              misaligned ? here->b.createOrFold<arith::OrIOp>(misaligned, bits)
+                         : bits;
+  for (VectorLoops *here : ops) {
+    here->width = width;
+    here->misaligned = misaligned;
   }
 }
 
@@ -193,38 +213,86 @@ void VectorLoops::moveTo(Value first, int64_t number) {
     indices[*inner] = number ? add(first, c(number)) : first;
 }
 
-SmallVector<Value> VectorLoops::loadVectors(OpOperand &operand,
-                                            const Access &access) {
-  auto memref = cast<MemRefType>(operand.get().getType());
-  auto type = VectorType::get({access.count}, memref.getElementType());
-  llvm::Align bytes(access.count * bytesOf(operand.get()));
-  Value here = position();
+bool VectorLoops::isVector(OpOperand &operand) {
+  return accesses.lookup(&operand).count > 1;
+}
+
+SmallVector<Type> VectorLoops::vectorTypes(OpOperand &operand) {
+  int64_t count = accesses.lookup(&operand).count;
+  Type element = getElementTypeOrSelf(operand.get());
+  return SmallVector<Type>(width / count, VectorType::get({count}, element));
+}
+
+SmallVector<Value> VectorLoops::loadVectors(OpOperand &operand) {
+  int64_t count = accesses.lookup(&operand).count;
+  llvm::Align bytes(count * bytesOf(operand.get()));
+  Value begin = position();
   SmallVector<Value> vectors;
-  for (int64_t i = 0; i < together; i += access.count) {
-    moveTo(first, i);
-    vectors.push_back(vector::LoadOp::create(b, type, operand.get(),
-                                             point(operand),
+  for (auto [i, type] : llvm::enumerate(vectorTypes(operand))) {
+    moveTo(begin, i * count);
+    vectors.push_back(vector::LoadOp::create(b, cast<VectorType>(type),
+                                             operand.get(), point(operand),
                                              /*nontemporal=*/false, bytes));
   }
-  indices[*inner] = here;
+  moveTo(begin, 0);
   return vectors;
+}
+
+void VectorLoops::storeVectors(OpOperand &operand, ArrayRef<Value> vectors) {
+  int64_t count = accesses.lookup(&operand).count;
+  llvm::Align bytes(count * bytesOf(operand.get()));
+  Value begin = position();
+  for (auto [i, vector] : llvm::enumerate(vectors)) {
+    moveTo(begin, i * count);
+    vector::StoreOp::create(b, vector, operand.get(), point(operand),
+                            /*nontemporal=*/false, bytes);
+  }
+  moveTo(begin, 0);
+}
+
+void VectorLoops::storeElements(OpOperand &operand, ArrayRef<Value> elements) {
+  Value begin = position();
+  for (auto [i, element] : llvm::enumerate(elements)) {
+    moveTo(begin, i);
+    memref::StoreOp::create(b, element, operand.get(), point(operand));
+  }
+  moveTo(begin, 0);
+}
+
+SmallVector<Value> VectorLoops::pack(OpOperand &operand,
+                                     ArrayRef<Value> elements) {
+  SmallVector<Value> vectors;
+  for (auto [i, type] : llvm::enumerate(vectorTypes(operand))) {
+    int64_t count = cast<VectorType>(type).getDimSize(0);
+    vectors.push_back(vector::FromElementsOp::create(
+        b, type, elements.slice(i * count, count)));
+  }
+  return vectors;
+}
+
+Value VectorLoops::unpack(OpOperand &operand, ArrayRef<Value> vectors) {
+  int64_t count = accesses.lookup(&operand).count;
+  return vector::ExtractOp::create(b, vectors[number / count], number % count);
 }
 
 Value VectorLoops::load(OpOperand &operand) {
   Access access = accesses.lookup(&operand);
-  bool isNext = access.kind == Access::Next && access.count > 1;
-  if (together == 1 || (access.kind != Access::Same && !isNext))
+  bool isSame = access.kind == Access::Same;
+  if (together == 1 || !(isSame || isVector(operand)))
     return LinalgLoops::load(operand);
   SmallVector<Value> &values = loaded[&operand];
-  if (!isNext) {
+  if (isSame) {
     if (values.empty())
       values = {LinalgLoops::load(operand)};
     return values.front();
   }
-  if (values.empty())
-    values = loadVectors(operand, access);
-  return vector::ExtractOp::create(b, values[number / access.count],
-                                   number % access.count);
+  if (values.empty()) {
+    Value here = position();
+    moveTo(first, 0);
+    values = loadVectors(operand);
+    indices[*inner] = here;
+  }
+  return unpack(operand, values);
 }
 
 void VectorLoops::forNeighbours(int64_t count,
@@ -243,28 +311,18 @@ void VectorLoops::forNeighbours(int64_t count,
 
 void VectorLoops::storeNeighbours(ArrayRef<SmallVector<Value>> values) {
   Value begin = position();
-  SmallVector<SmallVector<Value>> mapped;
+  SmallVector<SmallVector<Value>> mapped(op.getNumDpsInits());
   for (auto [i, here] : llvm::enumerate(values)) {
     moveTo(begin, i);
-    mapped.push_back(followed(here));
-  }
-  for (auto [out, init] : llvm::enumerate(op.getDpsInitsMutable())) {
-    int64_t count = values.size() == 1 ? 1 : accesses.lookup(&init).count;
-    for (size_t i = 0; i < values.size(); i += count) {
-      moveTo(begin, i);
-      if (count == 1) {
-        memref::StoreOp::create(b, mapped[i][out], init.get(), point(init));
-        continue;
-      }
-      SmallVector<Value> elements;
-      for (ArrayRef<Value> here : ArrayRef(mapped).slice(i, count))
-        elements.push_back(here[out]);
-      auto type = VectorType::get({count}, elements.front().getType());
-      Value vector = vector::FromElementsOp::create(b, type, elements);
-      vector::StoreOp::create(b, vector, init.get(), point(init),
-                              /*nontemporal=*/false,
-                              llvm::Align(count * bytesOf(init.get())));
-    }
+    for (auto [out, value] : llvm::enumerate(followed(here)))
+      mapped[out].push_back(value);
   }
   moveTo(begin, 0);
+  for (auto [init, elements] :
+       llvm::zip_equal(op.getDpsInitsMutable(), mapped)) {
+    if (values.size() > 1 && isVector(init))
+      storeVectors(init, pack(init, elements));
+    else
+      storeElements(init, elements);
+  }
 }

@@ -33,6 +33,8 @@ protected:
   /// Decides which operands are moved as vectors where points are neighbours
   /// along `loop`, and sets `width`; emits what has to be asked at run time.
   void findWidth(unsigned loop);
+  /// The same for ops with the same loops, which take as many neighbours.
+  static void findWidth(ArrayRef<VectorLoops *> ops, unsigned loop);
 
   /// The points of `loop` from `begin` to `end`, shared out among `lanes`
   /// threads, of which this is number `lane`: `inside` is emitted where
@@ -48,17 +50,33 @@ protected:
   /// Stores what the outputs are at the neighbours, followed.
   void storeNeighbours(ArrayRef<SmallVector<Value>> values);
 
+  /// Whether neighbours of the operand are moved as vectors.
+  bool isVector(OpOperand &operand);
+  /// The types of these vectors, of all `width` neighbours.
+  SmallVector<Type> vectorTypes(OpOperand &operand);
+  /// Elements of the operand from where the loops are on, as vectors.
+  SmallVector<Value> loadVectors(OpOperand &operand);
+  void storeVectors(OpOperand &operand, ArrayRef<Value> vectors);
+  /// Stores neighbours one by one.
+  void storeElements(OpOperand &operand, ArrayRef<Value> elements);
+  /// The neighbours' values of an output as vectors.
+  SmallVector<Value> pack(OpOperand &operand, ArrayRef<Value> elements);
+  /// The element of this neighbour.
+  Value unpack(OpOperand &operand, ArrayRef<Value> vectors);
+
   Value load(OpOperand &operand) override;
 
-  int64_t width = 1; ///< neighbours that a thread takes at once
+  int64_t width = 1;    ///< neighbours that a thread takes at once
+  Value misaligned;     ///< not 0: no vectors may be moved; null: they may
+  int64_t together = 1; ///< neighbours that are being emitted
 
 private:
   Access accessOf(OpOperand &operand);
-  void narrow(OpOperand &operand, Access &access);
-  Value addressBits(OpOperand &operand, const Access &access);
+  int64_t narrow(int64_t wanted);
+  int64_t narrow(OpOperand &operand, int64_t count);
+  Value addressBits(OpOperand &operand);
   Value position();
   void moveTo(Value first, int64_t number);
-  SmallVector<Value> loadVectors(OpOperand &operand, const Access &access);
   SmallVector<Value>
   loop(Value from, Value to, int64_t step, ValueRange carried,
        function_ref<SmallVector<Value>(ValueRange carried)> inside);
@@ -66,11 +84,10 @@ private:
   Alignment alignment;
   std::optional<unsigned> inner; ///< the loop that neighbours are along
   DenseMap<OpOperand *, Access> accesses;
-  Value misaligned; ///< not 0: vectors may not be moved; null: they may
 
   // While neighbours are emitted.
   Value first; ///< where they are, along the loop
-  int64_t together = 1, number = 0;
+  int64_t number = 0;
   DenseMap<OpOperand *, SmallVector<Value>> loaded;
 };
 

@@ -445,5 +445,6 @@ defvar MegaCtx_Integer = [Index, I64, I32];
 include "megactx/Dialect/MegaCtx/IR/MegaCtxLodOps.td"
 include "megactx/Dialect/MegaCtx/IR/MegaCtxProductOps.td"
 include "megactx/Dialect/MegaCtx/IR/MegaCtxRouteOps.td"
+include "megactx/Dialect/MegaCtx/IR/MegaCtxRowsOps.td"
 
 #endif // MEGACTX_DIALECT_MEGACTX_OPS
