@@ -68,6 +68,9 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
   pm.addPass(createCSEPass());
   bufferization::buildBufferDeallocationPipeline(pm, {});
   pm.addPass(createConvertBufferizationToMemRefPass());
+  // Before buffers share memory, which keeps apart what ops in turn use.
+  if (options.fuseRows)
+    pm.addNestedPass<func::FuncOp>(createFuseRowsPass());
   pm.addNestedPass<func::FuncOp>(createPlanArenaPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());

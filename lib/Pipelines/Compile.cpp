@@ -154,6 +154,7 @@ SmallVector<Phase> Compilation::tensorPhases() {
          bufferize.recomputeMaps = !target.device.empty();
          // oneDNN is faster without.
          bufferize.productEpilogues = !target.device.empty();
+         bufferize.fuseRows = !target.device.empty();
          // Every constant that a kernel reads is in the device's memory.
          if (!target.device.empty())
            pm.addPass(createHoistWeightsPass({/*threshold=*/1}));

@@ -70,6 +70,9 @@ struct BufferizeOptions : PassPipelineOptions<BufferizeOptions> {
       *this, "recompute-maps", llvm::cl::init(false),
       llvm::cl::desc("compute an elementwise op again in each reduction and "
                      "map that uses it, where that reads no more")};
+  Option<bool> fuseRows{
+      *this, "fuse-rows", llvm::cl::init(false),
+      llvm::cl::desc("do reductions and maps of the same rows as one op")};
 };
 
 /// From tensors with fused attention to memrefs with an owner each.

@@ -179,6 +179,44 @@ def RecomputeMapsPass
                            "::mlir::tensor::TensorDialect"];
 }
 
+def FuseRowsPass : Pass<"megactx-fuse-rows", "::mlir::func::FuncOp"> {
+  let summary = "do reductions and maps of the same rows as one op";
+  let description = [{
+    Before: linalg on memrefs, with buffers that have not been placed in an arena.
+    After: reductions of rows, what computes the rows before them and what maps
+    them afterwards are in one `megactx.fused_rows`, which stands where the last of
+    them stood; so buffers that one of them uses live as long as all of them.
+
+    Ops belong together where they have the same loops, of the same extents, and
+    one reads or writes at each point what another one reads or writes there, as a
+    sum and what divides by it. They can be done row by row where they have no
+    other memory in common that one of them writes. Ops between them that use none
+    of what they write stay before them, others end what can be fused, and so does
+    what is no linalg op. Rows that are known to be shorter than `least-extent`
+    are left to other kernels.
+
+    ```mlir
+    linalg.generic ... outs(%x)                                 // x = a + b
+    linalg.fill ins(%zero) outs(%sum)
+    linalg.generic ... ["parallel", "reduction"] ins(%x) outs(%sum)
+    linalg.generic ... ins(%x, %sum) outs(%y)                   // y = x / sum
+    ```
+    becomes
+    ```mlir
+    megactx.fused_rows scratch(%sum) { ... }                    // the same ops
+    ```
+  }];
+  let options = [
+    Option<"leastExtent", "least-extent", "int64_t", "8",
+           "elements of a row that is fused, at least">
+  ];
+  let statistics = [
+    Statistic<"numGroups", "groups", "ops that do others row by row">,
+    Statistic<"numOps", "ops", "ops in them">
+  ];
+  let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
+}
+
 def FuseLodPass : Pass<"megactx-fuse-lod"> {
   let summary = "fuse pooling with the attention before it, rotary embedding with "
                 "what writes queries and keys";

@@ -55,6 +55,10 @@ int64_t Alignment::ofBase(Value memref) {
       uint64_t bytes = alloc.getAlignment().value_or(1);
       return std::min(divisor, of(int64_t(bytes)).divisor);
     }
+    if (auto transposed = dyn_cast<memref::TransposeOp>(op)) {
+      memref = transposed.getIn();
+      continue;
+    }
     auto view = dyn_cast<ViewLikeOpInterface>(op);
     if (!view)
       return 1;
@@ -127,6 +131,12 @@ void Alignment::lookThrough(Value memref, Layout &layout) {
           stride = std::min(stride * of(size).divisor, kMost);
       }
     }
+  } else if (auto transposed = dyn_cast_or_null<memref::TransposeOp>(op)) {
+    Layout whole = ofLayout(transposed.getIn());
+    layout.offset = whole.offset;
+    for (auto [stride, expr] : llvm::zip_equal(
+             layout.strides, transposed.getPermutation().getResults()))
+      stride = whole.strides[cast<AffineDimExpr>(expr).getPosition()];
   } else if (auto same = dyn_cast_or_null<memref::CastOp>(op)) {
     layout = ofLayout(same.getSource());
   }

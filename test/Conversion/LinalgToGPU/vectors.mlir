@@ -67,6 +67,22 @@ func.func @heads(%b: index, %n: index, %from: index) {
   return
 }
 
+// The same of heads that lie in rows of all of them.
+// CHECK-LABEL: @transposed_heads
+// CHECK-NOT: extract_strided_metadata
+// CHECK-NOT: extract_aligned_pointer
+// CHECK: gpu.launch
+// CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x8x?x64xbf16, {{.*}}>, vector<8xbf16>
+func.func @transposed_heads(%x: memref<?x?x8x64xbf16>, %y: memref<?x8x?x64xbf16>) {
+  %heads = memref.transpose %x (a, b, c, d) -> (a, c, b, d) : memref<?x?x8x64xbf16> to memref<?x8x?x64xbf16, strided<[?, 64, 512, 1]>>
+  linalg.generic {indexing_maps = [#abcd, #abcd], iterator_types = ["parallel", "parallel", "parallel", "parallel"]}
+      ins(%heads : memref<?x8x?x64xbf16, strided<[?, 64, 512, 1]>>) outs(%y : memref<?x8x?x64xbf16>) {
+  ^bb0(%a: bf16, %old: bf16):
+    linalg.yield %a : bf16
+  }
+  return
+}
+
 // Half as much where an offset allows no more, of this operand alone; one by one
 // where it is odd.
 // CHECK-LABEL: @offsets
