@@ -3,6 +3,7 @@
 #include "Results.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -25,15 +26,10 @@ void Results::store(const State &state, Fragments &fragments,
   auto whole = [&] {
     std::array<Result, 2> merged = found;
     if (shape.accumulate) {
-      // Four lanes read a row's old value before one of them writes the new.
-      for (int64_t i = 0; i < 2; ++i) {
-        Value last = a.sub(rows.count, a.c(1));
-        Row at = rows.at(a.min(numbers[i], last));
-        merge(merged[i],
-              memref::LoadOp::create(b, arguments.lse,
-                                     ValueRange{at.batch, at.head, at.number}));
-      }
-      gpu::BarrierOp::create(b);
+      // Four lanes of a warp read a row's old value before one writes the new.
+      for (int64_t i = 0; i < 2; ++i)
+        merge(merged[i], oldOf(numbers[i], arguments.lse));
+      NVVM::SyncWarpOp::create(b, arith::ConstantIntOp::create(b, -1, 32));
     }
     for (int64_t i = 0; i < 2; ++i)
       storeRow(state, i, merged[i], {arguments.out, arguments.lse, false});
@@ -51,6 +47,22 @@ void Results::store(const State &state, Fragments &fragments,
         whole();
         scf::YieldOp::create(b);
       });
+}
+
+/// A row's log-sum-exp so far. Rows past the end are nobody's.
+Value Results::oldOf(Value number, Value lse) {
+  auto ifOp = scf::IfOp::create(
+      b, a.lt(number, rows.count),
+      [&](OpBuilder &, Location) {
+        Row at = rows.at(number);
+        Value old = memref::LoadOp::create(
+            b, lse, ValueRange{at.batch, at.head, at.number});
+        scf::YieldOp::create(b, old);
+      },
+      [&](OpBuilder &, Location) {
+        scf::YieldOp::create(b, a.f32(-std::numeric_limits<float>::infinity()));
+      });
+  return ifOp.getResult(0);
 }
 
 Results::Result Results::normalised(Value top, Value sum) {

@@ -37,6 +37,7 @@ private:
     bool isPart;
   };
   Result normalised(Value top, Value sum);
+  Value oldOf(Value number, Value lse);
   void merge(Result &row, Value old);
   void storeRow(const State &state, int64_t half, const Result &row,
                 const Target &target);

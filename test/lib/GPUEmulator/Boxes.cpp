@@ -60,6 +60,7 @@ Barriers::Error Barriers::init(const char *at, unsigned count, unsigned thread,
     return error;
   Barrier barrier;
   barrier.count = barrier.left = count;
+  barrier.agent = clocks.addAgent();
   barriers[at] = barrier;
   return std::nullopt;
 }
@@ -94,6 +95,7 @@ Barriers::Error Barriers::arrive(const char *at, unsigned thread,
     return std::string("arrives in a phase that may have ended, and that "
                        "nobody has waited for");
   --barrier->left;
+  clocks.release(thread, barrier->known);
   return std::nullopt;
 }
 
@@ -164,22 +166,30 @@ Barriers::Error Barriers::wait(const char *at, unsigned parity, unsigned thread,
     hasEnded = barrier->left == 0 && barrier->expected == barrier->asked;
     if (!hasEnded)
       return std::nullopt;
-    barrier->arrival = ++arrivals;
-    for (const Piece &piece : barrier->pieces) {
-      if (piece.from)
-        std::memcpy(piece.to, piece.from, piece.bytes);
-      else
-        std::memset(piece.to, 0, piece.bytes);
-      memory.endBox(piece.to, piece.bytes, barrier->arrival);
-    }
-    barrier->pieces.clear();
-    barrier->expected = barrier->asked = 0;
-    barrier->left = barrier->count;
-    ++barrier->phase;
+    endPhase(*barrier, memory);
   }
   hasEnded = true;
-  memory.seeArrival(thread, barrier->arrival);
+  clocks.acquire(thread, barrier->ended);
   return std::nullopt;
+}
+
+void Barriers::endPhase(Barrier &barrier, Memory &memory) {
+  uint32_t time = ++barrier.phase;
+  for (const Piece &piece : barrier.pieces) {
+    if (piece.from)
+      std::memcpy(piece.to, piece.from, piece.bytes);
+    else
+      std::memset(piece.to, 0, piece.bytes);
+    memory.endBox(piece.to, piece.bytes, barrier.agent, time);
+  }
+  barrier.pieces.clear();
+  barrier.expected = barrier.asked = 0;
+  barrier.left = barrier.count;
+  if (barrier.known.size() <= barrier.agent)
+    barrier.known.resize(barrier.agent + 1);
+  barrier.known[barrier.agent] = time;
+  barrier.ended = std::make_shared<Clocks::Times>(std::move(barrier.known));
+  barrier.known.clear();
 }
 
 std::string Barriers::stateOf(const char *at) const {

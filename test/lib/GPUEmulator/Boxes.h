@@ -35,10 +35,18 @@ int encodeTiled(void *map, int type, unsigned rank, void *memory,
                 const unsigned *box, const unsigned *elementStrides,
                 int interleave, int swizzle, int promotion, int fill);
 
-/// The mbarriers of a block, by address.
+/// The mbarriers of a block, by address. Who waits for a phase knows what those
+/// did before who arrived in it, and has what boxes brought.
 class Barriers {
 public:
   using Error = Memory::Error;
+
+  explicit Barriers(Clocks &clocks) : clocks(clocks) {}
+  /// A block begins.
+  void reset() {
+    barriers.clear();
+    waiting.clear();
+  }
 
   Error init(const char *at, unsigned count, unsigned thread, Memory &memory);
   Error expect(const char *at, uint64_t bytes, unsigned thread, Memory &memory);
@@ -68,13 +76,17 @@ private:
     unsigned count, left, phase = 0;
     uint64_t expected = 0, asked = 0;
     std::vector<Piece> pieces;
-    uint32_t arrival = 0; ///< of the last phase that ended
+    unsigned agent = 0; ///< what boxes do
+    /// What those know who have arrived, and that of the last phase that ended.
+    Clocks::Times known;
+    Clocks::Known ended = std::make_shared<Clocks::Times>();
   };
+  void endPhase(Barrier &barrier, Memory &memory);
   Error find(const char *at, unsigned thread, Memory &memory, Barrier *&found);
 
+  Clocks &clocks;
   std::map<const char *, Barrier> barriers;
   std::vector<unsigned> waiting;
-  uint32_t arrivals = 0;
 };
 
 } // namespace megactx::emulator

@@ -32,7 +32,21 @@ void barrier(Machine &m, Lanes lanes) {
   for (const Lane &lane : lanes)
     if (lane.operands[0].get<uint32_t>())
       m.require(std::string("expected barrier 0"), lane.thread);
-  m.memory.barrier();
+  m.synchronize(lanes);
+}
+/// The same for some of the threads; bar.warp.sync (mask).
+void synchronize(Machine &m, Lanes lanes) { m.synchronize(lanes); }
+void synchronizeWarp(Machine &m, Lanes lanes) {
+  for (const Lane &lane : lanes)
+    if (lane.operands[0].get<uint32_t>() != UINT32_MAX)
+      m.require(std::string("expected a mask of all lanes"), lane.thread);
+  m.synchronize(lanes);
+}
+
+/// setmaxnreg (registers).
+template <bool isMore> void setRegisters(Machine &m, Lanes lanes) {
+  m.setRegisters(lanes.back().thread, lanes[0].operands[0].get<uint32_t>(),
+                 isMore);
 }
 
 /// shfl.sync.bfly (mask, value, lane mask, clamp and segments).
@@ -253,6 +267,10 @@ const Intrinsic kIntrinsics[] = {
     {"read.ptx.sreg.nctaid.y", Scope::Thread, special<Special::GridSize, 1>},
     {"read.ptx.sreg.nctaid.z", Scope::Thread, special<Special::GridSize, 2>},
     {"barrier.cta.sync.aligned.all", Scope::Block, barrier},
+    {"barrier.cta.sync.aligned.count", Scope::Named, synchronize},
+    {"bar.warp.sync", Scope::Warp, synchronizeWarp},
+    {"setmaxnreg.inc.sync.aligned.u32", Scope::Warpgroup, setRegisters<true>},
+    {"setmaxnreg.dec.sync.aligned.u32", Scope::Warpgroup, setRegisters<false>},
     {"shfl.sync.bfly.f32", Scope::Warp, shuffle},
     {"shfl.sync.bfly.i32", Scope::Warp, shuffle},
     {"vote.any.sync", Scope::Warp, voteAny},

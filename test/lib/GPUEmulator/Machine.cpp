@@ -83,6 +83,69 @@ void Machine::call(const Intrinsic &intrinsic, unsigned site,
                 kWarpgroup, lane);
   case Scope::Block:
     return meet(intrinsic, wholeBlock, 0, threads.size(), lane);
+  case Scope::Named:
+    return meetNamed(intrinsic, lane);
+  }
+}
+
+void Machine::meetNamed(const Intrinsic &intrinsic, Lane lane) {
+  unsigned number = lane.operands[0].get<uint32_t>();
+  unsigned count = lane.operands[1].get<uint32_t>();
+  if (number >= kNamed || !count || count % kWarp || count > threads.size())
+    require("barrier " + std::to_string(number) + " for " +
+                std::to_string(count) + " threads",
+            lane.thread);
+  std::vector<Lane> &arrived = named[number];
+  if (!arrived.empty() && arrived[0].operands[1].get<uint32_t>() != count)
+    require("barrier " + std::to_string(number) + " for " +
+                std::to_string(count) + " threads, and for others for " +
+                std::to_string(arrived[0].operands[1].get<uint32_t>()),
+            lane.thread);
+  arrived.push_back(lane);
+  if (arrived.size() < count) {
+    threads[lane.thread].waits = true;
+    fibers.wait();
+    return;
+  }
+  std::vector<Lane> all = std::move(arrived);
+  arrived.clear();
+  intrinsic.run(*this, all);
+  for (const Lane &other : all) {
+    if (other.thread == lane.thread)
+      continue;
+    threads[other.thread].waits = false;
+    fibers.wake(other.thread);
+  }
+}
+
+void Machine::synchronize(llvm::ArrayRef<Lane> lanes) {
+  std::vector<unsigned> all;
+  for (const Lane &lane : lanes)
+    all.push_back(lane.thread);
+  clocks.meet(all);
+}
+
+void Machine::setRegisters(unsigned thread, unsigned count, bool isMore) {
+  if (!kernel->registers)
+    require(
+        std::string("setmaxnreg in a kernel whose registers nothing bounds"),
+        thread);
+  unsigned &own = registers[thread / kWarpgroup];
+  if (isMore ? count < own : count > own)
+    require("setmaxnreg from " + std::to_string(own) + " to " +
+                std::to_string(count) + " registers, which is not " +
+                (isMore ? "more" : "less"),
+            thread);
+  while (count > own + freeRegisters) {
+    waitForRegisters.push_back(thread);
+    threads[thread].waits = true;
+    fibers.wait();
+  }
+  freeRegisters = freeRegisters + own - count;
+  own = count;
+  for (unsigned waiting : std::exchange(waitForRegisters, {})) {
+    threads[waiting].waits = false;
+    fibers.wake(waiting);
   }
 }
 
@@ -181,6 +244,7 @@ void Machine::launch(const Kernel &launched, Dim3 gridSize, Dim3 blockSize,
   }
   memory.beginLaunch();
   for (blockNumber = 0; blockNumber < grid.count(); ++blockNumber) {
+    clocks.reset(count);
     memory.beginBlock(shared, sharedBytes);
     threads.assign(count, Thread());
     for (Thread &thread : threads)
@@ -189,7 +253,11 @@ void Machine::launch(const Kernel &launched, Dim3 gridSize, Dim3 blockSize,
     warpgroups.assign(count / kWarpgroup, Meeting());
     warpgroupProducts.assign(count / kWarpgroup, Products());
     wholeBlock = Meeting();
-    barriers = Barriers();
+    barriers.reset();
+    named.clear();
+    registers.assign(count / kWarpgroup, kernel->registers);
+    freeRegisters = 0;
+    waitForRegisters.clear();
     events = 0;
     unsigned left = fibers.run(count, [&] { kernel->entry(arguments); });
     if (error.empty() && left)

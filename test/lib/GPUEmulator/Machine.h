@@ -17,12 +17,15 @@
 #include <array>
 #include <cstdlib>
 #include <functional>
+#include <map>
 
 namespace megactx::emulator {
 
 class Machine;
 
-enum class Scope { Thread, Warp, Warpgroup, Block };
+/// Named: those whose first two operands are the number of a barrier and how
+/// many threads it is for.
+enum class Scope { Thread, Warp, Warpgroup, Block, Named };
 
 /// What stands for `llvm.nvvm.<name>`, or for inline assembly: runs once for
 /// all threads of the scope.
@@ -43,6 +46,8 @@ struct Kernel {
   void (*entry)(void **arguments);
   /// Instructions as text, by the numbers that calls and accesses pass.
   const std::vector<std::string> *sites;
+  /// Of a thread when it begins, where the kernel bounds them; else 0.
+  unsigned registers = 0;
 };
 
 struct Dim3 {
@@ -62,7 +67,8 @@ class Machine {
       static_cast<char *>(std::aligned_alloc(kWindow, kWindow))};
 
 public:
-  static constexpr unsigned kWarp = 32, kWarpgroup = 128, kThreads = 1024;
+  static constexpr unsigned kWarp = 32, kWarpgroup = 128, kThreads = 1024,
+                            kNamed = 16;
   static constexpr size_t kShared = 227 << 10;
 
   /// Runs all blocks of a launch; an error ends it.
@@ -86,6 +92,13 @@ public:
   /// Until the phase of a parity has ended.
   void waitForPhase(unsigned thread, const char *at, unsigned parity);
 
+  /// All threads that meet know of each other from now on.
+  void synchronize(llvm::ArrayRef<Lane> lanes);
+  /// setmaxnreg: the warpgroup has so many registers a thread from now on. It
+  /// gives back others or waits for them. (Which numbers there are, LLVM's
+  /// verifier knows.)
+  void setRegisters(unsigned thread, unsigned count, bool isMore);
+
   /// The products of the thread's warpgroup.
   Products &products(unsigned thread) {
     return warpgroupProducts[thread / kWarpgroup];
@@ -95,8 +108,9 @@ public:
   void require(const Memory::Error &error, unsigned thread);
   void requireAligned(const void *at, size_t alignment, unsigned thread);
 
-  Memory memory;
-  Barriers barriers;
+  Clocks clocks;
+  Memory memory{clocks};
+  Barriers barriers{clocks};
   Dim3 grid, block;
   unsigned blockNumber;
   std::string error;
@@ -123,6 +137,7 @@ private:
   };
   void meet(const Intrinsic &intrinsic, Meeting &meeting, unsigned first,
             unsigned size, Lane lane);
+  void meetNamed(const Intrinsic &intrinsic, Lane lane);
   void countEvent(unsigned thread);
   std::string where(unsigned thread) const;
   std::string stuck() const;
@@ -133,6 +148,11 @@ private:
   std::vector<Meeting> warps, warpgroups;
   std::vector<Products> warpgroupProducts;
   Meeting wholeBlock;
+  std::map<unsigned, std::vector<Lane>> named; ///< who has arrived, by number
+  /// Registers of a thread, by warpgroup, and what others may take.
+  std::vector<unsigned> registers;
+  unsigned freeRegisters;
+  std::vector<unsigned> waitForRegisters;
   uint64_t events;
 };
 

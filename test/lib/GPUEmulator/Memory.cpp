@@ -21,14 +21,16 @@ void Memory::remove(char *data) {
 }
 
 void Memory::beginBlock(char *begin, size_t bytes) {
-  blockBegin = ++phase;
+  ++present;
   remove(begin);
   memset(begin, 0xff, bytes);
   add("shared memory", begin, bytes, Use::Out);
   shared = begin;
   sharedBytes = bytes;
   unfenced.clear();
-  seen.clear();
+  readerSets.assign(1, {});
+  further.clear();
+  lastFurther = {};
 }
 
 Memory::Region *Memory::regionOf(const void *at) {
@@ -85,31 +87,61 @@ Memory::Byte *Memory::find(const void *at, size_t bytes, bool isWrite,
   return nullptr;
 }
 
+Memory::Error Memory::checkRead(const Byte &byte, const void *at,
+                                unsigned thread) {
+  auto wrong = [&](const std::string &why) {
+    return "read of " + placeOf(at) + ", " + why;
+  };
+  if (byte.inFlight)
+    return wrong("to which a copy of thread " + std::to_string(byte.writer) +
+                 " is still on its way");
+  if (!byte.holdsValue)
+    return wrong("which nothing wrote");
+  if (isForeign(byte.writeBlock))
+    return wrong("which another block wrote");
+  if (byte.writeBlock != present ||
+      clocks.knows(thread, byte.writer, byte.writeTime))
+    return std::nullopt;
+  if (!clocks.isThread(byte.writer))
+    return wrong("whose arrival the thread has not waited for");
+  return wrong("which thread " + std::to_string(byte.writer) +
+               " wrote with no barrier between");
+}
+
+/// Readers that the thread knows of are before it, and so are their reads
+/// before what comes after it.
+void Memory::noteRead(Byte &byte, unsigned thread) {
+  if (byte.readBlock != present) {
+    byte.foreignRead = byte.readBlock;
+    byte.readBlock = present;
+    byte.readers = 0;
+  }
+  std::tuple key(byte.readers, thread, clocks.now(thread));
+  if (lastFurther.second && lastFurther.first == key) {
+    byte.readers = lastFurther.second;
+    return;
+  }
+  auto [found, isNew] = further.try_emplace(key, readerSets.size());
+  if (isNew) {
+    llvm::SmallVector<Reader, 4> all = {{thread, clocks.now(thread)}};
+    for (const Reader &reader : readerSets[byte.readers])
+      if (!clocks.knows(thread, reader.thread, reader.time))
+        all.push_back(reader);
+    readerSets.push_back(std::move(all));
+  }
+  lastFurther = {key, found->second};
+  byte.readers = found->second;
+}
+
 Memory::Error Memory::read(const void *at, size_t bytes, unsigned thread) {
   Error error;
   Byte *first = find(at, bytes, /*isWrite=*/false, error);
   if (!first)
     return error;
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
-    if (byte.inFlight)
-      return "read of " + placeOf(at) + ", to which a copy of thread " +
-             std::to_string(byte.writer) + " is still on its way";
-    if (!byte.holdsValue)
-      return "read of " + placeOf(at) + ", which nothing wrote";
-    if (isForeign(byte.writePhase))
-      return "read of " + placeOf(at) + ", which another block wrote";
-    if (byte.writePhase == phase && byte.arrival &&
-        !seen.count({thread, byte.arrival}))
-      return "read of " + placeOf(at) +
-             ", whose arrival the thread has not waited for";
-    if (byte.writePhase == phase && byte.writer != thread && !byte.arrival)
-      return "read of " + placeOf(at) + ", which thread " +
-             std::to_string(byte.writer) + " wrote with no barrier between";
-    if (byte.readPhase < blockBegin)
-      byte.foreignRead = byte.readPhase;
-    bool again = byte.readPhase == phase && byte.reader != thread;
-    byte.reader = again ? kMany : thread;
-    byte.readPhase = phase;
+    if (Error wrong = checkRead(byte, at, thread))
+      return wrong;
+    noteRead(byte, thread);
   }
   return std::nullopt;
 }
@@ -118,17 +150,21 @@ Memory::Error Memory::checkWrite(const Byte &byte, unsigned thread) const {
   if (byte.inFlight)
     return "to which a copy of thread " + std::to_string(byte.writer) +
            " is still on its way";
-  if (isForeign(byte.writePhase) || isForeign(byte.foreignRead) ||
-      isForeign(byte.readPhase))
+  if (isForeign(byte.writeBlock) || isForeign(byte.foreignRead) ||
+      isForeign(byte.readBlock))
     return std::string("which another block reads or writes");
-  if (byte.writePhase == phase && byte.writer != thread)
-    return "which thread " + std::to_string(byte.writer) +
+  if (byte.writeBlock == present &&
+      !clocks.knows(thread, byte.writer, byte.writeTime))
+    return (clocks.isThread(byte.writer)
+                ? "which thread " + std::to_string(byte.writer)
+                : std::string("which a box")) +
            " wrote with no barrier between";
-  if (byte.readPhase == phase && byte.reader != thread)
-    return (byte.reader == kMany
-                ? std::string("which several threads")
-                : "which thread " + std::to_string(byte.reader)) +
-           " read with no barrier between";
+  if (byte.readBlock != present)
+    return std::nullopt;
+  for (const Reader &reader : readerSets[byte.readers])
+    if (!clocks.knows(thread, reader.thread, reader.time))
+      return "which thread " + std::to_string(reader.thread) +
+             " read with no barrier between";
   return std::nullopt;
 }
 
@@ -140,11 +176,12 @@ Memory::Error Memory::write(const void *at, size_t bytes, unsigned thread) {
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
     if (Error wrong = checkWrite(byte, thread))
       return "write of " + placeOf(at) + ", " + *wrong;
-    byte.writePhase = phase;
+    byte.writeBlock = present;
     byte.writer = thread;
+    byte.writeTime = clocks.now(thread);
     byte.holdsValue = true;
-    byte.isFenced = false;
-    byte.arrival = 0;
+    byte.fenceTime = 0;
+    byte.readers = 0;
   }
   if (isShared(at))
     unfenced[thread].emplace_back(first, bytes);
@@ -161,16 +198,19 @@ Memory::Error Memory::beginCopy(const void *at, size_t bytes, unsigned thread) {
   return std::nullopt;
 }
 
-Memory::Error Memory::readAsync(const void *at, size_t bytes, unsigned thread) {
-  if (Error error = read(at, bytes, thread))
-    return error;
-  Error none;
-  Byte *first = find(at, bytes, /*isWrite=*/false, none);
-  for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
-    if (!byte.isFenced)
-      return "asynchronous read of " + placeOf(at) + ", which thread " +
-             std::to_string(byte.writer) + " wrote with no fence.proxy since";
-    byte.reader = kMany;
+Memory::Error Memory::readAsync(const void *at, size_t bytes,
+                                llvm::ArrayRef<unsigned> threads) {
+  for (unsigned thread : threads) {
+    if (Error error = read(at, bytes, thread))
+      return error;
+    Error none;
+    Byte *first = find(at, bytes, /*isWrite=*/false, none);
+    for (const Byte &byte : llvm::ArrayRef<Byte>(first, bytes))
+      if (!byte.fenceTime ||
+          (byte.writeBlock == present &&
+           !clocks.knows(thread, byte.writer, byte.fenceTime)))
+        return "asynchronous read of " + placeOf(at) + ", which thread " +
+               std::to_string(byte.writer) + " wrote with no fence.proxy since";
   }
   return std::nullopt;
 }
@@ -183,30 +223,32 @@ Memory::Error Memory::beginBox(const void *at, size_t bytes, unsigned thread) {
   if (!isShared(at))
     return std::string("box that is not copied to shared memory");
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes))
-    if (byte.holdsValue && !byte.isFenced)
+    if (byte.holdsValue && !byte.fenceTime)
       return "asynchronous write of " + placeOf(at) + ", which thread " +
              std::to_string(byte.writer) + " wrote with no fence.proxy since";
   return beginCopy(at, bytes, thread);
 }
 
-void Memory::endBox(const void *at, size_t bytes, uint32_t arrival) {
-  endCopy(at, bytes);
+void Memory::endBox(const void *at, size_t bytes, unsigned agent,
+                    uint32_t time) {
   Error none;
   Byte *first = find(at, bytes, /*isWrite=*/true, none);
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
-    byte.isFenced = true;
-    byte.arrival = arrival;
+    byte.inFlight = false;
+    byte.writer = agent;
+    byte.writeTime = byte.fenceTime = time;
   }
 }
 
 void Memory::fenceProxy(unsigned thread) {
   auto &own = unfenced[thread];
-  llvm::erase_if(own, [thread](llvm::MutableArrayRef<Byte> bytes) {
+  llvm::erase_if(own, [this, thread](llvm::MutableArrayRef<Byte> bytes) {
     // Of a copy that is on its way, the fence says nothing.
     if (bytes.front().inFlight)
       return false;
     for (Byte &byte : bytes)
-      byte.isFenced |= byte.writer == thread;
+      if (byte.writer == thread && !byte.fenceTime)
+        byte.fenceTime = clocks.now(thread);
     return true;
   });
 }
@@ -216,6 +258,6 @@ void Memory::endCopy(const void *at, size_t bytes) {
   Byte *first = find(at, bytes, /*isWrite=*/true, none);
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
     byte.inFlight = false;
-    byte.writePhase = phase;
+    byte.writeTime = clocks.now(byte.writer);
   }
 }

@@ -1,25 +1,26 @@
 //===- Memory.h - the memory that an emulated kernel may touch --*- C++ -*-===//
 //
 // Owns what every byte of shared and global memory went through: who wrote and
-// read it since which barrier, and whether a copy is still on its way to it.
-// Accesses that no order of the threads makes right are errors, whatever the
-// values.
+// read it, and whether a copy is still on its way to it. Accesses that some
+// order of the threads makes wrong are errors, whatever the values.
 //
-// Time is counted in phases: a barrier of a block ends one, and blocks, which
-// run one after the other, never share one. So a phase names its block too.
+// Within a block, clocks say what is before what. Blocks, which run one after
+// the other, have a number each, launches too.
 //
 //===----------------------------------------------------------------------===//
 
 #ifndef MEGACTX_TEST_GPUEMULATOR_MEMORY_H
 #define MEGACTX_TEST_GPUEMULATOR_MEMORY_H
 
+#include "Clocks.h"
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace megactx::emulator {
@@ -29,19 +30,16 @@ enum class Use { In, Out, InOut };
 
 class Memory {
 public:
+  explicit Memory(const Clocks &clocks) : clocks(clocks) {}
+
   /// Global memory that kernels may touch from now on. What is Out holds
   /// nothing until a kernel writes it.
   void add(llvm::StringRef name, char *data, size_t bytes, Use use);
   void remove(char *data);
 
-  void beginLaunch() { launchBegin = ++phase; }
+  void beginLaunch() { launchBegin = ++present; }
   /// A new block's shared memory: NaN in every type, and not to be read.
   void beginBlock(char *begin, size_t bytes);
-  void barrier() {
-    ++phase;
-    seen.clear();
-  }
-
   /// Each returns what is wrong with the access, if anything.
   using Error = std::optional<std::string>;
   Error read(const void *at, size_t bytes, unsigned thread);
@@ -49,28 +47,28 @@ public:
   /// A copy to `at` that arrives any time up to `endCopy`.
   Error beginCopy(const void *at, size_t bytes, unsigned thread);
   void endCopy(const void *at, size_t bytes);
-  /// Of shared memory, through the proxy of asynchronous instructions, for all
-  /// threads of the one's warpgroup.
-  Error readAsync(const void *at, size_t bytes, unsigned thread);
-  /// A box that is copied to `at` through that proxy, by `endBox` at the
-  /// latest. Who has seen that arrival may read it, or, after a barrier, all.
+  /// Of shared memory, through the proxy of asynchronous instructions, by
+  /// threads together.
+  Error readAsync(const void *at, size_t bytes,
+                  llvm::ArrayRef<unsigned> threads);
+  /// A box that is copied to `at` through that proxy, and arrives by `endBox`
+  /// at the latest, as what the agent did at the time.
   Error beginBox(const void *at, size_t bytes, unsigned thread);
-  void endBox(const void *at, size_t bytes, uint32_t arrival);
-  void seeArrival(unsigned thread, uint32_t arrival) {
-    seen.insert({thread, arrival});
-  }
+  void endBox(const void *at, size_t bytes, unsigned agent, uint32_t time);
   /// What the thread has written before is there for that proxy.
   void fenceProxy(unsigned thread);
 
 private:
   struct Byte {
-    uint32_t writePhase = 0, readPhase = 0;
-    /// The last phase of another block that read it.
-    uint32_t foreignRead = 0;
-    uint32_t arrival = 0; ///< of the box that wrote it last, 0: none did
-    uint16_t writer = 0, reader = 0;
+    /// Blocks, by number: the last that wrote and read it; the last before that
+    /// one that read it.
+    uint32_t writeBlock = 0, readBlock = 0, foreignRead = 0;
+    /// Of the last write, and of the writer's fence for the proxy of
+    /// asynchronous instructions since; 0: none.
+    uint32_t writeTime = 0, fenceTime = 0;
+    uint32_t readers = 0; ///< since the last write, a number of `readerSets`
+    uint16_t writer = 0;  ///< a thread, or an agent
     bool holdsValue = false, inFlight = false;
-    bool isFenced = false; ///< for the proxy of asynchronous instructions
   };
   struct Region {
     std::string name;
@@ -78,18 +76,18 @@ private:
     bool writable;
     std::vector<Byte> bytes;
   };
-  static constexpr uint16_t kMany = UINT16_MAX;
-
   /// The bytes at an address, null with an error where they are none of ours.
   Byte *find(const void *at, size_t bytes, bool isWrite, Error &error);
   /// The region that holds an address, null where none does.
   Region *regionOf(const void *at);
   /// An address that a region holds, for messages.
   std::string placeOf(const void *at);
-  /// Nothing orders what happened in the phase before the present.
-  bool isForeign(uint32_t then) const {
-    return launchBegin <= then && then < blockBegin;
+  /// Nothing orders what another block of the launch did.
+  bool isForeign(uint32_t block) const {
+    return launchBegin <= block && block < present;
   }
+  Error checkRead(const Byte &byte, const void *at, unsigned thread);
+  void noteRead(Byte &byte, unsigned thread);
   Error checkWrite(const Byte &byte, unsigned thread) const;
 
   bool isShared(const void *at) const {
@@ -102,9 +100,18 @@ private:
   size_t sharedBytes = 0;
   /// What each thread has written to shared memory since its last fence.
   std::map<unsigned, std::vector<llvm::MutableArrayRef<Byte>>> unfenced;
-  /// Threads and the arrivals that they have seen since the last barrier.
-  std::set<std::pair<unsigned, uint32_t>> seen;
-  uint32_t phase = 0, launchBegin = 0, blockBegin = 0;
+  const Clocks &clocks;
+  /// Who read bytes, and when: sets that many bytes share, 0 is empty, and what
+  /// they become by a further reader.
+  struct Reader {
+    unsigned thread;
+    uint32_t time;
+  };
+  std::vector<llvm::SmallVector<Reader, 4>> readerSets = {{}};
+  std::map<std::tuple<uint32_t, unsigned, uint32_t>, uint32_t> further;
+  /// Of `further`, the last that was looked for and found.
+  std::pair<std::tuple<uint32_t, unsigned, uint32_t>, uint32_t> lastFurther;
+  uint32_t present = 0, launchBegin = 0;
 };
 
 } // namespace megactx::emulator

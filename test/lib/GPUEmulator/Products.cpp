@@ -23,9 +23,9 @@ unsigned indexOf(uint32_t mark) { return mark & 127; }
 class Matrix {
 public:
   Matrix(uint64_t descriptor, bool transpose, Memory &memory,
-         const char *shared, unsigned thread)
+         const char *shared, ArrayRef<unsigned> warps)
       : descriptor(descriptor), transpose(transpose), memory(memory),
-        shared(shared), thread(thread) {}
+        shared(shared), warps(warps) {}
 
   Memory::Error verify() const {
     constexpr uint64_t fields = 0xc000'3fff'3fff'3fff;
@@ -46,7 +46,7 @@ public:
       at = start + outer / 8 * stride + outer % 8 * 128 + inner * 2;
     at ^= (at >> 7 & 7) << 4;
     uint64_t offset = (at - reinterpret_cast<uintptr_t>(shared)) & 0x3ffff;
-    if (auto error = memory.readAsync(shared + offset, 16, thread))
+    if (auto error = memory.readAsync(shared + offset, 16, warps))
       return error;
     memcpy(eight, shared + offset, 16);
     return std::nullopt;
@@ -60,7 +60,7 @@ private:
   bool transpose;
   Memory &memory;
   const char *shared;
-  unsigned thread;
+  ArrayRef<unsigned> warps; ///< a thread of each that multiplies
 };
 
 constexpr unsigned kRows = 64, kInner = 16;
@@ -117,6 +117,8 @@ Products::Error Products::issue(const Product &product, ArrayRef<Lane> lanes) {
 
 Products::Error Products::run(Issued &issued, unsigned thread, Memory &memory,
                               const char *shared) {
+  // Each warp knows of its own waits only.
+  const unsigned warps[] = {thread, thread + 32, thread + 64, thread + 96};
   const Product &product = issued.product;
   Sums &own = sums[issued.number];
   if (issued.sumsOf != issued.number) {
@@ -134,7 +136,7 @@ Products::Error Products::run(Issued &issued, unsigned thread, Memory &memory,
           a[t / 32 * 16 + t % 32 / 4 + 8 * (i % 2)]
            [t % 4 * 2 + j + 8 * (i / 2)] = number(issued.a[t][i] >> 16 * j);
   } else {
-    Matrix matrix(issued.descriptorA, false, memory, shared, thread);
+    Matrix matrix(issued.descriptorA, false, memory, shared, warps);
     if (Error error = matrix.verify())
       return error;
     for (unsigned row = 0; row < kRows; ++row)
@@ -145,7 +147,7 @@ Products::Error Products::run(Issued &issued, unsigned thread, Memory &memory,
           a[row][k + i] = number(eight[i]);
       }
   }
-  Matrix matrix(issued.descriptorB, product.transpose, memory, shared, thread);
+  Matrix matrix(issued.descriptorB, product.transpose, memory, shared, warps);
   if (Error error = matrix.verify())
     return error;
   unsigned perOuter = product.transpose ? 8 : 1;

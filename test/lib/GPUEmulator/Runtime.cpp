@@ -105,12 +105,29 @@ compile(StringRef ir, function_ref<Error(Module &, Program &)> prepare) {
   return program;
 }
 
+/// As many as ptxas gives a thread of a kernel that says how many blocks of how
+/// many threads share a multiprocessor; 0 where it does not.
+unsigned registersOf(const Function &kernel) {
+  constexpr unsigned ofMultiprocessor = 1 << 16, most = 255;
+  unsigned blocks, threads;
+  StringRef size = kernel.getFnAttribute("nvvm.maxntid").getValueAsString();
+  if (kernel.getFnAttribute("nvvm.minctasm")
+          .getValueAsString()
+          .getAsInteger(10, blocks) ||
+      size.split(',').first.getAsInteger(10, threads) || !blocks || !threads)
+    return 0;
+  return std::min(alignDown(ofMultiprocessor / (blocks * threads), 8u), most);
+}
+
 Expected<std::unique_ptr<Program>> compileKernels(StringRef ir) {
   std::vector<std::string> names;
+  std::map<std::string, unsigned> registers;
   auto program = compile(ir, [&](Module &module, Program &program) -> Error {
     for (Function &function : module)
       if (function.getCallingConv() == CallingConv::PTX_Kernel)
         names.push_back(function.getName().str());
+    for (const std::string &name : names)
+      registers[name] = registersOf(*module.getFunction(name));
     auto text = instrument(module, program.jit->getDataLayout(),
                            program.jit->getTargetTriple());
     if (!text)
@@ -126,7 +143,7 @@ Expected<std::unique_ptr<Program>> compileKernels(StringRef ir) {
     if (!entry)
       return entry.takeError();
     (*program)->kernels[name] = {entry->toPtr<void (*)(void **)>(),
-                                 &(*program)->text.sites};
+                                 &(*program)->text.sites, registers[name]};
   }
   for (auto &[name, bytes] : (*program)->text.constants) {
     auto table = jit.lookup(name);
@@ -187,6 +204,8 @@ void mctx_rt_encode_tensor_map(void *map, void *memory, int64_t isBF16,
       machine().error.empty())
     machine().error = "invalid tensor map";
 }
+/// Few, so that blocks that stay have several units of work.
+int64_t mctx_rt_multiprocessors() { return 3; }
 void *mgpuStreamCreate() { return nullptr; }
 void mgpuStreamSynchronize(void *) {}
 void mgpuStreamDestroy(void *) {}
