@@ -96,7 +96,7 @@ void mlir::megactx::buildGPULaunchesPipeline(OpPassManager &pm,
 }
 
 void mlir::megactx::buildGPUToLLVMPipeline(OpPassManager &pm) {
-  pm.addPass(createConvertTensorMapsToRuntimePass());
+  pm.addPass(createConvertNVXToRuntimePass());
   // Tokens order what goes to the stream; the runtime has one for all.
   pm.addNestedPass<func::FuncOp>(createGpuAsyncRegionPass());
   pm.addPass(createExpandDynamicShapesPass());

@@ -118,7 +118,7 @@ bool Device::start(std::string &error) {
     if (result != kSuccess && error.empty())
       error = title() + ": " + driver.explain(what, result);
   };
-  constexpr int kMajor = 75, kMinor = 76;
+  constexpr int kMultiprocessors = 16, kMajor = 75, kMinor = 76;
   char text[256] = "";
   check("cuDeviceGet", driver.cuDeviceGet(&device, ordinal));
   check("cuDeviceGetName", driver.cuDeviceGetName(text, sizeof(text), device));
@@ -128,6 +128,9 @@ bool Device::start(std::string &error) {
   check("cuDeviceGetAttribute",
         driver.cuDeviceGetAttribute(&minor, kMinor, device));
   capability = 10 * major + minor;
+  check(
+      "cuDeviceGetAttribute",
+      driver.cuDeviceGetAttribute(&multiprocessors, kMultiprocessors, device));
   check("cuDevicePrimaryCtxRetain",
         driver.cuDevicePrimaryCtxRetain(&context, device));
   return error.empty();

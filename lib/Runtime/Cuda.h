@@ -107,6 +107,7 @@ public:
   const int ordinal;
   std::string name;   ///< as the driver says
   int capability = 0; ///< 10 major + minor
+  int multiprocessors = 0;
 
   /// "CUDA device 0 (NVIDIA H100)"
   std::string title() const;

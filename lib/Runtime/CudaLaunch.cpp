@@ -214,6 +214,10 @@ void mctx_rt_encode_tensor_map(void *map, void *memory, int64_t isBF16,
   check("cuTensorMapEncodeTiled", encodeTensorMap(encode, map, tensor, rows));
 }
 
+int64_t mctx_rt_multiprocessors() {
+  return currentRun().device.multiprocessors;
+}
+
 void *mgpuStreamCreate() { return currentRun().stream; }
 void mgpuStreamDestroy(void *) {}
 void mgpuStreamSynchronize(void *) {}

@@ -42,10 +42,13 @@ class Schedule:
     grouped: bool = False
     split: int = 0
     loads: str = "cp_async"
+    producer: bool = False
+    persistent: bool = False
 
     def __str__(self):
         more = ", grouped = true" * self.grouped + f", split = {self.split}" * bool(self.split)
         more += f", loads = {self.loads}" * (self.loads != "cp_async")
+        more += ", producer = true" * self.producer + ", persistent = true" * self.persistent
         return (f"#nvx.schedule<rows = {ROWS_OF_A_WARP * self.warps}, columns = {self.columns}, warps = {self.warps}, stages = {self.stages}, "
                 f"product = {self.product}, held = {str(self.held).lower()}, blocks = {self.blocks}{more}>")
 
@@ -53,22 +56,30 @@ class Schedule:
     def parse(text):
         words = dict(re.findall(r"(\w+) = (\w+)", text))
         return Schedule(*(int(words[name]) for name in ("warps", "columns", "stages")), words["product"], words["held"] == "true", int(words["blocks"]),
-                        words.get("grouped") == "true", int(words.get("split", 0)), words.get("loads", "cp_async"))
+                        words.get("grouped") == "true", int(words.get("split", 0)), words.get("loads", "cp_async"),
+                        words.get("producer") == "true", words.get("persistent") == "true")
 
 
 VALUES = {"columns": [16, 32, 48, 64, 80, 96, 128, 160, 192], "stages": [2, 3, 4], "held": [False, True], "blocks": [1, 2, 3, 4]}
 WARPS = {"fma": [1, 2, 4, 8], "mma_sync": [1, 2, 4, 8], "wgmma": [4, 8, 12]}
-LOADS = {"fma": ["cp_async"], "mma_sync": ["cp_async"], "wgmma": ["cp_async", "tma"]}
+ALL_COPY = [("cp_async", False, False)]  # loads, producer, persistent
+WAYS = {"fma": ALL_COPY, "mma_sync": ALL_COPY,
+        "wgmma": [*ALL_COPY, ("tma", False, False), ("tma", True, False), ("tma", True, True)]}
+# As FlashAttention-3 has it: another way to use the machine, with other numbers.
+PRODUCER = dict(warps=8, columns=128, stages=2, product="wgmma", held=False, blocks=1, grouped=False, split=0, loads="tma", producer=True, persistent=True)
 
 
 def near(rule, arch):
-    """Schedules, nearest to the rule's first: by how many of their numbers are others, then by how far these are."""
+    """Schedules, nearest first to the rule's, or those with a producer to one with other numbers: by how many of theirs are others, then by
+    how far these are."""
     products = [rule.product] if rule.product == "fma" else ["mma_sync"] + ["wgmma"] * (arch == "sm_90a")
+    with_producer = dataclasses.replace(rule, **PRODUCER)
 
     def distance(schedule):
+        origin = with_producer if schedule.producer else rule
         changed = far = 0
         for field in dataclasses.fields(Schedule):
-            old, new = getattr(rule, field.name), getattr(schedule, field.name)
+            old, new = getattr(origin, field.name), getattr(schedule, field.name)
             changed += old != new
             if old != new and isinstance(old, int) and not isinstance(old, bool):
                 far += abs(math.log2(max(1, new) / max(1, old)))
@@ -76,9 +87,9 @@ def near(rule, arch):
 
     # How many blocks keys are split for, where the rule splits them.
     splits = sorted({0, rule.split // 2, rule.split, rule.split * 2})
-    made = (Schedule(warps, columns, stages, product, held, blocks, rule.grouped, split, loads) for product in products
-            for warps, columns, stages, held, blocks, split, loads in itertools.product(WARPS[product], *VALUES.values(), splits, LOADS[product]))
-    return sorted((schedule for schedule in made if schedule != rule), key=distance)
+    made = (Schedule(warps, columns, stages, product, held, blocks, rule.grouped and not way[1], split, *way) for product in products
+            for warps, columns, stages, held, blocks, split, way in itertools.product(WARPS[product], *VALUES.values(), splits, WAYS[product]))
+    return sorted((schedule for schedule in made if schedule != rule and not (schedule.producer and schedule.split)), key=distance)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +212,7 @@ class Packer:
         return path
 
     def accepted(self, at, kind, rule, buffers):
-        """The candidates nearest to the rule's that the compiler takes in all cases of the class."""
+        """The nearest candidates that the compiler takes in all cases of the class."""
         def takes(schedule):
             path = self.chosen(re.sub(r"\W+", "_", f"try{at}{schedule}"), kind, schedule)
             try:

@@ -74,23 +74,30 @@ def test_runs(name, dtype, arch, pattern, fake_gpu, request, tmp_path):
 TMA = ("#nvx.schedule<rows = 64, columns = 32, warps = 4, stages = 3, product = wgmma, held = false, blocks = 1, loads = tma>")
 
 
-@pytest.mark.parametrize("name", ["gpt_sdpa_ts17", "llama_past_sdpa_ts17"])
-def test_runs_by_tensor_maps(name, fake_gpu, request, tmp_path):
+# A warp loads for four others, in blocks that stay: the runtime says how many run at once.
+PRODUCER = TMA.replace(">", ", producer = true, persistent = true>")
+
+
+@pytest.mark.parametrize("name, chosen", [("gpt_sdpa_ts17", TMA), ("llama_past_sdpa_ts17", TMA), ("llama_past_sdpa_ts17", PRODUCER)])
+def test_runs_by_tensor_maps(name, chosen, fake_gpu, request, tmp_path):
     """The runtime makes them at each launch, of the lengths of the run; grouped heads, and a cache."""
     folder = generated(request.config.getoption("--build")) / name
     source, artifact, log = tmp_path / "model.onnx", tmp_path / "model.mctx", tmp_path / "log"
     onnx.save(precision.convert(onnx.load(folder / "model.onnx"), "bf16"), source)
-    fake_gpu.compile(source, artifact, schedule=TMA, arch="sm_90a")
+    fake_gpu.compile(source, artifact, schedule=chosen, arch="sm_90a")
     for data in sorted(folder.glob("test_data_set_*")):
         feeds = reference.load_tensors(data, "input")
         reference.save_tensors(tmp_path / "in", "input", [(key, narrow(array)) for key, array in feeds])
-        done = fake_gpu.run(artifact, "--inputs", tmp_path / "in", "--outputs", tmp_path / "out", settings="capability=90", log=log)
+        done = fake_gpu.run(artifact, "--inputs", tmp_path / "in", "--outputs", tmp_path / "out", settings="capability=90 multiprocessors=2", log=log)
         assert done.status == 0, done
         got = dict(reference.load_tensors(tmp_path / "out", "output"))
         for key, want in reference.load_tensors(data, "output"):
             error = np.linalg.norm(got[key].astype(np.float64) - want) / np.linalg.norm(want)
             assert error < TOLERANCES["bf16"], f"{key}: error {error:.1e}"
     assert log.read_text().count("cuTensorMapEncodeTiled rank 4") >= 4
+    launches = [tuple(map(int, found)) for found in re.findall(r"^cuLaunchKernel grid (\d+) (\d+) (\d+) shared (\d+)", log.read_text(), re.M)]
+    grids = {launch[:3] for launch in launches if launch[3] == max(shared for *_, shared in launches)}
+    assert grids == {(2, 1, 1)} if chosen == PRODUCER else min(max(grid) for grid in grids) > 2, grids
 
 
 SLICED = """\

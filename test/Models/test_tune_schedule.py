@@ -29,9 +29,24 @@ def test_a_schedule_reads_what_it_writes():
 def test_tensor_maps_are_tried_first_where_there_are_any():
     """Of what wgmma can have they are the nearest; what has no wgmma has none."""
     rule = dataclasses.replace(RULE, product="wgmma", held=False)
-    assert dataclasses.replace(rule, loads="tma") in schedules.near(rule, "sm_90a")[:2]
+    assert dataclasses.replace(rule, loads="tma") in [s for s in schedules.near(rule, "sm_90a") if not s.producer][:2]
     assert {s.loads for s in schedules.near(RULE, "sm_80")} == {"cp_async"}
     assert {s.product for s in schedules.near(RULE, "sm_90a") if s.loads == "tma"} == {"wgmma"}
+
+
+def test_a_producer_is_tried_where_there_are_any():
+    """Half of the first candidates, whose numbers are not near the rule's."""
+    rule = dataclasses.replace(RULE, product="wgmma", held=False, split=528)
+    first = schedules.near(rule, "sm_90a")[:24]
+    made = [s for s in first if s.producer]
+    assert 8 <= len(made) <= 16 and {s.persistent for s in made} == {False, True} and {s.loads for s in made} == {"tma"}, first
+    assert str(made[0]).endswith("columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, "
+                                 "producer = true, persistent = true>")
+    assert schedules.Schedule.parse(str(made[0])) == made[0]
+    for arch in ("sm_80", "sm_90"):
+        assert not any(s.producer for s in schedules.near(RULE, arch))
+    # Neither grouped nor split, which the compiler refuses.
+    assert not any(s.producer and (s.grouped or s.split) for s in schedules.near(dataclasses.replace(rule, grouped=True), "sm_90a"))
 
 
 @pytest.mark.parametrize("rule, arch, products", [(RULE, "sm_80", {"mma_sync"}), (RULE, "sm_90a", {"mma_sync", "wgmma"}),
@@ -39,7 +54,8 @@ def test_tensor_maps_are_tried_first_where_there_are_any():
 def test_candidates_begin_near_the_rule(rule, arch, products):
     found = schedules.near(rule, arch)
     assert {schedule.product for schedule in found} == products and rule not in found and len(set(found)) == len(found)
-    changes = [sum(getattr(rule, f.name) != getattr(schedule, f.name) for f in dataclasses.fields(rule)) for schedule in found]
+    from_rule = lambda schedule: sum(getattr(rule, f.name) != getattr(schedule, f.name) for f in dataclasses.fields(rule))
+    changes = [from_rule(schedule) for schedule in found if not schedule.producer]
     assert changes == sorted(changes) and changes[0] == 1
 
 

@@ -398,7 +398,7 @@ def PassTensorMapsByValuePass
     Before: kernels in the LLVM dialect that copy boxes of tensor maps whose
     addresses they take as arguments. After: the arguments are the maps, 128 bytes
     in the constant memory of the launch (`__grid_constant__`), which is how
-    `megactx-convert-tensor-maps-to-runtime` passes them. Of `gpu.func`'s
+    `megactx-convert-nvx-to-runtime` passes them. Of `gpu.func`'s
     attributes `convert-gpu-to-nvvm` keeps none that says so.
 
     ```mlir
@@ -412,13 +412,14 @@ def PassTensorMapsByValuePass
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
-def ConvertTensorMapsToRuntimePass
-    : Pass<"megactx-convert-tensor-maps-to-runtime", "::mlir::ModuleOp"> {
-  let summary = "let the runtime make tensor maps";
+def ConvertNVXToRuntimePass
+    : Pass<"megactx-convert-nvx-to-runtime", "::mlir::ModuleOp"> {
+  let summary = "let the runtime make tensor maps and count multiprocessors";
   let description = [{
     Before: `nvx.encode_tensor_map` in host code, passed to launches of kernels
     that are device code already. After: a call of `mctx_rt_encode_tensor_map`,
-    which asks the CUDA driver, and a launch with the 128 bytes.
+    which asks the CUDA driver, and a launch with the 128 bytes. So does
+    `mctx_rt_multiprocessors` for `nvx.multiprocessors`.
 
     ```mlir
     %map = nvx.encode_tensor_map %keys box 64 : memref<...>

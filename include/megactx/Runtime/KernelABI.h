@@ -92,6 +92,9 @@ void mctx_rt_encode_tensor_map(void *map, void *memory, int64_t isBF16,
                                int64_t batchStride, int64_t headStride,
                                int64_t rowStride);
 
+/** How many multiprocessors the device has that this thread's run is on. */
+int64_t mctx_rt_multiprocessors(void);
+
 /** Memory of compiled models: kept for reuse until the runtime is unloaded. */
 void *_mlir_memref_to_llvm_alloc(uint64_t size);
 void *_mlir_memref_to_llvm_aligned_alloc(uint64_t alignment, uint64_t size);

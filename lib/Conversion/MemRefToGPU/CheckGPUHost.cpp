@@ -25,7 +25,8 @@ namespace {
 bool staysOnHost(Operation *op) {
   if (isa<scf::ParallelOp, scf::ForallOp, scf::ReduceOp>(op))
     return false;
-  if (isa<FusedAttentionOp, nvx::EncodeTensorMapOp, nvx::ReportChecksOp>(op))
+  if (isa<FusedAttentionOp, nvx::EncodeTensorMapOp, nvx::MultiprocessorsOp,
+          nvx::ReportChecksOp>(op))
     return true;
   return isa<affine::AffineDialect, arith::ArithDialect, cf::ControlFlowDialect,
              func::FuncDialect, gpu::GPUDialect, index::IndexDialect,

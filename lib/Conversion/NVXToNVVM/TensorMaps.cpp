@@ -18,7 +18,7 @@
 
 namespace mlir::megactx {
 #define GEN_PASS_DEF_PASSTENSORMAPSBYVALUEPASS
-#define GEN_PASS_DEF_CONVERTTENSORMAPSTORUNTIMEPASS
+#define GEN_PASS_DEF_CONVERTNVXTORUNTIMEPASS
 #include "megactx/Conversion/Passes.h.inc"
 
 namespace {
@@ -53,8 +53,8 @@ struct PassTensorMapsByValue
   }
 };
 
-struct ConvertTensorMapsToRuntime
-    : impl::ConvertTensorMapsToRuntimePassBase<ConvertTensorMapsToRuntime> {
+struct ConvertNVXToRuntime
+    : impl::ConvertNVXToRuntimePassBase<ConvertNVXToRuntime> {
   void runOnOperation() override {
     SmallVector<nvx::EncodeTensorMapOp> ops;
     getOperation().walk([&](nvx::EncodeTensorMapOp op) { ops.push_back(op); });
@@ -67,17 +67,33 @@ struct ConvertTensorMapsToRuntime
       convert(op);
       ++numMaps;
     }
+    SmallVector<nvx::MultiprocessorsOp> counts;
+    getOperation().walk(
+        [&](nvx::MultiprocessorsOp op) { counts.push_back(op); });
+    for (nvx::MultiprocessorsOp op : counts)
+      convert(op);
   }
 
-  LLVM::LLVMFuncOp runtimeFunction(ArrayRef<Type> arguments) {
-    StringRef name = "mctx_rt_encode_tensor_map";
+  LLVM::LLVMFuncOp runtimeFunction(StringRef name, ArrayRef<Type> arguments,
+                                   Type result) {
     if (auto known = getOperation().lookupSymbol<LLVM::LLVMFuncOp>(name))
       return known;
     auto b = OpBuilder::atBlockBegin(getOperation().getBody());
     return LLVM::LLVMFuncOp::create(
         b, getOperation().getLoc(), name,
-        LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()),
-                                    arguments));
+        LLVM::LLVMFunctionType::get(result, arguments));
+  }
+
+  void convert(nvx::MultiprocessorsOp op) {
+    ImplicitLocOpBuilder b(op.getLoc(), op);
+    Value count =
+        LLVM::CallOp::create(
+            b, runtimeFunction("mctx_rt_multiprocessors", {}, b.getI64Type()),
+            ValueRange())
+            .getResult();
+    op.getCount().replaceAllUsesWith(
+        arith::IndexCastOp::create(b, b.getIndexType(), count));
+    op.erase();
   }
 
   /// (map, memory, whether of bf16, rows of a box, sizes, strides of the first
@@ -112,7 +128,11 @@ struct ConvertTensorMapsToRuntime
     for (Value stride : parts.getStrides().drop_back())
       operands.push_back(cast(stride));
     SmallVector<Type> types(ValueRange(operands).getTypes());
-    LLVM::CallOp::create(b, runtimeFunction(types), operands);
+    LLVM::CallOp::create(
+        b,
+        runtimeFunction("mctx_rt_encode_tensor_map", types,
+                        LLVM::LLVMVoidType::get(&getContext())),
+        operands);
     op.getMap().replaceAllUsesWith(LLVM::LoadOp::create(b, type, map));
     op.erase();
   }

@@ -31,13 +31,53 @@ static std::pair<Value, Value> divide(ImplicitLocOpBuilder &b, Value x,
   return {wide(quotient), wide(arith::SubIOp::create(b, n, product))};
 }
 
+BlockPlace BlockPlace::ofGrid(ImplicitLocOpBuilder &b) {
+  Value number = gpu::BlockIdOp::create(b, gpu::Dimension::x);
+  Value head = gpu::BlockIdOp::create(b, gpu::Dimension::y);
+  Value slot = gpu::BlockIdOp::create(b, gpu::Dimension::z);
+  return {number, head, slot};
+}
+
+/// Of one class and one head, as verifySchedule demands.
+static Value blocksOf(ImplicitLocOpBuilder &b, const Tiling &tiling,
+                      const KernelArguments &arguments) {
+  Value queries = memref::DimOp::create(b, arguments.query, 2);
+  return BlockRows::blocks(Arith{b}, tiling, queries, /*period=*/1, Value());
+}
+
+BlockPlace BlockPlace::ofUnit(ImplicitLocOpBuilder &b,
+                              const AttentionShape &shape, const Tiling &tiling,
+                              const KernelArguments &arguments, Value unit) {
+  Arith a{b};
+  Value heads = memref::DimOp::create(b, arguments.query, 1), number, batch,
+        head;
+  if (hasGrowingRows(shape)) {
+    Value batches = memref::DimOp::create(b, arguments.query, 0), rest;
+    std::tie(number, rest) = divide(b, unit, a.mul(heads, batches));
+    std::tie(batch, head) = divide(b, rest, heads);
+  } else {
+    Value rest;
+    std::tie(rest, number) = divide(b, unit, blocksOf(b, tiling, arguments));
+    std::tie(batch, head) = divide(b, rest, heads);
+  }
+  return {number, head, batch};
+}
+
+Value BlockPlace::units(ImplicitLocOpBuilder &b, const Tiling &tiling,
+                        const KernelArguments &arguments) {
+  Arith a{b};
+  Value heads = memref::DimOp::create(b, arguments.query, 1);
+  Value batches = memref::DimOp::create(b, arguments.query, 0);
+  return a.mul(blocksOf(b, tiling, arguments), a.mul(heads, batches));
+}
+
 BlockRows::BlockRows(ImplicitLocOpBuilder &b, const Tiling &tiling,
                      KeyViews &views, const KernelArguments &arguments,
-                     const PartArguments &partArguments)
-    : b(b), a{b}, tiling(tiling), views(views) {
-  Value number = gpu::BlockIdOp::create(b, gpu::Dimension::x);
-  head = gpu::BlockIdOp::create(b, gpu::Dimension::y);
-  batch = slot = gpu::BlockIdOp::create(b, gpu::Dimension::z);
+                     const PartArguments &partArguments,
+                     const BlockPlace &place)
+    : batch(place.slot), b(b), a{b}, tiling(tiling), views(views),
+      slot(place.slot), head(place.head) {
+  Value number = place.number;
   auto dim = [&](Value of, int64_t i) -> Value {
     return memref::DimOp::create(b, of, i);
   };
@@ -52,7 +92,7 @@ BlockRows::BlockRows(ImplicitLocOpBuilder &b, const Tiling &tiling,
     keyHead = head;
     head = a.mul(keyHead, group);
   } else {
-    keyHead = a.div(a.mul(head, keyHeads), heads);
+    keyHead = divide(b, a.mul(head, keyHeads), heads).first;
   }
   int64_t classes = views.classes();
   Value viewClass = a.rem(number, a.c(classes));

@@ -5,7 +5,8 @@
 // row by row, so that their positions never decrease and each key is read once.
 // Both are numbered alike, and who computes with rows need not know which.
 //
-// Grid: (block of rows x class, head or key head, part x batch).
+// Grid: (block of rows x class, head or key head, part x batch). Where blocks
+// take one unit of work after the other, those places are numbered.
 //
 //===----------------------------------------------------------------------===//
 
@@ -27,11 +28,30 @@ struct PartArguments {
                                  const AttentionShape &shape);
 };
 
+/// Where in the work of a launch rows are.
+struct BlockPlace {
+  Value number; ///< of the block of rows x class, latest rows first
+  Value head;   ///< or key head
+  Value slot;   ///< part x batch
+
+  /// That of the block in the grid.
+  static BlockPlace ofGrid(ImplicitLocOpBuilder &b);
+  /// That of a unit of work, of which there are `units`. Where late rows see
+  /// more keys, the longest units of all heads come first; else the rows of a
+  /// head follow each other, and find each other's keys in the cache.
+  static BlockPlace ofUnit(ImplicitLocOpBuilder &b, const AttentionShape &shape,
+                           const Tiling &tiling,
+                           const KernelArguments &arguments, Value unit);
+  static Value units(ImplicitLocOpBuilder &b, const Tiling &tiling,
+                     const KernelArguments &arguments);
+};
+
 class BlockRows {
 public:
-  /// Reads the block's place, and enters its class of `views`.
+  /// Enters the class of `views` that the place is of.
   BlockRows(ImplicitLocOpBuilder &b, const Tiling &tiling, KeyViews &views,
-            const KernelArguments &arguments, const PartArguments &parts);
+            const KernelArguments &arguments, const PartArguments &parts,
+            const BlockPlace &place);
 
   /// Blocks of the rows of a class, and of how many heads one has rows.
   static Value blocks(const Arith &a, const Tiling &tiling, Value queries,

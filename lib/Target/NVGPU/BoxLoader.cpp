@@ -23,20 +23,45 @@ static Value pointerTo(ImplicitLocOpBuilder &b, Value memory, Value byte) {
       b, LLVM::LLVMPointerType::get(b.getContext(), shared), address);
 }
 
-static Value barrierAt(ImplicitLocOpBuilder &b, Value barriers, Value at) {
-  Arith a{b};
-  return pointerTo(b, barriers, a.mul(at, a.c(Tiling::kBarrierBytes)));
-}
-
 static Value i32(ImplicitLocOpBuilder &b, int64_t value) {
   return arith::ConstantIntOp::create(b, value, 32);
 }
 
-/// By one thread of the block's first warp, which is whole.
-static void byOneThread(ImplicitLocOpBuilder &b, Value thread,
-                        function_ref<void()> body) {
+Value BlockBarriers::operator[](Value at) const {
   Arith a{b};
-  scf::IfOp::create(b, a.lt(thread, a.c(32)), [&](OpBuilder &, Location) {
+  return pointerTo(b, memory, a.mul(at, a.c(Tiling::kBarrierBytes)));
+}
+
+void BlockBarriers::start(Value thread, ArrayRef<int64_t> arrivals) const {
+  byOneThread(b, thread, 0, [&] {
+    for (auto [i, count] : llvm::enumerate(arrivals))
+      NVVM::MBarrierInitOp::create(b, (*this)[Arith{b}.c(i)], i32(b, count),
+                                   /*predicate=*/Value());
+    fenceProxy(b);
+  });
+  gpu::BarrierOp::create(b);
+}
+
+void BlockBarriers::wait(Value at, Value parity) const {
+  // How long a thread may sleep before it looks again.
+  constexpr int64_t nanoseconds = 10'000'000;
+  NVVM::MBarrierTryWaitParityOp::create(b, (*this)[at], parity,
+                                        i32(b, nanoseconds));
+}
+
+void BlockBarriers::arrive(Value at) const {
+  NVVM::MBarrierArriveOp::create(b, b.getI64Type(), (*this)[at]);
+}
+
+/// The warp is whole when it comes here.
+void mlir::megactx::nvgpu::byOneThread(ImplicitLocOpBuilder &b, Value thread,
+                                       int64_t first,
+                                       function_ref<void()> body) {
+  Arith a{b};
+  Value isOfWarp = a.lt(thread, a.c(first + 32));
+  if (first)
+    isOfWarp = a.both(a.le(a.c(first), thread), isOfWarp);
+  scf::IfOp::create(b, isOfWarp, [&](OpBuilder &, Location) {
     Value elected = NVVM::ElectSyncOp::create(b, b.getI1Type(), Value());
     scf::IfOp::create(b, elected, [&](OpBuilder &, Location) {
       body();
@@ -46,56 +71,28 @@ static void byOneThread(ImplicitLocOpBuilder &b, Value thread,
   });
 }
 
-void BoxLoader::start(ImplicitLocOpBuilder &b, Value thread, Value barriers) {
+void mlir::megactx::nvgpu::loadBox(const BlockBarriers &barriers, Value open,
+                                   const RowSource &source, Value shared,
+                                   const TileLayout &layout, Value row,
+                                   int64_t rows, Value from) {
+  ImplicitLocOpBuilder &b = barriers.b;
   Arith a{b};
-  byOneThread(b, thread, [&] {
-    int64_t count = cast<MemRefType>(barriers.getType()).getDimSize(0);
-    for (int64_t i = 0; i < count; ++i)
-      NVVM::MBarrierInitOp::create(b, barrierAt(b, barriers, a.c(i)), i32(b, 1),
-                                   /*predicate=*/Value());
-    fenceProxy(b);
-  });
-  gpu::BarrierOp::create(b);
-}
-
-void BoxLoader::load(const RowSource &source, Value shared,
-                     const TileLayout &layout, Value row, int64_t rows,
-                     Value from, Value) {
   int64_t panels = layout.shape().front();
   int64_t bytes = panels * rows * TileLayout::panel * layout.elementBytes;
-  NVVM::MBarrierExpectTxOp::create(b, barrierAt(b, barriers, open),
-                                   i32(b, bytes));
+  NVVM::MBarrierExpectTxOp::create(b, barriers[open], i32(b, bytes));
   Row its = source.rowOf(from);
   for (int64_t panel = 0; panel < panels; ++panel)
     nvx::LoadBoxOp::create(b, source.map, its.batch, its.head, its.number,
                            a.c(panel * TileLayout::panel), shared, a.c(panel),
-                           row, barriers, open);
+                           row, barriers.memory, open);
 }
 
-void BoxLoader::group(Value number, function_ref<void()> loads) {
-  byOneThread(b, thread, [&] {
-    open = a.add(stageOf(number), a.c(first));
-    loads();
-    NVVM::MBarrierArriveOp::create(b, b.getI64Type(),
-                                   barrierAt(b, barriers, open));
-  });
-}
-
-void BoxLoader::wait(Value number, int64_t) {
-  // How long a thread may sleep before it looks again.
-  constexpr int64_t nanoseconds = 10'000'000;
-  Value parity = a.select(a.lt(number, a.c(tiling.stages)), a.c(0), a.c(1));
-  NVVM::MBarrierTryWaitParityOp::create(
-      b, barrierAt(b, barriers, a.add(stageOf(number), a.c(first))),
-      arith::IndexCastOp::create(b, b.getI32Type(), parity),
-      i32(b, nanoseconds));
-  gpu::BarrierOp::create(b);
-}
-
-/// Rows that the tensor has after `end` came with the others: weights of theirs
-/// are zero, but who knows what they hold.
-void BoxLoader::clear(Value shared, const TileLayout &layout, Value row,
-                      int64_t rows, Value from, Value end) {
+void mlir::megactx::nvgpu::clearRows(ImplicitLocOpBuilder &b,
+                                     const Tiling &tiling, Value thread,
+                                     Value shared, const TileLayout &layout,
+                                     Value row, int64_t rows, Value from,
+                                     Value end) {
+  Arith a{b};
   Value left = a.sub(end, from);
   scf::IfOp::create(b, a.lt(left, a.c(rows)), [&](OpBuilder &, Location) {
     int64_t lanes = TileLayout::panel / tiling.chunk();
@@ -113,7 +110,32 @@ void BoxLoader::clear(Value shared, const TileLayout &layout, Value row,
               }
             });
     fenceProxy(b);
-    gpu::BarrierOp::create(b);
+    syncComputing(b, tiling);
     scf::YieldOp::create(b);
   });
+}
+
+void BoxLoader::load(const RowSource &source, Value shared,
+                     const TileLayout &layout, Value row, int64_t rows,
+                     Value from, Value) {
+  loadBox(barriers, open, source, shared, layout, row, rows, from);
+}
+
+void BoxLoader::group(Value number, function_ref<void()> loads) {
+  byOneThread(b, thread, 0, [&] {
+    open = a.add(numbers().stageOf(number), a.c(first));
+    loads();
+    barriers.arrive(open);
+  });
+}
+
+void BoxLoader::wait(Value number, int64_t) {
+  Value parity = numbers().parityOf(number);
+  barriers.wait(a.add(numbers().stageOf(number), a.c(first)), parity);
+  gpu::BarrierOp::create(b);
+}
+
+void BoxLoader::clear(Value shared, const TileLayout &layout, Value row,
+                      int64_t rows, Value from, Value end) {
+  clearRows(b, tiling, thread, shared, layout, row, rows, from, end);
 }

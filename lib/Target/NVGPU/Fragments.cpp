@@ -179,5 +179,6 @@ State SynchronousFragments::turn(State state, const Turn &turn, Value keys,
   Softmax step = softmax(state, turn.scores(products(keys, turn.keyRow)));
   rescale(state.out, step);
   accumulate(state.out, step.weights, values, turn.valueRow);
+  turn.release();
   return state;
 }

@@ -43,6 +43,8 @@ struct Turn {
   function_ref<SmallVector<Value>(ValueRange)> scores;
   /// Starts the copies for a later turn; is called once.
   function_ref<void()> copyNext;
+  /// Is called once nothing of the turn reads shared memory any more.
+  function_ref<void()> release;
 };
 
 class Fragments {

@@ -46,6 +46,12 @@ Value LaunchEmitter::keysOfLastRow() {
   return sum;
 }
 
+/// As many as the device runs at once, and no more than there are units.
+Value LaunchEmitter::blocksAtOnce(nvx::ScheduleAttr schedule, Value units) {
+  Value count = nvx::MultiprocessorsOp::create(b);
+  return a.min(units, a.mul(count, a.c(schedule.getBlocks())));
+}
+
 void LaunchEmitter::launch(const Kernels &kernels) {
   Tiling tiling(shape, kernels.schedule);
   Value blocks =
@@ -78,16 +84,22 @@ void LaunchEmitter::launch(const Kernels &kernels) {
     all.push_back(nvx::EncodeTensorMapOp::create(b, memory, rows));
   };
   if (tiling.barriers) {
-    addMap(arguments.query, tiling.rows);
+    addMap(arguments.query, tiling.queryBoxRows());
     addMap(arguments.key, tiling.keys);
     addMap(arguments.value, tiling.keys);
+  }
+  gpu::KernelDim3 grid = {blocks, blockHeads, inGrid};
+  if (tiling.producer) {
+    Value units = a.mul(a.mul(blocks, blockHeads), inGrid);
+    grid = {tiling.persistent ? blocksAtOnce(kernels.schedule, units) : units,
+            a.c(1), a.c(1)};
   }
   auto bytes = [&](int64_t size) -> Value {
     return arith::ConstantIntOp::create(b, size, 32);
   };
   auto launch = gpu::LaunchFuncOp::create(
-      b, kernels.attention, gpu::KernelDim3{blocks, blockHeads, inGrid},
-      gpu::KernelDim3{a.c(tiling.threads), a.c(1), a.c(1)},
+      b, kernels.attention, grid,
+      gpu::KernelDim3{a.c(tiling.blockThreads()), a.c(1), a.c(1)},
       bytes(tiling.bytes()), all);
   launch->setAttr(nvx::ScheduleAttr::name, kernels.schedule);
   launch->setAttr(kClassAttr, b.getStringAttr(kernels.kind));

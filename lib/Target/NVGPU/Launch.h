@@ -39,6 +39,7 @@ public:
 
 private:
   Value keysOfLastRow();
+  Value blocksAtOnce(nvx::ScheduleAttr schedule, Value units);
 
   ImplicitLocOpBuilder &b;
   Arith a;

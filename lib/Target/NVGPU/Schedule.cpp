@@ -40,7 +40,8 @@ Tiling::Tiling(const AttentionShape &shape, ScheduleAttr schedule)
       keys(schedule.getColumns()), threads(32 * schedule.getWarps()),
       stages(schedule.getStages()), split(schedule.getSplit()),
       product(schedule.getProduct()), loads(schedule.getLoads()),
-      queriesInRegisters(schedule.getHeld()), grouped(schedule.getGrouped()) {
+      queriesInRegisters(schedule.getHeld()), grouped(schedule.getGrouped()),
+      producer(schedule.getProducer()), persistent(schedule.getPersistent()) {
   auto tile = [&](int64_t rows, int64_t columns) {
     return TileLayout{rows, columns, elementBytes, product == Product::wgmma};
   };
@@ -52,11 +53,25 @@ Tiling::Tiling(const AttentionShape &shape, ScheduleAttr schedule)
         return loadsBoxes(piece);
       });
   barriers = anyBoxes ? stages * shape.pieces.size() + 1 : 0;
+  if (producer)
+    barriers = 2 * stages + 2 * warpgroups();
   loadsQueryBox = anyBoxes && !grouped && KeyViews::periodOf(shape) == 1;
 }
 
 bool Tiling::loadsBoxes(const pattern::Piece &piece) const {
   return loads == nvx::Loads::tma && piece.digits.isIdentity();
+}
+
+/// All threads begin with as many as ptxas gives them, and a warpgroup takes
+/// what others have given back.
+RegisterShares::RegisterShares(const Tiling &tiling, int64_t blocks) {
+  constexpr int64_t ofMultiprocessor = 1 << 16, loads = 40, most = 256;
+  auto whole = [](int64_t count) { return llvm::alignDown(count, 8); };
+  before = std::min<int64_t>(
+      whole(ofMultiprocessor / (blocks * tiling.blockThreads())), 255);
+  loading = loads;
+  int64_t rest = before * (tiling.warpgroups() + 1) - loading;
+  computing = std::min<int64_t>(whole(rest / tiling.warpgroups()), most);
 }
 
 bool mlir::megactx::nvgpu::hasTest(const AttentionShape &shape) {
@@ -68,6 +83,18 @@ bool mlir::megactx::nvgpu::hasTest(const AttentionShape &shape) {
 bool mlir::megactx::nvgpu::hasLongRows(const AttentionShape &shape) {
   return llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
     return piece.lo.empty() && piece.digits.hasOneView();
+  });
+}
+
+bool mlir::megactx::nvgpu::hasGrowingRows(const AttentionShape &shape) {
+  return llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
+    return piece.lo.empty() && !piece.hi.empty();
+  });
+}
+
+bool mlir::megactx::nvgpu::hasGatheredKeys(const AttentionShape &shape) {
+  return llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
+    return !piece.digits.isIdentity();
   });
 }
 
@@ -134,8 +161,9 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   auto make = [&](int64_t blocks, int64_t split) {
     return ScheduleAttr::get(context, 16 * warps, columns, warps, /*stages=*/2,
                              product, /*held=*/shape.headDim <= heldDim, blocks,
-                             /*grouped=*/group > 1, split,
-                             nvx::Loads::cp_async);
+                             /*grouped=*/group > 1, split, nvx::Loads::cp_async,
+                             /*producer=*/false,
+                             /*persistent=*/false);
   };
   auto bytes = [&] { return Tiling(shape, make(1, 0)).bytes(); };
   // Of a multiprocessor's, the system takes a part for each block.
@@ -170,6 +198,30 @@ static LogicalResult verifyProduct(Operation *op, const Machine &machine,
                                    : LogicalResult(error("mma_sync or wgmma"));
 }
 
+/// What of a shape a producer does not copy; empty where there is nothing such.
+static StringRef notForProducer(const AttentionShape &shape) {
+  if (hasTest(shape))
+    return "a piece with a test per element";
+  if (KeyViews::periodOf(shape) != 1)
+    return "several classes of rows";
+  if (hasGatheredKeys(shape))
+    return "a piece whose keys do not follow each other";
+  return "";
+}
+
+static LogicalResult verifyProducer(Operation *op, const AttentionShape &shape,
+                                    ScheduleAttr schedule) {
+  if (StringRef what = notForProducer(shape); !what.empty())
+    return op->emitOpError("expected a schedule without a producer for ")
+           << what << ", but got " << schedule;
+  RegisterShares registers(Tiling(shape, schedule), schedule.getBlocks());
+  if (registers.computing <= registers.before)
+    return op->emitOpError("expected a schedule with fewer blocks beside a "
+                           "producer, but got ")
+           << schedule;
+  return success();
+}
+
 LogicalResult mlir::megactx::nvgpu::verifySchedule(Operation *op,
                                                    const Machine &machine,
                                                    const AttentionShape &shape,
@@ -198,6 +250,8 @@ LogicalResult mlir::megactx::nvgpu::verifySchedule(Operation *op,
     return op->emitOpError("expected a schedule with at most 64 columns for a "
                            "piece with a test per element, but got ")
            << schedule;
+  if (schedule.getProducer() && failed(verifyProducer(op, shape, schedule)))
+    return failure();
   int64_t bytes = Tiling(shape, schedule).bytes();
   if (bytes > machine.sharedMemory)
     return op->emitOpError("expected at most ")

@@ -45,6 +45,12 @@
 //             and values of pieces without strides and columns are boxes of
 //             tensor maps, and so are queries of one class and one head; others
 //             still come by cp.async
+//   producer  not used, nor is persistent: neither is measured yet. What it
+//   takes
+//             is wgmma, and pieces without strides, columns and tests per
+//             element: a thread of a warpgroup of its own asks for all boxes.
+//             It keeps 40 registers a thread, the warps that compute have the
+//             rest, 232 of two warpgroups
 //
 // Where rows are not known, a launch chooses between two kernels at run time:
 // that for a class of one row is for 16 and fewer.
@@ -70,6 +76,13 @@ bool hasTest(const AttentionShape &shape);
 /// Whether the rows of a piece see keys from the first on: loops over tiles are
 /// then as long as the sequence, and what is before and after them is little.
 bool hasLongRows(const AttentionShape &shape);
+
+/// Whether late rows see more keys than early ones do: of units of work, the
+/// longest are then to come first.
+bool hasGrowingRows(const AttentionShape &shape);
+
+/// Whether the keys of a piece do not follow each other in memory.
+bool hasGatheredKeys(const AttentionShape &shape);
 
 /// What is known of a launch when its kernel is chosen.
 struct LaunchSize {
@@ -115,11 +128,12 @@ struct Tiling {
       split;
   nvx::Product product;
   nvx::Loads loads;
-  bool queriesInRegisters, grouped;
+  bool queriesInRegisters, grouped, producer, persistent;
   /// Queries; keys and values of all stages, one after the other.
   TileLayout queryTile, keyTile, valueTile;
   /// Barriers that count bytes: a stage each for each piece, and the last one
-  /// for queries; 0: nothing is a box.
+  /// for queries; 0: nothing is a box. With a producer, of stages: full, empty;
+  /// and of the queries of each warpgroup: full, empty.
   int64_t barriers;
   /// Whether queries are a box.
   bool loadsQueryBox;
@@ -136,6 +150,27 @@ struct Tiling {
            kBarrierBytes * barriers;
   }
   static constexpr int64_t kBarrierBytes = 8;
+
+  static constexpr int64_t kWarpgroupRows = 64, kWarpgroupThreads = 128;
+  int64_t warpgroups() const { return threads / kWarpgroupThreads; }
+  /// `threads` compute; behind them are the producer's.
+  int64_t blockThreads() const {
+    return threads + (producer ? kWarpgroupThreads : 0);
+  }
+  /// Rows of a box of queries.
+  int64_t queryBoxRows() const { return producer ? kWarpgroupRows : rows; }
+  /// Where barriers are, with a producer.
+  int64_t emptyStages() const { return stages; }
+  int64_t fullQueries() const { return 2 * stages; }
+  int64_t emptyQueries() const { return 2 * stages + warpgroups(); }
+};
+
+/// Registers of a thread once roles are told apart, of those that a block of a
+/// multiprocessor has: multiples of 8.
+struct RegisterShares {
+  RegisterShares(const Tiling &tiling, int64_t blocks);
+  int64_t before; ///< of all threads
+  int64_t loading, computing;
 };
 
 } // namespace mlir::megactx::nvgpu

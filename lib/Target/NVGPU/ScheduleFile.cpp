@@ -21,6 +21,8 @@ std::string mlir::megactx::nvgpu::scheduleClass(const AttentionShape &shape,
   os << (KeyViews::periodOf(shape) > 1 ? " views"
          : hasLongRows(shape)          ? " long"
                                        : " band");
+  if (KeyViews::periodOf(shape) == 1 && hasGatheredKeys(shape))
+    os << " gathered";
   if (hasTest(shape))
     os << " test";
   if (shape.hasBias)

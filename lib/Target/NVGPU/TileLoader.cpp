@@ -20,25 +20,61 @@ void mlir::megactx::nvgpu::fenceProxy(ImplicitLocOpBuilder &b) {
                                  NVVM::SharedSpace::shared_cta));
 }
 
-Value TileLoader::later(Value number, int64_t turns) const {
+void mlir::megactx::nvgpu::syncComputing(ImplicitLocOpBuilder &b,
+                                         const Tiling &tiling) {
+  if (!tiling.producer) {
+    gpu::BarrierOp::create(b);
+    return;
+  }
+  // Number 0 is that of all threads of the block.
+  Value number = arith::ConstantIntOp::create(b, 1, 32);
+  Value threads = arith::ConstantIntOp::create(b, tiling.threads, 32);
+  NVVM::BarrierOp::create(b, TypeRange(), number, threads,
+                          NVVM::BarrierReductionAttr(), Value());
+}
+
+/// Of the number's type.
+static Value constant(ImplicitLocOpBuilder &b, Value number, int64_t value) {
+  return arith::ConstantOp::create(b,
+                                   b.getIntegerAttr(number.getType(), value));
+}
+
+static Value isBelow(ImplicitLocOpBuilder &b, Value number, int64_t value) {
+  return Arith{b}.lt(number, constant(b, number, value));
+}
+
+Value StageNumbers::later(Value number, int64_t turns) const {
+  Arith a{b};
   int64_t step = llvm::mod(turns, ring);
   if (!step)
     return number;
+  auto c = [&](int64_t value) { return constant(b, number, value); };
   if (2 * step == ring && llvm::isPowerOf2_64(ring))
-    return a.bitXor(number, a.c(step));
-  Value next = a.add(number, a.c(step));
+    return a.bitXor(number, c(step));
+  Value next = a.add(number, c(step));
   if (llvm::isPowerOf2_64(ring))
-    return a.rem(next, a.c(ring));
-  return a.select(a.lt(next, a.c(ring)), next, a.sub(next, a.c(ring)));
+    return a.rem(next, c(ring));
+  return a.select(a.lt(next, c(ring)), next, a.sub(next, c(ring)));
 }
 
-Value TileLoader::stageOf(Value number) const {
-  if (ring == tiling.stages)
-    return number;
-  if (llvm::isPowerOf2_64(tiling.stages))
-    return a.rem(number, a.c(tiling.stages));
-  return a.select(a.lt(number, a.c(tiling.stages)), number,
-                  a.sub(number, a.c(tiling.stages)));
+Value StageNumbers::stageOf(Value number) const {
+  Arith a{b};
+  auto c = [&](int64_t value) { return constant(b, number, value); };
+  Value stage = number;
+  if (ring != stages && llvm::isPowerOf2_64(stages))
+    stage = a.rem(number, c(stages));
+  else if (ring != stages)
+    stage =
+        a.select(isBelow(b, number, stages), number, a.sub(number, c(stages)));
+  if (stage.getType().isIndex())
+    return stage;
+  return arith::IndexCastUIOp::create(b, b.getIndexType(), stage);
+}
+
+Value StageNumbers::parityOf(Value number) const {
+  Value zero = arith::ConstantIntOp::create(b, 0, 32);
+  Value one = arith::ConstantIntOp::create(b, 1, 32);
+  return Arith{b}.select(isBelow(b, number, stages), zero, one);
 }
 
 /// The first row's address is computed once; the others follow at constant

@@ -1,12 +1,14 @@
 //===- TileLoader.h - rows of memory into tiles -----------------*- C++ -*-===//
 //
-// Owns how tiles get into shared memory. There are two ways: by cp.async, 16
-// bytes a thread at a time, from any view of rows; and by the tensor memory
-// accelerator, a box of a tensor map at a time, from rows that follow each
-// other in memory.
+// Owns how tiles get into shared memory, and how those who read them know.
+// There are three ways: by cp.async, 16 bytes a thread at a time, from any view
+// of rows; by the tensor memory accelerator, a box of a tensor map at a time,
+// from rows that follow each other in memory; and the same by a warp that only
+// loads (RingLoader.h).
 //
 // Copies come in groups, numbered from 0 on: one for each turn of a loop over
-// tiles, begun stages - 1 turns ahead. Numbers are carried modulo ring().
+// tiles, begun stages - 1 turns ahead, or when a warp that only loads comes to
+// it. Numbers are carried modulo a multiple of the stages.
 //
 //===----------------------------------------------------------------------===//
 
@@ -40,9 +42,27 @@ struct RowSource {
 /// wgmma do after, which go through another proxy.
 void fenceProxy(ImplicitLocOpBuilder &b);
 
-class TileLoader {
+/// Waits for all threads that compute.
+void syncComputing(ImplicitLocOpBuilder &b, const Tiling &tiling);
+
+/// Numbers of groups, modulo `ring`, a multiple of the stages: an index or i32.
+struct StageNumbers {
+  ImplicitLocOpBuilder &b;
+  int64_t stages, ring;
+
+  /// The number of the group some turns later or earlier.
+  Value later(Value number, int64_t turns) const;
+  /// The stage of a group's tiles, an index below `stages`.
+  Value stageOf(Value number) const;
+  /// Of 2 `stages` numbers, how often a stage's barrier has ended a phase
+  /// before the group's, modulo 2, as i32.
+  Value parityOf(Value number) const;
+};
+
+/// Who copies.
+class TileWriter {
 public:
-  virtual ~TileLoader() = default;
+  virtual ~TileWriter() = default;
 
   /// Starts a copy of the numbers [from, from + rows) to the rows of a tile
   /// from `row` on; numbers from `end` on, and columns that the source has not,
@@ -50,24 +70,34 @@ public:
   virtual void load(const RowSource &source, Value shared,
                     const TileLayout &layout, Value row, int64_t rows,
                     Value from, Value end) = 0;
-  /// Starts the copies of a group, which `loads` does; all threads take part.
+  /// Starts the copies of a group, which `loads` does; all threads that copy
+  /// take part.
   virtual void group(Value number, function_ref<void()> loads) = 0;
+};
+
+/// Who reads what was copied: threads that compute.
+class TileReader {
+public:
+  virtual ~TileReader() = default;
+
   /// The group has arrived, and products may read it; the last `left` groups
-  /// that were begun need not have. All threads are done with what they read
-  /// before.
+  /// that were begun need not have. Where nobody calls `release`, all threads
+  /// are done with what they read before.
   virtual void wait(Value number, int64_t left) = 0;
+  /// The warp no longer reads what the turn of the group reads.
+  virtual void release(Value number) {}
   /// Makes zeros of numbers from `end` on of a tile that has arrived, where
-  /// `load` left other numbers.
+  /// `load` left other numbers. All threads that compute take part.
   virtual void clear(Value shared, const TileLayout &layout, Value row,
                      int64_t rows, Value from, Value end) {}
+};
 
-  /// The number of the group some turns later or earlier.
-  Value later(Value number, int64_t turns) const;
-  /// The stage of a group's tiles, below `stages`.
-  Value stageOf(Value number) const;
+/// All threads of a block copy and compute.
+class TileLoader : public TileWriter, public TileReader {
+public:
+  StageNumbers numbers() const { return {b, tiling.stages, ring}; }
 
 protected:
-  /// `ring`: a multiple of the stages.
   TileLoader(ImplicitLocOpBuilder &b, const Tiling &tiling, Value thread,
              int64_t ring)
       : b(b), a{b}, tiling(tiling), thread(thread), ring(ring) {}
@@ -96,6 +126,34 @@ private:
   bool isOpen = false;
 };
 
+/// The mbarriers of a block, memref<nxi64> in shared memory.
+struct BlockBarriers {
+  ImplicitLocOpBuilder &b;
+  Value memory;
+
+  /// Where the barrier `at` is.
+  Value operator[](Value at) const;
+  /// Makes the barriers, each of as many arrivals, before anybody uses them.
+  void start(Value thread, ArrayRef<int64_t> arrivals) const;
+  /// Waits until the phase of a parity, an i32, has ended.
+  void wait(Value at, Value parity) const;
+  void arrive(Value at) const;
+};
+
+/// By one thread of the warp that begins with the thread `first`.
+void byOneThread(ImplicitLocOpBuilder &b, Value thread, int64_t first,
+                 function_ref<void()> body);
+
+/// Asks for a box whose bytes the barrier `open` counts. One thread runs it.
+void loadBox(const BlockBarriers &barriers, Value open, const RowSource &source,
+             Value shared, const TileLayout &layout, Value row, int64_t rows,
+             Value from);
+/// TileReader::clear of boxes: rows that the tensor has after `end` came with
+/// the others; weights of theirs are zero, but who knows what they hold.
+void clearRows(ImplicitLocOpBuilder &b, const Tiling &tiling, Value thread,
+               Value shared, const TileLayout &layout, Value row, int64_t rows,
+               Value from, Value end);
+
 /// By boxes of tensor maps, which one thread asks for. A barrier for each stage
 /// (`barriers`, memref<nxi64> in shared memory, from `first` on) counts the
 /// bytes of a group; its phases end one after the other, so that a number says
@@ -104,10 +162,8 @@ class BoxLoader : public TileLoader {
 public:
   BoxLoader(ImplicitLocOpBuilder &b, const Tiling &tiling, Value thread,
             Value barriers, int64_t first)
-      : TileLoader(b, tiling, thread, 2 * tiling.stages), barriers(barriers),
+      : TileLoader(b, tiling, thread, 2 * tiling.stages), barriers{b, barriers},
         first(first) {}
-  /// Makes barriers, once for all groups of a kernel, before any is begun.
-  static void start(ImplicitLocOpBuilder &b, Value thread, Value barriers);
   void load(const RowSource &source, Value shared, const TileLayout &layout,
             Value row, int64_t rows, Value from, Value end) override;
   void group(Value number, function_ref<void()> loads) override;
@@ -116,7 +172,7 @@ public:
              Value from, Value end) override;
 
 private:
-  Value barriers;
+  BlockBarriers barriers;
   int64_t first;
   Value open; ///< place of the barrier of the group that is being begun
 };

@@ -137,6 +137,7 @@ State WgmmaFragments::turn(State state, const Turn &turn, Value keys,
     state.out = split(done[0]);
     step.weights = split(done[1]);
   }
+  turn.release();
   rescale(state.out, step);
   state.due = narrow(step.weights);
   return state;

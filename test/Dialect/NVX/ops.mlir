@@ -76,3 +76,10 @@ func.func @checks(%number: memref<i32>) {
   nvx.report_checks %number ["first", "second"] : memref<i32>
   return
 }
+
+// CHECK-LABEL: func @multiprocessors
+// CHECK: nvx.multiprocessors
+func.func @multiprocessors() -> index {
+  %n = nvx.multiprocessors
+  return %n : index
+}

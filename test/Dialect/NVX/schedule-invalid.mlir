@@ -42,6 +42,48 @@ func.func private @schedule_c2_split() attributes {
 
 // -----
 
+// expected-error@+2 {{expected loads = tma with producer = true}}
+func.func private @schedule_c3_loads() attributes {
+  nvx.schedule = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, producer = true>
+}
+
+// -----
+
+// expected-error@+2 {{expected 4, 8 or 12 warps beside the producer's, but got 16}}
+func.func private @schedule_c3_warps() attributes {
+  nvx.schedule = #nvx.schedule<rows = 256, columns = 64, warps = 16, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, producer = true>
+}
+
+// -----
+
+// expected-error@+2 {{expected 4, 8 or 12 warps beside the producer's, but got 6}}
+func.func private @schedule_c3_half_a_warpgroup() attributes {
+  nvx.schedule = #nvx.schedule<rows = 96, columns = 64, warps = 6, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, producer = true>
+}
+
+// -----
+
+// expected-error@+2 {{expected producer = true without grouped}}
+func.func private @schedule_c3_grouped() attributes {
+  nvx.schedule = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, grouped = true, loads = tma, producer = true>
+}
+
+// -----
+
+// expected-error@+2 {{expected producer = true without split}}
+func.func private @schedule_c3_split() attributes {
+  nvx.schedule = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 4, loads = tma, producer = true>
+}
+
+// -----
+
+// expected-error@+2 {{expected producer = true with persistent = true}}
+func.func private @schedule_c3_persistent() attributes {
+  nvx.schedule = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, persistent = true>
+}
+
+// -----
+
 // expected-error@+1 {{expected 'nvx.schedule' to be a #nvx.schedule, but got 3 : i64}}
 func.func private @other_value() attributes {nvx.schedule = 3}
 

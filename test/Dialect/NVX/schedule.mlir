@@ -14,3 +14,8 @@ func.func private @split() attributes {
 func.func private @boxes() attributes {
   nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4, loads = tma>
 }
+
+// CHECK: nvx.schedule = #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, producer = true, persistent = true>
+func.func private @producer() attributes {
+  nvx.schedule = #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, producer = true, persistent = true>
+}

@@ -33,3 +33,61 @@ func.func @boxes_without_wgmma(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
       : (!q, !q, !q, !q, !l) -> ()
   return
 }
+
+// -----
+
+#s = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, producer = true>
+!q = memref<?x?x?x64xf16>
+!l = memref<?x?x?xf32>
+func.func @producer_of_strides(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected a schedule without a producer for several classes of rows, but got #nvx.schedule<}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<digits<3, [0]: [0], [1]: [1], [2]: [2]>>] {scale = 0.125 : f32, nvx.schedule = #s}
+      : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// -----
+
+#s = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, producer = true>
+!q = memref<?x?x?x64xf16>
+!l = memref<?x?x?xf32>
+func.func @producer_of_columns(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected a schedule without a producer for a piece whose keys do not follow each other, but got #nvx.schedule<}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<digits<2, [0, 1]: [1]>>] {scale = 0.125 : f32, nvx.schedule = #s}
+      : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// -----
+
+#s = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, producer = true>
+!q = memref<?x?x?x64xf16>
+!l = memref<?x?x?xf32>
+func.func @producer_with_test(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected a schedule without a producer for a piece with a test per element, but got #nvx.schedule<}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<test<(p mod 5000) == (k mod 5000)>>] {scale = 0.125 : f32, nvx.schedule = #s}
+      : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// -----
+
+#s = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 5, loads = tma, producer = true>
+!q = memref<?x?x?x64xf16>
+!l = memref<?x?x?xf32>
+func.func @producer_without_registers(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected a schedule with fewer blocks beside a producer, but got #nvx.schedule<}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<all>] {scale = 0.125 : f32, nvx.schedule = #s} : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// -----
+
+#s = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, producer = true>
+!q = memref<?x?x?x64xf32>
+!l = memref<?x?x?xf32>
+func.func @producer_of_f32(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected a schedule with product = fma for 'f32' on sm_90a, but got #nvx.schedule<}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<all>] {scale = 0.125 : f32, nvx.schedule = #s} : (!q, !q, !q, !q, !l) -> ()
+  return
+}

@@ -65,6 +65,14 @@ func.func @views(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   return
 }
 
+// CHECK-LABEL: func @columns
+// CHECK: megactx.schedule_class = "bf16 64 long gathered"
+func.func @columns(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<hi<p + 1>, digits<2, [0, 1]: [1]>>] {scale = 0.125 : f32}
+      : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
 // CHECK-LABEL: func @options
 // CHECK: megactx.schedule_class = "bf16 64x32 long test bias softcap"
 func.func @options(%q: !q, %k: !q, %v: !v, %b: !bias, %o: !v, %lse: !l) {

@@ -139,7 +139,8 @@ Result cuDeviceGetName(char *name, int size, int) {
 }
 Result cuDeviceGetAttribute(int *value, int attribute, int) {
   int capability = number("capability", "80");
-  *value = attribute == 75   ? capability / 10
+  *value = attribute == 16   ? number("multiprocessors", "3")
+           : attribute == 75 ? capability / 10
            : attribute == 76 ? capability % 10
                              : 0;
   return called("cuDeviceGetAttribute");

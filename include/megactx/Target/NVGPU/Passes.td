@@ -61,6 +61,12 @@ def ConvertAttentionToNVGPUKernelsPass
       `nvx.encode_tensor_map` makes. Rows that a tensor has behind a piece's last
       key come along, and those of values are zeroed before their product. Other
       pieces, and other queries, come by cp.async.
+    - `producer`, `persistent`: false. Where a schedule has the former, a thread of
+      four warps more asks for all boxes, and `rows` rows of a head are a unit of
+      work, of which a block takes one after the other; with the latter there are
+      only as many blocks as the device, which is asked at run time, has
+      `blocks` for each multiprocessor. Pieces with strides, columns or tests per
+      element are errors then.
     - Where a block does not fit, columns are halved down to 16, then warps down
       to 1 (wgmma: 4), until it does.
 

@@ -47,7 +47,9 @@ LogicalResult NVXDialect::verifyOperationAttribute(Operation *op,
 LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t rows, int64_t columns, int64_t warps,
                                    int64_t stages, Product, bool,
-                                   int64_t blocks, bool, int64_t split, Loads) {
+                                   int64_t blocks, bool grouped, int64_t split,
+                                   Loads loads, bool producer,
+                                   bool persistent) {
   if (warps < 1 || warps > 16)
     return emitError() << "expected 1 to 16 warps, but got " << warps;
   if (rows < 1 || rows % (16 * warps))
@@ -63,6 +65,16 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (split < 0)
     return emitError() << "expected to split for at least 0 blocks, but got "
                        << split;
+  if (producer && loads != Loads::tma)
+    return emitError() << "expected loads = tma with producer = true";
+  if (producer && (warps % 4 || warps > 12))
+    return emitError() << "expected 4, 8 or 12 warps beside the producer's, "
+                       << "but got " << warps;
+  if (producer && (grouped || split))
+    return emitError() << "expected producer = true without "
+                       << (grouped ? "grouped" : "split");
+  if (persistent && !producer)
+    return emitError() << "expected producer = true with persistent = true";
   return success();
 }
 

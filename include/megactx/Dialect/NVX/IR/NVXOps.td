@@ -56,6 +56,15 @@ def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
     (`cp_async`, which is left out), or, where a tile is a box of a tensor map,
     one thread and the tensor memory accelerator (`tma`: wgmma's machines).
 
+    With `producer`, the block has four warps more, whose one thread asks for
+    boxes as fast as stages are released by all `warps`, which only compute and
+    have nearly all registers; the block does one unit of work after the other:
+    `rows` rows each, and nobody waits for the block but within its `warps`. With
+    `persistent`, there are only as many blocks as run at once, `blocks` for each
+    multiprocessor of the device, so that the tiles of the next unit arrive while
+    the one before ends; else there is a block for each unit. Both are left out
+    where they are false.
+
     Targets choose it by a rule and put it on their kernels as `nvx.schedule`;
     that attribute on an operation, where its target documents it, is a choice
     already made.
@@ -65,6 +74,9 @@ def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
       16 `warps`, `columns` one of 16.
     * `schedule_c2`: `stages` is 2 to 8, `blocks` at least 1, `split` at least
       0.
+    * `schedule_c3`: `producer` takes `loads = tma` and no more than 12 warps,
+      four at a time, and neither `grouped` nor `split`; `persistent` takes
+      `producer`.
 
     ```mlir
     #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2,
@@ -74,6 +86,9 @@ def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
                   split = 660>
     #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2,
                   product = wgmma, held = false, blocks = 4, loads = tma>
+    #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2,
+                  product = wgmma, held = false, blocks = 1, loads = tma,
+                  producer = true, persistent = true>
     ```
   }];
   let parameters = (ins "int64_t":$rows, "int64_t":$columns, "int64_t":$warps,
@@ -82,7 +97,9 @@ def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
                         DefaultValuedParameter<"bool", "false">:$grouped,
                         DefaultValuedParameter<"int64_t", "0">:$split,
                         DefaultValuedParameter<"::mlir::nvx::Loads",
-                          "::mlir::nvx::Loads::cp_async">:$loads);
+                          "::mlir::nvx::Loads::cp_async">:$loads,
+                        DefaultValuedParameter<"bool", "false">:$producer,
+                        DefaultValuedParameter<"bool", "false">:$persistent);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }
@@ -288,6 +305,24 @@ def NVX_WgmmaWaitOp : Op<NVX_Dialect, "wgmma_wait", [
   let assemblyFormat = [{
     $left (`after` $after^)? `,` $values attr-dict `:` type($values)
   }];
+}
+
+def NVX_MultiprocessorsOp : Op<NVX_Dialect, "multiprocessors", [Pure]> {
+  let summary = "how many multiprocessors the device has, on the host";
+  let description = [{
+    Of the device that the launches around it are on: times the blocks that
+    share a multiprocessor, how many blocks of a kernel run at once.
+
+    ```mlir
+    %n = nvx.multiprocessors
+    ```
+
+    Upstream gap: `gpu` has no such number.
+
+    Source: CUDA driver API, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT.
+  }];
+  let results = (outs Index:$count);
+  let assemblyFormat = "attr-dict";
 }
 
 def NVX_EncodeTensorMapOp : Op<NVX_Dialect, "encode_tensor_map", [Pure]> {

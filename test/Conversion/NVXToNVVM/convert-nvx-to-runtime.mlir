@@ -1,4 +1,4 @@
-// RUN: megactx-opt %s -split-input-file -verify-diagnostics --megactx-convert-tensor-maps-to-runtime | FileCheck %s
+// RUN: megactx-opt %s -split-input-file -verify-diagnostics --megactx-convert-nvx-to-runtime | FileCheck %s
 
 !k = memref<?x?x?x64xbf16, strided<[?, ?, ?, 1], offset: ?>>
 // CHECK: llvm.func @mctx_rt_encode_tensor_map(!llvm.ptr, !llvm.ptr, i64, i64, i64, i64, i64, i64, i64, i64, i64)
@@ -31,4 +31,16 @@ func.func @passed_on(%k: memref<?x?x?x64xf16>) -> !nvx.tensor_map {
   %m = nvx.encode_tensor_map %k box 48 : memref<?x?x?x64xf16>
   // expected-error@+1 {{expected tensor maps to be passed to kernels only}}
   return %m : !nvx.tensor_map
+}
+
+// -----
+
+// CHECK: llvm.func @mctx_rt_multiprocessors() -> i64
+// CHECK-LABEL: func.func @multiprocessors
+// CHECK: %[[COUNT:.*]] = llvm.call @mctx_rt_multiprocessors() : () -> i64
+// CHECK: %[[INDEX:.*]] = arith.index_cast %[[COUNT]] : i64 to index
+// CHECK: return %[[INDEX]]
+func.func @multiprocessors() -> index {
+  %n = nvx.multiprocessors
+  return %n : index
 }

@@ -1,0 +1,57 @@
+//===- PieceTiles.h - which tiles of keys rows read -------------*- C++ -*-===//
+//
+// Owns the way from rows of a block to the keys of a piece that they see: of
+// rows that follow each other, all keys that any of them sees and those that
+// all see; of a lane's two rows, their own.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_TARGET_NVGPU_PIECETILES_H
+#define MEGACTX_LIB_TARGET_NVGPU_PIECETILES_H
+
+#include "BlockRows.h"
+
+namespace mlir::megactx::nvgpu {
+
+/// The keys of a piece that rows read, in the numbers of the key view: [begin,
+/// end), of which all rows see [fullBegin, fullEnd).
+struct PieceTiles {
+  unsigned index;
+  Value begin, end, fullBegin, fullEnd;
+};
+
+/// Of a lane's rows [row half][column], vector<2x2xi32>: each sees keys of
+/// [low, high); low is null where nothing bounds it.
+struct LaneBounds {
+  Value low, high;
+};
+
+class PieceBounds {
+public:
+  PieceBounds(ImplicitLocOpBuilder &b, const AttentionShape &shape,
+              const Tiling &tiling, const KeyViews &views,
+              const BlockRows &rows, const KernelArguments &arguments)
+      : b(b), a{b}, shape(shape), tiling(tiling), views(views), rows(rows),
+        arguments(arguments) {}
+
+  /// Of `count` rows of the block from the number `first` on; past the last row
+  /// of all they are as that. With parts, those keys that are the block's.
+  PieceTiles ofRows(unsigned index, Value first, int64_t count) const;
+  LaneBounds ofLane(unsigned index, const std::array<Row, 2> &own) const;
+
+private:
+  std::pair<Value, Value> ofPosition(unsigned index, Value position) const;
+  Value isRow(unsigned index, Value position) const;
+
+  ImplicitLocOpBuilder &b;
+  Arith a;
+  const AttentionShape &shape;
+  const Tiling &tiling;
+  const KeyViews &views;
+  const BlockRows &rows;
+  const KernelArguments &arguments;
+};
+
+} // namespace mlir::megactx::nvgpu
+
+#endif
