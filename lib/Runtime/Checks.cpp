@@ -3,7 +3,7 @@
 #include "Checks.h"
 #include "Cuda.h"
 #include "megactx/Runtime/KernelABI.h"
-#include <algorithm>
+#include <set>
 
 using namespace megactx::cuda;
 
@@ -45,13 +45,18 @@ std::string Checks::report() {
   return failed();
 }
 
-void megactx::cuda::prune(CheckList &list) {
-  list.erase(std::remove_if(list.begin(), list.end(),
-                            [](const auto &checks) {
-                              return checks->areOver() &&
-                                     checks->failed().empty();
-                            }),
-             list.end());
+CheckList megactx::cuda::join(const std::vector<SharedChecks> &lists) {
+  CheckList all;
+  std::set<const void *> seen;
+  for (const SharedChecks &list : lists) {
+    if (!list || !seen.insert(list.get()).second)
+      continue;
+    for (const std::shared_ptr<Checks> &checks : *list)
+      if (seen.insert(checks.get()).second &&
+          !(checks->areOver() && checks->failed().empty()))
+        all.push_back(checks);
+  }
+  return all;
 }
 
 bool Device::takePlace(Checks::Place &place, std::string &error) {

@@ -56,11 +56,13 @@ private:
   std::atomic<bool> isReported = false;
 };
 
-/// Of one run after the other; the oldest first.
+/// Of one run after the other; the oldest first, each once.
 using CheckList = std::vector<std::shared_ptr<Checks>>;
+/// All outputs of a run have the same list.
+using SharedChecks = std::shared_ptr<const CheckList>;
 
-/// Leaves out those that are over and found nothing.
-void prune(CheckList &list);
+/// The checks of several lists that are not over, or found something.
+CheckList join(const std::vector<SharedChecks> &lists);
 
 } // namespace megactx::cuda
 

@@ -203,7 +203,7 @@ void Device::releaseCached() {
 }
 
 void Device::free(void *block) {
-  CheckList checks; // what they hold is given back without the lock
+  SharedChecks checks; // what they hold is given back without the lock
   std::unique_lock<std::mutex> lock(mutex);
   auto found = blocks.find(block);
   if (found == blocks.end() || --found->second.holders > 0)
@@ -290,13 +290,13 @@ Device *Device::of(void *block) {
   return nullptr;
 }
 
-CheckList Device::checksOf(void *block) {
+SharedChecks Device::checksOf(void *block) {
   std::lock_guard<std::mutex> lock(mutex);
   auto found = blocks.find(block);
-  return found == blocks.end() ? CheckList() : found->second.checks;
+  return found == blocks.end() ? nullptr : found->second.checks;
 }
 
-void Device::setChecks(void *block, CheckList checks) {
+void Device::setChecks(void *block, SharedChecks checks) {
   std::lock_guard<std::mutex> lock(mutex);
   auto found = blocks.find(block);
   if (found != blocks.end())

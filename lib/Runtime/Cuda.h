@@ -130,8 +130,8 @@ public:
   /// The stream that a block was made for.
   Stream streamOf(void *block);
   /// The checks of the runs that a block's values come from, until it is free.
-  CheckList checksOf(void *block);
-  void setChecks(void *block, CheckList checks);
+  SharedChecks checksOf(void *block);
+  void setChecks(void *block, SharedChecks checks);
   /// A place that no copy is on its way to; false with the reason.
   bool takePlace(Checks::Place &place, std::string &error);
   void givePlace(const Checks::Place &place);
@@ -162,7 +162,7 @@ private:
     std::vector<Stream> borrowers;
     uint64_t zone = 0;  ///< bytes before it
     uint64_t asked = 0; ///< where there are zones: bytes between them
-    CheckList checks = {};
+    SharedChecks checks = {};
   };
   // Guard.cpp. The mutex is held, the device's context is this thread's.
   static uint64_t zone();

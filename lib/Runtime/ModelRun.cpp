@@ -180,10 +180,10 @@ bool mctx_model::run(void *stream, const mctx_tensor *inputs, size_t inputCount,
     onDevice.emplace(*device, stream);
     if (!reportEarlier(error))
       return false;
+    std::vector<cuda::SharedChecks> earlier;
     for (size_t i = 0; i < inputCount; ++i)
-      for (auto &earlier : device->checksOf(inputs[i].data))
-        onDevice->checks.push_back(earlier);
-    cuda::prune(onDevice->checks);
+      earlier.push_back(device->checksOf(inputs[i].data));
+    onDevice->checks = cuda::join(earlier);
   }
   size_t inherited = onDevice ? onDevice->checks.size() : 0;
   Copies copies;
@@ -224,11 +224,16 @@ static bool reportFirst(const cuda::CheckList &checks, std::string &error) {
 /// false with it.
 bool mctx_model::reportEarlier(std::string &error) {
   std::lock_guard<std::mutex> lock(checksMutex);
-  cuda::CheckList over;
-  for (auto &earlier : std::exchange(checks, {}))
-    if (!earlier->wasReported())
-      (earlier->areOver() ? over : checks).push_back(std::move(earlier));
-  if (reportFirst(over, error))
+  for (auto &earlier : std::exchange(checks, {})) {
+    bool isKnown = earlier->wasReported();
+    if (!isKnown && error.empty() && earlier->areOver()) {
+      error = earlier->report();
+      isKnown = true;
+    }
+    if (!isKnown)
+      checks.push_back(std::move(earlier));
+  }
+  if (error.empty())
     return true;
   error = "an earlier run failed: " + error;
   return false;
@@ -241,10 +246,11 @@ bool mctx_model::keepChecks(cuda::Run &run, const mctx_tensor *outputs,
   if (run.checks.empty())
     return true;
   size_t count = manifest.at("outputs").size();
+  auto shared = std::make_shared<const cuda::CheckList>(run.checks);
   bool waits = false;
   for (const mctx_tensor *output = outputs; output != outputs + count; ++output)
     if (output->device_type == MCTX_CUDA)
-      run.device.setChecks(output->data, run.checks);
+      run.device.setChecks(output->data, shared);
     else
       waits = true;
   if (waits || count == 0) {
@@ -380,7 +386,10 @@ extern "C" int mctx_run(mctx_model *model, const mctx_tensor *inputs,
 
 /// False with what failed in the run that an output is of.
 static bool waitFor(cuda::Run &run, void *data, std::string &error) {
-  return run.wait(error) && reportFirst(run.device.checksOf(data), error);
+  if (!run.wait(error))
+    return false;
+  cuda::SharedChecks checks = run.device.checksOf(data);
+  return !checks || reportFirst(*checks, error);
 }
 
 extern "C" int mctx_wait(const mctx_tensor *output) {

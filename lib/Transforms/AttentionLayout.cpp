@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include <numeric>
 
 namespace mlir::megactx {
@@ -43,31 +44,84 @@ std::optional<Transpose> transposeOfRows(Operation *op) {
   return transpose;
 }
 
-/// Rows, along the last dim, start at multiples of this many elements in
-/// memory; 0 where a row's elements may not be neighbours.
-int64_t rowMultiple(Value tensor) {
-  auto type = cast<RankedTensorType>(tensor.getType());
-  int64_t width =
-      type.isDynamicDim(type.getRank() - 1) ? 1 : type.getShape().back();
-  Operation *op = tensor.getDefiningOp();
+/// Rows, along the last dim, start at multiples of so many elements in memory,
+/// whose elements are neighbours; 0: it is not known that they are.
+using Multiple = int64_t;
+
+Multiple common(Multiple x, Multiple y) {
+  return x && y ? std::gcd(x, y) : Multiple(0);
+}
+
+/// Of the part of rows from a column on.
+Multiple from(Multiple rows, OpFoldResult column) {
+  std::optional<int64_t> begin = getConstantIntValue(column);
+  return begin ? std::gcd(rows, rows ? *begin : 0)
+               : std::min<Multiple>(rows, 1);
+}
+
+int64_t lastDim(ShapedType type) {
+  return type.isDynamicDim(type.getRank() - 1) ? 1 : type.getShape().back();
+}
+
+/// What becomes of rows that are written into larger ones: bufferization may
+/// compute them there.
+Multiple multipleOfUses(Value rows, Multiple width) {
+  Multiple multiple = width;
+  for (OpOperand &use : rows.getUses()) {
+    Operation *user = use.getOwner();
+    if (isa<tensor::ParallelInsertSliceOp>(user))
+      return 0;
+    if (auto insert = dyn_cast<tensor::InsertSliceOp>(user)) {
+      RankedTensorType whole = insert.getDestType();
+      Multiple there = multipleOfUses(insert.getResult(), lastDim(whole));
+      bool isRow = !insert.getDroppedDims().test(whole.getRank() - 1) &&
+                   isConstantIntValue(insert.getMixedStrides().back(), 1);
+      if (use.get() == insert.getSource())
+        there = isRow ? from(there, insert.getMixedOffsets().back()) : 0;
+      multiple = common(multiple, there);
+    } else if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp,
+                   tensor::CastOp, TransposeViewOp>(user)) {
+      multiple = common(multiple, multipleOfUses(user->getResult(0), width));
+    } else if (auto writer = dyn_cast<DestinationStyleOpInterface>(user);
+               writer && writer.isDpsInit(&use)) {
+      multiple =
+          common(multiple, multipleOfUses(writer.getTiedOpResult(&use), width));
+    }
+  }
+  return multiple;
+}
+
+Multiple multipleOf(Value rows) {
+  auto type = cast<RankedTensorType>(rows.getType());
+  if (type.getRank() == 0)
+    return 0;
+  Operation *op = rows.getDefiningOp();
+  // What loops and branches give may be different memory each time.
+  if (op ? op->getNumRegions() && !isa<linalg::LinalgOp>(op)
+         : !isa<FunctionOpInterface>(rows.getParentBlock()->getParentOp()))
+    return 0;
   if (auto cast = dyn_cast_or_null<tensor::CastOp>(op))
-    return rowMultiple(cast.getSource());
+    return multipleOf(cast.getSource());
   if (auto view = dyn_cast_or_null<TransposeViewOp>(op))
     return view.getPermutation().back() == type.getRank() - 1
-               ? rowMultiple(view.getInput())
+               ? multipleOf(view.getInput())
                : 0;
-  if (isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op))
-    return std::gcd(rowMultiple(op->getOperand(0)), width);
+  if (auto expand = dyn_cast_or_null<tensor::ExpandShapeOp>(op))
+    return common(multipleOf(expand.getSrc()), lastDim(type));
+  if (auto collapse = dyn_cast_or_null<tensor::CollapseShapeOp>(op))
+    // Of rows of one element it says nothing how far apart they are.
+    return collapse.getReassociationIndices().empty() ||
+                   (collapse.getReassociationIndices().back().size() > 1 &&
+                    lastDim(collapse.getSrcType()) == 1)
+               ? 0
+               : common(multipleOf(collapse.getSrc()), lastDim(type));
   auto slice = dyn_cast_or_null<tensor::ExtractSliceOp>(op);
   if (!slice)
-    return width;
-  std::optional<int64_t> begin =
-      getConstantIntValue(slice.getMixedOffsets().back());
-  if (getConstantIntValue(slice.getMixedStrides().back()) != 1 ||
+    return multipleOfUses(rows, lastDim(type));
+  if (!isConstantIntValue(slice.getMixedStrides().back(), 1) ||
       slice.getDroppedDims().test(slice.getSourceType().getRank() - 1))
     return 0;
-  int64_t multiple = rowMultiple(slice.getSource());
-  return begin ? std::gcd(multiple, *begin) : std::min<int64_t>(multiple, 1);
+  return from(multipleOf(slice.getSource()), slice.getMixedOffsets().back());
 }
 
 struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
@@ -93,12 +147,12 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
     return op->getOpOperands().take_front(kRowsRead);
   }
 
-  bool isAligned(Value rows) {
+  bool isAligned(Value rows, Multiple multiple) {
     int64_t bytes =
         cast<ShapedType>(rows.getType()).getElementTypeBitWidth() / 8;
-    int64_t multiple = rowMultiple(rows);
     return multiple && multiple * bytes % rowBytes == 0;
   }
+  bool isAligned(Value rows) { return isAligned(rows, multipleOf(rows)); }
 
   /// Whether nobody but attention reads the rows, so that no copy of them is
   /// needed.
@@ -167,15 +221,25 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
   }
 
   void copyUnaligned(FusedAttentionOp op) {
-    for (OpOperand &operand : rowsRead(op)) {
-      if (isAligned(operand.get()))
-        continue;
-      OpBuilder b(op);
-      operand.set(bufferization::AllocTensorOp::create(
-          b, op.getLoc(), cast<RankedTensorType>(operand.get().getType()),
-          ValueRange(), operand.get()));
+    auto copied = [&](OpBuilder b, Value rows) -> Value {
       ++numCopied;
-    }
+      return bufferization::AllocTensorOp::create(
+          b, op.getLoc(), cast<RankedTensorType>(rows.getType()), ValueRange(),
+          rows);
+    };
+    for (OpOperand &operand : rowsRead(op))
+      if (!isAligned(operand.get()))
+        operand.set(copied(OpBuilder(op), operand.get()));
+    Value out = op.getResult(0);
+    bool goesOn = llvm::any_of(out.getUsers(), llvm::IsaPred<FusedAttentionOp>);
+    if (goesOn ||
+        isAligned(
+            out, multipleOfUses(out, lastDim(cast<ShapedType>(out.getType())))))
+      return;
+    OpBuilder b(op->getContext());
+    b.setInsertionPointAfter(op);
+    Value copy = copied(b, out);
+    out.replaceAllUsesExcept(copy, copy.getDefiningOp());
   }
 };
 } // namespace

@@ -264,6 +264,8 @@ ProductOp Fusion::build() {
     map.map(reshape->getOperand(0), now);
     now = b.clone(*reshape, map)->getResult(0);
   }
+  if (now.getType() != best.result.getType())
+    now = tensor::CastOp::create(b, best.result.getType(), now);
   best.result.replaceAllUsesWith(now);
   for (Operation *op : llvm::reverse(best.path))
     op->erase();

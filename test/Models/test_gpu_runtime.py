@@ -135,9 +135,9 @@ def fails(act, text="an index of Gather is out of range"):
 """
 
 
-def checked(fake_gpu, tmp_path, gather, script):
+def checked(fake_gpu, tmp_path, gather, script, settings=""):
     log = tmp_path / "log"
-    done = fake_gpu.python(CHECKED + script, gather, log, log=log)
+    done = fake_gpu.python(CHECKED + script, gather, log, settings=settings, log=log)
     assert done.status == 0, str(done)
     return log.read_text()
 
@@ -183,6 +183,33 @@ fails(twice.numpy)
 rows = model.run({{"ids": good}})["rows"]
 other.run({{"x": rows, "y": rows}})["sum"].wait()
 """)
+
+
+def test_checks_of_runs_that_go_on_are_kept_once(fake_gpu, tmp_path, gather, artifact):
+    """However often an output is an input of later runs."""
+    log = checked(fake_gpu, tmp_path, gather, f"""
+other = megactx.load({str(artifact)!r})
+rows = model.run({{"ids": bad}})["rows"]
+for _ in range(60):
+    rows = other.run({{"x": rows, "y": rows}})["sum"]
+fails(rows.wait)
+for _ in range(60):
+    rows = model.run({{"ids": good}})["rows"]
+rows.wait()
+""", settings="late=1")
+    # Of runs that may not be over, one for the place that is free next, one for each input and one for each earlier run.
+    assert log.count("cuEventQuery") < 60 * 62 + 3 * 60
+
+
+def test_every_failed_run_is_told(fake_gpu, tmp_path, gather):
+    checked(fake_gpu, tmp_path, gather, """
+for _ in range(3):
+    model.run({"ids": bad})
+good.wait()
+for _ in range(3):
+    fails(lambda: model.run({"ids": good}), "an earlier run failed: an index of Gather is out of range")
+model.run({"ids": good})
+""", settings="late=1")
 
 
 def test_runs_go_to_the_stream_that_is_given(fake_gpu, tmp_path, artifact):

@@ -122,3 +122,62 @@ func.func @narrow_rows(%k: tensor<1x?x2x10xf16>, %q: tensor<1x2x?x8xf16>, %n: in
       : (tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>, tensor<1x2x?xf32>) -> (tensor<1x2x?x8xf16>, tensor<1x2x?xf32>)
   return %a#0 : tensor<1x2x?x8xf16>
 }
+
+// -----
+
+// Elements out of a wider dim are no neighbours, whatever reshapes come after.
+// CHECK-LABEL: @apart
+// CHECK-NOT: transpose_view
+// CHECK: linalg.transpose
+// CHECK: megactx.fused_attention
+func.func @apart(%q: tensor<1x2x5x8xf32>, %x: tensor<1x5x16x?xf32>) -> tensor<1x2x5x8xf32> {
+  %empty = tensor.empty() : tensor<1x2x5x8xf32>
+  %lse = tensor.empty() : tensor<1x2x5xf32>
+  %rows = tensor.extract_slice %x[0, 0, 0, 0] [1, 5, 16, 1] [1, 1, 1, 1] : tensor<1x5x16x?xf32> to tensor<1x5x16xf32>
+  %heads = tensor.expand_shape %rows [[0], [1], [2, 3]] output_shape [1, 5, 2, 8] : tensor<1x5x16xf32> into tensor<1x5x2x8xf32>
+  %k = linalg.transpose ins(%heads : tensor<1x5x2x8xf32>) outs(%empty : tensor<1x2x5x8xf32>) permutation = [0, 2, 1, 3]
+  %a:2 = megactx.fused_attention %q, %k, %k outs(%empty, %lse) [#megactx.piece<hi<p + 1>>] {scale = 1.0 : f32}
+      : (tensor<1x2x5x8xf32>, tensor<1x2x5x8xf32>, tensor<1x2x5x8xf32>, tensor<1x2x5x8xf32>, tensor<1x2x5xf32>) -> (tensor<1x2x5x8xf32>, tensor<1x2x5xf32>)
+  return %a#0 : tensor<1x2x5x8xf32>
+}
+
+// -----
+
+// A branch's result may be anywhere, and what stands beside others in a wider tensor where these end: both are copied where rows have to be aligned.
+// CHECK-LABEL: @anywhere
+// CHECK: %[[K:.*]] = scf.if
+// CHECK: %[[COPY:.*]] = bufferization.alloc_tensor() copy(%[[K]])
+// CHECK: megactx.fused_attention %{{.*}}, %[[COPY]]
+// CHECK-NOT: alloc_tensor
+
+// WIDE-LABEL: @anywhere
+// WIDE: %[[Q:.*]] = linalg.generic
+// WIDE: %[[QCOPY:.*]] = bufferization.alloc_tensor() copy(%[[Q]])
+// WIDE: %[[A:.*]]:2 = megactx.fused_attention %[[QCOPY]]
+// WIDE: %[[R:.*]] = bufferization.alloc_tensor() copy(%[[A]]#0)
+// WIDE: tensor.insert_slice %[[R]]
+#plain = affine_map<(b, h, n, d) -> (b, h, n, d)>
+func.func @anywhere(%x: tensor<1x2x5x8xf16>, %y: tensor<1x2x5x3xf16>, %v: tensor<1x2x5x8xf16>, %w: tensor<1x2x5x16xf16>, %c: i1)
+    -> (tensor<1x2x5x11xf16>, tensor<1x2x5x11xf16>) {
+  %empty = tensor.empty() : tensor<1x2x5x8xf16>
+  %wide = tensor.empty() : tensor<1x2x5x11xf16>
+  %lse = tensor.empty() : tensor<1x2x5xf32>
+  %k = scf.if %c -> tensor<1x2x5x8xf16> {
+    %odd = tensor.extract_slice %w[0, 0, 0, 0] [1, 2, 5, 8] [1, 1, 1, 2] : tensor<1x2x5x16xf16> to tensor<1x2x5x8xf16>
+    scf.yield %odd : tensor<1x2x5x8xf16>
+  } else {
+    scf.yield %v : tensor<1x2x5x8xf16>
+  }
+  %q = linalg.generic {indexing_maps = [#plain, #plain], iterator_types = ["parallel", "parallel", "parallel", "parallel"]}
+      ins(%x : tensor<1x2x5x8xf16>) outs(%empty : tensor<1x2x5x8xf16>) {
+  ^bb0(%in: f16, %out: f16):
+    %e = math.exp %in : f16
+    linalg.yield %e : f16
+  } -> tensor<1x2x5x8xf16>
+  %a:2 = megactx.fused_attention %q, %k, %v outs(%empty, %lse) [#megactx.piece<hi<p + 1>>] {scale = 1.0 : f32}
+      : (tensor<1x2x5x8xf16>, tensor<1x2x5x8xf16>, tensor<1x2x5x8xf16>, tensor<1x2x5x8xf16>, tensor<1x2x5xf32>) -> (tensor<1x2x5x8xf16>, tensor<1x2x5xf32>)
+  %0 = tensor.insert_slice %y into %wide[0, 0, 0, 0] [1, 2, 5, 3] [1, 1, 1, 1] : tensor<1x2x5x3xf16> into tensor<1x2x5x11xf16>
+  %1 = tensor.insert_slice %q into %0[0, 0, 0, 3] [1, 2, 5, 8] [1, 1, 1, 1] : tensor<1x2x5x8xf16> into tensor<1x2x5x11xf16>
+  %2 = tensor.insert_slice %a#0 into %0[0, 0, 0, 3] [1, 2, 5, 8] [1, 1, 1, 1] : tensor<1x2x5x8xf16> into tensor<1x2x5x11xf16>
+  return %1, %2 : tensor<1x2x5x11xf16>, tensor<1x2x5x11xf16>
+}

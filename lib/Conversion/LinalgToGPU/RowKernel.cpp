@@ -32,11 +32,17 @@ void RowOp::findLoops(unsigned numRows) {
     combiners = combinersOf(op);
 }
 
-void RowOp::takeFillsOf(Block &ops) {
+void RowOp::findFills() {
   for (auto [fill, out] : llvm::zip_equal(fills, op.getDpsInits()))
-    for (auto before : ops.getOps<linalg::FillOp>())
-      if (before.getOutputs()[0] == out && before->isBeforeInBlock(op))
-        fill = before.value();
+    for (Operation *before = op->getPrevNode(); before;
+         before = before->getPrevNode()) {
+      if (!llvm::is_contained(before->getOperands(), out))
+        continue;
+      // What another op has written there is not the filled value.
+      if (auto zeros = dyn_cast<linalg::FillOp>(before))
+        fill = zeros.value();
+      break;
+    }
 }
 
 Place RowOp::place(OpOperand &operand) {
@@ -291,7 +297,7 @@ RowKernel::RowKernel(FusedRowsOp op) : fused(op) {
     RowOp &here = *ops.back();
     here.b.setInsertionPoint(op);
     here.findLoops(op.getNumRowLoops());
-    here.takeFillsOf(op.getBody().front());
+    here.findFills();
   }
   shareLoops();
 }

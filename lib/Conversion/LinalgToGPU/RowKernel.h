@@ -43,7 +43,7 @@ public:
 private:
   friend class RowKernel;
   void findLoops(unsigned numRows);
-  void takeFillsOf(Block &ops);
+  void findFills();
   /// Emits the op for the row; `isRead`: a later op reads its sums.
   void emit(bool isRead);
   void map();

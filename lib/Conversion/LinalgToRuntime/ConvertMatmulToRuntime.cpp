@@ -126,15 +126,17 @@ struct ConvertMatmulToRuntime
           out = op.getDpsInits()[0];
     // The runtime overwrites: zeros written just before are not read.
     linalg::FillOp fill = fillBefore(op, op.getDpsInitsMutable()[0]);
+    bool fromZero = fill && matchPattern(fill.value(), m_AnyZeroFloat());
     if (!onDevice) {
-      if (fill)
-        fill.erase();
+      // What adds to what is there already is left to loops.
+      if (!fromZero)
+        return;
+      fill.erase();
       Type element = cast<MemRefType>(out.getType()).getElementType();
       call(b, element, {memory(b, lhs), memory(b, rhs), memory(b, out)});
       op.erase();
       return;
     }
-    bool fromZero = fill && matchPattern(fill.value(), m_AnyZeroFloat());
     if (fromZero)
       fill.erase();
     callOnDevice(b, lhs, rhs, /*bias=*/{},

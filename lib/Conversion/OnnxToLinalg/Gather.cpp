@@ -80,7 +80,8 @@ static std::optional<Tensor> slicedAt(Node &node, int64_t axis,
   Location loc = node.loc();
   Tensor &data = node.in(0), &indices = node.in(1);
   if (!indices.elements || indices.elements->size() != 1 ||
-      indices.rank() > 1 || data.splat)
+      indices.rank() > 1 || data.splat ||
+      llvm::any_of(data.shape, [](const IndexExpr &dim) { return dim.is(0); }))
     return std::nullopt;
   std::optional<int64_t> index = indices.elements->front().constant();
   if (!index)

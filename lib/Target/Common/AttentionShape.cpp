@@ -107,7 +107,12 @@ mlir::megactx::kernelOperands(ImplicitLocOpBuilder &b, FusedAttentionOp op,
   for (auto [operand, type] : llvm::zip(operands, types)) {
     if (operand.getType() == type)
       continue;
-    if (!memref::CastOp::areCastCompatible(operand.getType(), type))
+    auto isUnit = [](Type memory) {
+      return cast<MemRefType>(memory).getStridesAndOffset().first.back() == 1;
+    };
+    bool wantsUnit = isa<MemRefType>(type) && isUnit(type);
+    if (!memref::CastOp::areCastCompatible(operand.getType(), type) ||
+        (wantsUnit && !isUnit(operand.getType())))
       return op.emitOpError("expected rows of unit stride, but got ")
              << operand.getType();
     operand = memref::CastOp::create(b, type, operand);

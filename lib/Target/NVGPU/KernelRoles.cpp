@@ -178,7 +178,7 @@ void KernelEmitter::skip(Value count) {
   next = emitFor(b, a.c(0), count, 1, next,
                  [&](Value, ValueRange carried) -> SmallVector<Value> {
                    reader->wait(carried[0], 0);
-                   reader->release(carried[0]);
+                   reader->releaseUnread(carried[0]);
                    return {numbers.later(carried[0], 1)};
                  })[0];
 }
@@ -193,7 +193,7 @@ void KernelEmitter::skipToEnd(const PieceView &here, Value count) {
         reader->wait(next, 0);
         clearLast(here, a.mul(numbers.stageOf(numbers.later(next, -1)),
                               a.c(tiling.keys)));
-        reader->release(next);
+        reader->releaseUnread(next);
         scf::YieldOp::create(b, numbers.later(next, 1));
       },
       [&](OpBuilder &, Location) { scf::YieldOp::create(b, before); });

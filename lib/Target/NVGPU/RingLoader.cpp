@@ -81,10 +81,21 @@ void RingReader::arriveOfWarp(Value at) {
   });
 }
 
+/// Lanes of the warp wait for each other.
+void RingReader::meet() {
+  NVVM::SyncWarpOp::create(barriers.b,
+                           arith::ConstantIntOp::create(barriers.b, -1, 32));
+}
+
 void RingReader::release(Value number) {
   Arith a{barriers.b};
   Value stage = numbersOf(barriers, tiling).stageOf(number);
   arriveOfWarp(a.add(stage, a.c(tiling.emptyStages())));
+}
+
+void RingReader::releaseUnread(Value number) {
+  meet();
+  release(number);
 }
 
 void RingReader::clear(Value shared, const TileLayout &layout, Value row,
@@ -104,9 +115,8 @@ void RingReader::waitForQueries(Value turn) {
 
 void RingReader::releaseQueries() {
   Arith a{barriers.b};
-  // Lanes that hold queries have read them each by itself.
-  if (tiling.queriesInRegisters)
-    NVVM::SyncWarpOp::create(barriers.b,
-                             arith::ConstantIntOp::create(barriers.b, -1, 32));
+  // Lanes that hold queries have read them each by itself; where there was no
+  // tile, none may be behind by two phases, which it could not tell apart.
+  meet();
   arriveOfWarp(a.add(warpgroup(), a.c(tiling.emptyQueries())));
 }

@@ -51,12 +51,14 @@ public:
       : barriers(barriers), tiling(tiling), thread(thread) {}
   void wait(Value number, int64_t left) override;
   void release(Value number) override;
+  void releaseUnread(Value number) override;
   void clear(Value shared, const TileLayout &layout, Value row, int64_t rows,
              Value from, Value end) override;
   void waitForQueries(Value turn);
   void releaseQueries();
 
 private:
+  void meet();
   void arriveOfWarp(Value at);
   Value warpgroup();
 

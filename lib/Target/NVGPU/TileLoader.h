@@ -86,6 +86,8 @@ public:
   virtual void wait(Value number, int64_t left) = 0;
   /// The warp no longer reads what the turn of the group reads.
   virtual void release(Value number) {}
+  /// The same where the turn read nothing.
+  virtual void releaseUnread(Value number) {}
   /// Makes zeros of numbers from `end` on of a tile that has arrived, where
   /// `load` left other numbers. All threads that compute take part.
   virtual void clear(Value shared, const TileLayout &layout, Value row,

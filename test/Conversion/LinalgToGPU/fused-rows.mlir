@@ -137,3 +137,30 @@ func.func @starts_from_memory(%x: memref<?x64xf32>, %sum: memref<?xf32>, %y: mem
   }
   return
 }
+
+// A sum on top of another one starts from that, not from what was filled in before.
+// CHECK-LABEL: @sum_of_sums
+// CHECK-COUNT-5: gpu.shuffle xor
+// CHECK: %[[ONE:.*]] = arith.addf %{{.*}}, %cst
+// CHECK-COUNT-5: gpu.shuffle xor
+// CHECK: arith.addf %[[ONE]]
+// CHECK: return
+func.func @sum_of_sums(%x: memref<?x64xf32>, %y: memref<?x64xf32>, %sum: memref<?xf32>) {
+  %zero = arith.constant 0.0 : f32
+  megactx.fused_rows {
+    linalg.fill ins(%zero : f32) outs(%sum : memref<?xf32>)
+    linalg.generic {indexing_maps = [#ij, #i], iterator_types = ["parallel", "reduction"]}
+        ins(%x : memref<?x64xf32>) outs(%sum : memref<?xf32>) {
+    ^bb0(%a: f32, %s: f32):
+      %0 = arith.addf %a, %s : f32
+      linalg.yield %0 : f32
+    }
+    linalg.generic {indexing_maps = [#ij, #i], iterator_types = ["parallel", "reduction"]}
+        ins(%y : memref<?x64xf32>) outs(%sum : memref<?xf32>) {
+    ^bb0(%a: f32, %s: f32):
+      %0 = arith.addf %a, %s : f32
+      linalg.yield %0 : f32
+    }
+  }
+  return
+}

@@ -8,6 +8,23 @@
 // CHECK-NOT: linalg.generic
 // CHECK: call @mctx_rt_matmul_f32(
 func.func @product(%x: memref<?x4x8xf32>, %y: memref<?x8x16xf32>, %z: memref<?x4x16xf32>) {
+  %zero = arith.constant 0.0 : f32
+  linalg.fill ins(%zero : f32) outs(%z : memref<?x4x16xf32>)
+  linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "parallel", "reduction"]}
+      ins(%x, %y : memref<?x4x8xf32>, memref<?x8x16xf32>) outs(%z : memref<?x4x16xf32>) {
+  ^bb0(%p: f32, %q: f32, %r: f32):
+    %0 = arith.mulf %p, %q : f32
+    %1 = arith.addf %r, %0 : f32
+    linalg.yield %1 : f32
+  }
+  return
+}
+
+// The runtime overwrites: what is added to something is left to loops.
+// CHECK-LABEL: @sum_of_products
+// CHECK: linalg.generic
+// CHECK-NOT: call
+func.func @sum_of_products(%x: memref<?x4x8xf32>, %y: memref<?x8x16xf32>, %z: memref<?x4x16xf32>) {
   linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "parallel", "reduction"]}
       ins(%x, %y : memref<?x4x8xf32>, memref<?x8x16xf32>) outs(%z : memref<?x4x16xf32>) {
   ^bb0(%p: f32, %q: f32, %r: f32):

@@ -45,3 +45,17 @@ func.func @out_of_range(%x: tensor<2x8xf32>) -> tensor<8xf32> {
   return %0 : tensor<8xf32>
 }
 }
+
+// -----
+
+// Of a cache that has no rows yet.
+// CHECK-LABEL: @empty_cache
+// CHECK-NOT: extract_slice
+// CHECK: return %{{.*}} : tensor<0x8xf32>
+module attributes {onnx.model} {
+func.func @empty_cache(%cache: tensor<2x0x8xf32>) -> tensor<0x8xf32> {
+  %i = "onnx.Constant"() {value = dense<1> : tensor<i64>} : () -> tensor<i64>
+  %0 = "onnx.Gather"(%cache, %i) {axis = 0 : si64} : (tensor<2x0x8xf32>, tensor<i64>) -> tensor<0x8xf32>
+  return %0 : tensor<0x8xf32>
+}
+}

@@ -4,6 +4,7 @@
 // call a line. MEGACTX_FAKE_CUDA holds settings, "devices=2 capability=80
 // memory=1000000 fail=cuModuleLoadDataEx:218": how many devices, which compute
 // capability, how many bytes each has, and a function that fails with an error.
+// "late=1": what is recorded is over when somebody has waited for a stream.
 // "lost=20": after 20 launches the context is lost, and every call fails.
 // With "kernels=none" any code is taken and none is run; memory is zeros then.
 // The clock of events is 1 ns further for each byte of shared memory of each

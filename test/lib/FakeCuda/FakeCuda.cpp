@@ -22,7 +22,8 @@ namespace {
 using Result = int;
 constexpr Result kOk = 0, kInvalidValue = 1, kOutOfMemory = 2, kNoDevice = 100,
                  kInvalidDevice = 101, kInvalidImage = 200,
-                 kInvalidContext = 201, kNotFound = 500, kLaunchFailed = 719;
+                 kInvalidContext = 201, kNotFound = 500, kNotReady = 600,
+                 kLaunchFailed = 719;
 
 using EncodeTiled = int(void *, int, unsigned, void *, const uint64_t *,
                         const uint64_t *, const unsigned *, const unsigned *,
@@ -80,7 +81,9 @@ std::atomic<uint64_t> now{0}; ///< ns, by the clock of events
 struct Event {
   size_t stream = 0;
   uint64_t when = 0;
+  int waits = -1; ///< for a stream, when it was recorded
 };
+std::atomic<int> waits{0};
 bool runsKernels() { return setting("kernels", "") != "none"; }
 thread_local uintptr_t current = 0; ///< device + 1, 0: no context
 
@@ -161,7 +164,10 @@ Result cuCtxGetDevice(int *device) {
   *device = int(current) - 1;
   return current ? called("cuCtxGetDevice") : kInvalidContext;
 }
-Result cuCtxSynchronize() { return called("cuCtxSynchronize"); }
+Result cuCtxSynchronize() {
+  ++waits;
+  return called("cuCtxSynchronize");
+}
 thread_local uintptr_t stack[64];
 thread_local int depth = 0;
 Result cuCtxPushCurrent_v2(void *context) {
@@ -327,6 +333,7 @@ Result cuMemsetD32Async(uint64_t to, unsigned value, size_t count, void *) {
   return called("cuMemsetD32Async");
 }
 Result cuStreamSynchronize(void *stream) {
+  ++waits;
   return called("cuStreamSynchronize", " %zu",
                 reinterpret_cast<size_t>(stream));
 }
@@ -340,10 +347,15 @@ Result cuEventCreate(void **event, unsigned) {
   return called("cuEventCreate");
 }
 Result cuEventRecord(void *event, void *stream) {
-  *static_cast<Event *>(event) = {reinterpret_cast<size_t>(stream), now};
+  *static_cast<Event *>(event) = {reinterpret_cast<size_t>(stream), now, waits};
   return called("cuEventRecord", " %zu", reinterpret_cast<size_t>(stream));
 }
-Result cuEventQuery(void *) { return called("cuEventQuery"); }
+Result cuEventQuery(void *event) {
+  Result result = called("cuEventQuery");
+  bool isLate =
+      number("late", "0") && static_cast<Event *>(event)->waits == waits;
+  return result == kOk && isLate ? kNotReady : result;
+}
 Result cuEventElapsedTime(float *milliseconds, void *from, void *to) {
   *milliseconds = 1e-6f * float(static_cast<Event *>(to)->when -
                                 static_cast<Event *>(from)->when);
