@@ -23,9 +23,11 @@ const Place &ElementValues::shape(Value tensor) {
 }
 
 Place ElementValues::computeShape(Value tensor) {
-  auto type = cast<RankedTensorType>(tensor.getType());
+  auto type = dyn_cast<RankedTensorType>(tensor.getType());
   auto result = dyn_cast<OpResult>(tensor);
   Place sizes;
+  if (!type)
+    return sizes;
   for (int64_t d = 0; d < type.getRank(); ++d) {
     if (!type.isDynamicDim(d)) {
       sizes.push_back(positions.constant(type.getDimSize(d)));

@@ -2,6 +2,7 @@
 
 #include "ElementValues.h"
 #include "Nodes.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
 #include <cmath>
 
 using namespace mlir;
@@ -38,6 +39,38 @@ ElementValues::movesOf(Value tensor, ArrayRef<AffineExpr> place) {
   return collected;
 }
 
+/// Whether a node's ranks are those that its operator wants: a model's file may
+/// say anything of its tensors.
+static bool hasRanks(Operation *op, int64_t rank) {
+  StringRef type = typeOf(op);
+  int64_t first = rankOf(op->getOperand(0)), axis = integerAttr(op, "axis", 0);
+  axis += axis < 0 ? first : 0;
+  bool isAxis = axis >= 0 && axis < first;
+  auto hasRank = [&](Value operand) { return rankOf(operand) == rank; };
+  if (rankOf(op->getResult(0)) != rank)
+    return false;
+  if (llvm::is_contained(
+          {"Reshape", "Flatten", "Unsqueeze", "Squeeze", "GatherND"}, type))
+    return true;
+  if (type == "Transpose") {
+    auto perm = op->getAttrOfType<DenseI64ArrayAttr>("perm");
+    return first == rank && (!perm || (int64_t(perm.size()) == rank &&
+                                       isPermutationVector(perm.asArrayRef())));
+  }
+  if (type == "Concat")
+    return isAxis && llvm::all_of(op->getOperands(), hasRank);
+  if (type == "GatherElements")
+    return isAxis && first == rank && hasRank(op->getOperand(1));
+  if (type == "Gather")
+    return isAxis && first + rankOf(op->getOperand(1)) - 1 == rank;
+  if (type == "Slice")
+    return first == rank;
+  if (type == "CastLike" || type == "Expand")
+    return first <= rank;
+  return llvm::all_of(op->getOperands(),
+                      [&](Value operand) { return rankOf(operand) <= rank; });
+}
+
 Element ElementValues::at(Value tensor, ArrayRef<AffineExpr> place) {
   if (moves) {
     moves->push_back({tensor, Place(place)});
@@ -51,7 +84,9 @@ Element ElementValues::at(Value tensor, ArrayRef<AffineExpr> place) {
         type == "Identity" ||
         (type == "Cast" && op->getOperand(0).getType() == tensor.getType());
     Result result;
-    if (isCopy)
+    if (!type.empty() && !hasRanks(op, place.size()))
+      result = std::nullopt;
+    else if (isCopy)
       result = at(op->getOperand(0), place);
     else if (type == "Reshape" || type == "Flatten" || type == "Unsqueeze" ||
              type == "Squeeze" || type == "Expand" || type == "Transpose")
@@ -88,6 +123,9 @@ ElementValues::Result ElementValues::compute(Value tensor,
       return std::nullopt;
   if (auto result = generated(op, place))
     return result;
+  if (op->getNumOperands() == 0 || op->getNumResults() == 0 ||
+      !hasRanks(op, place.size()))
+    return std::nullopt;
   if (auto result = moved(op, place))
     return result;
   return elementwise(op, place);

@@ -49,6 +49,8 @@ Operands::sourceAt(Value tensor, ArrayRef<AffineExpr> place, bool isFolded) {
 
 SmallVector<Operand> Operands::sourcesOf(Value operand, bool isTransposed) {
   int64_t rank = rankOf(operand);
+  if (rank != 3 && rank != 4)
+    return {};
   Place place = {positions.variable(kBatch), positions.variable(kHead),
                  positions.variable(kKey), positions.variable(kPlace)};
   if (rank == 3)
