@@ -192,22 +192,16 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
       first = before;
     }
     auto empty = first.getOut().getDefiningOp<tensor::EmptyOp>();
-    if (!empty)
+    if (!empty || !isAligned(empty, lastDim(empty.getType())))
       return;
     OpBuilder b(first);
     SmallVector<OpFoldResult> sizes = empty.getMixedSizes();
     applyPermutationToVector(sizes, transpose->permutation);
     Value rows = tensor::EmptyOp::create(b, empty.getLoc(), sizes,
                                          empty.getType().getElementType());
-    auto view = TransposeViewOp::create(
+    first.getOutMutable().assign(TransposeViewOp::create(
         b, copy->getLoc(), rows,
-        invertPermutationVector(transpose->permutation));
-    if (view.getType() != empty.getType() || !isAligned(rows)) {
-      view.erase();
-      rows.getDefiningOp()->erase();
-      return;
-    }
-    first.getOutMutable().assign(view);
+        invertPermutationVector(transpose->permutation)));
     replace(copy, *transpose);
     ++numWritten;
   }

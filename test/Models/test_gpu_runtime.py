@@ -39,9 +39,9 @@ def artifact(fake_gpu, tmp_path_factory):
     return folder / "sum.mctx"
 
 
-def good(fake_gpu, tmp_path, artifact, script, settings=""):
+def good(fake_gpu, tmp_path, artifact, script, settings="", begin=BEGIN):
     log = tmp_path / "log"
-    done = fake_gpu.python(BEGIN + script, artifact, log, settings=settings, log=log)
+    done = fake_gpu.python(begin + script, artifact, log, settings=settings, log=log)
     assert done.status == 0, str(done)
     return log.read_text()
 
@@ -136,10 +136,7 @@ def fails(act, text="an index of Gather is out of range"):
 
 
 def checked(fake_gpu, tmp_path, gather, script, settings=""):
-    log = tmp_path / "log"
-    done = fake_gpu.python(CHECKED + script, gather, log, settings=settings, log=log)
-    assert done.status == 0, str(done)
-    return log.read_text()
+    return good(fake_gpu, tmp_path, gather, script, settings, CHECKED)
 
 
 def test_checks_of_data_wait_for_nothing(fake_gpu, tmp_path, gather):
