@@ -1,9 +1,10 @@
 """Compiled artifacts, kept by what they were made of.
 
-The key of an artifact is a hash of the model file, the options and the compiler, and of the files with
+The key of an artifact is a hash of the model file, the options, the compiler and the processor, and of the files with
 the model's external data by their sizes and times, so that nothing is compiled twice and nothing stale is found. An artifact is compiled under a temporary name and renamed.
 """
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -15,6 +16,16 @@ from .tools import Error, build, compile
 def _stamps(files):
     """Sizes and times of files: what tells one state of large ones from another."""
     return [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files if file.exists()]
+
+
+@functools.cache
+def _processor():
+    """What code for this machine's processor depends on: artifacts may be kept where other machines find them."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    return [next((line for line in lines if line.startswith(name)), "") for name in ("model name", "flags")]
 
 
 def _compiler():
@@ -65,25 +76,25 @@ class Artifacts:
         if self._temporary:
             self._temporary.cleanup()
 
-    def of_file(self, model, policy=None, generic=False):
-        """The artifact of an ONNX or MLIR file; policy: text of a policy in JSON; generic: see tools.compile."""
+    def of_file(self, model, policy=None, **options):
+        """The artifact of an ONNX or MLIR file; policy: text of a policy in JSON; options: of tools.compile."""
         try:
             content = pathlib.Path(model).read_bytes()
         except OSError as error:
             raise Error(f"cannot read '{model}': {error.strerror}") from None
-        return self._artifact(model, content, _stamps(_external_data(model)), policy, generic)
+        return self._artifact(model, content, _stamps(_external_data(model)), policy, options)
 
-    def of_module(self, text):
-        """The artifact of a module in MLIR with a function main."""
+    def of_module(self, text, **options):
+        """The artifact of a module in MLIR with a function main; options: of tools.compile."""
         source = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.{os.getpid()}.mlir"
         source.write_text(text)
         try:
-            return self._artifact(source, text.encode(), [])
+            return self._artifact(source, text.encode(), [], None, options)
         finally:
             source.unlink()
 
-    def _artifact(self, model, content, external, policy=None, generic=False):
-        key = hashlib.sha256(repr([_compiler(), external, policy, generic]).encode() + content).hexdigest()[:32]
+    def _artifact(self, model, content, external, policy, options):
+        key = hashlib.sha256(repr([_compiler(), _processor(), external, policy, sorted(options.items())]).encode() + content).hexdigest()[:32]
         made = self.folder / f"{key}.mctx"
         if made.exists():
             return made
@@ -91,7 +102,7 @@ class Artifacts:
             rules = pathlib.Path(scratch) / "policy.json"
             if policy is not None:
                 rules.write_text(policy)
-            compile(model, f"{scratch}/a.mctx", policy=None if policy is None else rules, generic=generic)
+            compile(model, f"{scratch}/a.mctx", policy=None if policy is None else rules, **options)
             try:
                 os.rename(f"{scratch}/a.mctx", made)
                 self.compiled += 1

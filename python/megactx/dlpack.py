@@ -45,21 +45,23 @@ def _is_dense(tensor):
 
 
 def read(value, stream):
-    """A tensor in CUDA memory as the runtime takes it: (address, dtype, shape, device), and what holds it.
+    """A tensor as the runtime takes it: (address, dtype, shape, kind of device, its number), and what holds it.
 
-    `stream`: the handle of the CUDA stream that it will be read on, which then waits for it.
+    `stream`: of a tensor in CUDA memory, the handle of the stream that it will be read on, which then waits for it.
     Raises ValueError for what cannot be passed on.
     """
     if hasattr(value, "contiguous"):
         value = value.contiguous()
-    capsule = value.__dlpack__(stream=stream or LEGACY_DEFAULT_STREAM)
+    on_gpu = value.__dlpack_device__()[0] == CUDA
+    capsule = value.__dlpack__(stream=stream or LEGACY_DEFAULT_STREAM) if on_gpu else value.__dlpack__()
     tensor = ctypes.cast(_pointer(capsule, _NAME), ctypes.POINTER(_DLManagedTensor)).contents.tensor
     dtype = _DTYPES.get((tensor.code, tensor.bits))
     if dtype is None or tensor.lanes != 1:
         raise ValueError(f"no dtype of ONNX has DLPack's code {tensor.code}, {tensor.bits} bits and {tensor.lanes} lanes")
     if not _is_dense(tensor):
         raise ValueError("expected dense, row-major memory")
-    return ((tensor.data or 0) + tensor.byte_offset, dtype, tensor.shape[: tensor.rank], tensor.device), (value, capsule)
+    place = (tensor.data or 0) + tensor.byte_offset
+    return (place, dtype, tensor.shape[: tensor.rank], tensor.device_type, tensor.device), (value, capsule)
 
 
 @_Destructor

@@ -3,10 +3,9 @@
 import ctypes
 import statistics
 
-from .tools import Error
+from . import driver
 
 FLUSH = 1 << 31  # bytes written before each call: many times the L2 cache, and half a millisecond, in which the host launches the call
-MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_...
 
 
 class Timer:
@@ -17,41 +16,22 @@ class Timer:
     """
 
     def __init__(self):
-        try:
-            self._driver = ctypes.CDLL("libcuda.so.1")
-        except OSError as error:
-            raise Error(f"this needs an NVIDIA GPU, and there is no CUDA driver: {error}") from None
-        count, device, context = ctypes.c_int(), ctypes.c_int(), ctypes.c_void_p()
-        self._call("cuInit", ctypes.c_uint(0), doing="this needs an NVIDIA GPU")
-        self._call("cuDeviceGetCount", ctypes.byref(count))
-        if not count.value:
-            raise Error("this needs an NVIDIA GPU, and the CUDA driver has none")
-        self._call("cuDeviceGet", ctypes.byref(device), 0)
+        device, context = driver.device(), ctypes.c_void_p()
         self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
         self._call("cuCtxSetCurrent", context)
         text = ctypes.create_string_buffer(256)
         self._call("cuDeviceGetName", text, len(text), device)
         self.name = text.value.decode(errors="replace")
-        capability = []
-        for attribute in (MAJOR, MINOR):
-            number = ctypes.c_int()
-            self._call("cuDeviceGetAttribute", ctypes.byref(number), attribute, device)
-            capability.append(number.value)
-        self.arch = f"sm_{capability[0]}{capability[1]}" + "a" * (capability == [9, 0])
+        self.arch = driver.architecture()
         self._flush = ctypes.c_uint64()
         self._call("cuMemAlloc_v2", ctypes.byref(self._flush), ctypes.c_size_t(FLUSH))
         self._events = []
 
     def _call(self, name, *arguments, doing="timing"):
-        result = getattr(self._driver, name)(*arguments)
-        if result:
-            text = ctypes.c_char_p()
-            self._driver.cuGetErrorName(result, ctypes.byref(text))
-            raise Error(f"{doing}: {name} failed: {(text.value or b'unknown error').decode()}")
+        driver.call(name, *arguments, doing=doing)
 
     def is_lost(self):
-        """Whether a kernel broke the context: nothing runs in this process any more."""
-        return self._driver.cuCtxSynchronize() != 0
+        return driver.is_lost()
 
     def _event(self, number):
         while len(self._events) <= number:

@@ -117,8 +117,7 @@ def _onnx_name(dtype):
 
 
 def _array(value):
-    if not isinstance(value, np.ndarray):
-        value = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value)
+    value = np.asarray(value)
     return np.asarray(value, value.dtype.newbyteorder("="), order="C")
 
 
@@ -130,12 +129,12 @@ def _sizes(name, shape):
 
 def _given(name, value, stream):
     """The runtime's tensor, and what has to live as long as it is in use."""
-    if hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] == dlpack.CUDA:
+    if hasattr(value, "__dlpack_device__") and not isinstance(value, np.ndarray):
         try:
-            (address, dtype, shape, device), held = dlpack.read(value, stream)
+            (address, dtype, shape, kind, device), held = dlpack.read(value, stream)
         except ValueError as error:
             raise Error(f"input '{name}': {error}") from None
-        return _Tensor(address, dtype.encode(), len(shape), _sizes(name, shape), dlpack.CUDA, device), held
+        return _Tensor(address, dtype.encode(), len(shape), _sizes(name, shape), kind, device), held
     array = _array(value)
     return _Tensor(array.ctypes.data, _onnx_name(array.dtype), array.ndim, _sizes(name, array.shape), dlpack.CPU, 0), array
 

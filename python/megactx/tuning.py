@@ -145,7 +145,7 @@ class Tuner:
         texts = [policy_text(choice) for choice in choices]
         new = {text: choice for text, choice in zip(texts, choices) if text not in self._measured}
         with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
-            pending = {text: pool.submit(self.artifacts.of_file, self.model, text, self.generic) for text in new}
+            pending = {text: pool.submit(self.artifacts.of_file, self.model, text, generic=self.generic) for text in new}
             for number, (text, choice) in enumerate(new.items(), 1):
                 try:
                     errors = self._errors(load(pending[text].result()))
@@ -164,7 +164,7 @@ class Tuner:
             file.flush()
             explained = json.loads(run("megactx-explain", self.model, "--policy", file.name, "--json", "--queries", self.length))
         flops = sum(source["flops"] for a in explained["attentions"] if a["layer"] in self.originals for source in a["sources"])
-        return Measured(name, {}, flops, self._errors(load(self.artifacts.of_file(self.model, text, self.generic))))
+        return Measured(name, {}, flops, self._errors(load(self.artifacts.of_file(self.model, text, generic=self.generic))))
 
     def _errors(self, model):
         found = [judge.errors(model.run(dict(zip(model.inputs, inputs))).values()) for judge, (inputs, _) in zip(self.judges, self.sets)]

@@ -1,0 +1,223 @@
+"""Attention with a pattern as a function of arrays, for those who have no model file, only queries, keys and values."""
+
+import dataclasses
+import functools
+import math
+import operator
+import os
+import pathlib
+import re
+import sys
+
+import numpy as np
+
+from . import dlpack, driver
+from .artifacts import Artifacts
+from .runtime import load
+from .tools import Error
+
+_ELEMENTS = {"float32": "f32", "float": "f32", "float16": "f16", "bfloat16": "bf16"}
+_INTEGERS = {"int32": "i32", "int64": "i64"}
+
+
+def _element(name, value, known):
+    dtype = str(value.dtype).split(".")[-1]  # "torch.float32"
+    if dtype not in known:
+        raise Error(f"{name}: expected {', '.join(n for n in known if n != 'float')}, but got {dtype}")
+    return known[dtype]
+
+
+def _array(value):
+    """What knows its dtype and shape: arrays of other libraries as they are, else numpy's."""
+    return value if hasattr(value, "__dlpack_device__") else np.asarray(value)
+
+
+def _is_dense(value):
+    return value.flags.c_contiguous if isinstance(value, np.ndarray) else not hasattr(value, "is_contiguous") or value.is_contiguous()
+
+
+def _heads_inside(value):
+    """Whether memory holds [B, N, H, D] where the array is [B, H, N, D], as projections leave it."""
+    return hasattr(value, "swapaxes") and not _is_dense(value) and _is_dense(value.swapaxes(1, 2))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Operand:
+    """An argument of the module: [B, heads, N, dim] of an element type, in memory perhaps [B, N, heads, dim]."""
+
+    element: str
+    heads: int
+    dim: int
+    heads_inside: bool = False
+
+    @property
+    def type(self):
+        return f"tensor<?x{self.heads}x?x{self.dim}x{self.element}>"
+
+    @property
+    def stored(self):
+        return f"tensor<?x?x{self.heads}x{self.dim}x{self.element}>" if self.heads_inside else self.type
+
+    def transposed(self, name, source, source_type, target, target_type):
+        """Lines that make %name, of the target type, from %source."""
+        sizes = (f"%{name}_b = tensor.dim %{source}, %c0 : {source_type}", f"%{name}_n = tensor.dim %{source}, %c{'1' if target == self.type else '2'} : {source_type}")
+        return [*sizes, f"%{name}_e = tensor.empty(%{name}_b, %{name}_n) : {target_type}",
+                f"%{name} = linalg.transpose ins(%{source} : {source_type}) outs(%{name}_e : {target_type}) permutation = [0, 2, 1, 3]"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Signature:
+    """What a kernel is compiled for; everything but batch and lengths."""
+
+    pattern: str
+    query: _Operand
+    key: _Operand
+    value: _Operand
+    scale: float
+    softcap: float
+    bias: tuple  # (element, which dims are 1), or ()
+    lengths: str
+    offset: bool
+    lse: bool
+    target: str
+
+    @property
+    def out(self):
+        return dataclasses.replace(self.query, dim=self.value.dim)
+
+    def module(self):
+        arguments, lines = [], [f"%c{i} = arith.constant {i} : index" for i in (0, 1, 2)]
+        for name in ("query", "key", "value"):
+            operand = getattr(self, name)
+            arguments.append(f"%{name}{'_stored' * operand.heads_inside}: {operand.stored}")
+            if operand.heads_inside:
+                lines += operand.transposed(name, f"{name}_stored", operand.stored, operand.type, operand.type)
+        source = f"!megactx.source<{self.key.type}, {self.value.type}>"
+        given, types = "", [self.key.type, self.value.type]
+        if self.bias:
+            given, types = " bias(%bias)", [*types, self._bias(arguments, lines)]
+        if self.lengths:
+            arguments.append(f"%lengths_given: tensor<?x{self.lengths}>")
+            lines.append(f"%lengths = arith.index_cast %lengths_given : tensor<?x{self.lengths}> to tensor<?xindex>")
+            given, types = given + " lengths(%lengths)", [*types, "tensor<?xindex>"]
+        lines.append(f"%source = megactx.source %key, %value{given} pattern(#megactx.pattern<{self.pattern}>) : ({', '.join(types)}) -> {source}")
+        offset, types = "", [self.query.type, source]
+        if self.offset:
+            arguments.append("%offset_given: tensor<i64>")
+            lines += ["%offset_number = tensor.extract %offset_given[] : tensor<i64>", "%offset = arith.index_cast %offset_number : i64 to index"]
+            offset, types = " offset(%offset)", [*types, "index"]
+        softcap = f", softcap = {self.softcap!r} : f32" if self.softcap else ""
+        results = [(f"%{'attended' if self.out.heads_inside else 'out'}", self.out.type)]
+        results += [("%lse", f"tensor<?x{self.query.heads}x?xf32>")] * self.lse
+        names, made = zip(*results)
+        lines.append(f"{', '.join(names)} = megactx.attention %query, %source{offset} {{scale = {self.scale!r} : f32{softcap}}} "
+                     f": ({', '.join(types)}) -> ({', '.join(made)})")
+        if self.out.heads_inside:
+            lines += self.out.transposed("out", "attended", self.out.type, self.out.stored, self.out.stored)
+        names, made = ("%out", *names[1:]), (self.out.stored, *made[1:])
+        body = "\n  ".join([*lines, f"return {', '.join(names)} : {', '.join(made)}"])
+        return f"func.func @main({', '.join(arguments)}) -> ({', '.join(made)}) {{\n  {body}\n}}\n"
+
+    def _bias(self, arguments, lines):
+        element, ones = self.bias
+        dims = "x".join("1" if one else "?" for one in ones)
+        arguments.append(f"%bias{'_given' * (element != 'f32')}: tensor<{dims}x{element}>")
+        if element != "f32":
+            lines.append(f"%bias = arith.extf %bias_given : tensor<{dims}x{element}> to tensor<{dims}xf32>")
+        return f"tensor<{dims}xf32>"
+
+
+@functools.cache
+def _artifacts():
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    return Artifacts(cache / "megactx" / "attention")
+
+
+@functools.cache
+def _model(signature):
+    try:
+        return load(_artifacts().of_module(signature.module(), target=signature.target))
+    except Error as error:
+        said = re.search(r"error: (.*)", str(error))  # without the place in a text that the caller never saw
+        raise Error(f"attention: {said[1] if said else error}") from None
+
+
+def _check_shapes(query, key, value, bias, lengths):
+    for name, array in (("query", query), ("key", key), ("value", value)):
+        if len(array.shape) != 4:
+            raise Error(f"{name}: expected [batch, heads, tokens, dim], but got {list(array.shape)}")
+    (batch, heads, rows, dim), (_, key_heads, keys, _) = query.shape, key.shape
+    for name, array, want in (("key", key, [batch, key_heads, keys, dim]), ("value", value, [batch, key_heads, keys, value.shape[3]])):
+        if list(array.shape) != want:
+            raise Error(f"{name}: expected {want}, but got {list(array.shape)}, with queries {list(query.shape)} and keys {list(key.shape)}")
+    if not key_heads or heads % key_heads:
+        raise Error(f"expected a multiple of the {key_heads} heads of keys, but got {heads} heads of queries")
+    if bias is not None and (len(bias.shape) != 4 or any(n not in (1, want) for n, want in zip(bias.shape, (batch, heads, rows, keys)))):
+        raise Error(f"bias: expected dims 1 or those of {[batch, heads, rows, keys]}, but got {list(bias.shape)}")
+    if lengths is not None and list(lengths.shape) != [batch]:
+        raise Error(f"lengths: expected [{batch}], but got {list(lengths.shape)}")
+
+
+def _target(arrays):
+    """The target, and that all arrays are where it reads them."""
+    places = {name: tuple(map(int, array.__dlpack_device__())) for name, array in arrays.items()}
+    if len(set(places.values())) > 1:
+        raise Error(f"expected all arrays on one device, but got {', '.join(f'{name} on {kind}:{number}' for name, (kind, number) in places.items())}"
+                    " (DLPack's kind, where 1 is the CPU and 2 CUDA, and number)")
+    kind, number = places["query"]
+    if kind not in (dlpack.CPU, dlpack.CUDA):
+        raise Error(f"expected arrays in the memory of the CPU or of an NVIDIA GPU, but got DLPack's kind {kind}")
+    return driver.architecture(number) if kind == dlpack.CUDA else "cpu"
+
+
+def run(query, key, value, pattern, scale, softcap, bias, lengths, offset, return_lse):
+    """`attention` of arrays that are not PyTorch's, or are detached: the runtime's output, and whether it is [B, N, H, D]; then the log-sum-exp."""
+    arrays = {name: _array(array) for name, array in dict(query=query, key=key, value=value, bias=bias).items() if array is not None}
+    query, key, value, bias = (arrays.get(name) for name in ("query", "key", "value", "bias"))
+    lengths = None if lengths is None else _array(lengths)
+    _check_shapes(query, key, value, bias, lengths)
+    operands = [_Operand(_element(name, arrays[name], _ELEMENTS), arrays[name].shape[1], arrays[name].shape[3], _heads_inside(arrays[name]))
+                for name in ("query", "key", "value")]
+    if len({operand.element for operand in operands}) > 1:
+        raise Error(f"expected one element type, but got {', '.join(operand.element for operand in operands)}")
+    scale = 1 / math.sqrt(max(1, query.shape[3])) if scale is None else float(scale)
+    if not math.isfinite(scale):
+        raise Error(f"scale: expected a finite number, but got {scale}")
+    signature = _Signature(
+        str(pattern), *operands, scale, float(softcap or 0),
+        () if bias is None else (_element("bias", bias, _ELEMENTS), tuple(n == 1 for n in bias.shape)),
+        "" if lengths is None else _element("lengths", lengths, _INTEGERS), offset is not None, return_lse, _target(arrays))
+    given = [array.swapaxes(1, 2) if operand.heads_inside else array for array, operand in zip((query, key, value), operands)]
+    given += [array for array in (bias, lengths) if array is not None] + ([np.array(offset, np.int64)] if offset is not None else [])
+    model = _model(signature)
+    return [*model.run(dict(zip(model.inputs, given))).values()], signature.out.heads_inside
+
+
+def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, bias=None, lengths=None, offset=None, return_lse=False):
+    """softmax(scale · q kᵀ) v over the keys that the pattern selects; only these are computed.
+
+        out = megactx.attention(q, k, v, "causal and (window<left = 127, right = 0> or strided<stride = 128>)")
+
+    query [B, Hq, N, D], key [B, Hkv, M, D], value [B, Hkv, M, Dv] of float32, float16 or bfloat16: numpy arrays, PyTorch's tensors or
+    others with `__dlpack__`, in the memory of the CPU or of one NVIDIA GPU; Hq is a multiple of Hkv. The result [B, Hq, N, Dv] is
+    PyTorch's for PyTorch's, else a numpy array or, on a GPU, a DeviceTensor. Arrays that are views of [B, N, H, D] are read in place, and the
+    result of such queries is such a view (a DeviceTensor: [B, N, H, D] itself).
+
+    pattern: a Pattern, or its text. Query row i stands at position i + offset (0), key row j at position j (tokens).
+    scale: 1 / sqrt(D) by default. softcap: scores become softcap · tanh(score / softcap).
+    bias: added to the scores, [B, Hq, N, M] or 1 in any of these dims. lengths [B], integers: keys from there on do not exist.
+    return_lse: also the log-sum-exp of each row's scores, [B, Hq, N] in float32.
+
+    A row without keys gives 0 and -inf. The first call for a pattern, element type, numbers of heads and dims compiles (seconds) and keeps the
+    kernel in ~/.cache/megactx; batch and numbers of tokens are free. There is no gradient. Raises Error.
+    """
+    torch = sys.modules.get("torch")
+    offset = None if offset is None else operator.index(offset)
+    if torch and isinstance(query, torch.Tensor):
+        from .attention_torch import attention as operation
+
+        out, lse = operation(query, key, value, str(pattern), scale, softcap, bias, lengths, offset)
+        return (out, lse) if return_lse else out
+    (out, *lse), heads_inside = run(query, key, value, pattern, scale, softcap, bias, lengths, offset, return_lse)
+    out = out.swapaxes(1, 2) if heads_inside and isinstance(out, np.ndarray) else out
+    return (out, *lse) if return_lse else out

@@ -1,0 +1,211 @@
+"""megactx.attention: every argument against the definition in float64, memory that is read in place, other libraries' arrays, errors."""
+
+import ctypes
+import sys
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import megactx
+from conftest import ROOT
+from megactx import dlpack
+
+sys.path.append(str(ROOT / "test" / "Kernels"))
+import attention as kernels  # noqa: E402
+
+SPARSE = "causal and (window<left = 6, right = 0> or strided<stride = 5>)"
+DTYPES = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(request, tmp_path_factory):
+    """A folder for kernels that is not the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        megactx.use_build(request.config.getoption("--build"))
+        yield folder / "megactx" / "attention"
+
+
+def arrays(spec, batch=2, queries=37, keys=37):
+    draw = lambda *shape: np.random.default_rng().standard_normal(shape).astype(DTYPES[spec.dtype])
+    return (draw(batch, spec.heads, queries, spec.head_dim), draw(batch, spec.key_heads, keys, spec.head_dim),
+            draw(batch, spec.key_heads, keys, spec.value_dim))
+
+
+def close(got, want, dtype):
+    np.testing.assert_allclose(np.asarray(got).astype(np.float64), want, rtol=0, atol=kernels.TOLERANCE[dtype])
+
+
+def wanted(spec, inputs, **more):
+    return kernels.reference(spec, *(x.astype(np.float32) for x in inputs), **more)
+
+
+def inside(array):
+    """The same numbers, in memory as [B, N, H, D]."""
+    return np.ascontiguousarray(array.swapaxes(1, 2)).swapaxes(1, 2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtypes_and_log_sum_exp(dtype):
+    spec = kernels.Spec(SPARSE, dtype, value_dim=24)
+    inputs = arrays(spec)
+    out, lse = megactx.attention(*inputs, SPARSE, return_lse=True)
+    want, want_lse = wanted(spec, inputs)
+    assert out.dtype == inputs[0].dtype and lse.dtype == np.float32
+    close(out, want, dtype)
+    close(lse, want_lse, dtype)
+    np.testing.assert_array_equal(megactx.attention(*inputs, megactx.Pattern(SPARSE)), out)
+
+
+def test_options():
+    spec = kernels.Spec("causal or per_head<[window<left = 3, right = 2>, strided<stride = 4>]>", softcap=3.0)
+    inputs = arrays(spec, queries=9, keys=50)
+    for shape, dtype in ((1, 4, 9, 50), "f32"), ((2, 1, 1, 50), "f16"), ((1, 1, 1, 1), "bf16"):
+        bias = np.random.default_rng().standard_normal(shape).astype(DTYPES[dtype])
+        for lengths in (np.array([50, 17]), np.array([3, 44], np.int32)):
+            got = megactx.attention(*inputs, spec.pattern, softcap=3.0, bias=bias, lengths=lengths, offset=41, scale=spec.scale)
+            close(got, wanted(spec, inputs, offset=41, bias=bias.astype(np.float64), lengths=lengths)[0], "f32")
+
+
+def test_rows_without_keys():
+    out, lse = megactx.attention(*arrays(kernels.Spec("dense")), "causal minus causal", return_lse=True)
+    assert (np.asarray(out) == 0).all() and np.isneginf(lse).all()
+
+
+@pytest.mark.parametrize("which", [(0, 1, 2), (0,), (1,), (2,)], ids=str)
+def test_views_of_heads_inside_are_read_and_written_in_place(which):
+    spec = kernels.Spec(SPARSE)
+    inputs = arrays(spec)
+    given = [inside(x) if i in which else x for i, x in enumerate(inputs)]
+    out = megactx.attention(*given, SPARSE)
+    close(out, wanted(spec, inputs)[0], "f32")
+    assert out.strides == (given[0].strides if 0 in which else inputs[0].strides)
+
+
+def test_other_layouts_and_lists():
+    spec = kernels.Spec(SPARSE)
+    inputs = arrays(spec)
+    want = wanted(spec, inputs)[0]
+    close(megactx.attention(*(np.repeat(x, 2, 3)[..., ::2] for x in inputs), SPARSE), want, "f32")
+    close(megactx.attention(*(np.asfortranarray(x) for x in inputs), SPARSE), want, "f32")
+
+
+class Foreign:
+    """An array of a library that numpy does not know, in host memory."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, f"foreign.{array.dtype.name}"
+
+    def __dlpack_device__(self):
+        return (1, 0)
+
+    def __dlpack__(self):
+        dims = (ctypes.c_int64 * 4)(*self.shape)
+        managed = dlpack._DLManagedTensor()
+        code = 4 if "bfloat16" in self.dtype else 2
+        managed.tensor = dlpack._DLTensor(self.array.ctypes.data, 1, 0, 4, code, 8 * self.array.itemsize, 1, dims, None, 0)
+        managed.deleter = dlpack._Deleter(lambda pointer: None)
+        self.held = managed, dims
+        return dlpack.capsule(ctypes.addressof(managed))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arrays_of_other_libraries(dtype):
+    spec = kernels.Spec(SPARSE, dtype)
+    inputs = arrays(spec)
+    close(megactx.attention(*map(Foreign, inputs), SPARSE), wanted(spec, inputs)[0], dtype)
+
+
+def test_a_kernel_is_compiled_once(cache):
+    spec = kernels.Spec("window<left = 2, right = 1>")
+    before = len(list(cache.glob("*.mctx"))) if cache.exists() else 0
+    for batch, queries, keys in (1, 5, 5), (3, 20, 11), (2, 0, 4), (0, 3, 3):
+        inputs = arrays(spec, batch, queries, keys)
+        close(megactx.attention(*inputs, spec.pattern), wanted(spec, inputs)[0], "f32")
+    assert len(list(cache.glob("*"))) == before + 1
+
+
+GOOD = [np.zeros((2, 4, 5, 8), np.float32), np.zeros((2, 2, 6, 8), np.float32), np.zeros((2, 2, 6, 4), np.float32)]
+Q, K, V = GOOD
+
+
+@pytest.mark.parametrize("arguments, options, reason", [
+    ((Q[0], K, V), {}, r"query: expected \[batch, heads, tokens, dim\], but got \[4, 5, 8\]"),
+    ((Q, K[:1], V), {}, r"key: expected \[2, 2, 6, 8\], but got \[1, 2, 6, 8\]"),
+    ((Q, K[..., :7], V), {}, r"key: expected \[2, 2, 6, 8\], but got \[2, 2, 6, 7\]"),
+    ((Q, K, V[:, :, :5]), {}, r"value: expected \[2, 2, 6, 4\], but got \[2, 2, 5, 4\]"),
+    ((Q[:, :3], K, V), {}, "expected a multiple of the 2 heads of keys, but got 3"),
+    ((Q, K[:, :0], V[:, :0]), {}, "expected a multiple of the 0 heads of keys"),
+    ((Q.astype(np.float64), K, V), {}, "query: expected float32, float16, bfloat16, but got float64"),
+    ((Q.astype(np.float16), K, V), {}, "expected one element type, but got f16, f32, f32"),
+    ((Q, K, V, "windw<left = 1, right = 0>"), {}, "attention: unknown pattern 'windw', did you mean 'window'?"),
+    ((Q, K, V, "window<left = 1"), {}, "attention: "),
+    ((Q, K, V), {"bias": np.zeros((2, 4, 5, 5), np.float32)}, r"bias: expected dims 1 or those of \[2, 4, 5, 6\], but got \[2, 4, 5, 5\]"),
+    ((Q, K, V), {"bias": np.zeros((2, 4, 5, 6), bool)}, "bias: expected float32, float16, bfloat16, but got bool"),
+    ((Q, K, V), {"lengths": [1]}, r"lengths: expected \[2\], but got \[1\]"),
+    ((Q, K, V), {"lengths": [1.0, 2.0]}, "lengths: expected int32, int64, but got float64"),
+    ((Q, K, V), {"scale": float("nan")}, "scale: expected a finite number, but got nan"),
+    ((Q, K, V), {"softcap": -1.0}, "expected a positive softcap"),
+])
+def test_bad_arguments(arguments, options, reason, cache):
+    before = sorted(cache.glob("*")) if cache.exists() else []
+    with pytest.raises(megactx.Error, match=reason):
+        megactx.attention(*arguments, **options)
+    assert (sorted(cache.glob("*")) if cache.exists() else []) == before
+
+
+def test_on_a_gpu(fake_gpu, tmp_path):
+    """The kernel is for the device's architecture, runs there, and nothing is copied but the offset."""
+    log = tmp_path / "log"
+    done = fake_gpu.python(f"""
+import os, pathlib, numpy as np
+os.environ["XDG_CACHE_HOME"] = sys.argv[1]
+sys.path[:0] = [{str(ROOT / "test" / "Kernels")!r}, {str(ROOT / "test" / "Models")!r}]
+import attention, on_device
+from megactx import artifacts
+def compile(model, output, policy=None, target=None, generic=False):
+    assert target == "sm_80"
+    on_device.compile_artifact(artifacts.build() / "bin", target, model, pathlib.Path(output), format="llvm")
+artifacts.compile = compile
+spec = attention.Spec({SPARSE!r}, "f16", heads=2, key_heads=1)
+q, k, v = (np.random.default_rng().standard_normal((1, h, n, 16)).astype(np.float16) for h, n in ((2, 9), (1, 40), (1, 40)))
+there = [megactx.to_device(x) for x in (q, k, v)]
+copied = open(sys.argv[2]).read().count("host to device")
+out, lse = megactx.attention(*there, {SPARSE!r}, offset=31, return_lse=True)
+assert open(sys.argv[2]).read().count("host to device") == copied
+want, want_lse = attention.reference(spec, q.astype(np.float32), k.astype(np.float32), v.astype(np.float32), offset=31)
+np.testing.assert_allclose(out.numpy().astype(np.float32), want, atol=4e-3)
+np.testing.assert_allclose(lse.numpy(), want_lse, atol=4e-3)
+try:
+    megactx.attention(there[0], k, v)
+except megactx.Error as error:
+    assert "expected all arrays on one device, but got query on 2:0, key on 1:0" in str(error), error
+else:
+    raise AssertionError("arrays on two devices")
+""", tmp_path, log, log=log)
+    assert done.status == 0, str(done)
+
+
+def test_without_a_driver(tmp_path):
+    with pytest.raises(megactx.Error, match="needs an NVIDIA GPU"):
+        sys.modules["megactx.driver"].architecture(7)
+
+
+def test_pytorch(cache):
+    """Where PyTorch is installed: its tensors, as a whole in torch.compile, and no gradient."""
+    torch = pytest.importorskip("torch")
+    spec = kernels.Spec(SPARSE, "bf16")
+    inputs = arrays(spec)
+    tensors = [torch.from_numpy(x.astype(np.float32)).bfloat16() for x in inputs]
+    want = wanted(spec, inputs)[0]
+    for given in (tensors, [x.transpose(1, 2).contiguous().transpose(1, 2) for x in tensors]):
+        out = megactx.attention(*given, SPARSE)
+        assert out.dtype == torch.bfloat16 and out.stride() == given[0].stride()
+        close(out.float().numpy(), want, "bf16")
+        torch.library.opcheck(torch.ops.megactx.attention.default, (*given, SPARSE, None, None, None, None, 3))
+    compiled = torch.compile(lambda q, k, v: megactx.attention(q * 1, k, v, SPARSE) + 1, fullgraph=True)
+    close(compiled(*tensors).float().numpy() - 1, want, "bf16")
+    with pytest.raises(RuntimeError, match="no autograd formula"):
+        megactx.attention(tensors[0].requires_grad_(), *tensors[1:], SPARSE).sum().backward()
