@@ -22,7 +22,6 @@ void mlir::megactx::buildAttentionPipeline(OpPassManager &pm,
     FuseAttentionPiecesPassOptions fuse;
     fuse.maxHeadDim = options.gpu ? nvgpu::kMaxHeadDim : 512;
     fuse.headDimMultiple = options.gpu ? nvgpu::kHeadDimMultiple : 1;
-    fuse.takePositions = !options.gpu;
     pm.addPass(createFuseAttentionPiecesPass(fuse));
     FuseLodPassOptions lod;
     // Tasks for every core, or multiprocessor, of rows that caches hold.

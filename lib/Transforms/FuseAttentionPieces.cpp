@@ -112,8 +112,7 @@ struct FuseAttentionPieces
              type.getDimSize(3) <= maxHeadDim &&
              type.getDimSize(3) % headDimMultiple == 0;
     };
-    bool isIrregular = link.getQueryPositions() || link.getKeyPositions();
-    return link.getOrigin().empty() && (takePositions || !isIrregular) &&
+    return link.getOrigin().empty() &&
            (maxHeadDim == 0 ||
             (isSmall(link.getQuery()) && isSmall(link.getValue())));
   }

@@ -215,7 +215,7 @@ def test_rotated_attention_on_a_gpu(gpu_program):
 @pytest.mark.parametrize("case", ["mean", "query", "strided", "several sources", "bias", "projected"])
 def test_pooled_attention_on_a_gpu(case, gpu_program, in_blocks):
     spec = dataclasses.replace(CASES[case], ratio=8)
-    module = in_blocks(spec.module(), 64, "max-head-dim=256 head-dim-multiple=8 take-positions=false")
+    module = in_blocks(spec.module(), 64, "max-head-dim=256 head-dim-multiple=8")
     run = gpu_program(module, "--fuse-lod=false")
     for batch, rows in [(1, 70), (2, 41), (1, 7)]:
         inputs = spec.draw(batch, rows)

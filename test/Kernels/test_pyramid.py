@@ -74,6 +74,25 @@ def test_working_context_at_irregular_positions(pattern, options, program):
         check(program, spec, given, options)
 
 
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+@pytest.mark.parametrize("pattern", IRREGULAR)
+def test_working_context_on_a_gpu(pattern, dtype, gpu_program):
+    """By kernels: scores are in no memory."""
+    spec = Spec((Source(pattern, positions=True, lengths=True),), positions=True, dtype=dtype)
+    random = np.random.default_rng()
+    for batch, entries in [(3, 70), (1, 1), (2, 17), (1, 200)]:
+        positions, lengths = working_contexts(random, batch, entries)
+        # Those of rows that are none are anything.
+        positions[positions < 0] = random.choice([-1, 2**40, -(2**40)], (positions < 0).sum())
+        given = sources.inputs(spec, random, batch, entries, [entries], positions, [positions], [lengths])
+        check(gpu_program, spec, [attention.rounded(x, dtype) if x.dtype == np.float32 else x for x in given])
+
+
+@pytest.mark.parametrize("queries", [1, 3, 100])
+def test_tokens_at_positions_see_gists_at_steps_on_a_gpu(queries, gpu_program):
+    test_tokens_at_positions_see_gists_at_steps(queries, gpu_program)
+
+
 @pytest.mark.parametrize("queries", [1, 3, 100])
 def test_tokens_at_positions_see_gists_at_steps(queries, program):
     """Queries anywhere on the timeline, in no order; one level at steps, the other at positions that repeat."""
@@ -81,6 +100,10 @@ def test_tokens_at_positions_see_gists_at_steps(queries, program):
     spec = Spec((Source("causal", key_step=4), Source("causal", positions=True)), positions=True)
     at, own = random.integers(0, 200, (2, queries)), np.sort(random.integers(0, 200, (2, 33)))
     check(program, spec, sources.inputs(spec, random, 2, queries, [50, 33], at, [own]))
+
+
+def test_no_keys_at_positions_on_a_gpu(gpu_program):
+    test_no_keys_at_positions(gpu_program)
 
 
 def test_no_keys_at_positions(program):

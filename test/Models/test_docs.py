@@ -49,7 +49,7 @@ def test_examples(page, request, tmp_path):
     for name in ("python", "docs", "test"):
         (tmp_path / name).symlink_to(ROOT / name)
     path = os.pathsep.join([str(build / "bin"), str(pathlib.Path(sys.executable).parent), "/usr/lib/llvm-22/bin", os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "python"), "NO_COLOR": "1"}
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "python"), "NO_COLOR": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
     for line, steps in transcripts(page.read_text()):
         for command, want in steps:
             done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)

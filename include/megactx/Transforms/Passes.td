@@ -76,9 +76,7 @@ def FuseAttentionPiecesPass : Pass<"megactx-fuse-attention-pieces"> {
     Option<"maxHeadDim", "max-head-dim", "int64_t", "0",
            "elements; larger and dynamic head dims stay (0: all fuse)">,
     Option<"headDimMultiple", "head-dim-multiple", "int64_t", "1",
-           "with max-head-dim: head dims that are no multiple of it stay">,
-    Option<"takePositions", "take-positions", "bool", "true",
-           "whether rows at positions of their own fuse, or stay">
+           "with max-head-dim: head dims that are no multiple of it stay">
   ];
   let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
   let statistics = [

@@ -10,14 +10,13 @@
 
 #include "VectorLoops.h"
 #include "megactx/Dialect/MegaCtx/IR/Combiner.h"
+#include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 
 namespace mlir::megactx::gpukernel {
 
-constexpr int64_t kThreads = 256, kWarp = 32; ///< of a block; of a warp
-
-/// The warp's combined value, in every lane.
-Value reduceInWarp(ImplicitLocOpBuilder &b, const Combiner &combine, Value x);
+using nvx::kWarp;
+constexpr int64_t kThreads = 256; ///< of a block
 
 class KernelLoops : public VectorLoops {
 protected:

@@ -211,7 +211,10 @@ void RowOp::reduce(bool isRead) {
     });
   }
   for (auto [combine, value] : llvm::zip_equal(*combiners, partial))
-    value = reduceInWarp(b, combine, value);
+    value =
+        nvx::reduceInWarp(b, value, [&, &combine = combine](Value x, Value y) {
+          return combine(b, x, y);
+        });
   if (row.lanes > kWarp)
     exchange(partial);
   if (!isRead)

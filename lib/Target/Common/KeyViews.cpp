@@ -130,6 +130,10 @@ Value KeyViews::positionOfKey(Value row) const {
   return a.add(a.mul(row, a.c(shape.keyStep)), arguments.keyOffset);
 }
 
+Value KeyViews::firstPosition() const {
+  return arguments.keyPositions ? a.c(INT64_MIN) : arguments.keyOffset;
+}
+
 ExprLeaves KeyViews::leaves(Value position) const {
   ExprLeaves result;
   result.position = position;
@@ -144,8 +148,7 @@ ExprLeaves KeyViews::leaves(Value position) const {
 std::pair<Value, Value> KeyViews::interval(unsigned piece,
                                            Value position) const {
   ExprLeaves at = leaves(position);
-  Value lo = arguments.keyPositions ? a.c(INT64_MIN) : arguments.keyOffset;
-  Value hi = at.keyEnd;
+  Value lo = firstPosition(), hi = at.keyEnd;
   for (const Expr &bound : shape.pieces[piece].lo)
     lo = a.max(lo, emitExpr(b, bound, at));
   for (const Expr &bound : shape.pieces[piece].hi)

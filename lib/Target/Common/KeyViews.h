@@ -41,6 +41,8 @@ public:
   Value positionOf(Value row) const;
   /// The position of a key's row in memory.
   Value positionOfKey(Value row) const;
+  /// One that no key stands below.
+  Value firstPosition() const;
 
   /// The leaves of expressions at a query position.
   ExprLeaves leaves(Value position) const;

@@ -81,9 +81,6 @@ struct ConvertAttentionToNVGPUKernels
         return op.emitOpError("expected head dims of 8 to 256 that are "
                               "multiples of 8, but got ")
                << shape.headDim << " and " << shape.valueDim;
-    if (op.getQueryPositions() || op.getKeyPositions())
-      return op.emitOpError("expected rows at steps and offsets, not at "
-                            "positions, on this target");
     return shape;
   }
 

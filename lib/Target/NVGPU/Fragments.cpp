@@ -2,6 +2,7 @@
 
 #include "Fragments.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
+#include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
@@ -94,12 +95,7 @@ Value Fragments::overRow(Value pairs, bool isMax) {
     auto at = [&](int64_t j) -> Value {
       return vector::ExtractOp::create(b, pairs, ArrayRef<int64_t>{i, j});
     };
-    Value x = join(at(0), at(1));
-    for (int32_t offset : {1, 2})
-      x = join(x,
-               gpu::ShuffleOp::create(b, x, offset, 32, gpu::ShuffleMode::XOR)
-                   .getShuffleResult());
-    result.push_back(x);
+    result.push_back(nvx::reduceInWarp(b, join(at(0), at(1)), join, 4));
   }
   return vector::FromElementsOp::create(b, rows, result);
 }

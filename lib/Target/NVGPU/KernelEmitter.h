@@ -71,7 +71,9 @@ private:
                             Value tested, ValueRange products);
   void clearLast(const PieceView &here, Value row);
   Value rowOfHalf(int64_t half);
-  PieceBounds bounds() { return {b, shape, tiling, *views, *rows, arguments}; }
+  PieceBounds bounds() {
+    return {b, shape, tiling, *views, *rows, arguments, lane};
+  }
 
   const AttentionShape &shape;
   Tiling tiling;

@@ -28,9 +28,12 @@ LaunchEmitter::LaunchEmitter(ImplicitLocOpBuilder &b, Operation *module,
 }
 
 /// How many keys the last row of the first class sees, whatever its head and
-/// the lengths, which are in the device's memory: where rows see fewer, or
-/// others more, parts are more or fewer than they should be.
+/// the lengths, which are in the device's memory, as positions are, without
+/// which it is as many as there are: where rows see fewer, or others more,
+/// parts are more or fewer than they should be.
 Value LaunchEmitter::keysOfLastRow() {
+  if (shape.hasQueryPositions || shape.hasKeyPositions)
+    return memref::DimOp::create(b, arguments.key, 2);
   KernelArguments known = arguments;
   known.lengths = {};
   KeyViews views(b, module, shape, known);

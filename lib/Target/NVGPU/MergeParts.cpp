@@ -3,6 +3,7 @@
 #include "MergeParts.h"
 #include "Kernel.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
+#include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -138,10 +139,7 @@ Value MergeEmitter::overParts(Value init,
                     [&](Value part, ValueRange so) -> SmallVector<Value> {
                       return {join(so[0], of(lseOf(part)))};
                     })[0];
-  for (int32_t offset : {1, 2, 4, 8, 16})
-    x = join(x, gpu::ShuffleOp::create(b, x, offset, 32, gpu::ShuffleMode::XOR)
-                    .getShuffleResult());
-  return x;
+  return nvx::reduceInWarp(b, x, join);
 }
 
 void MergeEmitter::findShares() {

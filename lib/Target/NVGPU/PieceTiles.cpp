@@ -1,6 +1,7 @@
 //===- PieceTiles.cpp - which tiles of keys rows read ---------------------===//
 
 #include "PieceTiles.h"
+#include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -21,8 +22,9 @@ std::pair<Value, Value> PieceBounds::ofPosition(unsigned index,
   if (piece.heads) {
     // The same empty interval for all rows: the block reads no tile.
     Value attends = a.lt(a.c(0), emitExpr(b, piece.heads, at));
-    lo = a.select(attends, lo, arguments.keyOffset);
-    hi = a.select(attends, hi, arguments.keyOffset);
+    Value first = views.firstPosition();
+    lo = a.select(attends, lo, first);
+    hi = a.select(attends, hi, first);
   }
   return views.inView(index, lo, hi);
 }
@@ -37,8 +39,34 @@ Value PieceBounds::isRow(unsigned index, Value position) const {
   return holds;
 }
 
-/// The bounds of the first and the last row enclose those of all others: bounds
-/// never decrease.
+/// The least and the greatest position of rows, which at positions of their own
+/// are in no order.
+std::pair<Value, Value> PieceBounds::positionsOf(Value first,
+                                                 Value last) const {
+  if (!arguments.queryPositions)
+    return {rows.positionOf(first), rows.positionOf(last)};
+  auto integer = [&](Value number) -> Value {
+    return arith::IndexCastOp::create(b, b.getI64Type(),
+                                      rows.positionOf(number));
+  };
+  auto min = [&](Value x, Value y) { return a.min(x, y); };
+  auto max = [&](Value x, Value y) { return a.max(x, y); };
+  Value any = integer(last);
+  SmallVector<Value> ends =
+      emitFor(b, a.add(first, lane), last, nvx::kWarp, {any, any},
+              [&](Value number, ValueRange so) -> SmallVector<Value> {
+                Value position = integer(number);
+                return {min(so[0], position), max(so[1], position)};
+              });
+  auto overAll = [&](Value x, function_ref<Value(Value, Value)> join) -> Value {
+    return arith::IndexCastOp::create(b, b.getIndexType(),
+                                      nvx::reduceInWarp(b, x, join));
+  };
+  return {overAll(ends[0], min), overAll(ends[1], max)};
+}
+
+/// Bounds never decrease: those at the least and the greatest position enclose
+/// all others.
 PieceTiles PieceBounds::ofRows(unsigned index, Value first,
                                int64_t count) const {
   const Piece &piece = shape.pieces[index];
@@ -46,8 +74,7 @@ PieceTiles PieceBounds::ofRows(unsigned index, Value first,
   Value last = a.min(a.add(first, a.c(count - 1)), lastOfAll);
   if (first != rows.begin)
     first = a.min(first, lastOfAll);
-  Value firstAt = rows.positionOf(first);
-  Value lastAt = rows.positionOf(last);
+  auto [firstAt, lastAt] = positionsOf(first, last);
   auto inRows = [&](Value position) {
     if (piece.rowBegin != -Piece::kOpen)
       position = a.max(position, a.c(piece.rowBegin));

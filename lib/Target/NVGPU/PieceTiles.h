@@ -30,17 +30,20 @@ class PieceBounds {
 public:
   PieceBounds(ImplicitLocOpBuilder &b, const AttentionShape &shape,
               const Tiling &tiling, const KeyViews &views,
-              const BlockRows &rows, const KernelArguments &arguments)
+              const BlockRows &rows, const KernelArguments &arguments,
+              Value lane)
       : b(b), a{b}, shape(shape), tiling(tiling), views(views), rows(rows),
-        arguments(arguments) {}
+        arguments(arguments), lane(lane) {}
 
   /// Of `count` rows of the block from the number `first` on; past the last row
   /// of all they are as that. With parts, those keys that are the block's.
+  /// Where rows have positions of their own, all lanes of a warp ask.
   PieceTiles ofRows(unsigned index, Value first, int64_t count) const;
   LaneBounds ofLane(unsigned index, const std::array<Row, 2> &own) const;
 
 private:
   std::pair<Value, Value> ofPosition(unsigned index, Value position) const;
+  std::pair<Value, Value> positionsOf(Value first, Value last) const;
   Value isRow(unsigned index, Value position) const;
 
   ImplicitLocOpBuilder &b;
@@ -50,6 +53,7 @@ private:
   const KeyViews &views;
   const BlockRows &rows;
   const KernelArguments &arguments;
+  Value lane;
 };
 
 } // namespace mlir::megactx::nvgpu

@@ -206,6 +206,9 @@ static StringRef notForProducer(const AttentionShape &shape) {
     return "several classes of rows";
   if (hasGatheredKeys(shape))
     return "a piece whose keys do not follow each other";
+  // The thread that loads is one; the least and the greatest take a warp.
+  if (shape.hasQueryPositions || shape.hasKeyPositions)
+    return "rows at positions of their own";
   return "";
 }
 

@@ -25,6 +25,8 @@ std::string mlir::megactx::nvgpu::scheduleClass(const AttentionShape &shape,
     os << " gathered";
   if (hasTest(shape))
     os << " test";
+  if (shape.hasQueryPositions || shape.hasKeyPositions)
+    os << " positions";
   if (shape.hasBias)
     os << (shape.biasPerKey ? " bias-per-key" : " bias");
   if (shape.softcap)

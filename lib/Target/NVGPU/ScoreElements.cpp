@@ -92,8 +92,7 @@ Value ScoreElements::biasOf(const Row &row, Value keyRow) {
 Value ScoreElements::holds(const TilePlace &at, Value number, Value row) {
   Value position = views.positionOf(row);
   ExprLeaves leaves = views.leaves(position);
-  leaves.key = a.add(a.mul(rowOfKey(at, number), a.c(shape.keyStep)),
-                     arguments.keyOffset);
+  leaves.key = views.positionOfKey(rowOfKey(at, number));
   return emitExpr(b, shape.pieces[at.piece].test, leaves);
 }
 

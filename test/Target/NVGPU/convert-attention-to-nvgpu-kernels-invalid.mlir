@@ -30,14 +30,3 @@ func.func @head_dim_too_large(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
       [#megactx.piece<all>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
   return
 }
-
-// -----
-
-!q = memref<?x?x?x64xf16>
-!l = memref<?x?x?xf32>
-func.func @positions(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l, %p: memref<?x?xindex>) {
-  // expected-error@+1 {{expected rows at steps and offsets, not at positions, on this target}}
-  megactx.fused_attention %q, %k, %v key_positions(%p) outs(%o, %lse)
-      [#megactx.piece<all>] {scale = 0.125 : f32} : (!q, !q, !q, memref<?x?xindex>, !q, !l) -> ()
-  return
-}

@@ -80,3 +80,17 @@ func.func @f32(%q: !f, %k: !f, %v: !f, %o: !f, %lse: !l) {
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!f, !f, !f, !f, !l) -> ()
   return
 }
+
+// Rows at positions of their own: the least and the greatest of a block's by
+// all lanes of a warp, then their keys by bisection.
+// CHECK: gpu.func @mctx_attention_8
+// CHECK: gpu.shuffle xor
+// CHECK: arith.minsi
+// CHECK: scf.while
+// CHECK: nvx.mma_sync
+func.func @positions(%q: !q, %k: !q, %v: !q, %p: memref<?x?xindex>, %o: !q, %lse: !l) {
+  megactx.fused_attention %q, %k, %v query_positions(%p) key_positions(%p) outs(%o, %lse)
+      [#megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32}
+      : (!q, !q, !q, memref<?x?xindex>, memref<?x?xindex>, !q, !l) -> ()
+  return
+}

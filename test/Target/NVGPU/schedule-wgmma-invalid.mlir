@@ -72,6 +72,18 @@ func.func @producer_with_test(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 
 // -----
 
+#s = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, producer = true>
+!q = memref<?x?x?x64xf16>
+!l = memref<?x?x?xf32>
+func.func @producer_with_positions(%q: !q, %k: !q, %v: !q, %p: memref<?x?xindex>, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected a schedule without a producer for rows at positions of their own, but got #nvx.schedule<}}
+  megactx.fused_attention %q, %k, %v key_positions(%p) outs(%o, %lse) [#megactx.piece<all>] {scale = 0.125 : f32, nvx.schedule = #s}
+      : (!q, !q, !q, memref<?x?xindex>, !q, !l) -> ()
+  return
+}
+
+// -----
+
 #s = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 5, loads = tma, producer = true>
 !q = memref<?x?x?x64xf16>
 !l = memref<?x?x?xf32>

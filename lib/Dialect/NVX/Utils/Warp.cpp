@@ -1,18 +1,18 @@
-//===- Reduce.cpp - partial results of threads ----------------------------===//
+//===- Warp.cpp - values that the lanes of a warp share -------------------===//
 
-#include "KernelLoops.h"
+#include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 
 using namespace mlir;
-using namespace mlir::megactx;
-using namespace mlir::megactx::gpukernel;
 
 /// Another lane's value: shuffles move 32 bits.
 static Value shuffle(ImplicitLocOpBuilder &b, Value x, int32_t mask) {
   Type type = x.getType();
   unsigned bits = type.getIntOrFloatBitWidth();
   auto move = [&](Value word) -> Value {
-    return gpu::ShuffleOp::create(b, word, mask, kWarp, gpu::ShuffleMode::XOR)
+    return gpu::ShuffleOp::create(b, word, mask, nvx::kWarp,
+                                  gpu::ShuffleMode::XOR)
         .getShuffleResult();
   };
   if (bits == 32)
@@ -38,9 +38,9 @@ static Value shuffle(ImplicitLocOpBuilder &b, Value x, int32_t mask) {
                          : Value(arith::BitcastOp::create(b, type, value));
 }
 
-Value gpukernel::reduceInWarp(ImplicitLocOpBuilder &b, const Combiner &combine,
-                              Value x) {
-  for (int32_t mask = kWarp / 2; mask > 0; mask /= 2)
-    x = combine(b, x, shuffle(b, x, mask));
+Value nvx::reduceInWarp(ImplicitLocOpBuilder &b, Value x,
+                        function_ref<Value(Value, Value)> join, int64_t lanes) {
+  for (int64_t mask = lanes / 2; mask > 0; mask /= 2)
+    x = join(x, shuffle(b, x, static_cast<int32_t>(mask)));
   return x;
 }
