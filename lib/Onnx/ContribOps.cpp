@@ -1,81 +1,30 @@
 //===- ContribOps.cpp - onnxruntime's operators in ONNX's -----------------===//
 //
-// A rule writes nodes in ONNX's text format. In it i0, i1, ... are the node's
-// inputs, o0, o1, ... its outputs, `none` is an absent input, and every other
-// name is local. Semantics and defaults: onnxruntime's
-// docs/ContribOperators.md.
+// Semantics and defaults: onnxruntime's docs/ContribOperators.md.
 //
 //===----------------------------------------------------------------------===//
 
 #include "ContribOps.h"
+#include "ContribRules.h"
+#include <algorithm>
 #include <cctype>
 #include <cstdio>
-#include <map>
 #include <onnx/defs/parser.h>
 #include <set>
 #include <stdexcept>
 
 using namespace ::ONNX_NAMESPACE;
+using namespace mlir::onnx;
 
-namespace {
-using Types = std::map<std::string, TypeProto::Tensor>;
-
-/// A node as its rule sees it.
-class Call {
-public:
-  Call(const NodeProto &node, const Types &types) : node(node), types(types) {}
-
-  bool has(int i) const {
-    return i < node.input_size() && !node.input(i).empty();
-  }
-  bool wants(int i) const {
-    return i < node.output_size() && !node.output(i).empty();
-  }
-  const AttributeProto *attribute(const std::string &name) const {
-    for (const AttributeProto &attribute : node.attribute())
-      if (attribute.name() == name)
-        return &attribute;
-    return nullptr;
-  }
-  int64_t integer(const std::string &name, int64_t otherwise) const {
-    const AttributeProto *found = attribute(name);
-    return found ? found->i() : otherwise;
-  }
-  double real(const std::string &name, double otherwise) const {
-    const AttributeProto *found = attribute(name);
-    return found ? found->f() : otherwise;
-  }
-  /// -1 where the rank is unknown.
-  int rank(int i) const {
-    auto found = has(i) ? types.find(node.input(i)) : types.end();
-    return found != types.end() && found->second.has_shape()
-               ? found->second.shape().dim_size()
-               : -1;
-  }
-  /// Null where the rank is unknown or too small.
-  const TensorShapeProto::Dimension *dim(int i, int axis) const {
-    return rank(i) > axis ? &types.at(node.input(i)).shape().dim(axis)
-                          : nullptr;
-  }
-
-private:
-  const NodeProto &node;
-  const Types &types;
-};
-
-/// The nodes' text; empty for a form that it does not cover.
-using Rule = std::string (*)(const Call &);
-} // namespace
-
-static std::string text(double number) {
+std::string mlir::onnx::text(double number) {
   char buffer[32];
   std::snprintf(buffer, sizeof(buffer), "%.9e", number);
   return buffer;
 }
 
-static std::string input(int i) { return "i" + std::to_string(i); }
+std::string mlir::onnx::input(int i) { return "i" + std::to_string(i); }
 
-static std::string inputOrNone(const Call &call, int i) {
+std::string mlir::onnx::inputOrNone(const Call &call, int i) {
   return call.has(i) ? input(i) : "none";
 }
 
@@ -320,8 +269,8 @@ static std::string multiHeadAttention(const Call &call) {
 // Replacing nodes
 //===----------------------------------------------------------------------===//
 
-static const std::map<std::string, Rule> &rules() {
-  static const std::map<std::string, Rule> table = {
+static Rules makeRules() {
+  Rules table = {
       // onnxruntime writes this one into ONNX's domain.
       {".SimplifiedLayerNormalization", simplifiedLayerNormalization},
       {"com.microsoft.SimplifiedLayerNormalization",
@@ -338,6 +287,12 @@ static const std::map<std::string, Rule> &rules() {
       {"com.microsoft.RotaryEmbedding", rotaryEmbedding},
       {"com.microsoft.Attention", attention},
       {"com.microsoft.MultiHeadAttention", multiHeadAttention}};
+  addCacheRules(table);
+  return table;
+}
+
+static const Rules &rules() {
+  static const Rules table = makeRules();
   return table;
 }
 
@@ -379,8 +334,10 @@ private:
   std::string nameOf(const std::string &local) {
     if (local.empty() || local == "none")
       return "";
-    if (local.size() == 2 && std::isdigit(local[1])) {
-      int i = local[1] - '0';
+    if (local.size() > 1 &&
+        std::all_of(local.begin() + 1, local.end(),
+                    [](unsigned char c) { return std::isdigit(c); })) {
+      int i = std::stoi(local.substr(1));
       if (local[0] == 'i')
         return i < node.input_size() ? node.input(i) : "";
       if (local[0] == 'o' && i < node.output_size() && !node.output(i).empty())

@@ -6,13 +6,16 @@
 
 #include "Library.h"
 #include "ContribOps.h"
+#include "ContribSchemas.h"
 #include <onnx/defs/schema.h>
 #include <onnx/inliner/inliner.h>
 #include <onnx/shape_inference/implementation.h>
 #include <onnx/version_converter/convert.h>
+#include <algorithm>
 #include <set>
 
 using namespace ::ONNX_NAMESPACE;
+using namespace mlir::onnx;
 
 /// Nodes with a function body in ONNX that later levels lower themselves; every
 /// other one is inlined.
@@ -61,12 +64,22 @@ static constexpr char kAside[] = "set aside";
 
 template <typename Predicate>
 static void setAside(ModelProto &model, Predicate predicate) {
+  // Inference takes no domain that is not declared.
+  OperatorSetIdProto &set = *model.add_opset_import();
+  set.set_domain(kAside);
+  set.set_version(1);
   for (NodeProto &node : *model.mutable_graph()->mutable_node())
     if (predicate(node))
       node.set_domain(kAside);
 }
 
 static void putBack(ModelProto &model) {
+  auto &sets = *model.mutable_opset_import();
+  sets.erase(std::remove_if(sets.begin(), sets.end(),
+                            [](const OperatorSetIdProto &set) {
+                              return set.domain() == kAside;
+                            }),
+             sets.end());
   for (NodeProto &node : *model.mutable_graph()->mutable_node())
     if (node.domain() == kAside)
       node.clear_domain();
@@ -104,12 +117,14 @@ static void checkHeads(const GraphProto &graph) {
 
 static void inferTypes(ModelProto &model) {
   checkHeads(model.graph());
+  importContribDomains(model);
   ShapeInferenceOptions options{true, 0, true};
   shape_inference::InferShapes(model, OpSchemaRegistry::Instance(), options);
 }
 
 std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
   try {
+    registerContribSchemas();
     // The converter loses functions.
     if (model.functions_size() > 0)
       inliner::InlineLocalFunctions(model);

@@ -371,6 +371,19 @@ Value RowBlocks::biasOf(FusedAttentionOp op) {
   return tensor::ExtractSliceOp::create(*b, bias, offsets, sizes, strides);
 }
 
+/// An offset, maybe one for each entry of the batch or none, and as much more.
+Value RowBlocks::moved(Value offset, Value shift) {
+  if (!offset)
+    return shift;
+  if (auto type = dyn_cast<RankedTensorType>(offset.getType())) {
+    SmallVector<Value> sizes;
+    if (type.isDynamicDim(0))
+      sizes.push_back(tensor::DimOp::create(*b, offset, 0));
+    shift = tensor::SplatOp::create(*b, type, shift, sizes);
+  }
+  return b->createOrFold<arith::AddIOp>(offset, shift);
+}
+
 void RowBlocks::compute(FusedAttentionOp op) {
   Value query = rowsOf(op.getQuery(), 2), positions = op.getQueryPositions();
   Value offset = op.getQueryOffset();
@@ -378,8 +391,7 @@ void RowBlocks::compute(FusedAttentionOp op) {
     positions = rowsOf(positions, 1);
   } else {
     Value step = arith::ConstantIndexOp::create(*b, op.getQueryStep());
-    Value shift = b->createOrFold<arith::MulIOp>(begin, step);
-    offset = offset ? b->createOrFold<arith::AddIOp>(offset, shift) : shift;
+    offset = moved(offset, b->createOrFold<arith::MulIOp>(begin, step));
   }
   auto state = [&](Value value) {
     return op.getAccumulate() ? rowsOf(value, 2) : emptyOf(value, 2);

@@ -51,6 +51,7 @@ private:
   Value sliceOf(Value value, int64_t dim);
   Value emptyOf(Value value, int64_t dim);
   void compute(Operation *op);
+  Value moved(Value offset, Value shift);
   void compute(FusedAttentionOp op);
   void compute(linalg::LinalgOp op);
   Value biasOf(FusedAttentionOp op);

@@ -21,6 +21,7 @@ class Spec:
     head_dim: int = 16
     value_dim: int = 16
     offset: bool = False
+    offset_per_batch: bool = False
     bias: bool = False
     bias_per_key: bool = False  # known when compiled
     softcap: float = 0.0
@@ -40,6 +41,7 @@ class Spec:
                       (self.key_heads, self.value_dim), (self.heads, self.value_dim)]
         args = [f"%q: {tensor(*q, 'f32')}", f"%k: {tensor(*k, 'f32')}", f"%v: {tensor(*v, 'f32')}"]
         args += ["%o: tensor<i64>"] if self.offset else []
+        args += ["%o: tensor<?xi64>"] if self.offset_per_batch else []
         args += ["%bias: tensor<?x?x?x?xf32>"] if self.bias else []
         args += ["%lengths: tensor<?xi64>"] if self.lengths else []
         lines = []
@@ -54,6 +56,9 @@ class Spec:
         if self.offset:
             lines += ["%oi = tensor.extract %o[] : tensor<i64>", "%p = arith.index_cast %oi : i64 to index"]
             offset = " offset(%p)"
+        if self.offset_per_batch:
+            lines.append("%p = arith.index_cast %o : tensor<?xi64> to tensor<?xindex>")
+            offset = " offset(%p)"
         if self.lengths:
             lines.append("%l = arith.index_cast %lengths : tensor<?xi64> to tensor<?xindex>")
         source = f"!megactx.source<{narrow['k'][1]}, {narrow['v'][1]}>"
@@ -67,7 +72,7 @@ class Spec:
         cap = f", softcap = {self.softcap!r} : f32" if self.softcap else ""
         cap += f", query_step = {self.query_step} : i64"
         out = tensor(*o, self.dtype)
-        types = [narrow["q"][1], source] + (["index"] if self.offset else [])
+        types = [narrow["q"][1], source] + (["index"] if self.offset else []) + (["tensor<?xindex>"] if self.offset_per_batch else [])
         lines.append(f"%r = megactx.attention {narrow['q'][0]}, %s{offset} {{scale = {self.scale!r} : f32{cap}}} "
                      f": ({', '.join(types)}) -> {out}")
         result = "%r"
@@ -102,9 +107,10 @@ def reference(spec, q, k, v, offset=0, bias=None, lengths=None, key_offset=0):
         scores = spec.softcap * np.tanh(scores / spec.softcap)
     if bias is not None:
         scores = scores + bias
-    queries = np.arange(q.shape[2]) * spec.query_step + offset
+    offsets = np.broadcast_to(offset, len(q))
     allowed = np.zeros(scores.shape, dtype=bool)
     for batch, length in enumerate([k.shape[2]] * len(q) if lengths is None else lengths):
+        queries = np.arange(q.shape[2]) * spec.query_step + offsets[batch]
         keys = np.arange(length) * spec.key_step + key_offset
         allowed[batch, ..., :length] = patterns.relation(spec.pattern, queries, keys, spec.heads, spec.key_step)
     scores = np.where(allowed, scores, -np.inf)
@@ -121,7 +127,7 @@ def check(kernel, batch, queries, keys, offset=0, bias=None):
     random = np.random.default_rng()
     draw = lambda heads, rows, dim: rounded(random.standard_normal((batch, heads, rows, dim)), spec.dtype)
     q, k, v = draw(spec.heads, queries, spec.head_dim), draw(spec.key_heads, keys, spec.head_dim), draw(spec.key_heads, keys, spec.value_dim)
-    inputs = [q, k, v] + ([np.array(offset, dtype=np.int64)] if spec.offset else [])
+    inputs = [q, k, v] + ([np.array(offset, dtype=np.int64)] if spec.offset or spec.offset_per_batch else [])
     added = None
     if bias is not None:
         heads, rows, many = bias

@@ -161,13 +161,14 @@ class Kernel:
         more = " bias(%b)" * s.bias + " lengths(%l)" * s.lengths
         more_types = f", {bias}" * s.bias + ", tensor<?xindex>" * s.lengths
         cap = f", softcap = {s.softcap!r} : f32" if s.softcap else ""
+        offset = "tensor<?xindex>" if s.offset_per_batch else "index"
         arguments = ", ".join([f"%q: {q}", *(f"%k{i}: {k}" for i in sources), *(f"%v{i}: {v}" for i in sources),
-                               f"%b: {bias}, %l: tensor<?xindex>, %p: index"])
+                               f"%b: {bias}, %l: tensor<?xindex>, %p: {offset}"])
         made = "\n".join(f"  %s{i} = megactx.source %k{i}, %v{i}{more} pattern(#megactx.pattern<{pattern}>) {{key_step = {s.key_step} : i64}}"
                          f" : ({k}, {v}{more_types}) -> {source}" for i, pattern in enumerate(self.patterns))
         return f"""func.func @main({arguments}) -> ({o}, {lse}) {{
 {made}
-  %o, %lse = megactx.attention %q, {", ".join(f"%s{i}" for i in sources)} offset(%p) {{scale = {s.scale!r} : f32, query_step = {s.query_step} : i64{cap}}} : ({q}, {", ".join([source] * len(sources))}, index) -> ({o}, {lse})
+  %o, %lse = megactx.attention %q, {", ".join(f"%s{i}" for i in sources)} offset(%p) {{scale = {s.scale!r} : f32, query_step = {s.query_step} : i64{cap}}} : ({q}, {", ".join([source] * len(sources))}, {offset}) -> ({o}, {lse})
   return %o, %lse : {o}, {lse}
 }}"""
 
@@ -180,10 +181,11 @@ class Kernel:
             bias = bias.replace("<?x?x?x?", "<?x?x1x?")
         more = " bias(%b)" * s.bias + " lengths(%l)" * s.lengths
         more_types = f", {bias}" * s.bias + ", memref<?xindex>" * s.lengths
+        offset = "memref<?xindex>" if s.offset_per_batch else "index"
         ops = [f"  megactx.fused_attention %q, %k{i}, %v{i}{more} query_offset(%p) key_offset(%kp) outs(%o, %lse) {pieces} {{{attributes}}}"
-               f" : ({q}, {k}, {v}{more_types}, index, index, {o}, {lse}) -> ()" for i, pieces, attributes in self.launches]
+               f" : ({q}, {k}, {v}{more_types}, {offset}, index, {o}, {lse}) -> ()" for i, pieces, attributes in self.launches]
         arguments = ", ".join([f"%q: {q}", *(f"%k{i}: {k}" for i in sources), *(f"%v{i}: {v}" for i in sources),
-                               f"%b: {bias}, %l: memref<?xindex>, %p: index, %kp: index, %o: {o}, %lse: {lse}"])
+                               f"%b: {bias}, %l: memref<?xindex>, %p: {offset}, %kp: index, %o: {o}, %lse: {lse}"])
         return "\n".join([f"func.func @main({arguments}) attributes {{llvm.emit_c_interface}} {{", *ops, "  return", "}"])
 
     def run(self, q, k, v, lengths=None, offset=0, key_offset=0, bias=None):
@@ -196,10 +198,12 @@ class Kernel:
                    **{f"value{i}": given(v, rows_outside=True) for i, v in enumerate(values)},
                    "bias": Buffer((1, 1, 1, 1), np.float32, IN, 0) if bias is None else Buffer(bias.shape, np.float32, IN, bias, rows_outside=True),
                    "lengths": Buffer((len(q),), np.int64, IN, 0 if lengths is None else lengths)}
+        if self.spec.offset_per_batch:
+            buffers["offset"] = Buffer((len(q),), np.int64, IN, np.array(offset))
         results = {"out": Buffer((*q.shape[:3], values[0].shape[3]), STORED[dtype], INOUT if first else OUT, 0 if first else None, rows_outside=True),
                    "lse": Buffer(q.shape[:3], np.float32, INOUT if first else OUT, -np.inf if first else None)}
         pass_on = lambda some: [ctypes.c_void_p(buffer.descriptor.ctypes.data) for buffer in some.values()]
-        arguments = [*pass_on(buffers), ctypes.c_int64(offset), ctypes.c_int64(key_offset), *pass_on(results)]
+        arguments = [*pass_on(buffers), *([] if self.spec.offset_per_batch else [ctypes.c_int64(offset)]), ctypes.c_int64(key_offset), *pass_on(results)]
         buffers |= results
         for name, buffer in buffers.items():
             self.library.c.emulator_add(name.encode(), ctypes.c_void_p(buffer.address), ctypes.c_size_t(buffer.bytes), buffer.use)

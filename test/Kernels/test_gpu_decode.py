@@ -59,6 +59,14 @@ def test_lengths(pattern, keys, emulate):
     check(emulate(spec_of(pattern, "f16", 32, heads=4, key_heads=1, lengths=True)), batch=4, queries=3, keys=keys, offset=keys - 3)
 
 
+@pytest.mark.parametrize("pattern", ["causal", "causal and window<left = 300, right = 0>", "causal and strided<stride = 3>"])
+def test_offset_of_each_batch(pattern, emulate):
+    """Caches of several lengths: decoding, and more rows than are few."""
+    kernel = emulate(spec_of(pattern, "f16", 32, heads=4, key_heads=1, lengths=True, offset_per_batch=True))
+    for queries in (1, 20):
+        check(kernel, batch=3, queries=queries, keys=800, offset=[0, 410, 800 - queries])
+
+
 def test_rows_before_and_after_all_keys(emulate):
     kernel = emulate(spec_of("causal and window<left = 900, right = 0>", "bf16", 32, heads=4, key_heads=2))
     for offset, key_offset in [(0, 4), (5000, 0), (1300, 7)]:

@@ -57,6 +57,13 @@ def test_query_offset_of_a_cache(compiled):
         attention.check(kernel, batch=1, queries=new, keys=past + new, offset=past)
 
 
+@pytest.mark.parametrize("pattern", ["causal", "causal and window<left = 6, right = 0>", "causal and strided<stride = 5>", "block_local<block = 8>"])
+def test_query_offset_of_each_batch(pattern, compiled):
+    kernel = compiled(attention.Spec(pattern=pattern, offset_per_batch=True, lengths=True))
+    for new, keys in [(1, 70), (9, 80), (40, 90), (2, 3000)]:
+        attention.check(kernel, batch=3, queries=new, keys=keys, offset=[0, keys // 3, keys - new])
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (4, 1, 1), (1, 0, 1), (4, 0, 1)], ids=str)
 def test_bias_broadcasts(shape, compiled):
     """shape: heads, queries (0 = all), batch of the bias; keys are never broadcast."""

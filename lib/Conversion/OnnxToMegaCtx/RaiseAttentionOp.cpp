@@ -1,6 +1,7 @@
 //===- RaiseAttentionOp.cpp - ONNX's own Attention ------------------------===//
 
 #include "RaiseAttentionOp.h"
+#include "Heads.h"
 #include "Nodes.h"
 #include "Operands.h"
 #include "Remarks.h"
@@ -27,9 +28,11 @@ public:
 
 private:
   std::string check();
-  Value initializer(ArrayRef<int64_t> list);
-  Value splitHeads(unsigned i, StringRef attr);
-  Value joinHeads(Value out);
+  Value headsOf(unsigned i, StringRef attr) {
+    return typeAt(i).getRank() == 4
+               ? op->getOperand(i)
+               : splitHeads(b, op->getOperand(i), integerAttr(op, attr, 0));
+  }
   Value withPast(unsigned past, Value own);
   Value widened(Value mask);
   Term readMask();
@@ -74,42 +77,6 @@ std::string OperatorRaiser::check() {
   if (maskRank < 2 || maskRank > 4)
     return "its mask has no known rank from 2 to 4";
   return "";
-}
-
-Value OperatorRaiser::initializer(ArrayRef<int64_t> list) {
-  auto type = RankedTensorType::get({int64_t(list.size())}, b.getI64Type());
-  return onnx::InitializerOp::create(b, type,
-                                     DenseElementsAttr::get(type, list));
-}
-
-/// Operand i as [B, H, N, D].
-Value OperatorRaiser::splitHeads(unsigned i, StringRef attr) {
-  RankedTensorType type = typeAt(i);
-  if (type.getRank() == 4)
-    return op->getOperand(i);
-  int64_t heads = integerAttr(op, attr, 0), width = type.getDimSize(2);
-  int64_t depth = ShapedType::isDynamic(width) ? width : width / heads;
-  int64_t batch = type.getDimSize(0), rows = type.getDimSize(1);
-  Value split = createNode(b, "Reshape",
-                           {op->getOperand(i), initializer({0, 0, heads, -1})},
-                           type.clone({batch, rows, heads, depth}));
-  return createNode(
-      b, "Transpose", split, type.clone({batch, heads, rows, depth}),
-      {b.getNamedAttr("perm", b.getDenseI64ArrayAttr({0, 2, 1, 3}))});
-}
-
-/// [B, H, N, D] in the operands' form.
-Value OperatorRaiser::joinHeads(Value out) {
-  if (typeAt(0).getRank() == 4)
-    return out;
-  auto type = cast<RankedTensorType>(out.getType());
-  ArrayRef<int64_t> s = type.getShape();
-  Value rows = createNode(
-      b, "Transpose", out, type.clone({s[0], s[2], s[1], s[3]}),
-      {b.getNamedAttr("perm", b.getDenseI64ArrayAttr({0, 2, 1, 3}))});
-  int64_t width = ShapedType::isDynamic(s[3]) ? s[3] : s[1] * s[3];
-  return createNode(b, "Reshape", {rows, initializer({0, 0, -1})},
-                    type.clone({s[0], s[2], width}));
 }
 
 Value OperatorRaiser::withPast(unsigned past, Value own) {
@@ -168,9 +135,9 @@ Value OperatorRaiser::readLengths() {
 }
 
 void OperatorRaiser::build() {
-  query = splitHeads(0, "q_num_heads");
-  key = withPast(kPastKey, splitHeads(1, "kv_num_heads"));
-  value = withPast(kPastValue, splitHeads(2, "kv_num_heads"));
+  query = headsOf(0, "q_num_heads");
+  key = withPast(kPastKey, headsOf(1, "kv_num_heads"));
+  value = withPast(kPastValue, headsOf(2, "kv_num_heads"));
   StringRef kind = kindOf(query, key, value);
   // Causal queries stand behind the cache; else the last query and the last
   // key have one position.
@@ -215,7 +182,9 @@ void OperatorRaiser::build() {
       /*positions=*/Value(), b.getF32FloatAttr(scale), softcap,
       b.getI64IntegerAttr(1), b.getStringAttr(kind));
   passed(op, kAttentionRaised) << remark::add("{0}", pattern.str());
-  op->getResult(0).replaceAllUsesWith(joinHeads(attention.getOut()));
+  Value out = attention.getOut();
+  op->getResult(0).replaceAllUsesWith(
+      typeAt(0).getRank() == 4 ? out : joinHeads(b, out));
   if (op->getNumResults() > 1)
     op->getResult(1).replaceAllUsesWith(key);
   if (op->getNumResults() > 2)

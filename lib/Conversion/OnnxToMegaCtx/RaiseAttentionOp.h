@@ -17,6 +17,9 @@ namespace mlir::megactx::raise {
 /// reason why the node is left.
 std::string raiseAttentionOp(Operation *op, MaskCounts &counts);
 
+/// The same for ai.megactx.CachedAttention, whose caches get the new rows.
+std::string raiseCachedAttention(Operation *op, MaskCounts &counts);
+
 } // namespace mlir::megactx::raise
 
 #endif

@@ -445,6 +445,8 @@ static std::optional<std::string> tryRaise(Operation *op, MaskCounts &counts) {
     return Raiser(op, counts).run();
   if (type == "Attention")
     return raiseAttentionOp(op, counts);
+  if (type == "ai.megactx.CachedAttention")
+    return raiseCachedAttention(op, counts);
   if (type.contains("Attention"))
     return "an operator, or a form of it, that is not known in ONNX's terms";
   if (isSpelledOut(op))

@@ -30,6 +30,8 @@ FailureOr<AttentionShape> AttentionShape::of(FusedAttentionOp op) {
       shape.hasBias &&
       cast<MemRefType>(op.getBias().getType()).getDimSize(2) == 1;
   shape.hasLengths = bool(op.getLengths());
+  shape.offsetPerBatch =
+      op.getQueryOffset() && isa<MemRefType>(op.getQueryOffset().getType());
   shape.hasQueryPositions = bool(op.getQueryPositions());
   shape.hasKeyPositions = bool(op.getKeyPositions());
   shape.accumulate = op.getAccumulate();
@@ -51,8 +53,8 @@ std::string AttentionShape::key() const {
   llvm::raw_string_ostream os(text);
   os << element << ' ' << headDim << ' ' << valueDim << ' ' << scale << ' '
      << softcap.value_or(0) << ' ' << queryStep << ' ' << keyStep << ' '
-     << hasBias << biasPerKey << hasLengths << accumulate << hasQueryPositions
-     << hasKeyPositions;
+     << hasBias << biasPerKey << hasLengths << offsetPerBatch << accumulate
+     << hasQueryPositions << hasKeyPositions;
   for (const pattern::Piece &piece : pieces)
     os << " | " << piece.str();
   return text;
@@ -80,7 +82,8 @@ SmallVector<Type> mlir::megactx::kernelArguments(MLIRContext *context,
     types.push_back(stridedType({any, any, any, any}, f32, false));
   if (shape.hasLengths)
     types.push_back(stridedType({any}, index, false));
-  types.append({index, index});
+  types.push_back(KernelArguments::typeOfQueryOffset(context, shape));
+  types.push_back(index);
   types.append(shape.hasQueryPositions + shape.hasKeyPositions,
                stridedType({any, any}, index, false));
   types.append({v, stridedType({any, any, any}, f32, true)});
@@ -118,6 +121,14 @@ mlir::megactx::kernelOperands(ImplicitLocOpBuilder &b, FusedAttentionOp op,
     operand = memref::CastOp::create(b, type, operand);
   }
   return operands;
+}
+
+Type KernelArguments::typeOfQueryOffset(MLIRContext *context,
+                                        const AttentionShape &shape) {
+  Type index = IndexType::get(context);
+  return shape.offsetPerBatch
+             ? Type(stridedType({ShapedType::kDynamic}, index, false))
+             : index;
 }
 
 KernelArguments::KernelArguments(ValueRange arguments,

@@ -22,6 +22,7 @@ struct AttentionShape {
   std::optional<float> softcap;
   int64_t queryStep, keyStep; ///< tokens between rows
   bool hasBias, hasLengths, accumulate;
+  bool offsetPerBatch; ///< of queries: one for each entry of the batch
   bool hasQueryPositions, hasKeyPositions; ///< instead of steps and offsets
   bool biasPerKey; ///< the bias is the same for every query
 
@@ -42,6 +43,7 @@ MemRefType stridedType(ArrayRef<int64_t> dims, Type element, bool unitLast);
 /// The types of a kernel's arguments, strides dynamic but for the last:
 ///   q, k, v, [bias], [lengths], query_offset, key_offset, [query_positions],
 ///   [key_positions], out, lse
+/// The query offset is an index, or a memref [B] of them.
 SmallVector<Type> kernelArguments(MLIRContext *context,
                                   const AttentionShape &shape);
 
@@ -55,6 +57,8 @@ FailureOr<SmallVector<Value>> kernelOperands(ImplicitLocOpBuilder &b,
 struct KernelArguments {
   KernelArguments() = default;
   KernelArguments(ValueRange arguments, const AttentionShape &shape);
+  static Type typeOfQueryOffset(MLIRContext *context,
+                                const AttentionShape &shape);
   Value query, key, value, bias, lengths, queryOffset, keyOffset,
       queryPositions, keyPositions, out, lse;
 };

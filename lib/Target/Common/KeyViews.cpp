@@ -77,6 +77,9 @@ void KeyViews::readPiece(const Piece &piece, size_t keyless) {
 void KeyViews::enter(Value ofBatch, Value ofHead, Value ofClass,
                      Value queries) {
   batch = ofBatch;
+  queryOffset = arguments.queryOffset;
+  if (!queryOffset.getType().isIndex())
+    queryOffset = memref::LoadOp::create(b, queryOffset, batch);
   head = ofHead;
   viewClass = ofClass;
   firstRow = a.c(0);
@@ -84,8 +87,7 @@ void KeyViews::enter(Value ofBatch, Value ofHead, Value ofClass,
   if (thePeriod == 1)
     return;
   Value residue = loadTable(b, queryResidues, viewClass);
-  firstRow =
-      emitFloorMod(b, a.sub(residue, arguments.queryOffset), a.c(thePeriod));
+  firstRow = emitFloorMod(b, a.sub(residue, queryOffset), a.c(thePeriod));
   rowsHere = a.max(a.ceilDiv(a.sub(queries, firstRow), a.c(thePeriod)), a.c(0));
 }
 
@@ -120,7 +122,7 @@ Value KeyViews::positionOf(Value row) const {
   if (arguments.queryPositions)
     return memref::LoadOp::create(b, arguments.queryPositions,
                                   ValueRange{batch, row});
-  return a.add(a.mul(row, a.c(shape.queryStep)), arguments.queryOffset);
+  return a.add(a.mul(row, a.c(shape.queryStep)), queryOffset);
 }
 
 Value KeyViews::positionOfKey(Value row) const {

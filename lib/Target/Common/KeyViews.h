@@ -83,6 +83,7 @@ private:
   std::function<Value(ArrayRef<int64_t>)> makeTable;
   int64_t thePeriod, numClasses;
   Value viewClass, queryResidues;
+  Value queryOffset; ///< of the batch that was entered
   Value positionEnd; ///< one past the position of the last key
   /// Key residues of a piece: offsets per class, and the residues.
   struct KeyTable {

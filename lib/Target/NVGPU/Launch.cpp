@@ -27,18 +27,21 @@ LaunchEmitter::LaunchEmitter(ImplicitLocOpBuilder &b, Operation *module,
   rowsOfClass = a.ceilDiv(queries, a.c(period));
 }
 
-/// How many keys the last row of the first class sees, whatever its head and
-/// the lengths, which are in the device's memory, as positions are, without
-/// which it is as many as there are: where rows see fewer, or others more,
-/// parts are more or fewer than they should be.
+/// How many keys the last row of the first class sees, whatever its head, the
+/// lengths and the offsets per batch, which are in the device's memory; all,
+/// where rows have positions, as these are: where rows see fewer, or others
+/// more, parts are more or fewer than they should be.
 Value LaunchEmitter::keysOfLastRow() {
+  Value all = memref::DimOp::create(b, arguments.key, 2);
   if (shape.hasQueryPositions || shape.hasKeyPositions)
-    return memref::DimOp::create(b, arguments.key, 2);
+    return all;
   KernelArguments known = arguments;
   known.lengths = {};
+  if (shape.offsetPerBatch)
+    known.queryOffset = a.max(a.sub(all, queries), a.c(0));
   KeyViews views(b, module, shape, known);
   views.enter(a.c(0), a.c(0), a.c(0), queries);
-  views.readKeyEnd(memref::DimOp::create(b, arguments.key, 2));
+  views.readKeyEnd(all);
   Value last = a.max(a.sub(views.rowsHere, a.c(1)), a.c(0));
   Value position = views.positionOf(views.rowAt(last));
   Value sum = a.c(0);

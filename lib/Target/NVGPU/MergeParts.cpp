@@ -23,9 +23,10 @@ public:
         b(module.getLoc(), OpBuilder::atBlockEnd(module.getBody())), a{b},
         pair(VectorType::get({2}, b.getF32Type())) {
     MLIRContext *context = b.getContext();
-    SmallVector<Type> types = {b.getIndexType()};
-    types.append(PartArguments::types(context, shape));
     SmallVector<Type> others = kernelArguments(context, shape);
+    SmallVector<Type> types = {
+        KernelArguments::typeOfQueryOffset(context, shape)};
+    types.append(PartArguments::types(context, shape));
     types.append(others.end() - 2, others.end());
     function =
         gpu::GPUFuncOp::create(b, name, b.getFunctionType(types, TypeRange()));

@@ -243,6 +243,16 @@ func.func @attention_c6(%q: !t, %k: !t, %p: tensor<2x?xindex>, %o: index) {
 
 // -----
 
+!t = tensor<2x2x?x8xf32>
+func.func @attention_c7(%q: !t, %k: !t, %o: tensor<3xindex>) {
+  %s = megactx.source %k, %k pattern(#megactx.pattern<dense>) : (!t, !t) -> !megactx.source<!t, !t>
+  // expected-error@+1 {{expected offset dim 0 to equal query dim 0, but got 3 vs 2}}
+  %r = megactx.attention %q, %s offset(%o) {scale = 1.0 : f32} : (!t, !megactx.source<!t, !t>, tensor<3xindex>) -> !t
+  return
+}
+
+// -----
+
 func.func @transpose_view_c1(%x: tensor<1x?x2x8xf32>) -> tensor<1x2x?x8xf32> {
   // expected-error@+1 {{expected a permutation of the 4 dims of input}}
   %0 = megactx.transpose_view %x permutation = [0, 2, 2, 3] : tensor<1x?x2x8xf32> to tensor<1x2x?x8xf32>

@@ -212,6 +212,15 @@ func.func @online_attention_c11_type(%q: tensor<2x4x?x8xf32>, %k: tensor<2x2x?x8
 
 // -----
 
+func.func @online_attention_c12(%q: tensor<2x4x?x8xf32>, %k: tensor<2x2x?x8xf32>, %v: tensor<2x2x?x16xf32>, %p: tensor<2xi64>, %acc: tensor<2x4x?x16xf32>, %max: tensor<2x4x?xf32>, %sum: tensor<2x4x?xf32>) {
+  // expected-error@+1 {{expected query_offset of element type index, but got 'tensor<2xi64>'}}
+  %r:3 = megactx.online_attention %q, %k, %v query_offset(%p) outs(%acc, %max, %sum) #megactx.piece<all> {scale = 1.0 : f32}
+      : (tensor<2x4x?x8xf32>, tensor<2x2x?x8xf32>, tensor<2x2x?x16xf32>, tensor<2xi64>, tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>) -> (tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>)
+  return
+}
+
+// -----
+
 func.func @online_attention_c11_rank(%q: tensor<2x4x?x8xf32>, %k: tensor<2x2x?x8xf32>, %v: tensor<2x2x?x16xf32>, %p: tensor<?xindex>, %acc: tensor<2x4x?x16xf32>, %max: tensor<2x4x?xf32>, %sum: tensor<2x4x?xf32>) {
   // expected-error@+1 {{expected key_positions to have rank 2, but got 'tensor<?xindex>'}}
   %r:3 = megactx.online_attention %q, %k, %v key_positions(%p) outs(%acc, %max, %sum) #megactx.piece<all> {scale = 1.0 : f32}

@@ -54,6 +54,20 @@ LogicalResult mlir::megactx::checkPositions(Operation *op, StringRef what,
   return checkDim(op, what, type, 1, of, 2, other);
 }
 
+LogicalResult mlir::megactx::checkOffset(Operation *op, StringRef what,
+                                         Value offset, ShapedType of,
+                                         StringRef other) {
+  auto type = offset ? dyn_cast<ShapedType>(offset.getType()) : ShapedType();
+  if (!type)
+    return success();
+  if (failed(checkRank(op, what, type, 1)))
+    return failure();
+  if (!type.getElementType().isIndex())
+    return op->emitOpError("expected ")
+           << what << " of element type index, but got " << type;
+  return checkDim(op, what, type, 0, of, 0, other);
+}
+
 LogicalResult mlir::megactx::checkBias(Operation *op, ShapedType bias) {
   if (bias.hasRank() && bias.getRank() == 4 && bias.getElementType().isF32())
     return success();

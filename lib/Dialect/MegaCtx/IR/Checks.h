@@ -32,6 +32,10 @@ LogicalResult checkRank(Operation *op, StringRef what, ShapedType type,
 /// (called `other`) are, in place of an offset. Null is fine.
 LogicalResult checkPositions(Operation *op, StringRef what, Value positions,
                              Value offset, ShapedType of, StringRef other);
+/// An index, or index of rank 1 with the size of dim 0 of `of` (called
+/// `other`). Null is fine.
+LogicalResult checkOffset(Operation *op, StringRef what, Value offset,
+                          ShapedType of, StringRef other);
 /// Rank 4 and f32.
 LogicalResult checkBias(Operation *op, ShapedType bias);
 /// Query heads are a multiple of key heads.

@@ -125,6 +125,8 @@ Value Decomposer::holds(Emitter &in, ValueRange at) {
                       Value positions) -> Value {
     if (positions)
       return in.extract(positions, {batch, row});
+    if (isa<TensorType>(offset.getType()))
+      offset = in.extract(offset, batch);
     return add(arith::MulIOp::create(in, row, in.index(step)), offset);
   };
   auto keyPosition = [&](Value row) {

@@ -41,6 +41,7 @@ private:
     return getValueOrCreateConstantIndexOp(
         b, b.getLoc(), linalg::createFoldedDimOp(b, b.getLoc(), of, i));
   }
+  Value ofBatch(Value numbers, Value batch);
   Value keyEnd(Value batch);
   Value bound(ArrayRef<Expr> exprs, const ExprLeaves &leaves, bool isLower);
   Value isEmpty(const ExprLeaves &first, const ExprLeaves &last);
@@ -50,16 +51,19 @@ private:
 };
 } // namespace
 
+/// The batch entry's element of a tensor or memref [B].
+Value RangeEmitter::ofBatch(Value numbers, Value batch) {
+  if (isa<TensorType>(numbers.getType()))
+    return tensor::ExtractOp::create(b, numbers, batch);
+  return memref::LoadOp::create(b, numbers, batch);
+}
+
 /// One past the last key row of the whole op that exists.
 Value RangeEmitter::keyEnd(Value batch) {
   Value end = op.getOrigin().empty() ? dim(op.getKey(), 2) : op.getOrigin()[4];
   if (!op.getLengths())
     return end;
-  Value length =
-      isa<TensorType>(op.getLengths().getType())
-          ? tensor::ExtractOp::create(b, op.getLengths(), batch).getResult()
-          : memref::LoadOp::create(b, op.getLengths(), batch).getResult();
-  return min(end, max(length, c(0)));
+  return min(end, max(ofBatch(op.getLengths(), batch), c(0)));
 }
 
 /// The tightest bound as a key row of the whole op; null where it is open.
@@ -111,9 +115,11 @@ std::pair<Value, Value> RangeEmitter::run(Value batch, Value head, Value begin,
       add(position(sub(rows, c(1)), op.getKeyStep(), op.getKeyOffset()), c(1));
   first.table = table;
   ExprLeaves last = first;
+  Value queryOffset = op.getQueryOffset();
+  if (queryOffset && !queryOffset.getType().isIndex())
+    queryOffset = ofBatch(queryOffset, first.batch);
   auto rowPosition = [&](Value row) {
-    return position(add(row, origin(2)), op.getQueryStep(),
-                    op.getQueryOffset());
+    return position(add(row, origin(2)), op.getQueryStep(), queryOffset);
   };
   first.position = rowPosition(begin);
   last.position = rowPosition(sub(end, c(1)));

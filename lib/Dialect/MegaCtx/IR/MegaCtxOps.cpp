@@ -104,7 +104,8 @@ LogicalResult AttentionOp::verify() {
                                     i, "query")))
       return failure();
   if (failed(checkPositions(*this, "positions", getPositions(), getOffset(),
-                            query, "query")))
+                            query, "query")) ||
+      failed(checkOffset(*this, "offset", getOffset(), query, "query")))
     return failure();
   if (!std::isfinite(getScale().convertToFloat()))
     return emitOpError("expected a finite scale");
@@ -155,7 +156,9 @@ LogicalResult FusedAttentionOp::verify() {
         failed(checkDim(*this, "lse", lse, i, query, i, "query")))
       return failure();
   if (failed(checkPositions(*this, "query_positions", getQueryPositions(),
-                            getQueryOffset(), query, "query")))
+                            getQueryOffset(), query, "query")) ||
+      failed(
+          checkOffset(*this, "query_offset", getQueryOffset(), query, "query")))
     return failure();
   return checkPositions(*this, "key_positions", getKeyPositions(),
                         getKeyOffset(), key, "key");

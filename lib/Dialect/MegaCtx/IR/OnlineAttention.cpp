@@ -100,7 +100,9 @@ static LogicalResult checkPositions(OnlineAttentionOp op) {
   ShapedType query = isTile ? ShapedType(any) : typeOf(op.getQuery()),
              key = isTile ? ShapedType(any) : typeOf(op.getKey());
   if (failed(checkPositions(op, "query_positions", op.getQueryPositions(),
-                            op.getQueryOffset(), query, "query")))
+                            op.getQueryOffset(), query, "query")) ||
+      failed(
+          checkOffset(op, "query_offset", op.getQueryOffset(), query, "query")))
     return failure();
   return checkPositions(op, "key_positions", op.getKeyPositions(),
                         op.getKeyOffset(), key, "key");

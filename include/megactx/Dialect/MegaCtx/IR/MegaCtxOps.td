@@ -150,7 +150,8 @@ def MegaCtx_AttentionOp : Op<MegaCtx_Dialect, "attention",
     [B, Hq, Nq, Dv] of q's element type, lse [B, Hq, Nq] f32, natural log.
     Query head h reads key head h / (Hq / Hkv). Query row i stands at position
     i * query_step + offset (tokens), or at `positions` [B, Nq] (index), which
-    need no order. A row that sees no key gives 0 and lse minus infinity.
+    need no order. The offset is one for all, or an index tensor [B] with one for
+    each entry of the batch, such as the lengths of caches. A row that sees no key gives 0 and lse minus infinity.
     softcap(x) = softcap * tanh(x / softcap).
 
     Constraints:
@@ -162,6 +163,7 @@ def MegaCtx_AttentionOp : Op<MegaCtx_Dialect, "attention",
     * `attention_c4`: scale is finite; softcap, if given, is positive.
     * `attention_c5`: query_step is at least 1.
     * `attention_c6`: positions is [B, Nq] of index, and then there is no offset.
+    * `attention_c7`: an offset that is a tensor is [B].
 
     ```mlir
     %out = megactx.attention %q, %s offset(%p) {scale = 0.125 : f32}
@@ -170,7 +172,7 @@ def MegaCtx_AttentionOp : Op<MegaCtx_Dialect, "attention",
   }];
   let arguments = (ins AnyRankedTensor:$query,
                        Variadic<MegaCtx_SourceType>:$sources,
-                       Optional<Index>:$offset,
+                       Optional<AnyTypeOf<[Index, 1DTensorOf<[Index]>]>>:$offset,
                        Optional<2DTensorOf<[Index]>>:$positions,
                        F32Attr:$scale,
                        OptionalAttr<F32Attr>:$softcap,
@@ -215,7 +217,8 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
     h / (Hq / Hkv). Query row i stands at position i * query_step + query_offset,
     key row j at j * key_step + key_offset (tokens), or where query_positions
     [B, Nq] and key_positions [B, Nk] (index) say; key positions do not decrease
-    along the rows that exist. A row that sees no key keeps its state.
+    along the rows that exist. query_offset is one for all, or index [B], one for
+    each entry of the batch. A row that sees no key keeps its state.
 
     - `bias` is added to the scaled scores; f32, each dim 1 or that of
       [B, Hq, Nq, Nk].
@@ -243,6 +246,7 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
       ids.
     * `online_attention_c11`: positions are [B, Nq] and [B, Nk] of index; with
       them there is no offset of the same rows.
+    * `online_attention_c12`: a query_offset that is no index is [B] of index.
 
     ```mlir
     %r:3 = megactx.online_attention %q, %k, %v query_offset(%p)
@@ -262,7 +266,7 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
   }];
   let arguments = (ins AnyShaped:$query, AnyShaped:$key, AnyShaped:$value,
                        Optional<AnyShaped>:$bias, Optional<AnyShaped>:$lengths,
-                       Optional<Index>:$query_offset,
+                       Optional<AnyTypeOf<[Index, AnyShaped]>>:$query_offset,
                        Optional<Index>:$key_offset,
                        Optional<AnyShaped>:$query_positions,
                        Optional<AnyShaped>:$key_positions,
@@ -355,12 +359,12 @@ def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
       type, lse rank 3 and f32; out is [B, Hq, Nq, Dv], lse is [B, Hq, Nq], and
       query and key agree on D.
     * `fused_attention_c3`: two results on tensors, none on memrefs.
-    * `fused_attention_c4`: query_positions and key_positions as in
+    * `fused_attention_c4`: query_offset, query_positions and key_positions as in
       `megactx.online_attention`.
   }];
   let arguments = (ins AnyShaped:$query, AnyShaped:$key, AnyShaped:$value,
                        Optional<AnyShaped>:$bias, Optional<AnyShaped>:$lengths,
-                       Optional<Index>:$query_offset,
+                       Optional<AnyTypeOf<[Index, AnyShaped]>>:$query_offset,
                        Optional<Index>:$key_offset,
                        Optional<AnyShaped>:$query_positions,
                        Optional<AnyShaped>:$key_positions,

@@ -91,6 +91,33 @@ def Onnx_YieldOp : Onnx_BaseOp<"yield", [Pure, Terminator, ReturnLike]> {
   let assemblyFormat = "($outputs^ `:` type($outputs))? attr-dict";
 }
 
+/// An operator of another domain than ONNX's.
+class Onnx_OtherOp<string domain, string name, string what>
+    : Onnx_BaseOp<domain # "." # name, [Pure]> {
+  let summary = "operator " # name # " of " # domain;
+  let description = what;
+  let arguments = (ins Variadic<AnyType>:$inputs);
+  let results = (outs Variadic<AnyType>:$outputs);
+  let assemblyFormat = [{
+    $inputs attr-dict `:` functional-type($inputs, $outputs)
+  }];
+}
+
+def Onnx_CachedAttentionOp : Onnx_OtherOp<"ai.megactx", "CachedAttention", [{
+  (query, key, value, past_key, past_value, starts, lengths, total, bias, sink)
+  -> (out, present_key, present_value): attention over a cache that each entry
+  of the batch has filled to a length of its own.
+
+  query [B, N, H * D], key and value [B, N, Hkv * D] are new rows, past_key and
+  past_value [B, Hkv, P, D], or none. Row i of batch entry b stands at position
+  starts[b] + i (tokens) and is written there into present [B, Hkv,
+  max(P, total), D], which holds the past elsewhere, and 0 beyond it; without a
+  past it is the new rows. Queries attend the first lengths[b] rows of it where
+  `pattern` says. bias, or none, is added to the scores and broadcast to
+  [B, H, N, total]. sink [H] or [1], or none, is the score of one more key, whose
+  value is 0. starts and lengths [B] and total [1] are i64. scale 0 is 1 / sqrt(D);
+  softcap 0 is none. onnxruntime's GroupQueryAttention becomes it.
+}]>;
 def Onnx_AbsOp : Onnx_Op<"Abs">;
 def Onnx_AddOp : Onnx_Op<"Add">;
 def Onnx_AndOp : Onnx_Op<"And">;

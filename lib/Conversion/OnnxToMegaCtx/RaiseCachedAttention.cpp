@@ -1,0 +1,269 @@
+//===- RaiseCachedAttention.cpp - caches of a length per batch entry ------===//
+
+#include "Heads.h"
+#include "Nodes.h"
+#include "RaiseAttentionOp.h"
+#include "Remarks.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::raise;
+
+namespace {
+/// The node's operands by number.
+enum { kPastKey = 3, kPastValue, kStarts, kLengths, kTotal, kBias, kSink };
+
+class CachedRaiser {
+public:
+  CachedRaiser(Operation *op, MaskCounts &counts)
+      : op(op), b(op->getLoc(), op), counts(counts) {}
+
+  std::string run();
+
+private:
+  std::string check();
+  RankedTensorType typeAt(unsigned i) const {
+    return cast<RankedTensorType>(op->getOperand(i).getType());
+  }
+  Value indices(unsigned i);
+  Value index(int64_t value) {
+    return arith::ConstantIndexOp::create(b, value);
+  }
+  Value withPast(unsigned past, Value rows);
+  Value firstRows(Value cache);
+  Value biasOf(Value query, Value key, pattern::Pattern &pattern);
+  Value withSink(AttentionOp attention);
+  void build(const pattern::Pattern &pattern);
+
+  Operation *op;
+  ImplicitLocOpBuilder b;
+  MaskCounts &counts;
+  Value starts, total; ///< [B] of index; an index
+  float scale = 0;
+};
+} // namespace
+
+std::string CachedRaiser::check() {
+  if (op->getNumOperands() <= kTotal)
+    return "it has too few operands";
+  for (unsigned i : {0, 1, 2})
+    if (rankOf(op->getOperand(i)) != 3)
+      return "its operands have no known rank 3";
+  Type element = typeAt(0).getElementType();
+  for (unsigned i : {0, 1, 2, int(kPastKey), int(kPastValue)})
+    if (hasOperand(op, i) &&
+        (rankOf(op->getOperand(i)) < 0 ||
+         typeAt(i).getElementType() != element ||
+         (!element.isF32() && !element.isF16() && !element.isBF16())))
+      return "its element types are not all f32, f16 or bf16";
+  for (StringRef attr : {"num_heads", "kv_num_heads"})
+    if (integerAttr(op, attr, 0) <= 0)
+      return "it has no " + attr.str();
+  for (unsigned i : {kPastKey, kPastValue})
+    if (hasOperand(op, kPastKey) != hasOperand(op, i) ||
+        (hasOperand(op, i) && rankOf(op->getOperand(i)) != 4))
+      return "its cache has no known rank 4";
+  for (unsigned i : {kStarts, kLengths, kTotal})
+    if (rankOf(op->getOperand(i)) != 1 ||
+        !typeAt(i).getElementType().isInteger(64))
+      return "its lengths are no lists of i64";
+  if (hasOperand(op, kBias) && rankOf(op->getOperand(kBias)) != 4)
+    return "its bias has no known rank 4";
+  return "";
+}
+
+Value CachedRaiser::indices(unsigned i) {
+  auto type = RankedTensorType::get(typeAt(i).getShape(), b.getIndexType());
+  return arith::IndexCastOp::create(b, type, op->getOperand(i));
+}
+
+/// The cache with new rows [B, H, N, D] from `starts` on: one pass over it.
+Value CachedRaiser::withPast(unsigned past, Value rows) {
+  if (!hasOperand(op, past))
+    return rows;
+  Value old = op->getOperand(past);
+  auto type = cast<RankedTensorType>(rows.getType());
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(b, b.getLoc(), rows);
+  Value oldRows = tensor::DimOp::create(b, old, 2),
+        newRows = tensor::DimOp::create(b, rows, 2);
+  sizes[2] = arith::MaxSIOp::create(b, oldRows, total).getResult();
+  Value empty = tensor::EmptyOp::create(b, sizes, type.getElementType());
+  AffineMap ofBatch = AffineMap::get(4, 0, b.getAffineDimExpr(0));
+  SmallVector<utils::IteratorType> loops(4, utils::IteratorType::parallel);
+  auto made = linalg::GenericOp::create(
+      b, empty.getType(), starts, empty,
+      ArrayRef{ofBatch, b.getMultiDimIdentityMap(4)}, loops,
+      [&](OpBuilder &builder, Location loc, ValueRange args) {
+        ImplicitLocOpBuilder in(loc, builder);
+        SmallVector<Value> at;
+        for (int64_t i = 0; i < 4; ++i)
+          at.push_back(linalg::IndexOp::create(in, i));
+        SmallVector<Value> from(at);
+        from[2] = arith::SubIOp::create(in, at[2], args[0]);
+        auto less = [&](Value x, Value y) -> Value {
+          return arith::CmpIOp::create(in, arith::CmpIPredicate::ult, x, y);
+        };
+        auto choose = [&](OpBuilder &nested, Value condition,
+                          function_ref<Value(OpBuilder &)> yes,
+                          function_ref<Value(OpBuilder &)> no) -> Value {
+          auto yields = [&](function_ref<Value(OpBuilder &)> value) {
+            return [&nested, value](OpBuilder &inner, Location l) {
+              scf::YieldOp::create(inner, l, value(inner));
+            };
+          };
+          return scf::IfOp::create(nested, loc, condition, yields(yes),
+                                   yields(no))
+              .getResult(0);
+        };
+        // Unsigned: rows before the first new one are none of these.
+        Value isNew = less(from[2], newRows), isOld = less(at[2], oldRows);
+        Value result = choose(
+            in, isNew,
+            [&](OpBuilder &inner) -> Value {
+              return tensor::ExtractOp::create(inner, loc, rows, from);
+            },
+            [&](OpBuilder &inner) -> Value {
+              return choose(
+                  inner, isOld,
+                  [&](OpBuilder &last) -> Value {
+                    return tensor::ExtractOp::create(last, loc, old, at);
+                  },
+                  [&](OpBuilder &last) -> Value {
+                    return arith::ConstantOp::create(
+                        last, loc,
+                        cast<TypedAttr>(
+                            b.getZeroAttr(type.getElementType())));
+                  });
+            });
+        linalg::YieldOp::create(in, result);
+      });
+  return made.getResult(0);
+}
+
+/// The rows of a cache that any batch entry may have.
+Value CachedRaiser::firstRows(Value cache) {
+  if (!hasOperand(op, kPastKey))
+    return cache;
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(b, b.getLoc(), cache);
+  sizes[2] = total;
+  SmallVector<OpFoldResult> zeros(4, b.getIndexAttr(0)),
+      ones(4, b.getIndexAttr(1));
+  return tensor::ExtractSliceOp::create(b, cache, zeros, sizes, ones);
+}
+
+Value CachedRaiser::biasOf(Value query, Value key, pattern::Pattern &pattern) {
+  if (!hasOperand(op, kBias))
+    return {};
+  Masks masks(op->getContext());
+  masks.setOperands(query, key, /*isSelf=*/false);
+  Term term = {op->getOperand(kBias), Value(), false, op};
+  // Where queries stand is known at run time only.
+  return masks.biasOf(b, term, pattern, counts, /*hasPatterns=*/false);
+}
+
+/// One more key in each row's softmax, which takes from the others what the
+/// row's log-sum-exp says: out * sigmoid(lse - sink).
+Value CachedRaiser::withSink(AttentionOp attention) {
+  Value out = attention.getOut(), lse = attention.getLse();
+  if (!lse)
+    return out;
+  auto type = cast<RankedTensorType>(out.getType());
+  auto rows = cast<RankedTensorType>(lse.getType());
+  auto cast = [&](Value value, Type element) -> Value {
+    auto from = llvm::cast<RankedTensorType>(value.getType());
+    if (from.getElementType() == element)
+      return value;
+    return createNode(b, "Cast", value,
+                      RankedTensorType::get(from.getShape(), element));
+  };
+  Type f32 = b.getF32Type();
+  Value sink = cast(op->getOperand(kSink), f32);
+  int64_t heads = typeAt(kSink).getDimSize(0);
+  sink = createNode(b, "Reshape", {sink, integerList(b, {1, -1, 1})},
+                    RankedTensorType::get({1, heads, 1}, f32));
+  Value share = createNode(b, "Sigmoid",
+                           createNode(b, "Sub", {lse, sink}, rows), rows);
+  SmallVector<int64_t> shape(rows.getShape());
+  shape.push_back(1);
+  share = createNode(b, "Unsqueeze", {share, integerList(b, {3})},
+                     rows.clone(shape));
+  Value product =
+      createNode(b, "Mul", {cast(out, f32), share},
+                 RankedTensorType::get(type.getShape(), f32));
+  return cast(product, type.getElementType());
+}
+
+void CachedRaiser::build(const pattern::Pattern &own) {
+  Value query = splitHeads(b, op->getOperand(0), integerAttr(op, "num_heads", 1));
+  int64_t keyHeads = integerAttr(op, "kv_num_heads", 1);
+  starts = indices(kStarts);
+  total = tensor::ExtractOp::create(b, indices(kTotal), index(0));
+  Value presentKey =
+      withPast(kPastKey, splitHeads(b, op->getOperand(1), keyHeads));
+  Value presentValue =
+      withPast(kPastValue, splitHeads(b, op->getOperand(2), keyHeads));
+  Value key = firstRows(presentKey), value = firstRows(presentValue);
+  pattern::Pattern pattern = own;
+  Value bias = biasOf(query, key, pattern);
+  auto keyType = cast<RankedTensorType>(key.getType());
+  auto valueType = cast<RankedTensorType>(value.getType());
+  auto queryType = cast<RankedTensorType>(query.getType());
+  Value source = SourceOp::create(
+      b, SourceType::get(b.getContext(), keyType, valueType), key, value, bias,
+      indices(kLengths), /*offset=*/Value(), /*positions=*/Value(),
+      PatternAttr::get(b.getContext(), pattern), b.getI64IntegerAttr(1));
+  SmallVector<int64_t> shape(queryType.getShape());
+  shape[3] = valueType.getDimSize(3);
+  FloatAttr softcap = op->getAttrOfType<FloatAttr>("softcap");
+  if (softcap && softcap.getValueAsDouble() == 0.0)
+    softcap = {};
+  auto lse = RankedTensorType::get(ArrayRef(shape).take_front(3),
+                                   b.getF32Type());
+  auto attention = AttentionOp::create(
+      b, queryType.clone(shape), hasOperand(op, kSink) ? Type(lse) : Type(),
+      query, source, starts, /*positions=*/Value(), b.getF32FloatAttr(scale),
+      softcap, b.getI64IntegerAttr(1), b.getStringAttr("self"));
+  passed(op, kAttentionRaised) << remark::add("{0}", pattern.str());
+  Value results[] = {joinHeads(b, withSink(attention)), presentKey,
+                     presentValue};
+  for (auto [old, made] : llvm::zip(op->getResults(), results)) {
+    // The graph may know less of the sizes.
+    if (made.getType() != old.getType() &&
+        tensor::CastOp::areCastCompatible(made.getType(), old.getType()))
+      made = tensor::CastOp::create(b, old.getType(), made);
+    old.replaceAllUsesWith(made);
+  }
+}
+
+std::string CachedRaiser::run() {
+  if (std::string reason = check(); !reason.empty())
+    return reason;
+  auto text = op->getAttrOfType<StringAttr>("pattern");
+  auto pattern = pattern::Pattern::parse(text ? text.getValue() : "causal",
+                                         [](size_t, const Twine &) {});
+  if (!pattern)
+    return "its pattern is none";
+  int64_t width = typeAt(0).getDimSize(2);
+  auto given = op->getAttrOfType<FloatAttr>("scale");
+  if (given && given.getValueAsDouble() != 0.0)
+    scale = given.getValueAsDouble();
+  else if (ShapedType::isDynamic(width))
+    return "its scale follows from an unknown head dim";
+  else
+    scale = 1.0 / std::sqrt(double(width / integerAttr(op, "num_heads", 1)));
+  build(*pattern);
+  return "";
+}
+
+std::string mlir::megactx::raise::raiseCachedAttention(Operation *op,
+                                                       MaskCounts &counts) {
+  return CachedRaiser(op, counts).run();
+}

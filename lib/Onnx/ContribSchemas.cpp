@@ -1,0 +1,69 @@
+//===- ContribSchemas.cpp - operators beside ONNX's -----------------------===//
+
+#include "ContribSchemas.h"
+#include <onnx/defs/schema.h>
+#include <onnx/defs/shape_inference.h>
+
+using namespace ::ONNX_NAMESPACE;
+
+/// out has the query's shape; caches are [B, Hkv, unknown, D].
+static void inferCachedAttention(InferenceContext &context) {
+  propagateElemTypeFromInputToOutput(context, 0, 0);
+  propagateShapeFromInputToOutput(context, 0, 0);
+  for (size_t i : {1, 2}) {
+    if (i >= context.getNumOutputs())
+      return;
+    propagateElemTypeFromInputToOutput(context, i, i);
+    if (!hasInputShape(context, i))
+      continue;
+    const TensorShapeProto &rows = getInputShape(context, i);
+    int64_t heads = getAttribute(context, "kv_num_heads", int64_t(0));
+    TensorShapeProto *cache = getOutputShape(context, i);
+    if (rows.dim_size() != 3 || heads <= 0)
+      continue;
+    cache->clear_dim();
+    *cache->add_dim() = rows.dim(0);
+    cache->add_dim()->set_dim_value(heads);
+    cache->add_dim();
+    auto *depth = cache->add_dim();
+    if (rows.dim(2).has_dim_value())
+      depth->set_dim_value(rows.dim(2).dim_value() / heads);
+  }
+}
+
+static void add(const char *domain, const char *name,
+                InferenceFunction inference) {
+  OpSchema schema(name, __FILE__, __LINE__);
+  schema.SetDomain(domain).SinceVersion(1).TypeAndShapeInferenceFunction(
+      std::move(inference));
+  schema.Input(0, "inputs", "", "T", OpSchema::Variadic,
+               /*is_homogeneous=*/false);
+  schema.Output(0, "outputs", "", "T", OpSchema::Variadic,
+                /*is_homogeneous=*/false);
+  schema.TypeConstraint("T", OpSchema::all_tensor_types_ir4(), "");
+  schema.AllowUncheckedAttributes();
+  RegisterSchema(std::move(schema));
+}
+
+void mlir::onnx::registerContribSchemas() {
+  static bool once = [] {
+    auto &domains = OpSchemaRegistry::DomainToVersionRange::Instance();
+    domains.AddDomainToVersion(kMegaCtxDomain, 1, 1);
+    add(kMegaCtxDomain, "CachedAttention", inferCachedAttention);
+    return true;
+  }();
+  (void)once;
+}
+
+void mlir::onnx::importContribDomains(ModelProto &model) {
+  for (const OperatorSetIdProto &set : model.opset_import())
+    if (set.domain() == kMegaCtxDomain)
+      return;
+  for (const NodeProto &node : model.graph().node())
+    if (node.domain() == kMegaCtxDomain) {
+      OperatorSetIdProto &set = *model.add_opset_import();
+      set.set_domain(kMegaCtxDomain);
+      set.set_version(1);
+      return;
+    }
+}
