@@ -58,8 +58,22 @@ static void declareInitializers(GraphProto &graph) {
   }
 }
 
+/// Calls `visit` with every node, also of subgraphs.
+template <typename Visit>
+static void forEachNode(GraphProto &graph, const Visit &visit) {
+  for (NodeProto &node : *graph.mutable_node()) {
+    visit(node);
+    for (AttributeProto &attribute : *node.mutable_attribute()) {
+      if (attribute.has_g())
+        forEachNode(*attribute.mutable_g(), visit);
+      for (GraphProto &inner : *attribute.mutable_graphs())
+        forEachNode(inner, visit);
+    }
+  }
+}
+
 /// The domain of nodes that a step of the library must not see: it knows no
-/// such domain and leaves them.
+/// operator of it and leaves them.
 static constexpr char kAside[] = "set aside";
 
 template <typename Predicate>
@@ -68,9 +82,10 @@ static void setAside(ModelProto &model, Predicate predicate) {
   OperatorSetIdProto &set = *model.add_opset_import();
   set.set_domain(kAside);
   set.set_version(1);
-  for (NodeProto &node : *model.mutable_graph()->mutable_node())
+  forEachNode(*model.mutable_graph(), [&](NodeProto &node) {
     if (predicate(node))
       node.set_domain(kAside);
+  });
 }
 
 static void putBack(ModelProto &model) {
@@ -80,21 +95,24 @@ static void putBack(ModelProto &model) {
                               return set.domain() == kAside;
                             }),
              sets.end());
-  for (NodeProto &node : *model.mutable_graph()->mutable_node())
+  forEachNode(*model.mutable_graph(), [](NodeProto &node) {
     if (node.domain() == kAside)
       node.clear_domain();
+  });
 }
 
-static inliner::FunctionIdVector compositesOf(const ModelProto &model) {
-  std::set<std::pair<std::string, std::string>> found;
-  for (const NodeProto &node : model.graph().node()) {
+using Composites = std::set<std::pair<std::string, std::string>>;
+
+static Composites compositesOf(ModelProto &model) {
+  Composites found;
+  forEachNode(*model.mutable_graph(), [&](const NodeProto &node) {
     const OpSchema *schema = OpSchemaRegistry::Schema(
         node.op_type(), int(opsetOf(model)), node.domain());
     if (schema &&
         (schema->HasFunction() || schema->HasContextDependentFunction()))
       found.insert({node.domain(), node.op_type()});
-  }
-  return {found.begin(), found.end()};
+  });
+  return found;
 }
 
 /// ONNX's shape inference divides by the number of heads without a look at it.
@@ -122,6 +140,28 @@ static void inferTypes(ModelProto &model) {
   shape_inference::InferShapes(model, OpSchemaRegistry::Instance(), options);
 }
 
+/// Composites in bodies of others are inlined by the next turn.
+static void inlineComposites(ModelProto &model) {
+  Composites before;
+  for (;;) {
+    setAside(model, isKept);
+    Composites composites = compositesOf(model);
+    bool isDone = composites.empty() || composites == before;
+    if (!isDone) {
+      declareInitializers(*model.mutable_graph());
+      auto set = inliner::FunctionIdSet::Create(
+          inliner::FunctionIdVector(composites.begin(), composites.end()));
+      inliner::InlineSelectedFunctions(model, *set,
+                                       OpSchemaRegistry::Instance());
+    }
+    putBack(model);
+    if (isDone)
+      return;
+    inferTypes(model);
+    before = std::move(composites);
+  }
+}
+
 std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
   try {
     registerContribSchemas();
@@ -141,16 +181,7 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
     do
       inferTypes(model);
     while (expandContribOps(*model.mutable_graph()));
-    setAside(model, isKept);
-    inliner::FunctionIdVector composites = compositesOf(model);
-    if (!composites.empty()) {
-      declareInitializers(*model.mutable_graph());
-      auto set = inliner::FunctionIdSet::Create(std::move(composites));
-      inliner::InlineSelectedFunctions(model, *set,
-                                       OpSchemaRegistry::Instance());
-    }
-    putBack(model);
-    inferTypes(model);
+    inlineComposites(model);
   } catch (const std::exception &e) {
     std::string what = e.what();
     // The library's assertions start with a path of where it was built.

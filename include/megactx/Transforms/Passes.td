@@ -13,7 +13,7 @@ include "mlir/Pass/PassBase.td"
 def NormalizeOnnxPass : Pass<"megactx-normalize-onnx", "::mlir::ModuleOp"> {
   let summary = "bring an ONNX module to the one opset that lowerings know";
   let description = [{
-    Before: an `onnx` module of any opset. After: opset 24 of ai.onnx, every
+    Before: an `onnx` module of any opset. After: opset 27 of ai.onnx, every
     value with the type that ONNX's shape inference (with data propagation)
     finds, local functions and composite operators without a lowering inlined.
     Weights are not touched. A module with other ops than ONNX's nodes is past

@@ -173,6 +173,9 @@ LogicalResult Graph::run(const Registry &registry) {
                             << ", but got " << operand.getType();
     if (failed(lower(node)))
       return failure();
+    for (auto [i, result] : llvm::enumerate(op.getResults()))
+      if (node.wants(i) && !lookup(result))
+        return node.error() << "output " << i << " has no lowering";
   }
   for (Operation *node : llvm::reverse(nodes))
     node->erase();

@@ -57,6 +57,28 @@ static LogicalResult lowerIdentity(Node &node) {
   return success();
 }
 
+/// As inference does it: every element is kept.
+static LogicalResult lowerDropout(Node &node) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  if (node.has(2)) {
+    auto training = graph.elementsOf(loc, node.in(2));
+    if (!training || training->size() != 1)
+      return node.error() << "expected a scalar training_mode";
+    const IndexExpr &isTraining = training->front();
+    if (isTraining.constant().value_or(0) != 0)
+      return node.error() << "training_mode has no lowering";
+    if (!isTraining.constant())
+      graph.check(loc,
+                  graph.ix.condition(
+                      loc, graph.ix.compare(loc, Compare::Eq, isTraining, 0)),
+                  "training_mode of Dropout is set, which has no lowering");
+  }
+  node.set(0, node.in(0));
+  node.set(1, graph.splat(graph.b.getBoolAttr(true), node.in(0).shape));
+  return success();
+}
+
 static LogicalResult lowerShape(Node &node) {
   const Shape &shape = node.in(0).shape;
   int64_t rank = shape.size();
@@ -401,7 +423,7 @@ void mlir::megactx::registerShapeOps(Registry &registry) {
   registry["initializer"] = lowerConstant;
   registry["none"] = [](Node &) { return success(); };
   registry["Identity"] = lowerIdentity;
-  registry["Dropout"] = lowerIdentity;
+  registry["Dropout"] = lowerDropout;
   registry["Shape"] = lowerShape;
   registry["Size"] = lowerSize;
   registry["ConstantOfShape"] = lowerConstantOfShape;
