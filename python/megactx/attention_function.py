@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-import operator
 import os
 import pathlib
 import re
@@ -76,8 +75,8 @@ class _Signature:
     scale: float
     softcap: float
     bias: tuple  # (element, which dims are 1), or ()
-    lengths: str
-    offset: bool
+    lengths: str  # their element type, or ""
+    offset: str  # the same; of one for all, "scalar"
     lse: bool
     target: str
 
@@ -102,10 +101,14 @@ class _Signature:
             given, types = given + " lengths(%lengths)", [*types, "tensor<?xindex>"]
         lines.append(f"%source = megactx.source %key, %value{given} pattern(#megactx.pattern<{self.pattern}>) : ({', '.join(types)}) -> {source}")
         offset, types = "", [self.query.type, source]
-        if self.offset:
+        if self.offset == "scalar":
             arguments.append("%offset_given: tensor<i64>")
             lines += ["%offset_number = tensor.extract %offset_given[] : tensor<i64>", "%offset = arith.index_cast %offset_number : i64 to index"]
             offset, types = " offset(%offset)", [*types, "index"]
+        elif self.offset:
+            arguments.append(f"%offset_given: tensor<?x{self.offset}>")
+            lines.append(f"%offset = arith.index_cast %offset_given : tensor<?x{self.offset}> to tensor<?xindex>")
+            offset, types = " offset(%offset)", [*types, "tensor<?xindex>"]
         softcap = f", softcap = {self.softcap!r} : f32" if self.softcap else ""
         results = [(f"%{'attended' if self.out.heads_inside else 'out'}", self.out.type)]
         results += [("%lse", f"tensor<?x{self.query.heads}x?xf32>")] * self.lse
@@ -142,7 +145,7 @@ def _model(signature):
         raise Error(f"attention: {said[1] if said else error}") from None
 
 
-def _check_shapes(query, key, value, bias, lengths):
+def _check_shapes(query, key, value, bias, **per_batch):
     for name, array in (("query", query), ("key", key), ("value", value)):
         if len(array.shape) != 4:
             raise Error(f"{name}: expected [batch, heads, tokens, dim], but got {list(array.shape)}")
@@ -154,8 +157,9 @@ def _check_shapes(query, key, value, bias, lengths):
         raise Error(f"expected a multiple of the {key_heads} heads of keys, but got {heads} heads of queries")
     if bias is not None and (len(bias.shape) != 4 or any(n not in (1, want) for n, want in zip(bias.shape, (batch, heads, rows, keys)))):
         raise Error(f"bias: expected dims 1 or those of {[batch, heads, rows, keys]}, but got {list(bias.shape)}")
-    if lengths is not None and list(lengths.shape) != [batch]:
-        raise Error(f"lengths: expected [{batch}], but got {list(lengths.shape)}")
+    for name, array in per_batch.items():
+        if array is not None and list(array.shape) != [batch]:
+            raise Error(f"{name}: expected [{batch}], but got {list(array.shape)}")
 
 
 def _target(arrays):
@@ -174,8 +178,8 @@ def run(query, key, value, pattern, scale, softcap, bias, lengths, offset, retur
     """`attention` of arrays that are not PyTorch's, or are detached: the runtime's output, and whether it is [B, N, H, D]; then the log-sum-exp."""
     arrays = {name: _array(array) for name, array in dict(query=query, key=key, value=value, bias=bias).items() if array is not None}
     query, key, value, bias = (arrays.get(name) for name in ("query", "key", "value", "bias"))
-    lengths = None if lengths is None else _array(lengths)
-    _check_shapes(query, key, value, bias, lengths)
+    lengths, offsets = (None if numbers is None or isinstance(numbers, int) else _array(numbers) for numbers in (lengths, offset))
+    _check_shapes(query, key, value, bias, lengths=lengths, offset=offsets)
     operands = [_Operand(_element(name, arrays[name], _ELEMENTS), arrays[name].shape[1], arrays[name].shape[3], _heads_inside(arrays[name]))
                 for name in ("query", "key", "value")]
     if len({operand.element for operand in operands}) > 1:
@@ -186,9 +190,10 @@ def run(query, key, value, pattern, scale, softcap, bias, lengths, offset, retur
     signature = _Signature(
         str(pattern), *operands, scale, float(softcap or 0),
         () if bias is None else (_element("bias", bias, _ELEMENTS), tuple(n == 1 for n in bias.shape)),
-        "" if lengths is None else _element("lengths", lengths, _INTEGERS), offset is not None, return_lse, _target(arrays))
+        "" if lengths is None else _element("lengths", lengths, _INTEGERS),
+        "" if offset is None else "scalar" if offsets is None else _element("offset", offsets, _INTEGERS), return_lse, _target(arrays))
     given = [array.swapaxes(1, 2) if operand.heads_inside else array for array, operand in zip((query, key, value), operands)]
-    given += [array for array in (bias, lengths) if array is not None] + ([np.array(offset, np.int64)] if offset is not None else [])
+    given += [array for array in (bias, lengths, np.array(offset, np.int64) if signature.offset == "scalar" else offsets) if array is not None]
     model = _model(signature)
     return [*model.run(dict(zip(model.inputs, given))).values()], signature.out.heads_inside
 
@@ -203,7 +208,8 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     PyTorch's for PyTorch's, else a numpy array or, on a GPU, a DeviceTensor. Arrays that are views of [B, N, H, D] are read in place, and the
     result of such queries is such a view (a DeviceTensor: [B, N, H, D] itself).
 
-    pattern: a Pattern, or its text. Query row i stands at position i + offset (0), key row j at position j (tokens).
+    pattern: a Pattern, or its text. Query row i stands at position i + offset (0), key row j at position j (tokens). offset: one for all,
+    or [B], integers, such as the lengths of caches before their new rows.
     scale: 1 / sqrt(D) by default. softcap: scores become softcap · tanh(score / softcap).
     bias: added to the scores, [B, Hq, N, M] or 1 in any of these dims. lengths [B], integers: keys from there on do not exist.
     return_lse: also the log-sum-exp of each row's scores, [B, Hq, N] in float32.
@@ -212,11 +218,13 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     kernel in ~/.cache/megactx; batch and numbers of tokens are free. There is no gradient. Raises Error.
     """
     torch = sys.modules.get("torch")
-    offset = None if offset is None else operator.index(offset)
+    offset = int(offset) if isinstance(offset, np.integer) else offset
     if torch and isinstance(query, torch.Tensor):
         from .attention_torch import attention as operation
 
-        out, lse = operation(query, key, value, str(pattern), scale, softcap, bias, lengths, offset)
+        numbers = [x if x is None or isinstance(x, int) else torch.as_tensor(x, device=query.device) for x in (lengths, offset)]
+        one, each = (numbers[1], None) if isinstance(numbers[1], int) else (None, numbers[1])
+        out, lse = operation(query, key, value, str(pattern), scale, softcap, bias, numbers[0], one, each)
         return (out, lse) if return_lse else out
     (out, *lse), heads_inside = run(query, key, value, pattern, scale, softcap, bias, lengths, offset, return_lse)
     out = out.swapaxes(1, 2) if heads_inside and isinstance(out, np.ndarray) else out

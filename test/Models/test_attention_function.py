@@ -69,6 +69,17 @@ def test_options():
             close(got, wanted(spec, inputs, offset=41, bias=bias.astype(np.float64), lengths=lengths)[0], "f32")
 
 
+def test_offsets_of_caches():
+    spec = kernels.Spec(SPARSE)
+    inputs = arrays(spec, batch=3, queries=2, keys=40)
+    past = np.array([38, 5, 0])
+    for offset, lengths in ((past, past + 2), (past.astype(np.int32), (past + 2).tolist()), (list(past), None)):
+        got = megactx.attention(*inputs, SPARSE, offset=offset, lengths=lengths)
+        for i, begin in enumerate(past):
+            one = [x[i:i + 1] for x in inputs]
+            close(got[i:i + 1], wanted(spec, one, offset=begin, lengths=None if lengths is None else [begin + 2])[0], "f32")
+
+
 def test_rows_without_keys():
     out, lse = megactx.attention(*arrays(kernels.Spec("dense")), "causal minus causal", return_lse=True)
     assert (np.asarray(out) == 0).all() and np.isneginf(lse).all()
@@ -146,6 +157,9 @@ Q, K, V = GOOD
     ((Q, K, V), {"bias": np.zeros((2, 4, 5, 6), bool)}, "bias: expected float32, float16, bfloat16, but got bool"),
     ((Q, K, V), {"lengths": [1]}, r"lengths: expected \[2\], but got \[1\]"),
     ((Q, K, V), {"lengths": [1.0, 2.0]}, "lengths: expected int32, int64, but got float64"),
+    ((Q, K, V), {"offset": [1, 2, 3]}, r"offset: expected \[2\], but got \[3\]"),
+    ((Q, K, V), {"offset": "x"}, r"offset: expected \[2\], but got \[\]"),
+    ((Q, K, V), {"offset": [1.0, 2.0]}, "offset: expected int32, int64, but got float64"),
     ((Q, K, V), {"scale": float("nan")}, "scale: expected a finite number, but got nan"),
     ((Q, K, V), {"softcap": -1.0}, "expected a positive softcap"),
 ])
@@ -204,7 +218,9 @@ def test_pytorch(cache):
         out = megactx.attention(*given, SPARSE)
         assert out.dtype == torch.bfloat16 and out.stride() == given[0].stride()
         close(out.float().numpy(), want, "bf16")
-        torch.library.opcheck(torch.ops.megactx.attention.default, (*given, SPARSE, None, None, None, None, 3))
+        torch.library.opcheck(torch.ops.megactx.attention.default, (*given, SPARSE, None, None, None, None, 3, None))
+        got = megactx.attention(*given, SPARSE, lengths=[37, 5], offset=torch.tensor([0, 2]))
+        close(got[1].float().numpy(), wanted(spec, [x[1:] for x in inputs], offset=2, lengths=[5])[0][0], "bf16")
     compiled = torch.compile(lambda q, k, v: megactx.attention(q * 1, k, v, SPARSE) + 1, fullgraph=True)
     close(compiled(*tensors).float().numpy() - 1, want, "bf16")
     with pytest.raises(RuntimeError, match="no autograd formula"):
