@@ -17,7 +17,8 @@ static bool writeOperands(const Call &call, std::string &body) {
   }
   const auto *width = call.dim(0, 2);
   int64_t heads = call.integer("num_heads", 0),
-          keyHeads = call.integer("kv_num_heads", 0), all = heads + 2 * keyHeads;
+          keyHeads = call.integer("kv_num_heads", 0),
+          all = heads + 2 * keyHeads;
   if (!width || all <= 0 || width->dim_value() <= 0)
     return false;
   std::string depth = std::to_string(width->dim_value() / all * keyHeads);
@@ -68,8 +69,8 @@ static void writeRotation(const Call &call, std::string &body) {
 
 static std::string groupQueryAttention(const Call &call) {
   bool isRotated = call.integer("do_rotary", 0);
-  bool isOther = call.wants(3) || call.has(12) || call.has(13) || call.has(14) ||
-                 call.has(15) || call.has(16) ||
+  bool isOther = call.wants(3) || call.has(12) || call.has(13) ||
+                 call.has(14) || call.has(15) || call.has(16) ||
                  call.integer("sliding_window_cache", 0) ||
                  !call.integer("causal", 1);
   if (isOther || !call.has(5) || !call.has(6) || call.has(3) != call.has(4) ||
@@ -91,8 +92,8 @@ static std::string groupQueryAttention(const Call &call) {
     sink = "sink";
   }
   body += "o0, o1, o2 = ai.megactx.CachedAttention <num_heads = " +
-          std::to_string(call.integer("num_heads", 0)) +
-          ", kv_num_heads = " + std::to_string(call.integer("kv_num_heads", 0)) +
+          std::to_string(call.integer("num_heads", 0)) + ", kv_num_heads = " +
+          std::to_string(call.integer("kv_num_heads", 0)) +
           ", scale = " + text(call.real("scale", 0.0)) +
           ", softcap = " + text(call.real("softcap", 0.0)) + ", pattern = \"" +
           pattern + "\"> (" + (isRotated ? "rotated_q, rotated_k" : "q, k") +

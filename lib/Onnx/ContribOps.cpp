@@ -208,14 +208,15 @@ static std::string attentionOf(const Call &call, const std::string &operands) {
   return body + "> (" + operands + ")\n";
 }
 
-/// One product projects queries, keys and values.
-static std::string attention(const Call &call) {
+/// One product projects queries, keys and values; it may be there already.
+template <bool isProjected> static std::string attention(const Call &call) {
   if (call.has(4) || call.has(6) || call.wants(1) ||
       call.integer("do_rotary", 0))
     return "";
-  std::string body = "projected = MatMul(i0, i1)\n", all = "projected";
+  std::string all = isProjected ? "i0" : "projected",
+              body = isProjected ? "" : "projected = MatMul(i0, i1)\n";
   if (call.has(2)) {
-    body += "all = Add(projected, i2)\n";
+    body += "all = Add(" + all + ", i2)\n";
     all = "all";
   }
   if (const AttributeProto *sizes = call.attribute("qkv_hidden_sizes")) {
@@ -285,9 +286,11 @@ static Rules makeRules() {
       {"com.microsoft.QuickGelu", quickGelu},
       {"com.microsoft.FusedMatMul", fusedMatMul},
       {"com.microsoft.RotaryEmbedding", rotaryEmbedding},
-      {"com.microsoft.Attention", attention},
+      {"com.microsoft.Attention", attention<false>},
+      {"ai.megactx.ProjectedAttention", attention<true>},
       {"com.microsoft.MultiHeadAttention", multiHeadAttention}};
   addCacheRules(table);
+  addQuantizedRules(table);
   return table;
 }
 

@@ -20,7 +20,8 @@ using Types = std::map<std::string, ::ONNX_NAMESPACE::TypeProto::Tensor>;
 /// A node as its rule sees it.
 class Call {
 public:
-  Call(const ::ONNX_NAMESPACE::NodeProto &node, const Types &types) : node(node), types(types) {}
+  Call(const ::ONNX_NAMESPACE::NodeProto &node, const Types &types)
+      : node(node), types(types) {}
 
   bool has(int i) const {
     return i < node.input_size() && !node.input(i).empty();
@@ -28,7 +29,8 @@ public:
   bool wants(int i) const {
     return i < node.output_size() && !node.output(i).empty();
   }
-  const ::ONNX_NAMESPACE::AttributeProto *attribute(const std::string &name) const {
+  const ::ONNX_NAMESPACE::AttributeProto *
+  attribute(const std::string &name) const {
     for (const ::ONNX_NAMESPACE::AttributeProto &attribute : node.attribute())
       if (attribute.name() == name)
         return &attribute;
@@ -50,7 +52,8 @@ public:
                : -1;
   }
   /// Null where the rank is unknown or too small.
-  const ::ONNX_NAMESPACE::TensorShapeProto::Dimension *dim(int i, int axis) const {
+  const ::ONNX_NAMESPACE::TensorShapeProto::Dimension *dim(int i,
+                                                           int axis) const {
     return rank(i) > axis ? &types.at(node.input(i)).shape().dim(axis)
                           : nullptr;
   }
@@ -73,6 +76,8 @@ std::string inputOrNone(const Call &call, int i);
 
 /// Attention over caches with a length for each batch entry.
 void addCacheRules(Rules &rules);
+/// Products, attention and tables of quantized numbers.
+void addQuantizedRules(Rules &rules);
 
 } // namespace mlir::onnx
 

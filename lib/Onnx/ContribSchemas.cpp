@@ -6,6 +6,8 @@
 
 using namespace ::ONNX_NAMESPACE;
 
+static constexpr char kContribDomain[] = "com.microsoft";
+
 /// out has the query's shape; caches are [B, Hkv, unknown, D].
 static void inferCachedAttention(InferenceContext &context) {
   propagateElemTypeFromInputToOutput(context, 0, 0);
@@ -31,6 +33,30 @@ static void inferCachedAttention(InferenceContext &context) {
   }
 }
 
+/// [..., K] times weights of N columns: [..., N].
+static void inferMatMulNBits(InferenceContext &context) {
+  propagateElemTypeFromInputToOutput(context, 0, 0);
+  if (!hasInputShape(context, 0) || getInputShape(context, 0).dim_size() < 1)
+    return;
+  propagateShapeFromInputToOutput(context, 0, 0);
+  TensorShapeProto *out = getOutputShape(context, 0);
+  auto *last = out->mutable_dim(out->dim_size() - 1);
+  last->clear_dim_param();
+  last->set_dim_value(getAttribute(context, "N", int64_t(0)));
+}
+
+static void inferDequantizeBlocks(InferenceContext &context) {
+  propagateElemTypeFromInputToOutput(context, 1, 0);
+  if (!hasInputShape(context, 1) || getInputShape(context, 1).dim_size() < 1)
+    return;
+  propagateShapeFromInputToOutput(context, 1, 0);
+  TensorShapeProto *out = getOutputShape(context, 0);
+  auto *last = out->mutable_dim(out->dim_size() - 1);
+  if (last->has_dim_value())
+    last->set_dim_value(last->dim_value() *
+                        getAttribute(context, "block_size", int64_t(0)));
+}
+
 static void add(const char *domain, const char *name,
                 InferenceFunction inference) {
   OpSchema schema(name, __FILE__, __LINE__);
@@ -49,7 +75,10 @@ void mlir::onnx::registerContribSchemas() {
   static bool once = [] {
     auto &domains = OpSchemaRegistry::DomainToVersionRange::Instance();
     domains.AddDomainToVersion(kMegaCtxDomain, 1, 1);
+    domains.AddDomainToVersion(kContribDomain, 1, 1);
     add(kMegaCtxDomain, "CachedAttention", inferCachedAttention);
+    add(kMegaCtxDomain, "DequantizeBlocks", inferDequantizeBlocks);
+    add(kContribDomain, "MatMulNBits", inferMatMulNBits);
     return true;
   }();
   (void)once;

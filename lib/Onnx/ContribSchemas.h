@@ -18,14 +18,22 @@ namespace mlir::onnx {
 ///       (query, key, value, past_key, past_value, starts, lengths, total,
 ///        bias, sink)
 ///
-/// query [B, N, H * D], key and value [B, N, Hkv * D] new rows, past [B, Hkv, P,
-/// D] or none. Row i of batch entry b stands at position starts[b] + i and is
-/// written there into present [B, Hkv, max(P, total), D], which holds the past
-/// elsewhere, and 0 beyond it. Queries attend the first lengths[b] rows of it,
-/// where `pattern` says; bias (or none) is broadcast to [B, H, N, total]. sink
-/// [H] or [1], or none: the score of one more key, whose value is 0. starts,
-/// lengths [B] and total [1] are int64. scale 0 is 1 / sqrt(D); softcap 0 is
-/// none.
+/// query [B, N, H * D], key and value [B, N, Hkv * D] new rows, past [B, Hkv,
+/// P, D] or none. Row i of batch entry b stands at position starts[b] + i and
+/// is written there into present [B, Hkv, max(P, total), D], which holds the
+/// past elsewhere, and 0 beyond it. Queries attend the first lengths[b] rows of
+/// it, where `pattern` says; bias (or none) is broadcast to [B, H, N, total].
+/// sink [H] or [1], or none: the score of one more key, whose value is 0.
+/// starts, lengths [B] and total [1] are int64. scale 0 is 1 / sqrt(D); softcap
+/// 0 is none.
+///
+///   out = ai.megactx.DequantizeBlocks <bits, block_size> (bytes, scales,
+///   zeros)
+///
+/// bytes [..., blocks * block_size * bits / 8] hold numbers of 4 or 8 bits, the
+/// lower half of a byte first, scales [..., blocks]. zeros, or none for
+/// 2^(bits - 1), are packed like them, each row from a byte on. out [...,
+/// blocks * block_size] is (number - zero) * scale.
 inline constexpr char kMegaCtxDomain[] = "ai.megactx";
 
 /// Makes the operators known to ONNX's library. Once is enough.

@@ -7,11 +7,11 @@
 #include "Library.h"
 #include "ContribOps.h"
 #include "ContribSchemas.h"
+#include <algorithm>
 #include <onnx/defs/schema.h>
 #include <onnx/inliner/inliner.h>
 #include <onnx/shape_inference/implementation.h>
 #include <onnx/version_converter/convert.h>
-#include <algorithm>
 #include <set>
 
 using namespace ::ONNX_NAMESPACE;

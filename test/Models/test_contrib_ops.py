@@ -90,6 +90,56 @@ CASES |= {
 }
 
 
+def packed(rows, width, size, bits, zeros=None, **more):
+    """Weights [rows, width] of few bits as MatMulNBits has them; `zeros`: None, or their dtype."""
+    blocks = -(-width // size)
+    count = rows * -(-blocks * bits // 8) if zeros == np.uint8 else rows * blocks
+    points = None if zeros is None else rng.integers(0, 255, count).astype(np.uint8) if zeros == np.uint8 else random(count) + 2 ** (bits - 1)
+    weights = rng.integers(0, 256, (rows, blocks, size * bits // 8)).astype(np.uint8)
+    return ("MatMulNBits", [random(2, 3, width), weights, random(rows * blocks) / np.float32(width**0.5), points, None, *more.pop("bias", [])], [0],
+            {"K": width, "N": rows, "bits": bits, "block_size": size, **more})
+
+
+CASES |= {
+    "bits4": packed(6, 64, 32, 4),
+    "bits4_zeros": packed(6, 96, 32, 4, np.uint8),
+    "bits4_real_zeros": packed(6, 64, 16, 4, np.float32),
+    "bits4_bias": packed(6, 128, 64, 4, bias=[random(6)]),
+    "bits4_rest": packed(5, 40, 32, 4, np.uint8),
+    "bits8": packed(7, 64, 32, 8),
+    "bits8_zeros": packed(7, 256, 128, 8, np.uint8),
+    "bits4_parts": packed(96, 131072, 256, 4, np.uint8),  # wide enough for several parts
+    "rows_of_bits4": ("GatherBlockQuantized", [rng.integers(0, 256, (9, 32)).astype(np.uint8), IDS.astype(np.int64), random(9, 2)], [0],
+                      {"bits": 4, "block_size": 32, "gather_axis": 0, "quantize_axis": 1}),
+    "rows_of_bits4_zeros": ("GatherBlockQuantized", [rng.integers(0, 256, (9, 32)).astype(np.uint8), IDS.astype(np.int64), random(9, 4), rng.integers(0, 256, (9, 2)).astype(np.uint8)], [0],
+                            {"bits": 4, "block_size": 16, "gather_axis": 0, "quantize_axis": 1}),
+    "rows_of_bits8": ("GatherBlockQuantized", [rng.integers(0, 256, (9, 64)).astype(np.uint8), IDS.astype(np.int64), random(9, 2), rng.integers(0, 256, (9, 2)).astype(np.uint8)], [0],
+                      {"bits": 8, "block_size": 32, "gather_axis": 0, "quantize_axis": 1}),
+}
+
+
+def byte(dtype, *shape):
+    limits = np.iinfo(dtype)
+    return np.array(rng.integers(limits.min, limits.max + 1, shape), dtype=dtype)
+
+
+SCALES = np.array(0.013, dtype=np.float32), np.array(0.02, dtype=np.float32)
+U8, S8 = np.uint8, np.int8
+CASES |= {
+    "integers_to_reals": ("MatMulIntegerToFloat", [byte(U8, 2, 5, 12), byte(S8, 12, 7), *SCALES, byte(U8), byte(S8), random(7)], [0], {}),
+    "integers_to_reals_columns": ("MatMulIntegerToFloat", [byte(U8, 2, 5, 12), byte(U8, 12, 7), SCALES[0], random(7), None, byte(U8, 7)], [0], {}),
+    "many_integers_to_reals": ("MatMulIntegerToFloat", [byte(U8, 2, 5, 1000), byte(U8, 1000, 7), *SCALES, byte(U8), byte(U8)], [0], {}),
+    "dynamic": ("DynamicQuantizeMatMul", [X, byte(S8, 12, 7), random(7), byte(S8, 7), random(7)], [0], {}),
+    "dynamic_one": ("DynamicQuantizeMatMul", [X, byte(U8, 12, 7), SCALES[1], byte(U8)], [0], {}),
+    "attention_of_bytes": ("QAttention", [byte(U8, 2, 5, 12), byte(S8, 12, 36), random(36), *SCALES, MASK, byte(U8), byte(S8)], [0], {"num_heads": HEADS}),
+    "attention_of_bytes_causal": ("QAttention", [byte(U8, 2, 5, 12), byte(S8, 12, 36), random(36), *SCALES, None, byte(U8), byte(S8)], [0], {"num_heads": HEADS, "unidirectional": 1}),
+    "quantize": ("QuantizeLinear", [2 * X, SCALES[1], byte(U8)], [0], {}),
+    "dequantize": ("DequantizeLinear", [byte(S8, 2, 5, 12), random(5), byte(S8, 5)], [0], {"axis": 1}),
+    "product_of_bytes": (".QLinearMatMul", [byte(U8, 2, 5, 12), SCALES[0], byte(U8), byte(S8, 12, 7), SCALES[1], byte(S8), np.array(0.4, dtype=np.float32), byte(U8)], [0], {}),
+    "product_of_bytes_columns": (".QLinearMatMul", [byte(U8, 2, 5, 12), SCALES[0], byte(U8), byte(S8, 12, 7), abs(random(7)), byte(S8, 7), np.array(0.4, dtype=np.float32), byte(U8)], [0], {}),
+}
+
+
 def valid(name, key, value):
     """What is there: rows of padding, and of caches beyond their lengths, may hold anything."""
     operator, inputs, _, _ = CASES[name]
@@ -101,6 +151,12 @@ def valid(name, key, value):
                            for part, many in zip(value, new if key == "y0" else lengths)])
 
 
+def type_of_output(operator, name):
+    if operator in ("QuantizeLinear", "QLinearMatMul"):
+        return TensorProto.UINT8
+    return TensorProto.INT32 if operator.startswith("Embed") and name == "y1" else TensorProto.FLOAT
+
+
 def write(folder, name):
     operator, inputs, places, attributes = CASES[name]
     domain, _, operator = operator.rpartition(".") if "." in operator else ("com.microsoft", "", operator)
@@ -109,7 +165,7 @@ def write(folder, name):
     node = helper.make_node(operator, [f"x{i}" if f"x{i}" in given else "" for i in range(len(inputs))], outputs, domain=domain, **attributes)
     sizes = lambda value: [f"batch{d}" if d == BATCH and a == 0 else d for a, d in enumerate(value.shape)]
     type_of = lambda n, v: helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), sizes(v))
-    ends = [helper.make_tensor_value_info(o, TensorProto.INT32 if operator.startswith("Embed") and o == "y1" else TensorProto.FLOAT, None) for o in outputs if o]
+    ends = [helper.make_tensor_value_info(o, type_of_output(operator, o), None) for o in outputs if o]
     graph = helper.make_graph([node], name, [type_of(n, v) for n, v in given.items()], ends)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)], ir_version=8)
     onnx.save(model, folder / "model.onnx")

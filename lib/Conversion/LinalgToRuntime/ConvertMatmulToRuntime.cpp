@@ -22,6 +22,14 @@ bool hasUnitStride(Value operand) {
   return type && type.getStridesAndOffset().first.back() == 1;
 }
 
+/// Whether rows or columns of a matrix are contiguous: it may be transposed.
+bool isByRowsOrColumns(Value operand) {
+  auto type = dyn_cast<MemRefType>(operand.getType());
+  return type && type.getRank() >= 2 &&
+         llvm::is_contained(
+             ArrayRef(type.getStridesAndOffset().first).take_back(2), 1);
+}
+
 struct ConvertMatmulToRuntime
     : impl::ConvertMatmulToRuntimePassBase<ConvertMatmulToRuntime> {
   using ConvertMatmulToRuntimePassBase::ConvertMatmulToRuntimePassBase;
@@ -33,14 +41,17 @@ struct ConvertMatmulToRuntime
         withEpilogues.push_back(op);
     });
     for (ProductOp op : withEpilogues)
-      if (onDevice && llvm::all_of(op->getOperands(), hasUnitStride))
+      if (onDevice && isByRowsOrColumns(op.getLhs()) &&
+          isByRowsOrColumns(op.getRhs()) &&
+          llvm::all_of(llvm::drop_begin(op->getOperands(), 2), hasUnitStride))
         convert(op);
       else if (failed(decompose(op)))
         return signalPassFailure();
     SmallVector<linalg::GenericOp> products;
     getOperation().walk([&](linalg::GenericOp op) {
       if (op.hasPureBufferSemantics() && ProductOp::isProduct(op) &&
-          llvm::all_of(op->getOperands(), hasUnitStride))
+          llvm::all_of(op.getDpsInputs(), isByRowsOrColumns) &&
+          hasUnitStride(op.getDpsInits()[0]))
         products.push_back(op);
     });
     for (linalg::GenericOp op : products)

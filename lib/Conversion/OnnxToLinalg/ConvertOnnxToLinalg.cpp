@@ -2,6 +2,7 @@
 
 #include "Lowering.h"
 #include "megactx/Conversion/Passes.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -49,6 +50,7 @@ struct ConvertOnnxToLinalg
     registerReduction(registry);
     registerNormalization(registry);
     registerScan(registry);
+    registerQuantize(registry);
     SmallVector<func::FuncOp> functions;
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (!function.isExternal())

@@ -462,11 +462,7 @@ static LogicalResult lowerCast(Node &node) {
   else if (node.type() == "CastLike")
     to = node.in(1).elementType;
   Type from = node.in(0).elementType;
-  auto isHandled = [](Type type) {
-    return type && (isa<FloatType>(type) ? type.getIntOrFloatBitWidth() >= 16
-                                         : type.isSignlessInteger());
-  };
-  if (!isHandled(to) || !isHandled(from))
+  if (!to || !isNumber(to) || !isNumber(from))
     return node.error() << "no cast from " << from << " to " << to;
   node.set(0, node.graph.cast(node.loc(), node.in(0), to));
   return success();

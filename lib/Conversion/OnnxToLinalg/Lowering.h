@@ -97,6 +97,7 @@ void registerConv(Registry &registry);
 void registerReduction(Registry &registry);
 void registerNormalization(Registry &registry);
 void registerScan(Registry &registry);
+void registerQuantize(Registry &registry);
 
 /// Builds the scalar computation of one element.
 using Body = llvm::function_ref<Value(OpBuilder &, Location, ValueRange)>;
@@ -146,6 +147,9 @@ public:
   Tensor slice(Location loc, Tensor &tensor, ArrayRef<IndexExpr> offsets,
                ArrayRef<IndexExpr> sizes, ArrayRef<IndexExpr> strides);
   Tensor concat(Location loc, ArrayRef<Tensor *> parts, int64_t axis);
+  /// [B, M, K] x [B, K, N] -> [B, M, N], as one contraction that the target may
+  /// recognise. Narrow floats accumulate in what the target's product takes.
+  Tensor contract(Location loc, Tensor &a, Tensor &c);
 
   //===--- run-time values ------------------------------------------------===//
   /// The elements of a 0-d or 1-d integer tensor of static size, loaded where
@@ -173,6 +177,9 @@ private:
   DenseMap<Value, std::unique_ptr<Tensor>> tensors;
 };
 
+/// numpy's matmul of operands of rank 2 and more.
+FailureOr<Tensor> multiply(Node &node, Tensor a, Tensor c);
+
 /// The whole elements of a constant integer or Boolean tensor, at most `limit`.
 std::optional<SmallVector<int64_t>> integersOf(ElementsAttr attr,
                                                int64_t limit = 64);
@@ -180,13 +187,30 @@ std::optional<SmallVector<int64_t>> integersOf(ElementsAttr attr,
 /// The value of a constant with one element, as an attribute of its type.
 TypedAttr scalarOf(ElementsAttr attr);
 
+/// What arith computes with: the integer without a sign that has an unsigned
+/// one's bits, else the type itself.
+Type signlessOf(Type type);
+
+/// The value as one of `type`, an integer of the same bits.
+Value bitsAs(OpBuilder &b, Location loc, Value value, Type type);
+
+/// A constant of any element type.
+Value constantOf(OpBuilder &b, Location loc, TypedAttr value);
+
 /// Converts a scalar by ONNX Cast's rules; null where there is no such cast.
 Value castScalar(OpBuilder &b, Location loc, Value value, Type to);
+
+/// Whether there are lowerings for elements of the type: bool, integers, f16,
+/// bf16, f32 and f64.
+bool isNumber(Type type);
+
+/// Whether contents of the type may be kept as expressions, which do not wrap.
+bool holdsExpressions(Type type);
 
 /// f32 for f16 and bf16, which accumulate in it; else the type itself.
 Type accumulatorType(Type type);
 
-/// Cast of a tensor's indices in a linalg body: index to the type or back.
+/// Cast of a tensor's indices in a linalg body: an integer as an index.
 Value indexOf(OpBuilder &b, Location loc, Value integer);
 
 } // namespace mlir::megactx

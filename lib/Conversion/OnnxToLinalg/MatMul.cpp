@@ -7,15 +7,10 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-/// [B, M, K] x [B, K, N] -> [B, M, N], as one contraction that the target may
-/// recognise. Narrow floats accumulate in what the target's product takes.
-static Tensor contract(Node &node, Tensor &a, Tensor &c) {
-  Graph &graph = node.graph;
-  OpBuilder &b = graph.b;
-  Location loc = node.loc();
+Tensor Graph::contract(Location loc, Tensor &a, Tensor &c) {
   Shape shape = {a.shape[0], a.shape[1], c.shape[2]};
   Type type = a.elementType;
-  Value out = graph.filled(loc, shape, cast<TypedAttr>(b.getZeroAttr(type)));
+  Value out = filled(loc, shape, llvm::cast<TypedAttr>(b.getZeroAttr(type)));
   auto dim = [&](unsigned i) { return b.getAffineDimExpr(i); };
   auto map = [&](ArrayRef<AffineExpr> exprs) {
     return AffineMap::get(4, 0, exprs, b.getContext());
@@ -23,8 +18,7 @@ static Tensor contract(Node &node, Tensor &a, Tensor &c) {
   using Iterator = utils::IteratorType;
   auto op = linalg::GenericOp::create(
       b, loc, TypeRange{out.getType()},
-      ValueRange{graph.materialize(loc, a), graph.materialize(loc, c)},
-      ValueRange{out},
+      ValueRange{materialize(loc, a), materialize(loc, c)}, ValueRange{out},
       {map({dim(0), dim(1), dim(3)}), map({dim(0), dim(3), dim(2)}),
        map({dim(0), dim(1), dim(2)})},
       {Iterator::parallel, Iterator::parallel, Iterator::parallel,
@@ -40,7 +34,7 @@ static Tensor contract(Node &node, Tensor &a, Tensor &c) {
         }
         linalg::YieldOp::create(nested, l, sum);
       });
-  return graph.wrap(op.getResult(0), shape);
+  return wrap(op.getResult(0), shape);
 }
 
 /// Checks that the inner dimensions agree, now or at run time.
@@ -73,8 +67,7 @@ static Tensor withDim(Node &node, Tensor &x, int64_t dim,
                     shape);
 }
 
-/// numpy's matmul of operands of rank 2 and more.
-static FailureOr<Tensor> multiply(Node &node, Tensor a, Tensor c) {
+FailureOr<Tensor> mlir::megactx::multiply(Node &node, Tensor a, Tensor c) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   if (failed(sameInner(node, a.shape.back(), c.shape[c.rank() - 2])))
@@ -87,7 +80,7 @@ static FailureOr<Tensor> multiply(Node &node, Tensor a, Tensor c) {
     // Rows of all batches against one matrix.
     Tensor left = graph.reshape(loc, a, {1, graph.count(outer) * m, k});
     Tensor right = graph.reshape(loc, c, {1, k, n});
-    Tensor product = contract(node, left, right);
+    Tensor product = graph.contract(loc, left, right);
     outer.append({m, n});
     return graph.reshape(loc, product, outer);
   }
@@ -105,7 +98,7 @@ static FailureOr<Tensor> multiply(Node &node, Tensor a, Tensor c) {
     return graph.reshape(loc, wide, {graph.count(*batch), rows, columns});
   };
   Tensor left = fold(a, m, k), right = fold(c, k, n);
-  Tensor product = contract(node, left, right);
+  Tensor product = graph.contract(loc, left, right);
   Shape result(*batch);
   result.append({m, n});
   return graph.reshape(loc, product, result);

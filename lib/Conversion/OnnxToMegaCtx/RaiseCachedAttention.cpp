@@ -89,8 +89,7 @@ Value CachedRaiser::withPast(unsigned past, Value rows) {
     return rows;
   Value old = op->getOperand(past);
   auto type = cast<RankedTensorType>(rows.getType());
-  SmallVector<OpFoldResult> sizes =
-      tensor::getMixedSizes(b, b.getLoc(), rows);
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), rows);
   Value oldRows = tensor::DimOp::create(b, old, 2),
         newRows = tensor::DimOp::create(b, rows, 2);
   sizes[2] = arith::MaxSIOp::create(b, oldRows, total).getResult();
@@ -138,8 +137,7 @@ Value CachedRaiser::withPast(unsigned past, Value rows) {
                   [&](OpBuilder &last) -> Value {
                     return arith::ConstantOp::create(
                         last, loc,
-                        cast<TypedAttr>(
-                            b.getZeroAttr(type.getElementType())));
+                        cast<TypedAttr>(b.getZeroAttr(type.getElementType())));
                   });
             });
         linalg::YieldOp::create(in, result);
@@ -151,8 +149,7 @@ Value CachedRaiser::withPast(unsigned past, Value rows) {
 Value CachedRaiser::firstRows(Value cache) {
   if (!hasOperand(op, kPastKey))
     return cache;
-  SmallVector<OpFoldResult> sizes =
-      tensor::getMixedSizes(b, b.getLoc(), cache);
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), cache);
   sizes[2] = total;
   SmallVector<OpFoldResult> zeros(4, b.getIndexAttr(0)),
       ones(4, b.getIndexAttr(1));
@@ -189,20 +186,20 @@ Value CachedRaiser::withSink(AttentionOp attention) {
   int64_t heads = typeAt(kSink).getDimSize(0);
   sink = createNode(b, "Reshape", {sink, integerList(b, {1, -1, 1})},
                     RankedTensorType::get({1, heads, 1}, f32));
-  Value share = createNode(b, "Sigmoid",
-                           createNode(b, "Sub", {lse, sink}, rows), rows);
+  Value share =
+      createNode(b, "Sigmoid", createNode(b, "Sub", {lse, sink}, rows), rows);
   SmallVector<int64_t> shape(rows.getShape());
   shape.push_back(1);
   share = createNode(b, "Unsqueeze", {share, integerList(b, {3})},
                      rows.clone(shape));
-  Value product =
-      createNode(b, "Mul", {cast(out, f32), share},
-                 RankedTensorType::get(type.getShape(), f32));
+  Value product = createNode(b, "Mul", {cast(out, f32), share},
+                             RankedTensorType::get(type.getShape(), f32));
   return cast(product, type.getElementType());
 }
 
 void CachedRaiser::build(const pattern::Pattern &own) {
-  Value query = splitHeads(b, op->getOperand(0), integerAttr(op, "num_heads", 1));
+  Value query =
+      splitHeads(b, op->getOperand(0), integerAttr(op, "num_heads", 1));
   int64_t keyHeads = integerAttr(op, "kv_num_heads", 1);
   starts = indices(kStarts);
   total = tensor::ExtractOp::create(b, indices(kTotal), index(0));
@@ -225,8 +222,8 @@ void CachedRaiser::build(const pattern::Pattern &own) {
   FloatAttr softcap = op->getAttrOfType<FloatAttr>("softcap");
   if (softcap && softcap.getValueAsDouble() == 0.0)
     softcap = {};
-  auto lse = RankedTensorType::get(ArrayRef(shape).take_front(3),
-                                   b.getF32Type());
+  auto lse =
+      RankedTensorType::get(ArrayRef(shape).take_front(3), b.getF32Type());
   auto attention = AttentionOp::create(
       b, queryType.clone(shape), hasOperand(op, kSink) ? Type(lse) : Type(),
       query, source, starts, /*positions=*/Value(), b.getF32FloatAttr(scale),

@@ -118,6 +118,19 @@ def Onnx_CachedAttentionOp : Onnx_OtherOp<"ai.megactx", "CachedAttention", [{
   value is 0. starts and lengths [B] and total [1] are i64. scale 0 is 1 / sqrt(D);
   softcap 0 is none. onnxruntime's GroupQueryAttention becomes it.
 }]>;
+def Onnx_MatMulNBitsOp : Onnx_OtherOp<"com.microsoft", "MatMulNBits", [{
+  A product by weights of few bits. See onnxruntime's docs/ContribOperators.md.
+}]>;
+
+def Onnx_DequantizeBlocksOp : Onnx_OtherOp<"ai.megactx", "DequantizeBlocks", [{
+  (bytes, scales, zeros) -> out: numbers in blocks of block_size. bytes
+  [..., blocks * block_size * bits / 8] hold numbers of 4 or 8 bits, the lower
+  half of a byte first, scales are [..., blocks]. zeros, or none for
+  2^(bits - 1), are packed like them, each row from a byte on. out
+  [..., blocks * block_size], of the scales' type, is (number - zero) * scale.
+  onnxruntime's GatherBlockQuantized becomes it.
+}]>;
+
 def Onnx_AbsOp : Onnx_Op<"Abs">;
 def Onnx_AddOp : Onnx_Op<"Add">;
 def Onnx_AndOp : Onnx_Op<"And">;

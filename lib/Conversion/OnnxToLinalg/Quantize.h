@@ -1,0 +1,20 @@
+//===- Quantize.h - what lowerings of quantized numbers share ---*- C++ -*-===//
+
+#ifndef MEGACTX_CONVERSION_ONNXTOLINALG_QUANTIZE_H
+#define MEGACTX_CONVERSION_ONNXTOLINALG_QUANTIZE_H
+
+#include "Lowering.h"
+
+namespace mlir::megactx {
+
+namespace quantize {
+/// A scalar of any number's type as f32.
+Value toReal(OpBuilder &b, Location loc, Value value);
+} // namespace quantize
+
+/// Products of quantized operands.
+void registerQuantizedProducts(Registry &registry);
+
+} // namespace mlir::megactx
+
+#endif

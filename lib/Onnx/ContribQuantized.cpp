@@ -1,0 +1,108 @@
+//===- ContribQuantized.cpp - quantized operators -------------------------===//
+//
+// onnxruntime's products and attention of numbers of 8 bits in ONNX's integer
+// products.
+//
+//===----------------------------------------------------------------------===//
+
+#include "ContribRules.h"
+
+using namespace mlir::onnx;
+
+/// onnxruntime has these before ONNX did for all of its types.
+static std::string ofAxis(const Call &call, const char *type) {
+  std::string axis = std::to_string(call.integer("axis", 1));
+  return "o0 = " + std::string(type) + " <axis = " + axis + "> (i0, i1" +
+         (call.has(2) ? ", i2)" : ")");
+}
+
+static std::string quantizeLinear(const Call &call) {
+  return ofAxis(call, "QuantizeLinear");
+}
+
+static std::string dequantizeLinear(const Call &call) {
+  return ofAxis(call, "DequantizeLinear");
+}
+
+/// Inputs a and b by name, with zero points or `none`: `product` is their
+/// product times `scale`, as f32.
+static std::string scaledProduct(const std::string &a, const std::string &b,
+                                 const std::string &zeroA,
+                                 const std::string &zeroB) {
+  return "sums = MatMulInteger(" + a + ", " + b + ", " + zeroA + ", " + zeroB +
+         ")\nreals = Cast <to = 1> (sums)\nproduct = Mul(reals, scale)\n";
+}
+
+static std::string withBias(const Call &call, int bias) {
+  return call.has(bias) ? "o0 = Add(product, " + input(bias) + ")\n"
+                        : "o0 = Identity(product)\n";
+}
+
+static std::string matMulIntegerToFloat(const Call &call) {
+  return "scale = Mul(i2, i3)\n" +
+         scaledProduct("i0", "i1", inputOrNone(call, 4), inputOrNone(call, 5)) +
+         withBias(call, 6);
+}
+
+static std::string dynamicQuantizeMatMul(const Call &call) {
+  return "x, x_scale, x_zero = DynamicQuantizeLinear(i0)\n"
+         "scale = Mul(x_scale, i2)\n" +
+         scaledProduct("x", "i1", "x_zero", inputOrNone(call, 3)) +
+         withBias(call, 4);
+}
+
+/// ONNX's own, by the exact sums: rounded once.
+static std::string qLinearMatMul(const Call &) {
+  return "scale_of_inputs = Mul(i1, i4)\nscale = Div(scale_of_inputs, i6)\n" +
+         scaledProduct("i0", "i3", "i2", "i5") +
+         "one = Constant <value = float {1.0}> ()\n"
+         "o0 = QuantizeLinear(product, one, i7)\n";
+}
+
+/// One product projects queries, keys and values; the rest is Attention's.
+static std::string qAttention(const Call &call) {
+  if (call.has(8) || call.wants(1))
+    return "";
+  auto real = [&](const char *name) {
+    return std::string(name) + " = " + text(call.real(name, 0.0));
+  };
+  std::string attributes =
+      "num_heads = " + std::to_string(call.integer("num_heads", 0)) +
+      ", unidirectional = " +
+      std::to_string(call.integer("unidirectional", 0)) +
+      ", do_rotary = " + std::to_string(call.integer("do_rotary", 0));
+  for (const char *name : {"scale", "mask_filter_value"})
+    if (call.attribute(name))
+      attributes += ", " + real(name);
+  return "scale = Mul(i3, i4)\n" +
+         scaledProduct("i0", "i1", inputOrNone(call, 6), inputOrNone(call, 7)) +
+         "o0 = ai.megactx.ProjectedAttention <" + attributes +
+         "> (product, none, i2, " + inputOrNone(call, 5) + ")\n";
+}
+
+/// Only the rows that are read are widened.
+static std::string gatherBlockQuantized(const Call &call) {
+  int64_t bits = call.integer("bits", 4);
+  int rank = call.rank(0);
+  int64_t axis = call.integer("quantize_axis", 1);
+  if (rank != 2 || call.integer("gather_axis", 0) != 0 ||
+      (axis != 1 && axis != -1))
+    return "";
+  std::string body = "bytes = Gather(i0, i1)\nscales = Gather(i2, i1)\n";
+  if (call.has(3))
+    body += "zeros = Gather(i3, i1)\n";
+  return body +
+         "o0 = ai.megactx.DequantizeBlocks <bits = " + std::to_string(bits) +
+         ", block_size = " + std::to_string(call.integer("block_size", 128)) +
+         "> (bytes, scales" + (call.has(3) ? ", zeros)" : ")");
+}
+
+void mlir::onnx::addQuantizedRules(Rules &rules) {
+  rules["com.microsoft.QuantizeLinear"] = quantizeLinear;
+  rules["com.microsoft.DequantizeLinear"] = dequantizeLinear;
+  rules["com.microsoft.MatMulIntegerToFloat"] = matMulIntegerToFloat;
+  rules["com.microsoft.DynamicQuantizeMatMul"] = dynamicQuantizeMatMul;
+  rules["com.microsoft.QAttention"] = qAttention;
+  rules["com.microsoft.GatherBlockQuantized"] = gatherBlockQuantized;
+  rules[".QLinearMatMul"] = qLinearMatMul;
+}
