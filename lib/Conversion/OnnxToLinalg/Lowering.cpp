@@ -162,7 +162,7 @@ Value Graph::empty(Location loc, ArrayRef<IndexExpr> shape, Type elementType) {
 
 Value Graph::filled(Location loc, ArrayRef<IndexExpr> shape, TypedAttr value) {
   Value out = empty(loc, shape, value.getType());
-  Value scalar = arith::ConstantOp::create(b, loc, value);
+  Value scalar = constantOf(b, loc, value);
   return linalg::FillOp::create(b, loc, scalar, out).getResult(0);
 }
 
@@ -187,11 +187,13 @@ Value Graph::materialize(Location loc, Tensor &tensor) {
                b, loc, DenseElementsAttr::get(type, constants));
   SmallVector<Value> values;
   for (const IndexExpr &element : *tensor.elements)
-    values.push_back(
-        tensor.elementType.isInteger(1)
-            ? ix.condition(loc, element)
-            : Value(arith::IndexCastOp::create(b, loc, tensor.elementType,
-                                               ix.value(loc, element))));
+    values.push_back(tensor.elementType.isInteger(1)
+                         ? ix.condition(loc, element)
+                         : bitsAs(b, loc,
+                                  arith::IndexCastOp::create(
+                                      b, loc, signlessOf(tensor.elementType),
+                                      ix.value(loc, element)),
+                                  tensor.elementType));
   return tensor.value =
              tensor::FromElementsOp::create(b, loc, type, values).getResult();
 }
@@ -268,10 +270,10 @@ Tensor Graph::map(Location loc, ArrayRef<Tensor *> inputs,
                   [&](OpBuilder &nested, Location l, ValueRange args) {
                     SmallVector<Value> values;
                     for (auto [i, input] : llvm::enumerate(inputs))
-                      values.push_back(argument[i] >= 0
-                                           ? args[argument[i]]
-                                           : Value(arith::ConstantOp::create(
-                                                 nested, l, input->splat)));
+                      values.push_back(
+                          argument[i] >= 0
+                              ? args[argument[i]]
+                              : constantOf(nested, l, input->splat));
                     return body(nested, l, values);
                   });
 }
@@ -377,7 +379,7 @@ Tensor Graph::transpose(Location loc, Tensor &tensor,
 Tensor Graph::cast(Location loc, Tensor &tensor, Type elementType) {
   if (tensor.elementType == elementType)
     return tensor;
-  if (tensor.elements && isa<IntegerType>(elementType)) {
+  if (tensor.elements && holdsExpressions(elementType)) {
     SmallVector<IndexExpr> elements(*tensor.elements);
     if (elementType.isInteger(1))
       for (IndexExpr &element : elements)
@@ -451,13 +453,11 @@ std::optional<SmallVector<IndexExpr>> Graph::elementsOf(Location loc,
     if (tensor.rank())
       at.push_back(arith::ConstantIndexOp::create(b, loc, i));
     Value element = tensor::ExtractOp::create(b, loc, value, at);
-    Value index = tensor.elementType.isInteger(1)
-                      ? Value(arith::IndexCastUIOp::create(
-                            b, loc, b.getIndexType(), element))
-                      : indexOf(b, loc, element);
-    elements.push_back(ix.symbol(index, tensor.elementType.isInteger(1)
-                                            ? std::optional<int64_t>(0)
-                                            : std::nullopt));
+    bool isUnsigned = tensor.elementType.isUnsignedInteger() ||
+                      tensor.elementType.isInteger(1);
+    elements.push_back(
+        ix.symbol(indexOf(b, loc, element),
+                  isUnsigned ? std::optional<int64_t>(0) : std::nullopt));
   }
   tensor.elements = elements;
   return elements;

@@ -180,13 +180,30 @@ std::optional<SmallVector<int64_t>> integersOf(ElementsAttr attr,
 /// The value of a constant with one element, as an attribute of its type.
 TypedAttr scalarOf(ElementsAttr attr);
 
+/// What arith computes with: the integer without a sign that has an unsigned
+/// one's bits, else the type itself.
+Type signlessOf(Type type);
+
+/// The value as one of `type`, an integer of the same bits.
+Value bitsAs(OpBuilder &b, Location loc, Value value, Type type);
+
+/// A constant of any element type.
+Value constantOf(OpBuilder &b, Location loc, TypedAttr value);
+
 /// Converts a scalar by ONNX Cast's rules; null where there is no such cast.
 Value castScalar(OpBuilder &b, Location loc, Value value, Type to);
+
+/// Whether there are lowerings for elements of the type: bool, integers, f16,
+/// bf16, f32 and f64.
+bool isNumber(Type type);
+
+/// Whether contents of the type may be kept as expressions, which do not wrap.
+bool holdsExpressions(Type type);
 
 /// f32 for f16 and bf16, which accumulate in it; else the type itself.
 Type accumulatorType(Type type);
 
-/// Cast of a tensor's indices in a linalg body: index to the type or back.
+/// Cast of a tensor's indices in a linalg body: an integer as an index.
 Value indexOf(OpBuilder &b, Location loc, Value integer);
 
 } // namespace mlir::megactx

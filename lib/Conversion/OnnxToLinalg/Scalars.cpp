@@ -18,6 +18,10 @@ std::optional<SmallVector<int64_t>> mlir::megactx::integersOf(ElementsAttr attr,
     for (const APInt &value : dense.getValues<APInt>())
       values.push_back(isUnsigned ? value.getZExtValue()
                                   : value.getSExtValue());
+    // What an expression cannot say.
+    if (type.isUnsigned() &&
+        llvm::any_of(values, [](int64_t v) { return v < 0; }))
+      return std::nullopt;
     return values;
   }
   if (auto dense = dyn_cast<DenseI64ResourceElementsAttr>(attr))
@@ -50,12 +54,48 @@ Type mlir::megactx::accumulatorType(Type type) {
   return type;
 }
 
-Value mlir::megactx::indexOf(OpBuilder &b, Location loc, Value integer) {
-  return arith::IndexCastOp::create(b, loc, b.getIndexType(), integer);
+Type mlir::megactx::signlessOf(Type type) {
+  return type.isUnsignedInteger()
+             ? IntegerType::get(type.getContext(), type.getIntOrFloatBitWidth())
+             : type;
 }
 
-Value mlir::megactx::castScalar(OpBuilder &b, Location loc, Value value,
-                                Type to) {
+Value mlir::megactx::bitsAs(OpBuilder &b, Location loc, Value value,
+                            Type type) {
+  if (value.getType() == type)
+    return value;
+  return UnrealizedConversionCastOp::create(b, loc, type, value).getResult(0);
+}
+
+Value mlir::megactx::constantOf(OpBuilder &b, Location loc, TypedAttr value) {
+  Type type = value.getType();
+  if (auto integer = dyn_cast<IntegerAttr>(value))
+    value = b.getIntegerAttr(signlessOf(type), integer.getValue());
+  return bitsAs(b, loc, arith::ConstantOp::create(b, loc, value), type);
+}
+
+bool mlir::megactx::isNumber(Type type) {
+  if (isa<FloatType>(type))
+    return type.isF16() || type.isBF16() || type.isF32() || type.isF64();
+  return type.isSignlessInteger() || type.isUnsignedInteger();
+}
+
+bool mlir::megactx::holdsExpressions(Type type) {
+  return type.isSignlessInteger() &&
+         (type.isInteger(1) || type.getIntOrFloatBitWidth() >= 32);
+}
+
+Value mlir::megactx::indexOf(OpBuilder &b, Location loc, Value integer) {
+  Type type = integer.getType();
+  Value bits = bitsAs(b, loc, integer, signlessOf(type));
+  if (type.isUnsignedInteger() || type.isInteger(1))
+    return arith::IndexCastUIOp::create(b, loc, b.getIndexType(), bits);
+  return arith::IndexCastOp::create(b, loc, b.getIndexType(), bits);
+}
+
+/// Between types without a sign; the flags say what they stand for.
+static Value castSignless(OpBuilder &b, Location loc, Value value,
+                          bool fromUnsigned, Type to, bool toUnsigned) {
   Type from = value.getType();
   if (from == to)
     return value;
@@ -72,17 +112,20 @@ Value mlir::megactx::castScalar(OpBuilder &b, Location loc, Value value,
   if (fromInt && toInt) {
     if (fromInt.getWidth() > toInt.getWidth())
       return arith::TruncIOp::create(b, loc, to, value);
-    if (fromInt.getWidth() == 1)
+    if (fromUnsigned)
       return arith::ExtUIOp::create(b, loc, to, value);
     return arith::ExtSIOp::create(b, loc, to, value);
   }
   if (fromInt && toFloat) {
-    if (fromInt.getWidth() == 1)
+    if (fromUnsigned)
       return arith::UIToFPOp::create(b, loc, to, value);
     return arith::SIToFPOp::create(b, loc, to, value);
   }
-  if (fromFloat && toInt)
+  if (fromFloat && toInt) {
+    if (toUnsigned)
+      return arith::FPToUIOp::create(b, loc, to, value);
     return arith::FPToSIOp::create(b, loc, to, value);
+  }
   if (!fromFloat || !toFloat)
     return {};
   if (fromFloat.getWidth() < toFloat.getWidth())
@@ -91,4 +134,15 @@ Value mlir::megactx::castScalar(OpBuilder &b, Location loc, Value value,
     return arith::TruncFOp::create(b, loc, to, value);
   Value wide = arith::ExtFOp::create(b, loc, b.getF32Type(), value);
   return arith::TruncFOp::create(b, loc, to, wide);
+}
+
+Value mlir::megactx::castScalar(OpBuilder &b, Location loc, Value value,
+                                Type to) {
+  Type from = value.getType();
+  if (from == to)
+    return value;
+  Value result = castSignless(b, loc, bitsAs(b, loc, value, signlessOf(from)),
+                              from.isUnsignedInteger() || from.isInteger(1),
+                              signlessOf(to), to.isUnsignedInteger());
+  return result ? bitsAs(b, loc, result, to) : Value();
 }
