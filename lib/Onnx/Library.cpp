@@ -101,16 +101,34 @@ static void putBack(ModelProto &model) {
   });
 }
 
+/// Bodies refer to attributes, and the inliner drops what refers to one that a
+/// node leaves to its default.
+static void spellOutDefaults(NodeProto &node, const OpSchema &schema) {
+  std::set<std::string> given;
+  for (const AttributeProto &attribute : node.attribute())
+    given.insert(attribute.name());
+  for (const auto &[name, attribute] : schema.attributes())
+    if (attribute.default_value.type() != AttributeProto::UNDEFINED &&
+        !given.count(name)) {
+      AttributeProto &added = *node.add_attribute();
+      added = attribute.default_value;
+      added.set_name(name);
+    }
+}
+
 using Composites = std::set<std::pair<std::string, std::string>>;
 
+/// The operators to inline, with all their attributes.
 static Composites compositesOf(ModelProto &model) {
   Composites found;
-  forEachNode(*model.mutable_graph(), [&](const NodeProto &node) {
+  forEachNode(*model.mutable_graph(), [&](NodeProto &node) {
     const OpSchema *schema = OpSchemaRegistry::Schema(
         node.op_type(), int(opsetOf(model)), node.domain());
-    if (schema &&
-        (schema->HasFunction() || schema->HasContextDependentFunction()))
-      found.insert({node.domain(), node.op_type()});
+    if (!schema ||
+        !(schema->HasFunction() || schema->HasContextDependentFunction()))
+      return;
+    spellOutDefaults(node, *schema);
+    found.insert({node.domain(), node.op_type()});
   });
   return found;
 }

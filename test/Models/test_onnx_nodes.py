@@ -16,10 +16,14 @@ import pytest
 import reference
 
 CASES = pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data" / "node"
-OPERATORS = """Add And Attention Cast Concat Constant ConstantOfShape Conv Cos CumSum Div Dropout Einsum Equal Erf Expand Flatten Gather
-    GatherElements GatherND Gelu Gemm Greater GreaterOrEqual Identity IsNaN LayerNormalization LessOrEqual MatMul Max Mul Neg
-    NegativeLogLikelihoodLoss Not Pow Range Reciprocal ReduceMean Reshape Shape Sigmoid Sin Slice Softmax SoftmaxCrossEntropyLoss Split Sqrt Squeeze Sub Tanh Transpose Trilu Unsqueeze
-    Where""".split()
+OPERATORS = """Abs Acos Acosh Add And Asin Asinh Atan Atanh Attention BitCast BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast Ceil Celu Clip
+    Concat Constant ConstantOfShape Conv Cos Cosh CumSum Div Dropout Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements
+    GatherND Gelu Gemm Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity IsInf IsNaN LayerNormalization LeakyRelu
+    Less LessOrEqual Log LogSoftmax MatMul Max Mean MeanVarianceNormalization Min Mish Mod Mul Neg NegativeLogLikelihoodLoss Not Or
+    PRelu Pow RMSNormalization Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
+    ReduceSum ReduceSumSquare Relu Reshape RotaryEmbedding Round Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax
+    SoftmaxCrossEntropyLoss Softplus Softsign Split Sqrt Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu Tile Transpose Trilu Unsqueeze
+    Where Xor""".split()
 REFUSED = {"Dropout": "training_mode"}  # forms without a lowering, by a word of the message; what data says is found by the run
 PARTS = 8  # of the round trips, for workers to share
 TYPES = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.BOOL}

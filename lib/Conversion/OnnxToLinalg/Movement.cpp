@@ -334,8 +334,7 @@ static LogicalResult lowerPad(Node &node) {
                           arith::ConstantIndexOp::create(b, loc, 0));
     fill = tensor::ExtractOp::create(b, loc, given, at);
   } else {
-    fill = arith::ConstantOp::create(
-        b, loc, cast<TypedAttr>(b.getZeroAttr(data.elementType)));
+    fill = constantOf(b, loc, cast<TypedAttr>(b.getZeroAttr(data.elementType)));
   }
   Value value = graph.materialize(loc, data);
   Value padded = tensor::PadOp::create(
@@ -375,7 +374,7 @@ static LogicalResult lowerTrilu(Node &node) {
                                                   : arith::CmpIPredicate::sle,
                                             column, edge);
                   Value zero =
-                      arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+                      constantOf(b, loc, cast<TypedAttr>(b.getZeroAttr(type)));
                   return arith::SelectOp::create(b, loc, keeps, args[0], zero);
                 }));
   return success();

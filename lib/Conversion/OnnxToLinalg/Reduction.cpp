@@ -10,10 +10,22 @@ using namespace mlir;
 using namespace mlir::megactx;
 
 namespace {
-enum class Reduce { Sum, Mean, Max, Min, SumSquare };
+enum class Reduce { Sum, Mean, Max, Min, SumSquare, Prod };
 } // namespace
 
-static TypedAttr initialValue(OpBuilder &b, Type type, Reduce kind) {
+/// What a reduction adds up in: f32 for narrow floats, integers without a sign.
+static Type sumType(Type type) { return signlessOf(accumulatorType(type)); }
+
+static bool comparesUnsigned(Type type) {
+  return type.isUnsignedInteger() || type.isInteger(1);
+}
+
+/// Of the type that is added up in; the flag says how its integers compare.
+static TypedAttr initialValue(OpBuilder &b, Type type, bool isUnsigned,
+                              Reduce kind) {
+  if (kind == Reduce::Prod)
+    return isa<FloatType>(type) ? TypedAttr(b.getFloatAttr(type, 1.0))
+                                : TypedAttr(b.getIntegerAttr(type, 1));
   bool isMax = kind == Reduce::Max;
   if (!isMax && kind != Reduce::Min)
     return cast<TypedAttr>(b.getZeroAttr(type));
@@ -21,6 +33,9 @@ static TypedAttr initialValue(OpBuilder &b, Type type, Reduce kind) {
     return b.getFloatAttr(type,
                           APFloat::getInf(floating.getFloatSemantics(), isMax));
   unsigned width = type.getIntOrFloatBitWidth();
+  if (isUnsigned)
+    return b.getIntegerAttr(type, isMax ? APInt::getZero(width)
+                                        : APInt::getMaxValue(width));
   return b.getIntegerAttr(type, isMax ? APInt::getSignedMinValue(width)
                                       : APInt::getSignedMaxValue(width));
 }
@@ -28,7 +43,7 @@ static TypedAttr initialValue(OpBuilder &b, Type type, Reduce kind) {
 /// The fast-math flags let the sum be taken in any order, as every other
 /// implementation of these operators does.
 static Value combine(OpBuilder &b, Location loc, Value acc, Value x,
-                     Reduce kind) {
+                     bool isUnsigned, Reduce kind) {
   bool isFloat = isa<FloatType>(x.getType());
   auto any = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;
   switch (kind) {
@@ -40,27 +55,40 @@ static Value combine(OpBuilder &b, Location loc, Value acc, Value x,
   case Reduce::Mean:
     return isFloat ? arith::AddFOp::create(b, loc, acc, x, any).getResult()
                    : arith::AddIOp::create(b, loc, acc, x).getResult();
+  case Reduce::Prod:
+    return isFloat ? arith::MulFOp::create(b, loc, acc, x, any).getResult()
+                   : arith::MulIOp::create(b, loc, acc, x).getResult();
   case Reduce::Max:
-    return isFloat ? arith::MaximumFOp::create(b, loc, acc, x).getResult()
-                   : arith::MaxSIOp::create(b, loc, acc, x).getResult();
+    if (isFloat)
+      return arith::MaximumFOp::create(b, loc, acc, x);
+    return isUnsigned ? arith::MaxUIOp::create(b, loc, acc, x).getResult()
+                      : arith::MaxSIOp::create(b, loc, acc, x).getResult();
   case Reduce::Min:
-    return isFloat ? arith::MinimumFOp::create(b, loc, acc, x).getResult()
-                   : arith::MinSIOp::create(b, loc, acc, x).getResult();
+    if (isFloat)
+      return arith::MinimumFOp::create(b, loc, acc, x);
+    return isUnsigned ? arith::MinUIOp::create(b, loc, acc, x).getResult()
+                      : arith::MinSIOp::create(b, loc, acc, x).getResult();
   }
   llvm_unreachable("every kind is handled above");
 }
 
-static Tensor divide(Node &node, Tensor &sums, const IndexExpr &count) {
+static Tensor divide(Node &node, Tensor &sums, const IndexExpr &count,
+                     bool isUnsigned) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
   Type type = sums.elementType;
-  Value size = graph.ix.value(loc, count);
+  // Integers of nothing have no mean, and processors trap at it.
+  Value size = graph.ix.value(
+      loc,
+      isa<FloatType>(type) ? count : graph.ix.max(loc, count, IndexExpr(1)));
   Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(), size);
   Value divisor = castScalar(b, loc, integer, type);
   return graph.map(
       loc, {&sums}, sums.shape, type,
       [&](OpBuilder &nested, Location l, ValueRange args) -> Value {
+        if (isUnsigned)
+          return arith::DivUIOp::create(nested, l, args[0], divisor);
         if (!isa<FloatType>(type))
           return arith::DivSIOp::create(nested, l, args[0], divisor);
         return arith::DivFOp::create(nested, l, args[0], divisor);
@@ -73,7 +101,8 @@ static Tensor reduce(Node &node, Tensor &data, const SmallVector<bool> &axes,
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
-  Type type = data.elementType, sum = accumulatorType(type);
+  Type type = data.elementType, sum = sumType(type);
+  bool isUnsigned = comparesUnsigned(type);
   Shape kept, shape, reduced;
   SmallVector<AffineExpr> out;
   SmallVector<utils::IteratorType> iterators;
@@ -85,7 +114,7 @@ static Tensor reduce(Node &node, Tensor &data, const SmallVector<bool> &axes,
     if (!axes[i])
       out.push_back(b.getAffineDimExpr(i));
   }
-  Value init = graph.filled(loc, kept, initialValue(b, sum, kind));
+  Value init = graph.filled(loc, kept, initialValue(b, sum, isUnsigned, kind));
   auto op = linalg::GenericOp::create(
       b, loc, TypeRange{init.getType()},
       ValueRange{graph.materialize(loc, data)}, ValueRange{init},
@@ -93,12 +122,12 @@ static Tensor reduce(Node &node, Tensor &data, const SmallVector<bool> &axes,
        AffineMap::get(data.rank(), 0, out, b.getContext())},
       iterators, [&](OpBuilder &nested, Location l, ValueRange args) {
         Value x = castScalar(nested, l, args[0], sum);
-        linalg::YieldOp::create(nested, l,
-                                combine(nested, l, args[1], x, kind));
+        linalg::YieldOp::create(
+            nested, l, combine(nested, l, args[1], x, isUnsigned, kind));
       });
   Tensor result = graph.wrap(op.getResult(0), kept);
   if (kind == Reduce::Mean)
-    result = divide(node, result, graph.count(reduced));
+    result = divide(node, result, graph.count(reduced), isUnsigned);
   return graph.reshape(loc, result, shape);
 }
 
@@ -108,7 +137,8 @@ static Tensor reduceFlagged(Node &node, Tensor &data, ArrayRef<IndexExpr> flags,
                             Reduce kind) {
   Graph &graph = node.graph;
   Location loc = node.loc();
-  Type sum = accumulatorType(data.elementType);
+  Type sum = sumType(data.elementType);
+  bool isUnsigned = comparesUnsigned(data.elementType);
   Value from = graph.materialize(loc, data);
   Shape shape;
   IndexExpr count(1);
@@ -133,26 +163,30 @@ static Tensor reduceFlagged(Node &node, Tensor &data, ArrayRef<IndexExpr> flags,
           ends.push_back(
               arith::SelectOp::create(b, l, isReduced[i], size, next));
         }
-        Value init =
-            arith::ConstantOp::create(b, l, initialValue(b, sum, kind));
-        return scf::buildLoopNest(b, l, begins, ends, steps, init,
-                                  [&](OpBuilder &n, Location ll, ValueRange at,
-                                      ValueRange so) -> scf::ValueVector {
-                                    Value x = tensor::ExtractOp::create(
-                                        n, ll, from, at);
-                                    x = castScalar(n, ll, x, sum);
-                                    return {combine(n, ll, so[0], x, kind)};
-                                  })
+        Value init = arith::ConstantOp::create(
+            b, l, initialValue(b, sum, isUnsigned, kind));
+        return scf::buildLoopNest(
+                   b, l, begins, ends, steps, init,
+                   [&](OpBuilder &n, Location ll, ValueRange at,
+                       ValueRange so) -> scf::ValueVector {
+                     Value x = tensor::ExtractOp::create(n, ll, from, at);
+                     x = castScalar(n, ll, x, sum);
+                     return {combine(n, ll, so[0], x, isUnsigned, kind)};
+                   })
             .results.front();
       });
-  return kind == Reduce::Mean ? divide(node, result, count) : result;
+  return kind == Reduce::Mean ? divide(node, result, count, isUnsigned)
+                              : result;
 }
 
 template <Reduce kind> static LogicalResult lowerReduce(Node &node) {
   Graph &graph = node.graph;
   Tensor &data = node.in(0);
-  if (data.elementType.isInteger(1))
-    return node.error() << "expected numbers, but got bool";
+  bool isOrder = kind == Reduce::Max || kind == Reduce::Min;
+  if (!isNumber(data.elementType) ||
+      (data.elementType.isInteger(1) && !isOrder))
+    return node.error() << "element type " << data.elementType
+                        << " has no lowering";
   SmallVector<IndexExpr> list;
   for (int64_t axis : node.integers("axes").value_or(SmallVector<int64_t>()))
     list.push_back(IndexExpr(axis));
@@ -290,6 +324,7 @@ void mlir::megactx::registerReduction(Registry &registry) {
   registry["ReduceMean"] = lowerReduce<Reduce::Mean>;
   registry["ReduceMax"] = lowerReduce<Reduce::Max>;
   registry["ReduceMin"] = lowerReduce<Reduce::Min>;
+  registry["ReduceProd"] = lowerReduce<Reduce::Prod>;
   registry["ReduceSumSquare"] = lowerReduce<Reduce::SumSquare>;
 }
 
