@@ -20,6 +20,8 @@ ElementValues::Result ElementValues::moved(Operation *op,
     return gathered(op, place);
   if (type == "Expand")
     return at(op->getOperand(0), broadcast(op->getOperand(0), place));
+  if (type == "Tile")
+    return tiled(op, place);
   if (type == "Transpose") {
     auto perm = op->getAttrOfType<DenseI64ArrayAttr>("perm");
     Place from(place.size());
@@ -146,6 +148,21 @@ ElementValues::Result ElementValues::reshaped(Operation *op,
   }
   auto inner = renumbered(from, to, place);
   return inner ? Result(at(data, *inner)) : std::nullopt;
+}
+
+ElementValues::Result ElementValues::tiled(Operation *op,
+                                           ArrayRef<AffineExpr> place) {
+  Place inner(place);
+  for (auto [i, size] : llvm::enumerate(shape(op->getOperand(0)))) {
+    auto repeats = integerAt(op->getOperand(1), i);
+    auto constant = dyn_cast<AffineConstantExpr>(size);
+    if (repeats == positions.constant(1))
+      continue;
+    if (!constant || constant.getValue() < 1)
+      return std::nullopt;
+    inner[i] = place[i] % constant.getValue();
+  }
+  return at(op->getOperand(0), inner);
 }
 
 ElementValues::Result ElementValues::sliced(Operation *op,

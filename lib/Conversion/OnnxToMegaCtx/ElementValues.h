@@ -68,6 +68,7 @@ private:
   Result cumulative(Operation *op, ArrayRef<AffineExpr> place);
   Result moved(Operation *op, ArrayRef<AffineExpr> place);
   Result reshaped(Operation *op, ArrayRef<AffineExpr> place);
+  Result tiled(Operation *op, ArrayRef<AffineExpr> place);
   Result sliced(Operation *op, ArrayRef<AffineExpr> place);
   Result joined(Operation *op, ArrayRef<AffineExpr> place);
   Result gathered(Operation *op, ArrayRef<AffineExpr> place);
