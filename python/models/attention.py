@@ -100,6 +100,37 @@ def transposed_keys(g, k):
     return g.op("Reshape", turned, g.op("Concat", outer, columns, rows, axis=0), allowzero=0)
 
 
+def softcap(g, q, k, v, dim, cap=3.0, **_):
+    """Gemma 2's eager form: cap · tanh(scores / cap) before the mask."""
+    scores = g.op("MatMul", q, g.op("Transpose", k, perm=[0, 1, 3, 2]))
+    scores = g.op("Div", g.op("Mul", scores, g.const(dim**-0.5)), g.const(cap))
+    capped = g.op("Mul", g.op("Tanh", scores), g.const(cap))
+    return g.op("MatMul", g.op("Softmax", g.op("Add", capped, causal_bias(g, q, k)), axis=-1), v)
+
+
+def alibi(g, q, k, v, dim, batch, length, heads, context, **_):
+    """BLOOM's form: products with heads folded into the batch and a bias per key added, a mask of unfolded ones."""
+    rows = g.op("Mul", batch, g.int(heads))
+    fold = lambda t: g.reshape(t, rows, length, -1)
+    slopes = 2.0 ** (-8.0 * np.arange(1, heads + 1) / heads)
+    table = g.tensor(".".join([*g.path, "alibi"]), (slopes[:, None, None] * np.arange(context)).astype(np.float32))
+    bias = g.expand(g.unsqueeze(g.slice(table, 2, 0, length), 0), batch, heads, 1, length)
+    scores = g.op("Mul", g.op("MatMul", fold(q), g.op("Transpose", fold(k), perm=[0, 2, 1])), g.const(dim**-0.5))
+    scores = g.op("Add", g.reshape(bias, rows, 1, length), scores)
+    scores = g.op("Add", g.reshape(scores, batch, heads, length, length), causal_bias(g, q, k))
+    weights = g.reshape(g.op("Softmax", scores, axis=-1), rows, length, length)
+    return g.reshape(g.op("MatMul", weights, fold(v)), batch, heads, length, -1)
+
+
+def keras(g, q, k, v, dim, **_):
+    """Keras' products: keys before queries, heads behind tokens."""
+    q, k, v = (g.op("Transpose", t, perm=[0, 2, 1, 3]) for t in (q, k, v))
+    scores = g.op("Einsum", k, g.op("Mul", q, g.const(dim**-0.5)), equation="aecd,abcd->acbe")
+    rows = [g.op("Transpose", t, perm=[0, 2, 1, 3]) for t in (q, k)]
+    weights = g.op("Softmax", g.op("Add", scores, causal_bias(g, *rows)), axis=-1)
+    return g.op("Transpose", g.op("Einsum", weights, v, equation="acbe,aecd->abcd"), perm=[0, 2, 1, 3])
+
+
 def learned_scores(g, scores, v, length, tril):
     """softmax(scores masked by tril) v."""
     rows = g.slice(g.slice(tril, 2, 0, length), 3, 0, length)

@@ -63,6 +63,7 @@ def table():
     models = {}
     for spelling, exporter, opset in (("masked_fill", "torchscript", 14), ("masked_fill", "dynamo", 20), ("sdpa", "torchscript", 17),
                                       ("sdpa", "dynamo", 18), ("attention_op", "dynamo", 23), ("bmm", "torchscript", 17), ("einsum", "torchscript", 13),
+                                      ("softcap", "torchscript", 17), ("alibi", "torchscript", 17), ("alibi", "dynamo", 20), ("keras", "torchscript", 17),
                                       ("synthesizer_dense", "torchscript", 17), ("synthesizer_factorized", "dynamo", 18)):
         name = f"gpt_{spelling}_{'dynamo' if exporter == 'dynamo' else 'ts'}{opset}"
         models[name] = entry(functools.partial(families.gpt, spelling, exporter, opset), ids(), True)

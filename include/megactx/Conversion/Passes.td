@@ -15,10 +15,11 @@ def RaiseOnnxAttentionPass
   let summary = "find attention in ONNX graphs";
   let description = [{
     Before: a normalized `onnx` module. After: each Softmax of a product of
-    queries and keys, with scales and masks on the way, whose probabilities
-    multiply values, is a `megactx.attention`. A Softmax that is none of these is
-    left. What products broadcast, such as learned keys that a batch shares, is
-    repeated.
+    queries and keys, with scales, a softcap (a scaled Tanh), masks, changes of
+    the element type and reshapes on the way, whose probabilities multiply
+    values, is a `megactx.attention`. A Softmax that is none of these is left.
+    What products broadcast, such as learned keys that a batch shares, is
+    repeated. Einsums may have their axes in any order.
 
     A mask is followed backwards, element by element, through the nodes that
     compute it, as a function of batch, head, query position and key position.
@@ -27,7 +28,8 @@ def RaiseOnnxAttentionPass
     depends on run-time values, such as a padding mask, is a bias of the
     dimensions that it depends on; any other term stays a bias as it is. Rows
     without a key are not kept: a model that gives them the mean of all values
-    gives them 0 now.
+    gives them 0 now where a pattern leaves no key, and the mean of the values
+    that the pattern leaves where finite numbers of a bias mask them all.
 
     Remarks (`--remarks-filter=raise-onnx-attention`): `attention-raised`, with
     the pattern, at each node replaced; `attention-not-raised` at each Softmax,

@@ -20,6 +20,8 @@ ElementValues::Result ElementValues::moved(Operation *op,
     return gathered(op, place);
   if (type == "Expand")
     return at(op->getOperand(0), broadcast(op->getOperand(0), place));
+  if (type == "Tile")
+    return tiled(op, place);
   if (type == "Transpose") {
     auto perm = op->getAttrOfType<DenseI64ArrayAttr>("perm");
     Place from(place.size());
@@ -88,11 +90,9 @@ divide(Positions &positions, AffineExpr expr, AffineExpr size) {
                    remainder % constant.getValue());
 }
 
-/// By the row-major number of the element.
-ElementValues::Result ElementValues::reshaped(Operation *op,
-                                              ArrayRef<AffineExpr> place) {
-  Value data = op->getOperand(0);
-  const Place from = shape(data), to = shape(op->getResult(0));
+std::optional<Place> ElementValues::renumbered(const Place &from,
+                                               const Place &to,
+                                               ArrayRef<AffineExpr> place) {
   auto isUnit = [&](AffineExpr size) { return size == positions.constant(1); };
   // Dimensions of size 1 come and go without any arithmetic.
   SmallVector<unsigned> sources, targets;
@@ -103,16 +103,10 @@ ElementValues::Result ElementValues::reshaped(Operation *op,
     if (!isUnit(size))
       targets.push_back(i);
   Place inner(from.size(), positions.constant(0));
-  bool isSame = sources.size() == targets.size();
-  for (size_t i = 0; isSame && i < sources.size(); ++i)
-    isSame = from[sources[i]] == to[targets[i]];
-  // Unknown sizes in one order: these operators keep it.
-  if (typeOf(op) == "Unsqueeze" || typeOf(op) == "Squeeze")
-    isSame = sources.size() == targets.size();
-  if (isSame) {
-    for (auto [source, target] : llvm::zip(sources, targets))
-      inner[source] = place[target];
-    return at(data, inner);
+  // So do the last dimensions of equal sizes.
+  while (!sources.empty() && !targets.empty() &&
+         from[sources.back()] == to[targets.back()]) {
+    inner[sources.pop_back_val()] = place[targets.pop_back_val()];
   }
   AffineExpr linear = positions.constant(0);
   for (unsigned i : targets) {
@@ -130,7 +124,45 @@ ElementValues::Result ElementValues::reshaped(Operation *op,
       return std::nullopt;
     std::tie(linear, inner[i]) = *parts;
   }
-  return at(data, inner);
+  return inner;
+}
+
+/// By the row-major number of the element.
+ElementValues::Result ElementValues::reshaped(Operation *op,
+                                              ArrayRef<AffineExpr> place) {
+  Value data = op->getOperand(0);
+  const Place from = shape(data), to = shape(op->getResult(0));
+  // Unknown sizes in one order: these operators keep it.
+  if (typeOf(op) == "Unsqueeze" || typeOf(op) == "Squeeze") {
+    SmallVector<AffineExpr> moving;
+    for (auto [size, index] : llvm::zip(to, place))
+      if (size != positions.constant(1))
+        moving.push_back(index);
+    Place inner(from.size(), positions.constant(0));
+    size_t next = 0;
+    for (auto [size, index] : llvm::zip(from, inner))
+      if (size != positions.constant(1) && next++ < moving.size())
+        index = moving[next - 1];
+    if (next == moving.size())
+      return at(data, inner);
+  }
+  auto inner = renumbered(from, to, place);
+  return inner ? Result(at(data, *inner)) : std::nullopt;
+}
+
+ElementValues::Result ElementValues::tiled(Operation *op,
+                                           ArrayRef<AffineExpr> place) {
+  Place inner(place);
+  for (auto [i, size] : llvm::enumerate(shape(op->getOperand(0)))) {
+    auto repeats = integerAt(op->getOperand(1), i);
+    auto constant = dyn_cast<AffineConstantExpr>(size);
+    if (repeats == positions.constant(1))
+      continue;
+    if (!constant || constant.getValue() < 1)
+      return std::nullopt;
+    inner[i] = place[i] % constant.getValue();
+  }
+  return at(op->getOperand(0), inner);
 }
 
 ElementValues::Result ElementValues::sliced(Operation *op,

@@ -230,6 +230,12 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
       sum = sum + shape(operand)[dim];
     return sum;
   }
+  if (type == "Tile") {
+    auto repeats = integerAt(op->getOperand(1), dim);
+    if (!repeats)
+      return std::nullopt;
+    return isOne(*repeats) ? shape(data)[dim] : shape(data)[dim] * *repeats;
+  }
   if (type == "Split")
     return axisOf(0) == dim ? std::nullopt : std::optional(shape(data)[dim]);
   if (type == "Gather") {

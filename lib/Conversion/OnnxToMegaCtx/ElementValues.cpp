@@ -63,7 +63,7 @@ static bool hasRanks(Operation *op, int64_t rank) {
     return isAxis && first == rank && hasRank(op->getOperand(1));
   if (type == "Gather")
     return isAxis && first + rankOf(op->getOperand(1)) - 1 == rank;
-  if (type == "Slice")
+  if (type == "Slice" || type == "Tile")
     return first == rank;
   if (type == "CastLike" || type == "Expand")
     return first <= rank;

@@ -37,6 +37,11 @@ public:
   /// The place in an operand that broadcasts to a result's place.
   Place broadcast(Value operand, ArrayRef<AffineExpr> place);
 
+  /// The place in a tensor of other sizes whose element has this one's
+  /// row-major number; nothing where that is not known.
+  std::optional<Place> renumbered(const Place &from, const Place &to,
+                                  ArrayRef<AffineExpr> place);
+
   /// Elements that were found under other facts.
   void forget() { elements.clear(); }
 
@@ -63,6 +68,7 @@ private:
   Result cumulative(Operation *op, ArrayRef<AffineExpr> place);
   Result moved(Operation *op, ArrayRef<AffineExpr> place);
   Result reshaped(Operation *op, ArrayRef<AffineExpr> place);
+  Result tiled(Operation *op, ArrayRef<AffineExpr> place);
   Result sliced(Operation *op, ArrayRef<AffineExpr> place);
   Result joined(Operation *op, ArrayRef<AffineExpr> place);
   Result gathered(Operation *op, ArrayRef<AffineExpr> place);

@@ -5,22 +5,49 @@
 #include "Remarks.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
 #include "llvm/ADT/SetVector.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::raise;
 
-void Masks::setOperands(Value q, Value k, bool self) {
+void Masks::setOperands(Value q, Value k, bool self, Value scores) {
   query = q;
   key = k;
   isSelf = self;
+  product = scores;
 }
 
-/// The term's value at [b, h, row, k].
-Element Masks::elementOf(const Term &term, AffineExpr row) {
-  AffineExpr place[] = {positions.variable(kBatch), positions.variable(kHead),
-                        row, positions.variable(kKey)};
-  Element element = values.at(term.value, values.broadcast(term.value, place));
+bool Masks::isPlain(const Term &term) const {
+  return term.reshapes.empty() && (!product || rankOf(product) == 4);
+}
+
+/// The place, where the term is added, of the score [b, h, row, k].
+std::optional<Place> Masks::placeOf(const Term &term, AffineExpr row) {
+  Place place = {positions.variable(kBatch), positions.variable(kHead), row,
+                 positions.variable(kKey)};
+  if (product && rankOf(product) == 3) {
+    AffineExpr heads = values.shape(query)[1];
+    if (!isa<AffineConstantExpr>(heads))
+      return std::nullopt;
+    place = {place[0] * heads + place[1], place[2], place[3]};
+  }
+  for (Operation *reshape : term.reshapes) {
+    auto next = values.renumbered(values.shape(reshape->getResult(0)),
+                                  values.shape(reshape->getOperand(0)), place);
+    if (!next)
+      return std::nullopt;
+    place = *next;
+  }
+  return place;
+}
+
+/// The term's value at [b, h, row, k]; nothing where its place is not known.
+std::optional<Element> Masks::elementOf(const Term &term, AffineExpr row) {
+  auto place = placeOf(term, row);
+  if (!place || rankOf(term.value) > int64_t(place->size()))
+    return std::nullopt;
+  Element element = values.at(term.value, values.broadcast(term.value, *place));
   if (!term.fill)
     return element;
   Element fill =
@@ -81,72 +108,109 @@ static std::string whyBias(const Condition &rest, const Element &bias) {
   return "no mask: it adds values of " + listed(adding.getArrayRef());
 }
 
+/// Conjoins what patterns say of the condition to `pattern`, and the other
+/// factors to `rest`. Whether a pattern says anything.
+bool Masks::splitPatterns(const Condition &allowed, pattern::Pattern &pattern,
+                          Condition &rest) {
+  if (auto whole = patternOf(allowed, positions)) {
+    pattern = *whole;
+    return true;
+  }
+  if (allowed.kind() != Condition::Kind::And) {
+    rest = allowed;
+    return false;
+  }
+  // Static factors together may have a name that none has alone.
+  Condition known = Condition::constant(true);
+  for (const Condition &factor : allowed.args())
+    if (factor.isStatic())
+      known = known && factor;
+  auto named = known.isTrue() ? std::nullopt : patternOf(known, positions);
+  if (named)
+    pattern = *named;
+  bool found = named.has_value();
+  for (const Condition &factor : allowed.args()) {
+    if (named && factor.isStatic())
+      continue;
+    auto own = patternOf(factor, positions);
+    if (!own) {
+      rest = rest && factor;
+      continue;
+    }
+    found = true;
+    pattern =
+        pattern.isDense() ? *own : pattern::Pattern::conjunction(pattern, *own);
+  }
+  return found;
+}
+
+/// A finite number that masks, far below all scores and far above what stands
+/// for no key in kernels: a row that finite numbers mask altogether has equal
+/// weights, not none.
+static double inRange(std::optional<double> fill) {
+  constexpr double kLeast = -1e20;
+  if (!fill || std::isinf(*fill))
+    return fill.value_or(0);
+  return std::max(*fill, kLeast);
+}
+
+void Masks::assumeSizes(AffineExpr row) {
+  const Place q = values.shape(query), k = values.shape(key);
+  positions.forget();
+  values.forget();
+  positions.assume(
+      Condition::nonNegative(row) && Condition::nonNegative(q[2] - row - 1) &&
+      Condition::nonNegative(k[2] - positions.variable(kKey) - 1) &&
+      Condition::nonNegative(q[1] - positions.variable(kHead) - 1));
+}
+
+bool Masks::isPlaced(const Term &term) {
+  int64_t rank = rankOf(term.value);
+  if (isPlain(term))
+    return rank >= 0 && rank <= 4;
+  AffineExpr row = positions.variable(kQuery);
+  assumeSizes(row);
+  return rank >= 0 && elementOf(term, row).has_value();
+}
+
 Mask Masks::classifyAt(const Term &term, AffineExpr at) {
   Mask mask;
   mask.keepsTerm = true;
   offset = at;
   AffineExpr row = positions.variable(kQuery) - offset;
+  assumeSizes(row);
   const Place q = values.shape(query), k = values.shape(key);
-  positions.forget();
-  values.forget();
-  positions.assume(Condition::nonNegative(row) &&
-                   Condition::nonNegative(q[2] - row - 1) &&
-                   Condition::nonNegative(k[2] - positions.variable(kKey) - 1));
   // The term has the scores' sizes, where it is not broadcast.
   const Place sizes = values.shape(term.value);
   for (auto [i, own] : llvm::enumerate(llvm::reverse(sizes)))
-    if (i < 2 && own != positions.constant(1))
+    if (i < 2 && own != positions.constant(1) && isPlain(term))
       positions.assume(Condition::zero(own - (i == 0 ? k[2] : q[2])));
   auto everywhere = positions.places(Condition::constant(true));
   if (!everywhere || everywhere->isIntegerEmpty()) {
     mask.reason = "its sizes and those of queries and keys contradict";
     return mask;
   }
-  Element element = elementOf(term, row);
+  auto placed = elementOf(term, row);
+  if (!placed) {
+    mask.reason = "it is not known for which scores its elements are";
+    return mask;
+  }
+  const Element &element = *placed;
   std::optional<double> fill;
   Condition masked = maskedPlaces(element, Condition::constant(true), fill);
   Condition allowed = positions.simplify(!masked);
   if (!fill && element.number() != 0.0) {
     mask.reason = whyBias(Condition::constant(true), element);
+    mask.keepsTerm = isPlain(term);
+    if (!mask.keepsTerm)
+      mask.bias = element;
     return mask;
   }
-  // What patterns say, and the rest.
   Condition rest = Condition::constant(true);
-  bool found = false;
-  auto take = [&](const Condition &factor) {
-    auto pattern = patternOf(factor, positions);
-    if (!pattern) {
-      rest = rest && factor;
-      return;
-    }
-    found = true;
-    mask.pattern = mask.pattern.isDense()
-                       ? *pattern
-                       : pattern::Pattern::conjunction(mask.pattern, *pattern);
-  };
-  if (auto whole = patternOf(allowed, positions)) {
-    mask.pattern = *whole;
-    found = true;
-  } else if (allowed.kind() == Condition::Kind::And) {
-    // Static factors together may have a name that none has alone.
-    Condition known = Condition::constant(true);
-    for (const Condition &factor : allowed.args())
-      if (factor.isStatic())
-        known = known && factor;
-    auto named = known.isTrue() ? std::nullopt : patternOf(known, positions);
-    if (named) {
-      mask.pattern = *named;
-      found = true;
-    }
-    for (const Condition &factor : allowed.args())
-      if (!named || !factor.isStatic())
-        take(factor);
-  } else {
-    rest = allowed;
-  }
+  bool found = splitPatterns(allowed, mask.pattern, rest);
   Element bias = withoutMask(element);
   if (!rest.isTrue())
-    bias = Element::choice(rest, bias, Element::real(fill.value_or(0)));
+    bias = Element::choice(rest, bias, Element::real(inRange(fill)));
   if (bias.number() != 0.0)
     mask.reason = whyBias(rest, bias);
   unsigned used = 0;
@@ -158,16 +222,15 @@ Mask Masks::classifyAt(const Term &term, AffineExpr at) {
   // Nothing is gained where no pattern was found and the bias is as large.
   bool isNarrow = !(used & (1u << kQuery)) && sizes.size() >= 2 &&
                   sizes[sizes.size() - 2] != positions.constant(1);
-  if (!found && !isNarrow)
-    return mask;
-  mask.keepsTerm = false;
-  if (bias.number() != 0.0)
+  bool isOutOfRange = fill && inRange(fill) != *fill;
+  mask.keepsTerm = !found && !isNarrow && !isOutOfRange && isPlain(term);
+  if (!mask.keepsTerm && bias.number() != 0.0)
     mask.bias = bias;
   return mask;
 }
 
 Mask Masks::classify(const Term &term) {
-  if (rankOf(term.value) < 0 || rankOf(term.value) > 4) {
+  if (rankOf(term.value) < 0 || (isPlain(term) && rankOf(term.value) > 4)) {
     Mask mask;
     mask.keepsTerm = true;
     mask.reason = "its rank is unknown or above 4";
@@ -183,7 +246,7 @@ Mask Masks::classify(const Term &term) {
   const Place sizes = values.shape(term.value);
   size_t rank = sizes.size();
   AffineExpr one = positions.constant(1);
-  if (!mask.keepsTerm || rank < 2 || sizes[rank - 1] == one ||
+  if (!mask.keepsTerm || !isPlain(term) || rank < 2 || sizes[rank - 1] == one ||
       sizes[rank - 2] == one)
     return mask;
   return classifyAt(term, sizes[rank - 1] - sizes[rank - 2]);

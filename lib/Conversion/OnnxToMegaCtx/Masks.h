@@ -23,6 +23,8 @@ struct Term {
   Value fill;      ///< the scalar that replaces scores, or null
   bool whereTrue;  ///< whether it replaces them where the condition holds
   Operation *node; ///< that applies it
+  /// Of the scores, between their product and the term, in the graph's order.
+  SmallVector<Operation *> reshapes = {};
 };
 
 /// What a term comes to: scores outside of `pattern` have no weight. Inside,
@@ -48,7 +50,12 @@ public:
   /// The sizes that two tensors have in common are equal: the query row i
   /// stands at i + (keys - queries) where the last query and the last key have
   /// one position, else at i.
-  void setOperands(Value query, Value key, bool isSelf);
+  /// `product`, where it is given, is the tensor of scores as it is computed,
+  /// [B, H, Nq, Nk] or [B * H, Nq, Nk].
+  void setOperands(Value query, Value key, bool isSelf, Value product = {});
+
+  /// Whether it is known for which scores the term's elements are.
+  bool isPlaced(const Term &term);
 
   Mask classify(const Term &term);
 
@@ -68,11 +75,17 @@ public:
 
 private:
   Mask classifyAt(const Term &term, AffineExpr offset);
-  Element elementOf(const Term &term, AffineExpr row);
+  bool splitPatterns(const Condition &allowed, pattern::Pattern &pattern,
+                     Condition &rest);
+  void assumeSizes(AffineExpr row);
+  std::optional<Element> elementOf(const Term &term, AffineExpr row);
+  std::optional<Place> placeOf(const Term &term, AffineExpr row);
+  /// Whether the term has the form of the attention's bias.
+  bool isPlain(const Term &term) const;
 
   Positions positions;
   ElementValues values;
-  Value query, key;
+  Value query, key, product;
   bool isSelf = false;
   AffineExpr offset; ///< of the last term's queries
 };

@@ -147,6 +147,7 @@ StringRef mlir::megactx::raise::kindOf(Value query, Value key, Value value) {
     for (Value k : keys.activations)
       if (bare(q) == bare(k))
         return "self";
-  return queries.activations.empty() || keys.activations.empty() ? "self"
-                                                                 : "cross";
+  // Keys that are not projected here, of queries that are, are a cache of
+  // another sequence's.
+  return queries.activations.empty() ? "self" : "cross";
 }

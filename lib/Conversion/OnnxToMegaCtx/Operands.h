@@ -34,6 +34,14 @@ public:
     return values.shape(value)[dim] == positions.constant(1);
   }
 
+  /// Whether two tensors always have the same sizes, or the same last size.
+  bool haveOneShape(Value a, Value b) {
+    return values.shape(a) == values.shape(b);
+  }
+  bool isLastSize(Value a, Value b) {
+    return values.shape(a).back() == values.shape(b).back();
+  }
+
   /// The number that a scalar always is.
   std::optional<double> scalar(Value value);
 

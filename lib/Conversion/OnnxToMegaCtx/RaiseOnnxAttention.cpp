@@ -12,6 +12,7 @@
 #include "Operands.h"
 #include "RaiseAttentionOp.h"
 #include "Remarks.h"
+#include "Scores.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
@@ -20,6 +21,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace mlir::megactx {
@@ -29,16 +31,6 @@ using namespace raise;
 #include "megactx/Conversion/Passes.h.inc"
 
 namespace {
-/// Everything found between the product of queries and keys and the Softmax.
-struct Scores {
-  Value query, keyTransposed; ///< operands of the product; or
-  Value key;                  ///< keys as they are, of an Einsum
-  /// Scalars that multiply or divide the scores.
-  SmallVector<std::pair<Value, bool>> scales; ///< {scalar, divides}
-  /// What is added, and Where(condition, fill, scores).
-  SmallVector<Term> terms;
-};
-
 class Raiser {
 public:
   Raiser(Operation *softmax, MaskCounts &counts)
@@ -49,17 +41,17 @@ public:
   std::string run();
 
 private:
-  bool matchScores(Value value, Scores &scores, int depth = 0);
-  bool matchProduct(Operation *op, Scores &scores);
-  bool matchAdd(Operation *op, Scores &scores, int depth);
-  bool matchWhere(Operation *op, Scores &scores, int depth);
-  /// False; of all reasons the one farthest from the Softmax is told.
-  bool fail(int depth, const Twine &reason);
-  std::string findValues();
-  Value skipGuards(Value probabilities);
+  std::string findValues(Scores &scores);
+  std::string findEinsumValues(Value probabilities);
+  Value skipGuards(Value probabilities, Scores &scores);
+  bool isHiddenAgain(Operation *where, Value probabilities, Scores &scores);
+  std::string findOperands(Scores &scores, Value &query, Value &key);
+  std::string applyScales(const Scores &scores, Value &query, double &scale,
+                          std::optional<double> &cap);
   std::string build(Scores &scores);
+  void replaceProduct(Value out, bool isFolded);
   Value peelScales(Value value, Scores &scores);
-  Value swapLast(Value value);
+  Value transposed(Value value, ArrayRef<int64_t> perm);
   Value withRank4(Value value);
   Value integers(ArrayRef<int64_t> numbers);
   void repeat(Value &value, Value batchLike, Value headsLike);
@@ -68,170 +60,121 @@ private:
   Operation *softmax;
   ImplicitLocOpBuilder b;
   Operation *product = nullptr; ///< probabilities x values
-  std::string blocker; ///< why no product of queries and keys was reached
-  int blockerDepth = -1;
   Value values;
+  bool hasReshapes = false; ///< between the Softmax and the product
+  /// Of an Einsum: how values are transposed to [B, H, Nk, D], and attention's
+  /// result to that of the product; else empty.
+  SmallVector<int64_t> valuePerm, outPerm;
   MaskCounts &counts;
   Masks masks;
   Operands operands;
 };
 } // namespace
 
-bool Raiser::fail(int depth, const Twine &reason) {
-  if (depth > blockerDepth) {
-    blockerDepth = depth;
-    blocker = reason.str();
-  }
-  return false;
+/// The guard that exporters write against rows without keys,
+/// Where(IsNaN(p), 0, p), or null.
+static Operation *nanGuardOf(Value p, ArrayRef<Operation *> users) {
+  if (users.size() != 2)
+    return nullptr;
+  Operation *check = typeOf(users[0]) == "IsNaN" ? users[0] : users[1];
+  Operation *where = check == users[0] ? users[1] : users[0];
+  if (typeOf(check) != "IsNaN" || typeOf(where) != "Where" ||
+      where->getOperand(0) != check->getResult(0) ||
+      where->getOperand(2) != p || !isScalar(where->getOperand(1)))
+    return nullptr;
+  return where;
 }
 
-bool Raiser::matchProduct(Operation *op, Scores &scores) {
-  StringRef type = typeOf(op);
-  if (type == "MatMul") {
-    scores.query = op->getOperand(0);
-    scores.keyTransposed = op->getOperand(1);
-    int64_t rank = rankOf(op->getResult(0)), queryRank = rankOf(scores.query),
-            keyRank = rankOf(scores.keyTransposed);
-    return (rank == 4 || rank == 3) && queryRank >= 2 && keyRank >= 2;
-  }
-  if (type != "Einsum" || op->getNumOperands() != 2)
+/// Probabilities that are set to zero where a mask hides their scores: rows
+/// that are hidden altogether have no weights, as if the mask were infinite.
+bool Raiser::isHiddenAgain(Operation *where, Value p, Scores &scores) {
+  if (typeOf(where) != "Where")
     return false;
-  auto equation = op->getAttrOfType<StringAttr>("equation");
-  std::string text;
-  for (char c : equation ? equation.getValue() : "")
-    if (c != ' ')
-      text += c;
-  // abcd,abed->abce
-  if (text.size() != 15 || text[4] != ',' ||
-      StringRef(text).substr(9, 2) != "->")
+  bool whereTrue = where->getOperand(2) == p;
+  if (constantNumber(where->getOperand(whereTrue ? 1 : 2)) != 0.0)
     return false;
-  StringRef q = StringRef(text).substr(0, 4), k = StringRef(text).substr(5, 4);
-  std::string want = {q[0], q[1], q[2], k[2]};
-  if (q[0] != k[0] || q[1] != k[1] || q[3] != k[3] || q[2] == k[2] ||
-      StringRef(text).substr(11) != want)
-    return false;
-  scores.query = op->getOperand(0);
-  scores.key = op->getOperand(1);
-  return true;
-}
-
-bool Raiser::matchAdd(Operation *op, Scores &scores, int depth) {
-  for (unsigned i : {0, 1}) {
-    Scores inner;
-    if (!matchScores(op->getOperand(i), inner, depth))
+  for (Term &term : scores.terms) {
+    auto fill = term.fill ? constantNumber(term.fill) : std::nullopt;
+    if (!fill || *fill > kMasked || term.value != where->getOperand(0) ||
+        term.whereTrue != whereTrue)
       continue;
-    inner.terms.push_back({op->getOperand(1 - i), Value(), false, op});
-    scores = inner;
+    auto type = cast<RankedTensorType>(term.fill.getType());
+    auto element = cast<FloatType>(type.getElementType());
+    APFloat infinity =
+        APFloat::getInf(element.getFloatSemantics(), /*Negative=*/true);
+    b.setInsertionPoint(term.node);
+    term.fill = onnx::InitializerOp::create(
+        b, type, DenseElementsAttr::get(type, infinity));
     return true;
   }
   return false;
 }
 
-bool Raiser::matchWhere(Operation *op, Scores &scores, int depth) {
-  for (unsigned i : {1, 2}) {
-    Value fill = op->getOperand(3 - i);
-    if (!isScalar(fill) || !matchScores(op->getOperand(i), scores, depth))
-      continue;
-    // Other numbers than these would have to be kept from the terms below.
-    auto number = constantNumber(fill);
-    if (!scores.terms.empty() && !(number && *number <= kMasked))
-      return fail(depth, describe(op->getResult(0)) +
-                             " replaces scores with a mask by a number that "
-                             "does not mask");
-    scores.terms.push_back({op->getOperand(0), fill, i == 2, op});
-    return true;
-  }
-  return fail(depth, describe(op->getResult(0)) +
-                         " chooses between other things than scores and a "
-                         "number");
-}
-
-bool Raiser::matchScores(Value value, Scores &scores, int depth) {
-  Operation *op = value.getDefiningOp();
-  StringRef type = typeOf(op);
-  if (!op)
-    return fail(depth, "it comes from " + describe(value));
-  if (depth > 12)
-    return fail(depth, "more than 12 nodes follow " + describe(value));
-  if (type == "MatMul" || type == "Einsum")
-    return matchProduct(op, scores) ||
-           fail(depth, describe(value) +
-                           " is no product of queries and keys of rank 3 or 4");
-  if (type == "Identity" || type == "Dropout" ||
-      (type == "Cast" && op->getOperand(0).getType() == value.getType()))
-    return matchScores(op->getOperand(0), scores, depth + 1);
-  if (type == "Add")
-    return matchAdd(op, scores, depth + 1);
-  if (type == "Where")
-    return matchWhere(op, scores, depth + 1);
-  if (type != "Mul" && type != "Div")
-    return fail(depth, describe(value) + " is neither mask nor scale");
-  unsigned scalar = isScalar(op->getOperand(1)) ? 1 : 0;
-  if (!isScalar(op->getOperand(scalar)) || (type == "Div" && scalar == 0))
-    return fail(depth, describe(value) + " scales by more than one number");
-  if (!matchScores(op->getOperand(1 - scalar), scores, depth + 1))
-    return false;
-  // A scale above a mask would scale the mask too.
-  if (!scores.terms.empty())
-    return fail(13, describe(value) + " scales a mask too");
-  scores.scales.push_back({op->getOperand(scalar), type == "Div"});
-  return true;
-}
-
-/// Follows the one use through copies and the guard that exporters write
-/// against rows without keys: Where(IsNaN(p), 0, p).
-Value Raiser::skipGuards(Value p) {
+/// Follows the one use through copies, reshapes and guards.
+Value Raiser::skipGuards(Value p, Scores &scores) {
   while (true) {
     SmallVector<Operation *> users;
     for (Operation *user : p.getUsers())
       if (!llvm::is_contained(users, user))
         users.push_back(user);
-    if (users.size() == 2) {
-      Operation *check = typeOf(users[0]) == "IsNaN" ? users[0] : users[1];
-      Operation *where = check == users[0] ? users[1] : users[0];
-      if (typeOf(check) != "IsNaN" || typeOf(where) != "Where" ||
-          where->getOperand(0) != check->getResult(0) ||
-          where->getOperand(2) != p || !isScalar(where->getOperand(1)))
-        return {};
-      p = where->getResult(0);
-      continue;
-    }
-    if (users.size() != 1)
+    Operation *next = nanGuardOf(p, users);
+    if (!next && users.size() != 1)
       return {};
-    StringRef type = typeOf(users[0]);
-    if (type == "Identity" || type == "Dropout" ||
-        (type == "Cast" && users[0]->getResult(0).getType() == p.getType())) {
-      p = users[0]->getResult(0);
-      continue;
-    }
-    return p;
+    bool isReshaped =
+        !next && typeOf(users[0]) == "Reshape" && users[0]->getOperand(0) == p;
+    bool isSkipped = next || isReshaped || isCopy(users[0]) ||
+                     isHiddenAgain(users[0], p, scores);
+    hasReshapes |= isReshaped;
+    if (!isSkipped)
+      return p;
+    p = (next ? next : users[0])->getResult(0);
   }
 }
 
-std::string Raiser::findValues() {
-  Value p = skipGuards(softmax->getResult(0));
+/// Probabilities [b, h, i, j], in whatever letters, times values.
+std::string Raiser::findEinsumValues(Value p) {
+  auto equation = equationOf(product);
+  bool isSwapped = product->getOperand(0) != p;
+  std::string letters = equation ? equation->left : "",
+              others = equation ? equation->right : "";
+  if (isSwapped)
+    std::swap(letters, others);
+  if (letters.size() != 4)
+    return "its values are combined in an unknown way";
+  std::string depth;
+  for (char letter : others)
+    if (letters.find(letter) == std::string::npos)
+      depth += letter;
+  auto byValue =
+      permutationTo(letters.substr(0, 2) + letters[3] + depth, others);
+  auto byOut = permutationTo(equation->out, letters.substr(0, 3) + depth);
+  if (depth.size() != 1 || !byValue || !byOut)
+    return "its values are combined by '" + equation->left + "," +
+           equation->right + "->" + equation->out + "'";
+  values = product->getOperand(isSwapped ? 0 : 1);
+  valuePerm = *byValue;
+  outPerm = *byOut;
+  return "";
+}
+
+std::string Raiser::findValues(Scores &scores) {
+  Value p = skipGuards(softmax->getResult(0), scores);
   if (!p)
     return "its probabilities have other uses";
   product = *p.getUsers().begin();
-  if (typeOf(product) == "MatMul" && product->getOperand(0) == p) {
-    values = product->getOperand(1);
-  } else if (typeOf(product) == "Einsum" && product->getNumOperands() == 2 &&
-             product->getOperand(0) == p) {
-    auto equation = product->getAttrOfType<StringAttr>("equation");
-    std::string text;
-    for (char c : equation ? equation.getValue() : "")
-      if (c != ' ')
-        text += c;
-    // abce,abed->abcd
-    StringRef s = text;
-    if (s.size() != 15 || s[4] != ',' || s[5] != s[0] || s[6] != s[1] ||
-        s[7] != s[3] || s.substr(9, 2) != "->" ||
-        s.substr(11, 3) != s.substr(0, 3))
-      return "its values are combined by '" + text + "'";
-    values = product->getOperand(1);
-  } else {
+  bool isMatMul = typeOf(product) == "MatMul" && product->getOperand(0) == p;
+  if (!isMatMul && typeOf(product) != "Einsum")
     return "its probabilities multiply no values";
-  }
+  // Reshapes on the way have to come back to the scores' sizes.
+  if (hasReshapes || !scores.reshapes.empty())
+    if (rankOf(p) != rankOf(scores.product) ||
+        rankOf(softmax->getResult(0)) < 1 ||
+        !operands.haveOneShape(p, scores.product) ||
+        !operands.isLastSize(softmax->getResult(0), scores.product))
+      return "its scores are reshaped in an unknown way";
+  if (!isMatMul)
+    return findEinsumValues(p);
+  values = product->getOperand(1);
   return "";
 }
 
@@ -251,14 +194,14 @@ Value Raiser::peelScales(Value value, Scores &scores) {
   }
 }
 
-/// The last two dims of a tensor of rank 4 exchanged.
-Value Raiser::swapLast(Value value) {
-  auto type = cast<RankedTensorType>(value.getType());
-  SmallVector<int64_t> shape(type.getShape());
-  std::swap(shape[2], shape[3]);
-  return createNode(
-      b, "Transpose", value, type.clone(shape),
-      {b.getNamedAttr("perm", b.getDenseI64ArrayAttr({0, 1, 3, 2}))});
+/// The same where `perm` changes nothing.
+Value Raiser::transposed(Value value, ArrayRef<int64_t> perm) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (!type || type.getRank() != int64_t(perm.size()) || llvm::is_sorted(perm))
+    return value;
+  return createNode(b, "Transpose", value,
+                    type.clone(applyPermutation(type.getShape(), perm)),
+                    {b.getNamedAttr("perm", b.getDenseI64ArrayAttr(perm))});
 }
 
 /// Dims of 1 in front, as products of matrices see an operand of lower rank.
@@ -327,63 +270,115 @@ void Raiser::alignSizes(Value &query, Value &key, Value &value) {
   }
 }
 
-std::string Raiser::build(Scores &scores) {
-  b.setInsertionPoint(product);
-  bool isFolded = rankOf(product->getResult(0)) == 3;
-  bool isTransposed = !scores.key;
-  Value given = isTransposed ? scores.keyTransposed : scores.key;
-  if (isFolded && !llvm::all_of(ArrayRef<Value>{scores.query, given, values},
-                                [](Value v) { return rankOf(v) == 3; }))
+/// The tensors [B, H, N, D] that are multiplied, in place of the operands.
+std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
+  bool isFolded = rankOf(scores.product) == 3;
+  if (isFolded &&
+      !llvm::all_of(ArrayRef<Value>{scores.query, scores.key, values},
+                    [](Value v) { return rankOf(v) == 3; }))
     return "its operands have no known rank 4";
-  given = peelScales(given, scores);
-  Value query = peelScales(scores.query, scores);
+  key = transposed(peelScales(scores.key, scores), scores.keyPerm);
+  query = transposed(peelScales(scores.query, scores), scores.queryPerm);
+  values = transposed(values, valuePerm);
   if (!isFolded) {
-    given = withRank4(given);
+    key = withRank4(key);
     query = withRank4(query);
     values = withRank4(values);
   }
   auto queries = operands.sourcesOf(query, false);
   llvm::erase_if(queries, [](const Operand &o) { return o.group != 1; });
-  auto keys = operands.sourcesOf(given, isTransposed);
-  if (keys.empty() && isTransposed && !isFolded)
-    keys.push_back({swapLast(given)});
+  auto keys = operands.sourcesOf(key, scores.isKeyTransposed);
+  if (keys.empty() && scores.isKeyTransposed && !isFolded)
+    keys.push_back({transposed(key, {0, 1, 3, 2})});
   auto shared = sharedSources(keys, operands.sourcesOf(values, false));
   if (queries.empty() || !shared)
     return "its heads are folded in an unknown way";
   query = queries.back().tensor;
-  Value key = shared->first.tensor, value = shared->second.tensor;
-  for (Value v : {query, key, value}) {
+  key = shared->first.tensor;
+  values = shared->second.tensor;
+  for (Value v : {query, key, values}) {
     auto type = dyn_cast<RankedTensorType>(v.getType());
     if (!type || type.getRank() != 4)
       return "its operands have no known rank 4";
     Type e = type.getElementType();
     if (!e.isF32() && !e.isF16() && !e.isBF16())
       return "its element type is not f32, f16 or bf16";
+    if (e != getElementTypeOrSelf(query.getType()))
+      return "its operands have several element types";
   }
-  for (const Term &term : scores.terms) {
-    int64_t rank = rankOf(term.value);
-    if (rank < 0 || rank > 4 || (isFolded && rank > 2))
-      return "its mask has an unknown rank or folded heads";
+  return "";
+}
+
+/// Whether a product of queries with a factor that is no known number has the
+/// queries' type and is what makes the scores.
+static bool canScale(Value query, Value factor, bool isFolded) {
+  auto all = cast<RankedTensorType>(query.getType());
+  auto own = dyn_cast<RankedTensorType>(factor.getType());
+  if (!own || own.getElementType() != all.getElementType() || own.getRank() > 4)
+    return false;
+  if (isScalar(factor))
+    return true;
+  for (auto [size, whole] :
+       llvm::zip(llvm::reverse(own.getShape()), llvm::reverse(all.getShape())))
+    if (whole == 1 && size != 1)
+      return false;
+  return !isFolded;
+}
+
+/// The scores' factor and cap as numbers; other factors scale the queries.
+std::string Raiser::applyScales(const Scores &scores, Value &query,
+                                double &scale, std::optional<double> &cap) {
+  scale = 1.0;
+  if (scores.isCapped) {
+    cap = 1.0;
+    for (auto [factor, divides] : scores.caps) {
+      auto number = operands.scalar(factor);
+      if (!number || *number <= 0)
+        return "its scores are capped by " + describe(factor) +
+               ", which is no positive number";
+      cap = divides ? *cap / *number : *cap * *number;
+    }
+    // tanh(x s) c = c tanh(x (s c) / c).
+    scale = *cap;
   }
-  double scale = 1.0;
-  for (auto [scalar, divides] : scores.scales) {
-    if (auto number = operands.scalar(scalar)) {
+  for (auto [factor, divides] : scores.scales) {
+    if (auto number = operands.scalar(factor)) {
       scale = divides ? scale / *number : scale * *number;
       continue;
     }
-    query = createNode(b, divides ? "Div" : "Mul", {query, scalar},
+    if (!canScale(query, factor, rankOf(scores.product) == 3))
+      return "its scores are scaled by " + describe(factor) +
+             ", which queries cannot be";
+    query = createNode(b, divides ? "Div" : "Mul", {query, factor},
                        query.getType());
   }
-  StringRef kind = kindOf(query, key, value);
-  masks.setOperands(query, key, kind == "self");
+  return "";
+}
+
+std::string Raiser::build(Scores &scores) {
+  b.setInsertionPoint(product);
+  Value query, key;
+  double scale;
+  std::optional<double> cap;
+  if (std::string reason = findOperands(scores, query, key); !reason.empty())
+    return reason;
+  if (std::string reason = applyScales(scores, query, scale, cap);
+      !reason.empty())
+    return reason;
+  StringRef kind = kindOf(query, key, values);
+  masks.setOperands(query, key, kind == "self", scores.product);
+  for (const Term &term : scores.terms)
+    if (!masks.isPlaced(term))
+      return "it is not known which scores " + describe(term.value) +
+             " is added to";
   pattern::Pattern pattern;
   Value bias = masks.biasOf(b, scores.terms, pattern, counts);
-  alignSizes(query, key, value);
+  alignSizes(query, key, values);
   auto keyType = cast<RankedTensorType>(key.getType());
-  auto valueType = cast<RankedTensorType>(value.getType());
+  auto valueType = cast<RankedTensorType>(values.getType());
   auto queryType = cast<RankedTensorType>(query.getType());
   Value source = SourceOp::create(
-      b, SourceType::get(b.getContext(), keyType, valueType), key, value, bias,
+      b, SourceType::get(b.getContext(), keyType, valueType), key, values, bias,
       /*lengths=*/Value(), /*offset=*/Value(), /*positions=*/Value(),
       PatternAttr::get(b.getContext(), pattern), b.getI64IntegerAttr(1));
   SmallVector<int64_t> shape(queryType.getShape());
@@ -399,9 +394,16 @@ std::string Raiser::build(Scores &scores) {
   }
   auto attention = AttentionOp::create(
       b, outType, Type(), query, source, offset, /*positions=*/Value(),
-      b.getF32FloatAttr(scale), FloatAttr(), b.getI64IntegerAttr(1),
-      b.getStringAttr(kind));
-  Value out = attention.getOut();
+      b.getF32FloatAttr(scale), cap ? b.getF32FloatAttr(*cap) : FloatAttr(),
+      b.getI64IntegerAttr(1), b.getStringAttr(kind));
+  replaceProduct(attention.getOut(), rankOf(scores.product) == 3);
+  passed(softmax, kAttentionRaised) << remark::add("{0}", pattern.str());
+  return "";
+}
+
+/// Brings [B, H, N, D] to the form of the product with values.
+void Raiser::replaceProduct(Value out, bool isFolded) {
+  out = transposed(out, outPerm);
   if (isFolded) {
     SmallVector<ReassociationIndices> groups = {{0, 1}, {2}, {3}};
     out = tensor::CollapseShapeOp::create(b, out, groups);
@@ -411,9 +413,7 @@ std::string Raiser::build(Scores &scores) {
   if (out.getType() != known &&
       tensor::CastOp::areCastCompatible(out.getType(), known))
     out = tensor::CastOp::create(b, known, out);
-  passed(softmax, kAttentionRaised) << remark::add("{0}", pattern.str());
   product->getResult(0).replaceAllUsesWith(out);
-  return "";
 }
 
 std::string Raiser::run() {
@@ -422,9 +422,9 @@ std::string Raiser::run() {
   if (axis && axis.getInt() != -1 && axis.getInt() != last)
     return "it is not over the last axis";
   Scores scores;
-  if (!matchScores(softmax->getOperand(0), scores))
-    return "no product of queries and keys feeds it: " + blocker;
-  std::string reason = findValues();
+  std::string reason = matchScores(softmax->getOperand(0), scores);
+  if (reason.empty())
+    reason = findValues(scores);
   return reason.empty() ? build(scores) : reason;
 }
 

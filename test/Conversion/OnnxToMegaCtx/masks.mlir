@@ -57,3 +57,34 @@ func.func @constant_matrix_that_no_pattern_says(%q: tensor<1x2x3x8xf32>) -> tens
   %o = onnx.MatMul %p, %q : (tensor<1x2x3x3xf32>, tensor<1x2x3x8xf32>) -> tensor<1x2x3x8xf32>
   return %o : tensor<1x2x3x8xf32>
 }
+
+// Positions that are repeated for each entry of the batch, Whisper's way.
+// CHECK-LABEL: @tiled_positions
+// CHECK: megactx.source %{{.*}}, %{{[^ ]*}} pattern(#megactx.pattern<causal>)
+func.func @tiled_positions(%q: !q {onnx.dims = ["b", "", "n", ""]}, %k: !q {onnx.dims = ["b", "", "n", ""]}) -> !q {
+  %from = onnx.initializer {value = dense<0> : tensor<i64>} : tensor<i64>
+  %by = onnx.initializer {value = dense<1> : tensor<i64>} : tensor<i64>
+  %none = onnx.initializer {value = dense<0.> : tensor<f32>} : tensor<f32>
+  %fill = onnx.initializer {value = dense<0xFF800000> : tensor<f32>} : tensor<f32>
+  %zero = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %one = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %rows = onnx.initializer {value = dense<[1, 3]> : tensor<2xi64>} : tensor<2xi64>
+  %columns = onnx.initializer {value = dense<[1, 2]> : tensor<2xi64>} : tensor<2xi64>
+  %b = onnx.Shape %q {start = 0 : i64, end = 1 : i64} : (!q) -> tensor<1xi64>
+  %size = onnx.Shape %q {start = 2 : i64, end = 3 : i64} : (!q) -> tensor<1xi64>
+  %n = onnx.Squeeze %size : (tensor<1xi64>) -> tensor<i64>
+  %range = onnx.Range %from, %n, %by : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %row = onnx.Unsqueeze %range, %zero : (tensor<?xi64>, tensor<1xi64>) -> tensor<1x?xi64>
+  %repeats = onnx.Concat %b, %one {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>) -> tensor<2xi64>
+  %all = onnx.Tile %row, %repeats : (tensor<1x?xi64>, tensor<2xi64>) -> tensor<?x?xi64>
+  %x = onnx.Unsqueeze %all, %rows : (tensor<?x?xi64>, tensor<2xi64>) -> tensor<?x1x?x1xi64>
+  %y = onnx.Unsqueeze %all, %columns : (tensor<?x?xi64>, tensor<2xi64>) -> tensor<?x1x1x?xi64>
+  %seen = onnx.LessOrEqual %y, %x : (tensor<?x1x1x?xi64>, tensor<?x1x?x1xi64>) -> tensor<?x1x?x?xi1>
+  %mask = onnx.Where %seen, %none, %fill : (tensor<?x1x?x?xi1>, tensor<f32>, tensor<f32>) -> tensor<?x1x?x?xf32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %t = onnx.Add %s, %mask : (!p, tensor<?x1x?x?xf32>) -> !p
+  %p = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !q) -> !q
+  return %o : !q
+}

@@ -1,0 +1,236 @@
+//===- Scores.cpp - what a Softmax is taken of ----------------------------===//
+
+#include "Scores.h"
+#include "Nodes.h"
+
+using namespace mlir;
+using namespace mlir::megactx::raise;
+
+namespace {
+class ScoreMatcher {
+public:
+  bool match(Value value, Scores &scores, int depth);
+
+  std::string blocker; ///< why no product of queries and keys was reached
+
+private:
+  bool matchProduct(Operation *op, Scores &scores);
+  bool matchEinsum(Operation *op, Scores &scores);
+  bool matchAdd(Operation *op, Scores &scores, int depth);
+  bool matchWhere(Operation *op, Scores &scores, int depth);
+  bool matchScale(Operation *op, Scores &scores, int depth);
+  bool matchTanh(Operation *op, Scores &scores, int depth);
+  /// False; of all reasons the one farthest from the Softmax is told.
+  bool fail(int depth, const Twine &reason);
+
+  int blockerDepth = -1;
+};
+} // namespace
+
+std::string mlir::megactx::raise::matchScores(Value value, Scores &scores) {
+  ScoreMatcher matcher;
+  if (matcher.match(value, scores, 0))
+    return "";
+  return "no product of queries and keys feeds it: " + matcher.blocker;
+}
+
+bool mlir::megactx::raise::isCopy(Operation *op) {
+  StringRef type = typeOf(op);
+  if (type == "Identity" || type == "Dropout")
+    return true;
+  return type == "Cast" &&
+         isa<FloatType>(getElementTypeOrSelf(op->getOperand(0).getType())) &&
+         isa<FloatType>(getElementTypeOrSelf(op->getResult(0).getType()));
+}
+
+std::optional<Equation> mlir::megactx::raise::equationOf(Operation *einsum) {
+  auto attr = einsum->getAttrOfType<StringAttr>("equation");
+  if (!attr || einsum->getNumOperands() != 2)
+    return std::nullopt;
+  std::string text;
+  for (char c : attr.getValue())
+    if (c != ' ')
+      text += c;
+  auto [inputs, out] = StringRef(text).split("->");
+  auto [left, right] = inputs.split(',');
+  for (StringRef letters : {left, right, out})
+    for (auto [i, letter] : llvm::enumerate(letters))
+      if (!llvm::isAlpha(letter) || letters.find(letter) != i)
+        return std::nullopt;
+  return Equation{left.str(), right.str(), out.str()};
+}
+
+std::optional<SmallVector<int64_t>>
+mlir::megactx::raise::permutationTo(StringRef wanted, StringRef letters) {
+  SmallVector<int64_t> places;
+  for (char letter : wanted) {
+    size_t place = letters.find(letter);
+    if (place == StringRef::npos)
+      return std::nullopt;
+    places.push_back(place);
+  }
+  return wanted.size() == letters.size() ? std::optional(places) : std::nullopt;
+}
+
+bool ScoreMatcher::fail(int depth, const Twine &reason) {
+  if (depth > blockerDepth) {
+    blockerDepth = depth;
+    blocker = reason.str();
+  }
+  return false;
+}
+
+/// Scores [b, h, i, j], in whatever letters, of a sum over one other letter.
+bool ScoreMatcher::matchEinsum(Operation *op, Scores &scores) {
+  auto equation = equationOf(op);
+  if (!equation || equation->out.size() != 4)
+    return false;
+  StringRef out = equation->out;
+  // The operand without the keys' letter has the queries.
+  bool isSwapped = StringRef(equation->left).contains(out[3]);
+  StringRef query = isSwapped ? equation->right : equation->left;
+  StringRef key = isSwapped ? equation->left : equation->right;
+  std::string summed;
+  for (char letter : query)
+    if (!out.contains(letter))
+      summed += letter;
+  auto queryPerm = permutationTo(out.substr(0, 3).str() + summed, query),
+       keyPerm = permutationTo(out.substr(0, 2).str() + out[3] + summed, key);
+  if (summed.size() != 1 || !queryPerm || !keyPerm)
+    return false;
+  scores.query = op->getOperand(isSwapped ? 1 : 0);
+  scores.key = op->getOperand(isSwapped ? 0 : 1);
+  scores.queryPerm = *queryPerm;
+  scores.keyPerm = *keyPerm;
+  return true;
+}
+
+bool ScoreMatcher::matchProduct(Operation *op, Scores &scores) {
+  scores.product = op->getResult(0);
+  if (typeOf(op) == "Einsum")
+    return matchEinsum(op, scores);
+  scores.query = op->getOperand(0);
+  scores.key = op->getOperand(1);
+  scores.isKeyTransposed = true;
+  int64_t rank = rankOf(op->getResult(0));
+  return (rank == 4 || rank == 3) && rankOf(scores.query) >= 2 &&
+         rankOf(scores.key) >= 2;
+}
+
+/// Whether an operand with another tensor's sizes need not be broadcast: sizes
+/// that are not known may be equal.
+static bool mayHaveSizesOf(Value operand, Value result) {
+  auto own = dyn_cast<RankedTensorType>(operand.getType());
+  auto all = dyn_cast<RankedTensorType>(result.getType());
+  if (!own || !all)
+    return true;
+  if (own.getRank() != all.getRank())
+    return false;
+  for (auto [size, whole] : llvm::zip(own.getShape(), all.getShape()))
+    if (size == 1 && whole != 1)
+      return false;
+  return true;
+}
+
+bool ScoreMatcher::matchAdd(Operation *op, Scores &scores, int depth) {
+  for (unsigned i : {0, 1}) {
+    Scores inner;
+    if (!mayHaveSizesOf(op->getOperand(i), op->getResult(0)) ||
+        !match(op->getOperand(i), inner, depth))
+      continue;
+    inner.terms.push_back(
+        {op->getOperand(1 - i), Value(), false, op, inner.reshapes});
+    scores = inner;
+    return true;
+  }
+  return fail(depth, describe(op->getResult(0)) + " adds no scores");
+}
+
+bool ScoreMatcher::matchWhere(Operation *op, Scores &scores, int depth) {
+  for (unsigned i : {1, 2}) {
+    Value fill = op->getOperand(3 - i);
+    if (!isScalar(fill) || !match(op->getOperand(i), scores, depth))
+      continue;
+    // Other numbers than these would have to be kept from the terms below.
+    auto number = constantNumber(fill);
+    if (!scores.terms.empty() && !(number && *number <= kMasked))
+      return fail(depth, describe(op->getResult(0)) +
+                             " replaces scores with a mask by a number that "
+                             "does not mask");
+    scores.terms.push_back(
+        {op->getOperand(0), fill, i == 2, op, scores.reshapes});
+    return true;
+  }
+  return fail(depth, describe(op->getResult(0)) +
+                         " chooses between other things than scores and a "
+                         "number");
+}
+
+/// A factor of one number per row of queries at most.
+static bool isPerRow(Value factor, Value scores) {
+  auto type = dyn_cast<RankedTensorType>(factor.getType());
+  return type && type.getRank() > 0 && type.getRank() <= rankOf(scores) &&
+         type.getDimSize(type.getRank() - 1) == 1;
+}
+
+bool ScoreMatcher::matchScale(Operation *op, Scores &scores, int depth) {
+  bool divides = typeOf(op) == "Div";
+  auto isScale = [&](Value factor) {
+    return isScalar(factor) || isPerRow(factor, op->getResult(0));
+  };
+  unsigned i = isScale(op->getOperand(1)) ? 1 : 0;
+  Value factor = op->getOperand(i), scaled = op->getOperand(1 - i);
+  if (!isScale(factor) || (divides && i == 0))
+    return fail(depth,
+                describe(op->getResult(0)) + " scales by more than one number");
+  if (!mayHaveSizesOf(scaled, op->getResult(0)) ||
+      !match(scaled, scores, depth))
+    return false;
+  // A scale above a mask would scale the mask too.
+  if (!scores.terms.empty())
+    return fail(13, describe(op->getResult(0)) + " scales a mask too");
+  if (!isScalar(factor) && (scores.isCapped || !scores.reshapes.empty()))
+    return fail(depth, describe(op->getResult(0)) +
+                           " scales capped or reshaped scores by more than one "
+                           "number");
+  (scores.isCapped ? scores.caps : scores.scales).push_back({factor, divides});
+  return true;
+}
+
+bool ScoreMatcher::matchTanh(Operation *op, Scores &scores, int depth) {
+  if (!match(op->getOperand(0), scores, depth))
+    return false;
+  if (scores.isCapped || !scores.terms.empty())
+    return fail(13, describe(op->getResult(0)) + " caps a mask too");
+  return scores.isCapped = true;
+}
+
+bool ScoreMatcher::match(Value value, Scores &scores, int depth) {
+  Operation *op = value.getDefiningOp();
+  StringRef type = typeOf(op);
+  if (!op)
+    return fail(depth, "it comes from " + describe(value));
+  if (depth > 12)
+    return fail(depth, "more than 12 nodes follow " + describe(value));
+  if (type == "MatMul" || type == "Einsum")
+    return matchProduct(op, scores) ||
+           fail(depth, describe(value) +
+                           " is no product of queries and keys of rank 3 or 4");
+  if (isCopy(op))
+    return match(op->getOperand(0), scores, depth + 1);
+  if (type == "Reshape") {
+    if (!match(op->getOperand(0), scores, depth + 1))
+      return false;
+    scores.reshapes.push_back(op);
+    return true;
+  }
+  if (type == "Add")
+    return matchAdd(op, scores, depth + 1);
+  if (type == "Where")
+    return matchWhere(op, scores, depth + 1);
+  if (type == "Mul" || type == "Div")
+    return matchScale(op, scores, depth + 1);
+  if (type == "Tanh")
+    return matchTanh(op, scores, depth + 1);
+  return fail(depth, describe(value) + " is neither mask nor scale");
+}

@@ -1,0 +1,61 @@
+//===- Scores.h - what a Softmax is taken of --------------------*- C++ -*-===//
+//
+// Owns how nodes between a product of queries and keys and its Softmax are
+// read: scales, a softcap, masks, and reshapes between them. Changes nothing.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_CONVERSION_ONNXTOMEGACTX_SCORES_H
+#define MEGACTX_CONVERSION_ONNXTOMEGACTX_SCORES_H
+
+#include "Masks.h"
+#include <string>
+
+namespace mlir::megactx::raise {
+
+/// A number, or a tensor of numbers per row, that multiplies or divides.
+struct Scale {
+  Value factor;
+  bool divides;
+};
+
+/// Everything found between the product of queries and keys and the Softmax.
+struct Scores {
+  Value product; ///< [B, H, Nq, Nk] or [B * H, Nq, Nk]
+  Value query, key;
+  bool isKeyTransposed = false; ///< [.., D, Nk] instead of [.., Nk, D]
+  /// Of an Einsum: how the operands are transposed to [B, H, N, D]; else empty.
+  SmallVector<int64_t> queryPerm, keyPerm;
+  SmallVector<Scale> scales; ///< of the product
+  /// Where the scores are cap * tanh(scaled product / cap): numbers whose
+  /// product is the cap after Tanh; the scales above are those before it.
+  bool isCapped = false;
+  SmallVector<Scale> caps;
+  /// What is added, and Where(condition, fill, scores), in the order of the
+  /// graph.
+  SmallVector<Term> terms;
+  SmallVector<Operation *> reshapes; ///< of the scores, in the graph's order
+};
+
+/// Empty where `value` is a product of queries and keys with scales, masks and
+/// reshapes on the way; else the reason found farthest from it.
+std::string matchScores(Value value, Scores &scores);
+
+/// The letters of an Einsum of two operands, each letter once per operand.
+struct Equation {
+  std::string left, right, out;
+};
+std::optional<Equation> equationOf(Operation *einsum);
+
+/// The places of `wanted`'s letters in `letters`; nothing where one is not
+/// there or their counts differ.
+std::optional<SmallVector<int64_t>> permutationTo(StringRef wanted,
+                                                  StringRef letters);
+
+/// A node that says nothing new of its first operand's numbers: a copy, or a
+/// change to another type of floats.
+bool isCopy(Operation *op);
+
+} // namespace mlir::megactx::raise
+
+#endif

@@ -1,0 +1,179 @@
+// RUN: megactx-opt %s --megactx-raise-onnx-attention | FileCheck %s
+
+!q = tensor<?x2x?x8xf32>
+!kt = tensor<?x2x8x?xf32>
+!p = tensor<?x2x?x?xf32>
+!folded = tensor<?x?x8xf32>
+!sizes = tensor<4xi64>
+
+// tanh(x / 2 / 30) * 30 = 30 * tanh((x / 2) / 30).
+// CHECK-LABEL: @softcap
+// CHECK: megactx.attention {{.*}} {scale = 5.000000e-01 : f32, softcap = 3.000000e+01 : f32}
+func.func @softcap(%q: !q, %k: !q, %v: !q) -> !q {
+  %half = onnx.initializer {value = dense<0.5> : tensor<f32>} : tensor<f32>
+  %cap = onnx.initializer {value = dense<30.0> : tensor<f32>} : tensor<f32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %a = onnx.Mul %s, %half : (!p, tensor<f32>) -> !p
+  %b = onnx.Div %a, %cap : (!p, tensor<f32>) -> !p
+  %c = onnx.Tanh %b : (!p) -> !p
+  %d = onnx.Mul %c, %cap : (!p, tensor<f32>) -> !p
+  %p = onnx.Softmax %d {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// A mask below Tanh would be capped.
+// CHECK-LABEL: @capped_mask
+// CHECK: onnx.Softmax
+func.func @capped_mask(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x1x?xf32>) -> !q {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %a = onnx.Add %s, %m : (!p, tensor<?x1x1x?xf32>) -> !p
+  %c = onnx.Tanh %a : (!p) -> !p
+  %p = onnx.Softmax %c {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// A cosine attention's scale per head scales the queries.
+// CHECK-LABEL: @scale_per_head
+// CHECK: %[[Q:.+]] = onnx.Mul %arg0, %arg3
+// CHECK: megactx.attention %[[Q]]
+func.func @scale_per_head(%q: !q, %k: !q, %v: !q, %scale: tensor<2x1x1xf32>) -> !q {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %a = onnx.Mul %s, %scale : (!p, tensor<2x1x1xf32>) -> !p
+  %p = onnx.Softmax %a {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// A factor per key is no scale of queries.
+// CHECK-LABEL: @scale_per_key
+// CHECK: onnx.Softmax
+func.func @scale_per_key(%q: !q, %k: !q, %v: !q, %scale: tensor<?x1x1x?xf32>) -> !q {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %a = onnx.Mul %s, %scale : (!p, tensor<?x1x1x?xf32>) -> !p
+  %p = onnx.Softmax %a {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// A softmax of half precision in f32.
+!h = tensor<?x2x?x8xf16>
+// CHECK-LABEL: @softmax_in_f32
+// CHECK: megactx.attention {{.*}} : (tensor<?x2x?x8xf16>
+// CHECK-NOT: onnx.Softmax
+func.func @softmax_in_f32(%q: !h, %k: !h, %v: !h) -> !h {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!h) -> tensor<?x2x8x?xf16>
+  %s = onnx.MatMul %q, %kt : (!h, tensor<?x2x8x?xf16>) -> tensor<?x2x?x?xf16>
+  %w = onnx.Cast %s {to = 1 : i64} : (tensor<?x2x?x?xf16>) -> !p
+  %p = onnx.Softmax %w {axis = -1 : i64} : (!p) -> !p
+  %n = onnx.Cast %p {to = 10 : i64} : (!p) -> tensor<?x2x?x?xf16>
+  %o = onnx.MatMul %n, %v : (tensor<?x2x?x?xf16>, !h) -> !h
+  return %o : !h
+}
+
+// Keys first, heads after tokens: Keras' products.
+// CHECK-LABEL: @einsum_in_any_order
+// CHECK: %[[V:.+]] = onnx.Transpose %arg2 {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x?x2x8xf32>) -> tensor<?x2x?x8xf32>
+// CHECK: megactx.source
+// CHECK: %[[OUT:.+]] = megactx.attention
+// CHECK: onnx.Transpose %[[OUT]] {perm = array<i64: 0, 2, 1, 3>}
+func.func @einsum_in_any_order(%q: tensor<?x?x2x8xf32>, %k: tensor<?x?x2x8xf32>, %v: tensor<?x?x2x8xf32>) -> tensor<?x?x2x8xf32> {
+  %s = onnx.Einsum %k, %q {equation = "aecd,abcd->acbe"} : (tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.Einsum %p, %v {equation = "acbe,aecd->abcd"} : (!p, tensor<?x?x2x8xf32>) -> tensor<?x?x2x8xf32>
+  return %o : tensor<?x?x2x8xf32>
+}
+
+// Heads folded into the batch for the products alone: a bias of the folded form, then a mask of the other.
+// CHECK-LABEL: @reshaped_scores
+// CHECK-DAG: tensor.extract %arg3
+// CHECK-DAG: tensor.extract %arg4
+// CHECK: megactx.source {{.*}} pattern(#megactx.pattern<dense>)
+// CHECK: %[[OUT:.+]] = megactx.attention
+// CHECK: tensor.collapse_shape %[[OUT]] {{\[\[}}0, 1], [2], [3]]
+// CHECK-NOT: onnx.Softmax
+func.func @reshaped_scores(%q: tensor<3x2x5x8xf32>, %k: tensor<3x2x5x8xf32>, %v: tensor<3x2x5x8xf32>, %slopes: tensor<6x1x5xf32>, %m: tensor<3x1x5x5xf32>) -> tensor<6x5x8xf32> {
+  %three = onnx.initializer {value = dense<[6, 5, 8]> : tensor<3xi64>} : tensor<3xi64>
+  %four = onnx.initializer {value = dense<[3, 2, 5, 5]> : !sizes} : !sizes
+  %back = onnx.initializer {value = dense<[6, 5, 5]> : tensor<3xi64>} : tensor<3xi64>
+  %fq = onnx.Reshape %q, %three : (tensor<3x2x5x8xf32>, tensor<3xi64>) -> tensor<6x5x8xf32>
+  %fk = onnx.Reshape %k, %three : (tensor<3x2x5x8xf32>, tensor<3xi64>) -> tensor<6x5x8xf32>
+  %fv = onnx.Reshape %v, %three : (tensor<3x2x5x8xf32>, tensor<3xi64>) -> tensor<6x5x8xf32>
+  %kt = onnx.Transpose %fk {perm = array<i64: 0, 2, 1>} : (tensor<6x5x8xf32>) -> tensor<6x8x5xf32>
+  %s = onnx.MatMul %fq, %kt : (tensor<6x5x8xf32>, tensor<6x8x5xf32>) -> tensor<6x5x5xf32>
+  %a = onnx.Add %slopes, %s : (tensor<6x1x5xf32>, tensor<6x5x5xf32>) -> tensor<6x5x5xf32>
+  %w = onnx.Reshape %a, %four : (tensor<6x5x5xf32>, !sizes) -> tensor<3x2x5x5xf32>
+  %b = onnx.Add %w, %m : (tensor<3x2x5x5xf32>, tensor<3x1x5x5xf32>) -> tensor<3x2x5x5xf32>
+  %p = onnx.Softmax %b {axis = -1 : i64} : (tensor<3x2x5x5xf32>) -> tensor<3x2x5x5xf32>
+  %f = onnx.Reshape %p, %back : (tensor<3x2x5x5xf32>, tensor<3xi64>) -> tensor<6x5x5xf32>
+  %o = onnx.MatMul %f, %fv : (tensor<6x5x5xf32>, tensor<6x5x8xf32>) -> tensor<6x5x8xf32>
+  return %o : tensor<6x5x8xf32>
+}
+
+// Reshaped so that the softmax is over something else than keys.
+// CHECK-LABEL: @reshaped_keys
+// CHECK: onnx.Softmax
+func.func @reshaped_keys(%q: tensor<3x2x6x8xf32>, %kt: tensor<3x2x8x6xf32>, %v: tensor<3x2x6x8xf32>) -> tensor<3x2x6x8xf32> {
+  %split = onnx.initializer {value = dense<[3, 2, 18, 2]> : !sizes} : !sizes
+  %back = onnx.initializer {value = dense<[3, 2, 6, 6]> : !sizes} : !sizes
+  %s = onnx.MatMul %q, %kt : (tensor<3x2x6x8xf32>, tensor<3x2x8x6xf32>) -> tensor<3x2x6x6xf32>
+  %w = onnx.Reshape %s, %split : (tensor<3x2x6x6xf32>, !sizes) -> tensor<3x2x18x2xf32>
+  %p = onnx.Softmax %w {axis = -1 : i64} : (tensor<3x2x18x2xf32>) -> tensor<3x2x18x2xf32>
+  %f = onnx.Reshape %p, %back : (tensor<3x2x18x2xf32>, !sizes) -> tensor<3x2x6x6xf32>
+  %o = onnx.MatMul %f, %v : (tensor<3x2x6x6xf32>, tensor<3x2x6x8xf32>) -> tensor<3x2x6x8xf32>
+  return %o : tensor<3x2x6x8xf32>
+}
+
+// Rows that a finite number hides altogether keep weights: it stays above what stands for no key in kernels.
+// CHECK-LABEL: @hidden_by_the_least_number
+// CHECK: arith.constant -1.000000e+20 : f32
+// CHECK-NOT: 0xFF800000
+// CHECK: megactx.attention
+// CHECK-LABEL: @hidden_again
+// CHECK: %[[NONE:.+]] = onnx.initializer {value = dense<0xFF800000> : tensor<f32>}
+// CHECK: %[[BIAS:.+]] = onnx.Where %arg3, %[[NONE]], %{{.+}} : (tensor<?x1x1x?xi1>
+// CHECK: megactx.source %{{.+}}, %{{.+}} bias(%[[BIAS]])
+// CHECK: megactx.attention
+// CHECK-NOT: onnx.Where
+func.func @hidden_by_the_least_number(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x?x?xi1>) -> !q {
+  %least = onnx.initializer {value = dense<0xFF7FFFFF> : tensor<f32>} : tensor<f32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %w = onnx.Where %m, %least, %s : (tensor<?x1x?x?xi1>, tensor<f32>, !p) -> !p
+  %p = onnx.Softmax %w {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+// Where their probabilities are hidden too they have none.
+func.func @hidden_again(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x1x?xi1>) -> !q {
+  %least = onnx.initializer {value = dense<0xFF7FFFFF> : tensor<f32>} : tensor<f32>
+  %zero = onnx.initializer {value = dense<0.0> : tensor<f32>} : tensor<f32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %w = onnx.Where %m, %least, %s : (tensor<?x1x1x?xi1>, tensor<f32>, !p) -> !p
+  %p = onnx.Softmax %w {axis = -1 : i64} : (!p) -> !p
+  %z = onnx.Where %m, %zero, %p : (tensor<?x1x1x?xi1>, tensor<f32>, !p) -> !p
+  %o = onnx.MatMul %z, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// Keys and values of a cache alone are another sequence's.
+// CHECK-LABEL: @cached_memory
+// CHECK: megactx.attention {{.*}}kind = "cross"
+func.func @cached_memory(%x: tensor<?x?x16xf32>, %k: !q, %v: !q) -> !q {
+  %w = onnx.initializer {value = dense<0.5> : tensor<16x16xf32>} : tensor<16x16xf32>
+  %sizes = onnx.initializer {value = dense<[0, -1, 2, 8]> : !sizes} : !sizes
+  %y = onnx.MatMul %x, %w : (tensor<?x?x16xf32>, tensor<16x16xf32>) -> tensor<?x?x16xf32>
+  %r = onnx.Reshape %y, %sizes : (tensor<?x?x16xf32>, !sizes) -> tensor<?x?x2x8xf32>
+  %q = onnx.Transpose %r {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x?x2x8xf32>) -> !q
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
