@@ -1,5 +1,4 @@
-//===- Arithmetic.cpp - elementwise operators of numbers and bits ------------
-//===//
+//===- Arithmetic.cpp - elementwise operators of numbers and bits ---------===//
 
 #include "Elementwise.h"
 #include "mlir/Dialect/Math/IR/Math.h"
