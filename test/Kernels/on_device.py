@@ -29,17 +29,19 @@ def module(spec, patterns):
     lse, bias, source = f"tensor<?x{spec.heads}x?xf32>", f"tensor<?x?x{1 if spec.bias_per_key else '?'}x?xf32>", f"!megactx.source<{k}, {v}>"
     sources = range(len(patterns))
     arguments = [f"%q: {q}", *(f"%k{i}: {k}" for i in sources), *(f"%v{i}: {v}" for i in sources)]
-    arguments += [f"%b: {bias}"] * spec.bias + ["%l: tensor<?xi64>"] * spec.lengths + ["%p: tensor<i64>", "%kp: tensor<i64>"]
+    arguments += [f"%b: {bias}"] * spec.bias + ["%l: tensor<?xi64>"] * spec.lengths + [f"%p: tensor<{'?x' * spec.offset_per_batch}i64>", "%kp: tensor<i64>"]
     more = " bias(%b)" * spec.bias + " lengths(%li)" * spec.lengths + " offset(%kpi)"
     more_types = f", {bias}" * spec.bias + ", tensor<?xindex>" * spec.lengths + ", index"
     lines = ["%li = arith.index_cast %l : tensor<?xi64> to tensor<?xindex>"] * spec.lengths
-    for name in ("p", "kp"):
+    offset = "tensor<?xindex>" if spec.offset_per_batch else "index"
+    lines += ["%pi = arith.index_cast %p : tensor<?xi64> to tensor<?xindex>"] * spec.offset_per_batch
+    for name in ("kp",) if spec.offset_per_batch else ("p", "kp"):
         lines += [f"%{name}x = tensor.extract %{name}[] : tensor<i64>", f"%{name}i = arith.index_cast %{name}x : i64 to index"]
     lines += [f"%s{i} = megactx.source %k{i}, %v{i}{more} pattern(#megactx.pattern<{pattern}>) {{key_step = {spec.key_step} : i64}}"
               f" : ({k}, {v}{more_types}) -> {source}" for i, pattern in enumerate(patterns)]
     cap = f", softcap = {spec.softcap!r} : f32" if spec.softcap else ""
     lines.append(f"%o, %lse = megactx.attention %q, {', '.join(f'%s{i}' for i in sources)} offset(%pi) {{scale = {spec.scale!r} : f32, "
-                 f"query_step = {spec.query_step} : i64{cap}}} : ({q}, {', '.join([source] * len(patterns))}, index) -> ({o}, {lse})")
+                 f"query_step = {spec.query_step} : i64{cap}}} : ({q}, {', '.join([source] * len(patterns))}, {offset}) -> ({o}, {lse})")
     body = "\n  ".join(lines)
     return f"func.func @main({', '.join(arguments)}) -> ({o}, {lse}) {{\n  {body}\n  return %o, %lse : {o}, {lse}\n}}\n"
 
