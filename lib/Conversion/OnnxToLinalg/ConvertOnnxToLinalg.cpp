@@ -47,7 +47,12 @@ struct ConvertOnnxToLinalg
     registerMatMul(registry);
     registerEinsum(registry);
     registerConv(registry);
+    registerPool(registry);
     registerReduction(registry);
+    registerOrder(registry);
+    registerScatter(registry);
+    registerResize(registry);
+    registerPad(registry);
     registerNormalization(registry);
     registerScan(registry);
     registerQuantize(registry);

@@ -7,9 +7,8 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-/// An index counted from 0 and within the dimension, so that no run reads
-/// outside of the tensor; `checkIndices` reports those that were not.
-static Value inside(OpBuilder &b, Location loc, Value integer, Value size) {
+Value mlir::megactx::insideOf(OpBuilder &b, Location loc, Value integer,
+                              Value size) {
   Value at = indexOf(b, loc, integer);
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
   Value one = arith::ConstantIndexOp::create(b, loc, 1);
@@ -22,10 +21,8 @@ static Value inside(OpBuilder &b, Location loc, Value integer, Value size) {
   return arith::MaxSIOp::create(b, loc, at, zero);
 }
 
-/// Ends the run where an index is outside of [-size, size). Of several sizes,
-/// each is for one entry of the indices' last dim.
-static void checkIndices(Node &node, Tensor &indices,
-                         ArrayRef<IndexExpr> sizes) {
+void mlir::megactx::checkIndices(Node &node, Tensor &indices,
+                                 ArrayRef<IndexExpr> sizes) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
@@ -151,7 +148,7 @@ static LogicalResult lowerGather(Node &node) {
                     SmallVector<Value> place;
                     for (int64_t i = 0; i < rank; ++i) {
                       if (i == *axis) {
-                        place.push_back(inside(b, l, args[0], size));
+                        place.push_back(insideOf(b, l, args[0], size));
                         continue;
                       }
                       int64_t loop = i < *axis ? i : i + width - 1;
@@ -187,7 +184,7 @@ static LogicalResult lowerGatherElements(Node &node) {
                       Value loop = linalg::IndexOp::create(b, l, i);
                       Value last = arith::SubIOp::create(b, l, sizes[i], one);
                       place.push_back(i == *axis
-                                          ? inside(b, l, args[0], sizes[i])
+                                          ? insideOf(b, l, args[0], sizes[i])
                                           : Value(arith::MinSIOp::create(
                                                 b, l, loop, last)));
                     }
@@ -227,7 +224,7 @@ static LogicalResult lowerGatherND(Node &node) {
                                                loops.begin() + outer);
                       entry.push_back(arith::ConstantIndexOp::create(b, l, d));
                       Value index = tensor::ExtractOp::create(b, l, at, entry);
-                      place.push_back(inside(b, l, index, sizes[batch + d]));
+                      place.push_back(insideOf(b, l, index, sizes[batch + d]));
                     }
                     place.append(loops.begin() + outer, loops.end());
                     return tensor::ExtractOp::create(b, l, from, place);

@@ -95,6 +95,34 @@ FailureOr<SmallVector<IndexExpr>> Node::axisFlags(ArrayRef<IndexExpr> axes,
   return flags;
 }
 
+LogicalResult Node::requireEqual(const IndexExpr &a, const IndexExpr &c,
+                                 StringRef what) const {
+  IndexSpace &ix = graph.ix;
+  auto isEqual = ix.decide(Compare::Eq, a, c);
+  if (isEqual == false) {
+    InFlightDiagnostic report = error() << what << " differ";
+    if (a.constant() && c.constant())
+      report << ": " << *a.constant() << " and " << *c.constant();
+    return report;
+  }
+  if (!isEqual)
+    graph.check(loc(),
+                ix.condition(loc(), ix.compare(loc(), Compare::Eq, a, c)),
+                what + " of " + type() + " differ");
+  return success();
+}
+
+LogicalResult Node::requireSize(const IndexExpr &size) const {
+  IndexSpace &ix = graph.ix;
+  if (size.constant().value_or(0) < 0)
+    return error() << "the result has a size of " << *size.constant();
+  if (!ix.isNonNegative(size))
+    graph.check(loc(),
+                ix.condition(loc(), ix.compare(loc(), Compare::Ge, size, 0)),
+                "a size computed by " + type() + " is negative");
+  return success();
+}
+
 InFlightDiagnostic Node::error() const {
   auto name = op->getLoc()->findInstanceOf<NameLoc>();
   return op->emitError() << "cannot lower node '"

@@ -80,6 +80,12 @@ public:
   FailureOr<SmallVector<IndexExpr>> axisFlags(ArrayRef<IndexExpr> axes,
                                               int64_t rank) const;
 
+  /// Checks that two sizes are equal, now or at run time.
+  LogicalResult requireEqual(const IndexExpr &a, const IndexExpr &c,
+                             StringRef what) const;
+  /// Checks that what is computed as a size is not negative.
+  LogicalResult requireSize(const IndexExpr &size) const;
+
   /// Reports `node 'name' (Op): ` and what follows.
   InFlightDiagnostic error() const;
 };
@@ -94,7 +100,12 @@ void registerGather(Registry &registry);
 void registerMatMul(Registry &registry);
 void registerEinsum(Registry &registry);
 void registerConv(Registry &registry);
+void registerPool(Registry &registry);
 void registerReduction(Registry &registry);
+void registerOrder(Registry &registry);
+void registerScatter(Registry &registry);
+void registerResize(Registry &registry);
+void registerPad(Registry &registry);
 void registerNormalization(Registry &registry);
 void registerScan(Registry &registry);
 void registerQuantize(Registry &registry);
@@ -212,6 +223,18 @@ Type accumulatorType(Type type);
 
 /// Cast of a tensor's indices in a linalg body: an integer as an index.
 Value indexOf(OpBuilder &b, Location loc, Value integer);
+
+/// An index counted from 0 and within the dimension, so that no run reads
+/// outside of the tensor; `checkIndices` reports those that were not.
+Value insideOf(OpBuilder &b, Location loc, Value integer, Value size);
+
+/// Ends the run where an index is outside of [-size, size). Of several sizes,
+/// each is for one entry of the indices' last dim.
+void checkIndices(Node &node, Tensor &indices, ArrayRef<IndexExpr> sizes);
+
+/// The body of a contraction: adds the product of all operands to the
+/// accumulator, the last.
+void multiplyAdd(OpBuilder &b, Location loc, ValueRange args);
 
 } // namespace mlir::megactx
 

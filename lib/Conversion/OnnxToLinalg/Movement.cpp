@@ -287,60 +287,41 @@ static LogicalResult lowerSlice(Node &node) {
   return success();
 }
 
-/// Constant padding at both ends of the axes.
-static LogicalResult lowerPad(Node &node) {
+/// [N, b * b * C, H, W] to [N, C, b * H, b * W], or the way back.
+template <bool isBack> static LogicalResult lowerDepthSpace(Node &node) {
   Graph &graph = node.graph;
-  OpBuilder &b = graph.b;
   Location loc = node.loc();
   Tensor &data = node.in(0);
-  if (node.string("mode", "constant") != "constant")
-    return node.error() << "mode '" << node.string("mode", "") << "' of Pad "
-                        << "has no lowering";
-  auto pads = graph.elementsOf(loc, node.in(1));
-  SmallVector<IndexExpr> axes;
-  for (int64_t i = 0; i < data.rank(); ++i)
-    axes.push_back(IndexExpr(i));
-  if (node.has(3))
-    axes = graph.elementsOf(loc, node.in(3)).value_or(SmallVector<IndexExpr>());
-  if (!pads || pads->size() != 2 * axes.size())
-    return node.error() << "expected two pads per axis";
-  Shape low(data.rank(), IndexExpr(0)), high(low), shape(data.shape);
-  for (size_t i = 0; i < axes.size(); ++i) {
-    auto given = axes[i].constant();
-    auto axis = given ? node.axis(*given, data.rank()) : std::nullopt;
-    if (!axis)
-      return node.error() << "expected constant axes in range";
-    low[*axis] = (*pads)[i];
-    high[*axis] = (*pads)[axes.size() + i];
-    for (const IndexExpr &pad : {low[*axis], high[*axis]})
-      if (pad.constant().value_or(0) < 0)
-        return node.error() << "negative pads have no lowering";
-      else if (!graph.ix.isNonNegative(pad))
-        graph.check(
-            loc,
-            graph.ix.condition(
-                loc, graph.ix.compare(loc, Compare::Ge, pad, IndexExpr(0))),
-            "a pad is negative, which has no lowering");
-    shape[*axis] = shape[*axis] + low[*axis] + high[*axis];
-  }
-  if (ArrayRef<IndexExpr>(shape) == ArrayRef<IndexExpr>(data.shape)) {
-    node.set(0, data);
+  int64_t block = node.integer("blocksize", 0);
+  bool isColumnsFirst = node.string("mode", "DCR") == "CRD";
+  if (data.rank() != 4 || block < 1 || block > 4096)
+    return node.error() << "expected data of rank 4 and a blocksize from 1 to "
+                           "4096";
+  IndexExpr b(block), square(block * block);
+  IndexExpr n = data.shape[0], c = data.shape[1], h = data.shape[2],
+            w = data.shape[3];
+  auto divide = [&](IndexExpr &size, const IndexExpr &by) {
+    IndexExpr part = graph.ix.floorDiv(loc, size, by);
+    LogicalResult isWhole =
+        node.requireEqual(part * by, size, "a size and its blocks");
+    size = part;
+    return isWhole;
+  };
+  if (isBack ? failed(divide(h, b)) || failed(divide(w, b))
+             : failed(divide(c, square)))
+    return failure();
+  if (isBack) {
+    Tensor split = graph.reshape(loc, data, {n, c, h, b, w, b});
+    Tensor moved = graph.transpose(loc, split, {0, 3, 5, 1, 2, 4});
+    node.set(0, graph.reshape(loc, moved, {n, square * c, h, w}));
     return success();
   }
-  Value fill;
-  if (node.has(2)) {
-    Value given = graph.materialize(loc, node.in(2));
-    SmallVector<Value> at(node.in(2).rank(),
-                          arith::ConstantIndexOp::create(b, loc, 0));
-    fill = tensor::ExtractOp::create(b, loc, given, at);
-  } else {
-    fill = constantOf(b, loc, cast<TypedAttr>(b.getZeroAttr(data.elementType)));
-  }
-  Value value = graph.materialize(loc, data);
-  Value padded = tensor::PadOp::create(
-      b, loc, graph.typeOf(shape, data.elementType), value,
-      graph.ix.fold(loc, low), graph.ix.fold(loc, high), fill);
-  node.set(0, graph.wrap(padded, shape));
+  Tensor split = isColumnsFirst ? graph.reshape(loc, data, {n, c, b, b, h, w})
+                                : graph.reshape(loc, data, {n, b, b, c, h, w});
+  Tensor moved = isColumnsFirst
+                     ? graph.transpose(loc, split, {0, 1, 4, 2, 5, 3})
+                     : graph.transpose(loc, split, {0, 3, 4, 1, 5, 2});
+  node.set(0, graph.reshape(loc, moved, {n, c, b * h, b * w}));
   return success();
 }
 
@@ -385,6 +366,7 @@ void mlir::megactx::registerMovement(Registry &registry) {
   registry["Concat"] = lowerConcat;
   registry["Split"] = lowerSplit;
   registry["Slice"] = lowerSlice;
-  registry["Pad"] = lowerPad;
+  registry["DepthToSpace"] = lowerDepthSpace<false>;
+  registry["SpaceToDepth"] = lowerDepthSpace<true>;
   registry["Trilu"] = lowerTrilu;
 }

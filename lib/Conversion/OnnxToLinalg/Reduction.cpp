@@ -1,6 +1,6 @@
-//===- Reduction.cpp - reductions, softmax and normalization --------------===//
+//===- Reduction.cpp - reductions -------------------------------------===//
 
-#include "Lowering.h"
+#include "Reduction.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -8,10 +8,6 @@
 
 using namespace mlir;
 using namespace mlir::megactx;
-
-namespace {
-enum class Reduce { Sum, Mean, Max, Min, SumSquare, Prod };
-} // namespace
 
 /// What a reduction adds up in: f32 for narrow floats, integers without a sign.
 static Type sumType(Type type) { return signlessOf(accumulatorType(type)); }
@@ -95,9 +91,8 @@ static Tensor divide(Node &node, Tensor &sums, const IndexExpr &count,
       });
 }
 
-/// Reduces the axes to size 1. Narrow floats are summed in f32.
-static Tensor reduce(Node &node, Tensor &data, const SmallVector<bool> &axes,
-                     Reduce kind) {
+Tensor mlir::megactx::reduce(Node &node, Tensor &data,
+                             const SmallVector<bool> &axes, Reduce kind) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
@@ -219,103 +214,17 @@ template <Reduce kind> static LogicalResult lowerReduce(Node &node) {
   return success();
 }
 
-/// exp(x - max) / sum, or its logarithm, along one axis.
-template <bool isLog> static LogicalResult lowerSoftmax(Node &node) {
-  Graph &graph = node.graph;
-  Location loc = node.loc();
+/// The mean, or largest element, over all spatial axes, each of which
+/// becomes 1.
+template <Reduce kind> static LogicalResult lowerGlobalPool(Node &node) {
   Tensor &data = node.in(0);
-  auto axis = node.axis(node.integer("axis", -1), data.rank());
-  if (!axis || !isa<FloatType>(data.elementType))
-    return node.error() << "expected floats and an axis in range";
-  SmallVector<bool> axes(data.rank(), false);
-  axes[*axis] = true;
-  Type type = accumulatorType(data.elementType);
-  Tensor wide = graph.cast(loc, data, type);
-  Tensor top = reduce(node, wide, axes, Reduce::Max);
-  Tensor shifted =
-      graph.map(loc, {&wide, &top}, wide.shape, type,
-                [&](OpBuilder &b, Location l, ValueRange args) -> Value {
-                  Value x = arith::SubFOp::create(b, l, args[0], args[1]);
-                  return isLog ? x : Value(math::ExpOp::create(b, l, x));
-                });
-  Tensor powers = shifted;
-  if (isLog)
-    powers = graph.map(loc, {&shifted}, wide.shape, type,
-                       [](OpBuilder &b, Location l, ValueRange args) {
-                         return Value(math::ExpOp::create(b, l, args[0]));
-                       });
-  Tensor sum = reduce(node, powers, axes, Reduce::Sum);
-  Tensor result =
-      graph.map(loc, {&shifted, &sum}, wide.shape, type,
-                [&](OpBuilder &b, Location l, ValueRange args) -> Value {
-                  if (!isLog)
-                    return arith::DivFOp::create(b, l, args[0], args[1]);
-                  Value log = math::LogOp::create(b, l, args[1]);
-                  return arith::SubFOp::create(b, l, args[0], log);
-                });
-  node.set(0, graph.cast(loc, result, data.elementType));
-  return success();
-}
-
-/// (x - mean) / sqrt(mean of squares + epsilon) * scale + bias over the axes
-/// from `axis` on; RMSNormalization subtracts no mean.
-template <bool isRms> static LogicalResult lowerNormalization(Node &node) {
-  Graph &graph = node.graph;
-  Location loc = node.loc();
-  Tensor &data = node.in(0);
-  auto axis = node.axis(node.integer("axis", -1), data.rank());
-  if (!axis || !isa<FloatType>(data.elementType))
-    return node.error() << "expected floats and an axis in range";
-  SmallVector<bool> axes(data.rank(), false);
-  for (int64_t i = *axis; i < data.rank(); ++i)
-    axes[i] = true;
-  double epsilon = node.real("epsilon", 1e-5);
-  Type type = accumulatorType(data.elementType);
-  Tensor centred = graph.cast(loc, data, type);
-  if (!isRms) {
-    Tensor mean = reduce(node, centred, axes, Reduce::Mean);
-    if (node.wants(1))
-      node.set(1, graph.cast(loc, mean, graph.b.getF32Type()));
-    centred =
-        graph.map(loc, {&centred, &mean}, data.shape, type,
-                  [](OpBuilder &b, Location l, ValueRange args) {
-                    return Value(arith::SubFOp::create(b, l, args[0], args[1]));
-                  });
-  }
-  Tensor squares =
-      graph.map(loc, {&centred}, data.shape, type,
-                [](OpBuilder &b, Location l, ValueRange args) {
-                  return Value(arith::MulFOp::create(b, l, args[0], args[0]));
-                });
-  Tensor variance = reduce(node, squares, axes, Reduce::Mean);
-  Tensor factor = graph.map(
-      loc, {&variance}, variance.shape, type,
-      [&](OpBuilder &b, Location l, ValueRange args) -> Value {
-        Value small =
-            arith::ConstantOp::create(b, l, b.getFloatAttr(type, epsilon));
-        Value sum = arith::AddFOp::create(b, l, args[0], small);
-        Value root = math::SqrtOp::create(b, l, sum);
-        Value one = arith::ConstantOp::create(b, l, b.getFloatAttr(type, 1.0));
-        return arith::DivFOp::create(b, l, one, root);
-      });
-  if (node.wants(2))
-    node.set(2, graph.cast(loc, factor, graph.b.getF32Type()));
-  Tensor scale = graph.cast(loc, node.in(1), type), bias;
-  SmallVector<Tensor *> inputs = {&centred, &factor, &scale};
-  if (node.has(2)) {
-    bias = graph.cast(loc, node.in(2), type);
-    inputs.push_back(&bias);
-  }
-  Tensor result =
-      graph.map(loc, inputs, data.shape, type,
-                [](OpBuilder &b, Location l, ValueRange args) -> Value {
-                  Value x = arith::MulFOp::create(b, l, args[0], args[1]);
-                  x = arith::MulFOp::create(b, l, x, args[2]);
-                  return args.size() == 3
-                             ? x
-                             : Value(arith::AddFOp::create(b, l, x, args[3]));
-                });
-  node.set(0, graph.cast(loc, result, data.elementType));
+  if (data.rank() < 2 || !isNumber(data.elementType) ||
+      !isa<FloatType>(data.elementType))
+    return node.error() << "expected floats of rank 2 or more";
+  SmallVector<bool> axes(data.rank(), true);
+  axes[0] = axes[1] = false;
+  Tensor wide = reduce(node, data, axes, kind);
+  node.set(0, node.graph.cast(node.loc(), wide, data.elementType));
   return success();
 }
 
@@ -326,11 +235,6 @@ void mlir::megactx::registerReduction(Registry &registry) {
   registry["ReduceMin"] = lowerReduce<Reduce::Min>;
   registry["ReduceProd"] = lowerReduce<Reduce::Prod>;
   registry["ReduceSumSquare"] = lowerReduce<Reduce::SumSquare>;
-}
-
-void mlir::megactx::registerNormalization(Registry &registry) {
-  registry["Softmax"] = lowerSoftmax<false>;
-  registry["LogSoftmax"] = lowerSoftmax<true>;
-  registry["LayerNormalization"] = lowerNormalization<false>;
-  registry["RMSNormalization"] = lowerNormalization<true>;
+  registry["GlobalAveragePool"] = lowerGlobalPool<Reduce::Mean>;
+  registry["GlobalMaxPool"] = lowerGlobalPool<Reduce::Max>;
 }

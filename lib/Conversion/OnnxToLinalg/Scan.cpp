@@ -1,4 +1,4 @@
-//===- Scan.cpp - cumulative sums -----------------------------------------===//
+//===- Scan.cpp - cumulative sums and products ----------------------------===//
 
 #include "Lowering.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -8,15 +8,29 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-/// Each element sums its own prefix: n^2 additions along the axis, which is
-/// short wherever models use it (a mask's row), and no dependence between rows.
-static LogicalResult lowerCumSum(Node &node) {
+template <bool isProduct>
+static Value combine(OpBuilder &b, Location loc, Value acc, Value x) {
+  bool isFloat = isa<FloatType>(x.getType());
+  if (isProduct)
+    return isFloat ? arith::MulFOp::create(b, loc, acc, x).getResult()
+                   : arith::MulIOp::create(b, loc, acc, x).getResult();
+  return isFloat ? arith::AddFOp::create(b, loc, acc, x).getResult()
+                 : arith::AddIOp::create(b, loc, acc, x).getResult();
+}
+
+/// Each element adds up, or multiplies, its own prefix: n^2 operations along
+/// the axis, which is short wherever models use it (a mask's row), and no
+/// dependence between rows.
+template <bool isProduct> static LogicalResult lowerCumulative(Node &node) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   Tensor &data = node.in(0);
   auto list = graph.elementsOf(loc, node.in(1));
   if (!list || list->size() != 1)
     return node.error() << "expected one axis";
+  if (!isNumber(data.elementType) || data.elementType.isInteger(1))
+    return node.error() << "element type " << data.elementType
+                        << " has no lowering";
   auto flags = node.axisFlags(*list, data.rank());
   if (failed(flags))
     return failure();
@@ -33,42 +47,45 @@ static LogicalResult lowerCumSum(Node &node) {
   Value size = ix.value(loc, length);
   Type type = data.elementType;
   Shape shape = data.shape;
-  node.set(
-      0,
-      graph.parallel(
-          loc, {}, {}, shape, type,
-          [&](OpBuilder &b, Location l, ValueRange) -> Value {
-            SmallVector<Value> at;
-            for (size_t i = 0; i < shape.size(); ++i)
-              at.push_back(linalg::IndexOp::create(b, l, i));
-            Value zero = arith::ConstantIndexOp::create(b, l, 0);
-            Value one = arith::ConstantIndexOp::create(b, l, 1);
-            Value here = zero;
-            for (auto [index, hit] : llvm::zip_equal(at, isAxis))
-              here = arith::SelectOp::create(b, l, hit, index, here);
-            Value next = arith::AddIOp::create(b, l, here, one);
-            Value begin = reverse ? (exclusive ? next : here) : zero;
-            Value end = reverse ? size : (exclusive ? here : next);
-            Value none = arith::ConstantOp::create(
-                b, l, cast<TypedAttr>(b.getZeroAttr(type)));
-            auto loop = scf::ForOp::create(
-                b, l, begin, end, one, none,
-                [&](OpBuilder &n, Location ll, Value i, ValueRange so) {
-                  SmallVector<Value> place(at);
-                  for (auto [index, hit] : llvm::zip_equal(place, isAxis))
-                    index = arith::SelectOp::create(n, ll, hit, i, index);
-                  Value x = tensor::ExtractOp::create(n, ll, from, place);
-                  Value sum =
-                      isa<FloatType>(type)
-                          ? arith::AddFOp::create(n, ll, so[0], x).getResult()
-                          : arith::AddIOp::create(n, ll, so[0], x).getResult();
-                  scf::YieldOp::create(n, ll, sum);
-                });
-            return loop.getResult(0);
-          }));
+  node.set(0,
+           graph.parallel(
+               loc, {}, {}, shape, type,
+               [&](OpBuilder &b, Location l, ValueRange) -> Value {
+                 SmallVector<Value> at;
+                 for (size_t i = 0; i < shape.size(); ++i)
+                   at.push_back(linalg::IndexOp::create(b, l, i));
+                 Value zero = arith::ConstantIndexOp::create(b, l, 0);
+                 Value one = arith::ConstantIndexOp::create(b, l, 1);
+                 Value here = zero;
+                 for (auto [index, hit] : llvm::zip_equal(at, isAxis))
+                   here = arith::SelectOp::create(b, l, hit, index, here);
+                 Value next = arith::AddIOp::create(b, l, here, one);
+                 Value begin = reverse ? (exclusive ? next : here) : zero;
+                 Value end = reverse ? size : (exclusive ? here : next);
+                 Type bits = signlessOf(type);
+                 TypedAttr first = cast<TypedAttr>(b.getZeroAttr(bits));
+                 if (isProduct)
+                   first = isa<FloatType>(bits)
+                               ? TypedAttr(b.getFloatAttr(bits, 1.0))
+                               : TypedAttr(b.getIntegerAttr(bits, 1));
+                 Value none = arith::ConstantOp::create(b, l, first);
+                 auto loop = scf::ForOp::create(
+                     b, l, begin, end, one, none,
+                     [&](OpBuilder &n, Location ll, Value i, ValueRange so) {
+                       SmallVector<Value> place(at);
+                       for (auto [index, hit] : llvm::zip_equal(place, isAxis))
+                         index = arith::SelectOp::create(n, ll, hit, i, index);
+                       Value x = tensor::ExtractOp::create(n, ll, from, place);
+                       x = bitsAs(n, ll, x, bits);
+                       Value sum = combine<isProduct>(n, ll, so[0], x);
+                       scf::YieldOp::create(n, ll, sum);
+                     });
+                 return bitsAs(b, l, loop.getResult(0), type);
+               }));
   return success();
 }
 
 void mlir::megactx::registerScan(Registry &registry) {
-  registry["CumSum"] = lowerCumSum;
+  registry["CumSum"] = lowerCumulative<false>;
+  registry["CumProd"] = lowerCumulative<true>;
 }

@@ -1,0 +1,373 @@
+//===- Conv.cpp - windows and convolutions --------------------------------===//
+
+#include "Windows.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+/// One entry of at least `least` per spatial axis; `otherwise` where the node
+/// has no such list.
+static FailureOr<SmallVector<int64_t>> axisList(Node &node, StringRef name,
+                                                size_t rank, int64_t least,
+                                                int64_t otherwise) {
+  auto list = node.integers(name).value_or(SmallVector<int64_t>());
+  if (list.empty())
+    list.assign(rank, otherwise);
+  // Larger numbers are no windows, and their products would overflow.
+  if (list.size() != rank || llvm::any_of(list, [&](int64_t entry) {
+        return entry < least || entry > std::numeric_limits<int32_t>::max();
+      }))
+    return node.error() << "expected " << rank << " " << name << " of at least "
+                        << least;
+  return list;
+}
+
+/// What is padded on the axis so that there are as many windows as strides.
+static void padSame(Node &node, Windows &w, size_t axis, bool isLower) {
+  IndexSpace &ix = node.graph.ix;
+  Location loc = node.loc();
+  const IndexExpr &size = node.in(0).shape[2 + axis];
+  IndexExpr stride(w.strides[axis]);
+  IndexExpr span =
+      (w.kernel[axis] - IndexExpr(1)) * IndexExpr(w.dilations[axis]);
+  IndexExpr last = ix.floorDiv(loc, size - IndexExpr(1), stride);
+  IndexExpr all = ix.max(loc, last * stride + span + IndexExpr(1) - size, 0);
+  IndexExpr less = ix.floorDiv(loc, all, IndexExpr(2));
+  w.before[axis] = isLower ? all - less : less;
+  w.after[axis] = all - w.before[axis];
+}
+
+FailureOr<Windows> mlir::megactx::windowsOf(Node &node,
+                                            ArrayRef<IndexExpr> kernel) {
+  IndexSpace &ix = node.graph.ix;
+  Location loc = node.loc();
+  size_t rank = kernel.size();
+  auto strides = axisList(node, "strides", rank, 1, 1);
+  auto dilations = axisList(node, "dilations", rank, 1, 1);
+  auto pads = axisList(node, "pads", 2 * rank, 0, 0);
+  if (failed(strides) || failed(dilations) || failed(pads))
+    return failure();
+  Windows w{*strides, *dilations, Shape(kernel), {}, {}, {}};
+  StringRef rule = node.string("auto_pad", "NOTSET");
+  for (size_t i = 0; i < rank; ++i) {
+    w.before.push_back(IndexExpr(rule == "NOTSET" ? (*pads)[i] : 0));
+    w.after.push_back(IndexExpr(rule == "NOTSET" ? (*pads)[rank + i] : 0));
+    if (rule.starts_with("SAME"))
+      padSame(node, w, i, rule == "SAME_LOWER");
+    const IndexExpr &size = node.in(0).shape[2 + i];
+    IndexExpr stride(w.strides[i]);
+    IndexExpr span = (kernel[i] - IndexExpr(1)) * IndexExpr(w.dilations[i]);
+    IndexExpr free = size + w.before[i] + w.after[i] - span - IndexExpr(1);
+    bool isCeil = node.integer("ceil_mode", 0) && !rule.starts_with("SAME");
+    IndexExpr steps =
+        ix.floorDiv(loc, isCeil ? free + stride - IndexExpr(1) : free, stride);
+    // The last window begins in the data or before.
+    if (isCeil)
+      steps =
+          ix.min(loc, steps,
+                 ix.floorDiv(loc, size + w.before[i] - IndexExpr(1), stride));
+    w.counts.push_back(steps + IndexExpr(1));
+    if (failed(node.requireSize(w.counts.back())))
+      return failure();
+  }
+  return w;
+}
+
+/// The tensor with zeros around its spatial axes.
+static FailureOr<Tensor> padded(Node &node, Tensor &x,
+                                ArrayRef<IndexExpr> before,
+                                ArrayRef<IndexExpr> after) {
+  Graph &graph = node.graph;
+  OpBuilder &b = graph.b;
+  Location loc = node.loc();
+  Shape shape = x.shape;
+  SmallVector<OpFoldResult> low(2, b.getIndexAttr(0)), high(low);
+  bool isPadded = false;
+  for (size_t i = 0; i < before.size(); ++i) {
+    for (const IndexExpr &pad : {before[i], after[i]}) {
+      if (failed(node.requireSize(pad)))
+        return failure();
+      isPadded |= !pad.is(0);
+    }
+    low.push_back(graph.ix.fold(loc, before[i]));
+    high.push_back(graph.ix.fold(loc, after[i]));
+    shape[2 + i] = shape[2 + i] + before[i] + after[i];
+  }
+  if (!isPadded)
+    return x;
+  Value zero =
+      constantOf(b, loc, cast<TypedAttr>(b.getZeroAttr(x.elementType)));
+  Value value = graph.materialize(loc, x);
+  return graph.wrap(tensor::PadOp::create(b, loc,
+                                          graph.typeOf(shape, x.elementType),
+                                          value, low, high, zero),
+                    shape);
+}
+
+namespace {
+/// A convolution of padded data with one kernel per group. Of a transposed one
+/// the kernel is [C, M / group, ...].
+struct Convolution {
+  int64_t group;
+  ArrayRef<int64_t> strides, dilations;
+  ArrayRef<IndexExpr> counts;
+  bool isTransposed = false;
+};
+} // namespace
+
+/// x [N, group * C, spatial], w [group * M, C, kernel] -> [N, group * M,
+/// counts]. Loops: n, group, m, spatial..., then c, kernel...
+static Tensor convolve(Node &node, Tensor &x, Tensor &w,
+                       const Convolution &with) {
+  Graph &graph = node.graph;
+  OpBuilder &b = graph.b;
+  Location loc = node.loc();
+  // One group needs no loop.
+  unsigned rank = with.counts.size(), first = with.group > 1 ? 3 : 2;
+  unsigned channel = first + rank;
+  IndexExpr groups(with.group);
+  auto dim = [&](unsigned i) { return b.getAffineDimExpr(i); };
+  auto split = [&](const IndexExpr &size) {
+    return graph.ix.floorDiv(loc, size, groups);
+  };
+  Shape data = {x.shape[0], split(x.shape[1])};
+  Shape kernel = {split(w.shape[0]), w.shape[1]};
+  IndexExpr filters = with.isTransposed ? kernel[1] : kernel[0];
+  Shape shape = {x.shape[0], filters};
+  SmallVector<AffineExpr> dataMap = {dim(0), dim(channel)},
+                          kernelMap = {dim(first - 1), dim(channel)},
+                          outMap = {dim(0), dim(first - 1)};
+  if (with.isTransposed)
+    std::swap(kernelMap[0], kernelMap[1]);
+  if (with.group > 1) {
+    for (Shape *sizes : {&data, &shape})
+      sizes->insert(sizes->begin() + 1, groups);
+    for (auto *map : {&dataMap, &outMap})
+      map->insert(map->begin() + 1, dim(1));
+    kernel.insert(kernel.begin(), groups);
+    kernelMap.insert(kernelMap.begin(), dim(1));
+  }
+  for (unsigned i = 0; i < rank; ++i) {
+    data.push_back(x.shape[2 + i]);
+    kernel.push_back(w.shape[2 + i]);
+    shape.push_back(with.counts[i]);
+    AffineExpr tap = dim(channel + 1 + i);
+    dataMap.push_back(dim(first + i) * with.strides[i] +
+                      tap * with.dilations[i]);
+    kernelMap.push_back(tap);
+    outMap.push_back(dim(first + i));
+  }
+  SmallVector<utils::IteratorType> iterators(channel + 1 + rank,
+                                             utils::IteratorType::reduction);
+  std::fill_n(iterators.begin(), channel, utils::IteratorType::parallel);
+  auto map = [&](ArrayRef<AffineExpr> exprs) {
+    return AffineMap::get(iterators.size(), 0, exprs, b.getContext());
+  };
+  Tensor grouped = graph.reshape(loc, x, data),
+         kernels = graph.reshape(loc, w, kernel);
+  Value init =
+      graph.filled(loc, shape, cast<TypedAttr>(b.getZeroAttr(x.elementType)));
+  auto op = linalg::GenericOp::create(
+      b, loc, TypeRange{init.getType()},
+      ValueRange{graph.materialize(loc, grouped),
+                 graph.materialize(loc, kernels)},
+      ValueRange{init}, {map(dataMap), map(kernelMap), map(outMap)}, iterators,
+      multiplyAdd);
+  Tensor result = graph.wrap(op.getResult(0), shape);
+  Shape flat = {x.shape[0], groups * filters};
+  flat.append(with.counts.begin(), with.counts.end());
+  return graph.reshape(loc, result, flat);
+}
+
+static Tensor withBias(Node &node, Tensor &sums) {
+  Graph &graph = node.graph;
+  if (!node.has(2))
+    return sums;
+  Shape column = {node.in(2).shape[0]};
+  column.append(sums.rank() - 2, IndexExpr(1));
+  Tensor bias = graph.reshape(node.loc(), node.in(2), column);
+  return graph.map(node.loc(), {&sums, &bias}, sums.shape, sums.elementType,
+                   [](OpBuilder &b, Location loc, ValueRange args) {
+                     return Value(
+                         arith::AddFOp::create(b, loc, args[0], args[1]));
+                   });
+}
+
+/// Checks ranks, types, groups and the bias; gives the number of groups.
+static FailureOr<int64_t> groupsOf(Node &node, bool isTransposed) {
+  Tensor &x = node.in(0), &w = node.in(1);
+  int64_t group = node.integer("group", 1);
+  if (x.rank() < 3 || w.rank() != x.rank() || !isNumber(x.elementType) ||
+      !isa<FloatType>(x.elementType) || w.elementType != x.elementType)
+    return node.error() << "expected float operands of one type and of one "
+                           "rank of at least 3";
+  if (group < 1)
+    return node.error() << "expected at least one group, but got " << group;
+  IndexExpr groups(group);
+  const IndexExpr &inner = isTransposed ? w.shape[0] : w.shape[1];
+  IndexExpr filters = isTransposed ? w.shape[1] * groups : w.shape[0];
+  if (failed(node.requireEqual(x.shape[1],
+                               isTransposed ? inner : inner * groups,
+                               "channels of data and kernel")))
+    return failure();
+  auto count = (isTransposed ? inner : filters).constant();
+  if (group > 1 && (!count || *count % group))
+    return node.error() << "expected the kernel to have channels for " << group
+                        << " groups";
+  if (node.has(2) &&
+      (node.in(2).rank() != 1 || node.in(2).elementType != x.elementType))
+    return node.error() << "expected a bias of one dim and of the data's type";
+  if (node.has(2) && failed(node.requireEqual(node.in(2).shape[0], filters,
+                                              "sizes of kernel and bias")))
+    return failure();
+  return group;
+}
+
+static LogicalResult lowerConv(Node &node) {
+  auto group = groupsOf(node, /*isTransposed=*/false);
+  if (failed(group))
+    return failure();
+  Tensor &x = node.in(0), &w = node.in(1);
+  auto windows = windowsOf(node, ArrayRef(w.shape).drop_front(2));
+  if (failed(windows))
+    return failure();
+  auto data = padded(node, x, windows->before, windows->after);
+  if (failed(data))
+    return failure();
+  Tensor sums =
+      convolve(node, *data, w,
+               {*group, windows->strides, windows->dilations, windows->counts});
+  node.set(0, withBias(node, sums));
+  return success();
+}
+
+namespace {
+/// Per spatial axis of a transposed convolution: what is cut off each end of
+/// the sums, and what is added after them.
+struct Cut {
+  IndexExpr before, after, extra;
+};
+} // namespace
+
+static FailureOr<SmallVector<Cut>> cutsOf(Node &node, const Windows &w) {
+  IndexSpace &ix = node.graph.ix;
+  size_t rank = w.rank();
+  auto extra = axisList(node, "output_padding", rank, 0, 0);
+  if (failed(extra))
+    return failure();
+  auto wanted = node.integers("output_shape");
+  if (wanted && wanted->size() != rank && wanted->size() != rank + 2)
+    return node.error() << "expected " << rank << " sizes in output_shape";
+  StringRef rule = node.string("auto_pad", "NOTSET");
+  auto given = node.integers("pads");
+  SmallVector<Cut> cuts;
+  for (size_t i = 0; i < rank; ++i) {
+    IndexExpr more((*extra)[i]);
+    const IndexExpr &size = node.in(0).shape[2 + i];
+    if (!wanted && !rule.starts_with("SAME")) {
+      bool hasPads = given && !given->empty() && rule == "NOTSET";
+      cuts.push_back({IndexExpr(hasPads ? (*given)[i] : 0),
+                      IndexExpr(hasPads ? (*given)[rank + i] : 0), more});
+      continue;
+    }
+    IndexExpr full = (size - IndexExpr(1)) * IndexExpr(w.strides[i]) + more +
+                     (w.kernel[i] - IndexExpr(1)) * IndexExpr(w.dilations[i]) +
+                     IndexExpr(1);
+    IndexExpr target = wanted ? IndexExpr((*wanted)[wanted->size() - rank + i])
+                              : size * IndexExpr(w.strides[i]);
+    IndexExpr all = ix.max(node.loc(), full - target, 0);
+    more = more + ix.max(node.loc(), target - full, 0);
+    IndexExpr less = ix.floorDiv(node.loc(), all, IndexExpr(2));
+    bool isLower = rule == "SAME_LOWER";
+    cuts.push_back(
+        {isLower ? all - less : less, isLower ? less : all - less, more});
+  }
+  return cuts;
+}
+
+/// The kernel with its spatial axes from their ends.
+static Tensor flipped(Node &node, Tensor &w) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  Value from = graph.materialize(loc, w);
+  SmallVector<Value> lasts;
+  for (const IndexExpr &size : w.shape)
+    lasts.push_back(graph.ix.value(loc, size - IndexExpr(1)));
+  return graph.parallel(
+      loc, {}, {}, w.shape, w.elementType,
+      [&](OpBuilder &b, Location l, ValueRange) -> Value {
+        SmallVector<Value> place;
+        for (size_t i = 0; i < lasts.size(); ++i) {
+          Value at = linalg::IndexOp::create(b, l, i);
+          place.push_back(
+              i < 2 ? at
+                    : arith::SubIOp::create(b, l, lasts[i], at).getResult());
+        }
+        return tensor::ExtractOp::create(b, l, from, place);
+      });
+}
+
+/// The data with zeros between its elements, convolved with the kernel from its
+/// end.
+static LogicalResult lowerConvTranspose(Node &node) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  auto group = groupsOf(node, /*isTransposed=*/true);
+  if (failed(group))
+    return failure();
+  Tensor &x = node.in(0), &w = node.in(1);
+  size_t rank = x.rank() - 2;
+  auto strides = axisList(node, "strides", rank, 1, 1);
+  auto dilations = axisList(node, "dilations", rank, 1, 1);
+  if (failed(strides) || failed(dilations) ||
+      failed(axisList(node, "pads", 2 * rank, 0, 0)))
+    return failure();
+  Windows windows{*strides, *dilations, Shape(ArrayRef(w.shape).drop_front(2)),
+                  {},       {},         {}};
+  auto cuts = cutsOf(node, windows);
+  if (failed(cuts))
+    return failure();
+  Shape spread = x.shape, counts, before, after, steps(x.rank(), IndexExpr(1));
+  for (size_t i = 0; i < rank; ++i) {
+    steps[2 + i] = IndexExpr((*strides)[i]);
+    spread[2 + i] =
+        (x.shape[2 + i] - IndexExpr(1)) * steps[2 + i] + IndexExpr(1);
+    IndexExpr span =
+        (windows.kernel[i] - IndexExpr(1)) * IndexExpr((*dilations)[i]);
+    const Cut &cut = (*cuts)[i];
+    before.push_back(span - cut.before);
+    after.push_back(span - cut.after + cut.extra);
+    counts.push_back(spread[2 + i] + before[i] + after[i] - span);
+    if (failed(node.requireSize(x.shape[2 + i] - IndexExpr(1))) ||
+        failed(node.requireSize(counts[i])))
+      return failure();
+  }
+  Tensor data = x;
+  if (!llvm::all_of(*strides, [](int64_t stride) { return stride == 1; })) {
+    Value zeros = graph.filled(
+        loc, spread, cast<TypedAttr>(graph.b.getZeroAttr(x.elementType)));
+    SmallVector<OpFoldResult> offsets(x.rank(), graph.b.getIndexAttr(0));
+    Value value = graph.materialize(loc, x);
+    data = graph.wrap(tensor::InsertSliceOp::create(graph.b, loc, value, zeros,
+                                                    offsets,
+                                                    graph.ix.fold(loc, x.shape),
+                                                    graph.ix.fold(loc, steps)),
+                      spread);
+  }
+  auto around = padded(node, data, before, after);
+  if (failed(around))
+    return failure();
+  SmallVector<int64_t> ones(rank, 1);
+  Tensor kernel = flipped(node, w);
+  Tensor sums =
+      convolve(node, *around, kernel, {*group, ones, *dilations, counts, true});
+  node.set(0, withBias(node, sums));
+  return success();
+}
+
+void mlir::megactx::registerConv(Registry &registry) {
+  registry["Conv"] = lowerConv;
+  registry["ConvTranspose"] = lowerConvTranspose;
+}

@@ -1,0 +1,151 @@
+//===- Pad.cpp - more elements at both ends of axes -----------------------===//
+
+#include "Lowering.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+namespace {
+/// What each dim gets before its elements, and after them.
+struct Pads {
+  Shape low, high;
+};
+} // namespace
+
+static FailureOr<Pads> padsOf(Node &node) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  int64_t rank = node.in(0).rank();
+  auto pads = graph.elementsOf(loc, node.in(1));
+  SmallVector<IndexExpr> axes;
+  for (int64_t i = 0; i < rank; ++i)
+    axes.push_back(IndexExpr(i));
+  if (node.has(3))
+    axes = graph.elementsOf(loc, node.in(3)).value_or(SmallVector<IndexExpr>());
+  if (!pads || pads->size() != 2 * axes.size())
+    return node.error() << "expected two pads per axis";
+  if (failed(node.axisFlags(axes, rank)))
+    return failure();
+  Pads result{Shape(rank, IndexExpr(0)), Shape(rank, IndexExpr(0))};
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const IndexExpr &low = (*pads)[i], &high = (*pads)[axes.size() + i];
+    for (const IndexExpr &pad : {low, high})
+      if (pad.constant().value_or(0) < 0)
+        return node.error() << "negative pads have no lowering";
+      else if (!graph.ix.isNonNegative(pad))
+        graph.check(
+            loc,
+            graph.ix.condition(
+                loc, graph.ix.compare(loc, Compare::Ge, pad, IndexExpr(0))),
+            "a pad is negative, which has no lowering");
+    auto flags = node.axisFlags(axes[i], rank);
+    for (int64_t d = 0; d < rank; ++d) {
+      result.low[d] = result.low[d] + (*flags)[d] * low;
+      result.high[d] = result.high[d] + (*flags)[d] * high;
+    }
+  }
+  return result;
+}
+
+static LogicalResult padConstant(Node &node, const Pads &pads,
+                                 ArrayRef<IndexExpr> shape) {
+  Graph &graph = node.graph;
+  OpBuilder &b = graph.b;
+  Location loc = node.loc();
+  Tensor &data = node.in(0);
+  Value fill;
+  if (node.has(2)) {
+    if (node.in(2).staticCount() != 1 ||
+        node.in(2).elementType != data.elementType)
+      return node.error() << "expected a scalar of the data's type to pad with";
+    Value given = graph.materialize(loc, node.in(2));
+    SmallVector<Value> at(node.in(2).rank(),
+                          arith::ConstantIndexOp::create(b, loc, 0));
+    fill = tensor::ExtractOp::create(b, loc, given, at);
+  } else {
+    fill = constantOf(b, loc, cast<TypedAttr>(b.getZeroAttr(data.elementType)));
+  }
+  Value value = graph.materialize(loc, data);
+  Value padded = tensor::PadOp::create(
+      b, loc, graph.typeOf(shape, data.elementType), value,
+      graph.ix.fold(loc, pads.low), graph.ix.fold(loc, pads.high), fill);
+  node.set(0, graph.wrap(padded, shape));
+  return success();
+}
+
+/// The nearest element, the one that a mirror at the edge shows, or the one of
+/// a tensor that is repeated: where `at`, from the first element, reads.
+static Value sourceOf(OpBuilder &b, Location loc, StringRef mode, Value at,
+                      Value size) {
+  auto constant = [&](int64_t value) {
+    return arith::ConstantIndexOp::create(b, loc, value);
+  };
+  auto modulo = [&](Value x, Value y) -> Value {
+    Value rest = arith::RemSIOp::create(b, loc, x, y);
+    Value isNegative = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt,
+                                             rest, constant(0));
+    Value wrapped = arith::AddIOp::create(b, loc, rest, y);
+    return arith::SelectOp::create(b, loc, isNegative, wrapped, rest);
+  };
+  Value last = arith::SubIOp::create(b, loc, size, constant(1));
+  if (mode == "wrap")
+    return modulo(at, size);
+  if (mode == "reflect") {
+    Value period = arith::MulIOp::create(b, loc, last, constant(2));
+    period = arith::MaxSIOp::create(b, loc, period, constant(1));
+    at = modulo(at, period);
+    Value back = arith::SubIOp::create(b, loc, period, at);
+    return arith::MinSIOp::create(
+        b, loc, arith::MinSIOp::create(b, loc, at, back), last);
+  }
+  at = arith::MaxSIOp::create(b, loc, at, constant(0));
+  return arith::MinSIOp::create(b, loc, at, last);
+}
+
+static LogicalResult lowerPad(Node &node) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  Tensor &data = node.in(0);
+  StringRef mode = node.string("mode", "constant");
+  if (!llvm::is_contained({"constant", "edge", "reflect", "wrap"}, mode))
+    return node.error() << "mode '" << mode << "' of Pad has no lowering";
+  auto pads = padsOf(node);
+  if (failed(pads))
+    return failure();
+  Shape shape;
+  for (auto [low, size, high] :
+       llvm::zip_equal(pads->low, data.shape, pads->high))
+    shape.push_back(size + low + high);
+  if (ArrayRef<IndexExpr>(shape) == ArrayRef<IndexExpr>(data.shape)) {
+    node.set(0, data);
+    return success();
+  }
+  if (mode == "constant")
+    return padConstant(node, *pads, shape);
+  SmallVector<Value> lows, sizes;
+  for (auto [low, size] : llvm::zip_equal(pads->low, data.shape)) {
+    if (failed(node.requireSize(size - IndexExpr(1))))
+      return failure();
+    lows.push_back(graph.ix.value(loc, low));
+    sizes.push_back(graph.ix.value(loc, size));
+  }
+  Value from = graph.materialize(loc, data);
+  node.set(
+      0, graph.parallel(loc, {}, {}, shape, data.elementType,
+                        [&](OpBuilder &b, Location l, ValueRange) -> Value {
+                          SmallVector<Value> place;
+                          for (size_t i = 0; i < sizes.size(); ++i) {
+                            Value at = linalg::IndexOp::create(b, l, i);
+                            at = arith::SubIOp::create(b, l, at, lows[i]);
+                            place.push_back(sourceOf(b, l, mode, at, sizes[i]));
+                          }
+                          return tensor::ExtractOp::create(b, l, from, place);
+                        }));
+  return success();
+}
+
+void mlir::megactx::registerPad(Registry &registry) {
+  registry["Pad"] = lowerPad;
+}

@@ -1,0 +1,73 @@
+// RUN: not megactx-opt %s --split-input-file --megactx-convert-onnx-to-linalg 2>&1 | FileCheck %s --implicit-check-not=error:
+
+// CHECK: error:{{.*}}cannot lower node 'two' (Relu): output 1 has no lowering
+func.func @output_without_a_lowering(%x: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
+  %0:2 = "onnx.Relu"(%x) : (tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) loc("two")
+  return %0#0, %0#1 : tensor<4xf32>, tensor<4xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'learns' (Dropout): training_mode has no lowering
+func.func @dropout_that_trains(%x: tensor<4xf32>, %r: tensor<f32>) -> tensor<4xf32> {
+  %on = "onnx.Constant"() {value = dense<true> : tensor<i1>} : () -> tensor<i1>
+  %0 = "onnx.Dropout"(%x, %r, %on) : (tensor<4xf32>, tensor<f32>, tensor<i1>) -> tensor<4xf32> loc("learns")
+  return %0 : tensor<4xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'c' (Conv): channels of data and kernel differ: 4 and 3
+func.func @conv_of_other_channels(%x: tensor<1x4x8xf32>, %w: tensor<2x3x3xf32>) -> tensor<1x2x6xf32> {
+  %0 = "onnx.Conv"(%x, %w) : (tensor<1x4x8xf32>, tensor<2x3x3xf32>) -> tensor<1x2x6xf32> loc("c")
+  return %0 : tensor<1x2x6xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'p' (MaxPool): the result has a size of -1
+func.func @window_larger_than_data(%x: tensor<1x4x8xf32>) -> tensor<*xf32> {
+  %0 = "onnx.MaxPool"(%x) {kernel_shape = array<i64: 10>} : (tensor<1x4x8xf32>) -> tensor<*xf32> loc("p")
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'p' (AveragePool): expected 1 strides of at least 1
+func.func @stride_of_zero(%x: tensor<1x4x8xf32>) -> tensor<*xf32> {
+  %0 = "onnx.AveragePool"(%x) {kernel_shape = array<i64: 2>, strides = array<i64: 0>} : (tensor<1x4x8xf32>) -> tensor<*xf32> loc("p")
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 's' (ScatterND): sizes of updates and what they are for differ: 5 and 4
+func.func @updates_of_other_sizes(%x: tensor<4x4xf32>, %i: tensor<2x1xi64>, %u: tensor<2x5xf32>) -> tensor<4x4xf32> {
+  %0 = "onnx.ScatterND"(%x, %i, %u) : (tensor<4x4xf32>, tensor<2x1xi64>, tensor<2x5xf32>) -> tensor<4x4xf32> loc("s")
+  return %0 : tensor<4x4xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 't' (TopK): the result has a size of -1
+func.func @more_than_there_are(%x: tensor<4xf32>) -> tensor<*xf32> {
+  %k = "onnx.Constant"() {value = dense<5> : tensor<1xi64>} : () -> tensor<1xi64>
+  %0:2 = "onnx.TopK"(%x, %k) : (tensor<4xf32>, tensor<1xi64>) -> (tensor<*xf32>, tensor<*xi64>) loc("t")
+  return %0#0 : tensor<*xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'r' (Sqrt): element type 'i32' has no lowering
+func.func @root_of_integers(%x: tensor<4xi32>) -> tensor<4xi32> {
+  %0 = "onnx.Sqrt"(%x) : (tensor<4xi32>) -> tensor<4xi32> loc("r")
+  return %0 : tensor<4xi32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'a' (Add): operands are of 'i32' and of 'i64'
+func.func @operands_of_two_types(%x: tensor<4xi32>, %y: tensor<4xi64>) -> tensor<4xi32> {
+  %0 = "onnx.Add"(%x, %y) : (tensor<4xi32>, tensor<4xi64>) -> tensor<4xi32> loc("a")
+  return %0 : tensor<4xi32>
+}
