@@ -304,29 +304,31 @@ static FailureOr<Tensor> centred(Node &node, unsigned i, int64_t dim,
                    });
 }
 
-/// The product over `count` terms from `first` on, added to `sums` if they are
-/// there: i32.
-static FailureOr<Tensor> addTerms(Node &node, const IndexExpr &first,
-                                  const IndexExpr &count, Tensor *sums) {
-  Graph &graph = node.graph;
+/// The product over `count` terms from `first` on, as f32.
+static FailureOr<Tensor> termsOf(Node &node, const IndexExpr &first,
+                                 const IndexExpr &count) {
   FailureOr<Tensor> a = centred(node, 0, node.in(0).rank() - 1, first, count);
   FailureOr<Tensor> c = centred(node, 1, node.in(1).rank() - 2, first, count);
   if (failed(a) || failed(c))
     return failure();
-  FailureOr<Tensor> product = multiply(node, *a, *c);
-  if (failed(product))
-    return failure();
-  SmallVector<Tensor *> inputs = {&*product};
-  if (sums)
-    inputs.push_back(sums);
-  Type i32 = graph.b.getI32Type();
-  return graph.map(node.loc(), inputs, product->shape, i32,
-                   [&](OpBuilder &b, Location l, ValueRange args) -> Value {
-                     Value x = arith::FPToSIOp::create(b, l, i32, args[0]);
-                     if (args.size() == 1)
-                       return x;
-                     return arith::AddIOp::create(b, l, args[1], x);
-                   });
+  return multiply(node, *a, *c);
+}
+
+/// Adds f32 to i32, in its place.
+static Value addTo(Graph &graph, Location loc, Value sums, Value terms) {
+  OpBuilder &b = graph.b;
+  int64_t rank = cast<RankedTensorType>(sums.getType()).getRank();
+  AffineMap all = b.getMultiDimIdentityMap(rank);
+  SmallVector<utils::IteratorType> loops(rank, utils::IteratorType::parallel);
+  return linalg::GenericOp::create(
+             b, loc, sums.getType(), terms, sums, ArrayRef{all, all}, loops,
+             [&](OpBuilder &nested, Location l, ValueRange args) {
+               Value x = arith::FPToSIOp::create(nested, l, args[1].getType(),
+                                                 args[0]);
+               Value sum = arith::AddIOp::create(nested, l, args[1], x);
+               linalg::YieldOp::create(nested, l, sum);
+             })
+      .getResult(0);
 }
 
 static LogicalResult lowerMatMulInteger(Node &node) {
@@ -341,15 +343,19 @@ static LogicalResult lowerMatMulInteger(Node &node) {
   IndexExpr terms = node.in(1).shape[node.in(1).rank() - 2];
   auto known = terms.constant();
   IndexExpr most(kExactTerms);
-  FailureOr<Tensor> sums =
-      addTerms(node, IndexExpr(0),
-               known ? IndexExpr(std::min(*known, kExactTerms))
-                     : graph.ix.min(loc, terms, most),
-               nullptr);
-  if (failed(sums))
+  FailureOr<Tensor> part =
+      termsOf(node, IndexExpr(0),
+              known ? IndexExpr(std::min(*known, kExactTerms))
+                    : graph.ix.min(loc, terms, most));
+  if (failed(part))
     return failure();
+  Tensor sums = graph.map(
+      loc, {&*part}, part->shape, b.getI32Type(),
+      [](OpBuilder &nested, Location l, ValueRange args) -> Value {
+        return arith::FPToSIOp::create(nested, l, nested.getI32Type(), args[0]);
+      });
   if (known && *known <= kExactTerms) {
-    node.set(0, *sums);
+    node.set(0, sums);
     return success();
   }
   auto index = [&](int64_t value) {
@@ -357,19 +363,19 @@ static LogicalResult lowerMatMulInteger(Node &node) {
   };
   auto loop =
       scf::ForOp::create(b, loc, index(kExactTerms), graph.ix.value(loc, terms),
-                         index(kExactTerms), ValueRange{sums->value});
+                         index(kExactTerms), ValueRange{sums.value});
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
   IndexExpr first = graph.ix.symbol(loop.getInductionVar(), 0);
   IndexExpr count = known && *known % kExactTerms == 0
                         ? most
                         : graph.ix.min(loc, terms - first, most);
-  Tensor before = graph.wrap(loop.getRegionIterArg(0), sums->shape);
-  FailureOr<Tensor> after = addTerms(node, first, count, &before);
-  if (failed(after))
+  part = termsOf(node, first, count);
+  if (failed(part))
     return failure();
-  scf::YieldOp::create(b, loc, after->value);
-  node.set(0, graph.wrap(loop.getResult(0), sums->shape));
+  scf::YieldOp::create(
+      b, loc, addTo(graph, loc, loop.getRegionIterArg(0), part->value));
+  node.set(0, graph.wrap(loop.getResult(0), sums.shape));
   return success();
 }
 
