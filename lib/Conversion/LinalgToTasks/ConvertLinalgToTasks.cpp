@@ -39,6 +39,8 @@ private:
   void segment(Value number);
   void reduceInRegisters();
   void reduceInMemory(ArrayRef<unsigned> rest, Value begin, Value end);
+  std::optional<int64_t> shortRow();
+  void together(int64_t count);
 
   int64_t grain;
   SmallVector<unsigned> outer, reductions;
@@ -82,6 +84,10 @@ void TaskEmitter::run() {
 
 void TaskEmitter::segment(Value number) {
   Value row = number, begin, end;
+  if (std::optional<int64_t> count = shortRow()) {
+    unflatten(row, outer);
+    return together(*count);
+  }
   if (inner) {
     row = arith::DivUIOp::create(b, number, rowSegments);
     Value part = arith::RemUIOp::create(b, number, rowSegments);
@@ -93,6 +99,31 @@ void TaskEmitter::segment(Value number) {
     reduceInMemory(reductions, begin, end);
   else
     reduceInRegisters();
+}
+
+/// The length of rows that few vectors hold; nothing for others.
+std::optional<int64_t> TaskEmitter::shortRow() {
+  constexpr int64_t kShort = 32, kFewOps = 32;
+  if (!inner || !reductions.empty() || grain < kShort ||
+      op.getBody()->getOperations().size() > kFewOps)
+    return std::nullopt;
+  std::optional<int64_t> count = getConstantIntValue(extents[*inner]);
+  return count && *count <= kShort ? count : std::nullopt;
+}
+
+/// A row's elements without a loop, read before any is written: LLVM makes
+/// vectors of them, which it does not where a write may change what is read
+/// next, and checks of that for a short loop cost more than they save.
+void TaskEmitter::together(int64_t count) {
+  SmallVector<SmallVector<Value>> results;
+  for (int64_t i = 0; i < count; ++i) {
+    indices[*inner] = c(i);
+    results.push_back(llvm::to_vector(ValueRange(body(loadOutputs()))));
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    indices[*inner] = c(i);
+    storeOutputs(results[i]);
+  }
 }
 
 /// The outputs' element stays in registers throughout the reductions.

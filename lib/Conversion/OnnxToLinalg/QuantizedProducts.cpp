@@ -25,17 +25,18 @@ static constexpr int64_t kExactTerms = 256;
 /// Number `place` of those that are packed in a byte, the lowest bits first.
 static Value numberIn(OpBuilder &b, Location loc, Value byte, Value place,
                       int64_t bits) {
-  Type i8 = b.getI8Type();
-  byte = bitsAs(b, loc, byte, i8);
+  // Few machines shift vectors of bytes.
+  Type i32 = b.getI32Type();
+  Value wide =
+      arith::ExtUIOp::create(b, loc, i32, bitsAs(b, loc, byte, b.getI8Type()));
   if (bits < 8) {
-    Value width = arith::ConstantIntOp::create(b, loc, i8, bits);
     Value shift = arith::MulIOp::create(
-        b, loc, arith::IndexCastOp::create(b, loc, i8, place), width);
-    Value mask = arith::ConstantIntOp::create(b, loc, i8, (1 << bits) - 1);
-    byte = arith::AndIOp::create(
-        b, loc, arith::ShRUIOp::create(b, loc, byte, shift), mask);
+        b, loc, arith::IndexCastOp::create(b, loc, i32, place),
+        arith::ConstantIntOp::create(b, loc, i32, bits));
+    wide = arith::AndIOp::create(
+        b, loc, arith::ShRUIOp::create(b, loc, wide, shift),
+        arith::ConstantIntOp::create(b, loc, i32, (1 << bits) - 1));
   }
-  Value wide = arith::ExtUIOp::create(b, loc, b.getI32Type(), byte);
   return arith::SIToFPOp::create(b, loc, b.getF32Type(), wide);
 }
 
@@ -49,7 +50,11 @@ struct PackedBlocks {
 
   PackedBlocks rowsFrom(Graph &graph, Location loc, const IndexExpr &first,
                         const IndexExpr &count) const;
-  Tensor widen(Graph &graph, Location loc, Type element) const;
+  /// By place, a block's numbers in the lower halves of bytes come first, so
+  /// that neighbours in memory are neighbours in the result.
+  enum class Order { Own, ByPlace };
+  /// (number - zero) * scale: [rows, blocks * size].
+  Tensor widen(Graph &graph, Location loc, Type element, Order order) const;
 };
 } // namespace
 
@@ -69,36 +74,41 @@ PackedBlocks PackedBlocks::rowsFrom(Graph &graph, Location loc,
   return rows;
 }
 
-/// (number - zero) * scale: [rows, blocks * size].
-Tensor PackedBlocks::widen(Graph &graph, Location loc, Type element) const {
+/// (number - zero) * scale, where there is a zero.
+static Value widened(OpBuilder &b, Location loc, Value number, Value scale,
+                     Value zero, int64_t bits, Type element) {
+  if (!zero)
+    zero =
+        arith::ConstantOp::create(b, loc, b.getF32FloatAttr(1 << (bits - 1)));
+  number = arith::SubFOp::create(b, loc, number, zero);
+  number =
+      arith::MulFOp::create(b, loc, number, quantize::toReal(b, loc, scale));
+  return castScalar(b, loc, number, element);
+}
+
+Tensor PackedBlocks::widen(Graph &graph, Location loc, Type element,
+                           Order order) const {
   Tensor packed = bytes, factors = scales;
   SmallVector<Value> inputs = {graph.materialize(loc, packed),
                                graph.materialize(loc, factors)};
   MLIRContext *context = graph.b.getContext();
+  unsigned ofPlace = order == Order::Own ? 3 : 2;
   AffineMap perByte =
-      AffineMap::getMultiDimIdentityMap(4, context).dropResult(3);
+      AffineMap::getMultiDimIdentityMap(4, context).dropResult(ofPlace);
   AffineMap perBlock = perByte.dropResult(2);
   SmallVector<AffineMap> maps = {perByte, perBlock};
   if (zeros) {
-    Tensor offsets = *zeros;
-    inputs.push_back(graph.materialize(loc, offsets));
+    inputs.push_back(zeros->value);
     maps.push_back(perBlock);
   }
   Shape shape(packed.shape);
-  shape.push_back(IndexExpr(8 / bits));
+  shape.insert(shape.begin() + ofPlace, IndexExpr(8 / bits));
   Tensor wide = graph.parallel(
       loc, inputs, maps, shape, element,
       [&](OpBuilder &b, Location l, ValueRange args) {
-        Value place = linalg::IndexOp::create(b, l, 3);
-        Value number = numberIn(b, l, args[0], place, bits);
-        Value zero = args.size() > 2
-                         ? args[2]
-                         : arith::ConstantOp::create(
-                               b, l, b.getF32FloatAttr(1 << (bits - 1)));
-        number = arith::SubFOp::create(b, l, number, zero);
-        number = arith::MulFOp::create(b, l, number,
-                                       quantize::toReal(b, l, args[1]));
-        return castScalar(b, l, number, element);
+        Value place = linalg::IndexOp::create(b, l, ofPlace);
+        return widened(b, l, numberIn(b, l, args[0], place, bits), args[1],
+                       args.size() > 2 ? args[2] : Value(), bits, element);
       });
   IndexExpr width = shape[1] * shape[2] * shape[3];
   return graph.reshape(loc, wide, {shape[0], width});
@@ -114,7 +124,9 @@ static FailureOr<Tensor> zerosOf(Node &node, unsigned i, const IndexExpr &rows,
   Type f32 = graph.b.getF32Type();
   if (isa<FloatType>(given.elementType)) {
     Tensor wide = graph.reshape(loc, given, {rows, IndexExpr(blocks)});
-    return graph.cast(loc, wide, f32);
+    wide = graph.cast(loc, wide, f32);
+    graph.materialize(loc, wide);
+    return wide;
   }
   if (!signlessOf(given.elementType).isInteger(8))
     return node.error() << "no lowering of zero points of type "
@@ -175,17 +187,38 @@ static int64_t rowsAtOnce(int64_t rows, int64_t width) {
   return rows;
 }
 
+/// [1, M, K] with columns in the order of weights by place: zeros complete the
+/// last block.
+static Tensor byPlace(Graph &graph, Location loc, Tensor a,
+                      const PackedBlocks &weights) {
+  IndexExpr blocks = weights.bytes.shape[1], bytes = weights.bytes.shape[2],
+            places(8 / weights.bits);
+  IndexExpr missing = blocks * bytes * places - a.shape[2];
+  if (!missing.is(0)) {
+    Tensor zeros =
+        graph.splat(cast<TypedAttr>(graph.b.getZeroAttr(a.elementType)),
+                    {a.shape[0], a.shape[1], missing});
+    a = graph.concat(loc, {&a, &zeros}, 2);
+  }
+  if (places.is(1))
+    return a;
+  Tensor apart = graph.reshape(loc, a, {a.shape[1], blocks, bytes, places});
+  apart = graph.transpose(loc, apart, {0, 1, 3, 2});
+  return graph.reshape(loc, apart,
+                       {IndexExpr(1), a.shape[1], blocks * bytes * places});
+}
+
 /// [1, M, K] times packed [N, K], transposed: [1, M, N].
 static Tensor multiplyPacked(Node &node, Tensor a, const PackedBlocks &weights,
                              int64_t rows) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
+  a = byPlace(graph, loc, a, weights);
   IndexExpr k = a.shape[2];
   auto columns = [&](const PackedBlocks &some, int64_t count) {
-    Tensor wide = some.widen(graph, loc, a.elementType);
-    wide = graph.slice(loc, wide, {IndexExpr(0), IndexExpr(0)},
-                       {IndexExpr(count), k}, {IndexExpr(1), IndexExpr(1)});
+    Tensor wide =
+        some.widen(graph, loc, a.elementType, PackedBlocks::Order::ByPlace);
     wide = graph.reshape(loc, wide, {IndexExpr(1), IndexExpr(count), k});
     Shape shape = {IndexExpr(1), k, IndexExpr(count)};
     Value view =
@@ -264,7 +297,8 @@ static LogicalResult lowerDequantizeBlocks(Node &node) {
       blocksOf(node, {0, 1, 2}, bits, graph.count(shape), *blocks, size);
   if (failed(packed))
     return failure();
-  Tensor wide = packed->widen(graph, loc, scales.elementType);
+  Tensor wide =
+      packed->widen(graph, loc, scales.elementType, PackedBlocks::Order::Own);
   shape.push_back(IndexExpr(*blocks * size));
   node.set(0, graph.reshape(loc, wide, shape));
   return success();
@@ -304,29 +338,31 @@ static FailureOr<Tensor> centred(Node &node, unsigned i, int64_t dim,
                    });
 }
 
-/// The product over `count` terms from `first` on, added to `sums` if they are
-/// there: i32.
-static FailureOr<Tensor> addTerms(Node &node, const IndexExpr &first,
-                                  const IndexExpr &count, Tensor *sums) {
-  Graph &graph = node.graph;
+/// The product over `count` terms from `first` on, as f32.
+static FailureOr<Tensor> termsOf(Node &node, const IndexExpr &first,
+                                 const IndexExpr &count) {
   FailureOr<Tensor> a = centred(node, 0, node.in(0).rank() - 1, first, count);
   FailureOr<Tensor> c = centred(node, 1, node.in(1).rank() - 2, first, count);
   if (failed(a) || failed(c))
     return failure();
-  FailureOr<Tensor> product = multiply(node, *a, *c);
-  if (failed(product))
-    return failure();
-  SmallVector<Tensor *> inputs = {&*product};
-  if (sums)
-    inputs.push_back(sums);
-  Type i32 = graph.b.getI32Type();
-  return graph.map(node.loc(), inputs, product->shape, i32,
-                   [&](OpBuilder &b, Location l, ValueRange args) -> Value {
-                     Value x = arith::FPToSIOp::create(b, l, i32, args[0]);
-                     if (args.size() == 1)
-                       return x;
-                     return arith::AddIOp::create(b, l, args[1], x);
-                   });
+  return multiply(node, *a, *c);
+}
+
+/// Adds f32 to i32, in its place.
+static Value addTo(Graph &graph, Location loc, Value sums, Value terms) {
+  OpBuilder &b = graph.b;
+  int64_t rank = cast<RankedTensorType>(sums.getType()).getRank();
+  AffineMap all = b.getMultiDimIdentityMap(rank);
+  SmallVector<utils::IteratorType> loops(rank, utils::IteratorType::parallel);
+  return linalg::GenericOp::create(
+             b, loc, sums.getType(), terms, sums, ArrayRef{all, all}, loops,
+             [&](OpBuilder &nested, Location l, ValueRange args) {
+               Value x = arith::FPToSIOp::create(nested, l, args[1].getType(),
+                                                 args[0]);
+               Value sum = arith::AddIOp::create(nested, l, args[1], x);
+               linalg::YieldOp::create(nested, l, sum);
+             })
+      .getResult(0);
 }
 
 static LogicalResult lowerMatMulInteger(Node &node) {
@@ -341,15 +377,19 @@ static LogicalResult lowerMatMulInteger(Node &node) {
   IndexExpr terms = node.in(1).shape[node.in(1).rank() - 2];
   auto known = terms.constant();
   IndexExpr most(kExactTerms);
-  FailureOr<Tensor> sums =
-      addTerms(node, IndexExpr(0),
-               known ? IndexExpr(std::min(*known, kExactTerms))
-                     : graph.ix.min(loc, terms, most),
-               nullptr);
-  if (failed(sums))
+  FailureOr<Tensor> part =
+      termsOf(node, IndexExpr(0),
+              known ? IndexExpr(std::min(*known, kExactTerms))
+                    : graph.ix.min(loc, terms, most));
+  if (failed(part))
     return failure();
+  Tensor sums = graph.map(
+      loc, {&*part}, part->shape, b.getI32Type(),
+      [](OpBuilder &nested, Location l, ValueRange args) -> Value {
+        return arith::FPToSIOp::create(nested, l, nested.getI32Type(), args[0]);
+      });
   if (known && *known <= kExactTerms) {
-    node.set(0, *sums);
+    node.set(0, sums);
     return success();
   }
   auto index = [&](int64_t value) {
@@ -357,19 +397,19 @@ static LogicalResult lowerMatMulInteger(Node &node) {
   };
   auto loop =
       scf::ForOp::create(b, loc, index(kExactTerms), graph.ix.value(loc, terms),
-                         index(kExactTerms), ValueRange{sums->value});
+                         index(kExactTerms), ValueRange{sums.value});
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
   IndexExpr first = graph.ix.symbol(loop.getInductionVar(), 0);
   IndexExpr count = known && *known % kExactTerms == 0
                         ? most
                         : graph.ix.min(loc, terms - first, most);
-  Tensor before = graph.wrap(loop.getRegionIterArg(0), sums->shape);
-  FailureOr<Tensor> after = addTerms(node, first, count, &before);
-  if (failed(after))
+  part = termsOf(node, first, count);
+  if (failed(part))
     return failure();
-  scf::YieldOp::create(b, loc, after->value);
-  node.set(0, graph.wrap(loop.getResult(0), sums->shape));
+  scf::YieldOp::create(
+      b, loc, addTo(graph, loc, loop.getRegionIterArg(0), part->value));
+  node.set(0, graph.wrap(loop.getResult(0), sums.shape));
   return success();
 }
 
