@@ -8,10 +8,6 @@
 
 using namespace megactx;
 
-/// What kernels read at a time, in bytes. Others' tensors may be parts of
-/// larger ones and start anywhere.
-constexpr uintptr_t kDeviceAlignment = 16;
-
 void *Memory::allocate(uint64_t bytes, std::string &error) const {
   if (run)
     return run->device.allocate(bytes, run->stream, error);
@@ -48,7 +44,9 @@ bool Copies::bring(const mctx_tensor &input, uint64_t bytes, bool toDevice,
                    void *&data, std::string &error) {
   data = input.data;
   bool onDevice = input.device_type == MCTX_CUDA;
-  bool isAligned = reinterpret_cast<uintptr_t>(data) % kDeviceAlignment == 0;
+  // Others' tensors may be parts of larger ones and start anywhere.
+  bool isAligned =
+      reinterpret_cast<uintptr_t>(data) % MCTX_DEVICE_ALIGNMENT == 0;
   if (onDevice == toDevice && (isAligned || !toDevice))
     return true;
   Memory memory = toDevice ? Memory::device() : Memory::host();

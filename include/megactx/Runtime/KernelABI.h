@@ -21,6 +21,10 @@ extern "C" {
 void mctx_rt_parallel_for(void (*body)(void *context, int64_t i), void *context,
                           int64_t count);
 
+/** Inputs, weights and what is allocated in a device's memory start at
+ *  multiples of so many bytes. */
+enum { MCTX_DEVICE_ALIGNMENT = 16 };
+
 /** A rank-1 memref: stride and offset in elements. */
 typedef struct {
   void *allocated;

@@ -1,6 +1,7 @@
 //===- Alignment.cpp - what addresses are known to be multiples of --------===//
 
 #include "Alignment.h"
+#include "megactx/Runtime/KernelABI.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Matchers.h"
@@ -68,7 +69,9 @@ int64_t Alignment::ofBase(Value memref) {
     memref = view.getViewSource();
   }
   Operation *owner = cast<BlockArgument>(memref).getOwner()->getParentOp();
-  return isa<FunctionOpInterface>(owner) ? std::min(divisor, kVectorBytes) : 1;
+  return isa<FunctionOpInterface>(owner)
+             ? std::min<int64_t>(divisor, MCTX_DEVICE_ALIGNMENT)
+             : 1;
 }
 
 Layout Alignment::ofLayout(Value memref) {
