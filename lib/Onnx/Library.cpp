@@ -7,8 +7,10 @@
 #include "Library.h"
 #include "ContribOps.h"
 #include "ContribSchemas.h"
+#include "megactx/Onnx/Onnx.h"
 #include <algorithm>
 #include <cctype>
+#include <map>
 #include <onnx/defs/schema.h>
 #include <onnx/inliner/inliner.h>
 #include <onnx/shape_inference/implementation.h>
@@ -224,6 +226,27 @@ static void inlineComposites(ModelProto &model) {
     inferTypes(model);
     before = std::move(composites);
   }
+}
+
+std::vector<Operator> mlir::onnx::standardOperators() {
+  std::map<std::string, bool> found;
+  for (const OpSchema &schema : OpSchemaRegistry::get_all_schemas()) {
+    const OpSchema *current =
+        schema.domain().empty()
+            ? OpSchemaRegistry::Schema(schema.Name(), int(kOpset), "")
+            : nullptr;
+    if (!current || current->Deprecated())
+      continue;
+    NodeProto node;
+    node.set_op_type(current->Name());
+    found[current->Name()] =
+        !isKept(node) &&
+        (current->HasFunction() || current->HasContextDependentFunction());
+  }
+  std::vector<Operator> operators;
+  for (const auto &[name, isInlined] : found)
+    operators.push_back({name, isInlined});
+  return operators;
 }
 
 std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
