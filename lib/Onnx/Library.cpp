@@ -7,7 +7,10 @@
 #include "Library.h"
 #include "ContribOps.h"
 #include "ContribSchemas.h"
+#include "megactx/Onnx/Onnx.h"
 #include <algorithm>
+#include <cctype>
+#include <map>
 #include <onnx/defs/schema.h>
 #include <onnx/inliner/inliner.h>
 #include <onnx/shape_inference/implementation.h>
@@ -151,6 +154,51 @@ static void checkHeads(const GraphProto &graph) {
     }
 }
 
+/// Data propagation makes a list of as many entries as a tensor of one dim has.
+/// Sizes of long ones are left out: they are no shapes.
+static void forgetLongLists(GraphProto &graph) {
+  constexpr int64_t kLongest = 1 << 16;
+  for (auto *infos : {graph.mutable_input(), graph.mutable_value_info(),
+                      graph.mutable_output()})
+    for (ValueInfoProto &info : *infos) {
+      if (!info.type().tensor_type().has_shape())
+        continue;
+      auto &dims = *info.mutable_type()->mutable_tensor_type()->mutable_shape();
+      if (dims.dim_size() == 1 && dims.dim(0).dim_value() > kLongest)
+        dims.mutable_dim(0)->clear_dim_value();
+    }
+}
+
+/// Converter and inliner index and read what a node's schema demands without a
+/// look at whether it is there.
+static void checkNodes(ModelProto &model) {
+  int64_t opset = opsetOf(model);
+  forEachNode(*model.mutable_graph(), [&](const NodeProto &node) {
+    bool isStandard = node.domain().empty() || node.domain() == "ai.onnx";
+    const OpSchema *schema =
+        isStandard ? OpSchemaRegistry::Schema(node.op_type(), int(opset), "")
+                   : nullptr;
+    if (!schema)
+      return;
+    // Attributes that no schema knows harm nobody.
+    NodeProto known;
+    known.set_name(node.name());
+    known.set_op_type(node.op_type());
+    *known.mutable_input() = node.input();
+    *known.mutable_output() = node.output();
+    for (const AttributeProto &attribute : node.attribute())
+      if (schema->attributes().count(attribute.name()))
+        *known.add_attribute() = attribute;
+    try {
+      schema->Verify(known);
+    } catch (const std::exception &e) {
+      throw std::runtime_error("node '" + node.name() + "' (" + node.op_type() +
+                               ", opset " + std::to_string(opset) +
+                               "): " + e.what());
+    }
+  });
+}
+
 static void inferTypes(ModelProto &model) {
   checkHeads(model.graph());
   importContribDomains(model);
@@ -180,12 +228,35 @@ static void inlineComposites(ModelProto &model) {
   }
 }
 
+std::vector<Operator> mlir::onnx::standardOperators() {
+  std::map<std::string, bool> found;
+  for (const OpSchema &schema : OpSchemaRegistry::get_all_schemas()) {
+    const OpSchema *current =
+        schema.domain().empty()
+            ? OpSchemaRegistry::Schema(schema.Name(), int(kOpset), "")
+            : nullptr;
+    if (!current || current->Deprecated())
+      continue;
+    NodeProto node;
+    node.set_op_type(current->Name());
+    found[current->Name()] =
+        !isKept(node) &&
+        (current->HasFunction() || current->HasContextDependentFunction());
+  }
+  std::vector<Operator> operators;
+  for (const auto &[name, isInlined] : found)
+    operators.push_back({name, isInlined});
+  return operators;
+}
+
 std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
   try {
     registerContribSchemas();
     // The converter loses functions.
     if (model.functions_size() > 0)
       inliner::InlineLocalFunctions(model);
+    checkNodes(model);
+    forgetLongLists(*model.mutable_graph());
     // Models of opset 7 and newer; the converter has no adapters before.
     if (int64_t old = opsetOf(model); old != opset) {
       // onnxruntime writes operators of ONNX into models whose opset has none.
@@ -202,9 +273,15 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
     inlineComposites(model);
   } catch (const std::exception &e) {
     std::string what = e.what();
-    // The library's assertions start with a path of where it was built.
+    // The library's assertions start with where it was built and what failed.
     if (size_t at = what.find("Assertion"); at != std::string::npos)
       what = what.substr(at);
+    constexpr char kFailed[] = "` failed: ";
+    if (size_t at = what.find(kFailed); at != std::string::npos)
+      what = what.substr(at + sizeof(kFailed) - 1);
+    while (!what.empty() &&
+           std::isspace(static_cast<unsigned char>(what.back())))
+      what.pop_back();
     return what.empty() ? "unknown error in the ONNX library" : what;
   }
   return "";

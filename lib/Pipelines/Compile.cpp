@@ -4,6 +4,7 @@
 #include "ModelFile.h"
 #include "RemarkCollector.h"
 #include "megactx/Artifact/Artifact.h"
+#include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Onnx/Onnx.h"
 #include "megactx/Pipelines/Explain.h"
@@ -287,4 +288,15 @@ LogicalResult mlir::megactx::compile(const CompileOptions &options) {
       return failure();
     }
   return Compilation(options).run();
+}
+
+void mlir::megactx::printOperators(llvm::raw_ostream &os) {
+  for (const onnx::Operator &op : onnx::standardOperators()) {
+    // Only raising knows Attention.
+    StringRef state = isLoweredToLinalg(op.name) ? "compiled"
+                      : op.isInlined             ? "inlined"
+                      : op.name == "Attention"   ? "raised"
+                                                 : "refused";
+    os << op.name << ' ' << state << '\n';
+  }
 }

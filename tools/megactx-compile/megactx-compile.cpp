@@ -4,6 +4,8 @@
 #include "megactx/Pipelines/Compile.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/raw_ostream.h"
+#include <cstdlib>
 
 namespace cl = llvm::cl;
 
@@ -52,6 +54,14 @@ int main(int argc, char **argv) {
                "what stays dense, or a bias, and why; fuse-lod what is fused "
                "with attention"),
       cl::cat(category));
+  cl::opt<bool> operators(
+      "operators", cl::ValueDisallowed, cl::cat(category),
+      cl::desc("Print ONNX's operators and what becomes of each, and exit"),
+      cl::callback([](const bool &) {
+        mlir::megactx::printOperators(llvm::outs());
+        llvm::outs().flush();
+        std::exit(0);
+      }));
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(
       argc, argv,

@@ -15,6 +15,9 @@ namespace mlir::megactx {
 /// memory; those of any other function are the host's.
 constexpr llvm::StringLiteral kOnDeviceAttr = "megactx.on_device";
 
+/// Whether nodes of this operator of ai.onnx have a lowering to linalg.
+bool isLoweredToLinalg(llvm::StringRef name);
+
 #define GEN_PASS_DECL
 #include "megactx/Conversion/Passes.h.inc"
 #define GEN_PASS_REGISTRATION

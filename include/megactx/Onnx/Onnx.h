@@ -10,6 +10,8 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include <string>
+#include <vector>
 
 namespace mlir::onnx {
 
@@ -27,6 +29,16 @@ LogicalResult exportOnnx(ModuleOp module, StringRef path);
 
 /// Whether the module is a model of ONNX's nodes alone, as `importOnnx` reads.
 bool isGraph(ModuleOp module);
+
+/// An operator of ai.onnx at kOpset.
+struct Operator {
+  std::string name;
+  /// Whether normalization replaces its nodes by the body that ONNX gives.
+  bool isInlined;
+};
+
+/// All of them, by name.
+std::vector<Operator> standardOperators();
 
 /// Brings the module to opset kOpset, with the types that ONNX's shape
 /// inference gives and with functions inlined.

@@ -35,27 +35,34 @@ static LogicalResult checkOperators(ArrayRef<func::FuncOp> functions,
   return success(missing.empty());
 }
 
+static Registry allLowerings() {
+  Registry registry;
+  registerElementwise(registry);
+  registerShapeOps(registry);
+  registerMovement(registry);
+  registerGather(registry);
+  registerMatMul(registry);
+  registerEinsum(registry);
+  registerConv(registry);
+  registerPool(registry);
+  registerReduction(registry);
+  registerOrder(registry);
+  registerScatter(registry);
+  registerResize(registry);
+  registerPad(registry);
+  registerNormalization(registry);
+  registerScan(registry);
+  registerQuantize(registry);
+  return registry;
+}
+
+bool isLoweredToLinalg(StringRef name) { return allLowerings().contains(name); }
+
 namespace {
 struct ConvertOnnxToLinalg
     : impl::ConvertOnnxToLinalgPassBase<ConvertOnnxToLinalg> {
   void runOnOperation() override {
-    Registry registry;
-    registerElementwise(registry);
-    registerShapeOps(registry);
-    registerMovement(registry);
-    registerGather(registry);
-    registerMatMul(registry);
-    registerEinsum(registry);
-    registerConv(registry);
-    registerPool(registry);
-    registerReduction(registry);
-    registerOrder(registry);
-    registerScatter(registry);
-    registerResize(registry);
-    registerPad(registry);
-    registerNormalization(registry);
-    registerScan(registry);
-    registerQuantize(registry);
+    const Registry registry = allLowerings();
     SmallVector<func::FuncOp> functions;
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (!function.isExternal())

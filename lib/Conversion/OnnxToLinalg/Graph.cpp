@@ -77,7 +77,7 @@ LogicalResult Graph::convertArguments() {
 
 /// An op of another dialect stays; it gets its operands in their declared
 /// types.
-void Graph::keep(Operation &op) {
+LogicalResult Graph::keep(Operation &op) {
   Location loc = op.getLoc();
   if (auto constant = dyn_cast<arith::ConstantOp>(op))
     if (auto elements = dyn_cast<ElementsAttr>(constant.getValue())) {
@@ -86,13 +86,13 @@ void Graph::keep(Operation &op) {
       if (auto values = integersOf(elements))
         tensor.elements = llvm::map_to_vector(
             *values, [](int64_t value) { return IndexExpr(value); });
-      return bind(constant, std::move(tensor));
+      return bind(constant, std::move(tensor)), success();
     }
   // Sizes are known whatever a type says of them.
   if (auto cast = dyn_cast<tensor::CastOp>(op))
     if (Tensor *tensor = lookup(cast.getSource())) {
       cast.getSourceMutable().assign(materialize(loc, *tensor));
-      return bind(cast, *tensor);
+      return bind(cast, *tensor), success();
     }
   // Dimensions of converted tensors are known; no op needs to ask for them.
   if (auto dim = dyn_cast<tensor::DimOp>(op))
@@ -101,19 +101,29 @@ void Graph::keep(Operation &op) {
           tensor && *index < tensor->rank()) {
         dim.replaceAllUsesWith(ix.value(loc, tensor->shape[*index]));
         dim.erase();
-        return;
+        return success();
       }
-  op.walk([&](Operation *inner) {
+  auto walked = op.walk([&](Operation *inner) {
     for (OpOperand &operand : inner->getOpOperands()) {
       Tensor *tensor = lookup(operand.get());
       if (!tensor)
         continue;
+      // A damaged model may say of a value that it is none.
+      if (!isa<TensorType>(operand.get().getType())) {
+        inner->emitError("expected a tensor as operand ")
+            << operand.getOperandNumber() << ", but got "
+            << operand.get().getType();
+        return WalkResult::interrupt();
+      }
       Value value = materialize(loc, *tensor);
       if (value.getType() != operand.get().getType())
         value = tensor::CastOp::create(b, loc, operand.get().getType(), value);
       operand.set(value);
     }
+    return WalkResult::advance();
   });
+  if (walked.wasInterrupted())
+    return failure();
   b.setInsertionPointAfter(&op);
   ReifiedRankedShapedTypeDims reified;
   bool hasShapes = isa<ReifyRankedShapedTypeOpInterface>(op) &&
@@ -132,6 +142,7 @@ void Graph::keep(Operation &op) {
       tensor.value = tensor::CastOp::create(b, loc, known, result);
     bind(result, std::move(tensor));
   }
+  return success();
 }
 
 /// The expression of an index value, seen through tensor.dim and tensor.cast.
@@ -161,7 +172,8 @@ LogicalResult Graph::run(const Registry &registry) {
       continue;
     b.setInsertionPoint(&op);
     if (op.getName().getDialectNamespace() != "onnx") {
-      keep(op);
+      if (failed(keep(op)))
+        return failure();
       continue;
     }
     nodes.push_back(&op);

@@ -177,7 +177,7 @@ public:
 
 private:
   LogicalResult convertArguments();
-  void keep(Operation &op);
+  LogicalResult keep(Operation &op);
   IndexExpr exprOf(Value index);
   Value readable(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape);
   void equate(Location loc, ArrayRef<Tensor *> inputs, int64_t dim,

@@ -89,6 +89,21 @@ static Tensor scaled(Graph &graph, Location loc, ArrayRef<Tensor *> inputs) {
                    });
 }
 
+/// Checks that operand i can be read wherever the data is.
+static LogicalResult requireBroadcast(Node &node, unsigned i) {
+  Tensor &data = node.in(0), &other = node.in(i);
+  int64_t skip = data.rank() - other.rank();
+  if (skip < 0 || !isa<FloatType>(other.elementType))
+    return node.error() << "expected operand " << i
+                        << " to have floats and no more dims than the data";
+  for (int64_t d = 0; d < other.rank(); ++d)
+    if (!other.shape[d].is(1) &&
+        failed(node.requireEqual(other.shape[d], data.shape[skip + d],
+                                 "sizes of data and scale or bias")))
+      return failure();
+  return success();
+}
+
 /// (x - mean) / sqrt(mean of squares + epsilon) * scale + bias over the axes
 /// from `axis` on; RMSNormalization subtracts no mean.
 template <bool isRms> static LogicalResult lowerNormalization(Node &node) {
@@ -101,6 +116,9 @@ template <bool isRms> static LogicalResult lowerNormalization(Node &node) {
   SmallVector<bool> axes(data.rank(), false);
   for (int64_t i = *axis; i < data.rank(); ++i)
     axes[i] = true;
+  for (unsigned i : {1u, 2u})
+    if (node.has(i) && failed(requireBroadcast(node, i)))
+      return failure();
   double epsilon = node.real("epsilon", 1e-5);
   Type type = accumulatorType(data.elementType);
   Tensor centred = graph.cast(loc, data, type);

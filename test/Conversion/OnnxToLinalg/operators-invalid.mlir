@@ -71,3 +71,11 @@ func.func @operands_of_two_types(%x: tensor<4xi32>, %y: tensor<4xi64>) -> tensor
   %0 = "onnx.Add"(%x, %y) : (tensor<4xi32>, tensor<4xi64>) -> tensor<4xi32> loc("a")
   return %0 : tensor<4xi32>
 }
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'n' (LayerNormalization): expected operand 1 to have floats and no more dims than the data
+func.func @scale_of_more_dims(%x: tensor<4x8xf32>, %s: tensor<1x4x8xf32>) -> tensor<4x8xf32> {
+  %0 = "onnx.LayerNormalization"(%x, %s) : (tensor<4x8xf32>, tensor<1x4x8xf32>) -> tensor<4x8xf32> loc("n")
+  return %0 : tensor<4x8xf32>
+}

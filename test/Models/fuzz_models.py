@@ -1,9 +1,10 @@
-"""Feeds mutated models to megactx-translate --import-onnx: fuzz_import.py [--build DIR] [--count N] [--seed S] MODEL...
+"""Feeds mutated models to the importer or the whole compiler: fuzz_models.py [--compile] [--build DIR] [--count N] [--seed S] MODEL...
 
 Mutation number i is the same for every run with the same models: bytes are changed, cut, doubled or moved, and fields of
-the messages are set to other values. A mutant must be imported (status 0) or refused (status 1, a message, no output),
-within --seconds and without more memory than that of the unchanged model plus four times the file. A failing mutant is kept
-in --keep. The last line counts.
+the messages are set to other values. A mutant must be imported, or compiled (status 0), or refused (status 1, a message, no
+output) within --seconds; by the importer without more memory than that of the unchanged model plus four times the file. The
+compiler gets mutated fields only, since files that are no models say nothing of it, and goes on to memrefs, for a CPU and a
+GPU in turn; its memory is limited by --memory. A failing mutant is kept in --keep. The last line counts.
 """
 
 import argparse
@@ -113,22 +114,24 @@ def run(command, seconds):
     return status, error.read_text(errors="replace"), usage.ru_maxrss
 
 
-def fault(tool, mutant, out, base, seconds):
+def fault(command, mutant, out, limit, seconds):
+    """What is wrong with what the command makes of the mutant, which may take so many KB and seconds; or None."""
     out.unlink(missing_ok=True)
-    status, error, peak = run([tool, "--import-onnx", mutant, "-o", out], seconds)
+    status, error, peak = run([*command, mutant, "-o", out], seconds)
     if status is None:
         return f"still running after {seconds} s"
     if status not in (0, 1) or any(word in error for word in CRASH):
         return f"status {status}: {error.strip()[:300]}"
     if status == 1 and ("error" not in error or out.exists()):
         return f"refused with output, or without a message: {error.strip()[:300]}"
-    limit = base + 4 * mutant.stat().st_size // 1024 + SLACK_KB
     return f"{peak} KB of memory, more than {limit} KB" if peak > limit else None
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=pathlib.Path)
+    parser.add_argument("--compile", action="store_true", help="the whole compiler instead of the importer")
+    parser.add_argument("--memory", type=int, default=2 << 20, help="that the compiler may take, in KB")
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build/dev"))
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0, help="of the first mutation; the others count up")
@@ -136,17 +139,22 @@ def main():
     parser.add_argument("--keep", type=pathlib.Path, default=pathlib.Path("fuzz"))
     options = parser.parse_args()
     options.keep.mkdir(parents=True, exist_ok=True)
-    tool = options.build.resolve() / "bin" / "megactx-translate"
+    binaries = options.build.resolve() / "bin"
+    commands = [[binaries / "megactx-translate", "--import-onnx"]]
+    if options.compile:
+        commands = [[binaries / "megactx-compile", "--compile-to=memref", f"--target={target}"] for target in ("cpu", "sm_80")]
     originals = [path.read_bytes() for path in options.models]
     mutant, out = options.keep / f"mutant-{options.seed}.onnx", options.keep / f"out-{options.seed}.mlir"
-    bases = [run([tool, "--import-onnx", path, "-o", out], options.seconds)[2] for path in options.models]
+    bases = [0 if options.compile else run([*commands[0], path, "-o", out], options.seconds)[2] for path in options.models]
     failed = 0
     for seed in range(options.seed, options.seed + options.count):
         rng = random.Random(seed)
         which = rng.randrange(len(originals))
-        data = (mutate_bytes if rng.random() < 0.4 else mutate_fields)(originals[which], rng)
+        takes_bytes = rng.random() < 0.4 and not options.compile
+        data = (mutate_bytes if takes_bytes else mutate_fields)(originals[which], rng)
         mutant.write_bytes(data)
-        reason = fault(tool, mutant, out, bases[which], options.seconds)
+        limit = options.memory if options.compile else bases[which] + 4 * len(data) // 1024 + SLACK_KB
+        reason = fault(commands[seed % len(commands)], mutant, out, limit, options.seconds)
         if reason:
             failed += 1
             (options.keep / f"{seed}.onnx").write_bytes(data)

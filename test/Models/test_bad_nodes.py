@@ -1,0 +1,66 @@
+"""Nodes that their operators' schemas do not allow: one message with the node's name, exit status 1, no output file."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+
+
+def model(nodes, opset, inputs=(("x", FLOAT, [2, 3]),), output=("y", FLOAT, None), initializers=()):
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info(*i) for i in inputs], [helper.make_tensor_value_info(*output)],
+                              initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def compile_(tool, tmp_path, made):
+    path, out = tmp_path / "odd.onnx", tmp_path / "odd.mctx"
+    path.write_bytes(made.SerializeToString())
+    done = tool("megactx-compile", path, "-o", out, timeout=60)
+    assert done.status in (0, 1) and out.exists() == (done.status == 0), done
+    return done
+
+
+# Operators that the version converter turns into newer ones, with what it reads of them left out.
+MISSING = {
+    "no inputs, axes": (helper.make_node("ReduceSum", [], ["y"], name="odd", axes=[0]), 11, "input size 0"),
+    "an empty input": (helper.make_node("Unsqueeze", [""], ["y"], name="odd", axes=[0]), 11, "empty string"),
+    "no pads": (helper.make_node("Pad", ["x"], ["y"], name="odd"), 10, "pads"),
+    "no k": (helper.make_node("TopK", ["x"], ["y", "z"], name="odd"), 9, "k"),
+    "no starts": (helper.make_node("Slice", ["x"], ["y"], name="odd", ends=[1]), 9, "starts"),
+    "axes of another type": (helper.make_node("Squeeze", ["x"], ["y"], name="odd", axes=1.5), 11, "axes"),
+    "too many inputs": (helper.make_node("Clip", ["x", "x", "x"], ["y"], name="odd"), 6, "input size 3"),
+}
+
+
+@pytest.mark.parametrize("node, opset, words", MISSING.values(), ids=MISSING)
+def test_node_and_schema(node, opset, words, tool, tmp_path):
+    done = compile_(tool, tmp_path, model([node], opset))
+    assert done.status == 1 and f"node 'odd' ({node.op_type}, opset {opset})" in done.err and words in done.err, done
+
+
+def test_node_of_a_subgraph(tool, tmp_path):
+    branch = helper.make_graph([helper.make_node("Unsqueeze", [], ["b"], name="odd", axes=[0])], "b", [],
+                               [helper.make_tensor_value_info("b", FLOAT, None)])
+    nodes = [helper.make_node("If", ["c"], ["y"], name="if", then_branch=branch, else_branch=branch)]
+    done = compile_(tool, tmp_path, model(nodes, 11, inputs=[("c", onnx.TensorProto.BOOL, [])]))
+    assert done.status == 1 and "node 'odd' (Unsqueeze, opset 11)" in done.err, done
+
+
+def test_attribute_that_no_schema_knows_is_let_be(tool, tmp_path):
+    assert compile_(tool, tmp_path, model([helper.make_node("Relu", ["x"], ["y"], mine=3)], 17)).status == 0
+
+
+def test_output_without_a_type(tool, tmp_path):
+    """As a value that the file says nothing of, which no operator's inference knows."""
+    done = compile_(tool, tmp_path, model([helper.make_node("Max", ["x", "x"], ["y"])], 17, output=("y", 0, None)))
+    assert done.status == 0 or "got '!onnx.untyped'" in done.err, done
+
+
+def test_list_of_absurd_length(tool, tmp_path):
+    """Inference takes what has one dim for a shape, and makes as many entries."""
+    nodes = [helper.make_node("Gather", ["x", "i"], ["y"], name="large")]
+    index = numpy_helper.from_array(np.array([0], np.int64), "i")
+    made = model(nodes, 17, inputs=[("x", INT64, [2**31])], output=("y", INT64, None), initializers=[index])
+    assert compile_(tool, tmp_path, made).status == 0
