@@ -89,8 +89,7 @@ static std::string qLinearSigmoid(const Call &call) {
 /// Before opset 13, Softmax took all dims from the axis on together.
 static std::string qLinearSoftmax(const Call &call) {
   int64_t axis = call.integer("axis", -1);
-  if (call.integer("opset", 13) < 13 && axis != -1 &&
-      axis != call.rank(0) - 1)
+  if (call.integer("opset", 13) < 13 && axis != -1 && axis != call.rank(0) - 1)
     return "";
   return between(call, 1,
                  "y = Softmax <axis = " + std::to_string(axis) + "> (x0_)\n");
