@@ -59,6 +59,42 @@ static std::string qLinearMatMul(const Call &) {
          "o0 = QuantizeLinear(product, one, i7)\n";
 }
 
+/// An operator on numbers that are widened before and quantized after it.
+/// Operands, each with a scale and a zero point, then the result's.
+static std::string between(const Call &call, int operands,
+                           const std::string &node) {
+  std::string body;
+  auto three = [&](int i) {
+    return input(i) + ", " + input(i + 1) + ", " + inputOrNone(call, i + 2);
+  };
+  for (int i = 0; i < operands; ++i)
+    body += "x" + std::to_string(i) + "_ = DequantizeLinear(" + three(3 * i) +
+            ")\n";
+  return body + node + "o0 = QuantizeLinear(y, " + input(3 * operands) + ", " +
+         inputOrNone(call, 3 * operands + 1) + ")\n";
+}
+
+static std::string qLinearAdd(const Call &call) {
+  return between(call, 2, "y = Add(x0_, x1_)\n");
+}
+
+static std::string qLinearMul(const Call &call) {
+  return between(call, 2, "y = Mul(x0_, x1_)\n");
+}
+
+static std::string qLinearSigmoid(const Call &call) {
+  return between(call, 1, "y = Sigmoid(x0_)\n");
+}
+
+/// Before opset 13, Softmax took all dims from the axis on together.
+static std::string qLinearSoftmax(const Call &call) {
+  int64_t axis = call.integer("axis", -1);
+  if (call.integer("opset", 13) < 13 && axis != -1 && axis != call.rank(0) - 1)
+    return "";
+  return between(call, 1,
+                 "y = Softmax <axis = " + std::to_string(axis) + "> (x0_)\n");
+}
+
 /// One product projects queries, keys and values; the rest is Attention's.
 static std::string qAttention(const Call &call) {
   if (call.has(8) || call.wants(1))
@@ -104,5 +140,9 @@ void mlir::onnx::addQuantizedRules(Rules &rules) {
   rules["com.microsoft.DynamicQuantizeMatMul"] = dynamicQuantizeMatMul;
   rules["com.microsoft.QAttention"] = qAttention;
   rules["com.microsoft.GatherBlockQuantized"] = gatherBlockQuantized;
+  rules["com.microsoft.QLinearAdd"] = qLinearAdd;
+  rules["com.microsoft.QLinearMul"] = qLinearMul;
+  rules["com.microsoft.QLinearSigmoid"] = qLinearSigmoid;
+  rules["com.microsoft.QLinearSoftmax"] = qLinearSoftmax;
   rules[".QLinearMatMul"] = qLinearMatMul;
 }

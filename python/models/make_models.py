@@ -26,6 +26,7 @@ from onnx import numpy_helper
 
 import families
 import megacontext
+import quantized
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -49,6 +50,17 @@ def decoding(rng, batch, length):
     """A few new tokens behind a longer cache."""
     past = 0.5 * rng.standard_normal((2, 2, batch, 2, 23 - length, 8)).astype(np.float32)
     return {**ids("input_ids")(rng, batch, length), "past": past}
+
+
+def grown(layers=2, heads=2, dim=16):
+    """New tokens behind caches, one of each key and value."""
+    def draw(rng, batch, length):
+        past = 0 if batch > 1 and length > 1 else 21
+        names = [f"past_key_values.{layer}.{kind}" for layer in range(layers) for kind in ("key", "value")]
+        caches = {name: 0.5 * rng.standard_normal((batch, heads, past, dim)).astype(np.float32) for name in names}
+        return {**ids("input_ids")(rng, batch, length), "attention_mask": np.ones((batch, past + length), np.int64), **caches}
+
+    return draw
 
 
 def pixels(rng, batch, _):
@@ -76,6 +88,8 @@ def table():
     models["llama_past_sdpa_ts17"] = entry(make(families.llama, "torchscript", 17, "sdpa", past=True), cached, True)
     models["llama_decode_sdpa_ts17"] = entry(make(families.llama, "torchscript", 17, "sdpa", past=True), decoding, True, sizes=((2, 1), (1, 3)))
     models["mistral_window_sdpa_ts17"] = entry(make(families.llama, "torchscript", 17, "sdpa", padding=True, window=8), padded, True, window=7)
+    models["llama_genai21"] = entry(quantized.genai_llama, grown(), True, sizes=((2, 29), (1, 7), (2, 1)))
+    models["bert_int8_ts17"] = entry(quantized.Dynamic(make(families.bert, "torchscript", 17, "sdpa")), padded, False)
     models["vit_sdpa_ts17"] = entry(make(families.vit, "torchscript", 17), pixels, False)
     models["vit_sdpa_dynamo18"] = entry(make(families.vit, "dynamo", 18), pixels, False)
     models["gistnet_ts17"] = entry(make(megacontext.gistnet, "torchscript", 17), megacontext.tokens(), True, sizes=((2, 2048), (1, 1024)), attentions=3)

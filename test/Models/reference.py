@@ -108,6 +108,8 @@ def attentions(model):
                 found.append((node, None, graph.is_cross(node)))
         elif node.op_type == "Attention":
             found.append((node, 3 if node.domain in ("", "ai.onnx") else 5, False))
+        elif node.op_type == "GroupQueryAttention":
+            found.append((node, 10, False))
     return found
 
 
@@ -149,7 +151,7 @@ def score_shapes(model, found, feeds):
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     for node, slot, _ in found:
-        names = [node.input[0]] if slot is None else list(node.input[:2]) + [node.output[0]]
+        names = [node.input[0]] if slot is None else list(node.input[:2]) + [node.output[1 if slot == 10 else 0]]
         for name in names:
             if all(o.name != name for o in probe.graph.output):
                 probe.graph.output.append(helper.make_empty_tensor_value_info(name))
@@ -168,6 +170,8 @@ def dimensions(node, slot, shapes, batch):
         shape = shapes[node.input[0]]
         return (*shape[-3:], False) if len(shape) == 4 else (shape[0] // batch, *shape[1:], True)
     query, key = shapes[node.input[0]], shapes[node.input[1]]
+    if slot == 10:
+        return attribute(node, "num_heads"), query[1], shapes[node.output[1]][2], False
     if slot == 5:
         return attribute(node, "num_heads"), query[1], query[1], False
     return (query[1], query[2], key[2], False) if len(query) == 4 else (attribute(node, "q_num_heads"), query[1], key[1], False)

@@ -32,11 +32,14 @@ def test_compiles(model, arch, tool, tmp_path):
 RUNS = [("gpt_masked_fill_ts14", "f32", "sm_80", None), ("gpt_sdpa_ts17", "bf16", "sm_80", SPARSE), ("gpt_sdpa_dynamo18", "bf16", "sm_90a", None),
         ("gpt_bmm_ts17", "bf16", "sm_90a", SPARSE), ("bert_sdpa_ts17", "bf16", "sm_80", None), ("bert_eager_ts14", "bf16", "sm_90a", None),
         ("llama_past_sdpa_ts17", "bf16", "sm_80", SPARSE), ("llama_past_sdpa_ts17", "bf16", "sm_90a", None),
-        ("llama_decode_sdpa_ts17", "f32", "sm_80", None), ("mistral_window_sdpa_ts17", "f32", "sm_80", None), ("vit_sdpa_ts17", "f32", "sm_80", None)]
+        ("llama_decode_sdpa_ts17", "f32", "sm_80", None), ("mistral_window_sdpa_ts17", "f32", "sm_80", None), ("vit_sdpa_ts17", "f32", "sm_80", None),
+        ("llama_genai21", "f32", "sm_90a", None), ("llama_genai21", "f32", "sm_80", SPARSE), ("bert_int8_ts17", "f32", "sm_80", None)]
 
 
 # How many products add a bias, and how many a residual: two layers, of each family.
 EPILOGUES = {"gpt": (8, 4), "bert": (12, 4), "llama": (0, 4), "mistral": (0, 4), "vit": (12, 4)}
+# Products of integers have scales after them.
+EPILOGUES |= {"llama_genai21": (0, 4), "bert_int8_ts17": (0, 0)}
 
 
 def narrow(array):
@@ -68,7 +71,7 @@ def test_runs(name, dtype, arch, pattern, fake_gpu, request, tmp_path):
         assert error < TOLERANCES[dtype], f"{key}: error {error:.1e}"
     products = re.findall(r"^cublasLtMatmul (\w+).*?( bias|)( onto another|)$", log.read_text(), re.M)
     assert {of for of, _, _ in products} == {dtype} and "cuLaunchKernel" in log.read_text()
-    assert tuple(sum(bool(product[i]) for product in products) for i in (1, 2)) == EPILOGUES[name.split("_")[0]]
+    assert tuple(sum(bool(product[i]) for product in products) for i in (1, 2)) == EPILOGUES.get(name, EPILOGUES[name.split("_")[0]])
 
 
 TMA = ("#nvx.schedule<rows = 64, columns = 32, warps = 4, stages = 3, product = wgmma, held = false, blocks = 1, loads = tma>")

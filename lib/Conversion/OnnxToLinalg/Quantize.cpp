@@ -39,6 +39,11 @@ static Value quantized(OpBuilder &b, Location loc, Value x, Value scale,
                     type);
 }
 
+static bool isOne(const Tensor &parameters) {
+  return parameters.rank() == 0 ||
+         (parameters.rank() == 1 && parameters.shape[0].is(1));
+}
+
 /// Scales or zero points, as they stand for each element of `shape`: one, one
 /// per entry of the axis, or one per block of `block` entries.
 static FailureOr<Tensor> spread(Node &node, Tensor parameters,
@@ -47,9 +52,7 @@ static FailureOr<Tensor> spread(Node &node, Tensor parameters,
   Graph &graph = node.graph;
   Location loc = node.loc();
   int64_t rank = shape.size();
-  bool isOne = parameters.rank() == 0 ||
-               (parameters.rank() == 1 && parameters.shape[0].is(1));
-  if (isOne)
+  if (isOne(parameters))
     return graph.reshape(loc, parameters, {});
   if (block == 0) {
     if (parameters.rank() != 1 || axis >= rank)
@@ -86,7 +89,7 @@ static FailureOr<int64_t> axisOf(Node &node) {
     return 0;
   if (auto axis = node.axis(node.integer("axis", 1), rank))
     return *axis;
-  if (node.in(1).rank() == 0)
+  if (isOne(node.in(1)))
     return 0;
   return node.error() << "axis is out of range";
 }

@@ -114,6 +114,17 @@ Tensor PackedBlocks::widen(Graph &graph, Location loc, Type element,
   return graph.reshape(loc, wide, {shape[0], width});
 }
 
+/// Says so where an input has another size than `perRow` in each row, as far as
+/// sizes are known; others are checked when the program runs.
+static LogicalResult checkRows(Node &node, unsigned i, const IndexExpr &rows,
+                               int64_t perRow, StringRef what) {
+  auto count = node.in(i).staticCount(), known = rows.constant();
+  if (!count || !known || *count == *known * perRow)
+    return success();
+  return node.error() << "expected " << *known * perRow << " " << what
+                      << ", but got " << *count;
+}
+
 /// Zero points as f32 [rows, blocks]: they are packed as the numbers are, each
 /// row from a byte on, or of the scales' type.
 static FailureOr<Tensor> zerosOf(Node &node, unsigned i, const IndexExpr &rows,
@@ -122,7 +133,12 @@ static FailureOr<Tensor> zerosOf(Node &node, unsigned i, const IndexExpr &rows,
   Tensor &given = node.in(i);
   Location loc = node.loc();
   Type f32 = graph.b.getF32Type();
-  if (isa<FloatType>(given.elementType)) {
+  bool isReal = isa<FloatType>(given.elementType);
+  int64_t perRow = isReal ? blocks : (blocks * bits + 7) / 8;
+  if (failed(checkRows(node, i, rows, perRow,
+                       isReal ? "zero points" : "bytes of zero points")))
+    return failure();
+  if (isReal) {
     Tensor wide = graph.reshape(loc, given, {rows, IndexExpr(blocks)});
     wide = graph.cast(loc, wide, f32);
     graph.materialize(loc, wide);
@@ -131,8 +147,7 @@ static FailureOr<Tensor> zerosOf(Node &node, unsigned i, const IndexExpr &rows,
   if (!signlessOf(given.elementType).isInteger(8))
     return node.error() << "no lowering of zero points of type "
                         << given.elementType;
-  Tensor packed =
-      graph.reshape(loc, given, {rows, IndexExpr((blocks * bits + 7) / 8)});
+  Tensor packed = graph.reshape(loc, given, {rows, IndexExpr(perRow)});
   Value all = graph.materialize(loc, packed);
   return graph.parallel(
       loc, {}, {}, {rows, IndexExpr(blocks)}, f32,
@@ -164,6 +179,10 @@ static FailureOr<PackedBlocks> blocksOf(Node &node, ArrayRef<unsigned> inputs,
     return node.error() << "no lowering of numbers of type "
                         << bytes.elementType << " with scales of type "
                         << scales.elementType;
+  if (failed(checkRows(node, inputs[0], rows, blocks * (size * bits / 8),
+                       "bytes of weights")) ||
+      failed(checkRows(node, inputs[1], rows, blocks, "scales")))
+    return failure();
   PackedBlocks packed = {
       bits,
       graph.reshape(loc, bytes,

@@ -58,3 +58,36 @@ func.func @epilogue(%x: memref<1x4x8xf32>, %y: memref<1x8x16xf32>, %v: memref<16
   megactx.product %x, %y bias(%v) outs(%z) : (memref<1x4x8xf32>, memref<1x8x16xf32>, memref<16xf32>, memref<1x4x16xf32>) -> ()
   return
 }
+
+// The runtime takes matrices by columns, too.
+// CHECK-LABEL: @product_by_columns
+// CHECK-NOT: linalg.generic
+// CHECK: call @mctx_rt_matmul_f32(
+func.func @product_by_columns(%x: memref<?x4x8xf32>, %y: memref<?x8x16xf32, strided<[128, 1, 8]>>, %z: memref<?x4x16xf32>) {
+  %zero = arith.constant 0.0 : f32
+  linalg.fill ins(%zero : f32) outs(%z : memref<?x4x16xf32>)
+  linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "parallel", "reduction"]}
+      ins(%x, %y : memref<?x4x8xf32>, memref<?x8x16xf32, strided<[128, 1, 8]>>) outs(%z : memref<?x4x16xf32>) {
+  ^bb0(%p: f32, %q: f32, %r: f32):
+    %0 = arith.mulf %p, %q : f32
+    %1 = arith.addf %r, %0 : f32
+    linalg.yield %1 : f32
+  }
+  return
+}
+
+// Neither rows nor columns.
+// CHECK-LABEL: @product_of_every_other_element
+// CHECK: linalg.generic
+func.func @product_of_every_other_element(%x: memref<?x4x8xf32>, %y: memref<?x8x16xf32, strided<[256, 32, 2]>>, %z: memref<?x4x16xf32>) {
+  %zero = arith.constant 0.0 : f32
+  linalg.fill ins(%zero : f32) outs(%z : memref<?x4x16xf32>)
+  linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "parallel", "reduction"]}
+      ins(%x, %y : memref<?x4x8xf32>, memref<?x8x16xf32, strided<[256, 32, 2]>>) outs(%z : memref<?x4x16xf32>) {
+  ^bb0(%p: f32, %q: f32, %r: f32):
+    %0 = arith.mulf %p, %q : f32
+    %1 = arith.addf %r, %0 : f32
+    linalg.yield %1 : f32
+  }
+  return
+}

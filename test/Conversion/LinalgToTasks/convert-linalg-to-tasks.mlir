@@ -164,3 +164,22 @@ func.func @read_in_between(%a: memref<?x128xf32>, %b: memref<?xf32>) -> f32 {
   }
   return %first : f32
 }
+
+// Short rows have no loop: all of a row is read before any of it is written.
+// CHECK-LABEL: @short_rows
+// CHECK-SAME: %[[A:[^,]*]]: memref<?x2xi8>, %[[B:.*]]: memref<?x2xf32>
+// CHECK: scf.for %[[I:.*]] =
+// CHECK-NOT: scf.for
+// CHECK: memref.load %[[A]][%[[I]], %c0]
+// CHECK: memref.load %[[A]][%[[I]], %c1]
+// CHECK: memref.store %{{.*}}, %[[B]][%[[I]], %c0]
+// CHECK: memref.store %{{.*}}, %[[B]][%[[I]], %c1]
+func.func @short_rows(%a: memref<?x2xi8>, %b: memref<?x2xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(i, j) -> (i, j)>, affine_map<(i, j) -> (i, j)>], iterator_types = ["parallel", "parallel"]}
+      ins(%a : memref<?x2xi8>) outs(%b : memref<?x2xf32>) {
+  ^bb0(%x: i8, %old: f32):
+    %y = arith.sitofp %x : i8 to f32
+    linalg.yield %y : f32
+  }
+  return
+}
