@@ -48,6 +48,7 @@ private:
   std::string findOperands(Scores &scores, Value &query, Value &key);
   std::string applyScales(const Scores &scores, Value &query, double &scale,
                           std::optional<double> &cap);
+  bool scaleTerm(Term &term);
   std::string build(Scores &scores);
   void replaceProduct(Value out, bool isFolded);
   Value peelScales(Value value, Scores &scores);
@@ -60,8 +61,8 @@ private:
   Operation *softmax;
   ImplicitLocOpBuilder b;
   Operation *product = nullptr; ///< probabilities x values
-  Value values;
-  bool hasReshapes = false; ///< between the Softmax and the product
+  Value weights, values;        ///< its operands
+  Value lastReshape; ///< between the Softmax and the product, or null
   /// Of an Einsum: how values are transposed to [B, H, Nk, D], and attention's
   /// result to that of the product; else empty.
   SmallVector<int64_t> valuePerm, outPerm;
@@ -85,6 +86,14 @@ static Operation *nanGuardOf(Value p, ArrayRef<Operation *> users) {
   return where;
 }
 
+/// A condition before changes of its type that change nothing.
+static Value bareCondition(Value value) {
+  while (typeOf(value) == "Cast" &&
+         value.getDefiningOp()->getOperand(0).getType() == value.getType())
+    value = value.getDefiningOp()->getOperand(0);
+  return value;
+}
+
 /// Probabilities that are set to zero where a mask hides their scores: rows
 /// that are hidden altogether have no weights, as if the mask were infinite.
 bool Raiser::isHiddenAgain(Operation *where, Value p, Scores &scores) {
@@ -95,8 +104,8 @@ bool Raiser::isHiddenAgain(Operation *where, Value p, Scores &scores) {
     return false;
   for (Term &term : scores.terms) {
     auto fill = term.fill ? constantNumber(term.fill) : std::nullopt;
-    if (!fill || *fill > kMasked || term.value != where->getOperand(0) ||
-        term.whereTrue != whereTrue)
+    if (!fill || *fill > kMasked || term.whereTrue != whereTrue ||
+        bareCondition(term.value) != bareCondition(where->getOperand(0)))
       continue;
     auto type = cast<RankedTensorType>(term.fill.getType());
     auto element = cast<FloatType>(type.getElementType());
@@ -124,7 +133,8 @@ Value Raiser::skipGuards(Value p, Scores &scores) {
         !next && typeOf(users[0]) == "Reshape" && users[0]->getOperand(0) == p;
     bool isSkipped = next || isReshaped || isCopy(users[0]) ||
                      isHiddenAgain(users[0], p, scores);
-    hasReshapes |= isReshaped;
+    if (isReshaped)
+      lastReshape = users[0]->getResult(0);
     if (!isSkipped)
       return p;
     p = (next ? next : users[0])->getResult(0);
@@ -162,15 +172,18 @@ std::string Raiser::findValues(Scores &scores) {
   if (!p)
     return "its probabilities have other uses";
   product = *p.getUsers().begin();
+  weights = p;
   bool isMatMul = typeOf(product) == "MatMul" && product->getOperand(0) == p;
   if (!isMatMul && typeOf(product) != "Einsum")
     return "its probabilities multiply no values";
-  // Reshapes on the way have to come back to the scores' sizes.
-  if (hasReshapes || !scores.reshapes.empty())
-    if (rankOf(p) != rankOf(scores.product) ||
-        rankOf(softmax->getResult(0)) < 1 ||
-        !operands.haveOneShape(p, scores.product) ||
-        !operands.isLastSize(softmax->getResult(0), scores.product))
+  // Reshapes on the way keep keys last and come back to the scores' sizes.
+  Value before = scores.product;
+  if (!scores.reshapes.empty())
+    before = scores.reshapes.back()->getResult(0);
+  Value after = lastReshape ? lastReshape : before;
+  if (before != after || before != scores.product)
+    if (rankOf(before) < 1 || !operands.isLastSize(before, scores.product) ||
+        !operands.haveOneShape(after, scores.product))
       return "its scores are reshaped in an unknown way";
   if (!isMatMul)
     return findEinsumValues(p);
@@ -272,10 +285,11 @@ void Raiser::alignSizes(Value &query, Value &key, Value &value) {
 
 /// The tensors [B, H, N, D] that are multiplied, in place of the operands.
 std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
+  // Heads may be folded into the batch for one of the products alone.
   bool isFolded = rankOf(scores.product) == 3;
-  if (isFolded &&
-      !llvm::all_of(ArrayRef<Value>{scores.query, scores.key, values},
-                    [](Value v) { return rankOf(v) == 3; }))
+  bool hasFoldedValues = rankOf(weights) == 3;
+  if ((isFolded && (rankOf(scores.query) != 3 || rankOf(scores.key) != 3)) ||
+      (hasFoldedValues && rankOf(values) != 3))
     return "its operands have no known rank 4";
   key = transposed(peelScales(scores.key, scores), scores.keyPerm);
   query = transposed(peelScales(scores.query, scores), scores.queryPerm);
@@ -283,8 +297,9 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   if (!isFolded) {
     key = withRank4(key);
     query = withRank4(query);
-    values = withRank4(values);
   }
+  if (!hasFoldedValues)
+    values = withRank4(values);
   auto queries = operands.sourcesOf(query, false);
   llvm::erase_if(queries, [](const Operand &o) { return o.group != 1; });
   auto keys = operands.sourcesOf(key, scores.isKeyTransposed);
@@ -306,6 +321,8 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
     if (e != getElementTypeOrSelf(query.getType()))
       return "its operands have several element types";
   }
+  if (isFolded != hasFoldedValues && !operands.haveOneSize(query, values, 1))
+    return "its heads are folded in an unknown way";
   return "";
 }
 
@@ -355,6 +372,22 @@ std::string Raiser::applyScales(const Scores &scores, Value &query,
   return "";
 }
 
+/// A term times what scales it: of a replacement, the number that replaces.
+/// False where their types do not fit.
+bool Raiser::scaleTerm(Term &term) {
+  Value &scaled = term.fill ? term.fill : term.value;
+  for (auto [factor, divides] : term.scales) {
+    bool isWider = rankOf(factor) > rankOf(scaled);
+    if (getElementTypeOrSelf(factor.getType()) !=
+            getElementTypeOrSelf(scaled.getType()) ||
+        (isWider && !isScalar(scaled)))
+      return false;
+    Type type = isWider ? factor.getType() : scaled.getType();
+    scaled = createNode(b, divides ? "Div" : "Mul", {scaled, factor}, type);
+  }
+  return true;
+}
+
 std::string Raiser::build(Scores &scores) {
   b.setInsertionPoint(product);
   Value query, key;
@@ -365,6 +398,9 @@ std::string Raiser::build(Scores &scores) {
   if (std::string reason = applyScales(scores, query, scale, cap);
       !reason.empty())
     return reason;
+  for (Term &term : scores.terms)
+    if (!scaleTerm(term))
+      return describe(term.value) + " is scaled by a number of another type";
   StringRef kind = kindOf(query, key, values);
   masks.setOperands(query, key, kind == "self", scores.product);
   for (const Term &term : scores.terms)
@@ -396,7 +432,7 @@ std::string Raiser::build(Scores &scores) {
       b, outType, Type(), query, source, offset, /*positions=*/Value(),
       b.getF32FloatAttr(scale), cap ? b.getF32FloatAttr(*cap) : FloatAttr(),
       b.getI64IntegerAttr(1), b.getStringAttr(kind));
-  replaceProduct(attention.getOut(), rankOf(scores.product) == 3);
+  replaceProduct(attention.getOut(), rankOf(weights) == 3);
   passed(softmax, kAttentionRaised) << remark::add("{0}", pattern.str());
   return "";
 }

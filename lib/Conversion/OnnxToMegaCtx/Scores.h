@@ -13,12 +13,6 @@
 
 namespace mlir::megactx::raise {
 
-/// A number, or a tensor of numbers per row, that multiplies or divides.
-struct Scale {
-  Value factor;
-  bool divides;
-};
-
 /// Everything found between the product of queries and keys and the Softmax.
 struct Scores {
   Value product; ///< [B, H, Nq, Nk] or [B * H, Nq, Nk]
