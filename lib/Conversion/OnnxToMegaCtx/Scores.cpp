@@ -233,6 +233,8 @@ bool ScoreMatcher::match(Value value, Scores &scores, int depth) {
   if (isCopy(op))
     return match(op->getOperand(0), scores, depth + 1);
   if (type == "Reshape") {
+    if (rankOf(op->getOperand(0)) < 1 || rankOf(value) < 1)
+      return fail(depth, describe(value) + " has an unknown rank");
     if (!match(op->getOperand(0), scores, depth + 1))
       return false;
     scores.reshapes.push_back(op);

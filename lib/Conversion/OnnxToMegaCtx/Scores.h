@@ -35,6 +35,13 @@ struct Scores {
 /// reshapes on the way; else the reason found farthest from it.
 std::string matchScores(Value value, Scores &scores);
 
+/// Follows the one use of probabilities through copies, reshapes and guards
+/// against rows without keys; null where there are several uses. Probabilities
+/// that a mask hides once more make that mask's number minus infinity.
+/// `lastReshape` is the result of the last reshape, if there is one.
+Value skipGuards(ImplicitLocOpBuilder &b, Value probabilities, Scores &scores,
+                 Value &lastReshape);
+
 /// The letters of an Einsum of two operands, each letter once per operand.
 struct Equation {
   std::string left, right, out;
