@@ -297,13 +297,14 @@ static std::optional<Element> combineIntegers(Arithmetic op, AffineExpr a,
   llvm_unreachable("every kind is handled above");
 }
 
-std::optional<Element> mlir::megactx::raise::combine(Arithmetic op,
-                                                     const Element &a,
-                                                     const Element &b) {
+std::optional<Element>
+mlir::megactx::raise::combine(Arithmetic op, const Element &a, const Element &b,
+                              std::optional<Element> otherwise) {
   return a.map([&](const Element &x) {
     return b.map([&](const Element &y) -> std::optional<Element> {
       if (x.integer() && y.integer())
-        return combineIntegers(op, x.expr(), y.expr());
+        if (auto element = combineIntegers(op, x.expr(), y.expr()))
+          return element;
       auto m = x.number(), n = y.number();
       if (m && n)
         if (auto number = fold(op, *m, *n))
@@ -317,9 +318,12 @@ std::optional<Element> mlir::megactx::raise::combine(Arithmetic op,
       if (op == Arithmetic::Add && m == 0.0)
         return y;
       // A number that masks swallows what it is added to.
-      if (op == Arithmetic::Add && m && std::isinf(*m))
+      auto swallows = [](std::optional<double> number) {
+        return number && (std::isinf(*number) || *number <= -1e30);
+      };
+      if (op == Arithmetic::Add && swallows(m))
         return x;
-      if (op == Arithmetic::Add && n && std::isinf(*n))
+      if (op == Arithmetic::Add && swallows(n))
         return y;
       // An integer among the reals, where the other is a whole number.
       auto whole = [&](const Element &e) -> std::optional<AffineExpr> {
@@ -335,8 +339,9 @@ std::optional<Element> mlir::megactx::raise::combine(Arithmetic op,
       };
       auto p = whole(x), q = whole(y);
       if (p && q && op != Arithmetic::Div)
-        return combineIntegers(op, *p, *q);
-      return std::nullopt;
+        if (auto element = combineIntegers(op, *p, *q))
+          return element;
+      return otherwise;
     });
   });
 }
@@ -379,14 +384,13 @@ static std::optional<Condition> compareLeaves(Comparison op, const Element &a,
   llvm_unreachable("every comparison is handled above");
 }
 
-std::optional<Condition> mlir::megactx::raise::compare(Comparison op,
-                                                       const Element &a,
-                                                       const Element &b) {
+std::optional<Condition>
+mlir::megactx::raise::compare(Comparison op, const Element &a, const Element &b,
+                              std::optional<Element> otherwise) {
   auto truth = a.map([&](const Element &x) {
     return b.map([&](const Element &y) -> std::optional<Element> {
       auto condition = compareLeaves(op, x, y);
-      return condition ? std::optional(Element::truth(*condition))
-                       : std::nullopt;
+      return condition ? std::optional(Element::truth(*condition)) : otherwise;
     });
   });
   return truth ? std::optional(truth->isNonZero()) : std::nullopt;

@@ -51,12 +51,18 @@ public:
   const Element &element() const;
   ArrayRef<Condition> args() const { return node->args; }
 
+  /// A run-time value that is not zero, or one that is zero.
+  bool isRuntimeLiteral() const {
+    return kind() == Kind::Runtime ||
+           (kind() == Kind::Not && args()[0].kind() == Kind::Runtime);
+  }
   /// Whether no run-time value takes part.
   bool isStatic() const;
   void walk(llvm::function_ref<void(const Condition &)> visit) const;
   /// The tensors that its run-time values are read from.
   void walkReads(llvm::function_ref<void(Value)> visit) const;
   bool operator==(const Condition &other) const;
+  bool operator!=(const Condition &other) const { return !(*this == other); }
 
 private:
   struct Node {
@@ -127,11 +133,14 @@ private:
 enum class Arithmetic { Add, Sub, Mul, Div, Mod, Min, Max };
 enum class Comparison { Equal, Less, LessOrEqual, Greater, GreaterOrEqual };
 
-/// Nothing where the result is no Element: products of run-time values.
+/// Of the leaves of choices. `otherwise` stands for what is no Element, such as
+/// products of run-time values; without it there is no result then.
 std::optional<Element> combine(Arithmetic op, const Element &a,
-                               const Element &b);
+                               const Element &b,
+                               std::optional<Element> otherwise = {});
 std::optional<Condition> compare(Comparison op, const Element &a,
-                                 const Element &b);
+                                 const Element &b,
+                                 std::optional<Element> otherwise = {});
 
 } // namespace mlir::megactx::raise
 

@@ -93,6 +93,8 @@ divide(Positions &positions, AffineExpr expr, AffineExpr size) {
 std::optional<Place> ElementValues::renumbered(const Place &from,
                                                const Place &to,
                                                ArrayRef<AffineExpr> place) {
+  if (place.size() != to.size())
+    return std::nullopt;
   auto isUnit = [&](AffineExpr size) { return size == positions.constant(1); };
   // Dimensions of size 1 come and go without any arithmetic.
   SmallVector<unsigned> sources, targets;

@@ -233,6 +233,8 @@ ElementValues::Result ElementValues::elementwise(Operation *op,
     Value operand = op->getOperand(i);
     return at(operand, broadcast(operand, place));
   };
+  // Where only some of the values are known, the others are the node's own.
+  Element own = Element::read(op->getResult(0), place);
   if (type == "Identity" || type == "Dropout")
     return in(0);
   if (type == "Cast" || type == "CastLike")
@@ -262,7 +264,7 @@ ElementValues::Result ElementValues::elementwise(Operation *op,
     return Element::real(std::pow(*base, *exponent));
   }
   if (type == "Neg")
-    return combine(Arithmetic::Sub, Element::real(0), in(0));
+    return combine(Arithmetic::Sub, Element::real(0), in(0), own);
   if (type == "Abs") {
     Element x = in(0);
     auto isNegative = compare(Comparison::Less, x, Element::real(0));
@@ -279,7 +281,7 @@ ElementValues::Result ElementValues::elementwise(Operation *op,
       {"GreaterOrEqual", Comparison::GreaterOrEqual}};
   for (auto [name, comparison] : comparisons)
     if (type == name) {
-      auto condition = compare(comparison, in(0), in(1));
+      auto condition = compare(comparison, in(0), in(1), own);
       return condition ? Result(Element::truth(*condition)) : std::nullopt;
     }
   static const std::pair<StringRef, Arithmetic> operations[] = {
@@ -290,7 +292,7 @@ ElementValues::Result ElementValues::elementwise(Operation *op,
   for (auto [name, operation] : operations)
     if (type == name && op->getNumOperands() == 2 &&
         !integerAttr(op, "fmod", 0))
-      return combine(operation, in(0), in(1));
+      return combine(operation, in(0), in(1), own);
   return std::nullopt;
 }
 
@@ -342,7 +344,73 @@ ElementValues::Result ElementValues::generated(Operation *op,
   }
   if (type == "CumSum")
     return cumulative(op, place);
+  if (type == "ScatterND")
+    return scattered(op, place);
   return std::nullopt;
+}
+
+/// The offsets at which updates [u0, .., uk-1, rest] are scattered where the
+/// index at [u0, .., uk-1] is [u0 + offset0, ..], as an assignment to a slice
+/// is written; nothing for all other indices.
+std::optional<Place> ElementValues::offsetsOf(Value indices) {
+  constexpr unsigned most = kKey + 1;
+  const Place sizes = shape(indices);
+  auto count = dyn_cast<AffineConstantExpr>(sizes.back());
+  size_t rank = sizes.size() - 1;
+  if (rank == 0 || rank > most || !count || count.getValue() != int64_t(rank))
+    return std::nullopt;
+  // The variables stand for any index here, not for what is known of them.
+  Condition facts = positions.facts();
+  auto found = std::exchange(elements, {});
+  positions.forget();
+  Place place, offsets;
+  for (size_t i = 0; i < rank; ++i) {
+    place.push_back(positions.variable(Variable(i)));
+    positions.assume(Condition::nonNegative(sizes[i] - place[i] - 1));
+  }
+  place.push_back({});
+  for (size_t i = 0; i < rank; ++i) {
+    place[rank] = positions.constant(i);
+    Element index = at(indices, place);
+    AffineExpr offset = index.integer() ? index.expr() - place[i] : place[i];
+    // The one index of an axis of size 1.
+    if (auto number = index.number();
+        number && sizes[i] == positions.constant(1))
+      offset = positions.constant(int64_t(*number));
+    if (offset.isSymbolicOrConstant())
+      offsets.push_back(offset);
+  }
+  positions.forget();
+  positions.assume(facts);
+  elements = std::move(found);
+  return offsets.size() == rank ? std::optional(offsets) : std::nullopt;
+}
+
+ElementValues::Result ElementValues::scattered(Operation *op,
+                                               ArrayRef<AffineExpr> place) {
+  Value data = op->getOperand(0), indices = op->getOperand(1),
+        updates = op->getOperand(2);
+  auto reduction = op->getAttrOfType<StringAttr>("reduction");
+  if (rankOf(data) != int64_t(place.size()) || rankOf(indices) < 2 ||
+      rankOf(updates) != rankOf(data) || rankOf(indices) - 1 > rankOf(data) ||
+      (reduction && reduction.getValue() != "none"))
+    return std::nullopt;
+  auto offsets = offsetsOf(indices);
+  if (!offsets)
+    return std::nullopt;
+  const Place sizes = shape(indices);
+  Place inner(place);
+  Condition isUpdated = Condition::constant(true);
+  for (auto [i, offset] : llvm::enumerate(*offsets)) {
+    inner[i] = place[i] - offset;
+    isUpdated = isUpdated && Condition::nonNegative(inner[i]) &&
+                Condition::nonNegative(sizes[i] - inner[i] - 1);
+  }
+  isUpdated = positions.simplify(isUpdated);
+  Element update = at(updates, inner);
+  return isUpdated.isTrue()
+             ? update
+             : Element::choice(isUpdated, update, at(data, place));
 }
 
 /// The sum of what does not depend on the place along the axis.

@@ -66,6 +66,8 @@ private:
   Result converted(Operation *op, ArrayRef<AffineExpr> place);
   Result generated(Operation *op, ArrayRef<AffineExpr> place);
   Result cumulative(Operation *op, ArrayRef<AffineExpr> place);
+  std::optional<Place> offsetsOf(Value indices);
+  Result scattered(Operation *op, ArrayRef<AffineExpr> place);
   Result moved(Operation *op, ArrayRef<AffineExpr> place);
   Result reshaped(Operation *op, ArrayRef<AffineExpr> place);
   Result tiled(Operation *op, ArrayRef<AffineExpr> place);

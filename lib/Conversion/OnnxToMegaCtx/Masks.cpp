@@ -161,7 +161,8 @@ void Masks::assumeSizes(AffineExpr row) {
   positions.assume(
       Condition::nonNegative(row) && Condition::nonNegative(q[2] - row - 1) &&
       Condition::nonNegative(k[2] - positions.variable(kKey) - 1) &&
-      Condition::nonNegative(q[1] - positions.variable(kHead) - 1));
+      Condition::nonNegative(q[1] - positions.variable(kHead) - 1) &&
+      Condition::nonNegative(q[0] - positions.variable(kBatch) - 1));
 }
 
 bool Masks::isPlaced(const Term &term) {

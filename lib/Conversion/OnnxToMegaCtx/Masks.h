@@ -17,6 +17,12 @@ namespace mlir::megactx::raise {
 /// Scores at or below this have no weight in a softmax.
 constexpr double kMasked = -1e4;
 
+/// A number, or a tensor of numbers per row, that multiplies or divides.
+struct Scale {
+  Value factor;
+  bool divides;
+};
+
 /// A term that is added to the scores, or that replaces them.
 struct Term {
   Value value;     ///< what is added; or the condition of a replacement
@@ -25,6 +31,8 @@ struct Term {
   Operation *node; ///< that applies it
   /// Of the scores, between their product and the term, in the graph's order.
   SmallVector<Operation *> reshapes = {};
+  /// Numbers that the term is scaled by after it is applied.
+  SmallVector<Scale> scales = {};
 };
 
 /// What a term comes to: scores outside of `pattern` have no weight. Inside,

@@ -13,6 +13,16 @@ std::optional<double> Operands::scalar(Value value) {
   return values.at(value, Place(rankOf(value), positions.constant(0))).number();
 }
 
+bool Operands::haveOneShape(Value a, Value b) {
+  int64_t x = rankOf(a), y = rankOf(b);
+  if (x == y)
+    return x > 0 && values.shape(a) == values.shape(b);
+  if (std::min(x, y) != 3 || std::max(x, y) != 4)
+    return false;
+  return ArrayRef(values.shape(a)).take_back(2) ==
+         ArrayRef(values.shape(b)).take_back(2);
+}
+
 /// expr = of floordiv n: n.
 static std::optional<int64_t> divisorOf(AffineExpr expr, AffineExpr of) {
   if (expr == of)

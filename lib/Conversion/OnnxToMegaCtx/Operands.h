@@ -34,9 +34,11 @@ public:
     return values.shape(value)[dim] == positions.constant(1);
   }
 
-  /// Whether two tensors always have the same sizes, or the same last size.
-  bool haveOneShape(Value a, Value b) {
-    return values.shape(a) == values.shape(b);
+  /// Whether two tensors [B, H, N, M] always have the same sizes, or one of
+  /// them those of the other with heads folded into the batch.
+  bool haveOneShape(Value a, Value b);
+  bool haveOneSize(Value a, Value b, int64_t dim) {
+    return values.shape(a)[dim] == values.shape(b)[dim];
   }
   bool isLastSize(Value a, Value b) {
     return values.shape(a).back() == values.shape(b).back();

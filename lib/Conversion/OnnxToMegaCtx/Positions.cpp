@@ -108,22 +108,37 @@ bool Positions::isNonNegative(AffineExpr expr) {
 }
 
 Condition Positions::simplify(const Condition &condition) {
-  if (holds(condition))
+  if (holds(condition) || llvm::is_contained(literals, condition))
     return Condition::constant(true);
-  if (holds(!condition))
+  if (holds(!condition) || llvm::is_contained(literals, !condition))
     return Condition::constant(false);
   auto kind = condition.kind();
   if (kind != Condition::Kind::And && kind != Condition::Kind::Or)
     return condition;
-  // An operand counts only where those before it have not decided.
+  // An operand counts only where those before it have not decided: first come
+  // run-time values themselves, then what is known, then mixtures of both.
+  auto order = [](const Condition &arg) {
+    return arg.isRuntimeLiteral() ? 0 : arg.isStatic() ? 1 : 2;
+  };
   Condition result = Condition::constant(kind == Condition::Kind::And);
   Condition before = known;
-  for (const Condition &arg : condition.args()) {
-    Condition simple = simplify(arg);
-    result = kind == Condition::Kind::And ? result && simple : result || simple;
-    if (simple.isStatic())
-      assume(kind == Condition::Kind::And ? simple : !simple);
-  }
+  size_t count = literals.size();
+  for (int turn : {0, 1, 2})
+    for (const Condition &arg : condition.args()) {
+      if (order(arg) != turn)
+        continue;
+      Condition simple = simplify(arg);
+      result =
+          kind == Condition::Kind::And ? result && simple : result || simple;
+      Condition open = kind == Condition::Kind::And ? simple : !simple;
+      if (simple.isStatic())
+        assume(open);
+      else if (open.isRuntimeLiteral())
+        literals.push_back(open);
+    }
   known = before;
-  return result;
+  literals.resize(count, Condition::constant(true));
+  // A mixture that became known decides others.
+  bool isSimpler = result != condition && !result.isStatic();
+  return isSimpler ? simplify(result) : result;
 }

@@ -45,6 +45,7 @@ public:
       known = known && facts;
   }
   void forget() { known = Condition::constant(true); }
+  const Condition &facts() const { return known; }
 
   bool holds(const Condition &condition);
   bool isNonNegative(AffineExpr expr);
@@ -63,6 +64,7 @@ private:
 
   MLIRContext *context;
   Condition known;
+  std::vector<Condition> literals; ///< that hold, while operands are simplified
   SmallVector<std::pair<Value, int64_t>> symbols;
 };
 

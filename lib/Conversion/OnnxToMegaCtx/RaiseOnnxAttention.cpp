@@ -43,11 +43,10 @@ public:
 private:
   std::string findValues(Scores &scores);
   std::string findEinsumValues(Value probabilities);
-  Value skipGuards(Value probabilities, Scores &scores);
-  bool isHiddenAgain(Operation *where, Value probabilities, Scores &scores);
   std::string findOperands(Scores &scores, Value &query, Value &key);
   std::string applyScales(const Scores &scores, Value &query, double &scale,
                           std::optional<double> &cap);
+  bool scaleTerm(Term &term);
   std::string build(Scores &scores);
   void replaceProduct(Value out, bool isFolded);
   Value peelScales(Value value, Scores &scores);
@@ -60,8 +59,7 @@ private:
   Operation *softmax;
   ImplicitLocOpBuilder b;
   Operation *product = nullptr; ///< probabilities x values
-  Value values;
-  bool hasReshapes = false; ///< between the Softmax and the product
+  Value weights, values;        ///< its operands
   /// Of an Einsum: how values are transposed to [B, H, Nk, D], and attention's
   /// result to that of the product; else empty.
   SmallVector<int64_t> valuePerm, outPerm;
@@ -70,66 +68,6 @@ private:
   Operands operands;
 };
 } // namespace
-
-/// The guard that exporters write against rows without keys,
-/// Where(IsNaN(p), 0, p), or null.
-static Operation *nanGuardOf(Value p, ArrayRef<Operation *> users) {
-  if (users.size() != 2)
-    return nullptr;
-  Operation *check = typeOf(users[0]) == "IsNaN" ? users[0] : users[1];
-  Operation *where = check == users[0] ? users[1] : users[0];
-  if (typeOf(check) != "IsNaN" || typeOf(where) != "Where" ||
-      where->getOperand(0) != check->getResult(0) ||
-      where->getOperand(2) != p || !isScalar(where->getOperand(1)))
-    return nullptr;
-  return where;
-}
-
-/// Probabilities that are set to zero where a mask hides their scores: rows
-/// that are hidden altogether have no weights, as if the mask were infinite.
-bool Raiser::isHiddenAgain(Operation *where, Value p, Scores &scores) {
-  if (typeOf(where) != "Where")
-    return false;
-  bool whereTrue = where->getOperand(2) == p;
-  if (constantNumber(where->getOperand(whereTrue ? 1 : 2)) != 0.0)
-    return false;
-  for (Term &term : scores.terms) {
-    auto fill = term.fill ? constantNumber(term.fill) : std::nullopt;
-    if (!fill || *fill > kMasked || term.value != where->getOperand(0) ||
-        term.whereTrue != whereTrue)
-      continue;
-    auto type = cast<RankedTensorType>(term.fill.getType());
-    auto element = cast<FloatType>(type.getElementType());
-    APFloat infinity =
-        APFloat::getInf(element.getFloatSemantics(), /*Negative=*/true);
-    b.setInsertionPoint(term.node);
-    term.fill = onnx::InitializerOp::create(
-        b, type, DenseElementsAttr::get(type, infinity));
-    return true;
-  }
-  return false;
-}
-
-/// Follows the one use through copies, reshapes and guards.
-Value Raiser::skipGuards(Value p, Scores &scores) {
-  while (true) {
-    SmallVector<Operation *> users;
-    for (Operation *user : p.getUsers())
-      if (!llvm::is_contained(users, user))
-        users.push_back(user);
-    Operation *next = nanGuardOf(p, users);
-    if (!next && users.size() != 1)
-      return {};
-    bool isReshaped =
-        !next && typeOf(users[0]) == "Reshape" && users[0]->getOperand(0) == p;
-    bool isSkipped = next || isReshaped || isCopy(users[0]) ||
-                     isHiddenAgain(users[0], p, scores);
-    hasReshapes |= isReshaped;
-    if (!isSkipped)
-      return p;
-    p = (next ? next : users[0])->getResult(0);
-  }
-}
 
 /// Probabilities [b, h, i, j], in whatever letters, times values.
 std::string Raiser::findEinsumValues(Value p) {
@@ -158,19 +96,23 @@ std::string Raiser::findEinsumValues(Value p) {
 }
 
 std::string Raiser::findValues(Scores &scores) {
-  Value p = skipGuards(softmax->getResult(0), scores);
+  Value lastReshape;
+  Value p = skipGuards(b, softmax->getResult(0), scores, lastReshape);
   if (!p)
     return "its probabilities have other uses";
   product = *p.getUsers().begin();
+  weights = p;
   bool isMatMul = typeOf(product) == "MatMul" && product->getOperand(0) == p;
   if (!isMatMul && typeOf(product) != "Einsum")
     return "its probabilities multiply no values";
-  // Reshapes on the way have to come back to the scores' sizes.
-  if (hasReshapes || !scores.reshapes.empty())
-    if (rankOf(p) != rankOf(scores.product) ||
-        rankOf(softmax->getResult(0)) < 1 ||
-        !operands.haveOneShape(p, scores.product) ||
-        !operands.isLastSize(softmax->getResult(0), scores.product))
+  // Reshapes on the way keep keys last and come back to the scores' sizes.
+  Value before = scores.product;
+  if (!scores.reshapes.empty())
+    before = scores.reshapes.back()->getResult(0);
+  Value after = lastReshape ? lastReshape : before;
+  if (before != after || before != scores.product)
+    if (rankOf(before) < 1 || !operands.isLastSize(before, scores.product) ||
+        !operands.haveOneShape(after, scores.product))
       return "its scores are reshaped in an unknown way";
   if (!isMatMul)
     return findEinsumValues(p);
@@ -272,10 +214,11 @@ void Raiser::alignSizes(Value &query, Value &key, Value &value) {
 
 /// The tensors [B, H, N, D] that are multiplied, in place of the operands.
 std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
+  // Heads may be folded into the batch for one of the products alone.
   bool isFolded = rankOf(scores.product) == 3;
-  if (isFolded &&
-      !llvm::all_of(ArrayRef<Value>{scores.query, scores.key, values},
-                    [](Value v) { return rankOf(v) == 3; }))
+  bool hasFoldedValues = rankOf(weights) == 3;
+  if ((isFolded && (rankOf(scores.query) != 3 || rankOf(scores.key) != 3)) ||
+      (hasFoldedValues && rankOf(values) != 3))
     return "its operands have no known rank 4";
   key = transposed(peelScales(scores.key, scores), scores.keyPerm);
   query = transposed(peelScales(scores.query, scores), scores.queryPerm);
@@ -283,8 +226,9 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   if (!isFolded) {
     key = withRank4(key);
     query = withRank4(query);
-    values = withRank4(values);
   }
+  if (!hasFoldedValues)
+    values = withRank4(values);
   auto queries = operands.sourcesOf(query, false);
   llvm::erase_if(queries, [](const Operand &o) { return o.group != 1; });
   auto keys = operands.sourcesOf(key, scores.isKeyTransposed);
@@ -306,6 +250,8 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
     if (e != getElementTypeOrSelf(query.getType()))
       return "its operands have several element types";
   }
+  if (isFolded != hasFoldedValues && !operands.haveOneSize(query, values, 1))
+    return "its heads are folded in an unknown way";
   return "";
 }
 
@@ -355,6 +301,22 @@ std::string Raiser::applyScales(const Scores &scores, Value &query,
   return "";
 }
 
+/// A term times what scales it: of a replacement, the number that replaces.
+/// False where their types do not fit.
+bool Raiser::scaleTerm(Term &term) {
+  Value &scaled = term.fill ? term.fill : term.value;
+  for (auto [factor, divides] : term.scales) {
+    bool isWider = rankOf(factor) > rankOf(scaled);
+    if (getElementTypeOrSelf(factor.getType()) !=
+            getElementTypeOrSelf(scaled.getType()) ||
+        (isWider && !isScalar(scaled)))
+      return false;
+    Type type = isWider ? factor.getType() : scaled.getType();
+    scaled = createNode(b, divides ? "Div" : "Mul", {scaled, factor}, type);
+  }
+  return true;
+}
+
 std::string Raiser::build(Scores &scores) {
   b.setInsertionPoint(product);
   Value query, key;
@@ -365,6 +327,9 @@ std::string Raiser::build(Scores &scores) {
   if (std::string reason = applyScales(scores, query, scale, cap);
       !reason.empty())
     return reason;
+  for (Term &term : scores.terms)
+    if (!scaleTerm(term))
+      return describe(term.value) + " is scaled by a number of another type";
   StringRef kind = kindOf(query, key, values);
   masks.setOperands(query, key, kind == "self", scores.product);
   for (const Term &term : scores.terms)
@@ -396,7 +361,7 @@ std::string Raiser::build(Scores &scores) {
       b, outType, Type(), query, source, offset, /*positions=*/Value(),
       b.getF32FloatAttr(scale), cap ? b.getF32FloatAttr(*cap) : FloatAttr(),
       b.getI64IntegerAttr(1), b.getStringAttr(kind));
-  replaceProduct(attention.getOut(), rankOf(scores.product) == 3);
+  replaceProduct(attention.getOut(), rankOf(weights) == 3);
   passed(softmax, kAttentionRaised) << remark::add("{0}", pattern.str());
   return "";
 }

@@ -20,6 +20,7 @@ private:
   bool matchWhere(Operation *op, Scores &scores, int depth);
   bool matchScale(Operation *op, Scores &scores, int depth);
   bool matchTanh(Operation *op, Scores &scores, int depth);
+  bool matchFloor(Operation *op, Scores &scores, int depth);
   /// False; of all reasons the one farthest from the Softmax is told.
   bool fail(int depth, const Twine &reason);
 
@@ -186,13 +187,14 @@ bool ScoreMatcher::matchScale(Operation *op, Scores &scores, int depth) {
   if (!mayHaveSizesOf(scaled, op->getResult(0)) ||
       !match(scaled, scores, depth))
     return false;
-  // A scale above a mask would scale the mask too.
-  if (!scores.terms.empty())
-    return fail(13, describe(op->getResult(0)) + " scales a mask too");
-  if (!isScalar(factor) && (scores.isCapped || !scores.reshapes.empty()))
-    return fail(depth, describe(op->getResult(0)) +
-                           " scales capped or reshaped scores by more than one "
-                           "number");
+  if (!isScalar(factor) &&
+      (scores.isCapped || !scores.reshapes.empty() || !scores.terms.empty()))
+    return fail(13, describe(op->getResult(0)) +
+                        " scales capped, reshaped or masked scores by more "
+                        "than one number");
+  // A scale above a mask scales the mask too.
+  for (Term &term : scores.terms)
+    term.scales.push_back({factor, divides});
   (scores.isCapped ? scores.caps : scores.scales).push_back({factor, divides});
   return true;
 }
@@ -203,6 +205,18 @@ bool ScoreMatcher::matchTanh(Operation *op, Scores &scores, int depth) {
   if (scores.isCapped || !scores.terms.empty())
     return fail(13, describe(op->getResult(0)) + " caps a mask too");
   return scores.isCapped = true;
+}
+
+/// Scores that are kept from falling below a number that masks are the same
+/// scores.
+bool ScoreMatcher::matchFloor(Operation *op, Scores &scores, int depth) {
+  for (unsigned i = 0; i < 2 && op->getNumOperands() == 2; ++i) {
+    auto number = constantNumber(op->getOperand(1 - i));
+    if (number && *number <= kMasked)
+      return match(op->getOperand(i), scores, depth);
+  }
+  return fail(depth, describe(op->getResult(0)) +
+                         " is no maximum of scores and a number that masks");
 }
 
 bool ScoreMatcher::match(Value value, Scores &scores, int depth) {
@@ -219,6 +233,8 @@ bool ScoreMatcher::match(Value value, Scores &scores, int depth) {
   if (isCopy(op))
     return match(op->getOperand(0), scores, depth + 1);
   if (type == "Reshape") {
+    if (rankOf(op->getOperand(0)) < 1 || rankOf(value) < 1)
+      return fail(depth, describe(value) + " has an unknown rank");
     if (!match(op->getOperand(0), scores, depth + 1))
       return false;
     scores.reshapes.push_back(op);
@@ -232,5 +248,7 @@ bool ScoreMatcher::match(Value value, Scores &scores, int depth) {
     return matchScale(op, scores, depth + 1);
   if (type == "Tanh")
     return matchTanh(op, scores, depth + 1);
+  if (type == "Max")
+    return matchFloor(op, scores, depth + 1);
   return fail(depth, describe(value) + " is neither mask nor scale");
 }

@@ -13,12 +13,6 @@
 
 namespace mlir::megactx::raise {
 
-/// A number, or a tensor of numbers per row, that multiplies or divides.
-struct Scale {
-  Value factor;
-  bool divides;
-};
-
 /// Everything found between the product of queries and keys and the Softmax.
 struct Scores {
   Value product; ///< [B, H, Nq, Nk] or [B * H, Nq, Nk]
@@ -40,6 +34,13 @@ struct Scores {
 /// Empty where `value` is a product of queries and keys with scales, masks and
 /// reshapes on the way; else the reason found farthest from it.
 std::string matchScores(Value value, Scores &scores);
+
+/// Follows the one use of probabilities through copies, reshapes and guards
+/// against rows without keys; null where there are several uses. Probabilities
+/// that a mask hides once more make that mask's number minus infinity.
+/// `lastReshape` is the result of the last reshape, if there is one.
+Value skipGuards(ImplicitLocOpBuilder &b, Value probabilities, Scores &scores,
+                 Value &lastReshape);
 
 /// The letters of an Einsum of two operands, each letter once per operand.
 struct Equation {

@@ -88,3 +88,82 @@ func.func @tiled_positions(%q: !q {onnx.dims = ["b", "", "n", ""]}, %k: !q {onnx
   %o = onnx.MatMul %p, %k : (!p, !q) -> !q
   return %o : !q
 }
+
+// LLaMA's mask as transformers 4.38 to 4.47 write it: above the diagonal the least number, and where the padding mask is 0 too, assigned to the
+// slice of as many columns as the padding mask has.
+// CHECK-LABEL: @assigned_slice
+// CHECK: megactx.source {{.*}} bias(%{{.+}}) pattern(#megactx.pattern<causal>) : ({{.*}}, tensor<?x1x1x?xf32>)
+// CHECK-NOT: onnx.ScatterND
+!i = tensor<?x?x?x1xi64>
+!sq = tensor<?x?x?xf32>
+func.func @assigned_slice(%q: !q {onnx.dims = ["b", "", "n", ""]}, %k: !q {onnx.dims = ["b", "", "n", ""]}, %padding: tensor<?x?xi64> {onnx.dims = ["b", "n"]}) -> !q {
+  %from = onnx.initializer {value = dense<0> : tensor<i64>} : tensor<i64>
+  %by = onnx.initializer {value = dense<1> : tensor<i64>} : tensor<i64>
+  %zero = onnx.initializer {value = dense<0.> : tensor<f32>} : tensor<f32>
+  %least = onnx.initializer {value = dense<0xFF7FFFFF> : tensor<f32>} : tensor<f32>
+  %row_axes = onnx.initializer {value = dense<[0, 2]> : tensor<2xi64>} : tensor<2xi64>
+  %column_axes = onnx.initializer {value = dense<[0, 1]> : tensor<2xi64>} : tensor<2xi64>
+  %batch_axes = onnx.initializer {value = dense<[1, 2]> : tensor<2xi64>} : tensor<2xi64>
+  %one = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %three = onnx.initializer {value = dense<3> : tensor<1xi64>} : tensor<1xi64>
+  %sizes = onnx.Shape %padding : (tensor<?x?xi64>) -> tensor<2xi64>
+  %bs = onnx.Shape %padding {start = 0 : i64, end = 1 : i64} : (tensor<?x?xi64>) -> tensor<1xi64>
+  %ns = onnx.Shape %padding {start = 1 : i64, end = 2 : i64} : (tensor<?x?xi64>) -> tensor<1xi64>
+  %cube = onnx.Concat %bs, %ns, %ns {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<3xi64>
+  %full = onnx.ConstantOfShape %cube {value = dense<0xFF7FFFFF> : tensor<1xf32>} : (tensor<3xi64>) -> !sq
+  %causal = onnx.Trilu %full, %by {upper = 1 : i64} : (!sq, tensor<i64>) -> !sq
+  %wide = onnx.Unsqueeze %padding, %one : (tensor<?x?xi64>, tensor<1xi64>) -> tensor<?x1x?xi64>
+  %real = onnx.Cast %wide {to = 1 : i64} : (tensor<?x1x?xi64>) -> tensor<?x1x?xf32>
+  %sum = onnx.Add %causal, %real : (!sq, tensor<?x1x?xf32>) -> !sq
+  %hidden = onnx.Equal %sum, %zero : (!sq, tensor<f32>) -> tensor<?x?x?xi1>
+  %new = onnx.Where %hidden, %least, %causal : (tensor<?x?x?xi1>, tensor<f32>, !sq) -> !sq
+  %b = onnx.Squeeze %bs : (tensor<1xi64>) -> tensor<i64>
+  %n = onnx.Squeeze %ns : (tensor<1xi64>) -> tensor<i64>
+  %range = onnx.Range %from, %n, %by : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %batches = onnx.Range %from, %b, %by : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %xs = onnx.Unsqueeze %range, %row_axes : (tensor<?xi64>, tensor<2xi64>) -> tensor<1x?x1xi64>
+  %ys = onnx.Unsqueeze %range, %column_axes : (tensor<?xi64>, tensor<2xi64>) -> tensor<1x1x?xi64>
+  %zs = onnx.Unsqueeze %batches, %batch_axes : (tensor<?xi64>, tensor<2xi64>) -> tensor<?x1x1xi64>
+  %x3 = onnx.Expand %xs, %cube : (tensor<1x?x1xi64>, tensor<3xi64>) -> tensor<?x?x?xi64>
+  %y3 = onnx.Expand %ys, %cube : (tensor<1x1x?xi64>, tensor<3xi64>) -> tensor<?x?x?xi64>
+  %z3 = onnx.Expand %zs, %cube : (tensor<?x1x1xi64>, tensor<3xi64>) -> tensor<?x?x?xi64>
+  %x = onnx.Unsqueeze %x3, %three : (tensor<?x?x?xi64>, tensor<1xi64>) -> !i
+  %y = onnx.Unsqueeze %y3, %three : (tensor<?x?x?xi64>, tensor<1xi64>) -> !i
+  %z = onnx.Unsqueeze %z3, %three : (tensor<?x?x?xi64>, tensor<1xi64>) -> !i
+  %places = onnx.Concat %z, %x, %y {axis = -1 : i64} : (!i, !i, !i) -> tensor<?x?x?x3xi64>
+  %assigned = onnx.ScatterND %causal, %places, %new : (!sq, tensor<?x?x?x3xi64>, !sq) -> !sq
+  %mask = onnx.Unsqueeze %assigned, %one : (!sq, tensor<1xi64>) -> tensor<?x1x?x?xf32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %t = onnx.Add %s, %mask : (!p, tensor<?x1x?x?xf32>) -> !p
+  %p = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !q) -> !q
+  return %o : !q
+}
+
+// T5's mask: one minus a triangle times the padding mask, times the least number; what is added to it goes where it masks.
+// CHECK-LABEL: @triangle_times_padding
+// CHECK: megactx.source {{.*}} pattern(#megactx.pattern<causal>)
+func.func @triangle_times_padding(%q: !q {onnx.dims = ["b", "", "n", ""]}, %k: !q {onnx.dims = ["b", "", "n", ""]}, %padding: tensor<?x1x1x?xf32> {onnx.dims = ["b", "", "", "n"]}, %positions: tensor<1x2x?x?xf32> {onnx.dims = ["", "", "n", "n"]}) -> !q {
+  %from = onnx.initializer {value = dense<0> : tensor<i64>} : tensor<i64>
+  %by = onnx.initializer {value = dense<1> : tensor<i64>} : tensor<i64>
+  %one = onnx.initializer {value = dense<1.> : tensor<f32>} : tensor<f32>
+  %least = onnx.initializer {value = dense<0xFF7FFFFF> : tensor<f32>} : tensor<f32>
+  %down = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %size = onnx.Shape %q {start = 2 : i64, end = 3 : i64} : (!q) -> tensor<1xi64>
+  %n = onnx.Squeeze %size : (tensor<1xi64>) -> tensor<i64>
+  %range = onnx.Range %from, %n, %by : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %rows = onnx.Unsqueeze %range, %down : (tensor<?xi64>, tensor<1xi64>) -> tensor<?x1xi64>
+  %seen = onnx.LessOrEqual %range, %rows : (tensor<?xi64>, tensor<?x1xi64>) -> tensor<?x?xi1>
+  %triangle = onnx.Cast %seen {to = 1 : i64} : (tensor<?x?xi1>) -> tensor<?x?xf32>
+  %both = onnx.Mul %triangle, %padding : (tensor<?x?xf32>, tensor<?x1x1x?xf32>) -> tensor<?x1x?x?xf32>
+  %outside = onnx.Sub %one, %both : (tensor<f32>, tensor<?x1x?x?xf32>) -> tensor<?x1x?x?xf32>
+  %mask = onnx.Mul %outside, %least : (tensor<?x1x?x?xf32>, tensor<f32>) -> tensor<?x1x?x?xf32>
+  %bias = onnx.Add %positions, %mask : (tensor<1x2x?x?xf32>, tensor<?x1x?x?xf32>) -> !p
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %t = onnx.Add %s, %bias : (!p, !p) -> !p
+  %p = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !q) -> !q
+  return %o : !q
+}

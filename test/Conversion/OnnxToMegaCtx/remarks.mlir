@@ -34,13 +34,12 @@ func.func @no_scores(%x: !p {onnx.name = "x"}) -> !p {
 }
 
 // Of all that is in the way, what is farthest from the Softmax is told.
-// CHECK: [Missed] attention-not-raised {{.*}}Function=scale_above_a_mask | Reason="no product of queries and keys feeds it: the result of node 'half' (Mul) scales a mask too"
-func.func @scale_above_a_mask(%q: !q, %k: !q, %v: !q, %m: !p) -> !q {
-  %c = onnx.initializer {value = dense<0.5> : tensor<f32>} : tensor<f32>
+// CHECK: [Missed] attention-not-raised {{.*}}Function=row_scale_above_a_mask | Reason="no product of queries and keys feeds it: the result of node 'rows' (Mul) scales capped, reshaped or masked scores by more than one number"
+func.func @row_scale_above_a_mask(%q: !q, %k: !q, %v: !q, %m: !p, %c: tensor<2x1x1xf32>) -> !q {
   %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
   %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
   %a = onnx.Add %s, %m : (!p, !p) -> !p
-  %t = onnx.Mul %a, %c : (!p, tensor<f32>) -> !p loc("half")
+  %t = onnx.Mul %a, %c : (!p, tensor<2x1x1xf32>) -> !p loc("rows")
   %p = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
   %o = onnx.MatMul %p, %v : (!p, !q) -> !q
   return %o : !q

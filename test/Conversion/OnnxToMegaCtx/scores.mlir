@@ -49,6 +49,24 @@ func.func @scale_per_head(%q: !q, %k: !q, %v: !q, %scale: tensor<2x1x1xf32>) -> 
   return %o : !q
 }
 
+// A scale above a mask scales the mask too, GPT-J's form; scores that are kept above a number that masks, OPT's.
+// CHECK-LABEL: @scale_above_a_mask
+// CHECK: %[[BIAS:.+]] = onnx.Mul %arg3, %{{.+}} : (tensor<?x1x1x?xf32>, tensor<f32>)
+// CHECK: megactx.source {{.*}} bias(%[[BIAS]])
+// CHECK: megactx.attention {{.*}} {scale = 5.000000e-01 : f32}
+func.func @scale_above_a_mask(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x1x?xf32>) -> !q {
+  %half = onnx.initializer {value = dense<0.5> : tensor<f32>} : tensor<f32>
+  %least = onnx.initializer {value = dense<0xFF7FFFFF> : tensor<f32>} : tensor<f32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %a = onnx.Add %s, %m : (!p, tensor<?x1x1x?xf32>) -> !p
+  %t = onnx.Mul %a, %half : (!p, tensor<f32>) -> !p
+  %u = onnx.Max %t, %least : (!p, tensor<f32>) -> !p
+  %p = onnx.Softmax %u {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
 // A factor per key is no scale of queries.
 // CHECK-LABEL: @scale_per_key
 // CHECK: onnx.Softmax
@@ -113,6 +131,23 @@ func.func @reshaped_scores(%q: tensor<3x2x5x8xf32>, %k: tensor<3x2x5x8xf32>, %v:
   %f = onnx.Reshape %p, %back : (tensor<3x2x5x5xf32>, tensor<3xi64>) -> tensor<6x5x5xf32>
   %o = onnx.MatMul %f, %fv : (tensor<6x5x5xf32>, tensor<6x5x8xf32>) -> tensor<6x5x8xf32>
   return %o : tensor<6x5x8xf32>
+}
+
+// Folded for scores alone, GPT-NeoX's form.
+// CHECK-LABEL: @folded_scores
+// CHECK: %[[OUT:.+]] = megactx.attention
+// CHECK-NEXT: return %[[OUT]]
+func.func @folded_scores(%q: tensor<3x2x5x8xf32>, %k: tensor<3x2x5x8xf32>, %v: tensor<3x2x5x8xf32>) -> tensor<3x2x5x8xf32> {
+  %three = onnx.initializer {value = dense<[6, 5, 8]> : tensor<3xi64>} : tensor<3xi64>
+  %four = onnx.initializer {value = dense<[3, 2, 5, 5]> : !sizes} : !sizes
+  %fq = onnx.Reshape %q, %three : (tensor<3x2x5x8xf32>, tensor<3xi64>) -> tensor<6x5x8xf32>
+  %fk = onnx.Reshape %k, %three : (tensor<3x2x5x8xf32>, tensor<3xi64>) -> tensor<6x5x8xf32>
+  %kt = onnx.Transpose %fk {perm = array<i64: 0, 2, 1>} : (tensor<6x5x8xf32>) -> tensor<6x8x5xf32>
+  %s = onnx.MatMul %fq, %kt : (tensor<6x5x8xf32>, tensor<6x8x5xf32>) -> tensor<6x5x5xf32>
+  %w = onnx.Reshape %s, %four : (tensor<6x5x5xf32>, !sizes) -> tensor<3x2x5x5xf32>
+  %p = onnx.Softmax %w {axis = -1 : i64} : (tensor<3x2x5x5xf32>) -> tensor<3x2x5x5xf32>
+  %o = onnx.MatMul %p, %v : (tensor<3x2x5x5xf32>, tensor<3x2x5x8xf32>) -> tensor<3x2x5x8xf32>
+  return %o : tensor<3x2x5x8xf32>
 }
 
 // Reshaped so that the softmax is over something else than keys.

@@ -1,0 +1,79 @@
+//===- Guards.cpp - between a Softmax and its values ----------------------===//
+
+#include "Nodes.h"
+#include "Scores.h"
+#include "megactx/Dialect/Onnx/IR/Onnx.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::raise;
+
+/// The guard that exporters write against rows without keys,
+/// Where(IsNaN(p), 0, p), or null.
+static Operation *nanGuardOf(Value p, ArrayRef<Operation *> users) {
+  if (users.size() != 2)
+    return nullptr;
+  Operation *check = typeOf(users[0]) == "IsNaN" ? users[0] : users[1];
+  Operation *where = check == users[0] ? users[1] : users[0];
+  if (typeOf(check) != "IsNaN" || typeOf(where) != "Where" ||
+      where->getOperand(0) != check->getResult(0) ||
+      where->getOperand(2) != p || !isScalar(where->getOperand(1)))
+    return nullptr;
+  return where;
+}
+
+/// A condition before changes of its type that change nothing.
+static Value bareCondition(Value value) {
+  while (typeOf(value) == "Cast" &&
+         value.getDefiningOp()->getOperand(0).getType() == value.getType())
+    value = value.getDefiningOp()->getOperand(0);
+  return value;
+}
+
+/// Probabilities that are set to zero where a mask hides their scores: rows
+/// that are hidden altogether have no weights, as if the mask were infinite.
+static bool isHiddenAgain(ImplicitLocOpBuilder &b, Operation *where, Value p,
+                          Scores &scores) {
+  if (typeOf(where) != "Where")
+    return false;
+  bool whereTrue = where->getOperand(2) == p;
+  if (constantNumber(where->getOperand(whereTrue ? 1 : 2)) != 0.0)
+    return false;
+  for (Term &term : scores.terms) {
+    auto fill = term.fill ? constantNumber(term.fill) : std::nullopt;
+    if (!fill || *fill > kMasked || term.whereTrue != whereTrue ||
+        bareCondition(term.value) != bareCondition(where->getOperand(0)))
+      continue;
+    auto type = cast<RankedTensorType>(term.fill.getType());
+    auto element = cast<FloatType>(type.getElementType());
+    APFloat infinity =
+        APFloat::getInf(element.getFloatSemantics(), /*Negative=*/true);
+    b.setInsertionPoint(term.node);
+    term.fill = onnx::InitializerOp::create(
+        b, type, DenseElementsAttr::get(type, infinity));
+    return true;
+  }
+  return false;
+}
+
+Value mlir::megactx::raise::skipGuards(ImplicitLocOpBuilder &b, Value p,
+                                       Scores &scores, Value &lastReshape) {
+  while (true) {
+    SmallVector<Operation *> users;
+    for (Operation *user : p.getUsers())
+      if (!llvm::is_contained(users, user))
+        users.push_back(user);
+    Operation *next = nanGuardOf(p, users);
+    if (!next && users.size() != 1)
+      return {};
+    bool isReshaped =
+        !next && typeOf(users[0]) == "Reshape" && users[0]->getOperand(0) == p;
+    bool isSkipped = next || isReshaped || isCopy(users[0]) ||
+                     isHiddenAgain(b, users[0], p, scores);
+    if (isReshaped)
+      lastReshape = users[0]->getResult(0);
+    if (!isSkipped)
+      return p;
+    p = (next ? next : users[0])->getResult(0);
+  }
+}
