@@ -136,7 +136,11 @@ LogicalResult Exporter::initializer(InitializerOp op, GraphProto &graph) {
   }
   tensor.clear_data_location();
   tensor.clear_external_data();
-  if (!tensorFromElements(op.getValue(), tensor, inlineLimit) && left)
+  // Names of subgraphs are their own, and do not say which weight it is.
+  bool isLeft = left && isa<func::FuncOp>(op->getParentOp());
+  if (!tensorFromElements(op.getValue(), tensor,
+                          isLeft ? inlineLimit : INT64_MAX) &&
+      isLeft)
     left(tensor.name(), op.getValue());
   return success();
 }

@@ -64,3 +64,13 @@ def test_list_of_absurd_length(tool, tmp_path):
     index = numpy_helper.from_array(np.array([0], np.int64), "i")
     made = model(nodes, 17, inputs=[("x", INT64, [2**31])], output=("y", INT64, None), initializers=[index])
     assert compile_(tool, tmp_path, made).status == 0
+
+
+def test_lengths_without_a_type(tool, tmp_path):
+    """Of a damaged file: an input that says nothing of itself."""
+    inputs = [("x", FLOAT, [1, 2, 5, 8]), ("n", FLOAT, [1, 2])]
+    node = helper.make_node("Attention", ["x", "x", "x", "", "", "", "n"], ["y"], name="odd")
+    made = model([node], 24, inputs=inputs)
+    assert compile_(tool, tmp_path, made).status == 1
+    made.graph.input[1].type.Clear()
+    assert compile_(tool, tmp_path, made).status == 1

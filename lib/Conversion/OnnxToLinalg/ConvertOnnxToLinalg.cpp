@@ -44,6 +44,7 @@ static Registry allLowerings() {
   registerMatMul(registry);
   registerEinsum(registry);
   registerConv(registry);
+  registerControl(registry);
   registerPool(registry);
   registerReduction(registry);
   registerOrder(registry);

@@ -159,35 +159,58 @@ IndexExpr Graph::exprOf(Value index) {
   return ix.symbol(index, 0);
 }
 
+void Graph::enter(Block &block, Operation *owner) {
+  for (Operation &op : block)
+    originals.insert(&op);
+  owners[block.getTerminator()] = owner;
+  auto after = std::next(owner->getIterator());
+  owner->getBlock()->getOperations().splice(after, block.getOperations());
+}
+
+LogicalResult Graph::lower(Operation *op, const Registry &registry) {
+  Node node(*this, op);
+  auto found = registry.find(node.type());
+  if (found == registry.end())
+    return node.error() << "the operator has no lowering";
+  for (auto [i, operand] : llvm::enumerate(op->getOperands()))
+    if (node.has(i) && !lookup(operand))
+      return node.error() << "expected a ranked tensor as operand " << i
+                          << ", but got " << operand.getType();
+  if (failed(found->second(node)))
+    return failure();
+  // Outputs of a node whose subgraph was entered come at its end.
+  bool hasEntered = llvm::any_of(
+      owners, [&](const auto &entry) { return entry.second == op; });
+  for (auto [i, result] : llvm::enumerate(op->getResults()))
+    if (!hasEntered && !isa<NoneType>(result.getType()) && node.wants(i) &&
+        !lookup(result))
+      return node.error() << "output " << i << " has no lowering";
+  return success();
+}
+
 LogicalResult Graph::run(const Registry &registry) {
   if (!llvm::hasSingleElement(function.getBody()))
     return function.emitError("expected one block in a function of ONNX nodes");
   if (failed(convertArguments()))
     return failure();
   SmallVector<Operation *> nodes;
-  for (Operation &op :
-       llvm::make_early_inc_range(function.front().getOperations())) {
+  Operation *next;
+  for (Operation *op = &function.front().front(); op; op = next) {
+    next = op->getNextNode();
     // The walk's own ops stand before the first original one.
-    if (!originals.contains(&op))
+    if (!originals.contains(op))
       continue;
-    b.setInsertionPoint(&op);
-    if (op.getName().getDialectNamespace() != "onnx") {
-      if (failed(keep(op)))
+    b.setInsertionPoint(op);
+    if (op->getName().getDialectNamespace() != "onnx") {
+      if (failed(keep(*op)))
         return failure();
       continue;
     }
-    nodes.push_back(&op);
-    Node node(*this, &op);
-    LowerFn lower = registry.at(node.type());
-    for (auto [i, operand] : llvm::enumerate(op.getOperands()))
-      if (node.has(i) && !lookup(operand))
-        return node.error() << "expected a ranked tensor as operand " << i
-                            << ", but got " << operand.getType();
-    if (failed(lower(node)))
+    nodes.push_back(op);
+    if (failed(lower(op, registry)))
       return failure();
-    for (auto [i, result] : llvm::enumerate(op.getResults()))
-      if (!isa<NoneType>(result.getType()) && node.wants(i) && !lookup(result))
-        return node.error() << "output " << i << " has no lowering";
+    // A subgraph may have been entered.
+    next = op->getNextNode();
   }
   for (Operation *node : llvm::reverse(nodes))
     node->erase();

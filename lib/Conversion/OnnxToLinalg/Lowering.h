@@ -100,6 +100,7 @@ void registerGather(Registry &registry);
 void registerMatMul(Registry &registry);
 void registerEinsum(Registry &registry);
 void registerConv(Registry &registry);
+void registerControl(Registry &registry);
 void registerPool(Registry &registry);
 void registerReduction(Registry &registry);
 void registerOrder(Registry &registry);
@@ -123,6 +124,11 @@ public:
 
   /// Converts the function in place. Each of its nodes is in the registry.
   LogicalResult run(const Registry &registry);
+
+  /// Goes on with the ops of a node's subgraph, whose end gives its outputs.
+  void enter(Block &block, Operation *owner);
+  /// The node whose subgraph this op ends.
+  Operation *leave(Operation *end) { return owners.lookup(end); }
 
   Tensor *lookup(Value original);
   void bind(Value original, Tensor tensor);
@@ -178,6 +184,7 @@ public:
 private:
   LogicalResult convertArguments();
   LogicalResult keep(Operation &op);
+  LogicalResult lower(Operation *op, const Registry &registry);
   IndexExpr exprOf(Value index);
   Value readable(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape);
   void equate(Location loc, ArrayRef<Tensor *> inputs, int64_t dim,
@@ -185,6 +192,8 @@ private:
 
   func::FuncOp function;
   DenseSet<Operation *> originals;
+  /// The nodes of subgraphs that were entered, by their ends.
+  DenseMap<Operation *, Operation *> owners;
   DenseMap<Value, std::unique_ptr<Tensor>> tensors;
 };
 

@@ -76,6 +76,10 @@ std::string OperatorRaiser::check() {
   int64_t maskRank = hasOperand(op, kMask) ? rankOf(op->getOperand(kMask)) : 2;
   if (maskRank < 2 || maskRank > 4)
     return "its mask has no known rank from 2 to 4";
+  if (hasOperand(op, kLengths) &&
+      (rankOf(op->getOperand(kLengths)) != 1 ||
+       !typeAt(kLengths).getElementType().isInteger(64)))
+    return "its lengths are no list of i64";
   return "";
 }
 
