@@ -113,7 +113,7 @@ Value CachedRaiser::withPast(unsigned past, Value rows) {
                           function_ref<Value(OpBuilder &)> yes,
                           function_ref<Value(OpBuilder &)> no) -> Value {
           auto yields = [&](function_ref<Value(OpBuilder &)> value) {
-            return [&nested, value](OpBuilder &inner, Location l) {
+            return [value](OpBuilder &inner, Location l) {
               scf::YieldOp::create(inner, l, value(inner));
             };
           };
