@@ -35,7 +35,11 @@ struct HoistWeights : impl::HoistWeightsPassBase<HoistWeights> {
       DictionaryAttr attrs = DictionaryAttr::get(
           &getContext(),
           {NamedAttribute(StringAttr::get(&getContext(), "megactx.weight"),
-                          value)});
+                          value),
+           // Bufferization copies what is written to.
+           NamedAttribute(
+               StringAttr::get(&getContext(), "bufferization.writable"),
+               BoolAttr::get(&getContext(), false))});
       if (failed(function.insertArgument(number, ops.front().getType(), attrs,
                                          ops.front().getLoc())))
         return signalPassFailure();
