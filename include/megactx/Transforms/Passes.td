@@ -413,6 +413,22 @@ def PlanArenaPass : Pass<"megactx-plan-arena", "::mlir::func::FuncOp"> {
                            "::mlir::memref::MemRefDialect"];
 }
 
+def CopyStridedCastsPass : Pass<"megactx-copy-strided-casts"> {
+  let summary = "no memref.cast to a layout that the memory does not have";
+  let description = [{
+    Before: bufferized, with views where bufferization put them. Where a view
+    is wanted in rows one after the other, such as a slice that is returned, and
+    sizes are not known, MLIR 22's bufferization takes strides that are not known
+    either for the right ones, and casts.
+
+    After: such casts are copies.
+  }];
+  let statistics = [
+    Statistic<"numCopies", "copies", "casts that became copies">
+  ];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
 def CopiesToLinalgPass : Pass<"megactx-copies-to-linalg"> {
   let summary = "memref.copy as linalg, so that it becomes a parallel loop";
   let dependentDialects = ["::mlir::linalg::LinalgDialect"];
