@@ -69,10 +69,10 @@ static void writeRotation(const Call &call, std::string &body) {
 
 static std::string groupQueryAttention(const Call &call) {
   bool isRotated = call.integer("do_rotary", 0);
-  bool isOther = call.wants(3) || call.has(12) || call.has(13) ||
-                 call.has(14) || call.has(15) || call.has(16) ||
-                 call.integer("sliding_window_cache", 0) ||
-                 !call.integer("causal", 1);
+  bool isOther =
+      call.wants(3) || call.has(12) || call.has(13) || call.has(14) ||
+      call.has(15) || call.has(16) || call.integer("sliding_window_cache", 0) ||
+      call.integer("local_window_size", -1) == 0 || !call.integer("causal", 1);
   if (isOther || !call.has(5) || !call.has(6) || call.has(3) != call.has(4) ||
       (isRotated && (!call.has(7) || !call.has(8))))
     return "";

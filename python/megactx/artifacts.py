@@ -86,12 +86,7 @@ class Artifacts:
 
     def of_module(self, text, **options):
         """The artifact of a module in MLIR with a function main; options: of tools.compile."""
-        source = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.{os.getpid()}.mlir"
-        source.write_text(text)
-        try:
-            return self._artifact(source, text.encode(), [], None, options)
-        finally:
-            source.unlink()
+        return self._artifact(None, text.encode(), [], None, options)
 
     def _artifact(self, model, content, external, policy, options):
         key = hashlib.sha256(repr([_compiler(), _processor(), external, policy, sorted(options.items())]).encode() + content).hexdigest()[:32]
@@ -99,6 +94,9 @@ class Artifacts:
         if made.exists():
             return made
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            if model is None:
+                model = pathlib.Path(scratch) / "in.mlir"
+                model.write_bytes(content)
             rules = pathlib.Path(scratch) / "policy.json"
             if policy is not None:
                 rules.write_text(policy)

@@ -6,7 +6,9 @@ import math
 import os
 import pathlib
 import re
+import struct
 import sys
+import threading
 
 import numpy as np
 
@@ -17,10 +19,15 @@ from .tools import Error
 
 _ELEMENTS = {"float32": "f32", "float": "f32", "float16": "f16", "bfloat16": "bf16"}
 _INTEGERS = {"int32": "i32", "int64": "i64"}
+_MOST_KERNELS = 256  # that stay loaded
+_MOST_OFFSET = 1 << 48  # tokens
+
+_lock = threading.Lock()
+_models = {}
 
 
 def _element(name, value, known):
-    dtype = str(value.dtype).split(".")[-1]  # "torch.float32"
+    dtype = getattr(value.dtype, "name", None) or str(value.dtype).split(".")[-1]  # "torch.float32"
     if dtype not in known:
         raise Error(f"{name}: expected {', '.join(n for n in known if n != 'float')}, but got {dtype}")
     return known[dtype]
@@ -109,11 +116,12 @@ class _Signature:
             arguments.append(f"%offset_given: tensor<?x{self.offset}>")
             lines.append(f"%offset = arith.index_cast %offset_given : tensor<?x{self.offset}> to tensor<?xindex>")
             offset, types = " offset(%offset)", [*types, "tensor<?xindex>"]
-        softcap = f", softcap = {self.softcap!r} : f32" if self.softcap else ""
+        number = lambda value: f"0x{struct.pack('>f', value).hex()} : f32"
+        softcap = f", softcap = {number(self.softcap)}" if self.softcap else ""
         results = [(f"%{'attended' if self.out.heads_inside else 'out'}", self.out.type)]
         results += [("%lse", f"tensor<?x{self.query.heads}x?xf32>")] * self.lse
         names, made = zip(*results)
-        lines.append(f"{', '.join(names)} = megactx.attention %query, %source{offset} {{scale = {self.scale!r} : f32{softcap}}} "
+        lines.append(f"{', '.join(names)} = megactx.attention %query, %source{offset} {{scale = {number(self.scale)}{softcap}}} "
                      f": ({', '.join(types)}) -> ({', '.join(made)})")
         if self.out.heads_inside:
             lines += self.out.transposed("out", "attended", self.out.type, self.out.stored, self.out.stored)
@@ -136,13 +144,20 @@ def _artifacts():
     return Artifacts(cache / "megactx" / "attention")
 
 
-@functools.cache
 def _model(signature):
-    try:
-        return load(_artifacts().of_module(signature.module(), target=signature.target))
-    except Error as error:
-        said = re.search(r"error: (.*)", str(error))  # without the place in a text that the caller never saw
-        raise Error(f"attention: {said[1] if said else error}") from None
+    if signature not in _models:
+        with _lock:
+            if signature not in _models:
+                try:
+                    made = load(_artifacts().of_module(signature.module(), target=signature.target))
+                except Error as error:
+                    said = re.search(r"error: (.*)", str(error))  # without the place in a text that the caller never saw
+                    raise Error(f"attention: {said[1] if said else error}") from None
+                while len(_models) >= _MOST_KERNELS:
+                    del _models[next(iter(_models))]
+                _models[signature] = made
+                return made
+    return _models[signature]
 
 
 def _check_shapes(query, key, value, bias, **per_batch):
@@ -178,20 +193,27 @@ def run(query, key, value, pattern, scale, softcap, bias, lengths, offset, retur
     """`attention` of arrays that are not PyTorch's, or are detached: the runtime's output, and whether it is [B, N, H, D]; then the log-sum-exp."""
     arrays = {name: _array(array) for name, array in dict(query=query, key=key, value=value, bias=bias).items() if array is not None}
     query, key, value, bias = (arrays.get(name) for name in ("query", "key", "value", "bias"))
-    lengths, offsets = (None if numbers is None or isinstance(numbers, int) else _array(numbers) for numbers in (lengths, offset))
+    lengths = None if lengths is None else _array(lengths)
+    offsets = None if offset is None or isinstance(offset, int) else _array(offset)
     _check_shapes(query, key, value, bias, lengths=lengths, offset=offsets)
     operands = [_Operand(_element(name, arrays[name], _ELEMENTS), arrays[name].shape[1], arrays[name].shape[3], _heads_inside(arrays[name]))
                 for name in ("query", "key", "value")]
     if len({operand.element for operand in operands}) > 1:
         raise Error(f"expected one element type, but got {', '.join(operand.element for operand in operands)}")
     scale = 1 / math.sqrt(max(1, query.shape[3])) if scale is None else float(scale)
-    if not math.isfinite(scale):
-        raise Error(f"scale: expected a finite number, but got {scale}")
+    softcap = float(softcap or 0)
+    for name, number in (("scale", scale), ("softcap", softcap)):
+        if not abs(number) <= float(np.finfo(np.float32).max):
+            raise Error(f"{name}: expected a finite number of float32, but got {number}")
+    if softcap < 0 or 0 < softcap < float(np.finfo(np.float32).tiny):
+        raise Error(f"softcap: expected a positive number, but got {softcap}")
+    if isinstance(offset, int) and abs(offset) > _MOST_OFFSET:
+        raise Error(f"offset: expected at most {_MOST_OFFSET} tokens, but got {offset}")
     signature = _Signature(
-        str(pattern), *operands, scale, float(softcap or 0),
+        str(pattern), *operands, scale, softcap,
         () if bias is None else (_element("bias", bias, _ELEMENTS), tuple(n == 1 for n in bias.shape)),
         "" if lengths is None else _element("lengths", lengths, _INTEGERS),
-        "" if offset is None else "scalar" if offsets is None else _element("offset", offsets, _INTEGERS), return_lse, _target(arrays))
+        "" if offset is None else "scalar" if offsets is None else _element("offset", offsets, _INTEGERS), bool(return_lse), _target(arrays))
     given = [array.swapaxes(1, 2) if operand.heads_inside else array for array, operand in zip((query, key, value), operands)]
     given += [array for array in (bias, lengths, np.array(offset, np.int64) if signature.offset == "scalar" else offsets) if array is not None]
     model = _model(signature)
@@ -218,11 +240,17 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     kernel in ~/.cache/megactx; batch and numbers of tokens are free. There is no gradient. Raises Error.
     """
     torch = sys.modules.get("torch")
-    offset = int(offset) if isinstance(offset, np.integer) else offset
+    if offset is not None and not isinstance(offset, int) and getattr(offset, "ndim", 1) == 0:
+        offset = int(offset)
     if torch and isinstance(query, torch.Tensor):
         from .attention_torch import attention as operation
 
+        for name, array in dict(key=key, value=value, bias=bias).items():
+            if array is not None and not isinstance(array, torch.Tensor):
+                raise Error(f"{name}: expected a tensor of PyTorch, as the query is, but got {type(array).__name__}")
         numbers = [x if x is None or isinstance(x, int) else torch.as_tensor(x, device=query.device) for x in (lengths, offset)]
+        if isinstance(lengths, int):
+            raise Error(f"lengths: expected [{query.shape[0]}], but got []")
         one, each = (numbers[1], None) if isinstance(numbers[1], int) else (None, numbers[1])
         out, lse = operation(query, key, value, str(pattern), scale, softcap, bias, numbers[0], one, each)
         return (out, lse) if return_lse else out

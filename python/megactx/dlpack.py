@@ -37,6 +37,8 @@ _DTYPES = {(2, 16): "float16", (2, 32): "float", (2, 64): "double", (4, 16): "bf
 
 def _is_dense(tensor):
     step = 1
+    if 0 in tensor.shape[: tensor.rank]:
+        return True
     for d in reversed(range(tensor.rank)):
         if tensor.shape[d] != 1 and tensor.strides and tensor.strides[d] != step:
             return False

@@ -1,5 +1,6 @@
 """megactx.attention: every argument against the definition in float64, memory that is read in place, other libraries' arrays, errors."""
 
+import concurrent.futures
 import ctypes
 import sys
 
@@ -80,6 +81,21 @@ def test_offsets_of_caches():
             close(got[i:i + 1], wanted(spec, one, offset=begin, lengths=None if lengths is None else [begin + 2])[0], "f32")
 
 
+def test_small_and_large_numbers():
+    spec = kernels.Spec("causal")
+    inputs = arrays(spec)
+    close(megactx.attention(*inputs, "causal", scale=1e-5, softcap=1e16, offset=np.int64(0)), megactx.attention(*inputs, "causal", scale=1e-5), "f32")
+    out, _ = megactx.attention(*inputs, "causal", offset=np.array(5), return_lse=np.True_)
+    close(out, wanted(spec, inputs, offset=5)[0], "f32")
+
+
+def test_threads_that_want_one_kernel(cache):
+    x = np.ones((1, 1, 4, 8), np.float32)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda n: megactx.attention(x, x, x, f"window<left = {40 + n // 4}, right = 0>"), range(8)))
+    assert all((out == 1).all() for out in made)
+
+
 def test_rows_without_keys():
     out, lse = megactx.attention(*arrays(kernels.Spec("dense")), "causal minus causal", return_lse=True)
     assert (np.asarray(out) == 0).all() and np.isneginf(lse).all()
@@ -95,10 +111,11 @@ def test_views_of_heads_inside_are_read_and_written_in_place(which):
     assert out.strides == (given[0].strides if 0 in which else inputs[0].strides)
 
 
-def test_other_layouts_and_lists():
+def test_other_layouts_and_byte_orders():
     spec = kernels.Spec(SPARSE)
     inputs = arrays(spec)
     want = wanted(spec, inputs)[0]
+    close(megactx.attention(*(x.astype(">f4") for x in inputs), SPARSE), want, "f32")
     close(megactx.attention(*(np.repeat(x, 2, 3)[..., ::2] for x in inputs), SPARSE), want, "f32")
     close(megactx.attention(*(np.asfortranarray(x) for x in inputs), SPARSE), want, "f32")
 
@@ -158,10 +175,13 @@ Q, K, V = GOOD
     ((Q, K, V), {"lengths": [1]}, r"lengths: expected \[2\], but got \[1\]"),
     ((Q, K, V), {"lengths": [1.0, 2.0]}, "lengths: expected int32, int64, but got float64"),
     ((Q, K, V), {"offset": [1, 2, 3]}, r"offset: expected \[2\], but got \[3\]"),
-    ((Q, K, V), {"offset": "x"}, r"offset: expected \[2\], but got \[\]"),
+    ((Q, K, V), {"offset": 1 << 63}, "offset: expected at most 281474976710656 tokens"),
+    ((Q, K, V), {"lengths": 3}, r"lengths: expected \[2\], but got \[\]"),
+    ((Q, K, V), {"scale": 1e300}, "scale: expected a finite number of float32, but got 1e[+]300"),
+    ((Q, K, V), {"softcap": float("inf")}, "softcap: expected a finite number of float32, but got inf"),
     ((Q, K, V), {"offset": [1.0, 2.0]}, "offset: expected int32, int64, but got float64"),
-    ((Q, K, V), {"scale": float("nan")}, "scale: expected a finite number, but got nan"),
-    ((Q, K, V), {"softcap": -1.0}, "expected a positive softcap"),
+    ((Q, K, V), {"scale": float("nan")}, "scale: expected a finite number of float32, but got nan"),
+    ((Q, K, V), {"softcap": -1.0}, "softcap: expected a positive number"),
 ])
 def test_bad_arguments(arguments, options, reason, cache):
     before = sorted(cache.glob("*")) if cache.exists() else []
@@ -223,5 +243,11 @@ def test_pytorch(cache):
         close(got[1].float().numpy(), wanted(spec, [x[1:] for x in inputs], offset=2, lengths=[5])[0][0], "bf16")
     compiled = torch.compile(lambda q, k, v: megactx.attention(q * 1, k, v, SPARSE) + 1, fullgraph=True)
     close(compiled(*tensors).float().numpy() - 1, want, "bf16")
+    empty = [x[:, :, :0] for x in tensors]
+    assert megactx.attention(empty[0], *tensors[1:], SPARSE).shape == (2, 4, 0, 16)
+    assert not megactx.attention(tensors[0], *empty[1:], SPARSE).any()
+    for bad in ((tensors[0], inputs[1], tensors[2]), (*tensors[:2], None)):
+        with pytest.raises(megactx.Error, match="expected a tensor of PyTorch") if bad[2] is not None else pytest.raises(Exception):
+            megactx.attention(*bad, SPARSE)
     with pytest.raises(RuntimeError, match="no autograd formula"):
         megactx.attention(tensors[0].requires_grad_(), *tensors[1:], SPARSE).sum().backward()

@@ -1,5 +1,7 @@
 """onnxruntime's own operators, one model each, against onnxruntime."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -198,3 +200,22 @@ def test_operator_equals_onnxruntime(name, tool, tmp_path):
     for key, value in want.items():
         assert got[key].shape == value.shape
         np.testing.assert_allclose(valid(name, key, got[key]), valid(name, key, value), rtol=1e-4, atol=ROUNDED_OTHERWISE.get(name, 1e-4), err_msg=key)
+
+
+@pytest.mark.parametrize("sizes", [(1, KEY_HEADS, 12, DEPTH), (2, 1, 12, DEPTH), (2, KEY_HEADS, 12, 8)], ids=str)
+def test_a_cache_of_other_sizes(sizes, tool, tmp_path, monkeypatch):
+    operator, inputs, places, attributes = CASES["grouped_decode"]
+    monkeypatch.setitem(CASES, "other", (operator, [*inputs[:3], random(*sizes), random(*sizes), *inputs[5:]], places, attributes))
+    write(tmp_path, "other")
+    done = tool("megactx-compile", tmp_path / "model.onnx", "-o", tmp_path / "model.mctx")
+    assert done.status == 0, done
+    done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path, "--outputs", tmp_path / "out")
+    assert done.status == 1 and "the cache's batch, heads or head dim are not those of the new rows" in done.err, done
+
+
+@pytest.mark.parametrize("change", [{"sink": np.array(1, np.float32)}, {"sink": np.arange(4)}, {"local_window_size": 0}], ids=str)
+def test_attention_over_caches_that_is_refused(change, tool, tmp_path, monkeypatch):
+    monkeypatch.setitem(CASES, "refused", grouped(1, [7, 4], past=12, **change))
+    write(tmp_path, "refused")
+    done = tool("megactx-compile", tmp_path / "model.onnx", "-o", tmp_path / "model.mctx")
+    assert done.status == 1 and re.search("error: .*Attention", done.err), done

@@ -35,3 +35,28 @@ def test_arrays_of_another_byte_order_and_layout(gpt, tmp_path):
     want = run({"ids": ids})["output"]
     for other in (ids.astype(">i8"), np.asfortranarray(ids), np.repeat(ids, 2, axis=1)[:, ::2], ids.tolist()):
         np.testing.assert_array_equal(run({"ids": other})["output"], want)
+
+
+def test_slices_that_are_returned(request, tmp_path):
+    """Rows of a slice are further apart in memory than they are long; results are not."""
+    megactx.use_build(request.config.getoption("--build"))
+    (tmp_path / "m.mlir").write_text("""\
+!t = tensor<?x?x4xf32>
+func.func @main(%x: !t) -> (!t, !t) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %b = tensor.dim %x, %c0 : !t
+  %n = tensor.dim %x, %c1 : !t
+  %less = arith.subi %n, %c1 : index
+  %y = arith.addf %x, %x : !t
+  %most = tensor.extract_slice %y[0, 0, 0] [%b, %less, 4] [1, 1, 1] : !t to !t
+  %one = tensor.extract_slice %y[0, 0, 0] [%b, %c1, 4] [1, 1, 1] : !t to !t
+  return %most, %one : !t, !t
+}
+""")
+    megactx.compile(tmp_path / "m.mlir", tmp_path / "m.mctx")
+    x = np.random.default_rng().standard_normal((3, 5, 4), dtype=np.float32)
+    model = megactx.load(tmp_path / "m.mctx")
+    most, one = model.run({model.inputs[0]: x}).values()
+    np.testing.assert_array_equal(most, 2 * x[:, :-1])
+    np.testing.assert_array_equal(one, 2 * x[:, :1])

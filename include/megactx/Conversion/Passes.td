@@ -46,6 +46,7 @@ def RaiseOnnxAttentionPass
   ];
   let dependentDialects = ["::mlir::affine::AffineDialect",
                            "::mlir::arith::ArithDialect",
+                           "::mlir::cf::ControlFlowDialect",
                            "::mlir::linalg::LinalgDialect",
                            "::mlir::megactx::MegaCtxDialect",
                            "::mlir::scf::SCFDialect",

@@ -6,6 +6,7 @@
 #include "Remarks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -36,6 +37,7 @@ private:
     return arith::ConstantIndexOp::create(b, value);
   }
   Value withPast(unsigned past, Value rows);
+  void requireSizes(Value old, Value rows);
   Value firstRows(Value cache);
   Value biasOf(Value query, Value key, pattern::Pattern &pattern);
   Value withSink(AttentionOp attention);
@@ -75,6 +77,10 @@ std::string CachedRaiser::check() {
       return "its lengths are no lists of i64";
   if (hasOperand(op, kBias) && rankOf(op->getOperand(kBias)) != 4)
     return "its bias has no known rank 4";
+  if (hasOperand(op, kSink) &&
+      (rankOf(op->getOperand(kSink)) != 1 ||
+       !isa<FloatType>(typeAt(kSink).getElementType())))
+    return "its sinks are no list of numbers";
   return "";
 }
 
@@ -83,11 +89,24 @@ Value CachedRaiser::indices(unsigned i) {
   return arith::IndexCastOp::create(b, type, op->getOperand(i));
 }
 
+/// A cache [B, H, M, D] for rows [B, H, N, D].
+void CachedRaiser::requireSizes(Value old, Value rows) {
+  for (int64_t i : {0, 1, 3}) {
+    Value isSame = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                         tensor::DimOp::create(b, old, i),
+                                         tensor::DimOp::create(b, rows, i));
+    cf::AssertOp::create(b, isSame,
+                         "the cache's batch, heads or head dim are not those "
+                         "of the new rows");
+  }
+}
+
 /// The cache with new rows [B, H, N, D] from `starts` on: one pass over it.
 Value CachedRaiser::withPast(unsigned past, Value rows) {
   if (!hasOperand(op, past))
     return rows;
   Value old = op->getOperand(past);
+  requireSizes(old, rows);
   auto type = cast<RankedTensorType>(rows.getType());
   SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), rows);
   Value oldRows = tensor::DimOp::create(b, old, 2),
