@@ -2,6 +2,7 @@
 
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/MapVector.h"
 
@@ -17,6 +18,10 @@ struct HoistWeights : impl::HoistWeightsPassBase<HoistWeights> {
     auto function = getOperation().lookupSymbol<func::FuncOp>("main");
     if (!function || function.isExternal())
       return;
+    // Bufferization copies what is written to: inputs are their callers'.
+    StringRef writable = bufferization::BufferizationDialect::kWritableAttrName;
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      function.setArgAttr(i, writable, BoolAttr::get(&getContext(), false));
     llvm::MapVector<Attribute, SmallVector<arith::ConstantOp>> weights;
     function.walk([&](arith::ConstantOp op) {
       auto elements = dyn_cast<ElementsAttr>(op.getValue());
@@ -36,10 +41,8 @@ struct HoistWeights : impl::HoistWeightsPassBase<HoistWeights> {
           &getContext(),
           {NamedAttribute(StringAttr::get(&getContext(), "megactx.weight"),
                           value),
-           // Bufferization copies what is written to.
-           NamedAttribute(
-               StringAttr::get(&getContext(), "bufferization.writable"),
-               BoolAttr::get(&getContext(), false))});
+           NamedAttribute(StringAttr::get(&getContext(), writable),
+                          BoolAttr::get(&getContext(), false))});
       if (failed(function.insertArgument(number, ops.front().getType(), attrs,
                                          ops.front().getLoc())))
         return signalPassFailure();

@@ -1,7 +1,9 @@
 """The Python package: what the command-line tools cannot show."""
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import megactx
 from conftest import generated
@@ -60,3 +62,18 @@ func.func @main(%x: !t) -> (!t, !t) {
     most, one = model.run({model.inputs[0]: x}).values()
     np.testing.assert_array_equal(most, 2 * x[:, :-1])
     np.testing.assert_array_equal(one, 2 * x[:, :1])
+
+
+def test_inputs_are_not_written_to(request, tmp_path):
+    megactx.use_build(request.config.getoption("--build"))
+    node = helper.make_node("ScatterND", ["data", "places", "updates"], ["out"], reduction="add")
+    ends = [helper.make_tensor_value_info(name, kind, ["n"] if name != "places" else ["m", 1]) for name, kind in
+            (("data", TensorProto.FLOAT), ("places", TensorProto.INT64), ("updates", TensorProto.FLOAT), ("out", TensorProto.FLOAT))]
+    graph = helper.make_graph([node], "g", [ends[0], ends[1], helper.make_tensor_value_info("updates", TensorProto.FLOAT, ["m"])], ends[3:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path / "m.onnx")
+    megactx.compile(tmp_path / "m.onnx", tmp_path / "m.mctx")
+    inputs = {"data": np.arange(6, dtype=np.float32), "places": np.array([[1], [4]]), "updates": np.ones(2, np.float32)}
+    run = megactx.load(tmp_path / "m.mctx").run
+    for _ in range(2):
+        np.testing.assert_array_equal(run(inputs)["out"], [0, 2, 2, 3, 5, 5])
+    np.testing.assert_array_equal(inputs["data"], np.arange(6))

@@ -351,13 +351,15 @@ def HoistWeightsPass : Pass<"megactx-hoist-weights", "::mlir::ModuleOp"> {
   let description = [{
     After: constant tensors of at least `threshold` bytes in `main` are
     arguments marked `megactx.weight` with their contents, equal ones shared.
-    The artifact keeps the contents in a file that the runtime maps.
+    The artifact keeps the contents in a file that the runtime maps. No argument
+    is written to, be it a weight or an input: bufferization copies what is.
   }];
   let options = [
     Option<"threshold", "threshold", "int64_t", "1024", "bytes, at least">
   ];
   let statistics = [Statistic<"numWeights", "weights", "constants hoisted">];
-  let dependentDialects = ["::mlir::func::FuncDialect"];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
+                           "::mlir::func::FuncDialect"];
 }
 
 def ExpandDynamicShapesPass : Pass<"megactx-expand-dynamic-shapes"> {

@@ -402,6 +402,12 @@ ElementValues::Result ElementValues::scattered(Operation *op,
   Place inner(place);
   Condition isUpdated = Condition::constant(true);
   for (auto [i, offset] : llvm::enumerate(*offsets)) {
+    // Negative indices count from the end.
+    auto constant = dyn_cast<AffineConstantExpr>(offset);
+    if (constant && constant.getValue() < 0)
+      offset = shape(data)[i] + offset;
+    else if (!positions.isNonNegative(offset))
+      return std::nullopt;
     inner[i] = place[i] - offset;
     isUpdated = isUpdated && Condition::nonNegative(inner[i]) &&
                 Condition::nonNegative(sizes[i] - inner[i] - 1);

@@ -17,7 +17,8 @@ static Operation *nanGuardOf(Value p, ArrayRef<Operation *> users) {
   Operation *where = check == users[0] ? users[1] : users[0];
   if (typeOf(check) != "IsNaN" || typeOf(where) != "Where" ||
       where->getOperand(0) != check->getResult(0) ||
-      where->getOperand(2) != p || !isScalar(where->getOperand(1)))
+      where->getOperand(2) != p || !isScalar(where->getOperand(1)) ||
+      constantNumber(where->getOperand(1)) != 0.0)
     return nullptr;
   return where;
 }

@@ -148,10 +148,9 @@ bool Masks::splitPatterns(const Condition &allowed, pattern::Pattern &pattern,
 /// for no key in kernels: a row that finite numbers mask altogether has equal
 /// weights, not none.
 static double inRange(std::optional<double> fill) {
-  constexpr double kLeast = -1e20;
   if (!fill || std::isinf(*fill))
     return fill.value_or(0);
-  return std::max(*fill, kLeast);
+  return std::max<double>(*fill, kLeastMasked);
 }
 
 void Masks::assumeSizes(AffineExpr row) {

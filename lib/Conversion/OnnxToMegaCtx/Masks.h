@@ -16,6 +16,8 @@ namespace mlir::megactx::raise {
 
 /// Scores at or below this have no weight in a softmax.
 constexpr double kMasked = -1e4;
+/// Far below all scores, and far above what stands for no key in kernels.
+constexpr float kLeastMasked = -1e20f;
 
 /// A number, or a tensor of numbers per row, that multiplies or divides.
 struct Scale {

@@ -147,7 +147,11 @@ std::string Namer::name(const Condition &condition) {
     return "dense";
   for (Candidate &candidate : candidates(condition, *set)) {
     auto places = positions.places(candidate.condition);
-    if (places && places->isEqual(*set))
+    // Sets of residues are taken for equal to what they are not: conditions
+    // have to imply each other, too.
+    if (places && places->isEqual(*set) &&
+        positions.holds(!(condition && !candidate.condition)) &&
+        positions.holds(!(candidate.condition && !condition)))
       return candidate.text;
   }
   // Connectives.

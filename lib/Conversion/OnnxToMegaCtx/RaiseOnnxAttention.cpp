@@ -251,7 +251,12 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
     if (e != getElementTypeOrSelf(query.getType()))
       return "its operands have several element types";
   }
-  if (isFolded != hasFoldedValues && !operands.haveOneSize(query, values, 1))
+  // A batch and heads that are folded say nothing of either: as many in all may
+  // be other heads of other batches.
+  bool isRepeated = shared->first.group != 1;
+  if (((isFolded && !isRepeated) || isFolded != hasFoldedValues) &&
+      !(operands.haveOneSize(query, values, 1) &&
+        (isRepeated || operands.haveOneSize(query, key, 1))))
     return "its heads are folded in an unknown way";
   return "";
 }
@@ -302,10 +307,18 @@ std::string Raiser::applyScales(const Scores &scores, Value &query,
   return "";
 }
 
-/// A term times what scales it: of a replacement, the number that replaces.
-/// False where their types do not fit.
+/// A term times what scales it. False where their types do not fit. A number
+/// that replaces scores, whatever they are, becomes one beside which they do
+/// not count: rows of nothing else have equal weights.
 bool Raiser::scaleTerm(Term &term) {
-  Value &scaled = term.fill ? term.fill : term.value;
+  if (term.fill) {
+    auto type = RankedTensorType::get({}, b.getF32Type());
+    if (!std::isinf(*constantNumber(term.fill)))
+      term.fill = onnx::InitializerOp::create(
+          b, type, DenseElementsAttr::get(type, kLeastMasked));
+    return true;
+  }
+  Value &scaled = term.value;
   for (auto [factor, divides] : term.scales) {
     bool isWider = rankOf(factor) > rankOf(scaled);
     if (getElementTypeOrSelf(factor.getType()) !=

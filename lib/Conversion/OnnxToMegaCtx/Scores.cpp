@@ -152,9 +152,9 @@ bool ScoreMatcher::matchWhere(Operation *op, Scores &scores, int depth) {
     Value fill = op->getOperand(3 - i);
     if (!isScalar(fill) || !match(op->getOperand(i), scores, depth))
       continue;
-    // Other numbers than these would have to be kept from the terms below.
+    // Others would have to be kept from the scores, and the terms below.
     auto number = constantNumber(fill);
-    if (!scores.terms.empty() && !(number && *number <= kMasked))
+    if (!number || *number > kMasked)
       return fail(depth, describe(op->getResult(0)) +
                              " replaces scores with a mask by a number that "
                              "does not mask");

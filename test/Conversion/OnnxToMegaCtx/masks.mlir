@@ -167,3 +167,29 @@ func.func @triangle_times_padding(%q: !q {onnx.dims = ["b", "", "n", ""]}, %k: !
   %o = onnx.MatMul %p, %k : (!p, !q) -> !q
   return %o : !q
 }
+
+// Everything but a diagonal of every third key.
+// CHECK-LABEL: @all_but_a_stride
+// CHECK-NOT: pattern<dense>
+// CHECK: megactx.source {{.*}} pattern(#megactx.pattern<dense minus strided<stride = 3>>)
+func.func @all_but_a_stride(%q: !q {onnx.dims = ["b", "", "n", ""]}, %k: !q {onnx.dims = ["b", "", "n", ""]}) -> !q {
+  %from = onnx.initializer {value = dense<0> : tensor<i64>} : tensor<i64>
+  %by = onnx.initializer {value = dense<1> : tensor<i64>} : tensor<i64>
+  %three = onnx.initializer {value = dense<3> : tensor<i64>} : tensor<i64>
+  %none = onnx.initializer {value = dense<0xFF800000> : tensor<f32>} : tensor<f32>
+  %down = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %size = onnx.Shape %q {start = 2 : i64, end = 3 : i64} : (!q) -> tensor<1xi64>
+  %n = onnx.Squeeze %size : (tensor<1xi64>) -> tensor<i64>
+  %range = onnx.Range %from, %n, %by : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %rows = onnx.Unsqueeze %range, %down : (tensor<?xi64>, tensor<1xi64>) -> tensor<?x1xi64>
+  %apart = onnx.Sub %rows, %range : (tensor<?x1xi64>, tensor<?xi64>) -> tensor<?x?xi64>
+  %rest = onnx.Mod %apart, %three : (tensor<?x?xi64>, tensor<i64>) -> tensor<?x?xi64>
+  %same = onnx.Equal %rest, %from : (tensor<?x?xi64>, tensor<i64>) -> tensor<?x?xi1>
+  %seen = onnx.Not %same : (tensor<?x?xi1>) -> tensor<?x?xi1>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %w = onnx.Where %seen, %s, %none : (tensor<?x?xi1>, !p, tensor<f32>) -> !p
+  %p = onnx.Softmax %w {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !q) -> !q
+  return %o : !q
+}

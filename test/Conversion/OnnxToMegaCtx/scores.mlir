@@ -166,7 +166,7 @@ func.func @reshaped_keys(%q: tensor<3x2x6x8xf32>, %kt: tensor<3x2x8x6xf32>, %v: 
 
 // Rows that a finite number hides altogether keep weights: it stays above what stands for no key in kernels.
 // CHECK-LABEL: @hidden_by_the_least_number
-// CHECK: arith.constant -1.000000e+20 : f32
+// CHECK: onnx.initializer {value = dense<-1.000000e+20> : tensor<f32>}
 // CHECK-NOT: 0xFF800000
 // CHECK: megactx.attention
 // CHECK-LABEL: @hidden_again
@@ -211,4 +211,63 @@ func.func @cached_memory(%x: tensor<?x?x16xf32>, %k: !q, %v: !q) -> !q {
   %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
   %o = onnx.MatMul %p, %v : (!p, !q) -> !q
   return %o : !q
+}
+
+// A number that does not mask is put in the scores' place, not added to them.
+// CHECK-LABEL: @replaced_by_a_number
+// CHECK: onnx.Softmax
+func.func @replaced_by_a_number(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x?x?xi1>) -> !q {
+  %five = onnx.initializer {value = dense<-5.0> : tensor<f32>} : tensor<f32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %w = onnx.Where %m, %five, %s : (tensor<?x1x?x?xi1>, tensor<f32>, !p) -> !p
+  %p = onnx.Softmax %w {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// A finite number in the place of scores, whatever scales it: these do not count beside it.
+// CHECK-LABEL: @scaled_replacement
+// CHECK: %[[FILL:.+]] = onnx.initializer {value = dense<-1.000000e+20> : tensor<f32>}
+// CHECK: onnx.Where %arg3, %[[FILL]]
+// CHECK: megactx.attention {{.*}} {scale = 5.000000e-01 : f32}
+func.func @scaled_replacement(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x?x?xi1>) -> !q {
+  %many = onnx.initializer {value = dense<-1.0e4> : tensor<f32>} : tensor<f32>
+  %half = onnx.initializer {value = dense<0.5> : tensor<f32>} : tensor<f32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %w = onnx.Where %m, %many, %s : (tensor<?x1x?x?xi1>, tensor<f32>, !p) -> !p
+  %x = onnx.Mul %w, %half : (!p, tensor<f32>) -> !p
+  %p = onnx.Softmax %x {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// What takes the place of NaNs is no guard where it is not 0.
+// CHECK-LABEL: @ones_for_nans
+// CHECK: onnx.Softmax
+func.func @ones_for_nans(%q: !q, %k: !q, %v: !q) -> !q {
+  %one = onnx.initializer {value = dense<1.0> : tensor<f32>} : tensor<f32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %nan = onnx.IsNaN %p : (!p) -> tensor<?x2x?x?xi1>
+  %g = onnx.Where %nan, %one, %p : (tensor<?x2x?x?xi1>, tensor<f32>, !p) -> !p
+  %o = onnx.MatMul %g, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// As many rows in all, but of other heads in other batches: no heads that keys share.
+// CHECK-LABEL: @other_heads_of_other_batches
+// CHECK: onnx.Softmax
+func.func @other_heads_of_other_batches(%q: tensor<?x4x5x8xf32>, %k: tensor<?x2x5x8xf32>, %v: tensor<?x2x5x8xf32>) -> !folded {
+  %fold = onnx.initializer {value = dense<[-1, 5, 8]> : tensor<3xi64>} : tensor<3xi64>
+  %fq = onnx.Reshape %q, %fold : (tensor<?x4x5x8xf32>, tensor<3xi64>) -> !folded
+  %fk = onnx.Reshape %k, %fold : (tensor<?x2x5x8xf32>, tensor<3xi64>) -> !folded
+  %fv = onnx.Reshape %v, %fold : (tensor<?x2x5x8xf32>, tensor<3xi64>) -> !folded
+  %kt = onnx.Transpose %fk {perm = array<i64: 0, 2, 1>} : (!folded) -> tensor<?x8x5xf32>
+  %s = onnx.MatMul %fq, %kt : (!folded, tensor<?x8x5xf32>) -> tensor<?x5x5xf32>
+  %p = onnx.Softmax %s {axis = -1 : i64} : (tensor<?x5x5xf32>) -> tensor<?x5x5xf32>
+  %o = onnx.MatMul %p, %fv : (tensor<?x5x5xf32>, !folded) -> !folded
+  return %o : !folded
 }
