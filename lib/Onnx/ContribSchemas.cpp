@@ -3,6 +3,7 @@
 #include "ContribSchemas.h"
 #include <onnx/defs/schema.h>
 #include <onnx/defs/shape_inference.h>
+#include <string>
 
 using namespace ::ONNX_NAMESPACE;
 
@@ -57,13 +58,18 @@ static void inferDequantizeBlocks(InferenceContext &context) {
                         getAttribute(context, "block_size", int64_t(0)));
 }
 
-static void add(const char *domain, const char *name,
+/// `inputs`: a letter for each, r where it is required, o where it is optional.
+static void add(const char *domain, const char *name, const std::string &inputs,
                 InferenceFunction inference) {
   OpSchema schema(name, __FILE__, __LINE__);
   schema.SetDomain(domain).SinceVersion(1).TypeAndShapeInferenceFunction(
       std::move(inference));
-  schema.Input(0, "inputs", "", "T", OpSchema::Variadic,
-               /*is_homogeneous=*/false);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    std::string type = "T" + std::to_string(i);
+    schema.Input(int(i), "input_" + std::to_string(i), "", type,
+                 inputs[i] == 'r' ? OpSchema::Single : OpSchema::Optional);
+    schema.TypeConstraint(type, OpSchema::all_tensor_types_ir4(), "");
+  }
   schema.Output(0, "outputs", "", "T", OpSchema::Variadic,
                 /*is_homogeneous=*/false);
   schema.TypeConstraint("T", OpSchema::all_tensor_types_ir4(), "");
@@ -76,9 +82,9 @@ void mlir::onnx::registerContribSchemas() {
     auto &domains = OpSchemaRegistry::DomainToVersionRange::Instance();
     domains.AddDomainToVersion(kMegaCtxDomain, 1, 1);
     domains.AddDomainToVersion(kContribDomain, 1, 1);
-    add(kMegaCtxDomain, "CachedAttention", inferCachedAttention);
-    add(kMegaCtxDomain, "DequantizeBlocks", inferDequantizeBlocks);
-    add(kContribDomain, "MatMulNBits", inferMatMulNBits);
+    add(kMegaCtxDomain, "CachedAttention", "rrroorrroo", inferCachedAttention);
+    add(kMegaCtxDomain, "DequantizeBlocks", "rro", inferDequantizeBlocks);
+    add(kContribDomain, "MatMulNBits", "rrrooo", inferMatMulNBits);
     return true;
   }();
   (void)once;

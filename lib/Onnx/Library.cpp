@@ -177,13 +177,14 @@ static void checkNodes(ModelProto &model) {
     bool isStandard = node.domain().empty() || node.domain() == "ai.onnx";
     const OpSchema *schema =
         isStandard ? OpSchemaRegistry::Schema(node.op_type(), int(opset), "")
-                   : nullptr;
+                   : OpSchemaRegistry::Schema(node.op_type(), 1, node.domain());
     if (!schema)
       return;
     // Attributes that no schema knows harm nobody.
     NodeProto known;
     known.set_name(node.name());
     known.set_op_type(node.op_type());
+    known.set_domain(isStandard ? "" : node.domain());
     *known.mutable_input() = node.input();
     *known.mutable_output() = node.output();
     for (const AttributeProto &attribute : node.attribute())
@@ -270,6 +271,8 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
     do
       inferTypes(model);
     while (expandContribOps(*model.mutable_graph()));
+    // What others are made of takes their operands.
+    checkNodes(model);
     inlineComposites(model);
   } catch (const std::exception &e) {
     std::string what = e.what();

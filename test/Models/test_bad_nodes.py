@@ -74,3 +74,48 @@ def test_lengths_without_a_type(tool, tmp_path):
     assert compile_(tool, tmp_path, made).status == 1
     made.graph.input[1].type.Clear()
     assert compile_(tool, tmp_path, made).status == 1
+
+
+BITS = {"K": 64, "N": 4, "bits": 4, "block_size": 32}
+WEIGHTS = [numpy_helper.from_array(array, name) for name, array in (
+    ("w", np.arange(128, dtype=np.uint8).reshape(4, 2, 16)), ("s", np.ones(8, np.float32)), ("wide", np.ones((1, 1, 1, 4), np.float32)),
+    ("three", np.ones(3, np.float32)), ("ints", np.ones(4, np.int64)))]
+# onnxruntime's operators without an input that they need, or with one that does not fit.
+CONTRIB = {
+    "one input": ("MatMulNBits", ["x"], BITS, "input size 1"),
+    "no weights": ("MatMulNBits", ["x", "", "s"], BITS, "empty string"),
+    "wide bias": ("MatMulNBits", ["x", "w", "s", "", "", "wide"], BITS, "bias of rank 1"),
+    "short bias": ("MatMulNBits", ["x", "w", "s", "", "", "three"], BITS, "bias and N differ: 3 and 4"),
+    "bias of integers": ("MatMulNBits", ["x", "w", "s", "", "", "ints"], BITS, "element type 'f32'"),
+    "no factor": ("FusedMatMul", ["x", ""], {}, "MatMul"),
+    "no skip": ("SkipLayerNormalization", ["x", "", "s"], {}, "Add"),
+    "no tables": ("EmbedLayerNormalization", ["x"], {}, "Gather"),
+    "no matrix": ("DynamicQuantizeMatMul", ["x", ""], {}, "error"),
+}
+
+
+@pytest.mark.parametrize("operator, inputs, attributes, words", CONTRIB.values(), ids=CONTRIB)
+def test_contrib_node(operator, inputs, attributes, words, tool, tmp_path):
+    node = helper.make_node(operator, inputs, ["y"], name="odd", domain="com.microsoft", **attributes)
+    made = model([node], 17, inputs=[("x", FLOAT, [2, 64])], initializers=WEIGHTS)
+    made.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    done = compile_(tool, tmp_path, made)
+    assert done.status == 1 and words in done.err, done
+
+
+def test_parts_of_a_negative_size(tool, tmp_path):
+    nodes = [helper.make_node("Shape", ["x"], ["sizes"]), helper.make_node("Split", ["sizes", "parts"], ["y", "z"], name="odd")]
+    parts = numpy_helper.from_array(np.array([-1, 3], np.int64), "parts")
+    done = compile_(tool, tmp_path, model(nodes, 17, output=("y", INT64, None), initializers=[parts]))
+    assert done.status == 1 and "error" in done.err, done
+
+
+def test_matrices_of_bytes_that_do_not_fit_when_run(tool, tmp_path):
+    node = helper.make_node("MatMulInteger", ["a", "b"], ["y"])
+    kind = onnx.TensorProto.UINT8
+    made = model([node], 17, inputs=[("a", kind, ["m", "k"]), ("b", kind, ["l", "n"])], output=("y", onnx.TensorProto.INT32, None))
+    assert compile_(tool, tmp_path, made).status == 0
+    for i, shape in enumerate(((2, 3), (8, 2))):
+        np.save(tmp_path / f"input_{i}.npy", np.ones(shape, np.uint8))
+    done = tool("megactx-run", tmp_path / "odd.mctx", "--inputs", tmp_path, "--outputs", tmp_path / "out")
+    assert done.status == 1 and "inner dims of the matrices" in done.err, done

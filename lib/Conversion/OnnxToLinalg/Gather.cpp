@@ -203,6 +203,10 @@ static LogicalResult lowerGatherND(Node &node) {
       batch + *depth > data.rank())
     return node.error() << "expected indices with a static last dim and "
                            "batch_dims that fit";
+  for (int64_t i = 0; i < batch; ++i)
+    if (failed(node.requireEqual(data.shape[i], indices.shape[i],
+                                 "batch dims of data and indices")))
+      return failure();
   Shape shape(ArrayRef(indices.shape).drop_back());
   llvm::append_range(shape, ArrayRef(data.shape).drop_front(batch + *depth));
   checkIndices(node, indices, ArrayRef(data.shape).slice(batch, *depth));

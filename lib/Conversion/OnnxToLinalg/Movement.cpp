@@ -91,8 +91,11 @@ static LogicalResult lowerSplit(Node &node) {
         node.loc(), total - each * IndexExpr(parts - 1), IndexExpr(0)));
   }
   IndexExpr sum(0);
-  for (const IndexExpr &size : sizes)
+  for (const IndexExpr &size : sizes) {
+    if (failed(node.requireSize(size)))
+      return failure();
     sum = sum + size;
+  }
   if (sum != total) {
     if (sum.constant() && total.constant())
       return node.error() << "split sizes do not add up to dim " << *axis;

@@ -98,7 +98,8 @@ Tensor PackedBlocks::widen(Graph &graph, Location loc, Type element,
   AffineMap perBlock = perByte.dropResult(2);
   SmallVector<AffineMap> maps = {perByte, perBlock};
   if (zeros) {
-    inputs.push_back(zeros->value);
+    Tensor points = *zeros;
+    inputs.push_back(graph.materialize(loc, points));
     maps.push_back(perBlock);
   }
   Shape shape(packed.shape);
@@ -290,6 +291,14 @@ static LogicalResult lowerMatMulNBits(Node &node) {
       node, {1, 2, 3}, bits, IndexExpr(n), (k + size - 1) / size, size);
   if (failed(weights))
     return failure();
+  if (node.has(5)) {
+    Tensor &bias = node.in(5);
+    if (bias.rank() != 1 || bias.elementType != a.elementType)
+      return node.error() << "expected a bias of rank 1 and element type "
+                          << a.elementType;
+    if (failed(node.requireEqual(bias.shape[0], IndexExpr(n), "bias and N")))
+      return failure();
+  }
   Tensor product = multiplyPacked(node, a, *weights, n);
   outer.push_back(IndexExpr(n));
   product = graph.reshape(loc, product, outer);
@@ -394,6 +403,9 @@ static LogicalResult lowerMatMulInteger(Node &node) {
       return node.error() << "expected matrices of int8 or uint8";
   }
   IndexExpr terms = node.in(1).shape[node.in(1).rank() - 2];
+  if (failed(node.requireEqual(node.in(0).shape.back(), terms,
+                               "inner dims of the matrices")))
+    return failure();
   auto known = terms.constant();
   IndexExpr most(kExactTerms);
   FailureOr<Tensor> part =
