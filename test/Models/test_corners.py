@@ -1,0 +1,70 @@
+"""Numbers beyond a type, operators as older opsets defined them, unusual pads: one node each, against onnxruntime or NumPy."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import reference
+
+rng = np.random.default_rng(5)
+
+
+def random(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def model_of(nodes, inputs, dtype, constants=(), opset=21):
+    value = lambda name, array: helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+    graph = helper.make_graph(nodes, "g", [value(n, a) for n, a in inputs.items()],
+                              [helper.make_tensor_value_info("y", helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None)],
+                              [numpy_helper.from_array(a, n) for n, a in dict(constants).items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)], ir_version=8)
+
+
+def result(tool, folder, model, inputs):
+    onnx.save(model, folder / "model.onnx")
+    done = tool("megactx-compile", folder / "model.onnx", "-o", folder / "model.mctx")
+    assert done.status == 0, done
+    reference.save_tensors(folder / "in", "input", list(inputs.items()))
+    done = tool("megactx-run", folder / "model.mctx", "--inputs", folder / "in", "--outputs", folder / "out")
+    assert done.status == 0, done
+    (_, got), = reference.load_tensors(folder / "out", "output")
+    return got
+
+
+def expected(model, inputs):
+    return reference.session(model).run(None, inputs)[0]
+
+
+def check(tool, folder, nodes, inputs, constants=(), opset=21):
+    model = model_of(nodes, inputs, np.float32, constants, opset)
+    want = expected(model, inputs)
+    got = result(tool, folder, model, inputs)
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+# What casts of these give: low bits of the integer between the ends of 32 or 64 bits.
+BEYOND = np.float32([-1, 300, 3.9, -3.9, np.nan, 1e10, -1e10, 1e30, -np.inf])
+MOST = 2**31 - 128, 2**63 - 2**39, 2**64 - 2**40  # the largest floats
+CASTS = {
+    "uint8": [255, 44, 3, 253, 0, MOST[0] % 256, 0, MOST[0] % 256, 0],
+    "int8": [-1, 44, 3, -3, 0, -128, 0, -128, 0],
+    "int32": [-1, 300, 3, -3, 0, MOST[0], -(2**31), MOST[0], -(2**31)],
+    "uint32": [2**32 - 1, 300, 3, 2**32 - 3, 0, 10**10 % 2**32, -(10**10) % 2**32, MOST[1] % 2**32, 0],
+    "int64": [-1, 300, 3, -3, 0, 10**10, -(10**10), MOST[1], -(2**63)],
+    "uint64": [2**64 - 1, 300, 3, 2**64 - 3, 0, 10**10, 2**64 - 10**10, MOST[2], 2**63],
+}
+
+
+@pytest.mark.parametrize("is_constant", [False, True])
+@pytest.mark.parametrize("dtype", CASTS)
+def test_numbers_beyond_an_integer(dtype, is_constant, tool, tmp_path):
+    x = {"x": np.float32(1) if is_constant else BEYOND}
+    nodes = [helper.make_node("Cast", ["c" if is_constant else "x"], ["y"], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))]
+    for i in range(len(BEYOND)) if is_constant else [slice(None)]:
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        got = result(tool, folder, model_of(nodes, x, dtype, {"c": np.float32(BEYOND[i])} if is_constant else ()), x)
+        np.testing.assert_array_equal(got, np.array(CASTS[dtype], dtype=dtype)[i])
