@@ -68,3 +68,11 @@ def test_numbers_beyond_an_integer(dtype, is_constant, tool, tmp_path):
         folder.mkdir()
         got = result(tool, folder, model_of(nodes, x, dtype, {"c": np.float32(BEYOND[i])} if is_constant else ()), x)
         np.testing.assert_array_equal(got, np.array(CASTS[dtype], dtype=dtype)[i])
+
+
+@pytest.mark.parametrize("operator", ["Exp", "Sigmoid", "Mish", "Softplus", "Softmax", "Tanh"])
+def test_no_number_stays_none(operator, tool, tmp_path):
+    x = {"x": random(1, 9)}
+    nodes = [helper.make_node("Mul", ["x", "c"], ["u"]), helper.make_node(operator, ["u"], ["y"])]
+    got = result(tool, tmp_path, model_of(nodes, x, np.float32, {"c": np.float32(np.nan)}), x)
+    assert got.shape == (1, 9) and np.isnan(got).all()
