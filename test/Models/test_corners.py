@@ -76,3 +76,28 @@ def test_no_number_stays_none(operator, tool, tmp_path):
     nodes = [helper.make_node("Mul", ["x", "c"], ["u"]), helper.make_node(operator, ["u"], ["y"])]
     got = result(tool, tmp_path, model_of(nodes, x, np.float32, {"c": np.float32(np.nan)}), x)
     assert got.shape == (1, 9) and np.isnan(got).all()
+
+
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
+def test_sums_of_halves(operator, tool, tmp_path):
+    """Rounded once: as f32's sums are, not f16's of 2304 products."""
+    x, w = random(1, 256, 6, 6), random(*((4, 256) if operator == "Conv" else (256, 4)), 3, 3)
+    bias = random(4)
+    x, w, bias = (a.astype(np.float16) for a in (x, w, bias))
+    node = [helper.make_node(operator, ["x", "w", "b"], ["y"])]
+    wide = {"x": x.astype(np.float32)}
+    want = expected(model_of(node, wide, np.float32, {"w": w.astype(np.float32), "b": bias.astype(np.float32)}), wide)
+    got = result(tool, tmp_path, model_of(node, {"x": x}, np.float16, {"w": w, "b": bias}), {"x": x})
+    assert got.dtype == np.float16
+    np.testing.assert_allclose(got.astype(np.float32), want, rtol=2**-10, atol=2e-3)
+
+
+@pytest.mark.parametrize("attributes", [
+    {"output_shape": [8, 9], "strides": [2, 2]},
+    {"output_shape": [8, 10], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
+    {"pads": [3, 0, 0, 3], "strides": [2, 2]},
+    {"pads": [3, 1, 1, 3], "dilations": [1, 2]},
+], ids=str)
+def test_pads_of_transposed_convolutions(attributes, tool, tmp_path):
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], **attributes)
+    check(tool, tmp_path, [node], {"x": random(1, 2, 4, 5)}, {"w": random(2, 3, 3, 3)})
