@@ -101,3 +101,16 @@ def test_sums_of_halves(operator, tool, tmp_path):
 def test_pads_of_transposed_convolutions(attributes, tool, tmp_path):
     node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], **attributes)
     check(tool, tmp_path, [node], {"x": random(1, 2, 4, 5)}, {"w": random(2, 3, 3, 3)})
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("operator,opset", [("Upsample", 9), ("Resize", 10)])
+def test_old_resizes(operator, opset, mode, tool, tmp_path):
+    nodes = [helper.make_node(operator, ["x", "s"], ["y"], mode=mode)]
+    check(tool, tmp_path, nodes, {"x": random(1, 2, 5, 7)}, {"s": np.float32([1, 1, 2, 1.5 if mode == "nearest" else 2])}, opset)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 2, -1])
+def test_old_hardmax(axis, tool, tmp_path):
+    """Of all dims from the axis on together."""
+    check(tool, tmp_path, [helper.make_node("Hardmax", ["x"], ["y"], **({} if axis is None else {"axis": axis}))], {"x": random(2, 3, 4)}, opset=11)
