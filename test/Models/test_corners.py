@@ -114,3 +114,14 @@ def test_old_resizes(operator, opset, mode, tool, tmp_path):
 def test_old_hardmax(axis, tool, tmp_path):
     """Of all dims from the axis on together."""
     check(tool, tmp_path, [helper.make_node("Hardmax", ["x"], ["y"], **({} if axis is None else {"axis": axis}))], {"x": random(2, 3, 4)}, opset=11)
+
+
+def test_a_scale_for_each_row(tool, tmp_path):
+    a, b = rng.integers(0, 255, (3, 5)).astype(np.uint8), rng.integers(0, 255, (5, 3)).astype(np.uint8)
+    scales, zeros = np.float32([.01, .02, .03]), np.uint8([1, 2, 3])
+    constants = {"sa": scales, "za": zeros, "b": b, "sb": np.float32(.02), "zb": np.uint8(7), "sy": np.float32(.5), "zy": np.uint8(9)}
+    sums = (a.astype(int) - zeros[:, None]) @ (b.astype(int) - 7)
+    want = np.clip(np.rint(sums * scales[:, None] * np.float32(.02) / np.float32(.5)) + 9, 0, 255)
+    node = helper.make_node("QLinearMatMul", ["a", "sa", "za", "b", "sb", "zb", "sy", "zy"], ["y"])
+    got = result(tool, tmp_path, model_of([node], {"a": a}, np.uint8, constants), {"a": a})
+    np.testing.assert_array_equal(got, want)
