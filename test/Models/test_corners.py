@@ -125,3 +125,9 @@ def test_a_scale_for_each_row(tool, tmp_path):
     node = helper.make_node("QLinearMatMul", ["a", "sa", "za", "b", "sb", "zb", "sy", "zy"], ["y"])
     got = result(tool, tmp_path, model_of([node], {"a": a}, np.uint8, constants), {"a": a})
     np.testing.assert_array_equal(got, want)
+
+
+def test_integer_powers_of_negative_exponents(tool, tmp_path):
+    x = {"x": np.int64([3, -2, 1, -1, -1, 5]), "e": np.int64([-1, -3, -4, -3, -2, 2])}
+    got = result(tool, tmp_path, model_of([helper.make_node("Pow", ["x", "e"], ["y"])], x, np.int64), x)
+    np.testing.assert_array_equal(got, [0, 0, 1, -1, 1, 25])
