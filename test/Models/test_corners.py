@@ -131,3 +131,8 @@ def test_integer_powers_of_negative_exponents(tool, tmp_path):
     x = {"x": np.int64([3, -2, 1, -1, -1, 5]), "e": np.int64([-1, -3, -4, -3, -2, 2])}
     got = result(tool, tmp_path, model_of([helper.make_node("Pow", ["x", "e"], ["y"])], x, np.int64), x)
     np.testing.assert_array_equal(got, [0, 0, 1, -1, 1, 25])
+
+
+def test_resize_to_sizes_beside_no_scales(tool, tmp_path):
+    constants = {"s": np.float32([]), "z": np.int64([1, 2, 10, 7])}
+    check(tool, tmp_path, [helper.make_node("Resize", ["x", "", "s", "z"], ["y"], mode="linear")], {"x": random(1, 2, 5, 7)}, constants)
