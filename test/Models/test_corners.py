@@ -136,3 +136,12 @@ def test_integer_powers_of_negative_exponents(tool, tmp_path):
 def test_resize_to_sizes_beside_no_scales(tool, tmp_path):
     constants = {"s": np.float32([]), "z": np.int64([1, 2, 10, 7])}
     check(tool, tmp_path, [helper.make_node("Resize", ["x", "", "s", "z"], ["y"], mode="linear")], {"x": random(1, 2, 5, 7)}, constants)
+
+
+def test_a_partial_last_block_of_sizes_known_at_run_time(tool, tmp_path):
+    x = {"q": rng.integers(0, 255, (3, 7)).astype(np.uint8), "s": random(3, 2)}
+    model = model_of([helper.make_node("DequantizeLinear", ["q", "s"], ["y"], axis=1, block_size=4)], x, np.float32)
+    for name, value in zip("qs", model.graph.input):
+        value.type.tensor_type.shape.dim[1].dim_param = name
+    got = result(tool, tmp_path, model, x)
+    np.testing.assert_allclose(got, x["q"] * np.repeat(x["s"], 4, axis=1)[:, :7], rtol=1e-6)
