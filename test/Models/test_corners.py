@@ -145,3 +145,16 @@ def test_a_partial_last_block_of_sizes_known_at_run_time(tool, tmp_path):
         value.type.tensor_type.shape.dim[1].dim_param = name
     got = result(tool, tmp_path, model, x)
     np.testing.assert_allclose(got, x["q"] * np.repeat(x["s"], 4, axis=1)[:, :7], rtol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [[7], [-3], [1, -1]], ids=str)
+def test_axes_of_the_run_that_are_refused(axes, tool, tmp_path):
+    x = {"x": random(2, 3), "a": np.int64(axes)}
+    model = model_of([helper.make_node("ReduceSum", ["x", "a"], ["y"])], x, np.float32)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["a", "b"]))
+    onnx.save(model, tmp_path / "model.onnx")
+    done = tool("megactx-compile", tmp_path / "model.onnx", "-o", tmp_path / "model.mctx")
+    assert done.status == 0, done
+    reference.save_tensors(tmp_path / "in", "input", list(x.items()))
+    done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path / "in", "--outputs", tmp_path / "out")
+    assert done.status == 1 and ("out of range" in done.err or "not distinct" in done.err), done
