@@ -52,8 +52,13 @@ static std::string dynamicQuantizeMatMul(const Call &call) {
 }
 
 /// ONNX's own, by the exact sums: rounded once.
-static std::string qLinearMatMul(const Call &) {
-  return "scale_of_inputs = Mul(i1, i4)\nscale = Div(scale_of_inputs, i6)\n" +
+static std::string qLinearMatMul(const Call &call) {
+  // A list of scales is one for each row.
+  bool hasRows = call.rank(0) > 1 && call.rank(3) > 1 && call.rank(1) == 1;
+  return std::string(hasRows ? "last = Constant <value = int64[1] {-1}> ()\n"
+                               "rows = Unsqueeze(i1, last)\n"
+                             : "rows = Identity(i1)\n") +
+         "scale_of_inputs = Mul(rows, i4)\nscale = Div(scale_of_inputs, i6)\n" +
          scaledProduct("i0", "i3", "i2", "i5") +
          "one = Constant <value = float {1.0}> ()\n"
          "o0 = QuantizeLinear(product, one, i7)\n";

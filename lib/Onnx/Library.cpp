@@ -200,6 +200,64 @@ static void checkNodes(ModelProto &model) {
   });
 }
 
+static void setAttribute(NodeProto &node, const char *name,
+                         const std::string &value) {
+  AttributeProto &attribute = *node.add_attribute();
+  attribute.set_name(name);
+  attribute.set_type(AttributeProto::STRING);
+  attribute.set_s(value);
+}
+
+/// Before opset 11, Resize and Upsample had no attributes for coordinates; the
+/// converter leaves those of today to their defaults, which are others.
+static void placeOldResizes(GraphProto &graph) {
+  forEachNode(graph, [](NodeProto &node) {
+    if (!node.domain().empty() || node.op_type() != "Resize")
+      return;
+    setAttribute(node, "coordinate_transformation_mode", "asymmetric");
+    setAttribute(node, "nearest_mode", "floor");
+  });
+}
+
+/// Before opset 13, Hardmax took all dims from the axis on together; the
+/// converter knows that of Softmax only.
+static void flattenOldHardmax(GraphProto &graph) {
+  GraphProto result;
+  for (NodeProto &node : *graph.mutable_node()) {
+    for (AttributeProto &attribute : *node.mutable_attribute()) {
+      if (attribute.has_g())
+        flattenOldHardmax(*attribute.mutable_g());
+      for (GraphProto &inner : *attribute.mutable_graphs())
+        flattenOldHardmax(inner);
+    }
+    if (!node.domain().empty() || node.op_type() != "Hardmax") {
+      *result.add_node() = node;
+      continue;
+    }
+    const std::string name = node.output(0), data = node.input(0);
+    auto add = [&](const char *type, std::vector<std::string> inputs,
+                   const std::string &output) {
+      NodeProto &added = *result.add_node();
+      added.set_op_type(type);
+      added.set_name(node.name());
+      for (const std::string &input : inputs)
+        added.add_input(input);
+      added.add_output(output);
+      return &added;
+    };
+    add("Shape", {data}, name + "/shape");
+    *add("Flatten", {data}, name + "/rows")->mutable_attribute() =
+        node.attribute();
+    AttributeProto &axis =
+        *add("Hardmax", {name + "/rows"}, name + "/best")->add_attribute();
+    axis.set_name("axis");
+    axis.set_type(AttributeProto::INT);
+    axis.set_i(1);
+    add("Reshape", {name + "/best", name + "/shape"}, name);
+  }
+  graph.mutable_node()->Swap(result.mutable_node());
+}
+
 static void inferTypes(ModelProto &model) {
   checkHeads(model.graph());
   importContribDomains(model);
@@ -265,7 +323,11 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
         return (node.domain().empty() || node.domain() == "ai.onnx") &&
                !OpSchemaRegistry::Schema(node.op_type(), int(old), "");
       });
+      if (old < 13)
+        flattenOldHardmax(*model.mutable_graph());
       model = version_conversion::ConvertVersion(model, int(opset));
+      if (old < 11)
+        placeOldResizes(*model.mutable_graph());
       putBack(model);
     }
     do

@@ -12,8 +12,29 @@ namespace mlir::megactx {
 #include "megactx/Transforms/Passes.h.inc"
 
 namespace {
+/// The exponential rounds the power of two that it scales by to an integer; of
+/// no number, and so of one that folds, that is no value at all. A bound that
+/// the power keeps anyway makes it one; the other factor is no number still.
+void bound(arith::FPToSIOp power) {
+  constexpr double kLeast = -127;
+  OpBuilder b(power);
+  Location loc = power.getLoc();
+  Value x = power.getIn();
+  auto element = cast<FloatType>(getElementTypeOrSelf(x.getType()));
+  TypedAttr number = b.getFloatAttr(element, kLeast);
+  if (auto vector = dyn_cast<VectorType>(x.getType()))
+    number = SplatElementsAttr::get(vector, Attribute(number));
+  Value least = arith::ConstantOp::create(b, loc, number);
+  Value isAbove =
+      arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGT, x, least);
+  power.getInMutable().assign(
+      arith::SelectOp::create(b, loc, isAbove, x, least));
+}
+
 struct ApproximateMath : impl::ApproximateMathPassBase<ApproximateMath> {
   void runOnOperation() override {
+    llvm::SmallPtrSet<Operation *, 8> given;
+    getOperation()->walk([&](arith::FPToSIOp op) { given.insert(op); });
     RewritePatternSet patterns(&getContext());
     populateMathAlgebraicSimplificationPatterns(patterns);
     populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
@@ -22,7 +43,11 @@ struct ApproximateMath : impl::ApproximateMathPassBase<ApproximateMath> {
                                 name);
     });
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
-      signalPassFailure();
+      return signalPassFailure();
+    getOperation()->walk([&](arith::FPToSIOp op) {
+      if (!given.contains(op))
+        bound(op);
+    });
   }
 };
 } // namespace

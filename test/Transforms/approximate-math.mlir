@@ -30,3 +30,13 @@ func.func @kept(%x: f32, %y: f64) -> (f32, f64) {
   %1 = math.exp %y : f64
   return %0, %1 : f32, f64
 }
+
+// The power of two is an integer also of what is no number.
+// CHECK-LABEL: @bounded
+// CHECK: %[[ABOVE:.*]] = arith.cmpf ogt, %[[POWER:.*]], %[[LEAST:.*]] : vector<8xf32>
+// CHECK: %[[BOUNDED:.*]] = arith.select %[[ABOVE]], %[[POWER]], %[[LEAST]]
+// CHECK: arith.fptosi %[[BOUNDED]]
+func.func @bounded(%x: vector<8xf32>) -> vector<8xf32> {
+  %0 = math.exp %x : vector<8xf32>
+  return %0 : vector<8xf32>
+}

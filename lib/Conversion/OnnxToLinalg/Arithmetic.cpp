@@ -15,6 +15,7 @@ static Value integerPower(const Scalar &s, Value base, Value exponent) {
                       s.type());
   }
   Type type = s.type();
+  bool isUnsigned = exponent.getType().isUnsignedInteger();
   exponent = castScalar(s.b, s.loc, exponent, type);
   Value zero = s.make<arith::ConstantIndexOp>(0);
   Value bits = s.make<arith::ConstantIndexOp>(type.getIntOrFloatBitWidth());
@@ -33,7 +34,19 @@ static Value integerPower(const Scalar &s, Value base, Value exponent) {
         Value rest = arith::ShRUIOp::create(b, l, so[2], one);
         scf::YieldOp::create(b, l, ValueRange{result, square, rest});
       });
-  return loop.getResult(0);
+  if (isUnsigned || type.isUnsignedInteger())
+    return loop.getResult(0);
+  // Parts of one are 0; the powers of 1 and -1 are right as they are.
+  auto is = [&](arith::CmpIPredicate predicate, Value x, int64_t number) {
+    return s.make<arith::CmpIOp>(
+        predicate, x,
+        s.make<arith::ConstantOp>(s.b.getIntegerAttr(type, number)));
+  };
+  Value isPart = s.make<arith::AndIOp>(
+      is(arith::CmpIPredicate::slt, exponent, 0),
+      s.make<arith::AndIOp>(is(arith::CmpIPredicate::ne, base, 1),
+                            is(arith::CmpIPredicate::ne, base, -1)));
+  return s.make<arith::SelectOp>(isPart, none, loop.getResult(0));
 }
 
 static Value power(const Scalar &s) {

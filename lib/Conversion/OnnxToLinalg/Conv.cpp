@@ -167,8 +167,9 @@ static Tensor convolve(Node &node, Tensor &x, Tensor &w,
   };
   Tensor grouped = graph.reshape(loc, x, data),
          kernels = graph.reshape(loc, w, kernel);
-  Value init =
-      graph.filled(loc, shape, cast<TypedAttr>(b.getZeroAttr(x.elementType)));
+  Value init = graph.filled(
+      loc, shape,
+      cast<TypedAttr>(b.getZeroAttr(accumulatorType(x.elementType))));
   auto op = linalg::GenericOp::create(
       b, loc, TypeRange{init.getType()},
       ValueRange{graph.materialize(loc, grouped),
@@ -181,17 +182,21 @@ static Tensor convolve(Node &node, Tensor &x, Tensor &w,
   return graph.reshape(loc, result, flat);
 }
 
+/// The sums, rounded once to the data's type, with the bias if there is one.
 static Tensor withBias(Node &node, Tensor &sums) {
   Graph &graph = node.graph;
+  Type type = node.in(0).elementType, sum = sums.elementType;
   if (!node.has(2))
-    return sums;
+    return graph.cast(node.loc(), sums, type);
   Shape column = {node.in(2).shape[0]};
   column.append(sums.rank() - 2, IndexExpr(1));
   Tensor bias = graph.reshape(node.loc(), node.in(2), column);
-  return graph.map(node.loc(), {&sums, &bias}, sums.shape, sums.elementType,
-                   [](OpBuilder &b, Location loc, ValueRange args) {
-                     return Value(
-                         arith::AddFOp::create(b, loc, args[0], args[1]));
+  return graph.map(node.loc(), {&sums, &bias}, sums.shape, type,
+                   [&](OpBuilder &b, Location loc, ValueRange args) {
+                     Value added = castScalar(b, loc, args[1], sum);
+                     return castScalar(
+                         b, loc, arith::AddFOp::create(b, loc, args[0], added),
+                         type);
                    });
 }
 
@@ -280,7 +285,7 @@ static FailureOr<SmallVector<Cut>> cutsOf(Node &node, const Windows &w) {
     IndexExpr all = ix.max(node.loc(), full - target, 0);
     more = more + ix.max(node.loc(), target - full, 0);
     IndexExpr less = ix.floorDiv(node.loc(), all, IndexExpr(2));
-    bool isLower = rule == "SAME_LOWER";
+    bool isLower = rule != "SAME_UPPER";
     cuts.push_back(
         {isLower ? all - less : less, isLower ? less : all - less, more});
   }
@@ -330,6 +335,8 @@ static LogicalResult lowerConvTranspose(Node &node) {
   if (failed(cuts))
     return failure();
   Shape spread = x.shape, counts, before, after, steps(x.rank(), IndexExpr(1));
+  // Pads larger than what the kernel reaches beyond the data cut off sums.
+  Shape offsets(2, IndexExpr(0)), sizes = {x.shape[0], w.shape[1] * *group};
   for (size_t i = 0; i < rank; ++i) {
     steps[2 + i] = IndexExpr((*strides)[i]);
     spread[2 + i] =
@@ -337,21 +344,24 @@ static LogicalResult lowerConvTranspose(Node &node) {
     IndexExpr span =
         (windows.kernel[i] - IndexExpr(1)) * IndexExpr((*dilations)[i]);
     const Cut &cut = (*cuts)[i];
-    before.push_back(span - cut.before);
-    after.push_back(span - cut.after + cut.extra);
+    IndexExpr low = span - cut.before, high = span - cut.after + cut.extra;
+    before.push_back(graph.ix.max(loc, low, 0));
+    after.push_back(graph.ix.max(loc, high, 0));
     counts.push_back(spread[2 + i] + before[i] + after[i] - span);
+    offsets.push_back(before[i] - low);
+    sizes.push_back(spread[2 + i] + low + high - span);
     if (failed(node.requireSize(x.shape[2 + i] - IndexExpr(1))) ||
-        failed(node.requireSize(counts[i])))
+        failed(node.requireSize(sizes.back())))
       return failure();
   }
   Tensor data = x;
   if (!llvm::all_of(*strides, [](int64_t stride) { return stride == 1; })) {
     Value zeros = graph.filled(
         loc, spread, cast<TypedAttr>(graph.b.getZeroAttr(x.elementType)));
-    SmallVector<OpFoldResult> offsets(x.rank(), graph.b.getIndexAttr(0));
+    SmallVector<OpFoldResult> firsts(x.rank(), graph.b.getIndexAttr(0));
     Value value = graph.materialize(loc, x);
     data = graph.wrap(tensor::InsertSliceOp::create(graph.b, loc, value, zeros,
-                                                    offsets,
+                                                    firsts,
                                                     graph.ix.fold(loc, x.shape),
                                                     graph.ix.fold(loc, steps)),
                       spread);
@@ -363,6 +373,7 @@ static LogicalResult lowerConvTranspose(Node &node) {
   Tensor kernel = flipped(node, w);
   Tensor sums =
       convolve(node, *around, kernel, {*group, ones, *dilations, counts, true});
+  sums = graph.slice(loc, sums, offsets, sizes, Shape(x.rank(), IndexExpr(1)));
   node.set(0, withBias(node, sums));
   return success();
 }

@@ -11,10 +11,15 @@ using namespace mlir::megactx;
 void mlir::megactx::multiplyAdd(OpBuilder &b, Location loc, ValueRange args) {
   bool isFloat = isa<FloatType>(args[0].getType());
   auto any = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;
-  Value product = args[0];
-  for (Value x : args.drop_front().drop_back())
+  auto operand = [&](Value x) {
+    return castScalar(b, loc, x, args.back().getType());
+  };
+  Value product = operand(args[0]);
+  for (Value factor : args.drop_front().drop_back()) {
+    Value x = operand(factor);
     product = isFloat ? arith::MulFOp::create(b, loc, product, x).getResult()
                       : arith::MulIOp::create(b, loc, product, x).getResult();
+  }
   Value sum =
       isFloat
           ? arith::AddFOp::create(b, loc, args.back(), product, any).getResult()

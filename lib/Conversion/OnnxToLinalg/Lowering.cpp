@@ -77,6 +77,7 @@ std::optional<int64_t> Node::axis(int64_t axis, int64_t rank) const {
 FailureOr<SmallVector<IndexExpr>> Node::axisFlags(ArrayRef<IndexExpr> axes,
                                                   int64_t rank) const {
   SmallVector<IndexExpr> flags(rank, IndexExpr(0));
+  bool isKnown = true;
   for (const IndexExpr &given : axes) {
     if (auto constant = given.constant()) {
       auto known = axis(*constant, rank);
@@ -87,11 +88,25 @@ FailureOr<SmallVector<IndexExpr>> Node::axisFlags(ArrayRef<IndexExpr> axes,
       flags[*known] = IndexExpr(1);
       continue;
     }
+    isKnown = false;
     for (int64_t d = 0; d < rank; ++d)
       for (int64_t name : {d, d - rank})
         flags[d] = flags[d] +
                    graph.ix.compare(loc(), Compare::Eq, given, IndexExpr(name));
+    IndexExpr low = given + IndexExpr(rank), high = IndexExpr(rank - 1) - given;
+    for (const IndexExpr &distance : {low, high})
+      graph.check(loc(),
+                  graph.ix.condition(
+                      loc(), graph.ix.compare(loc(), Compare::Ge, distance, 0)),
+                  "an axis of " + type() + " is out of range");
   }
+  for (IndexExpr &flag : flags)
+    if (!isKnown && !flag.constant())
+      graph.check(
+          loc(),
+          graph.ix.condition(loc(), graph.ix.compare(loc(), Compare::Ge,
+                                                     IndexExpr(1) - flag, 0)),
+          "axes of " + type() + " are not distinct");
   return flags;
 }
 

@@ -72,14 +72,16 @@ static FailureOr<Tensor> spread(Node &node, Tensor parameters,
   together[axis] = together[axis] * IndexExpr(block);
   Tensor repeated = graph.expand(loc, split, apart);
   repeated = graph.reshape(loc, repeated, together);
-  auto long_ = together[axis].constant(), short_ = shape[axis].constant();
-  if (long_ && short_ && *long_ - *short_ >= 0 && *long_ - *short_ < block) {
-    Shape sizes(together);
-    sizes[axis] = shape[axis];
-    return graph.slice(loc, repeated, Shape(rank, IndexExpr(0)), sizes,
-                       Shape(rank, IndexExpr(1)));
-  }
-  return repeated;
+  IndexExpr rest = together[axis] - shape[axis];
+  if (rest.is(0))
+    return repeated;
+  if (failed(node.requireSize(rest)) ||
+      failed(node.requireSize(IndexExpr(block - 1) - rest)))
+    return failure();
+  Shape sizes(together);
+  sizes[axis] = shape[axis];
+  return graph.slice(loc, repeated, Shape(rank, IndexExpr(0)), sizes,
+                     Shape(rank, IndexExpr(1)));
 }
 
 /// The axis that the node says, from 0; 0 where there is only one scale.

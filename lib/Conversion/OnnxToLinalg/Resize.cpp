@@ -229,6 +229,11 @@ static FailureOr<IndexExpr> scaledSize(Node &node, const IndexExpr &size,
   return result;
 }
 
+/// A list of no scales is none: exporters write one beside sizes.
+static bool hasScales(Node &node) {
+  return node.has(2) && !(node.in(2).rank() == 1 && node.in(2).shape[0].is(0));
+}
+
 static LogicalResult checkResize(Node &node) {
   Tensor &data = node.in(0);
   StringRef mode = node.string("mode", "nearest");
@@ -246,7 +251,7 @@ static LogicalResult checkResize(Node &node) {
       (mode != "nearest" && data.elementType.isInteger(1)))
     return node.error() << "element type " << data.elementType
                         << " has no lowering";
-  if (node.has(2) == node.has(3))
+  if (hasScales(node) == node.has(3))
     return node.error() << "expected either scales or sizes";
   return success();
 }
@@ -273,7 +278,7 @@ static LogicalResult lowerResize(Node &node) {
     return failure();
   Tensor &given = node.in(node.has(3) ? 3 : 2);
   if (given.rank() != 1 || given.staticCount() != int64_t(dims->size()) ||
-      (node.has(2) && !given.elementType.isF32()))
+      (!node.has(3) && !given.elementType.isF32()))
     return node.error() << "expected one scale or size per axis";
   std::optional<SmallVector<IndexExpr>> wanted;
   if (node.has(3) && !(wanted = graph.elementsOf(loc, given)))

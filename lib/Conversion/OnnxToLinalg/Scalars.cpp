@@ -93,6 +93,55 @@ Value mlir::megactx::indexOf(OpBuilder &b, Location loc, Value integer) {
   return arith::IndexCastOp::create(b, loc, b.getIndexType(), bits);
 }
 
+/// x between numbers that its type holds; a NaN is the first.
+static Value between(OpBuilder &b, Location loc, Value x, double least,
+                     double most) {
+  auto type = cast<FloatType>(x.getType());
+  auto limit = [&](double number, arith::CmpFPredicate predicate) {
+    // Toward zero: 2^63 - 1 has no float, and 2^63 no integer.
+    APFloat bound(number);
+    bool losesInfo;
+    bound.convert(type.getFloatSemantics(), APFloat::rmTowardZero, &losesInfo);
+    Value to = arith::ConstantOp::create(b, loc, b.getFloatAttr(type, bound));
+    Value isIn = arith::CmpFOp::create(b, loc, predicate, x, to);
+    x = arith::SelectOp::create(b, loc, isIn, x, to);
+  };
+  limit(least, arith::CmpFPredicate::OGT);
+  limit(most, arith::CmpFPredicate::OLT);
+  return x;
+}
+
+/// Numbers beyond an integer of 32 or 64 bits are its ends, a NaN is 0;
+/// narrower types and unsigned ones of 32 bits hold the low bits of that. ONNX
+/// leaves all these to who implements it; what an instruction gives depends on
+/// the processor, and what a constant folds to is no value at all.
+static Value truncated(OpBuilder &b, Location loc, Value x, IntegerType to,
+                       bool toUnsigned) {
+  if (cast<FloatType>(x.getType()).getWidth() < 32)
+    x = arith::ExtFOp::create(b, loc, b.getF32Type(), x);
+  Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(x.getType()));
+  Value isNumber =
+      arith::CmpFOp::create(b, loc, arith::CmpFPredicate::ORD, x, x);
+  x = arith::SelectOp::create(b, loc, isNumber, x, zero);
+  // The largest double below 2^63, and below 2^64.
+  constexpr double kMost = 0x1.fffffffffffffp62;
+  unsigned width = to.getWidth() + (toUnsigned ? 1 : 0);
+  Type wide = width <= 32 ? b.getI32Type() : b.getI64Type();
+  Value result = arith::FPToSIOp::create(
+      b, loc, wide,
+      between(b, loc, x, width <= 32 ? -0x1p31 : -0x1p63,
+              width <= 32 ? 0x1p31 - 1 : kMost));
+  if (width > 64) {
+    Value large =
+        arith::FPToUIOp::create(b, loc, wide, between(b, loc, x, 0, 2 * kMost));
+    Value isNegative =
+        arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, x, zero);
+    result = arith::SelectOp::create(b, loc, isNegative, result, large);
+  }
+  return wide == to ? result
+                    : arith::TruncIOp::create(b, loc, to, result).getResult();
+}
+
 /// Between types without a sign; the flags say what they stand for.
 static Value castSignless(OpBuilder &b, Location loc, Value value,
                           bool fromUnsigned, Type to, bool toUnsigned) {
@@ -121,11 +170,8 @@ static Value castSignless(OpBuilder &b, Location loc, Value value,
       return arith::UIToFPOp::create(b, loc, to, value);
     return arith::SIToFPOp::create(b, loc, to, value);
   }
-  if (fromFloat && toInt) {
-    if (toUnsigned)
-      return arith::FPToUIOp::create(b, loc, to, value);
-    return arith::FPToSIOp::create(b, loc, to, value);
-  }
+  if (fromFloat && toInt)
+    return truncated(b, loc, value, toInt, toUnsigned);
   if (!fromFloat || !toFloat)
     return {};
   if (fromFloat.getWidth() < toFloat.getWidth())

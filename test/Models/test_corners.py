@@ -1,0 +1,160 @@
+"""Numbers beyond a type, operators as older opsets defined them, unusual pads: one node each, against onnxruntime or NumPy."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import reference
+
+rng = np.random.default_rng(5)
+
+
+def random(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def model_of(nodes, inputs, dtype, constants=(), opset=21):
+    value = lambda name, array: helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+    graph = helper.make_graph(nodes, "g", [value(n, a) for n, a in inputs.items()],
+                              [helper.make_tensor_value_info("y", helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None)],
+                              [numpy_helper.from_array(a, n) for n, a in dict(constants).items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)], ir_version=8)
+
+
+def result(tool, folder, model, inputs):
+    onnx.save(model, folder / "model.onnx")
+    done = tool("megactx-compile", folder / "model.onnx", "-o", folder / "model.mctx")
+    assert done.status == 0, done
+    reference.save_tensors(folder / "in", "input", list(inputs.items()))
+    done = tool("megactx-run", folder / "model.mctx", "--inputs", folder / "in", "--outputs", folder / "out")
+    assert done.status == 0, done
+    (_, got), = reference.load_tensors(folder / "out", "output")
+    return got
+
+
+def expected(model, inputs):
+    return reference.session(model).run(None, inputs)[0]
+
+
+def check(tool, folder, nodes, inputs, constants=(), opset=21):
+    model = model_of(nodes, inputs, np.float32, constants, opset)
+    want = expected(model, inputs)
+    got = result(tool, folder, model, inputs)
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+# What casts of these give: low bits of the integer between the ends of 32 or 64 bits.
+BEYOND = np.float32([-1, 300, 3.9, -3.9, np.nan, 1e10, -1e10, 1e30, -np.inf])
+MOST = 2**31 - 128, 2**63 - 2**39, 2**64 - 2**40  # the largest floats
+CASTS = {
+    "uint8": [255, 44, 3, 253, 0, MOST[0] % 256, 0, MOST[0] % 256, 0],
+    "int8": [-1, 44, 3, -3, 0, -128, 0, -128, 0],
+    "int32": [-1, 300, 3, -3, 0, MOST[0], -(2**31), MOST[0], -(2**31)],
+    "uint32": [2**32 - 1, 300, 3, 2**32 - 3, 0, 10**10 % 2**32, -(10**10) % 2**32, MOST[1] % 2**32, 0],
+    "int64": [-1, 300, 3, -3, 0, 10**10, -(10**10), MOST[1], -(2**63)],
+    "uint64": [2**64 - 1, 300, 3, 2**64 - 3, 0, 10**10, 2**64 - 10**10, MOST[2], 2**63],
+}
+
+
+@pytest.mark.parametrize("is_constant", [False, True])
+@pytest.mark.parametrize("dtype", CASTS)
+def test_numbers_beyond_an_integer(dtype, is_constant, tool, tmp_path):
+    x = {"x": np.float32(1) if is_constant else BEYOND}
+    nodes = [helper.make_node("Cast", ["c" if is_constant else "x"], ["y"], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))]
+    for i in range(len(BEYOND)) if is_constant else [slice(None)]:
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        got = result(tool, folder, model_of(nodes, x, dtype, {"c": np.float32(BEYOND[i])} if is_constant else ()), x)
+        np.testing.assert_array_equal(got, np.array(CASTS[dtype], dtype=dtype)[i])
+
+
+@pytest.mark.parametrize("operator", ["Exp", "Sigmoid", "Mish", "Softplus", "Softmax", "Tanh"])
+def test_no_number_stays_none(operator, tool, tmp_path):
+    x = {"x": random(1, 9)}
+    nodes = [helper.make_node("Mul", ["x", "c"], ["u"]), helper.make_node(operator, ["u"], ["y"])]
+    got = result(tool, tmp_path, model_of(nodes, x, np.float32, {"c": np.float32(np.nan)}), x)
+    assert got.shape == (1, 9) and np.isnan(got).all()
+
+
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
+def test_sums_of_halves(operator, tool, tmp_path):
+    """Rounded once: as f32's sums are, not f16's of 2304 products."""
+    x, w = random(1, 256, 6, 6), random(*((4, 256) if operator == "Conv" else (256, 4)), 3, 3)
+    bias = random(4)
+    x, w, bias = (a.astype(np.float16) for a in (x, w, bias))
+    node = [helper.make_node(operator, ["x", "w", "b"], ["y"])]
+    wide = {"x": x.astype(np.float32)}
+    want = expected(model_of(node, wide, np.float32, {"w": w.astype(np.float32), "b": bias.astype(np.float32)}), wide)
+    got = result(tool, tmp_path, model_of(node, {"x": x}, np.float16, {"w": w, "b": bias}), {"x": x})
+    assert got.dtype == np.float16
+    np.testing.assert_allclose(got.astype(np.float32), want, rtol=2**-10, atol=2e-3)
+
+
+@pytest.mark.parametrize("attributes", [
+    {"output_shape": [8, 9], "strides": [2, 2]},
+    {"output_shape": [8, 10], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
+    {"pads": [3, 0, 0, 3], "strides": [2, 2]},
+    {"pads": [3, 1, 1, 3], "dilations": [1, 2]},
+], ids=str)
+def test_pads_of_transposed_convolutions(attributes, tool, tmp_path):
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], **attributes)
+    check(tool, tmp_path, [node], {"x": random(1, 2, 4, 5)}, {"w": random(2, 3, 3, 3)})
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("operator,opset", [("Upsample", 9), ("Resize", 10)])
+def test_old_resizes(operator, opset, mode, tool, tmp_path):
+    nodes = [helper.make_node(operator, ["x", "s"], ["y"], mode=mode)]
+    check(tool, tmp_path, nodes, {"x": random(1, 2, 5, 7)}, {"s": np.float32([1, 1, 2, 1.5 if mode == "nearest" else 2])}, opset)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 2, -1])
+def test_old_hardmax(axis, tool, tmp_path):
+    """Of all dims from the axis on together."""
+    check(tool, tmp_path, [helper.make_node("Hardmax", ["x"], ["y"], **({} if axis is None else {"axis": axis}))], {"x": random(2, 3, 4)}, opset=11)
+
+
+def test_a_scale_for_each_row(tool, tmp_path):
+    a, b = rng.integers(0, 255, (3, 5)).astype(np.uint8), rng.integers(0, 255, (5, 3)).astype(np.uint8)
+    scales, zeros = np.float32([.01, .02, .03]), np.uint8([1, 2, 3])
+    constants = {"sa": scales, "za": zeros, "b": b, "sb": np.float32(.02), "zb": np.uint8(7), "sy": np.float32(.5), "zy": np.uint8(9)}
+    sums = (a.astype(int) - zeros[:, None]) @ (b.astype(int) - 7)
+    want = np.clip(np.rint(sums * scales[:, None] * np.float32(.02) / np.float32(.5)) + 9, 0, 255)
+    node = helper.make_node("QLinearMatMul", ["a", "sa", "za", "b", "sb", "zb", "sy", "zy"], ["y"])
+    got = result(tool, tmp_path, model_of([node], {"a": a}, np.uint8, constants), {"a": a})
+    np.testing.assert_array_equal(got, want)
+
+
+def test_integer_powers_of_negative_exponents(tool, tmp_path):
+    x = {"x": np.int64([3, -2, 1, -1, -1, 5]), "e": np.int64([-1, -3, -4, -3, -2, 2])}
+    got = result(tool, tmp_path, model_of([helper.make_node("Pow", ["x", "e"], ["y"])], x, np.int64), x)
+    np.testing.assert_array_equal(got, [0, 0, 1, -1, 1, 25])
+
+
+def test_resize_to_sizes_beside_no_scales(tool, tmp_path):
+    constants = {"s": np.float32([]), "z": np.int64([1, 2, 10, 7])}
+    check(tool, tmp_path, [helper.make_node("Resize", ["x", "", "s", "z"], ["y"], mode="linear")], {"x": random(1, 2, 5, 7)}, constants)
+
+
+def test_a_partial_last_block_of_sizes_known_at_run_time(tool, tmp_path):
+    x = {"q": rng.integers(0, 255, (3, 7)).astype(np.uint8), "s": random(3, 2)}
+    model = model_of([helper.make_node("DequantizeLinear", ["q", "s"], ["y"], axis=1, block_size=4)], x, np.float32)
+    for name, value in zip("qs", model.graph.input):
+        value.type.tensor_type.shape.dim[1].dim_param = name
+    got = result(tool, tmp_path, model, x)
+    np.testing.assert_allclose(got, x["q"] * np.repeat(x["s"], 4, axis=1)[:, :7], rtol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [[7], [-3], [1, -1]], ids=str)
+def test_axes_of_the_run_that_are_refused(axes, tool, tmp_path):
+    x = {"x": random(2, 3), "a": np.int64(axes)}
+    model = model_of([helper.make_node("ReduceSum", ["x", "a"], ["y"])], x, np.float32)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["a", "b"]))
+    onnx.save(model, tmp_path / "model.onnx")
+    done = tool("megactx-compile", tmp_path / "model.onnx", "-o", tmp_path / "model.mctx")
+    assert done.status == 0, done
+    reference.save_tensors(tmp_path / "in", "input", list(x.items()))
+    done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path / "in", "--outputs", tmp_path / "out")
+    assert done.status == 1 and ("out of range" in done.err or "not distinct" in done.err), done
