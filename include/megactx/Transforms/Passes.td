@@ -351,8 +351,8 @@ def HoistWeightsPass : Pass<"megactx-hoist-weights", "::mlir::ModuleOp"> {
   let description = [{
     After: constant tensors of at least `threshold` bytes in `main` are
     arguments marked `megactx.weight` with their contents, equal ones shared.
-    The artifact keeps the contents in a file that the runtime maps. No argument
-    is written to, be it a weight or an input: bufferization copies what is.
+    The artifact keeps the contents in a file that the runtime maps. No weight
+    and no input is written to: bufferization copies what would be.
   }];
   let options = [
     Option<"threshold", "threshold", "int64_t", "1024", "bytes, at least">
