@@ -17,13 +17,22 @@ using namespace mlir;
 using namespace mlir::megactx;
 namespace json = llvm::json;
 
+/// A tensor's size, -1 where it is known at run time.
+static int64_t sizeOf(Value tensor, int64_t dim) {
+  FailureOr<int64_t> bound = ValueBoundsConstraintSet::computeConstantBound(
+      presburger::BoundType::EQ, {tensor, dim});
+  return succeeded(bound) ? *bound : -1;
+}
+
+/// Whether all queries have the same biases.
+static bool isBiasPerKey(SourceOp source) {
+  return !source.getBiases().empty() &&
+         llvm::all_of(source.getBiases(),
+                      [](Value bias) { return sizeOf(bias, 2) == 1; });
+}
+
 json::Array mlir::megactx::describeAttentions(ModuleOp module) {
   json::Array result;
-  auto size = [](Value of, int64_t i) -> int64_t {
-    FailureOr<int64_t> bound = ValueBoundsConstraintSet::computeConstantBound(
-        presburger::BoundType::EQ, {of, i});
-    return succeeded(bound) ? *bound : -1;
-  };
   module.walk([&](AttentionOp op) {
     json::Array sources;
     for (Value operand : op.getSources()) {
@@ -32,14 +41,13 @@ json::Array mlir::megactx::describeAttentions(ModuleOp module) {
         continue;
       Value key = source.getKey(), value = source.getValue();
       sources.push_back(
-          json::Object{{"key_heads", size(key, 1)},
-                       {"dim", size(key, 3)},
-                       {"value_dim", size(value, 3)},
+          json::Object{{"key_heads", sizeOf(key, 1)},
+                       {"dim", sizeOf(key, 3)},
+                       {"value_dim", sizeOf(value, 3)},
                        {"key_step", int64_t(source.getKeyStep())},
                        {"pattern", source.getPattern().getPattern().str()},
-                       {"bias", bool(source.getBias())},
-                       {"bias_per_key",
-                        source.getBias() && size(source.getBias(), 2) == 1}});
+                       {"bias", !source.getBiases().empty()},
+                       {"bias_per_key", isBiasPerKey(source)}});
     }
     Value query = op.getQuery();
     std::string type;
@@ -47,8 +55,8 @@ json::Array mlir::megactx::describeAttentions(ModuleOp module) {
     json::Object attention{{"layer", int64_t(result.size())},
                            {"kind", op.getKind().str()},
                            {"type", type},
-                           {"batch", size(query, 0)},
-                           {"heads", size(query, 1)},
+                           {"batch", sizeOf(query, 0)},
+                           {"heads", sizeOf(query, 1)},
                            {"query_step", int64_t(op.getQueryStep())},
                            {"sources", std::move(sources)}};
     if (op.getSoftcap())

@@ -102,7 +102,7 @@ struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
         auto link = OnlineAttentionOp::create(
             rewriter, loc, TypeRange(ValueRange(state)), query,
             withoutCasts(source.getKey()), withoutCasts(source.getValue()),
-            source.getBias(), source.getLengths(), op.getOffset(),
+            source.getBiases(), source.getLengths(), op.getOffset(),
             source.getOffset(), op.getPositions(), source.getPositions(),
             /*origin=*/ValueRange(), state[0], state[1], state[2],
             PieceAttr::get(&getContext(), piece), op.getScaleAttr(),

@@ -160,7 +160,7 @@ struct FuseAttentionPieces
         pieces.push_back(PieceAttr::get(&getContext(), piece));
       auto fused = FusedAttentionOp::create(
           rewriter, loc, TypeRange{out.getType(), lse.getType()},
-          link.getQuery(), link.getKey(), link.getValue(), link.getBias(),
+          link.getQuery(), link.getKey(), link.getValue(), link.getBiases(),
           link.getLengths(), link.getQueryOffset(), link.getKeyOffset(),
           link.getQueryPositions(), link.getKeyPositions(), out, lse,
           rewriter.getArrayAttr(pieces), link.getScaleAttr(),

@@ -352,9 +352,8 @@ void RowBlocks::compute(linalg::LinalgOp op) {
 
 /// The bias of the block's queries; whether one is for all may be known only
 /// when the program runs.
-Value RowBlocks::biasOf(FusedAttentionOp op) {
-  Value bias = op.getBias();
-  if (!bias || typeOf(bias).getDimSize(2) == 1)
+Value RowBlocks::blockOfBias(Value bias) {
+  if (typeOf(bias).getDimSize(2) == 1)
     return bias;
   if (!typeOf(bias).isDynamicDim(2))
     return sliceOf(bias, 2);
@@ -396,10 +395,13 @@ void RowBlocks::compute(FusedAttentionOp op) {
   auto state = [&](Value value) {
     return op.getAccumulate() ? rowsOf(value, 2) : emptyOf(value, 2);
   };
-  Value bias = biasOf(op), out = state(op.getOut()), lse = state(op.getLse());
+  Value out = state(op.getOut()), lse = state(op.getLse());
+  SmallVector<Value> biases;
+  for (Value bias : op.getBiases())
+    biases.push_back(blockOfBias(bias));
   auto made = FusedAttentionOp::create(
       *b, TypeRange{out.getType(), lse.getType()}, query, op.getKey(),
-      op.getValue(), bias, op.getLengths(), offset, op.getKeyOffset(),
+      op.getValue(), biases, op.getLengths(), offset, op.getKeyOffset(),
       positions, op.getKeyPositions(), out, lse, op.getPiecesAttr(),
       op.getScaleAttr(), op.getSoftcapAttr(), op.getQueryStepAttr(),
       op.getKeyStepAttr(), op.getAccumulateAttr());

@@ -54,7 +54,7 @@ private:
   Value moved(Value offset, Value shift);
   void compute(FusedAttentionOp op);
   void compute(linalg::LinalgOp op);
-  Value biasOf(FusedAttentionOp op);
+  Value blockOfBias(Value bias);
 
   OpOperand &rows;
   int64_t dim;

@@ -206,6 +206,12 @@ std::optional<Element> Element::map(
   return choice(condition(), *a, *b);
 }
 
+bool Element::uses(unsigned variable) const {
+  bool result = false;
+  walkExprs([&](AffineExpr e) { result |= e.isFunctionOfDim(variable); });
+  return result;
+}
+
 void Element::walkExprs(llvm::function_ref<void(AffineExpr)> visit) const {
   for (AffineExpr expr : indices())
     visit(expr);

@@ -112,6 +112,8 @@ public:
   std::optional<Element>
   map(llvm::function_ref<std::optional<Element>(const Element &)> f) const;
 
+  /// Whether it depends on the affine dimension.
+  bool uses(unsigned variable) const;
   void walkExprs(llvm::function_ref<void(AffineExpr)> visit) const;
   /// The tensors that it is read from at run time.
   void walkReads(llvm::function_ref<void(Value)> visit) const;

@@ -2,8 +2,6 @@
 
 #include "Masks.h"
 #include "Nodes.h"
-#include "Remarks.h"
-#include "megactx/Dialect/Onnx/IR/Onnx.h"
 #include "llvm/ADT/SetVector.h"
 #include <cmath>
 
@@ -70,13 +68,23 @@ static Condition maskedPlaces(const Element &element, const Condition &path,
   return path;
 }
 
-/// The element where it does not mask, and 0 elsewhere.
-static Element withoutMask(const Element &element) {
-  if (element.kind() == Element::Kind::Choice)
-    return Element::choice(element.condition(), withoutMask(element.first()),
-                           withoutMask(element.second()));
+static bool isMasking(const Element &element) {
   auto number = element.number();
-  return number && *number <= kMasked ? Element::real(0) : element;
+  return number && *number <= kMasked;
+}
+
+/// The element where it does not mask; anything elsewhere.
+static Element withoutMask(const Element &element) {
+  if (isMasking(element))
+    return Element::real(0);
+  if (element.kind() != Element::Kind::Choice)
+    return element;
+  if (isMasking(element.first()))
+    return withoutMask(element.second());
+  if (isMasking(element.second()))
+    return withoutMask(element.first());
+  return Element::choice(element.condition(), withoutMask(element.first()),
+                         withoutMask(element.second()));
 }
 
 /// "A", "A and B", "A, B and 2 more".
@@ -202,8 +210,7 @@ Mask Masks::classifyAt(const Term &term, AffineExpr at) {
   if (!fill && element.number() != 0.0) {
     mask.reason = whyBias(Condition::constant(true), element);
     mask.keepsTerm = isPlain(term);
-    if (!mask.keepsTerm)
-      mask.bias = element;
+    mask.bias = element;
     return mask;
   }
   Condition rest = Condition::constant(true);
@@ -213,18 +220,12 @@ Mask Masks::classifyAt(const Term &term, AffineExpr at) {
     bias = Element::choice(rest, bias, Element::real(inRange(fill)));
   if (bias.number() != 0.0)
     mask.reason = whyBias(rest, bias);
-  unsigned used = 0;
-  bias.walkExprs([&](AffineExpr expr) {
-    for (unsigned v = 0; v < kVariables; ++v)
-      if (expr.isFunctionOfDim(v))
-        used |= 1u << v;
-  });
   // Nothing is gained where no pattern was found and the bias is as large.
-  bool isNarrow = !(used & (1u << kQuery)) && sizes.size() >= 2 &&
+  bool isNarrow = !bias.uses(kQuery) && sizes.size() >= 2 &&
                   sizes[sizes.size() - 2] != positions.constant(1);
   bool isOutOfRange = fill && inRange(fill) != *fill;
   mask.keepsTerm = !found && !isNarrow && !isOutOfRange && isPlain(term);
-  if (!mask.keepsTerm && bias.number() != 0.0)
+  if (bias.number() != 0.0)
     mask.bias = bias;
   return mask;
 }
@@ -250,66 +251,4 @@ Mask Masks::classify(const Term &term) {
       sizes[rank - 2] == one)
     return mask;
   return classifyAt(term, sizes[rank - 1] - sizes[rank - 2]);
-}
-
-/// A term with the model's own numbers.
-static Value termAsBias(ImplicitLocOpBuilder &b, const Term &term) {
-  if (!term.fill)
-    return term.value;
-  auto condition = cast<RankedTensorType>(term.value.getType());
-  Type element = cast<RankedTensorType>(term.fill.getType()).getElementType();
-  auto type = RankedTensorType::get(condition.getShape(), element);
-  auto scalar = RankedTensorType::get({}, element);
-  Value zero = onnx::InitializerOp::create(
-      b, scalar, DenseElementsAttr::get(scalar, b.getZeroAttr(element)));
-  Value x = term.whereTrue ? term.fill : zero;
-  Value y = term.whereTrue ? zero : term.fill;
-  return createNode(b, "Where", {term.value, x, y}, type);
-}
-
-Value Masks::biasOf(ImplicitLocOpBuilder &b, ArrayRef<Term> terms,
-                    pattern::Pattern &pattern, MaskCounts &counts,
-                    bool hasPatterns) {
-  constexpr int64_t any = ShapedType::kDynamic;
-  auto wide = RankedTensorType::get({any, any, any, any}, b.getF32Type());
-  Value bias;
-  for (const Term &given : terms) {
-    Mask mask;
-    mask.keepsTerm = true;
-    mask.reason = "its queries stand behind a cache, at positions that the "
-                  "mask's rows do not tell";
-    if (hasPatterns)
-      mask = classify(given);
-    if (!mask.pattern.isDense()) {
-      ++counts.patterns;
-      pattern = pattern.isDense()
-                    ? mask.pattern
-                    : pattern::Pattern::conjunction(pattern, mask.pattern);
-    }
-    if (!mask.keepsTerm && !mask.bias)
-      continue;
-    ++counts.biases;
-    missed(given.node, kTermStaysBias)
-        << remark::add("{0}", describe(given.value))
-        << remark::reason("{0}", mask.reason);
-    Value term = mask.bias ? emit(b, *mask.bias) : termAsBias(b, given);
-    auto type = cast<RankedTensorType>(term.getType());
-    if (!type.getElementType().isF32()) {
-      type = type.clone(b.getF32Type());
-      term = createNode(b, "Cast", term, type,
-                        {b.getNamedAttr("to", b.getI64IntegerAttr(1))});
-    }
-    if (int64_t missing = 4 - type.getRank()) {
-      SmallVector<int64_t> axes;
-      for (int64_t i = 0; i < missing; ++i)
-        axes.push_back(i);
-      auto axesType = RankedTensorType::get({missing}, b.getI64Type());
-      Value list = onnx::InitializerOp::create(
-          b, axesType, DenseElementsAttr::get(axesType, ArrayRef(axes)));
-      term = createNode(b, "Unsqueeze", {term, list}, wide);
-    }
-    bias = bias ? createNode(b, "Add", {bias, term}, wide) : term;
-  }
-  counts.tables += getNumTables();
-  return bias;
 }

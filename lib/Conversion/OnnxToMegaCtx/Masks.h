@@ -38,8 +38,8 @@ struct Term {
 };
 
 /// What a term comes to: scores outside of `pattern` have no weight. Inside,
-/// `bias` is added, if there is one; nothing is added where there is none and
-/// `keepsTerm` is false; else the term stays.
+/// `bias` is added, if there is one, of which the term is the tensor where
+/// `keepsTerm` is true.
 struct Mask {
   pattern::Pattern pattern;
   std::optional<Element> bias;
@@ -70,20 +70,28 @@ public:
   Mask classify(const Term &term);
 
   /// Classifies the terms. What patterns say is joined to `pattern`; the rest
-  /// comes back as one f32 tensor of rank 4, or null, with a remark for each
-  /// term that has a part in it. Without `hasPatterns` all is left to the
-  /// tensor: queries that stand elsewhere.
-  Value biasOf(ImplicitLocOpBuilder &b, ArrayRef<Term> terms,
-               pattern::Pattern &pattern, MaskCounts &counts,
-               bool hasPatterns = true);
-
-  /// The bias as a tensor of f32 whose dims are those of [B, Hq, Nq, Nk] that
-  /// it depends on, and 1.
-  Value emit(ImplicitLocOpBuilder &b, const Element &bias);
+  /// comes back as f32 tensors of rank 4 that are all added, with a remark for
+  /// each term that has a part in them. Without `hasPatterns` all is left to
+  /// the tensors: queries that stand elsewhere.
+  SmallVector<Value> biasesOf(ImplicitLocOpBuilder &b, ArrayRef<Term> terms,
+                              pattern::Pattern &pattern, MaskCounts &counts,
+                              bool hasPatterns = true);
 
   unsigned getNumTables() const { return values.getNumTables(); }
 
 private:
+  /// A bias as a sum: of these some may depend on the distance from query to
+  /// key alone, which then stands for the key.
+  struct Part {
+    Element element;
+    bool isRelative;
+  };
+  void split(const Element &bias, SmallVectorImpl<Element> &parts);
+  SmallVector<Part> partsOf(ImplicitLocOpBuilder &b, const Element &bias);
+  SmallVector<Value> tensorsOf(ImplicitLocOpBuilder &b, const Term &term,
+                               const Mask &mask);
+  Value emit(ImplicitLocOpBuilder &b, const Element &bias);
+  Value emitRelative(ImplicitLocOpBuilder &b, const Element &bias);
   Mask classifyAt(const Term &term, AffineExpr offset);
   bool splitPatterns(const Condition &allowed, pattern::Pattern &pattern,
                      Condition &rest);

@@ -34,6 +34,10 @@ public:
   /// name are one number.
   AffineExpr size(Value tensor, int64_t dim);
 
+  AffineExpr simplify(AffineExpr expr) const {
+    return simplifyAffineExpr(expr, kVariables, symbols.size());
+  }
+
   /// A tensor and a dimension per symbol, in order.
   ArrayRef<std::pair<Value, int64_t>> sizes() const { return symbols; }
 

@@ -153,11 +153,11 @@ void OperatorRaiser::build() {
   else if (isCausal() && hasOperand(op, kPastKey))
     offset = tensor::DimOp::create(b, op->getOperand(kPastKey), 2);
   pattern::Pattern pattern;
-  Value bias;
+  SmallVector<Value> biases;
   if (hasOperand(op, kMask)) {
     masks.setOperands(query, key, isLast);
     bool hasPatterns = isLast || !offset;
-    bias = masks.biasOf(b, readMask(), pattern, counts, hasPatterns);
+    biases = masks.biasesOf(b, readMask(), pattern, counts, hasPatterns);
   }
   if (isCausal()) {
     auto causal =
@@ -172,7 +172,7 @@ void OperatorRaiser::build() {
       b,
       SourceType::get(b.getContext(), cast<RankedTensorType>(key.getType()),
                       valueType),
-      key, value, bias, readLengths(), /*offset=*/Value(),
+      key, value, biases, readLengths(), /*offset=*/Value(),
       /*positions=*/Value(), PatternAttr::get(b.getContext(), pattern),
       b.getI64IntegerAttr(1));
   SmallVector<int64_t> shape(queryType.getShape());

@@ -39,7 +39,8 @@ private:
   Value withPast(unsigned past, Value rows);
   void requireSizes(Value old, Value rows);
   Value firstRows(Value cache);
-  Value biasOf(Value query, Value key, pattern::Pattern &pattern);
+  SmallVector<Value> biasesOf(Value query, Value key,
+                              pattern::Pattern &pattern);
   Value withSink(AttentionOp attention);
   void build(const pattern::Pattern &pattern);
 
@@ -175,14 +176,15 @@ Value CachedRaiser::firstRows(Value cache) {
   return tensor::ExtractSliceOp::create(b, cache, zeros, sizes, ones);
 }
 
-Value CachedRaiser::biasOf(Value query, Value key, pattern::Pattern &pattern) {
+SmallVector<Value> CachedRaiser::biasesOf(Value query, Value key,
+                                          pattern::Pattern &pattern) {
   if (!hasOperand(op, kBias))
     return {};
   Masks masks(op->getContext());
   masks.setOperands(query, key, /*isSelf=*/false);
   Term term = {op->getOperand(kBias), Value(), false, op};
   // Where queries stand is known at run time only.
-  return masks.biasOf(b, term, pattern, counts, /*hasPatterns=*/false);
+  return masks.biasesOf(b, term, pattern, counts, /*hasPatterns=*/false);
 }
 
 /// One more key in each row's softmax, which takes from the others what the
@@ -228,13 +230,13 @@ void CachedRaiser::build(const pattern::Pattern &own) {
       withPast(kPastValue, splitHeads(b, op->getOperand(2), keyHeads));
   Value key = firstRows(presentKey), value = firstRows(presentValue);
   pattern::Pattern pattern = own;
-  Value bias = biasOf(query, key, pattern);
+  SmallVector<Value> biases = biasesOf(query, key, pattern);
   auto keyType = cast<RankedTensorType>(key.getType());
   auto valueType = cast<RankedTensorType>(value.getType());
   auto queryType = cast<RankedTensorType>(query.getType());
   Value source = SourceOp::create(
-      b, SourceType::get(b.getContext(), keyType, valueType), key, value, bias,
-      indices(kLengths), /*offset=*/Value(), /*positions=*/Value(),
+      b, SourceType::get(b.getContext(), keyType, valueType), key, value,
+      biases, indices(kLengths), /*offset=*/Value(), /*positions=*/Value(),
       PatternAttr::get(b.getContext(), pattern), b.getI64IntegerAttr(1));
   SmallVector<int64_t> shape(queryType.getShape());
   shape[3] = valueType.getDimSize(3);

@@ -351,13 +351,14 @@ std::string Raiser::build(Scores &scores) {
       return "it is not known which scores " + describe(term.value) +
              " is added to";
   pattern::Pattern pattern;
-  Value bias = masks.biasOf(b, scores.terms, pattern, counts);
+  SmallVector<Value> biases = masks.biasesOf(b, scores.terms, pattern, counts);
   alignSizes(query, key, values);
   auto keyType = cast<RankedTensorType>(key.getType());
   auto valueType = cast<RankedTensorType>(values.getType());
   auto queryType = cast<RankedTensorType>(query.getType());
   Value source = SourceOp::create(
-      b, SourceType::get(b.getContext(), keyType, valueType), key, values, bias,
+      b, SourceType::get(b.getContext(), keyType, valueType), key, values,
+      biases,
       /*lengths=*/Value(), /*offset=*/Value(), /*positions=*/Value(),
       PatternAttr::get(b.getContext(), pattern), b.getI64IntegerAttr(1));
   SmallVector<int64_t> shape(queryType.getShape());

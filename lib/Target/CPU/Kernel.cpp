@@ -286,10 +286,10 @@ void KernelEmitter::keyLoop(unsigned index, const BlockBuffers &constBuffers) {
     std::tie(begin, end) = split->share(begin, highest);
   emitFor(b, begin, end, kBlockKeys, [&](Value from) {
     keyRows(index, buffers, from, a.sub(highest, a.c(1)));
-    ElementContext element{piece.test, views->leaves(a.c(0)), arguments.bias,
+    ElementContext element{piece.test, views->leaves(a.c(0)), arguments.biases,
                            *views};
     KeyBlock block(b, shape, buffers, from);
-    if (shape.hasBias || shape.softcap || piece.test)
+    if (!shape.biasPerKey.empty() || shape.softcap || piece.test)
       return block.callMasked(parts, element);
     Value full = a.both(a.le(highestLow, from),
                         a.le(a.add(from, a.c(kBlockKeys)), lowestHigh));

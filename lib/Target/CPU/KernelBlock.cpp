@@ -51,8 +51,10 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
   // Kernels that differ in these share parts, so they come last.
   if (shape.hasTest())
     add(allowed, {kBlockKeys, rows}, i32);
-  if (shape.hasBias)
-    add(biases, {kBlockKeys, shape.biasPerKey ? 1 : rows}, f32);
+  if (shape.hasBiasPerRow())
+    add(rowBiases, {kBlockKeys, rows}, f32);
+  if (shape.hasBiasPerKey())
+    add(keyBiases, {kBlockKeys}, f32);
   if (!scratch) {
     auto type = MemRefType::get({bytes}, b.getI8Type());
     scratch = memref::AllocaOp::create(b, type, b.getI64IntegerAttr(alignment));
@@ -64,9 +66,9 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
                                           Arith{b}.c(field.at), ValueRange());
 }
 
-/// The rows of one head as one flat run of elements.
-static std::pair<Value, Value> flatten(ImplicitLocOpBuilder &b, Value tensor,
-                                       Value batch, Value head) {
+/// The elements of one head as one flat run, and the tensor's strides.
+static std::pair<Value, ValueRange>
+flatten(ImplicitLocOpBuilder &b, Value tensor, Value batch, Value head) {
   Arith a{b};
   auto data = memref::ExtractStridedMetadataOp::create(b, tensor);
   ValueRange strides = data.getStrides();
@@ -81,13 +83,16 @@ static std::pair<Value, Value> flatten(ImplicitLocOpBuilder &b, Value tensor,
   Value flat = memref::ReinterpretCastOp::create(
       b, type, data.getBaseBuffer(), OpFoldResult(offset),
       ArrayRef<OpFoldResult>{size}, ArrayRef<OpFoldResult>{b.getIndexAttr(1)});
-  return {flat, strides[2]};
+  return {flat, strides};
 }
 
 void BlockBuffers::bindRows(ImplicitLocOpBuilder &b, Value key, Value value,
                             Value batch, Value head) {
-  std::tie(keyData, keyStride) = flatten(b, key, batch, head);
-  std::tie(valueData, valueStride) = flatten(b, value, batch, head);
+  ValueRange strides;
+  std::tie(keyData, strides) = flatten(b, key, batch, head);
+  keyStride = strides[2];
+  std::tie(valueData, strides) = flatten(b, value, batch, head);
+  valueStride = strides[2];
 }
 
 /// Keys whose sums are held in registers, of which vectors of sixteen lanes
@@ -153,14 +158,16 @@ void KeyBlock::callFull(KernelParts &parts) {
 /// What depends on pieces and positions is looked up here, for the part to
 /// find it in the scratch.
 void KeyBlock::callMasked(KernelParts &parts, const ElementContext &element) {
-  Masks masks{bool(element.test), shape.hasBias};
-  if (masks.test || masks.bias)
+  Masks masks{bool(element.test), shape.hasBiasPerRow(), shape.hasBiasPerKey()};
+  if (masks.test || !shape.biasPerKey.empty())
     eachVector([&](const Part &part) { evaluate(part, element); });
   std::string key = "masked";
   llvm::raw_string_ostream os(key);
-  os << ' ' << shape.softcap.value_or(0) << ' ' << masks.test << masks.bias;
-  if (masks.bias)
-    os << shape.hasTest() << shape.biasPerKey;
+  os << ' ' << shape.softcap.value_or(0) << ' ' << masks.test
+     << masks.biasPerRow << masks.biasPerKey;
+  // Where the biases are in the scratch.
+  if (!shape.biasPerKey.empty())
+    os << shape.hasTest();
   call(parts, key, [&](KeyBlock &inside) {
     inside.eachVector([&](const Part &part) { inside.emit(part, &masks); });
   });
@@ -261,48 +268,89 @@ SmallVector<Value> KeyBlock::products(const Part &part, Value n, int64_t rows) {
       });
 }
 
-/// The bias of a query and a key, in units of log2.
-Value KeyBlock::biasOf(Value queryRow, Value keyRow,
-                       const ElementContext &element) {
-  auto clamp = [&](Value at, unsigned i) -> Value {
-    // A dimension of size one is broadcast.
-    Value size = memref::DimOp::create(b, element.bias, i);
-    return a.min(at, a.sub(size, a.c(1)));
-  };
-  SmallVector<Value> at = {clamp(element.leaves.batch, 0),
-                           clamp(element.leaves.head, 1), clamp(queryRow, 2),
-                           clamp(keyRow, 3)};
-  Value x = memref::LoadOp::create(b, element.bias, at);
-  return arith::MulFOp::create(b, x, a.f32(static_cast<float>(M_LOG2E)));
+/// A dimension of size one is broadcast.
+SmallVector<KeyBlock::BiasView>
+KeyBlock::viewsOf(const ElementContext &element) {
+  SmallVector<BiasView> views;
+  for (auto [bias, perKey] :
+       llvm::zip_equal(element.biases, shape.biasPerKey)) {
+    auto last = [&, bias = bias](unsigned i) {
+      return a.sub(memref::DimOp::create(b, bias, i), a.c(1));
+    };
+    auto [data, strides] =
+        flatten(b, bias, a.min(element.leaves.batch, last(0)),
+                a.min(element.leaves.head, last(1)));
+    views.push_back({data, last(2), last(3), strides[2], strides[3], perKey});
+  }
+  return views;
 }
 
-/// Fills `allowed` and `biases`.
+/// The biases of a key, in units of log2: those that are the same for all
+/// queries, and those of the part's rows.
+void KeyBlock::sumBiases(const Part &part, Value n, Value keyRow,
+                         ArrayRef<BiasView> biases) {
+  Value log2e = a.f32(static_cast<float>(M_LOG2E));
+  Value sum;
+  auto add = [&](Value x) {
+    sum = sum ? arith::AddFOp::create(b, sum, x).getResult() : x;
+  };
+  auto placeOf = [&](const BiasView &bias) {
+    return a.mul(a.min(keyRow, bias.lastKey), bias.keyStride);
+  };
+  for (const BiasView &bias : biases)
+    if (bias.perKey)
+      add(memref::LoadOp::create(b, bias.data, placeOf(bias)));
+  if (sum)
+    memref::StoreOp::create(b, arith::MulFOp::create(b, sum, log2e),
+                            buffers.keyBiases, n);
+  if (!shape.hasBiasPerRow())
+    return;
+  sum = {};
+  auto rows = VectorType::get({shape.lanes}, b.getIndexType());
+  auto all = [&](Value x) -> Value {
+    return vector::BroadcastOp::create(b, rows, x);
+  };
+  Value mask = arith::ConstantOp::create(
+      b, DenseElementsAttr::get(VectorType::get({shape.lanes}, b.getI1Type()),
+                                true));
+  Value none = a.splat(0, buffers.vector);
+  Value row = vector::LoadOp::create(b, rows, buffers.rowOf, part.lane);
+  for (const BiasView &bias : biases) {
+    if (bias.perKey)
+      continue;
+    Value at = arith::MinSIOp::create(b, row, all(bias.lastRow));
+    at = arith::MulIOp::create(b, at, all(bias.rowStride));
+    add(vector::GatherOp::create(b, buffers.vector, bias.data,
+                                 ValueRange{placeOf(bias)}, at, mask, none));
+  }
+  sum = arith::MulFOp::create(
+      b, sum, vector::BroadcastOp::create(b, buffers.vector, log2e));
+  storeVector(part, sum, buffers.rowBiases, n, 0);
+}
+
+void KeyBlock::evaluateTest(const Part &part, Value n, Value keyRow,
+                            const ElementContext &element) {
+  Value k = element.views.positionOfKey(keyRow);
+  Value end = a.add(part.lane, a.c(shape.lanes));
+  emitFor(b, part.lane, end, 1, [&](Value lane) {
+    Value queryRow = memref::LoadOp::create(b, buffers.rowOf, lane);
+    ExprLeaves leaves = element.leaves;
+    leaves.key = k;
+    leaves.position = element.views.positionOf(queryRow);
+    Value holds = emitExpr(b, element.test, leaves);
+    holds = arith::IndexCastOp::create(b, b.getI32Type(), holds);
+    memref::StoreOp::create(b, holds, buffers.allowed, ValueRange{n, lane});
+  });
+}
+
+/// Fills `allowed` and the biases for a part of one vector.
 void KeyBlock::evaluate(const Part &part, const ElementContext &element) {
-  Value end = a.add(part.lane, a.c(part.vectors * shape.lanes));
+  SmallVector<BiasView> biases = viewsOf(element);
   emitFor(b, part.begin, part.end, 1, [&](Value n) {
     Value row = memref::LoadOp::create(b, buffers.keyRow, n);
-    if (element.bias && shape.biasPerKey)
-      memref::StoreOp::create(b, biasOf(a.c(0), row, element), buffers.biases,
-                              ValueRange{n, a.c(0)});
-    bool biased = element.bias && !shape.biasPerKey;
-    if (!element.test && !biased)
-      return;
-    Value k = element.views.positionOfKey(row);
-    emitFor(b, part.lane, end, 1, [&](Value lane) {
-      Value queryRow = memref::LoadOp::create(b, buffers.rowOf, lane);
-      SmallVector<Value> at = {n, lane};
-      if (element.test) {
-        ExprLeaves leaves = element.leaves;
-        leaves.key = k;
-        leaves.position = element.views.positionOf(queryRow);
-        Value holds = emitExpr(b, element.test, leaves);
-        holds = arith::IndexCastOp::create(b, b.getI32Type(), holds);
-        memref::StoreOp::create(b, holds, buffers.allowed, at);
-      }
-      if (biased)
-        memref::StoreOp::create(b, biasOf(queryRow, row, element),
-                                buffers.biases, at);
-    });
+    sumBiases(part, n, row, biases);
+    if (element.test)
+      evaluateTest(part, n, row, element);
   });
 }
 
@@ -317,17 +365,17 @@ Value KeyBlock::adjust(const Part &part, Value s, Value key, int64_t g,
     s = arith::MulFOp::create(b, math::TanhOp::create(b, t),
                               a.splat(cap, buffers.vector));
   }
-  if (masks.bias) {
-    Value bias;
-    if (shape.biasPerKey)
-      bias = vector::BroadcastOp::create(
-          b, buffers.vector,
-          memref::LoadOp::create(b, buffers.biases, ValueRange{key, a.c(0)}));
-    else
-      bias = loadVector(part, buffers.biases, key, g);
-    // Minus infinity masks, as everywhere.
-    s = a.fmax(arith::AddFOp::create(b, s, bias), masked);
+  if (masks.biasPerRow)
+    s = arith::AddFOp::create(b, s,
+                              loadVector(part, buffers.rowBiases, key, g));
+  if (masks.biasPerKey) {
+    Value bias = memref::LoadOp::create(b, buffers.keyBiases, key);
+    s = arith::AddFOp::create(
+        b, s, vector::BroadcastOp::create(b, buffers.vector, bias));
   }
+  // Minus infinity masks, as everywhere.
+  if (masks.biasPerRow || masks.biasPerKey)
+    s = a.fmax(s, masked);
   auto ints = VectorType::get({shape.lanes}, b.getI32Type());
   auto load = [&](Value from, ValueRange place) -> Value {
     return vector::LoadOp::create(b, ints, from, place);

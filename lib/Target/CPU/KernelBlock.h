@@ -51,7 +51,8 @@ struct BlockBuffers {
   Value scores;                 ///< [kBlockKeys][rows] f32
   Value top, sum;               ///< [rows] f32: maximum and sum so far
   Value allowed;                ///< [kBlockKeys][rows] i32: what a test says
-  Value biases;                 ///< [kBlockKeys][rows] f32, or one per key
+  Value rowBiases;              ///< [kBlockKeys][rows] f32
+  Value keyBiases;              ///< [kBlockKeys] f32
   Value rowOf;                  ///< [rows] index: query row of each lane
   Value low, high;              ///< [rows] i32: bounds of each lane
   Value vectorLow, vectorHigh;  ///< [vectors] index: hulls of their lanes'
@@ -69,7 +70,7 @@ struct BlockBuffers {
 struct ElementContext {
   pattern::Expr test;
   ExprLeaves leaves;
-  Value bias;
+  ArrayRef<Value> biases;
   const KeyViews &views;
 };
 
@@ -95,7 +96,7 @@ private:
   };
   /// What a masked block looks up.
   struct Masks {
-    bool test, bias;
+    bool test, biasPerRow, biasPerKey;
   };
   void call(KernelParts &parts, const Twine &key,
             function_ref<void(KeyBlock &)> body);
@@ -108,7 +109,16 @@ private:
   SmallVector<Value> products(const Part &part, Value n, int64_t rows);
   Value adjust(const Part &part, Value s, Value key, int64_t g,
                const Masks &masks);
-  Value biasOf(Value queryRow, Value keyRow, const ElementContext &element);
+  /// A bias of the context's batch and head, as flat elements.
+  struct BiasView {
+    Value data, lastRow, lastKey, rowStride, keyStride;
+    bool perKey;
+  };
+  SmallVector<BiasView> viewsOf(const ElementContext &element);
+  void sumBiases(const Part &part, Value n, Value keyRow,
+                 ArrayRef<BiasView> biases);
+  void evaluateTest(const Part &part, Value n, Value keyRow,
+                    const ElementContext &element);
   SmallVector<Value> exponentials(const Part &part, ValueRange sums,
                                   ValueRange maxima);
   void accumulate(const Part &part, ValueRange decay);

@@ -25,10 +25,9 @@ FailureOr<AttentionShape> AttentionShape::of(FusedAttentionOp op) {
     shape.softcap = op.getSoftcap()->convertToFloat();
   shape.queryStep = op.getQueryStep();
   shape.keyStep = op.getKeyStep();
-  shape.hasBias = bool(op.getBias());
-  shape.biasPerKey =
-      shape.hasBias &&
-      cast<MemRefType>(op.getBias().getType()).getDimSize(2) == 1;
+  for (Value bias : op.getBiases())
+    shape.biasPerKey.push_back(cast<MemRefType>(bias.getType()).getDimSize(2) ==
+                               1);
   shape.hasLengths = bool(op.getLengths());
   shape.offsetPerBatch =
       op.getQueryOffset() && isa<MemRefType>(op.getQueryOffset().getType());
@@ -53,8 +52,10 @@ std::string AttentionShape::key() const {
   llvm::raw_string_ostream os(text);
   os << element << ' ' << headDim << ' ' << valueDim << ' ' << scale << ' '
      << softcap.value_or(0) << ' ' << queryStep << ' ' << keyStep << ' '
-     << hasBias << biasPerKey << hasLengths << offsetPerBatch << accumulate
-     << hasQueryPositions << hasKeyPositions;
+     << hasLengths << offsetPerBatch << accumulate << hasQueryPositions
+     << hasKeyPositions;
+  for (bool perKey : biasPerKey)
+    os << (perKey ? " key" : " row");
   for (const pattern::Piece &piece : pieces)
     os << " | " << piece.str();
   return text;
@@ -78,8 +79,8 @@ SmallVector<Type> mlir::megactx::kernelArguments(MLIRContext *context,
   Type q = stridedType({any, any, any, shape.headDim}, shape.element, true);
   Type v = stridedType({any, any, any, shape.valueDim}, shape.element, true);
   SmallVector<Type> types = {q, q, v};
-  if (shape.hasBias)
-    types.push_back(stridedType({any, any, any, any}, f32, false));
+  types.append(shape.biasPerKey.size(),
+               stridedType({any, any, any, any}, f32, false));
   if (shape.hasLengths)
     types.push_back(stridedType({any}, index, false));
   types.push_back(KernelArguments::typeOfQueryOffset(context, shape));
@@ -94,8 +95,7 @@ FailureOr<SmallVector<Value>>
 mlir::megactx::kernelOperands(ImplicitLocOpBuilder &b, FusedAttentionOp op,
                               const AttentionShape &shape) {
   SmallVector<Value> operands = {op.getQuery(), op.getKey(), op.getValue()};
-  if (op.getBias())
-    operands.push_back(op.getBias());
+  llvm::append_range(operands, op.getBiases());
   if (op.getLengths())
     operands.push_back(op.getLengths());
   auto orZero = [&](Value offset) -> Value {
@@ -137,8 +137,8 @@ KernelArguments::KernelArguments(ValueRange arguments,
   query = next();
   key = next();
   value = next();
-  if (shape.hasBias)
-    bias = next();
+  for ([[maybe_unused]] bool perKey : shape.biasPerKey)
+    biases.push_back(next());
   if (shape.hasLengths)
     lengths = next();
   queryOffset = next();

@@ -21,10 +21,14 @@ struct AttentionShape {
   float scale;
   std::optional<float> softcap;
   int64_t queryStep, keyStep; ///< tokens between rows
-  bool hasBias, hasLengths, accumulate;
+  bool hasLengths, accumulate;
   bool offsetPerBatch; ///< of queries: one for each entry of the batch
   bool hasQueryPositions, hasKeyPositions; ///< instead of steps and offsets
-  bool biasPerKey; ///< the bias is the same for every query
+  /// Of each bias: whether it is the same for every query.
+  SmallVector<bool> biasPerKey;
+
+  bool hasBiasPerKey() const { return llvm::is_contained(biasPerKey, true); }
+  bool hasBiasPerRow() const { return llvm::is_contained(biasPerKey, false); }
 
   /// The shape of an operation on memrefs with static head dims; where it is
   /// none, an error of that operation.
@@ -41,7 +45,7 @@ struct AttentionShape {
 MemRefType stridedType(ArrayRef<int64_t> dims, Type element, bool unitLast);
 
 /// The types of a kernel's arguments, strides dynamic but for the last:
-///   q, k, v, [bias], [lengths], query_offset, key_offset, [query_positions],
+///   q, k, v, biases, [lengths], query_offset, key_offset, [query_positions],
 ///   [key_positions], out, lse
 /// The query offset is an index, or a memref [B] of them.
 SmallVector<Type> kernelArguments(MLIRContext *context,
@@ -59,8 +63,9 @@ struct KernelArguments {
   KernelArguments(ValueRange arguments, const AttentionShape &shape);
   static Type typeOfQueryOffset(MLIRContext *context,
                                 const AttentionShape &shape);
-  Value query, key, value, bias, lengths, queryOffset, keyOffset,
-      queryPositions, keyPositions, out, lse;
+  Value query, key, value, lengths, queryOffset, keyOffset, queryPositions,
+      keyPositions, out, lse;
+  SmallVector<Value> biases;
 };
 
 } // namespace mlir::megactx

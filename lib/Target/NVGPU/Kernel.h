@@ -27,7 +27,7 @@ constexpr float kMasked = -1.0e30f;
 /// added or bent needs their true values, and maxima a positive factor, which
 /// must leave kMasked far below all others.
 inline bool scalesScores(const AttentionShape &shape) {
-  return shape.softcap || shape.hasBias || !(shape.scale > 1e-20f);
+  return shape.softcap || !shape.biasPerKey.empty() || !(shape.scale > 1e-20f);
 }
 /// What scores are still to be multiplied by.
 inline float factorOf(const AttentionShape &shape) {

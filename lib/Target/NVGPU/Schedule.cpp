@@ -145,7 +145,8 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   if (machine.hasWgmma && !isF32 && warps == 4) {
     product = Product::wgmma;
     heldDim = 0;
-    bool isSmall = dim <= 64, isPlain = !hasTest(shape) && !shape.hasBias;
+    bool isSmall = dim <= 64,
+         isPlain = !hasTest(shape) && shape.biasPerKey.empty();
     bool isLong = hasLongRows(shape);
     if (isLarge) {
       warps = 8;

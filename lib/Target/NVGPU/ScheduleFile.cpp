@@ -27,8 +27,8 @@ std::string mlir::megactx::nvgpu::scheduleClass(const AttentionShape &shape,
     os << " test";
   if (shape.hasQueryPositions || shape.hasKeyPositions)
     os << " positions";
-  if (shape.hasBias)
-    os << (shape.biasPerKey ? " bias-per-key" : " bias");
+  if (!shape.biasPerKey.empty())
+    os << (shape.hasBiasPerRow() ? " bias" : " bias-per-key");
   if (shape.softcap)
     os << " softcap";
   for (int64_t most : {16, 32, 64})

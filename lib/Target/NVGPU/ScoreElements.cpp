@@ -34,9 +34,9 @@ SmallVector<Value> ScoreElements::adjust(ValueRange scores,
     score = shape.softcap ? cap(score)
                           : arith::MulFOp::create(b, score, splat(shape.scale));
     // Minus infinity masks, as everywhere.
-    if (shape.hasBias)
-      score = arith::MaximumFOp::create(
-          b, arith::AddFOp::create(b, score, biases(at, n)), splat(kMasked));
+    if (!arguments.biases.empty())
+      score =
+          arith::MaximumFOp::create(b, biased(score, at, n), splat(kMasked));
   }
   return result;
 }
@@ -62,30 +62,34 @@ Value ScoreElements::rowOfKey(const TilePlace &at, Value number) {
   return views.keyRow(at.piece, at.places, a.min(number, at.last));
 }
 
-/// The biases of the 16x8 scores n of a tile.
-Value ScoreElements::biases(const TilePlace &at, int64_t n) {
+/// The 16x8 scores n of a tile and their biases.
+Value ScoreElements::biased(Value score, const TilePlace &at, int64_t n) {
   std::array<Value, 2> keyRows;
   for (int64_t j = 0; j < 2; ++j)
     keyRows[j] = rowOfKey(at, a.add(at.from, a.add(pair, a.c(8 * n + j))));
-  bool isShared = shape.biasPerKey && rows[0].head == rows[1].head;
-  SmallVector<Value> elements;
-  for (const Row &row : rows)
-    for (Value keyRow : keyRows)
-      elements.push_back(isShared && elements.size() >= 2
-                             ? elements[elements.size() - 2]
-                             : biasOf(row, keyRow));
-  return vector::FromElementsOp::create(b, tile, elements);
+  for (auto [bias, perKey] : llvm::zip(arguments.biases, shape.biasPerKey)) {
+    bool isShared = perKey && rows[0].head == rows[1].head;
+    SmallVector<Value> elements;
+    for (const Row &row : rows)
+      for (Value keyRow : keyRows)
+        elements.push_back(isShared && elements.size() >= 2
+                               ? elements[elements.size() - 2]
+                               : biasOf(bias, row, keyRow));
+    score = arith::AddFOp::create(
+        b, score, vector::FromElementsOp::create(b, tile, elements));
+  }
+  return score;
 }
 
-Value ScoreElements::biasOf(const Row &row, Value keyRow) {
+Value ScoreElements::biasOf(Value bias, const Row &row, Value keyRow) {
   auto clamp = [&](Value at, unsigned i) -> Value {
     // A dimension of size one is broadcast.
-    Value size = memref::DimOp::create(b, arguments.bias, i);
+    Value size = memref::DimOp::create(b, bias, i);
     return a.min(at, a.sub(size, a.c(1)));
   };
   SmallVector<Value> at = {clamp(row.batch, 0), clamp(row.head, 1),
                            clamp(row.number, 2), clamp(keyRow, 3)};
-  return memref::LoadOp::create(b, arguments.bias, at);
+  return memref::LoadOp::create(b, bias, at);
 }
 
 /// Whether the test holds for a key and one of the lane's rows, as an index.

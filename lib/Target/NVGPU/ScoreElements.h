@@ -44,8 +44,8 @@ public:
 
 private:
   Value cap(Value score);
-  Value biases(const TilePlace &at, int64_t n);
-  Value biasOf(const Row &row, Value keyRow);
+  Value biased(Value score, const TilePlace &at, int64_t n);
+  Value biasOf(Value bias, const Row &row, Value keyRow);
   Value holds(const TilePlace &at, Value number, Value row);
   Value rowOfKey(const TilePlace &at, Value number);
   Value splat(float value) { return a.splat(value, tile); }

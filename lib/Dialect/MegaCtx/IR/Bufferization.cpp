@@ -1,6 +1,7 @@
 //===- Bufferization.cpp - ops from tensors to memrefs --------------------===//
 
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
 #include "mlir/Dialect/Bufferization/IR/DstBufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -52,10 +53,10 @@ struct InDestinationStyle
   }
 };
 
-/// The same memory with its dims in another order.
-struct AsTranspose
-    : bufferization::BufferizableOpInterface::ExternalModel<AsTranspose,
-                                                            TransposeViewOp> {
+/// An op whose result is its first operand's memory, seen otherwise.
+template <typename Self, typename Op>
+struct AsView
+    : bufferization::BufferizableOpInterface::ExternalModel<Self, Op> {
   bool bufferizesToMemoryRead(Operation *, OpOperand &,
                               const bufferization::AnalysisState &) const {
     return false;
@@ -71,7 +72,10 @@ struct AsTranspose
                     const bufferization::AnalysisState &) const {
     return {{op->getOpResult(0), bufferization::BufferRelation::Unknown}};
   }
+};
 
+/// The same memory with its dims in another order.
+struct AsTranspose : AsView<AsTranspose, TransposeViewOp> {
   FailureOr<bufferization::BufferLikeType>
   getBufferType(Operation *op, Value,
                 const bufferization::BufferizationOptions &options,
@@ -116,6 +120,77 @@ struct AsTranspose
   }
 };
 
+/// Rows that overlap: row i starts one element before row i - 1.
+struct AsToeplitz : AsView<AsToeplitz, ToeplitzViewOp> {
+  bool isWritable(Operation *, Value,
+                  const bufferization::AnalysisState &) const {
+    return false;
+  }
+
+  static MemRefType typeOf(ToeplitzViewOp view, MemRefType table) {
+    constexpr int64_t any = ShapedType::kDynamic;
+    SmallVector<int64_t> strides = table.getStridesAndOffset().first;
+    int64_t last = strides.back();
+    strides.insert(strides.end() - 1, last == any ? any : -last);
+    return MemRefType::get(
+        view.getResult().getType().getShape(), table.getElementType(),
+        StridedLayoutAttr::get(view.getContext(), any, strides),
+        table.getMemorySpace());
+  }
+
+  FailureOr<bufferization::BufferLikeType>
+  getBufferType(Operation *op, Value,
+                const bufferization::BufferizationOptions &options,
+                const bufferization::BufferizationState &state,
+                SmallVector<Value> &invocations) const {
+    auto view = cast<ToeplitzViewOp>(op);
+    FailureOr<bufferization::BufferLikeType> table =
+        bufferization::getBufferType(view.getTable(), options, state,
+                                     invocations);
+    if (failed(table))
+      return failure();
+    return cast<bufferization::BufferLikeType>(
+        typeOf(view, cast<MemRefType>(*table)));
+  }
+
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
+                          const bufferization::BufferizationOptions &options,
+                          bufferization::BufferizationState &state) const {
+    auto view = cast<ToeplitzViewOp>(op);
+    FailureOr<Value> table =
+        bufferization::getBuffer(rewriter, view.getTable(), options, state);
+    if (failed(table))
+      return failure();
+    ImplicitLocOpBuilder b(op->getLoc(), rewriter);
+    auto data = memref::ExtractStridedMetadataOp::create(b, *table);
+    MemRefType type = typeOf(view, cast<MemRefType>(table->getType()));
+    SmallVector<int64_t> staticStrides = type.getStridesAndOffset().first;
+    SmallVector<Value> sizes(data.getSizes().drop_back());
+    sizes.append({view.getRows(), view.getColumns()});
+    SmallVector<Value> strides(data.getStrides());
+    Value one = strides.back();
+    Value zero = arith::ConstantIndexOp::create(b, 0);
+    strides.insert(strides.end() - 1, arith::SubIOp::create(b, zero, one));
+    Value above = arith::SubIOp::create(b, view.getRows(),
+                                        arith::ConstantIndexOp::create(b, 1));
+    Value first = arith::AddIOp::create(b, data.getOffset(),
+                                        arith::MulIOp::create(b, above, one));
+    auto mixed = [&](ArrayRef<int64_t> known, ArrayRef<Value> values) {
+      SmallVector<OpFoldResult> result;
+      for (auto [number, value] : llvm::zip_equal(known, values))
+        result.push_back(number == ShapedType::kDynamic
+                             ? OpFoldResult(value)
+                             : rewriter.getIndexAttr(number));
+      return result;
+    };
+    Value result = memref::ReinterpretCastOp::create(
+        b, type, *table, first, mixed(type.getShape(), sizes),
+        mixed(staticStrides, strides));
+    bufferization::replaceOpWithBufferizedValues(rewriter, op, result);
+    return success();
+  }
+};
+
 /// Upstream's op does not say that its result is a view.
 struct TransposeAsView
     : ViewLikeOpInterface::ExternalModel<TransposeAsView, memref::TransposeOp> {
@@ -134,6 +209,7 @@ void mlir::megactx::registerBufferization(DialectRegistry &registry) {
         *context);
     ProductOp::attachInterface<InDestinationStyle<ProductOp>>(*context);
     TransposeViewOp::attachInterface<AsTranspose>(*context);
+    ToeplitzViewOp::attachInterface<AsToeplitz>(*context);
   });
   registry.addExtension(+[](MLIRContext *context, memref::MemRefDialect *) {
     memref::TransposeOp::attachInterface<TransposeAsView>(*context);

@@ -68,12 +68,16 @@ LogicalResult mlir::megactx::checkOffset(Operation *op, StringRef what,
   return checkDim(op, what, type, 0, of, 0, other);
 }
 
-LogicalResult mlir::megactx::checkBias(Operation *op, ShapedType bias) {
-  if (bias.hasRank() && bias.getRank() == 4 && bias.getElementType().isF32())
-    return success();
-  return op->emitOpError("expected bias to have rank 4 and element type f32, "
-                         "but got ")
-         << bias;
+LogicalResult mlir::megactx::checkBiases(Operation *op, ValueRange biases) {
+  for (Value bias : biases) {
+    auto type = cast<ShapedType>(bias.getType());
+    if (!type.hasRank() || type.getRank() != 4 ||
+        !type.getElementType().isF32())
+      return op->emitOpError("expected bias to have rank 4 and element type "
+                             "f32, but got ")
+             << type;
+  }
+  return success();
 }
 
 LogicalResult mlir::megactx::checkHeads(Operation *op, int64_t heads,

@@ -37,7 +37,7 @@ LogicalResult checkPositions(Operation *op, StringRef what, Value positions,
 LogicalResult checkOffset(Operation *op, StringRef what, Value offset,
                           ShapedType of, StringRef other);
 /// Rank 4 and f32.
-LogicalResult checkBias(Operation *op, ShapedType bias);
+LogicalResult checkBiases(Operation *op, ValueRange biases);
 /// Query heads are a multiple of key heads.
 LogicalResult checkHeads(Operation *op, int64_t heads, int64_t keyHeads);
 

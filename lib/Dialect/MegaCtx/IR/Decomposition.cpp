@@ -41,7 +41,8 @@ private:
   OnlineAttentionOp op;
   Emitter b;
   Value queryOffset, keyOffset, keyRows;
-  SmallVector<Value> begin, biasSizes;
+  SmallVector<Value> begin;
+  SmallVector<SmallVector<Value>> biasSizes; ///< of each bias
   OpBuilder::InsertPoint outside;
 };
 } // namespace
@@ -87,7 +88,7 @@ Value Decomposer::scores() {
                      });
 }
 
-/// softcap(scale * product) + bias.
+/// softcap(scale * product) + biases.
 Value Decomposer::score(Emitter &in, Value product, ValueRange at) {
   Value score = arith::MulFOp::create(
       in, product, emitFloat(in, op.getScale().convertToFloat()));
@@ -96,16 +97,17 @@ Value Decomposer::score(Emitter &in, Value product, ValueRange at) {
     Value ratio = arith::DivFOp::create(in, score, cap);
     score = arith::MulFOp::create(in, math::TanhOp::create(in, ratio), cap);
   }
-  if (!op.getBias())
-    return score;
-  SmallVector<Value> where;
-  for (auto [i, size] : llvm::zip_equal(at, biasSizes)) {
-    Value last = arith::SubIOp::create(in, size, in.index(1));
-    // A dim of 1 is broadcast.
-    where.push_back(arith::MinSIOp::create(in, i, last));
+  for (auto [bias, sizes] : llvm::zip_equal(op.getBiases(), biasSizes)) {
+    SmallVector<Value> where;
+    for (auto [i, size] : llvm::zip_equal(at, sizes)) {
+      Value last = arith::SubIOp::create(in, size, in.index(1));
+      // A dim of 1 is broadcast.
+      where.push_back(arith::MinSIOp::create(in, i, last));
+    }
+    score = arith::AddFOp::create(in, score,
+                                  tensor::ExtractOp::create(in, bias, where));
   }
-  Value bias = tensor::ExtractOp::create(in, op.getBias(), where);
-  return arith::AddFOp::create(in, score, bias);
+  return score;
 }
 
 /// A constant table as a tensor, before the op whose body reads it.
@@ -167,9 +169,11 @@ Value Decomposer::masked(Value scores) {
   for (unsigned i = 0; i < 4; ++i)
     begin.push_back(origin(i));
   keyRows = op.getOrigin().empty() ? dim(op.getKey(), 2) : op.getOrigin()[4];
-  if (op.getBias())
+  for (Value bias : op.getBiases()) {
+    SmallVector<Value> &sizes = biasSizes.emplace_back();
     for (int64_t i = 0; i < 4; ++i)
-      biasSizes.push_back(dim(op.getBias(), i));
+      sizes.push_back(dim(bias, i));
+  }
   outside = b.saveInsertionPoint();
   return emitGeneric(
       b, {}, scores, {{0, 1, 2, 3}}, [&](Emitter &in, ValueRange x) -> Value {

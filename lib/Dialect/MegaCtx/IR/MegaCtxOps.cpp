@@ -43,7 +43,7 @@ LogicalResult SourceOp::verify() {
   if (failed(checkPositions(*this, "positions", getPositions(), getOffset(),
                             key, "key")))
     return failure();
-  return getBias() ? checkBias(*this, getBias().getType()) : success();
+  return checkBiases(*this, getBiases());
 }
 
 LogicalResult
@@ -143,7 +143,7 @@ LogicalResult FusedAttentionOp::verify() {
                          "one element type");
   if (!lse.hasRank() || lse.getRank() != 3 || !lse.getElementType().isF32())
     return emitOpError("expected lse to have rank 3 and element type f32");
-  if (getBias() && failed(checkBias(*this, typeOf(getBias()))))
+  if (failed(checkBiases(*this, getBiases())))
     return failure();
   bool onTensors = isa<TensorType>(out);
   if (getNumResults() != (onTensors ? 2u : 0u))
@@ -213,6 +213,42 @@ TransposeViewOp::reifyResultShapes(OpBuilder &b,
   SmallVector<OpFoldResult> sizes =
       tensor::getMixedSizes(b, getLoc(), getInput());
   applyPermutationToVector(sizes, getPermutation());
+  shapes.push_back(std::move(sizes));
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// ToeplitzViewOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult ToeplitzViewOp::verify() {
+  RankedTensorType table = getTable().getType(), type = getResult().getType();
+  if (table.getRank() < 1 || type.getRank() != table.getRank() + 1 ||
+      type.getElementType() != table.getElementType() ||
+      type.getShape().drop_back(2) != table.getShape().drop_back())
+    return emitOpError("expected a result with the leading dims of ")
+           << table << ", rows and columns, but got " << type;
+  for (auto [i, size] : llvm::enumerate(ValueRange{getRows(), getColumns()})) {
+    int64_t dim = type.getDimSize(table.getRank() - 1 + i);
+    std::optional<int64_t> known = getConstantIntValue(size);
+    if (known && (*known < 0 || (dim != ShapedType::kDynamic && dim != *known)))
+      return emitOpError("expected dims of ") << *known << " and not " << type;
+  }
+  return success();
+}
+
+LogicalResult
+ToeplitzViewOp::reifyResultShapes(OpBuilder &b,
+                                  ReifiedRankedShapedTypeDims &shapes) {
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(b, getLoc(), getTable());
+  sizes.pop_back();
+  RankedTensorType type = getResult().getType();
+  for (Value size : {getRows(), getColumns()}) {
+    int64_t dim = type.getDimSize(sizes.size());
+    sizes.push_back(dim == ShapedType::kDynamic ? OpFoldResult(size)
+                                                : b.getIndexAttr(dim));
+  }
   shapes.push_back(std::move(sizes));
   return success();
 }

@@ -110,18 +110,17 @@ static LogicalResult checkPositions(OnlineAttentionOp op) {
 
 static LogicalResult checkExtras(OnlineAttentionOp op) {
   ShapedType query = typeOf(op.getQuery()), key = typeOf(op.getKey());
-  if (op.getBias()) {
-    ShapedType bias = typeOf(op.getBias());
-    if (failed(checkBias(op, bias)))
-      return failure();
-    int64_t full[] = {query.getDimSize(0), query.getDimSize(1),
-                      query.getDimSize(2), key.getDimSize(2)};
-    for (auto [i, size] : llvm::enumerate(full))
-      if (bias.getDimSize(i) != 1 && !agree(bias.getDimSize(i), size))
+  if (failed(checkBiases(op, op.getBiases())))
+    return failure();
+  int64_t full[] = {query.getDimSize(0), query.getDimSize(1),
+                    query.getDimSize(2), key.getDimSize(2)};
+  for (Value value : op.getBiases())
+    for (auto [i, size] : llvm::enumerate(full)) {
+      int64_t own = typeOf(value).getDimSize(i);
+      if (own != 1 && !agree(own, size))
         return op.emitOpError("expected bias dim ")
-               << i << " to be 1 or " << size << ", but got "
-               << bias.getDimSize(i);
-  }
+               << i << " to be 1 or " << size << ", but got " << own;
+    }
   if (!op.getLengths())
     return success();
   ShapedType lengths = typeOf(op.getLengths());

@@ -74,7 +74,7 @@ public:
 private:
   LogicalResult keyHeads();
   Value rows(Value of, OpFoldResult offset, OpFoldResult size);
-  Value bias();
+  Value slicedBias(Value bias);
   SmallVector<Value> origin();
   int64_t heads(Value of) {
     return cast<ShapedType>(of.getType()).getDimSize(1);
@@ -127,8 +127,8 @@ Value Tile::rows(Value of, OpFoldResult offset, OpFoldResult size) {
 }
 
 /// Dims of 1 are broadcast and stay; whether one is may be known at run time.
-Value Tile::bias() {
-  auto type = cast<ShapedType>(op.getBias().getType());
+Value Tile::slicedBias(Value bias) {
+  auto type = cast<ShapedType>(bias.getType());
   Sizes from(4, b.getIndexAttr(0)), many(4, b.getIndexAttr(1));
   for (int64_t i = 0; i < 4; ++i) {
     if (type.getDimSize(i) == 1)
@@ -138,8 +138,7 @@ Value Tile::bias() {
     if (!type.isDynamicDim(i))
       continue;
     Value size = getValueOrCreateConstantIndexOp(
-        b, b.getLoc(),
-        linalg::createFoldedDimOp(b, b.getLoc(), op.getBias(), i));
+        b, b.getLoc(), linalg::createFoldedDimOp(b, b.getLoc(), bias, i));
     Value one = arith::ConstantIndexOp::create(b, 1);
     Value zero = arith::ConstantIndexOp::create(b, 0);
     Value isOne = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, size, one);
@@ -151,7 +150,7 @@ Value Tile::bias() {
     from[i] = choose(zero, offsets[i]);
     many[i] = choose(one, sizes[i]);
   }
-  return slice(b, b.getLoc(), op.getBias(), from, many, slices);
+  return slice(b, b.getLoc(), bias, from, many, slices);
 }
 
 SmallVector<Value> Tile::origin() {
@@ -194,7 +193,10 @@ FailureOr<TilingResult> Tile::run(ValueRange state) {
                       {sizes[0], sizes[1], sizes[2], width}, slices);
   Value key = rows(op.getKey(), offsets[kKeys], sizes[kKeys]);
   Value value = rows(op.getValue(), offsets[kKeys], sizes[kKeys]);
-  Value bias = op.getBias() ? this->bias() : Value(), lengths;
+  Value lengths;
+  SmallVector<Value> biases;
+  for (Value bias : op.getBiases())
+    biases.push_back(slicedBias(bias));
   if (op.getLengths())
     lengths =
         slice(b, b.getLoc(), op.getLengths(), {offsets[0]}, {sizes[0]}, slices);
@@ -202,7 +204,7 @@ FailureOr<TilingResult> Tile::run(ValueRange state) {
   if (op.hasPureTensorSemantics())
     results = llvm::to_vector(state.getTypes());
   auto tile = OnlineAttentionOp::create(
-      b, results, query, key, value, bias, lengths, op.getQueryOffset(),
+      b, results, query, key, value, biases, lengths, op.getQueryOffset(),
       op.getKeyOffset(), op.getQueryPositions(), op.getKeyPositions(), origin(),
       state[0], state[1], state[2], op.getPieceAttr(), op.getScaleAttr(),
       op.getSoftcapAttr(), op.getQueryStepAttr(), op.getKeyStepAttr());

@@ -100,8 +100,8 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
     how many tokens a row stands for, by which patterns such as `pyramid` know
     the source's level.
 
-    - `bias` is added to the scaled scores; f32, rank 4, each dim 1 or that of
-      [B, Hq, Nq, Nk].
+    - `bias`: one or several tensors, all added to the scaled scores; f32, rank
+      4, each dim 1 or that of [B, Hq, Nq, Nk].
     - `lengths` (index tensor [B]): keys from this row on do not exist.
     - `positions` (index tensor [B, Nk]): where each key row stands, in tokens,
       not decreasing along a batch's rows that exist. It is checked when the
@@ -112,7 +112,7 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
       bf16) and agree on B, Hkv and Nk.
     * `source_c2`: key_step is at least 1, and where the pattern spans levels of
       gists (`pyramid`), one of theirs.
-    * `source_c3`: bias has rank 4 and element type f32; lengths is [B].
+    * `source_c3`: biases have rank 4 and element type f32; lengths is [B].
     * `source_c4`: the result has the types of key and value.
     * `source_c5`: positions is [B, Nk] of index, and then there is no offset.
 
@@ -123,7 +123,7 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
     ```
   }];
   let arguments = (ins AnyRankedTensor:$key, AnyRankedTensor:$value,
-                       Optional<AnyRankedTensor>:$bias,
+                       Variadic<AnyRankedTensor>:$biases,
                        Optional<1DTensorOf<[Index]>>:$lengths,
                        Optional<Index>:$offset,
                        Optional<2DTensorOf<[Index]>>:$positions,
@@ -131,7 +131,7 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
                        DefaultValuedAttr<I64Attr, "1">:$key_step);
   let results = (outs MegaCtx_SourceType:$result);
   let assemblyFormat = [{
-    $key `,` $value (`bias` `(` $bias^ `)`)? (`lengths` `(` $lengths^ `)`)?
+    $key `,` $value (`bias` `(` $biases^ `)`)? (`lengths` `(` $lengths^ `)`)?
     (`offset` `(` $offset^ `)`)? (`positions` `(` $positions^ `)`)?
     `pattern` `(` $pattern `)` attr-dict
     `:` functional-type(operands, results)
@@ -145,7 +145,7 @@ def MegaCtx_AttentionOp : Op<MegaCtx_Dialect, "attention",
                                ["reifyResultShapes"]>]> {
   let summary = "softmax(scale * q k^T) v over all sources, one softmax";
   let description = [{
-    score = softcap(scale * <q, k>) + bias, one softmax over the keys that the
+    score = softcap(scale * <q, k>) + biases, one softmax over the keys that the
     sources' patterns select, out = sum of p * v. q [B, Hq, Nq, D], out
     [B, Hq, Nq, Dv] of q's element type, lse [B, Hq, Nq] f32, natural log.
     Query head h reads key head h / (Hq / Hkv). Query row i stands at position
@@ -201,7 +201,7 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
   let summary = "a link of attention: one piece of one source, online softmax";
   let description = [{
     Adds the keys that the piece selects to a softmax in progress. With scores
-    s = softcap(scale * <q, k>) + bias, minus infinity where the piece does not
+    s = softcap(scale * <q, k>) + biases, minus infinity where the piece does not
     hold, per row:
 
     ```
@@ -220,8 +220,8 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
     along the rows that exist. query_offset is one for all, or index [B], one for
     each entry of the batch. A row that sees no key keeps its state.
 
-    - `bias` is added to the scaled scores; f32, each dim 1 or that of
-      [B, Hq, Nq, Nk].
+    - `bias`: one or several tensors, all added to the scaled scores; f32, each
+      dim 1 or that of [B, Hq, Nq, Nk].
     - `lengths` (index [B]): key rows from this one on do not exist.
     - `origin(b0, h0, i0, j0, n)`: the operands are the tile of a larger op that
       starts at its batch b0, query head h0, query row i0 and key row j0; the
@@ -237,8 +237,8 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
       on B and D.
     * `online_attention_c4`: Hq is a multiple of Hkv.
     * `online_attention_c5`: acc is [B, Hq, Nq, Dv], max and sum are [B, Hq, Nq].
-    * `online_attention_c6`: bias has rank 4, element type f32, and dims of 1 or
-      those of [B, Hq, Nq, Nk]; lengths is [B] of index.
+    * `online_attention_c6`: biases have rank 4, element type f32, and dims of 1
+      or those of [B, Hq, Nq, Nk]; lengths is [B] of index.
     * `online_attention_c7`: scale is finite; softcap, if given, is positive.
     * `online_attention_c8`: query_step and key_step are at least 1.
     * `online_attention_c9`: origin has five values or none.
@@ -265,7 +265,7 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
     FlashAttention-2 (arXiv:2307.08691).
   }];
   let arguments = (ins AnyShaped:$query, AnyShaped:$key, AnyShaped:$value,
-                       Optional<AnyShaped>:$bias, Optional<AnyShaped>:$lengths,
+                       Variadic<AnyShaped>:$biases, Optional<AnyShaped>:$lengths,
                        Optional<AnyTypeOf<[Index, AnyShaped]>>:$query_offset,
                        Optional<Index>:$key_offset,
                        Optional<AnyShaped>:$query_positions,
@@ -279,7 +279,7 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
                        DefaultValuedAttr<I64Attr, "1">:$key_step);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
-    $query `,` $key `,` $value (`bias` `(` $bias^ `)`)?
+    $query `,` $key `,` $value (`bias` `(` $biases^ `)`)?
     (`lengths` `(` $lengths^ `)`)? (`query_offset` `(` $query_offset^ `)`)?
     (`key_offset` `(` $key_offset^ `)`)?
     (`query_positions` `(` $query_positions^ `)`)?
@@ -363,7 +363,7 @@ def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
       `megactx.online_attention`.
   }];
   let arguments = (ins AnyShaped:$query, AnyShaped:$key, AnyShaped:$value,
-                       Optional<AnyShaped>:$bias, Optional<AnyShaped>:$lengths,
+                       Variadic<AnyShaped>:$biases, Optional<AnyShaped>:$lengths,
                        Optional<AnyTypeOf<[Index, AnyShaped]>>:$query_offset,
                        Optional<Index>:$key_offset,
                        Optional<AnyShaped>:$query_positions,
@@ -377,7 +377,7 @@ def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
                        UnitAttr:$accumulate);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
-    $query `,` $key `,` $value (`bias` `(` $bias^ `)`)?
+    $query `,` $key `,` $value (`bias` `(` $biases^ `)`)?
     (`lengths` `(` $lengths^ `)`)? (`query_offset` `(` $query_offset^ `)`)?
     (`key_offset` `(` $key_offset^ `)`)?
     (`query_positions` `(` $query_positions^ `)`)?
@@ -425,6 +425,44 @@ def MegaCtx_TransposeViewOp : Op<MegaCtx_Dialect, "transpose_view",
                                  "::llvm::ArrayRef<int64_t>":$permutation)>];
   let hasVerifier = 1;
   let hasFolder = 1;
+}
+
+def MegaCtx_ToeplitzViewOp : Op<MegaCtx_Dialect, "toeplitz_view",
+    [Pure, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                                     ["reifyResultShapes"]>]> {
+  let summary = "a matrix whose elements depend on column minus row alone";
+  let description = [{
+    From a vector for each of the leading dims, the matrix that has one element
+    of it along each diagonal: the table [..., rows + columns - 1] becomes
+    [..., rows, columns] with
+
+    ```
+    result[..., i, j] = table[..., j - i + rows - 1]
+    ```
+
+    In memory both are the same elements: bufferization makes it a view whose
+    rows overlap, with strides of -1 and 1 elements. A bias by the distance
+    between query and key takes so many elements as there are distances.
+
+    Constraints:
+    * `toeplitz_view_c1`: the result has the table's element type, its leading
+      dims, and one dim more.
+    * `toeplitz_view_c2`: rows and columns agree with static dims of the result.
+
+    ```mlir
+    %bias = megactx.toeplitz_view %table sizes(%rows, %columns)
+        : tensor<1x8x1023xf32> to tensor<1x8x?x?xf32>
+    ```
+
+    Effects: none. A table of fewer elements has no defined result.
+  }];
+  let arguments = (ins AnyRankedTensor:$table, Index:$rows, Index:$columns);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $table `sizes` `(` $rows `,` $columns `)` attr-dict
+    `:` type($table) `to` type($result)
+  }];
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//

@@ -1,6 +1,6 @@
-//===- EmitBias.cpp - biases that are left of masks -----------------------===//
+//===- EmitElement.cpp - tensors of symbolic elements ---------------------===//
 
-#include "Masks.h"
+#include "EmitElement.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -17,8 +17,8 @@ public:
               ArrayRef<Value> sizes)
       : b(b), variables(variables), sizes(sizes) {}
 
-  /// f32.
-  Value number(const Element &element);
+  /// A number of the type, integer or float; of i1 whether it is not zero.
+  Value number(const Element &element, Type type);
 
 private:
   Value index(AffineExpr expr) {
@@ -93,85 +93,90 @@ Value BodyEmitter::truth(const Condition &condition) {
   llvm_unreachable("every kind is handled above");
 }
 
-Value BodyEmitter::number(const Element &element) {
-  Type f32 = b.getF32Type();
-  auto real = [&](double value) {
-    return arith::ConstantOp::create(b, b.getF32FloatAttr(value)).getResult();
+/// A scalar as one of another type: integers have signs, but for truths.
+static Value converted(ImplicitLocOpBuilder &b, Value x, Type type) {
+  Type from = x.getType();
+  if (from == type)
+    return x;
+  auto real = dyn_cast<FloatType>(type), old = dyn_cast<FloatType>(from);
+  if (real && old)
+    return real.getWidth() > old.getWidth()
+               ? arith::ExtFOp::create(b, type, x).getResult()
+               : arith::TruncFOp::create(b, type, x).getResult();
+  if (real)
+    return from.isInteger(1) ? arith::UIToFPOp::create(b, type, x).getResult()
+                             : arith::SIToFPOp::create(b, type, x).getResult();
+  if (old)
+    return arith::FPToSIOp::create(b, type, x);
+  if (from.isInteger(1))
+    return arith::ExtUIOp::create(b, type, x);
+  return type.getIntOrFloatBitWidth() > from.getIntOrFloatBitWidth()
+             ? arith::ExtSIOp::create(b, type, x).getResult()
+             : arith::TruncIOp::create(b, type, x).getResult();
+}
+
+Value BodyEmitter::number(const Element &element, Type type) {
+  if (type.isInteger(1))
+    return truth(element.isNonZero());
+  auto constant = [&](double value) -> Value {
+    if (isa<FloatType>(type))
+      return arith::ConstantOp::create(b, b.getFloatAttr(type, value));
+    return arith::ConstantOp::create(b, b.getIntegerAttr(type, int64_t(value)));
   };
   switch (element.kind()) {
   case Element::Kind::Real:
-    return real(element.real());
-  case Element::Kind::Integer: {
-    Value integer =
-        arith::IndexCastOp::create(b, b.getI64Type(), index(element.expr()));
-    return arith::SIToFPOp::create(b, f32, integer);
-  }
+    return constant(element.real());
+  case Element::Kind::Integer:
+    return converted(
+        b, arith::IndexCastOp::create(b, b.getI64Type(), index(element.expr())),
+        type);
   case Element::Kind::Truth:
-    return arith::SelectOp::create(b, truth(element.condition()), real(1),
-                                   real(0));
+    return arith::SelectOp::create(b, truth(element.condition()), constant(1),
+                                   constant(0));
   case Element::Kind::Choice: {
     Value condition = truth(element.condition());
-    Value first = number(element.first());
+    Value first = number(element.first(), type);
     return arith::SelectOp::create(b, condition, first,
-                                   number(element.second()));
+                                   number(element.second(), type));
   }
-  case Element::Kind::Read: {
-    Value x = read(element);
-    Type type = x.getType();
-    if (auto real = dyn_cast<FloatType>(type)) {
-      if (real.getWidth() == 32)
-        return x;
-      return real.getWidth() < 32
-                 ? arith::ExtFOp::create(b, f32, x).getResult()
-                 : arith::TruncFOp::create(b, f32, x).getResult();
-    }
-    return type.isInteger(1) ? arith::UIToFPOp::create(b, f32, x).getResult()
-                             : arith::SIToFPOp::create(b, f32, x).getResult();
-  }
+  case Element::Kind::Read:
+    return converted(b, read(element), type);
   }
   llvm_unreachable("every kind is handled above");
 }
 
-Value Masks::emit(ImplicitLocOpBuilder &b, const Element &bias) {
-  unsigned used = 0;
-  bias.walkExprs([&](AffineExpr expr) {
-    for (unsigned v = 0; v < kVariables; ++v)
-      if (expr.isFunctionOfDim(v))
-        used |= 1u << v;
-  });
-  SmallVector<int64_t> shape;
-  SmallVector<Value> dynamic;
-  for (unsigned v : {kBatch, kHead, kQuery, kKey}) {
-    Value tensor = v == kKey ? key : query;
-    unsigned dim = v == kKey ? 2 : v;
-    if (!(used & (1u << v))) {
-      shape.push_back(1);
-      continue;
-    }
-    shape.push_back(cast<RankedTensorType>(tensor.getType()).getDimSize(dim));
-    if (shape.back() == ShapedType::kDynamic)
-      dynamic.push_back(tensor::DimOp::create(b, tensor, dim));
-  }
+Value mlir::megactx::raise::emitTensor(ImplicitLocOpBuilder &b,
+                                       const Positions &positions,
+                                       const Element &element, Type elementType,
+                                       ArrayRef<AffineExpr> shape,
+                                       ArrayRef<AffineExpr> variables) {
   SmallVector<Value> sizes;
   for (auto [tensor, dim] : positions.sizes())
     sizes.push_back(tensor::DimOp::create(b, tensor, dim));
-  SmallVector<Value> none(kVariables);
-  Value shift = affine::expandAffineExpr(b, b.getLoc(), offset, none, sizes);
-  Value empty = tensor::EmptyOp::create(b, shape, b.getF32Type(), dynamic);
-  SmallVector<utils::IteratorType> loops(4, utils::IteratorType::parallel);
+  SmallVector<OpFoldResult> dims;
+  for (AffineExpr size : shape) {
+    if (auto constant = dyn_cast<AffineConstantExpr>(size))
+      dims.push_back(b.getIndexAttr(constant.getValue()));
+    else
+      dims.push_back(affine::expandAffineExpr(b, b.getLoc(), size, {}, sizes));
+  }
+  Value empty = tensor::EmptyOp::create(b, dims, elementType);
+  SmallVector<utils::IteratorType> loops(shape.size(),
+                                         utils::IteratorType::parallel);
   auto generic = linalg::GenericOp::create(
       b, TypeRange{empty.getType()}, ValueRange(), ValueRange{empty},
-      ArrayRef{b.getMultiDimIdentityMap(4)}, loops,
+      ArrayRef{b.getMultiDimIdentityMap(shape.size())}, loops,
       [&](OpBuilder &nested, Location loc, ValueRange) {
         ImplicitLocOpBuilder body(loc, nested);
-        SmallVector<Value> variables;
-        for (unsigned i = 0; i < 4; ++i)
-          variables.push_back(linalg::IndexOp::create(body, i));
-        variables[kQuery] =
-            arith::AddIOp::create(body, variables[kQuery], shift);
-        variables.push_back(arith::ConstantIndexOp::create(body, 0));
-        Value number = BodyEmitter(body, variables, sizes).number(bias);
-        linalg::YieldOp::create(body, number);
+        SmallVector<Value> indices, values;
+        for (size_t i = 0; i < shape.size(); ++i)
+          indices.push_back(linalg::IndexOp::create(body, i));
+        for (AffineExpr variable : variables)
+          values.push_back(
+              affine::expandAffineExpr(body, loc, variable, indices, sizes));
+        linalg::YieldOp::create(
+            body,
+            BodyEmitter(body, values, sizes).number(element, elementType));
       });
   return generic.getResult(0);
 }

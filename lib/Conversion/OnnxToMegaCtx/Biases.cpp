@@ -1,0 +1,207 @@
+//===- Biases.cpp - biases that are left of masks -------------------------===//
+
+#include "EmitElement.h"
+#include "Heads.h"
+#include "Masks.h"
+#include "Nodes.h"
+#include "RelativeTables.h"
+#include "Remarks.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::raise;
+
+/// How many of [B, H, Nq, Nk] a tensor of the element has.
+static unsigned countDims(const Element &element) {
+  return llvm::count_if(
+      ArrayRef<Variable>{kBatch, kHead, kQuery, kKey},
+      [&](Variable variable) { return element.uses(variable); });
+}
+
+/// Scores of this order do not change it when it is added to them.
+static bool swallowsScores(std::optional<double> number) {
+  return number && *number <= -1e9;
+}
+
+void Masks::split(const Element &bias, SmallVectorImpl<Element> &parts) {
+  if (bias.kind() == Element::Kind::Choice) {
+    // Where one side masks, the other may be added everywhere.
+    bool firstMasks = swallowsScores(bias.first().number());
+    const Element &rest = firstMasks ? bias.second() : bias.first();
+    const Element &fill = firstMasks ? bias.first() : bias.second();
+    Element zero = Element::real(0);
+    if (swallowsScores(fill.number()) && rest.number() != 0.0) {
+      split(rest, parts);
+      parts.push_back(Element::choice(bias.condition(),
+                                      firstMasks ? fill : zero,
+                                      firstMasks ? zero : fill));
+      return;
+    }
+  }
+  if (bias.kind() == Element::Kind::Read && typeOf(bias.tensor()) == "Add") {
+    for (Value operand : bias.tensor().getDefiningOp()->getOperands())
+      split(values.at(operand, values.broadcast(operand, bias.indices())),
+            parts);
+    return;
+  }
+  parts.push_back(bias);
+}
+
+/// The parts that have fewer dims than the whole, or none.
+SmallVector<Masks::Part> Masks::partsOf(ImplicitLocOpBuilder &b,
+                                        const Element &bias) {
+  SmallVector<Element> elements;
+  split(bias, elements);
+  // A kernel reads every part for every score.
+  constexpr size_t most = 4;
+  if (elements.size() > most)
+    return {};
+  RelativeTables tables(b, positions, values);
+  SmallVector<Part> parts;
+  for (const Element &element : elements) {
+    if (element.number() == 0.0)
+      continue;
+    bool isMatrix = element.uses(kQuery) && element.uses(kKey);
+    auto relative = isMatrix ? tables.of(element) : std::nullopt;
+    parts.push_back({relative.value_or(element), relative.has_value()});
+    if (countDims(parts.back().element) >= countDims(bias))
+      return {};
+  }
+  return parts;
+}
+
+Value Masks::emit(ImplicitLocOpBuilder &b, const Element &bias) {
+  const Place q = values.shape(query), k = values.shape(key);
+  Place shape = {q[0], q[1], q[2], k[2]}, variables;
+  for (unsigned v : {kBatch, kHead, kQuery, kKey}) {
+    variables.push_back(positions.variable(Variable(v)));
+    if (!bias.uses(v))
+      shape[v] = positions.constant(1);
+  }
+  variables[kQuery] = variables[kQuery] + offset;
+  variables.push_back(positions.constant(0));
+  return emitTensor(b, positions, bias, b.getF32Type(), shape, variables);
+}
+
+/// The bias for each distance, as a matrix in which rows overlap.
+Value Masks::emitRelative(ImplicitLocOpBuilder &b, const Element &bias) {
+  const Place q = values.shape(query), k = values.shape(key);
+  AffineExpr one = positions.constant(1), zero = positions.constant(0);
+  auto at = [&](unsigned i) { return getAffineDimExpr(i, b.getContext()); };
+  Place shape = {bias.uses(kBatch) ? q[0] : one, bias.uses(kHead) ? q[1] : one,
+                 q[2] + k[2] - 1};
+  Place variables = {at(0), at(1), zero, at(2) - (q[2] - 1) - offset, zero};
+  Value table =
+      emitTensor(b, positions, bias, b.getF32Type(), shape, variables);
+  SmallVector<int64_t> dims(cast<RankedTensorType>(table.getType()).getShape());
+  dims.pop_back();
+  for (Value rows : {query, key})
+    dims.push_back(cast<RankedTensorType>(rows.getType()).getDimSize(2));
+  return ToeplitzViewOp::create(b, RankedTensorType::get(dims, b.getF32Type()),
+                                table, b.createOrFold<tensor::DimOp>(query, 2),
+                                b.createOrFold<tensor::DimOp>(key, 2));
+}
+
+/// A term with the model's own numbers.
+static Value termAsBias(ImplicitLocOpBuilder &b, const Term &term) {
+  if (!term.fill)
+    return term.value;
+  auto condition = cast<RankedTensorType>(term.value.getType());
+  Type element = cast<RankedTensorType>(term.fill.getType()).getElementType();
+  auto type = RankedTensorType::get(condition.getShape(), element);
+  auto scalar = RankedTensorType::get({}, element);
+  Value zero = onnx::InitializerOp::create(
+      b, scalar, DenseElementsAttr::get(scalar, b.getZeroAttr(element)));
+  Value x = term.whereTrue ? term.fill : zero;
+  Value y = term.whereTrue ? zero : term.fill;
+  return createNode(b, "Where", {term.value, x, y}, type);
+}
+
+/// As f32 of rank 4.
+static Value widened(ImplicitLocOpBuilder &b, Value term) {
+  auto type = cast<RankedTensorType>(term.getType());
+  if (!type.getElementType().isF32()) {
+    type = type.clone(b.getF32Type());
+    term = createNode(b, "Cast", term, type,
+                      {b.getNamedAttr("to", b.getI64IntegerAttr(1))});
+  }
+  int64_t missing = 4 - type.getRank();
+  if (missing == 0)
+    return term;
+  SmallVector<int64_t> axes = llvm::to_vector(llvm::seq<int64_t>(missing));
+  SmallVector<int64_t> shape(missing, 1);
+  llvm::append_range(shape, type.getShape());
+  return createNode(b, "Unsqueeze", {term, integerList(b, axes)},
+                    type.clone(shape));
+}
+
+SmallVector<Value> Masks::tensorsOf(ImplicitLocOpBuilder &b, const Term &term,
+                                    const Mask &mask) {
+  SmallVector<Value> tensors;
+  if (mask.bias)
+    for (const Part &part : partsOf(b, *mask.bias))
+      tensors.push_back(part.isRelative ? emitRelative(b, part.element)
+                                        : emit(b, part.element));
+  if (tensors.empty())
+    tensors.push_back(mask.keepsTerm ? widened(b, termAsBias(b, term))
+                                     : emit(b, *mask.bias));
+  return tensors;
+}
+
+/// Adds the tensor to one of those that have the same dims, else as another.
+static void addTo(SmallVectorImpl<Value> &biases, Value tensor,
+                  ImplicitLocOpBuilder &b) {
+  auto shapeOf = [](Value value) {
+    return cast<RankedTensorType>(value.getType()).getShape();
+  };
+  auto hasSameDims = [&](Value other) {
+    return !other.getDefiningOp<ToeplitzViewOp>() &&
+           llvm::all_of(llvm::zip(shapeOf(tensor), shapeOf(other)),
+                        [](auto sizes) {
+                          auto [x, y] = sizes;
+                          return (x == 1) == (y == 1);
+                        });
+  };
+  Value *other = tensor.getDefiningOp<ToeplitzViewOp>()
+                     ? biases.end()
+                     : llvm::find_if(biases, hasSameDims);
+  if (other == biases.end())
+    biases.push_back(tensor);
+  else
+    *other = createNode(b, "Add", {*other, tensor}, other->getType());
+}
+
+SmallVector<Value> Masks::biasesOf(ImplicitLocOpBuilder &b,
+                                   ArrayRef<Term> terms,
+                                   pattern::Pattern &pattern,
+                                   MaskCounts &counts, bool hasPatterns) {
+  SmallVector<Value> biases;
+  for (const Term &term : terms) {
+    Mask mask;
+    mask.keepsTerm = true;
+    mask.reason = "its queries stand behind a cache, at positions that the "
+                  "mask's rows do not tell";
+    if (hasPatterns)
+      mask = classify(term);
+    if (!mask.pattern.isDense()) {
+      ++counts.patterns;
+      pattern = pattern.isDense()
+                    ? mask.pattern
+                    : pattern::Pattern::conjunction(pattern, mask.pattern);
+    }
+    if (!mask.keepsTerm && !mask.bias)
+      continue;
+    ++counts.biases;
+    missed(term.node, kTermStaysBias)
+        << remark::add("{0}", describe(term.value))
+        << remark::reason("{0}", mask.reason);
+    for (Value tensor : tensorsOf(b, term, mask))
+      addTo(biases, tensor, b);
+  }
+  counts.tables += getNumTables();
+  return biases;
+}
