@@ -81,7 +81,7 @@ class _Signature:
     value: _Operand
     scale: float
     softcap: float
-    bias: tuple  # (element, which dims are 1), or ()
+    biases: tuple  # of each (element, which dims are 1): four, or three of a bias by distance
     lengths: str  # their element type, or ""
     offset: str  # the same; of one for all, "scalar"
     lse: bool
@@ -100,8 +100,9 @@ class _Signature:
                 lines += operand.transposed(name, f"{name}_stored", operand.stored, operand.type, operand.type)
         source = f"!megactx.source<{self.key.type}, {self.value.type}>"
         given, types = "", [self.key.type, self.value.type]
-        if self.bias:
-            given, types = " bias(%bias)", [*types, self._bias(arguments, lines)]
+        if self.biases:
+            types += [self._bias(i, arguments, lines) for i in range(len(self.biases))]
+            given = f" bias({', '.join(f'%bias{i}' for i in range(len(self.biases)))})"
         if self.lengths:
             arguments.append(f"%lengths_given: tensor<?x{self.lengths}>")
             lines.append(f"%lengths = arith.index_cast %lengths_given : tensor<?x{self.lengths}> to tensor<?xindex>")
@@ -129,13 +130,24 @@ class _Signature:
         body = "\n  ".join([*lines, f"return {', '.join(names)} : {', '.join(made)}"])
         return f"func.func @main({', '.join(arguments)}) -> ({', '.join(made)}) {{\n  {body}\n}}\n"
 
-    def _bias(self, arguments, lines):
-        element, ones = self.bias
-        dims = "x".join("1" if one else "?" for one in ones)
-        arguments.append(f"%bias{'_given' * (element != 'f32')}: tensor<{dims}x{element}>")
+    def _bias(self, number, arguments, lines):
+        """The type of %bias<number>, of which an argument and lines are made."""
+        element, ones = self.biases[number]
+        by_distance = len(ones) == 3
+        dims = ["1" if one else "?" for one in ones[: 2 if by_distance else 4]]
+        tensor = lambda sizes, element="f32": f"tensor<{'x'.join(sizes)}x{element}>"
+        given = [*dims, "?"] if by_distance else dims
+        full = [*dims, "?", "?"] if by_distance else dims
+        name = source = f"%bias{number}"
+        if by_distance:
+            source = f"{name}_table"
+            lines += [f"{name}_rows = tensor.dim %query, %c2 : {self.query.type}", f"{name}_columns = tensor.dim %key, %c2 : {self.key.type}"]
         if element != "f32":
-            lines.append(f"%bias = arith.extf %bias_given : tensor<{dims}x{element}> to tensor<{dims}xf32>")
-        return f"tensor<{dims}xf32>"
+            lines.append(f"{source} = arith.extf {source}_given : {tensor(given, element)} to {tensor(given)}")
+        if by_distance:
+            lines.append(f"{name} = megactx.toeplitz_view {source} sizes({name}_rows, {name}_columns) : {tensor(given)} to {tensor(full)}")
+        arguments.append(f"{source}{'_given' * (element != 'f32')}: {tensor(given, element)}")
+        return tensor(full)
 
 
 @functools.cache
@@ -160,7 +172,7 @@ def _model(signature):
     return _models[signature]
 
 
-def _check_shapes(query, key, value, bias, **per_batch):
+def _check_shapes(query, key, value, biases, **per_batch):
     for name, array in (("query", query), ("key", key), ("value", value)):
         if len(array.shape) != 4:
             raise Error(f"{name}: expected [batch, heads, tokens, dim], but got {list(array.shape)}")
@@ -170,8 +182,11 @@ def _check_shapes(query, key, value, bias, **per_batch):
             raise Error(f"{name}: expected {want}, but got {list(array.shape)}, with queries {list(query.shape)} and keys {list(key.shape)}")
     if not key_heads or heads % key_heads:
         raise Error(f"expected a multiple of the {key_heads} heads of keys, but got {heads} heads of queries")
-    if bias is not None and (len(bias.shape) != 4 or any(n not in (1, want) for n, want in zip(bias.shape, (batch, heads, rows, keys)))):
-        raise Error(f"bias: expected dims 1 or those of {[batch, heads, rows, keys]}, but got {list(bias.shape)}")
+    for bias in biases:
+        by_distance = len(bias.shape) == 3
+        wanted = [batch, heads, max(0, rows + keys - 1)] if by_distance else [batch, heads, rows, keys]
+        if len(bias.shape) != len(wanted) or any(n not in (1, want) for n, want in zip(bias.shape, wanted)) or by_distance and bias.shape[2] != wanted[2]:
+            raise Error(f"bias: expected dims 1 or those of {wanted}{', an entry for each distance' * by_distance}, but got {list(bias.shape)}")
     for name, array in per_batch.items():
         if array is not None and list(array.shape) != [batch]:
             raise Error(f"{name}: expected [{batch}], but got {list(array.shape)}")
@@ -189,13 +204,14 @@ def _target(arrays):
     return driver.architecture(number) if kind == dlpack.CUDA else "cpu"
 
 
-def run(query, key, value, pattern, scale, softcap, bias, lengths, offset, return_lse):
+def run(query, key, value, pattern, scale, softcap, biases, lengths, offset, return_lse):
     """`attention` of arrays that are not PyTorch's, or are detached: the runtime's output, and whether it is [B, N, H, D]; then the log-sum-exp."""
-    arrays = {name: _array(array) for name, array in dict(query=query, key=key, value=value, bias=bias).items() if array is not None}
-    query, key, value, bias = (arrays.get(name) for name in ("query", "key", "value", "bias"))
+    query, key, value = map(_array, (query, key, value))
+    biases = [_array(bias) for bias in biases]
+    arrays = dict(query=query, key=key, value=value, **{f"bias {i}": bias for i, bias in enumerate(biases)})
     lengths = None if lengths is None else _array(lengths)
     offsets = None if offset is None or isinstance(offset, int) else _array(offset)
-    _check_shapes(query, key, value, bias, lengths=lengths, offset=offsets)
+    _check_shapes(query, key, value, biases, lengths=lengths, offset=offsets)
     operands = [_Operand(_element(name, arrays[name], _ELEMENTS), arrays[name].shape[1], arrays[name].shape[3], _heads_inside(arrays[name]))
                 for name in ("query", "key", "value")]
     if len({operand.element for operand in operands}) > 1:
@@ -211,11 +227,11 @@ def run(query, key, value, pattern, scale, softcap, bias, lengths, offset, retur
         raise Error(f"offset: expected at most {_MOST_OFFSET} tokens, but got {offset}")
     signature = _Signature(
         str(pattern), *operands, scale, softcap,
-        () if bias is None else (_element("bias", bias, _ELEMENTS), tuple(n == 1 for n in bias.shape)),
+        tuple((_element("bias", bias, _ELEMENTS), tuple(n == 1 for n in bias.shape)) for bias in biases),
         "" if lengths is None else _element("lengths", lengths, _INTEGERS),
         "" if offset is None else "scalar" if offsets is None else _element("offset", offsets, _INTEGERS), bool(return_lse), _target(arrays))
     given = [array.swapaxes(1, 2) if operand.heads_inside else array for array, operand in zip((query, key, value), operands)]
-    given += [array for array in (bias, lengths, np.array(offset, np.int64) if signature.offset == "scalar" else offsets) if array is not None]
+    given += [array for array in (*biases, lengths, np.array(offset, np.int64) if signature.offset == "scalar" else offsets) if array is not None]
     model = _model(signature)
     return [*model.run(dict(zip(model.inputs, given))).values()], signature.out.heads_inside
 
@@ -233,27 +249,29 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     pattern: a Pattern, or its text. Query row i stands at position i + offset (0), key row j at position j (tokens). offset: one for all,
     or [B], integers, such as the lengths of caches before their new rows.
     scale: 1 / sqrt(D) by default. softcap: scores become softcap · tanh(score / softcap).
-    bias: added to the scores, [B, Hq, N, M] or 1 in any of these dims. lengths [B], integers: keys from there on do not exist.
+    bias: added to the scores, [B, Hq, N, M] or 1 in any of these dims; or by the distance from query to key, [B or 1, Hq or 1, N + M - 1], of
+    which the score of row i and key row j gets entry j - i + N - 1. A tuple of such biases is added together. lengths [B], integers: keys from there on do not exist.
     return_lse: also the log-sum-exp of each row's scores, [B, Hq, N] in float32.
 
     A row without keys gives 0 and -inf. The first call for a pattern, element type, numbers of heads and dims compiles (seconds) and keeps the
     kernel in ~/.cache/megactx; batch and numbers of tokens are free. There is no gradient. Raises Error.
     """
     torch = sys.modules.get("torch")
+    biases = [] if bias is None else list(bias) if isinstance(bias, (tuple, list)) and bias and hasattr(bias[0], "shape") else [bias]
     if offset is not None and not isinstance(offset, int) and getattr(offset, "ndim", 1) == 0:
         offset = int(offset)
     if torch and isinstance(query, torch.Tensor):
         from .attention_torch import attention as operation
 
-        for name, array in dict(key=key, value=value, bias=bias).items():
-            if array is not None and not isinstance(array, torch.Tensor):
+        for name, array in [("key", key), ("value", value), *(("bias", bias) for bias in biases)]:
+            if not isinstance(array, torch.Tensor):
                 raise Error(f"{name}: expected a tensor of PyTorch, as the query is, but got {type(array).__name__}")
         numbers = [x if x is None or isinstance(x, int) else torch.as_tensor(x, device=query.device) for x in (lengths, offset)]
         if isinstance(lengths, int):
             raise Error(f"lengths: expected [{query.shape[0]}], but got []")
         one, each = (numbers[1], None) if isinstance(numbers[1], int) else (None, numbers[1])
-        out, lse = operation(query, key, value, str(pattern), scale, softcap, bias, numbers[0], one, each)
+        out, lse = operation(query, key, value, str(pattern), scale, softcap, biases, numbers[0], one, each)
         return (out, lse) if return_lse else out
-    (out, *lse), heads_inside = run(query, key, value, pattern, scale, softcap, bias, lengths, offset, return_lse)
+    (out, *lse), heads_inside = run(query, key, value, pattern, scale, softcap, biases, lengths, offset, return_lse)
     out = out.swapaxes(1, 2) if heads_inside and isinstance(out, np.ndarray) else out
     return (out, *lse) if return_lse else out

@@ -122,6 +122,34 @@ def alibi(g, q, k, v, dim, batch, length, heads, context, **_):
     return g.reshape(g.op("MatMul", weights, fold(v)), batch, heads, length, -1)
 
 
+def alibi_distances(g, q, k, v, dim, length, heads, **_):
+    """ALiBi as its paper has it: slopes times distances, below a causal mask."""
+    rows, keys = g.unsqueeze(g.range(length), 1), g.unsqueeze(g.range(length), 0)
+    distances = g.cast(g.op("Abs", g.op("Sub", keys, rows)), np.float32)
+    slopes = g.const(-(2.0 ** (-8.0 * np.arange(1, heads + 1) / heads))[:, None, None])
+    bias = g.unsqueeze(g.op("Mul", slopes, g.unsqueeze(distances, 0)), 0)
+    return eager(g, q, k, v, dim, g.op("Add", bias, causal_bias(g, q, k)))
+
+
+def relative_bias(g, heads, length, bidirectional, buckets=12, farthest=20):
+    """T5's: a number for each head and bucket of distances, which far from 0 grow as their logarithm; [1, heads, N, N]."""
+    distance = g.op("Sub", g.unsqueeze(g.range(length), 0), g.unsqueeze(g.range(length), 1))
+    table, index = g.weight("relative_attention_bias.weight", buckets, heads, scale=1.0), None
+    if bidirectional:
+        buckets //= 2
+        index = g.op("Mul", g.cast(g.op("Greater", distance, g.int(0)), np.int64), g.int(buckets))
+        distance = g.op("Abs", distance)
+    else:
+        distance = g.op("Neg", g.op("Min", distance, g.int(0)))
+    exact = buckets // 2
+    ratio = g.op("Log", g.op("Div", g.cast(distance, np.float32), g.const(float(exact))))
+    far = g.op("Mul", g.op("Div", ratio, g.const(np.log(farthest / exact))), g.const(float(buckets - exact)))
+    far = g.op("Min", g.op("Add", g.cast(far, np.int64), g.int(exact)), g.int(buckets - 1))
+    near = g.op("Where", g.op("Less", distance, g.int(exact)), distance, far)
+    index = g.op("Add", index, near) if index else near
+    return g.unsqueeze(g.op("Transpose", g.op("Gather", table, index, axis=0), perm=[2, 0, 1]), 0)
+
+
 def keras(g, q, k, v, dim, **_):
     """Keras' products: keys before queries, heads behind tokens."""
     q, k, v = (g.op("Transpose", t, perm=[0, 2, 1, 3]) for t in (q, k, v))

@@ -97,6 +97,35 @@ def bert(exporter, opset, spelling, layers=2, width=40, heads=4, vocab=90, seed=
     return g
 
 
+def t5(exporter, opset, causal, layers=2, width=40, heads=4, vocab=90, seed=6):
+    """T5's encoder with a padding mask, or its decoder's own attention: all layers share the first one's bias by distance; output [B, N, width]."""
+    g, dim = Graph(exporter, opset, seed), width // heads
+    ids = g.input("input_ids", INT64, ["batch", "length"])
+    least, bias = g.const(np.finfo(np.float32).min), None
+    mask = None if causal else g.input("attention_mask", INT64, ["batch", "length"])
+    batch, length = g.size(ids, 0), g.size(ids, 1)
+    x = g.op("Gather", g.weight("shared.weight", vocab, width, scale=1.0), ids)
+    for layer in range(layers):
+        with g.module(f"block.{layer}"):
+            with g.module("attention"):
+                h = g.rms_norm(x, width)
+            q, k, v = (g.heads(project(g, h, n, width, width, bias=False), batch, length, heads, dim) for n in "qkv")
+            if bias is None and causal:
+                below = g.op("LessOrEqual", g.unsqueeze(g.range(length), 0), g.unsqueeze(g.range(length), 1))
+                bias = g.op("Where", below, attention.relative_bias(g, heads, length, False), least)
+            elif bias is None:
+                hidden = g.op("Mul", g.op("Sub", g.const(1.0), g.cast(g.unsqueeze(mask, 1, 2), np.float32)), least)
+                bias = g.op("Add", attention.relative_bias(g, heads, length, True), hidden)
+            y = attention.matmul_softmax(g, q, k, v, lambda scores: g.op("Add", scores, bias))
+            y = g.reshape(g.op("Transpose", y, perm=[0, 2, 1, 3]), batch, length, width)
+            x = g.op("Add", x, project(g, y, "o", width, width, bias=False))
+            with g.module("feed_forward"):
+                h = g.op("Relu", project(g, g.rms_norm(x, width), "wi", width, 2 * width, bias=False))
+            x = g.op("Add", x, project(g, h, "wo", 2 * width, width, bias=False))
+    g.output(g.rms_norm(x, width), np.float32, ["batch", "length", width])
+    return g
+
+
 def project(g, x, name, inputs, outputs, bias=True):
     with g.module(name):
         return g.linear(x, inputs, outputs, bias)

@@ -75,7 +75,8 @@ def table():
     models = {}
     for spelling, exporter, opset in (("masked_fill", "torchscript", 14), ("masked_fill", "dynamo", 20), ("sdpa", "torchscript", 17),
                                       ("sdpa", "dynamo", 18), ("attention_op", "dynamo", 23), ("bmm", "torchscript", 17), ("einsum", "torchscript", 13),
-                                      ("softcap", "torchscript", 17), ("alibi", "torchscript", 17), ("alibi", "dynamo", 20), ("keras", "torchscript", 17),
+                                      ("softcap", "torchscript", 17), ("alibi", "torchscript", 17), ("alibi", "dynamo", 20),
+                                      ("alibi_distances", "torchscript", 17), ("keras", "torchscript", 17),
                                       ("synthesizer_dense", "torchscript", 17), ("synthesizer_factorized", "dynamo", 18)):
         name = f"gpt_{spelling}_{'dynamo' if exporter == 'dynamo' else 'ts'}{opset}"
         models[name] = entry(functools.partial(families.gpt, spelling, exporter, opset), ids(), True)
@@ -90,6 +91,8 @@ def table():
     models["mistral_window_sdpa_ts17"] = entry(make(families.llama, "torchscript", 17, "sdpa", padding=True, window=8), padded, True, window=7)
     models["llama_genai21"] = entry(quantized.genai_llama, grown(), True, sizes=((2, 29), (1, 7), (2, 1)))
     models["bert_int8_ts17"] = entry(quantized.Dynamic(make(families.bert, "torchscript", 17, "sdpa")), padded, False)
+    models["t5_encoder_ts17"] = entry(make(families.t5, "torchscript", 17, causal=False), padded, False)
+    models["t5_decoder_dynamo18"] = entry(make(families.t5, "dynamo", 18, causal=True), ids("input_ids"), True)
     models["vit_sdpa_ts17"] = entry(make(families.vit, "torchscript", 17), pixels, False)
     models["vit_sdpa_dynamo18"] = entry(make(families.vit, "dynamo", 18), pixels, False)
     models["gistnet_ts17"] = entry(make(megacontext.gistnet, "torchscript", 17), megacontext.tokens(), True, sizes=((2, 2048), (1, 1024)), attentions=3)

@@ -1,4 +1,4 @@
-"""MegaContext's networks as a GPU would run them, against the outputs that onnxruntime stored with them, and with their policies against the CPU."""
+"""MegaContext's networks, and a T5, as a GPU would run them, against the outputs that onnxruntime stored with them, and with their policies against the CPU."""
 
 import pathlib
 import subprocess
@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    subprocess.run([sys.executable, str(ROOT / "python" / "models" / "make_models.py"), str(folder), "gistnet_ts17", "lensnet_ts17"], check=True, capture_output=True)
+    subprocess.run([sys.executable, str(ROOT / "python" / "models" / "make_models.py"), str(folder), "gistnet_ts17", "lensnet_ts17", "t5_encoder_ts17"], check=True, capture_output=True)
     return folder
 
 
@@ -26,7 +26,7 @@ def build(request):
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
-@pytest.mark.parametrize("name", ["gistnet_ts17", "lensnet_ts17"])
+@pytest.mark.parametrize("name", ["gistnet_ts17", "lensnet_ts17", "t5_encoder_ts17"])
 def test_stored_outputs(name, arch, models, build):
     model = emulated_model.Model(emulated.Library(build), build / "bin", models / name / "model.onnx", arch=arch)
     for data_set in sorted((models / name).glob("test_data_set_*")):

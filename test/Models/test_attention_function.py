@@ -70,6 +70,25 @@ def test_options():
             close(got, wanted(spec, inputs, offset=41, bias=bias.astype(np.float64), lengths=lengths)[0], "f32")
 
 
+def by_distance(table, rows, keys):
+    return table[..., np.arange(keys) - np.arange(rows)[:, None] + rows - 1]
+
+
+@pytest.mark.parametrize("rows, keys", [(37, 50), (50, 37), (1, 40), (1, 1), (100, 100)])
+def test_biases_by_distance_and_several(rows, keys):
+    spec = kernels.Spec(SPARSE)
+    inputs = arrays(spec, queries=rows, keys=keys)
+    draw = np.random.default_rng().standard_normal
+    for heads, batch in (4, 1), (1, 2), (4, 2):
+        table, per_key, full = draw((batch, heads, rows + keys - 1)), draw((2, 1, 1, keys)), draw((1, 4, rows, keys)).astype(np.float32)
+        for dtype in np.float32, np.float16:
+            table, per_key = table.astype(dtype), per_key.astype(dtype)
+            wide = by_distance(table.astype(np.float64), rows, keys)
+            for given, sum in (table, wide), ((table,), wide), ((per_key, table, full), wide + per_key + full), ((full, per_key, per_key), full + 2.0 * per_key):
+                got = megactx.attention(*inputs, SPARSE, offset=max(0, keys - rows), scale=spec.scale, bias=given)
+                close(got, wanted(spec, inputs, offset=max(0, keys - rows), bias=sum)[0], "f32")
+
+
 def test_offsets_of_caches():
     spec = kernels.Spec(SPARSE)
     inputs = arrays(spec, batch=3, queries=2, keys=40)
@@ -171,6 +190,8 @@ Q, K, V = GOOD
     ((Q, K, V, "windw<left = 1, right = 0>"), {}, "attention: unknown pattern 'windw', did you mean 'window'?"),
     ((Q, K, V, "window<left = 1"), {}, "attention: "),
     ((Q, K, V), {"bias": np.zeros((2, 4, 5, 5), np.float32)}, r"bias: expected dims 1 or those of \[2, 4, 5, 6\], but got \[2, 4, 5, 5\]"),
+    ((Q, K, V), {"bias": np.zeros((1, 4, 9), np.float32)}, r"bias: expected dims 1 or those of \[2, 4, 10\], an entry for each distance, but got \[1, 4, 9\]"),
+    ((Q, K, V), {"bias": (np.zeros((1, 1, 10), np.float32), np.zeros((4, 10), np.float32))}, r"bias: .* but got \[4, 10\]"),
     ((Q, K, V), {"bias": np.zeros((2, 4, 5, 6), bool)}, "bias: expected float32, float16, bfloat16, but got bool"),
     ((Q, K, V), {"lengths": [1]}, r"lengths: expected \[2\], but got \[1\]"),
     ((Q, K, V), {"lengths": [1.0, 2.0]}, "lengths: expected int32, int64, but got float64"),
@@ -238,7 +259,7 @@ def test_pytorch(cache):
         out = megactx.attention(*given, SPARSE)
         assert out.dtype == torch.bfloat16 and out.stride() == given[0].stride()
         close(out.float().numpy(), want, "bf16")
-        torch.library.opcheck(torch.ops.megactx.attention.default, (*given, SPARSE, None, None, None, None, 3, None))
+        torch.library.opcheck(torch.ops.megactx.attention.default, (*given, SPARSE, None, None, [torch.zeros(4, 73)[None]], None, 3, None))
         got = megactx.attention(*given, SPARSE, lengths=[37, 5], offset=torch.tensor([0, 2]))
         close(got[1].float().numpy(), wanted(spec, [x[1:] for x in inputs], offset=2, lengths=[5])[0][0], "bf16")
     compiled = torch.compile(lambda q, k, v: megactx.attention(q * 1, k, v, SPARSE) + 1, fullgraph=True)

@@ -54,20 +54,26 @@ void Masks::split(const Element &bias, SmallVectorImpl<Element> &parts) {
 /// The parts that have fewer dims than the whole, or none.
 SmallVector<Masks::Part> Masks::partsOf(ImplicitLocOpBuilder &b,
                                         const Element &bias) {
+  RelativeTables tables(b, positions, values);
+  auto relative = [&](const Element &element) -> std::optional<Element> {
+    if (element.uses(kQuery) && element.uses(kKey))
+      return tables.of(element);
+    return std::nullopt;
+  };
+  if (auto whole = relative(bias))
+    return {{*whole, /*isRelative=*/true}};
   SmallVector<Element> elements;
   split(bias, elements);
   // A kernel reads every part for every score.
   constexpr size_t most = 4;
   if (elements.size() > most)
     return {};
-  RelativeTables tables(b, positions, values);
   SmallVector<Part> parts;
   for (const Element &element : elements) {
     if (element.number() == 0.0)
       continue;
-    bool isMatrix = element.uses(kQuery) && element.uses(kKey);
-    auto relative = isMatrix ? tables.of(element) : std::nullopt;
-    parts.push_back({relative.value_or(element), relative.has_value()});
+    auto table = relative(element);
+    parts.push_back({table.value_or(element), table.has_value()});
     if (countDims(parts.back().element) >= countDims(bias))
       return {};
   }

@@ -190,9 +190,8 @@ ElementValues::Result ElementValues::sliced(Operation *op,
     if (!start || !along || !by || by.getValue() < 1)
       return std::nullopt;
     int64_t d = along.getValue() + (along.getValue() < 0 ? rank : 0);
-    auto constant = dyn_cast<AffineConstantExpr>(*start);
-    if (constant && constant.getValue() < 0)
-      start = shape(data)[d] + constant.getValue();
+    if (positions.isNonNegative(-*start - 1))
+      start = shape(data)[d] + *start;
     if (!positions.isNonNegative(*start))
       return std::nullopt;
     inner[d] = *start + place[d] * by.getValue();

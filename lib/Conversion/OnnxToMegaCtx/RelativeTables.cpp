@@ -3,6 +3,7 @@
 #include "RelativeTables.h"
 #include "EmitElement.h"
 #include "Nodes.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using namespace mlir::megactx::raise;
@@ -176,39 +177,42 @@ Value RelativeTables::emitted(const Element &element, Value matrix, Dims dims) {
 
 /// Operators whose results have at a place what the operands have there.
 static bool isElementwise(StringRef type) {
-  static const StringRef names[] = {"Abs",
-                                    "Add",
-                                    "And",
-                                    "Cast",
-                                    "Ceil",
-                                    "Div",
-                                    "Equal",
-                                    "Exp",
-                                    "Floor",
-                                    "Greater",
-                                    "GreaterOrEqual",
-                                    "Less",
-                                    "LessOrEqual",
-                                    "Log",
-                                    "Max",
-                                    "Min",
-                                    "Mod",
-                                    "Mul",
-                                    "Neg",
-                                    "Not",
-                                    "Or",
-                                    "Pow",
-                                    "Reciprocal",
-                                    "Relu",
-                                    "Round",
-                                    "Sigmoid",
-                                    "Sign",
-                                    "Sqrt",
-                                    "Sub",
-                                    "Tanh",
-                                    "Where",
-                                    "Xor"};
-  return llvm::is_contained(names, type);
+  static const llvm::StringSet<> names = {"Abs",
+                                          "Add",
+                                          "And",
+                                          "Cast",
+                                          "Ceil",
+                                          "Cos",
+                                          "Div",
+                                          "Equal",
+                                          "Erf",
+                                          "Exp",
+                                          "Floor",
+                                          "Greater",
+                                          "GreaterOrEqual",
+                                          "Less",
+                                          "LessOrEqual",
+                                          "Log",
+                                          "Max",
+                                          "Min",
+                                          "Mod",
+                                          "Mul",
+                                          "Neg",
+                                          "Not",
+                                          "Or",
+                                          "Pow",
+                                          "Reciprocal",
+                                          "Relu",
+                                          "Round",
+                                          "Sigmoid",
+                                          "Sign",
+                                          "Sin",
+                                          "Sqrt",
+                                          "Sub",
+                                          "Tanh",
+                                          "Where",
+                                          "Xor"};
+  return names.contains(type);
 }
 
 /// In place of an operand that broadcasts to the matrix's `rank` dims, one that

@@ -228,12 +228,19 @@ LogicalResult ToeplitzViewOp::verify() {
       type.getShape().drop_back(2) != table.getShape().drop_back())
     return emitOpError("expected a result with the leading dims of ")
            << table << ", rows and columns, but got " << type;
-  for (auto [i, size] : llvm::enumerate(ValueRange{getRows(), getColumns()})) {
-    int64_t dim = type.getDimSize(table.getRank() - 1 + i);
-    std::optional<int64_t> known = getConstantIntValue(size);
-    if (known && (*known < 0 || (dim != ShapedType::kDynamic && dim != *known)))
-      return emitOpError("expected dims of ") << *known << " and not " << type;
-  }
+  std::optional<int64_t> known[] = {getConstantIntValue(getRows()),
+                                    getConstantIntValue(getColumns())};
+  const char *names[] = {" rows", " columns"};
+  for (auto [size, dim, name] :
+       llvm::zip(known, type.getShape().take_back(2), names))
+    if (size && (*size < 0 || (dim != ShapedType::kDynamic && dim != *size)))
+      return emitOpError("expected ") << *size << name << ", but got " << type;
+  int64_t elements = table.getShape().back();
+  if (known[0] && known[1] && elements != ShapedType::kDynamic &&
+      elements < *known[0] + *known[1] - 1)
+    return emitOpError("expected a table of ")
+           << *known[0] + *known[1] - 1 << " elements for " << *known[0]
+           << " rows and " << *known[1] << " columns, but got " << elements;
   return success();
 }
 

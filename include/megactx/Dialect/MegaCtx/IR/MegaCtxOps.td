@@ -447,14 +447,15 @@ def MegaCtx_ToeplitzViewOp : Op<MegaCtx_Dialect, "toeplitz_view",
     Constraints:
     * `toeplitz_view_c1`: the result has the table's element type, its leading
       dims, and one dim more.
-    * `toeplitz_view_c2`: rows and columns agree with static dims of the result.
+    * `toeplitz_view_c2`: rows and columns agree with static dims of the result, and
+      the table has at least rows + columns - 1 elements.
 
     ```mlir
     %bias = megactx.toeplitz_view %table sizes(%rows, %columns)
         : tensor<1x8x1023xf32> to tensor<1x8x?x?xf32>
     ```
 
-    Effects: none. A table of fewer elements has no defined result.
+    Effects: none. What a table that turns out to have fewer gives is undefined.
   }];
   let arguments = (ins AnyRankedTensor:$table, Index:$rows, Index:$columns);
   let results = (outs AnyRankedTensor:$result);
