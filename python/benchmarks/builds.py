@@ -20,7 +20,7 @@ import numpy as np
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import megactx  # noqa: E402
-from model import PATTERN  # noqa: E402
+from model import CAUSAL  # noqa: E402
 
 
 def work(build, artifact, tokens, threads):
@@ -40,7 +40,7 @@ def compare(options, folder):
     subprocess.run([sys.executable, HERE.parent / "models" / "make_models.py", "--medium", folder, "gpt_medium"], check=True)
     workers = {}
     for number, build in enumerate(options.builds):
-        for name, pattern in (("dense", None), ("sparse", PATTERN)):
+        for name, pattern in (("dense", None), ("sparse", CAUSAL)):
             artifact = folder / f"{name}{number}.mctx"
             subprocess.run([build / "bin" / "megactx-compile", path, "-o", artifact, *(["--pattern", pattern] if pattern else [])],
                            check=True, stderr=subprocess.DEVNULL)

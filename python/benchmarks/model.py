@@ -6,8 +6,8 @@
 
 With --device cuda it is model_gpu.py, with options of its own.
 
-The model is a GPT, or a LLaMA with 2 heads of keys, of 6 layers, 512 wide, 8 heads (make_models.py --medium). Outputs are compared with
-onnxruntime's before anything is timed; the table shows medians of rounds that take every program in turn.
+The model is a GPT, a LLaMA with 2 heads of keys, or a T5's encoder, of 6 layers, 512 wide, 8 heads (make_models.py --medium). Outputs are
+compared with onnxruntime's before anything is timed; the table shows medians of rounds that take every program in turn.
 """
 
 import argparse
@@ -25,17 +25,18 @@ sys.path.insert(0, str(HERE.parent))
 import megactx  # noqa: E402
 from rounds import medians  # noqa: E402
 
-PATTERN = "causal and (window<left = 127, right = 0> or strided<stride = 128>)"
+CAUSAL = "causal and (window<left = 127, right = 0> or strided<stride = 128>)"
+MODELS = {"gpt": ("GPT", CAUSAL), "llama": ("LLaMA", CAUSAL), "t5": ("T5 encoder", "window<left = 127, right = 127> or strided<stride = 128>")}
 TOLERANCE = 1e-3
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=["gpt", "llama"], default="gpt")
+    parser.add_argument("--model", choices=MODELS, default="gpt")
     parser.add_argument("--build", type=pathlib.Path, default=HERE.parents[1] / "build" / "release")
     parser.add_argument("--tokens", type=int, nargs="+", default=[1024, 4096])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--pattern", default=PATTERN)
+    parser.add_argument("--pattern", help="of the sparse model")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
     return parser.parse_args()
@@ -49,6 +50,8 @@ def main():
     import onnxruntime
 
     options = parse()
+    title, pattern = MODELS[options.model]
+    pattern = options.pattern or pattern
     megactx.use_build(options.build)
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
@@ -56,21 +59,21 @@ def main():
         subprocess.run([sys.executable, HERE.parent / "models" / "make_models.py", "--medium", folder, name], check=True)
         path = folder / name / "model.onnx"
         megactx.compile(path, folder / "dense.mctx")
-        megactx.compile(path, folder / "sparse.mctx", pattern=options.pattern)
+        megactx.compile(path, folder / "sparse.mctx", pattern=pattern)
         dense, sparse = megactx.load(folder / "dense.mctx"), megactx.load(folder / "sparse.mctx")
         session = onnxruntime.SessionOptions()
         session.intra_op_num_threads = options.threads
         other = onnxruntime.InferenceSession(str(path), session, providers=["CPUExecutionProvider"])
     megactx.set_threads(options.threads)
-    title = {"gpt": "GPT", "llama": "LLaMA"}[options.model]
-    print(f"{title} of 6 layers, 512 wide, 8 heads; {options.threads} threads; sparse: {options.pattern}")
+    print(f"{title} of 6 layers, 512 wide, 8 heads; {options.threads} threads; sparse: {pattern}")
     figures = [row(tokens, dense, sparse, other, options.rounds) for tokens in options.tokens]
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def row(tokens, dense, sparse, other, rounds):
-    feeds = {dense.inputs[0]: np.random.default_rng(tokens).integers(2, 1000, (1, tokens))}
+    ids = np.random.default_rng(tokens).integers(2, 1000, (1, tokens))
+    feeds = {name: np.ones_like(ids) if name == "attention_mask" else ids for name in dense.inputs}
     runs = {"onnxruntime": lambda: other.run(None, feeds)[0], "dense": lambda: dense.run(feeds), "sparse": lambda: sparse.run(feeds)}
     error = float(np.abs(next(iter(runs["dense"]().values())) - runs["onnxruntime"]()).max())
     if not error < TOLERANCE:

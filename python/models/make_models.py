@@ -3,7 +3,7 @@
 
     make_models.py OUT [NAME ...]          default: all
     make_models.py --demo OUT              the model of the demonstration: a GPT of 4 layers, 256 wide
-    make_models.py --medium OUT            the models of the benchmark: a GPT and a LLaMA of 6 layers, 512 wide
+    make_models.py --medium OUT            the models of the benchmark: a GPT, a LLaMA and a T5 of 6 layers, 512 wide
 
 Each model becomes OUT/NAME/model.onnx and OUT/NAME/test_data_set_K/{input,output}_I.pb, the layout of
 ONNX's own backend tests; OUT/models.json says how many attentions a model has. Weights are random from a
@@ -106,6 +106,11 @@ def lone_gpt(layers, width, heads, vocab, sizes):
     return entry(builder, ids(vocab=vocab), True, sizes=sizes, attentions=layers)
 
 
+def lone_t5(layers, width, heads, vocab, sizes):
+    builder = functools.partial(families.t5, "torchscript", 17, causal=False, layers=layers, width=width, heads=heads, vocab=vocab)
+    return entry(builder, padded, False, sizes=sizes, attentions=layers)
+
+
 def lone_llama(layers, width, heads, kv_heads, vocab, sizes):
     builder = functools.partial(families.llama, "torchscript", 17, "sdpa", layers=layers, width=width, heads=heads, kv_heads=kv_heads, vocab=vocab)
     return entry(builder, ids("input_ids", vocab=vocab), True, sizes=sizes, attentions=layers)
@@ -114,7 +119,8 @@ def lone_llama(layers, width, heads, kv_heads, vocab, sizes):
 LARGER = {
     "demo": {"gpt_demo": lone_gpt(4, 256, 4, 512, ((1, 2048), (1, 777)))},
     "medium": {"gpt_medium": lone_gpt(6, 512, 8, 1024, ((1, 512), (2, 333))),
-               "llama_medium": lone_llama(6, 512, 8, 2, 1024, ((1, 512), (2, 333)))},
+               "llama_medium": lone_llama(6, 512, 8, 2, 1024, ((1, 512), (2, 333))),
+               "t5_medium": lone_t5(6, 512, 8, 1024, ((1, 512), (2, 333)))},
 }
 
 
