@@ -249,28 +249,38 @@ private:
            });
   }
 
-  /// Turns the rest into residues or into a test. False: the piece is empty.
+  /// The period of residues that says what the formula says, with those of
+  /// another period; 0 where there is none.
+  static int64_t periodOf(const Formula &formula, int64_t period) {
+    for (const Atom &atom : formula.atoms()) {
+      if (atom.kind != Atom::Kind::Digit || atom.value > kMaxPeriod)
+        return 0;
+      period = period / std::gcd(period, atom.value) * atom.value;
+      if (period > kMaxPeriod)
+        return 0;
+    }
+    return period;
+  }
+
+  /// Turns the rest into residues and a test: factors of residues alone into
+  /// the first. False: the piece is empty.
   static bool finish(Piece &piece, const Formula &rest) {
+    llvm::ArrayRef<Formula> factors = rest;
+    if (rest.kind() == Formula::Kind::And)
+      factors = rest.args();
     int64_t period = 1;
-    for (const Atom &atom : rest.atoms()) {
-      if (atom.kind != Atom::Kind::Digit) {
-        period = 0;
-        break;
-      }
-      int64_t gcd = std::gcd(period, atom.value);
-      period = atom.value > kMaxPeriod ? 0 : period / gcd * atom.value;
-      if (period == 0 || period > kMaxPeriod) {
-        period = 0;
-        break;
-      }
+    Formula residues, others;
+    for (const Formula &factor : factors) {
+      int64_t both = periodOf(factor, period);
+      Formula &part = both ? residues : others;
+      part = part && factor;
+      period = both ? both : period;
     }
-    if (rest.isTrue())
+    if (!others.isTrue())
+      piece.test = others.asExpr();
+    if (residues.isTrue())
       return true;
-    if (period == 0) {
-      piece.test = rest.asExpr();
-      return true;
-    }
-    piece.digits = tabulate(rest, period);
+    piece.digits = tabulate(residues, period);
     return !piece.digits.classes.empty();
   }
 

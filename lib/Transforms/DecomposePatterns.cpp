@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Pattern/SegmentBounds.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -17,7 +18,6 @@ namespace mlir::megactx {
 #define GEN_PASS_DEF_DECOMPOSEPATTERNSPASS
 #include "megactx/Transforms/Passes.h.inc"
 
-using pattern::Expr;
 using pattern::Piece;
 
 namespace {
@@ -58,14 +58,28 @@ struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
           source.getPattern().getPattern().formula(source.getKeyStep()), error);
       if (!pieces)
         return source.emitOpError(error), failure();
-      for (const Piece &piece : *pieces)
-        if (piece.test && piece.test.uses(Expr::Kind::Operand))
-          return source.emitOpError("'segments' needs segment ids, which "
-                                    "this source does not have"),
-                 failure();
+      if (failed(boundSegments(source, *pieces)))
+        return failure();
       all.push_back({source, std::move(*pieces)});
     }
     return all;
+  }
+
+  /// Ids of segments that do not decrease bound keys.
+  static LogicalResult boundSegments(SourceOp source,
+                                     std::vector<Piece> &pieces) {
+    for (Piece &piece : pieces)
+      if (!pattern::boundSegments(piece))
+        return source.emitOpError("expected 'segments' alone or in an 'and', "
+                                  "not taken away from other keys");
+    bool isRead = llvm::any_of(pieces, pattern::readsSegments);
+    if (isRead && !source.getSegments())
+      return source.emitOpError("'segments' needs segment ids, which "
+                                "this source does not have");
+    if (!isRead && source.getSegments())
+      return source.emitOpError("has segment ids, which its pattern '")
+             << source.getPattern().getPattern().str() << "' does not read";
+    return success();
   }
 
   static Value filled(IRRewriter &rewriter, Location loc,
@@ -96,13 +110,17 @@ struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
                                 filled(rewriter, loc, rowSizes, 0.0f)};
     for (auto &[source, list] : *pieces) {
       if (source.getPositions())
-        emitCheckPositions(rewriter, loc, source.getPositions(),
-                           source.getLengths());
+        emitCheckAscending(rewriter, loc, source.getPositions(),
+                           source.getLengths(), "the positions of keys");
+      Value bounds;
+      if (source.getSegments())
+        bounds = emitSegmentBounds(rewriter, loc, source.getSegments(),
+                                   source.getLengths());
       for (const Piece &piece : list) {
         auto link = OnlineAttentionOp::create(
             rewriter, loc, TypeRange(ValueRange(state)), query,
             withoutCasts(source.getKey()), withoutCasts(source.getValue()),
-            source.getBiases(), source.getLengths(), op.getOffset(),
+            source.getBiases(), source.getLengths(), bounds, op.getOffset(),
             source.getOffset(), op.getPositions(), source.getPositions(),
             /*origin=*/ValueRange(), state[0], state[1], state[2],
             PieceAttr::get(&getContext(), piece), op.getScaleAttr(),

@@ -161,9 +161,9 @@ struct FuseAttentionPieces
       auto fused = FusedAttentionOp::create(
           rewriter, loc, TypeRange{out.getType(), lse.getType()},
           link.getQuery(), link.getKey(), link.getValue(), link.getBiases(),
-          link.getLengths(), link.getQueryOffset(), link.getKeyOffset(),
-          link.getQueryPositions(), link.getKeyPositions(), out, lse,
-          rewriter.getArrayAttr(pieces), link.getScaleAttr(),
+          link.getLengths(), link.getSegmentBounds(), link.getQueryOffset(),
+          link.getKeyOffset(), link.getQueryPositions(), link.getKeyPositions(),
+          out, lse, rewriter.getArrayAttr(pieces), link.getScaleAttr(),
           link.getSoftcapAttr(), link.getQueryStepAttr(), link.getKeyStepAttr(),
           accumulate ? rewriter.getUnitAttr() : UnitAttr());
       out = fused.getResult(0);

@@ -401,10 +401,10 @@ void RowBlocks::compute(FusedAttentionOp op) {
     biases.push_back(blockOfBias(bias));
   auto made = FusedAttentionOp::create(
       *b, TypeRange{out.getType(), lse.getType()}, query, op.getKey(),
-      op.getValue(), biases, op.getLengths(), offset, op.getKeyOffset(),
-      positions, op.getKeyPositions(), out, lse, op.getPiecesAttr(),
-      op.getScaleAttr(), op.getSoftcapAttr(), op.getQueryStepAttr(),
-      op.getKeyStepAttr(), op.getAccumulateAttr());
+      op.getValue(), biases, op.getLengths(), op.getSegmentBounds(), offset,
+      op.getKeyOffset(), positions, op.getKeyPositions(), out, lse,
+      op.getPiecesAttr(), op.getScaleAttr(), op.getSoftcapAttr(),
+      op.getQueryStepAttr(), op.getKeyStepAttr(), op.getAccumulateAttr());
   emitted[{op->getResult(0), 2}] = made->getResult(0);
   emitted[{op->getResult(1), 2}] = made->getResult(1);
 }

@@ -83,6 +83,7 @@ class _Signature:
     softcap: float
     biases: tuple  # of each (element, which dims are 1): four, or three of a bias by distance
     lengths: str  # their element type, or ""
+    segments: str  # the same
     offset: str  # the same; of one for all, "scalar"
     lse: bool
     target: str
@@ -107,6 +108,10 @@ class _Signature:
             arguments.append(f"%lengths_given: tensor<?x{self.lengths}>")
             lines.append(f"%lengths = arith.index_cast %lengths_given : tensor<?x{self.lengths}> to tensor<?xindex>")
             given, types = given + " lengths(%lengths)", [*types, "tensor<?xindex>"]
+        if self.segments:
+            arguments.append(f"%segments_given: tensor<?x?x{self.segments}>")
+            lines.append(f"%segments = arith.index_cast %segments_given : tensor<?x?x{self.segments}> to tensor<?x?xindex>")
+            given, types = given + " segments(%segments)", [*types, "tensor<?x?xindex>"]
         lines.append(f"%source = megactx.source %key, %value{given} pattern(#megactx.pattern<{self.pattern}>) : ({', '.join(types)}) -> {source}")
         offset, types = "", [self.query.type, source]
         if self.offset == "scalar":
@@ -188,8 +193,9 @@ def _check_shapes(query, key, value, biases, **per_batch):
         if len(bias.shape) != len(wanted) or any(n not in (1, want) for n, want in zip(bias.shape, wanted)) or by_distance and bias.shape[2] != wanted[2]:
             raise Error(f"bias: expected dims 1 or those of {wanted}{', an entry for each distance' * by_distance}, but got {list(bias.shape)}")
     for name, array in per_batch.items():
-        if array is not None and list(array.shape) != [batch]:
-            raise Error(f"{name}: expected [{batch}], but got {list(array.shape)}")
+        wanted = [batch, keys] if name == "segments" else [batch]
+        if array is not None and list(array.shape) != wanted:
+            raise Error(f"{name}: expected {wanted}, but got {list(array.shape)}")
 
 
 def _target(arrays):
@@ -204,14 +210,14 @@ def _target(arrays):
     return driver.architecture(number) if kind == dlpack.CUDA else "cpu"
 
 
-def run(query, key, value, pattern, scale, softcap, biases, lengths, offset, return_lse):
+def run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset, return_lse):
     """`attention` of arrays that are not PyTorch's, or are detached: the runtime's output, and whether it is [B, N, H, D]; then the log-sum-exp."""
     query, key, value = map(_array, (query, key, value))
     biases = [_array(bias) for bias in biases]
     arrays = dict(query=query, key=key, value=value, **{f"bias {i}": bias for i, bias in enumerate(biases)})
-    lengths = None if lengths is None else _array(lengths)
+    lengths, segments = (None if array is None else _array(array) for array in (lengths, segments))
     offsets = None if offset is None or isinstance(offset, int) else _array(offset)
-    _check_shapes(query, key, value, biases, lengths=lengths, offset=offsets)
+    _check_shapes(query, key, value, biases, lengths=lengths, segments=segments, offset=offsets)
     operands = [_Operand(_element(name, arrays[name], _ELEMENTS), arrays[name].shape[1], arrays[name].shape[3], _heads_inside(arrays[name]))
                 for name in ("query", "key", "value")]
     if len({operand.element for operand in operands}) > 1:
@@ -228,15 +234,15 @@ def run(query, key, value, pattern, scale, softcap, biases, lengths, offset, ret
     signature = _Signature(
         str(pattern), *operands, scale, softcap,
         tuple((_element("bias", bias, _ELEMENTS), tuple(n == 1 for n in bias.shape)) for bias in biases),
-        "" if lengths is None else _element("lengths", lengths, _INTEGERS),
+        *("" if array is None else _element(name, array, _INTEGERS) for name, array in (("lengths", lengths), ("segments", segments))),
         "" if offset is None else "scalar" if offsets is None else _element("offset", offsets, _INTEGERS), bool(return_lse), _target(arrays))
     given = [array.swapaxes(1, 2) if operand.heads_inside else array for array, operand in zip((query, key, value), operands)]
-    given += [array for array in (*biases, lengths, np.array(offset, np.int64) if signature.offset == "scalar" else offsets) if array is not None]
+    given += [array for array in (*biases, lengths, segments, np.array(offset, np.int64) if signature.offset == "scalar" else offsets) if array is not None]
     model = _model(signature)
     return [*model.run(dict(zip(model.inputs, given))).values()], signature.out.heads_inside
 
 
-def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, bias=None, lengths=None, offset=None, return_lse=False):
+def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, bias=None, lengths=None, segments=None, offset=None, return_lse=False):
     """softmax(scale · q kᵀ) v over the keys that the pattern selects; only these are computed.
 
         out = megactx.attention(q, k, v, "causal and (window<left = 127, right = 0> or strided<stride = 128>)")
@@ -251,6 +257,7 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     scale: 1 / sqrt(D) by default. softcap: scores become softcap · tanh(score / softcap).
     bias: added to the scores, [B, Hq, N, M] or 1 in any of these dims; or by the distance from query to key, [B or 1, Hq or 1, N + M - 1], of
     which the score of row i and key row j gets entry j - i + N - 1. A tuple of such biases is added together. lengths [B], integers: keys from there on do not exist.
+    segments [B, M], integers that do not decrease: which document each key belongs to, and a query at its position, for the pattern `segments`.
     return_lse: also the log-sum-exp of each row's scores, [B, Hq, N] in float32.
 
     A row without keys gives 0 and -inf. The first call for a pattern, element type, numbers of heads and dims compiles (seconds) and keeps the
@@ -266,12 +273,12 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
         for name, array in [("key", key), ("value", value), *(("bias", bias) for bias in biases)]:
             if not isinstance(array, torch.Tensor):
                 raise Error(f"{name}: expected a tensor of PyTorch, as the query is, but got {type(array).__name__}")
-        numbers = [x if x is None or isinstance(x, int) else torch.as_tensor(x, device=query.device) for x in (lengths, offset)]
+        numbers = [x if x is None or isinstance(x, int) else torch.as_tensor(x, device=query.device) for x in (lengths, offset, segments)]
         if isinstance(lengths, int):
             raise Error(f"lengths: expected [{query.shape[0]}], but got []")
         one, each = (numbers[1], None) if isinstance(numbers[1], int) else (None, numbers[1])
-        out, lse = operation(query, key, value, str(pattern), scale, softcap, biases, numbers[0], one, each)
+        out, lse = operation(query, key, value, str(pattern), scale, softcap, biases, numbers[0], numbers[2], one, each)
         return (out, lse) if return_lse else out
-    (out, *lse), heads_inside = run(query, key, value, pattern, scale, softcap, biases, lengths, offset, return_lse)
+    (out, *lse), heads_inside = run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset, return_lse)
     out = out.swapaxes(1, 2) if heads_inside and isinstance(out, np.ndarray) else out
     return (out, *lse) if return_lse else out

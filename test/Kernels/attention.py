@@ -24,6 +24,7 @@ class Spec:
     offset_per_batch: bool = False
     bias: bool = False
     bias_per_key: bool = False  # known when compiled
+    segments: bool = False
     softcap: float = 0.0
     lengths: bool = False
     query_step: int = 1
@@ -44,6 +45,7 @@ class Spec:
         args += ["%o: tensor<?xi64>"] if self.offset_per_batch else []
         args += ["%bias: tensor<?x?x?x?xf32>"] if self.bias else []
         args += ["%lengths: tensor<?xi64>"] if self.lengths else []
+        args += ["%segments: tensor<?x?xi64>"] if self.segments else []
         lines = []
         narrow = {}
         for name, shape in (("q", q), ("k", k), ("v", v)):
@@ -61,11 +63,13 @@ class Spec:
             offset = " offset(%p)"
         if self.lengths:
             lines.append("%l = arith.index_cast %lengths : tensor<?xi64> to tensor<?xindex>")
+        if self.segments:
+            lines.append("%g = arith.index_cast %segments : tensor<?x?xi64> to tensor<?x?xindex>")
         source = f"!megactx.source<{narrow['k'][1]}, {narrow['v'][1]}>"
         bias = " bias(%bias)" if self.bias else ""
-        bias += " lengths(%l)" if self.lengths else ""
+        bias += " lengths(%l)" * self.lengths + " segments(%g)" * self.segments
         types = [narrow["k"][1], narrow["v"][1]] + (["tensor<?x?x?x?xf32>"] if self.bias else [])
-        types += ["tensor<?xindex>"] if self.lengths else []
+        types += ["tensor<?xindex>"] * self.lengths + ["tensor<?x?xindex>"] * self.segments
         lines.append(f"%s = megactx.source {narrow['k'][0]}, {narrow['v'][0]}{bias} "
                      f"pattern(#megactx.pattern<{self.pattern}>) {{key_step = {self.key_step} : i64}} "
                      f": ({', '.join(types)}) -> {source}")
@@ -98,7 +102,7 @@ def rounded(array, dtype):
     return array.astype(ELEMENT[dtype]).astype(np.float32)
 
 
-def reference(spec, q, k, v, offset=0, bias=None, lengths=None, key_offset=0):
+def reference(spec, q, k, v, offset=0, bias=None, lengths=None, key_offset=0, segments=None):
     """The definition, in float64: output and log-sum-exp. Rows that see no key are 0 and -inf."""
     repeat = spec.heads // spec.key_heads
     q, k, v = q.astype(np.float64), np.repeat(k, repeat, 1).astype(np.float64), np.repeat(v, repeat, 1).astype(np.float64)
@@ -112,7 +116,8 @@ def reference(spec, q, k, v, offset=0, bias=None, lengths=None, key_offset=0):
     for batch, length in enumerate([k.shape[2]] * len(q) if lengths is None else lengths):
         queries = np.arange(q.shape[2]) * spec.query_step + offsets[batch]
         keys = np.arange(length) * spec.key_step + key_offset
-        allowed[batch, ..., :length] = patterns.relation(spec.pattern, queries, keys, spec.heads, spec.key_step)
+        ids = None if segments is None else segments[batch][:length]
+        allowed[batch, ..., :length] = patterns.relation(spec.pattern, queries, keys, spec.heads, spec.key_step, ids)
     scores = np.where(allowed, scores, -np.inf)
     top = scores.max(-1, keepdims=True, initial=-np.inf)
     weights = np.exp(scores - np.where(np.isinf(top), 0, top))
@@ -139,8 +144,12 @@ def check(kernel, batch, queries, keys, offset=0, bias=None):
     if spec.lengths:
         lengths = random.integers(0, keys + 1, batch)
         inputs.append(lengths)
+    segments = None
+    if spec.segments:
+        segments = np.sort(random.integers(0, 5, (batch, keys)), axis=1)
+        inputs.append(segments)
     got = kernel.run(inputs)
-    want, _ = reference(spec, q, k, v, offset, added, lengths)
+    want, _ = reference(spec, q, k, v, offset, added, lengths, segments=segments)
     assert got.shape == want.shape
     error = np.abs(got - want).max(initial=0)
     assert error <= TOLERANCE[spec.dtype], f"{queries} queries, {keys} keys: error {error:.1e}"

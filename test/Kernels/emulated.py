@@ -127,6 +127,12 @@ def check_ptx(code, arch):
     assert not wrong, "ptxas subtracts wrongly from a quotient by multiplication:\n" + "\n".join(wrong)
 
 
+def bounds_of(segments):
+    """First row of each row's segment, and one past its last; those of the last row again: [batch, rows + 1, 2]."""
+    rows = np.concatenate([segments, segments[:, -1:]], 1)
+    return np.stack([np.stack([np.searchsorted(ids, row, side) for side in ("left", "right")], -1) for ids, row in zip(segments, rows)])
+
+
 class Kernel:
     """Launches of one specification. `mutate` gets the device's IR as text, and what it returns runs; `more` are the patterns of
     further sources, of the same head dims, heads and dtype; without a `schedule`, there is one by rule."""
@@ -153,17 +159,17 @@ class Kernel:
         self.main = library.function(self.program, "_mlir_ciface_main")
 
     def tensors(self):
-        """Arguments: q, then the keys of all sources, then their values, bias, lengths, offset."""
+        """Arguments: q, then the keys of all sources, then their values, bias, lengths, segments, offset."""
         s, sources = self.spec, range(len(self.patterns))
         q, k, v, o = (f"tensor<?x{heads}x?x{dim}x{s.dtype}>" for heads, dim in
                       [(s.heads, s.head_dim), (s.key_heads, s.head_dim), (s.key_heads, s.value_dim), (s.heads, s.value_dim)])
         lse, source, bias = f"tensor<?x{s.heads}x?xf32>", f"!megactx.source<{k}, {v}>", "tensor<?x?x?x?xf32>"
-        more = " bias(%b)" * s.bias + " lengths(%l)" * s.lengths
-        more_types = f", {bias}" * s.bias + ", tensor<?xindex>" * s.lengths
+        more = " bias(%b)" * s.bias + " lengths(%l)" * s.lengths + " segments(%s)" * s.segments
+        more_types = f", {bias}" * s.bias + ", tensor<?xindex>" * s.lengths + ", tensor<?x?xindex>" * s.segments
         cap = f", softcap = {s.softcap!r} : f32" if s.softcap else ""
         offset = "tensor<?xindex>" if s.offset_per_batch else "index"
         arguments = ", ".join([f"%q: {q}", *(f"%k{i}: {k}" for i in sources), *(f"%v{i}: {v}" for i in sources),
-                               f"%b: {bias}, %l: tensor<?xindex>, %p: {offset}"])
+                               f"%b: {bias}, %l: tensor<?xindex>, %s: tensor<?x?xindex>, %p: {offset}"])
         made = "\n".join(f"  %s{i} = megactx.source %k{i}, %v{i}{more} pattern(#megactx.pattern<{pattern}>) {{key_step = {s.key_step} : i64}}"
                          f" : ({k}, {v}{more_types}) -> {source}" for i, pattern in enumerate(self.patterns))
         return f"""func.func @main({arguments}) -> ({o}, {lse}) {{
@@ -179,17 +185,18 @@ class Kernel:
         lse, bias = f"memref<?x{s.heads}x?xf32, strided<[?, ?, 1]>>", "memref<?x?x?x?xf32, strided<[?, ?, ?, ?]>>"
         if s.bias and s.bias_per_key:
             bias = bias.replace("<?x?x?x?", "<?x?x1x?")
-        more = " bias(%b)" * s.bias + " lengths(%l)" * s.lengths
-        more_types = f", {bias}" * s.bias + ", memref<?xindex>" * s.lengths
+        more = " bias(%b)" * s.bias + " lengths(%l)" * s.lengths + " segments(%s)" * s.segments
+        more_types = f", {bias}" * s.bias + ", memref<?xindex>" * s.lengths + ", memref<?x?x2xindex>" * s.segments
         offset = "memref<?xindex>" if s.offset_per_batch else "index"
         ops = [f"  megactx.fused_attention %q, %k{i}, %v{i}{more} query_offset(%p) key_offset(%kp) outs(%o, %lse) {pieces} {{{attributes}}}"
                f" : ({q}, {k}, {v}{more_types}, {offset}, index, {o}, {lse}) -> ()" for i, pieces, attributes in self.launches]
         arguments = ", ".join([f"%q: {q}", *(f"%k{i}: {k}" for i in sources), *(f"%v{i}: {v}" for i in sources),
-                               f"%b: {bias}, %l: memref<?xindex>, %p: {offset}, %kp: index, %o: {o}, %lse: {lse}"])
+                               f"%b: {bias}, %l: memref<?xindex>, %s: memref<?x?x2xindex>, %p: {offset}, %kp: index, %o: {o}, %lse: {lse}"])
         return "\n".join([f"func.func @main({arguments}) attributes {{llvm.emit_c_interface}} {{", *ops, "  return", "}"])
 
-    def run(self, q, k, v, lengths=None, offset=0, key_offset=0, bias=None):
+    def run(self, q, k, v, lengths=None, offset=0, key_offset=0, bias=None, segments=None):
         """float32 in and out: out [batch, heads, rows, value dim], lse [batch, heads, rows]. With several sources k and v are lists."""
+        bounds = np.zeros((1, 1, 2), np.int64) if segments is None else bounds_of(segments)
         dtype = self.spec.dtype
         keys, values = (k, v) if isinstance(k, list) else ([k], [v])
         first = "accumulate" in self.launches[0][2]  # adds to what the caller made empty
@@ -197,7 +204,7 @@ class Kernel:
         buffers = {"query": given(q, rows_outside=True), **{f"key{i}": given(k) for i, k in enumerate(keys)},
                    **{f"value{i}": given(v, rows_outside=True) for i, v in enumerate(values)},
                    "bias": Buffer((1, 1, 1, 1), np.float32, IN, 0) if bias is None else Buffer(bias.shape, np.float32, IN, bias, rows_outside=True),
-                   "lengths": Buffer((len(q),), np.int64, IN, 0 if lengths is None else lengths)}
+                   "lengths": Buffer((len(q),), np.int64, IN, 0 if lengths is None else lengths), "segments": Buffer(bounds.shape, np.int64, IN, bounds)}
         if self.spec.offset_per_batch:
             buffers["offset"] = Buffer((len(q),), np.int64, IN, np.array(offset))
         results = {"out": Buffer((*q.shape[:3], values[0].shape[3]), STORED[dtype], INOUT if first else OUT, 0 if first else None, rows_outside=True),

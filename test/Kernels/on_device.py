@@ -23,16 +23,18 @@ import megactx
 def module(spec, patterns):
     """The specification on tensors as they are stored, lengths and offsets as ONNX has them: out and log-sum-exp.
 
-    Arguments: q, then the keys of all sources, then their values, bias, lengths, offset of the queries, offset of the keys."""
+    Arguments: q, then the keys of all sources, then their values, bias, lengths, segments, offset of the queries, offset of the keys."""
     tensor = lambda heads, dim: f"tensor<?x{heads}x?x{dim}x{spec.dtype}>"
     q, k, v, o = tensor(spec.heads, spec.head_dim), tensor(spec.key_heads, spec.head_dim), tensor(spec.key_heads, spec.value_dim), tensor(spec.heads, spec.value_dim)
     lse, bias, source = f"tensor<?x{spec.heads}x?xf32>", f"tensor<?x?x{1 if spec.bias_per_key else '?'}x?xf32>", f"!megactx.source<{k}, {v}>"
     sources = range(len(patterns))
     arguments = [f"%q: {q}", *(f"%k{i}: {k}" for i in sources), *(f"%v{i}: {v}" for i in sources)]
-    arguments += [f"%b: {bias}"] * spec.bias + ["%l: tensor<?xi64>"] * spec.lengths + [f"%p: tensor<{'?x' * spec.offset_per_batch}i64>", "%kp: tensor<i64>"]
-    more = " bias(%b)" * spec.bias + " lengths(%li)" * spec.lengths + " offset(%kpi)"
-    more_types = f", {bias}" * spec.bias + ", tensor<?xindex>" * spec.lengths + ", index"
+    arguments += [f"%b: {bias}"] * spec.bias + ["%l: tensor<?xi64>"] * spec.lengths + ["%g: tensor<?x?xi64>"] * spec.segments
+    arguments += [f"%p: tensor<{'?x' * spec.offset_per_batch}i64>", "%kp: tensor<i64>"]
+    more = " bias(%b)" * spec.bias + " lengths(%li)" * spec.lengths + " segments(%gi)" * spec.segments + " offset(%kpi)"
+    more_types = f", {bias}" * spec.bias + ", tensor<?xindex>" * spec.lengths + ", tensor<?x?xindex>" * spec.segments + ", index"
     lines = ["%li = arith.index_cast %l : tensor<?xi64> to tensor<?xindex>"] * spec.lengths
+    lines += ["%gi = arith.index_cast %g : tensor<?x?xi64> to tensor<?x?xindex>"] * spec.segments
     offset = "tensor<?xindex>" if spec.offset_per_batch else "index"
     lines += ["%pi = arith.index_cast %p : tensor<?xi64> to tensor<?xindex>"] * spec.offset_per_batch
     for name in ("kp",) if spec.offset_per_batch else ("p", "kp"):
@@ -128,10 +130,10 @@ class Kernel:
         array = tensor.numpy(bits=True)
         return emulated.from_bits(array, "bf16") if array.dtype == np.uint16 else array.astype(np.float32)
 
-    def run(self, q, k, v, lengths=None, offset=0, key_offset=0, bias=None):
+    def run(self, q, k, v, lengths=None, offset=0, key_offset=0, bias=None, segments=None):
         keys, values = (k, v) if isinstance(k, list) else ([k], [v])
         inputs = [self.given(array) for array in (q, *keys, *values)]
-        inputs += [array for array in (bias, lengths) if array is not None]
+        inputs += [array for array in (bias, lengths, segments) if array is not None]
         inputs += [np.array(offset, np.int64), np.array(key_offset, np.int64)]
         results = self.model.run(dict(zip(self.model.inputs, inputs)))
         taken = tuple(map(self.taken, results.values()))

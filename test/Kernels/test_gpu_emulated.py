@@ -83,11 +83,12 @@ def check(kernel, batch, queries, keys, offset=0, key_offset=0, bias=None, rise=
     if spec.lengths:
         lengths = random.integers(0, keys + 1, batch)
         lengths[0] = 0
+    segments = np.sort(random.integers(0, 4, (batch, counts[0])), 1) if spec.segments else None
     if bias:
         added = random.standard_normal([size or whole for size, whole in zip(bias, (batch, spec.heads, queries, keys))]).astype(np.float32)
         added[..., ::5] = -np.inf
-    out, lse = kernel.run(q, k, v, lengths, offset, key_offset, added)
-    want, want_lse, magnitude = reference(kernel, q, k, v, lengths, offset, key_offset, added)
+    out, lse = kernel.run(q, k, v, lengths, offset, key_offset, added, segments)
+    want, want_lse, magnitude = reference(kernel, q, k, v, lengths, offset, key_offset, added, segments)
     at = f"{queries} queries from {offset} on, {keys} keys from {key_offset} on"
     empty = np.isinf(want_lse)
     assert (np.isneginf(lse) == empty).all(), f"{at}: rows without keys differ"
@@ -99,12 +100,12 @@ def check(kernel, batch, queries, keys, offset=0, key_offset=0, bias=None, rise=
     assert lse_error <= LSE + sum(counts) * 2.0**-27, f"{at}: error of lse {lse_error:.1e}"
 
 
-def reference(kernel, q, k, v, lengths, offset, key_offset, bias):
+def reference(kernel, q, k, v, lengths, offset, key_offset, bias, segments):
     """Output, log-sum-exp, and the output of |v|: one softmax over all sources."""
     parts = []
     for pattern, k, v in zip(kernel.patterns, k, v):
         spec = dataclasses.replace(kernel.spec, pattern=pattern)
-        of = lambda v: attention.reference(spec, q, k, v, offset, bias, lengths, key_offset)
+        of = lambda v: attention.reference(spec, q, k, v, offset, bias, lengths, key_offset, segments)
         parts.append((*of(v), of(np.abs(v))[0]))
     with np.errstate(invalid="ignore"):
         lse = np.logaddexp.reduce([part[1] for part in parts])
@@ -169,6 +170,14 @@ def test_maxima_that_move(dtype, rise, emulate):
 def test_bias(dtype, shape, emulate):
     kernel = emulate(spec_of(BIASED, dtype, 32, heads=2, bias=True, bias_per_key=shape[2] == 1))
     check(kernel, batch=2, queries=70, keys=75, offset=5, bias=shape)
+
+
+@pytest.mark.parametrize("pattern, dtype", [("segments", "f16"), ("causal and segments", "bf16"), ("causal and segments and (window<left = 40, right = 0> or strided<stride = 4>)", "f16"),
+                                            ("causal and segments", "f32")])
+def test_segments(pattern, dtype, emulate):
+    kernel = emulate(spec_of(pattern, dtype, 32, heads=2, segments=True))
+    for queries, keys, offset in (150, 150, 0), (9, 200, 150), (1, 90, 89):
+        check(kernel, batch=2, queries=queries, keys=keys, offset=offset)
 
 
 @pytest.mark.parametrize("dtype, cap", [("f16", 0.5), ("bf16", 30.0), ("f32", 2.0)])

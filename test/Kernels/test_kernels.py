@@ -23,6 +23,7 @@ PATTERNS = [
     "per_head<[causal, strided<stride = 3>, window<left = 4, right = 0>]>",
     "per_head<0: dense, 1-2: strided<stride = 2>, 3-: block_local<block = 5>>",
     "random<block = 4, count = 2, seed = 7> and causal",
+    "random<block = 4, count = 3, seed = 7> and strided<stride = 3>",
     "blocks<block = 8, row_ptr = [0, 1, 3, 4], col_idx = [0, 0, 1, 2]>",
     "strided<stride = 4> and columns<block = 6, first = 0, count = 3>",
     "strided<stride = 2> and columns<block = 2, first = 1, count = 1>",  # one class, and rows in none
@@ -80,6 +81,13 @@ def test_lengths(pattern, compiled):
     kernel = compiled(attention.Spec(pattern=pattern, lengths=True))
     for queries, keys in [(1, 1), (19, 19), (70, 150)]:
         attention.check(kernel, batch=4, queries=queries, keys=keys)
+
+
+@pytest.mark.parametrize("pattern", ["segments", "causal and segments", "segments and (window<left = 5, right = 5> or strided<stride = 4>)"])
+def test_segments(pattern, compiled):
+    kernel = compiled(attention.Spec(pattern, segments=True, offset=True, lengths="window" not in pattern))
+    for queries, keys in (70, 70), (100, 300), (1, 90):
+        attention.check(kernel, 2, queries, keys, offset=keys - queries)
 
 
 @pytest.mark.parametrize("pattern", ["causal", "causal and strided<stride = 6>", "columns<block = 8, first = 3, count = 4>",

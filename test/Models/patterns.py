@@ -16,8 +16,8 @@ TOKEN = re.compile(r"\s*(?:(-?\d+)|([A-Za-z_]\w*)|(.))")
 class Grid:
     """The positions of all query rows against all key rows, for one head."""
 
-    def __init__(self, queries, keys, head, key_step=1):
-        self.key_step = key_step
+    def __init__(self, queries, keys, head, key_step=1, ids=None):
+        self.key_step, self.ids = key_step, ids
         self.p = np.asarray(queries, dtype=np.int64)[:, None]
         self.k = np.asarray(keys, dtype=np.int64)[None, :]
         self.head = head
@@ -34,6 +34,11 @@ def within(value, left, right):
     low = np.ones_like(value, dtype=bool) if left < 0 else value >= -left
     high = np.ones_like(value, dtype=bool) if right < 0 else value <= right
     return low & high
+
+
+def segments(g):
+    """Of the key at a position, or the nearest one; keys are at 0, 1, 2 and on."""
+    return g.ids[np.clip(g.p, 0, len(g.ids) - 1)] == g.ids[g.k]
 
 
 def window(g, left=-1, right=-1):
@@ -121,7 +126,7 @@ def random(g, block, count, seed):
     return chosen
 
 
-NAMED = {f.__name__: f for f in (window, strided, dilated, block_local, columns, fixed, global_keys, recent_keys, global_queries, blocks, pyramid, random)}
+NAMED = {f.__name__: f for f in (segments, window, strided, dilated, block_local, columns, fixed, global_keys, recent_keys, global_queries, blocks, pyramid, random)}
 NAMED["dense"] = lambda g: g.fill(True)
 NAMED["causal"] = lambda g: g.k <= g.p
 
@@ -218,10 +223,10 @@ class Parser:
         return evaluate
 
 
-def relation(text, queries, keys, heads, key_step=1):
-    """Which (head, query, key) attend: bool [heads, len(queries), len(keys)]; queries and keys are positions."""
+def relation(text, queries, keys, heads, key_step=1, ids=None):
+    """Which (head, query, key) attend: bool [heads, len(queries), len(keys)]; queries and keys are positions, `ids` the keys' segments."""
     parser = Parser(text)
     evaluate = parser.expression()
     if parser.peek() is not None:
         raise ValueError(f"unexpected {parser.peek()!r}")
-    return np.stack([np.array(evaluate(Grid(queries, keys, head, key_step))) for head in range(heads)])
+    return np.stack([np.array(evaluate(Grid(queries, keys, head, key_step, ids))) for head in range(heads)])

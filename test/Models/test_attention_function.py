@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import ctypes
+import os
+import subprocess
 import sys
 
 import ml_dtypes
@@ -87,6 +89,39 @@ def test_biases_by_distance_and_several(rows, keys):
             for given, sum in (table, wide), ((table,), wide), ((per_key, table, full), wide + per_key + full), ((full, per_key, per_key), full + 2.0 * per_key):
                 got = megactx.attention(*inputs, SPARSE, offset=max(0, keys - rows), scale=spec.scale, bias=given)
                 close(got, wanted(spec, inputs, offset=max(0, keys - rows), bias=sum)[0], "f32")
+
+
+DOCUMENTS = ["segments", "causal and segments", "segments and (window<left = 9, right = 4> or strided<stride = 5>)", "global_keys<first = 3> or segments and causal",
+             "per_head<[segments, causal, causal and segments, window<left = 5, right = 5> and segments]>"]
+
+
+@pytest.mark.parametrize("pattern", DOCUMENTS)
+def test_documents(pattern):
+    """Several in one sequence: ids by numbers of any kind, some longer than a block of keys, queries in the middle, keys of garbage ids past a length."""
+    spec = kernels.Spec(pattern)
+    for rows, keys, offset in (150, 150, 0), (7, 150, 143), (40, 260, 100), (1, 90, 89), (200, 200, 0):
+        inputs = arrays(spec, queries=rows, keys=keys)
+        random = np.random.default_rng()
+        ids = np.sort(random.integers(-3, 9, (2, keys)) * 1000, axis=1)
+        for dtype in np.int32, np.int64:
+            got = megactx.attention(*inputs, pattern, segments=ids.astype(dtype), offset=offset, scale=spec.scale)
+            close(got, wanted(spec, inputs, offset=offset, segments=ids)[0], "f32")
+        lengths = np.array([keys - 5, keys // 2 + 1])
+        given = np.where(np.arange(keys) < lengths[:, None], ids, -999)
+        got = megactx.attention(*inputs, pattern, segments=given, offset=offset, lengths=lengths, scale=spec.scale)
+        close(got, wanted(spec, inputs, offset=offset, lengths=lengths, segments=ids)[0], "f32")
+    assert megactx.attention(*(x[:, :, :0] for x in inputs), pattern, segments=ids[:, :0]).size == 0
+    none = megactx.attention(inputs[0], *(x[:, :, :0] for x in inputs[1:]), pattern, segments=ids[:, :0])
+    assert not none.any()
+
+
+def test_documents_in_no_order(request):
+    code = (f"import megactx, numpy as np; megactx.use_build({request.config.getoption('--build')!r}); q = np.zeros((2, 1, 4, 8), np.float32); "
+            "megactx.attention(q, q, q, 'segments', segments=np.array([[0, 1, 1, 2], [0, 2, 1, 1]]), lengths=np.array([4, {}]))")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
+    ended, fine = (subprocess.run([sys.executable, "-c", code.format(length)], env=environment, capture_output=True, text=True) for length in (4, 2))
+    assert ended.returncode == 1 and "megactx.attention: the segment ids of keys decrease" in ended.stderr
+    assert fine.returncode == 0, fine  # what is past a length may hold anything
 
 
 def test_offsets_of_caches():
@@ -190,6 +225,10 @@ Q, K, V = GOOD
     ((Q, K, V, "windw<left = 1, right = 0>"), {}, "attention: unknown pattern 'windw', did you mean 'window'?"),
     ((Q, K, V, "window<left = 1"), {}, "attention: "),
     ((Q, K, V), {"bias": np.zeros((2, 4, 5, 5), np.float32)}, r"bias: expected dims 1 or those of \[2, 4, 5, 6\], but got \[2, 4, 5, 5\]"),
+    ((Q, K, V, "segments"), {}, "needs segment ids"),
+    ((Q, K, V), {"segments": np.zeros((2, 6), np.int64)}, "has segment ids, which its pattern 'dense' does not read"),
+    ((Q, K, V, "causal minus segments"), {"segments": np.zeros((2, 6), np.int64)}, "expected 'segments' alone or in an 'and'"),
+    ((Q, K, V, "segments"), {"segments": np.zeros((2, 5), np.int64)}, r"segments: expected \[2, 6\], but got \[2, 5\]"),
     ((Q, K, V), {"bias": np.zeros((1, 4, 9), np.float32)}, r"bias: expected dims 1 or those of \[2, 4, 10\], an entry for each distance, but got \[1, 4, 9\]"),
     ((Q, K, V), {"bias": (np.zeros((1, 1, 10), np.float32), np.zeros((4, 10), np.float32))}, r"bias: .* but got \[4, 10\]"),
     ((Q, K, V), {"bias": np.zeros((2, 4, 5, 6), bool)}, "bias: expected float32, float16, bfloat16, but got bool"),
@@ -259,7 +298,7 @@ def test_pytorch(cache):
         out = megactx.attention(*given, SPARSE)
         assert out.dtype == torch.bfloat16 and out.stride() == given[0].stride()
         close(out.float().numpy(), want, "bf16")
-        torch.library.opcheck(torch.ops.megactx.attention.default, (*given, SPARSE, None, None, [torch.zeros(4, 73)[None]], None, 3, None))
+        torch.library.opcheck(torch.ops.megactx.attention.default, (*given, SPARSE, None, None, [torch.zeros(4, 73)[None]], None, None, 3, None))
         got = megactx.attention(*given, SPARSE, lengths=[37, 5], offset=torch.tensor([0, 2]))
         close(got[1].float().numpy(), wanted(spec, [x[1:] for x in inputs], offset=2, lengths=[5])[0][0], "bf16")
     compiled = torch.compile(lambda q, k, v: megactx.attention(q * 1, k, v, SPARSE) + 1, fullgraph=True)

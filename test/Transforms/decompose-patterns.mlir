@@ -53,3 +53,17 @@ func.func @rows_at_positions(%q: !t, %k: !t, %p: tensor<1x?xindex>, %o: tensor<1
   %r = megactx.attention %q, %s positions(%p) {scale = 1.0 : f32} : (!t, !s, tensor<1x?xindex>) -> !t
   return %r : !t
 }
+
+// Bounds of each row's segment, found by bisection.
+// CHECK-LABEL: @segments
+// CHECK: cf.assert %{{.+}}, "megactx.attention: the segment ids of keys decrease"
+// CHECK: %[[BOUNDS:.+]] = linalg.generic {{.*}} outs(%{{.+}} : tensor<1x?x2xindex>)
+// CHECK: scf.while
+// CHECK: linalg.yield
+// CHECK: megactx.online_attention {{.*}} segments(%[[BOUNDS]]) {{.*}} #megactx.piece<lo<segment_begin[p]>, hi<p - 3, segment_end[p]>, digits<2, [0]: [0], [1]: [1]>>
+// CHECK: megactx.online_attention {{.*}} segments(%[[BOUNDS]]) {{.*}} #megactx.piece<lo<p - 3, segment_begin[p]>, hi<p + 1, segment_end[p]>>
+func.func @segments(%q: !t, %k: !t, %v: !t, %i: tensor<1x?xindex>) -> !t {
+  %s = megactx.source %k, %v segments(%i) pattern(#megactx.pattern<segments and causal and (window<left = 3, right = 0> or strided<stride = 2>)>) : (!t, !t, tensor<1x?xindex>) -> !s
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
+  return %o : !t
+}

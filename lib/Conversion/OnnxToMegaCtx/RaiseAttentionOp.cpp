@@ -172,7 +172,8 @@ void OperatorRaiser::build() {
       b,
       SourceType::get(b.getContext(), cast<RankedTensorType>(key.getType()),
                       valueType),
-      key, value, biases, readLengths(), /*offset=*/Value(),
+      key, value, biases, readLengths(), /*segments=*/Value(),
+      /*offset=*/Value(),
       /*positions=*/Value(), PatternAttr::get(b.getContext(), pattern),
       b.getI64IntegerAttr(1));
   SmallVector<int64_t> shape(queryType.getShape());

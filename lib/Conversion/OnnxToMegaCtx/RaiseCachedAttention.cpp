@@ -236,8 +236,9 @@ void CachedRaiser::build(const pattern::Pattern &own) {
   auto queryType = cast<RankedTensorType>(query.getType());
   Value source = SourceOp::create(
       b, SourceType::get(b.getContext(), keyType, valueType), key, value,
-      biases, indices(kLengths), /*offset=*/Value(), /*positions=*/Value(),
-      PatternAttr::get(b.getContext(), pattern), b.getI64IntegerAttr(1));
+      biases, indices(kLengths), /*segments=*/Value(), /*offset=*/Value(),
+      /*positions=*/Value(), PatternAttr::get(b.getContext(), pattern),
+      b.getI64IntegerAttr(1));
   SmallVector<int64_t> shape(queryType.getShape());
   shape[3] = valueType.getDimSize(3);
   FloatAttr softcap = op->getAttrOfType<FloatAttr>("softcap");

@@ -359,8 +359,9 @@ std::string Raiser::build(Scores &scores) {
   Value source = SourceOp::create(
       b, SourceType::get(b.getContext(), keyType, valueType), key, values,
       biases,
-      /*lengths=*/Value(), /*offset=*/Value(), /*positions=*/Value(),
-      PatternAttr::get(b.getContext(), pattern), b.getI64IntegerAttr(1));
+      /*lengths=*/Value(), /*segments=*/Value(), /*offset=*/Value(),
+      /*positions=*/Value(), PatternAttr::get(b.getContext(), pattern),
+      b.getI64IntegerAttr(1));
   SmallVector<int64_t> shape(queryType.getShape());
   shape[3] = valueType.getDimSize(3);
   auto outType = RankedTensorType::get(shape, queryType.getElementType());

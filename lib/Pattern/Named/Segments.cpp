@@ -1,6 +1,7 @@
 //===- Segments.cpp - the pattern `segments` ------------------------------===//
 
 #include "Common.h"
+#include "megactx/Pattern/SegmentBounds.h"
 
 using namespace mlir::megactx::pattern;
 
@@ -13,9 +14,7 @@ struct Segments : NamedPattern {
   llvm::ArrayRef<Parameter> parameters() const override { return {}; }
   std::optional<Formula> formula(const Arguments &arguments, int64_t keyStep,
                                  std::string &error) const override {
-    return Formula::test(
-        Expr::operand("query_segments", Expr::position())
-            .equals(Expr::operand("key_segments", Expr::key())));
+    return Formula::test(sameSegment());
   }
 };
 } // namespace

@@ -29,6 +29,7 @@ FailureOr<AttentionShape> AttentionShape::of(FusedAttentionOp op) {
     shape.biasPerKey.push_back(cast<MemRefType>(bias.getType()).getDimSize(2) ==
                                1);
   shape.hasLengths = bool(op.getLengths());
+  shape.hasSegments = bool(op.getSegmentBounds());
   shape.offsetPerBatch =
       op.getQueryOffset() && isa<MemRefType>(op.getQueryOffset().getType());
   shape.hasQueryPositions = bool(op.getQueryPositions());
@@ -52,8 +53,8 @@ std::string AttentionShape::key() const {
   llvm::raw_string_ostream os(text);
   os << element << ' ' << headDim << ' ' << valueDim << ' ' << scale << ' '
      << softcap.value_or(0) << ' ' << queryStep << ' ' << keyStep << ' '
-     << hasLengths << offsetPerBatch << accumulate << hasQueryPositions
-     << hasKeyPositions;
+     << hasLengths << hasSegments << offsetPerBatch << accumulate
+     << hasQueryPositions << hasKeyPositions;
   for (bool perKey : biasPerKey)
     os << (perKey ? " key" : " row");
   for (const pattern::Piece &piece : pieces)
@@ -83,6 +84,8 @@ SmallVector<Type> mlir::megactx::kernelArguments(MLIRContext *context,
                stridedType({any, any, any, any}, f32, false));
   if (shape.hasLengths)
     types.push_back(stridedType({any}, index, false));
+  if (shape.hasSegments)
+    types.push_back(stridedType({any, any, any}, index, false));
   types.push_back(KernelArguments::typeOfQueryOffset(context, shape));
   types.push_back(index);
   types.append(shape.hasQueryPositions + shape.hasKeyPositions,
@@ -98,6 +101,8 @@ mlir::megactx::kernelOperands(ImplicitLocOpBuilder &b, FusedAttentionOp op,
   llvm::append_range(operands, op.getBiases());
   if (op.getLengths())
     operands.push_back(op.getLengths());
+  if (op.getSegmentBounds())
+    operands.push_back(op.getSegmentBounds());
   auto orZero = [&](Value offset) -> Value {
     return offset ? offset : arith::ConstantIndexOp::create(b, 0);
   };
@@ -141,6 +146,8 @@ KernelArguments::KernelArguments(ValueRange arguments,
     biases.push_back(next());
   if (shape.hasLengths)
     lengths = next();
+  if (shape.hasSegments)
+    segmentBounds = next();
   queryOffset = next();
   keyOffset = next();
   if (shape.hasQueryPositions)

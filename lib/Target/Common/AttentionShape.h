@@ -21,7 +21,7 @@ struct AttentionShape {
   float scale;
   std::optional<float> softcap;
   int64_t queryStep, keyStep; ///< tokens between rows
-  bool hasLengths, accumulate;
+  bool hasLengths, hasSegments, accumulate;
   bool offsetPerBatch; ///< of queries: one for each entry of the batch
   bool hasQueryPositions, hasKeyPositions; ///< instead of steps and offsets
   /// Of each bias: whether it is the same for every query.
@@ -45,8 +45,8 @@ struct AttentionShape {
 MemRefType stridedType(ArrayRef<int64_t> dims, Type element, bool unitLast);
 
 /// The types of a kernel's arguments, strides dynamic but for the last:
-///   q, k, v, biases, [lengths], query_offset, key_offset, [query_positions],
-///   [key_positions], out, lse
+///   q, k, v, biases, [lengths], [segments], query_offset, key_offset,
+///   [query_positions], [key_positions], out, lse
 /// The query offset is an index, or a memref [B] of them.
 SmallVector<Type> kernelArguments(MLIRContext *context,
                                   const AttentionShape &shape);
@@ -63,8 +63,8 @@ struct KernelArguments {
   KernelArguments(ValueRange arguments, const AttentionShape &shape);
   static Type typeOfQueryOffset(MLIRContext *context,
                                 const AttentionShape &shape);
-  Value query, key, value, lengths, queryOffset, keyOffset, queryPositions,
-      keyPositions, out, lse;
+  Value query, key, value, lengths, segmentBounds, queryOffset, keyOffset,
+      queryPositions, keyPositions, out, lse;
   SmallVector<Value> biases;
 };
 

@@ -1,6 +1,7 @@
 //===- KeyViews.cpp - rows, keys and bounds of a kernel's pieces ----------===//
 
 #include "KeyViews.h"
+#include "megactx/Pattern/SegmentBounds.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -28,6 +29,9 @@ KeyViews::KeyViews(ImplicitLocOpBuilder &b, Operation *module,
                    const KernelArguments &arguments)
     : b(b), a{b}, module(module), shape(shape), arguments(arguments),
       makeTable([this](ArrayRef<int64_t> values) { return table(values); }),
+      readOperand([this](StringRef name, Value position) {
+        return segmentBound(name, position);
+      }),
       thePeriod(periodOf(shape)), numClasses(classesOf(shape)) {
   const Digits &view = shape.pieces.front().digits;
   size_t keyless = 0;
@@ -144,7 +148,23 @@ ExprLeaves KeyViews::leaves(Value position) const {
   result.key = a.c(0);
   result.keyEnd = positionEnd;
   result.table = makeTable;
+  result.operand = readOperand;
   return result;
+}
+
+/// A bound of the segment that a position is in; of all keys where the bounds
+/// are not at hand.
+Value KeyViews::segmentBound(StringRef name, Value position) const {
+  bool isEnd = name == pattern::kSegmentEnd;
+  if (!arguments.segmentBounds)
+    return isEnd ? positionEnd : firstPosition();
+  Value last =
+      a.sub(memref::DimOp::create(b, arguments.segmentBounds, 1), a.c(1));
+  Value row = a.sub(position, arguments.keyOffset);
+  row = a.max(a.min(row, last), a.c(0));
+  Value bound = memref::LoadOp::create(b, arguments.segmentBounds,
+                                       ValueRange{batch, row, a.c(isEnd)});
+  return a.add(bound, arguments.keyOffset);
 }
 
 std::pair<Value, Value> KeyViews::interval(unsigned piece,

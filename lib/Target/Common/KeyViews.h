@@ -72,6 +72,7 @@ private:
   Value endOfKeys() const;
   Value keysBelow(Value position) const;
   Value rankOf(unsigned piece, Value position) const;
+  Value segmentBound(StringRef name, Value position) const;
   Value table(ArrayRef<int64_t> values) const;
   void readPiece(const pattern::Piece &piece, size_t keyless);
 
@@ -81,6 +82,7 @@ private:
   const AttentionShape &shape;
   const KernelArguments &arguments;
   std::function<Value(ArrayRef<int64_t>)> makeTable;
+  std::function<Value(StringRef, Value)> readOperand;
   int64_t thePeriod, numClasses;
   Value viewClass, queryResidues;
   Value queryOffset; ///< of the batch that was entered

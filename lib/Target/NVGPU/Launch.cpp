@@ -28,15 +28,15 @@ LaunchEmitter::LaunchEmitter(ImplicitLocOpBuilder &b, Operation *module,
 }
 
 /// How many keys the last row of the first class sees, whatever its head, the
-/// lengths and the offsets per batch, which are in the device's memory; all,
-/// where rows have positions, as these are: where rows see fewer, or others
-/// more, parts are more or fewer than they should be.
+/// lengths, segments and offsets per batch, which are in the device's memory;
+/// all, where rows have positions, as these are: where rows see fewer, or
+/// others more, parts are more or fewer than they should be.
 Value LaunchEmitter::keysOfLastRow() {
   Value all = memref::DimOp::create(b, arguments.key, 2);
   if (shape.hasQueryPositions || shape.hasKeyPositions)
     return all;
   KernelArguments known = arguments;
-  known.lengths = {};
+  known.lengths = known.segmentBounds = {};
   if (shape.offsetPerBatch)
     known.queryOffset = a.max(a.sub(all, queries), a.c(0));
   KeyViews views(b, module, shape, known);

@@ -27,6 +27,8 @@ std::string mlir::megactx::nvgpu::scheduleClass(const AttentionShape &shape,
     os << " test";
   if (shape.hasQueryPositions || shape.hasKeyPositions)
     os << " positions";
+  if (shape.hasSegments)
+    os << " segments";
   if (!shape.biasPerKey.empty())
     os << (shape.hasBiasPerRow() ? " bias" : " bias-per-key");
   if (shape.softcap)

@@ -154,9 +154,27 @@ func.func @online_attention_c9(%q: tensor<2x4x?x8xf32>, %k: tensor<2x2x?x8xf32>,
 // -----
 
 func.func @online_attention_c10(%q: tensor<2x4x?x8xf32>, %k: tensor<2x2x?x8xf32>, %v: tensor<2x2x?x16xf32>, %acc: tensor<2x4x?x16xf32>, %max: tensor<2x4x?xf32>, %sum: tensor<2x4x?xf32>) {
-  // expected-error@+1 {{expected a piece that reads no values per row, such as segment ids}}
+  // expected-error@+1 {{expected values per row of the names 'segment_begin' and 'segment_end', but got test<segment[p] == segment[k]>}}
   %r:3 = megactx.online_attention %q, %k, %v outs(%acc, %max, %sum) #megactx.piece<test<segment[p] == segment[k]>> {scale = 1.0 : f32}
       : (tensor<2x4x?x8xf32>, tensor<2x2x?x8xf32>, tensor<2x2x?x16xf32>, tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>) -> (tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>)
+  return
+}
+
+// -----
+
+func.func @no_segments(%q: tensor<2x4x?x8xf32>, %k: tensor<2x2x?x8xf32>, %v: tensor<2x2x?x16xf32>, %acc: tensor<2x4x?x16xf32>, %max: tensor<2x4x?xf32>, %sum: tensor<2x4x?xf32>) {
+  // expected-error@+1 {{expected segments, which lo<segment_begin[p]> reads}}
+  %r:3 = megactx.online_attention %q, %k, %v outs(%acc, %max, %sum) #megactx.piece<lo<segment_begin[p]>> {scale = 1.0 : f32}
+      : (tensor<2x4x?x8xf32>, tensor<2x2x?x8xf32>, tensor<2x2x?x16xf32>, tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>) -> (tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>)
+  return
+}
+
+// -----
+
+func.func @segments_of_another_rank(%q: tensor<2x4x?x8xf32>, %k: tensor<2x2x?x8xf32>, %v: tensor<2x2x?x16xf32>, %acc: tensor<2x4x?x16xf32>, %max: tensor<2x4x?xf32>, %sum: tensor<2x4x?xf32>, %s: tensor<2x?xindex>) {
+  // expected-error@+1 {{expected segments to have rank 3 and element type index, but got 'tensor<2x?xindex>'}}
+  %r:3 = megactx.online_attention %q, %k, %v segments(%s) outs(%acc, %max, %sum) #megactx.piece<lo<segment_begin[p]>> {scale = 1.0 : f32}
+      : (tensor<2x4x?x8xf32>, tensor<2x2x?x8xf32>, tensor<2x2x?x16xf32>, tensor<2x?xindex>, tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>) -> (tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>)
   return
 }
 

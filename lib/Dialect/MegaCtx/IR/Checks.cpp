@@ -1,6 +1,7 @@
 //===- Checks.cpp - what verifiers of several ops share -------------------===//
 
 #include "Checks.h"
+#include "megactx/Pattern/SegmentBounds.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Interfaces/DestinationStyleOpInterface.h"
 
@@ -77,6 +78,38 @@ LogicalResult mlir::megactx::checkBiases(Operation *op, ValueRange biases) {
                              "f32, but got ")
              << type;
   }
+  return success();
+}
+
+LogicalResult mlir::megactx::checkSegments(Operation *op, Value bounds,
+                                           const pattern::Piece &piece) {
+  using pattern::Expr;
+  bool isKnown = true, isUsed = false;
+  Expr condition = piece.condition();
+  if (condition)
+    condition.substitute([&](const Expr &expr) {
+      if (expr.kind() != Expr::Kind::Operand)
+        return Expr();
+      isUsed = true;
+      isKnown &= expr.name() == pattern::kSegmentBegin ||
+                 expr.name() == pattern::kSegmentEnd;
+      return Expr();
+    });
+  if (!isKnown)
+    return op->emitOpError("expected values per row of the names '")
+           << pattern::kSegmentBegin << "' and '" << pattern::kSegmentEnd
+           << "', but got " << piece.str();
+  if (isUsed && !bounds)
+    return op->emitOpError("expected segments, which ")
+           << piece.str() << " reads";
+  if (!bounds)
+    return success();
+  auto type = cast<ShapedType>(bounds.getType());
+  if (!type.hasRank() || type.getRank() != 3 ||
+      !type.getElementType().isIndex())
+    return op->emitOpError("expected segments to have rank 3 and element type "
+                           "index, but got ")
+           << type;
   return success();
 }
 

@@ -3,6 +3,7 @@
 #ifndef MEGACTX_LIB_DIALECT_MEGACTX_IR_CHECKS_H
 #define MEGACTX_LIB_DIALECT_MEGACTX_IR_CHECKS_H
 
+#include "megactx/Pattern/Piece.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Operation.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
@@ -38,6 +39,9 @@ LogicalResult checkOffset(Operation *op, StringRef what, Value offset,
                           ShapedType of, StringRef other);
 /// Rank 4 and f32.
 LogicalResult checkBiases(Operation *op, ValueRange biases);
+/// Whether the piece's values per row are those of the bounds.
+LogicalResult checkSegments(Operation *op, Value bounds,
+                            const pattern::Piece &piece);
 /// Query heads are a multiple of key heads.
 LogicalResult checkHeads(Operation *op, int64_t heads, int64_t keyHeads);
 

@@ -129,8 +129,7 @@ Value mlir::megactx::emitExpr(ImplicitLocOpBuilder &b, const Expr &expr,
   case Kind::Symbol:
     return leaves.keyEnd;
   case Kind::Operand:
-    // Decomposition refuses patterns that read operands.
-    return constant(b, 0);
+    return leaves.operand(expr.name(), arg(0));
   case Kind::Add:
     return arith::AddIOp::create(b, arg(0), arg(1));
   case Kind::Mul:

@@ -116,21 +116,6 @@ Value mlir::megactx::emitExists(Emitter &b, Value lengths, Value batch,
   return b.lt(entry, b.extract(lengths, batch));
 }
 
-void mlir::megactx::emitCheckPositions(OpBuilder &builder, Location loc,
-                                       Value positions, Value lengths) {
-  Emitter b(loc, builder);
-  Value ok = emitForAll(b, {positions}, [&](Emitter &in, ValueRange x) {
-    Value batch = linalg::IndexOp::create(in, 0);
-    Value entry = linalg::IndexOp::create(in, 1);
-    Value previous = in.max(in.sub(entry, in.index(1)), in.index(0));
-    Value ordered = in.le(in.extract(positions, {batch, previous}), x[0]);
-    Value exists = emitExists(in, lengths, batch, entry);
-    return in.either(in.eq(exists, in.truth(false)), ordered);
-  });
-  cf::AssertOp::create(b, ok,
-                       "megactx.attention: the positions of keys decrease");
-}
-
 int64_t mlir::megactx::spanOf(int64_t ratio, int64_t level) {
   int64_t span = 1;
   while (level-- > 0)

@@ -43,6 +43,15 @@ LogicalResult SourceOp::verify() {
   if (failed(checkPositions(*this, "positions", getPositions(), getOffset(),
                             key, "key")))
     return failure();
+  if (getSegments() && (getPositions() || getKeyStep() != 1))
+    return emitOpError(
+        "expected segments of rows that stand one after another, "
+        "without positions and with a key_step of 1");
+  for (unsigned i : {0, 1})
+    if (getSegments() &&
+        failed(checkDim(*this, "segments", getSegments().getType(), i, key,
+                        2 * i, "key")))
+      return failure();
   return checkBiases(*this, getBiases());
 }
 
@@ -145,6 +154,9 @@ LogicalResult FusedAttentionOp::verify() {
     return emitOpError("expected lse to have rank 3 and element type f32");
   if (failed(checkBiases(*this, getBiases())))
     return failure();
+  for (const pattern::Piece &piece : getPieceList())
+    if (failed(checkSegments(*this, getSegmentBounds(), piece)))
+      return failure();
   bool onTensors = isa<TensorType>(out);
   if (getNumResults() != (onTensors ? 2u : 0u))
     return emitOpError("expected two results on tensors, none on memrefs");

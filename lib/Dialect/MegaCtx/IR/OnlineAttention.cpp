@@ -148,10 +148,8 @@ LogicalResult OnlineAttentionOp::verify() {
     return emitOpError("expected origin to have 5 values (batch, head, query "
                        "row, key row, number of key rows), but got ")
            << getOrigin().size();
-  const pattern::Expr &test = getPiece().getPiece().test;
-  if (test && test.uses(pattern::Expr::Kind::Operand))
-    return emitOpError("expected a piece that reads no values per row, such as "
-                       "segment ids");
+  if (failed(checkSegments(*this, getSegmentBounds(), getPiece().getPiece())))
+    return failure();
   return checkResults(*this);
 }
 

@@ -204,10 +204,11 @@ FailureOr<TilingResult> Tile::run(ValueRange state) {
   if (op.hasPureTensorSemantics())
     results = llvm::to_vector(state.getTypes());
   auto tile = OnlineAttentionOp::create(
-      b, results, query, key, value, biases, lengths, op.getQueryOffset(),
-      op.getKeyOffset(), op.getQueryPositions(), op.getKeyPositions(), origin(),
-      state[0], state[1], state[2], op.getPieceAttr(), op.getScaleAttr(),
-      op.getSoftcapAttr(), op.getQueryStepAttr(), op.getKeyStepAttr());
+      b, results, query, key, value, biases, lengths, op.getSegmentBounds(),
+      op.getQueryOffset(), op.getKeyOffset(), op.getQueryPositions(),
+      op.getKeyPositions(), origin(), state[0], state[1], state[2],
+      op.getPieceAttr(), op.getScaleAttr(), op.getSoftcapAttr(),
+      op.getQueryStepAttr(), op.getKeyStepAttr());
   return TilingResult{{tile}, SmallVector<Value>(tile->getResults()), slices};
 }
 

@@ -16,6 +16,8 @@ struct ExprLeaves {
   /// Makes a constant table readable: a memref or tensor of rank 1 of integers
   /// or indices, in scope.
   llvm::function_ref<Value(llvm::ArrayRef<int64_t>)> table;
+  /// A value that a source holds per row, by name, at a position.
+  llvm::function_ref<Value(llvm::StringRef, Value)> operand;
 };
 
 /// The value of an expression, an index; truth values are 0 and 1.

@@ -28,9 +28,16 @@ namespace mlir::megactx {
 /// Lets one-shot bufferization take the ops in destination style to memrefs.
 void registerBufferization(DialectRegistry &registry);
 
-/// Ends the run where positions [B, N] (tokens, index) decrease along a batch
-/// row; only entries before its length count where there are `lengths` [B].
-void emitCheckPositions(OpBuilder &builder, Location loc, Value positions,
+/// Ends the run where numbers [B, N] (index) decrease along a batch row, with a
+/// message of what they are; only entries before its length count where there
+/// are `lengths` [B].
+void emitCheckAscending(OpBuilder &builder, Location loc, Value numbers,
+                        Value lengths, StringRef what);
+
+/// The operand `segments` of `megactx.online_attention` for segment ids [B, Nk]
+/// (index) of a source's rows, of which `lengths` [B] exist, or all. Decreasing
+/// ids end the run.
+Value emitSegmentBounds(OpBuilder &builder, Location loc, Value ids,
                         Value lengths);
 } // namespace mlir::megactx
 

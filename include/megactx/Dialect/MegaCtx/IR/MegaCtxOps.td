@@ -103,6 +103,10 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
     - `bias`: one or several tensors, all added to the scaled scores; f32, rank
       4, each dim 1 or that of [B, Hq, Nq, Nk].
     - `lengths` (index tensor [B]): keys from this row on do not exist.
+    - `segments` (index tensor [B, Nk]): which segment each key row belongs to, as
+      the pattern `segments` reads it; not decreasing along a batch's rows that
+      exist, which is checked when the program runs. A query belongs to the segment
+      of the key at its position, or of the nearest one that exists.
     - `positions` (index tensor [B, Nk]): where each key row stands, in tokens,
       not decreasing along a batch's rows that exist. It is checked when the
       program runs; other positions end the run.
@@ -115,6 +119,8 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
     * `source_c3`: biases have rank 4 and element type f32; lengths is [B].
     * `source_c4`: the result has the types of key and value.
     * `source_c5`: positions is [B, Nk] of index, and then there is no offset.
+    * `source_c6`: segments is [B, Nk]; with them key_step is 1 and there are no
+      positions.
 
     ```mlir
     %s = megactx.source %k, %v offset(%o) pattern(#megactx.pattern<causal>)
@@ -125,6 +131,7 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
   let arguments = (ins AnyRankedTensor:$key, AnyRankedTensor:$value,
                        Variadic<AnyRankedTensor>:$biases,
                        Optional<1DTensorOf<[Index]>>:$lengths,
+                       Optional<2DTensorOf<[Index]>>:$segments,
                        Optional<Index>:$offset,
                        Optional<2DTensorOf<[Index]>>:$positions,
                        MegaCtx_PatternAttr:$pattern,
@@ -132,7 +139,7 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
   let results = (outs MegaCtx_SourceType:$result);
   let assemblyFormat = [{
     $key `,` $value (`bias` `(` $biases^ `)`)? (`lengths` `(` $lengths^ `)`)?
-    (`offset` `(` $offset^ `)`)? (`positions` `(` $positions^ `)`)?
+    (`segments` `(` $segments^ `)`)? (`offset` `(` $offset^ `)`)? (`positions` `(` $positions^ `)`)?
     `pattern` `(` $pattern `)` attr-dict
     `:` functional-type(operands, results)
   }];
@@ -223,6 +230,9 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
     - `bias`: one or several tensors, all added to the scaled scores; f32, each
       dim 1 or that of [B, Hq, Nq, Nk].
     - `lengths` (index [B]): key rows from this one on do not exist.
+    - `segments` (index [B, Nk + 1, 2]): the first key row of the segment of each
+      row, and one past its last, for pieces that read `segment_begin` and
+      `segment_end`; those of the last row again at the end.
     - `origin(b0, h0, i0, j0, n)`: the operands are the tile of a larger op that
       starts at its batch b0, query head h0, query row i0 and key row j0; the
       larger op has n key rows. Offsets, lengths and positions are the larger
@@ -242,8 +252,8 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
     * `online_attention_c7`: scale is finite; softcap, if given, is positive.
     * `online_attention_c8`: query_step and key_step are at least 1.
     * `online_attention_c9`: origin has five values or none.
-    * `online_attention_c10`: the piece reads no values per row, such as segment
-      ids.
+    * `online_attention_c10`: a piece that reads values per row reads those of
+      `segments`, which is there then and of rank 3.
     * `online_attention_c11`: positions are [B, Nq] and [B, Nk] of index; with
       them there is no offset of the same rows.
     * `online_attention_c12`: a query_offset that is no index is [B] of index.
@@ -266,6 +276,7 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
   }];
   let arguments = (ins AnyShaped:$query, AnyShaped:$key, AnyShaped:$value,
                        Variadic<AnyShaped>:$biases, Optional<AnyShaped>:$lengths,
+                       Optional<AnyShaped>:$segment_bounds,
                        Optional<AnyTypeOf<[Index, AnyShaped]>>:$query_offset,
                        Optional<Index>:$key_offset,
                        Optional<AnyShaped>:$query_positions,
@@ -280,7 +291,8 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
     $query `,` $key `,` $value (`bias` `(` $biases^ `)`)?
-    (`lengths` `(` $lengths^ `)`)? (`query_offset` `(` $query_offset^ `)`)?
+    (`lengths` `(` $lengths^ `)`)? (`segments` `(` $segment_bounds^ `)`)?
+    (`query_offset` `(` $query_offset^ `)`)?
     (`key_offset` `(` $key_offset^ `)`)?
     (`query_positions` `(` $query_positions^ `)`)?
     (`key_positions` `(` $key_positions^ `)`)?
@@ -364,6 +376,7 @@ def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
   }];
   let arguments = (ins AnyShaped:$query, AnyShaped:$key, AnyShaped:$value,
                        Variadic<AnyShaped>:$biases, Optional<AnyShaped>:$lengths,
+                       Optional<AnyShaped>:$segment_bounds,
                        Optional<AnyTypeOf<[Index, AnyShaped]>>:$query_offset,
                        Optional<Index>:$key_offset,
                        Optional<AnyShaped>:$query_positions,
@@ -378,7 +391,8 @@ def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
     $query `,` $key `,` $value (`bias` `(` $biases^ `)`)?
-    (`lengths` `(` $lengths^ `)`)? (`query_offset` `(` $query_offset^ `)`)?
+    (`lengths` `(` $lengths^ `)`)? (`segments` `(` $segment_bounds^ `)`)?
+    (`query_offset` `(` $query_offset^ `)`)?
     (`key_offset` `(` $key_offset^ `)`)?
     (`query_positions` `(` $query_positions^ `)`)?
     (`key_positions` `(` $key_positions^ `)`)?
