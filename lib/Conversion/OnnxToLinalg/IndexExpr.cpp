@@ -268,7 +268,7 @@ bool IndexSpace::isCapped(const IndexExpr &capped,
 }
 
 Value IndexSpace::value(Location loc, const IndexExpr &expr) {
-  if (auto it = values.find(expr); it != values.end())
+  if (auto it = computed.find(expr); it != computed.end())
     return it->second;
   Value sum;
   for (auto &[monomial, coefficient] : expr.getTerms()) {
@@ -286,7 +286,7 @@ Value IndexSpace::value(Location loc, const IndexExpr &expr) {
   }
   if (!sum)
     sum = arith::ConstantIndexOp::create(b, loc, 0);
-  return values[expr] = sum;
+  return computed[expr] = sum;
 }
 
 Value IndexSpace::condition(Location loc, const IndexExpr &expr) {
@@ -308,4 +308,9 @@ SmallVector<OpFoldResult> IndexSpace::fold(Location loc,
                                            ArrayRef<IndexExpr> exprs) {
   return llvm::map_to_vector(
       exprs, [&](const IndexExpr &expr) { return fold(loc, expr); });
+}
+
+SmallVector<Value> IndexSpace::values(Location loc, ArrayRef<IndexExpr> exprs) {
+  return llvm::map_to_vector(
+      exprs, [&](const IndexExpr &expr) { return value(loc, expr); });
 }
