@@ -33,9 +33,7 @@ void mlir::megactx::checkIndices(Node &node, Tensor &indices,
         return at && *at >= -*size && *at < *size;
       }))
     return;
-  SmallVector<Value> limits;
-  for (const IndexExpr &expr : sizes)
-    limits.push_back(graph.ix.value(loc, expr));
+  SmallVector<Value> limits = graph.ix.values(loc, sizes);
   Value init = graph.filled(loc, {}, cast<TypedAttr>(b.getBoolAttr(true)));
   SmallVector<utils::IteratorType> loops(indices.rank(),
                                          utils::IteratorType::reduction);
@@ -167,9 +165,7 @@ static LogicalResult lowerGatherElements(Node &node) {
   if (!axis || indices.rank() != data.rank())
     return node.error() << "expected an axis in range and operands of one rank";
   checkIndices(node, indices, data.shape[*axis]);
-  SmallVector<Value> sizes;
-  for (const IndexExpr &size : data.shape)
-    sizes.push_back(graph.ix.value(loc, size));
+  SmallVector<Value> sizes = graph.ix.values(loc, data.shape);
   Value from = graph.materialize(loc, data),
         at = graph.materialize(loc, indices);
   Shape shape = indices.shape;
@@ -210,9 +206,7 @@ static LogicalResult lowerGatherND(Node &node) {
   Shape shape(ArrayRef(indices.shape).drop_back());
   llvm::append_range(shape, ArrayRef(data.shape).drop_front(batch + *depth));
   checkIndices(node, indices, ArrayRef(data.shape).slice(batch, *depth));
-  SmallVector<Value> sizes;
-  for (const IndexExpr &size : data.shape)
-    sizes.push_back(graph.ix.value(loc, size));
+  SmallVector<Value> sizes = graph.ix.values(loc, data.shape);
   Value from = graph.materialize(loc, data),
         at = graph.materialize(loc, indices);
   int64_t outer = indices.rank() - 1;

@@ -196,15 +196,12 @@ static SliceAxis sliceAxis(Node &node, const IndexExpr &dim,
 }
 
 /// Slices with a step that may be negative: elements are fetched one by one.
-static Tensor fetch(Node &node, Tensor &data, ArrayRef<SliceAxis> axes,
-                    ArrayRef<IndexExpr> shape) {
+static Tensor fetch(Node &node, Tensor &data, ArrayRef<IndexExpr> begins,
+                    ArrayRef<IndexExpr> shape, ArrayRef<IndexExpr> steps) {
   Graph &graph = node.graph;
   Value value = graph.materialize(node.loc(), data);
-  SmallVector<Value> offsets, strides;
-  for (const SliceAxis &axis : axes) {
-    offsets.push_back(graph.ix.value(node.loc(), axis.offset));
-    strides.push_back(graph.ix.value(node.loc(), axis.stride));
-  }
+  SmallVector<Value> offsets = graph.ix.values(node.loc(), begins),
+                     strides = graph.ix.values(node.loc(), steps);
   return graph.parallel(
       node.loc(), {}, {}, shape, data.elementType,
       [&](OpBuilder &b, Location loc, ValueRange) -> Value {
@@ -286,7 +283,7 @@ static LogicalResult lowerSlice(Node &node) {
       return success();
     }
   node.set(0, isForward ? graph.slice(loc, data, offsets, sizes, strides)
-                        : fetch(node, data, slices, sizes));
+                        : fetch(node, data, offsets, sizes, strides));
   return success();
 }
 

@@ -124,13 +124,11 @@ static LogicalResult lowerPad(Node &node) {
   }
   if (mode == "constant")
     return padConstant(node, *pads, shape);
-  SmallVector<Value> lows, sizes;
-  for (auto [low, size] : llvm::zip_equal(pads->low, data.shape)) {
-    if (failed(node.requireSize(size - IndexExpr(1))))
+  for (const IndexExpr &size : data.shape)
+    if (failed(node.requireSize(size - 1)))
       return failure();
-    lows.push_back(graph.ix.value(loc, low));
-    sizes.push_back(graph.ix.value(loc, size));
-  }
+  SmallVector<Value> lows = graph.ix.values(loc, pads->low),
+                     sizes = graph.ix.values(loc, data.shape);
   Value from = graph.materialize(loc, data);
   node.set(
       0, graph.parallel(loc, {}, {}, shape, data.elementType,

@@ -24,13 +24,10 @@ public:
   PoolBuilder(Node &node, const Windows &windows) : w(windows) {
     IndexSpace &ix = node.graph.ix;
     Location loc = node.loc();
-    for (const IndexExpr &size : node.in(0).shape)
-      sizes.push_back(ix.value(loc, size));
-    for (int64_t i = 0; i < w.rank(); ++i) {
-      kernel.push_back(ix.value(loc, w.kernel[i]));
-      before.push_back(ix.value(loc, w.before[i]));
-      after.push_back(ix.value(loc, w.after[i]));
-    }
+    sizes = ix.values(loc, node.in(0).shape);
+    kernel = ix.values(loc, w.kernel);
+    before = ix.values(loc, w.before);
+    after = ix.values(loc, w.after);
   }
 
   Extent extent(OpBuilder &b, Location loc, bool includesPads) const;

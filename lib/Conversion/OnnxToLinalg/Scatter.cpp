@@ -58,9 +58,7 @@ static LogicalResult scatter(Node &node, Place place) {
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
   Value one = arith::ConstantIndexOp::create(b, loc, 1);
   SmallVector<Value> begins(updates.rank(), zero), steps(updates.rank(), one),
-      ends;
-  for (const IndexExpr &size : updates.shape)
-    ends.push_back(graph.ix.value(loc, size));
+      ends = graph.ix.values(loc, updates.shape);
   auto nest = scf::buildLoopNest(
       b, loc, begins, ends, steps, graph.materialize(loc, data),
       [&](OpBuilder &n, Location l, ValueRange loops, ValueRange so) {
@@ -86,21 +84,19 @@ static LogicalResult lowerScatterElements(Node &node) {
       !isa<IntegerType>(indices.elementType))
     return node.error() << "expected an axis in range, integer indices and "
                            "operands of one rank";
-  SmallVector<Value> sizes;
-  for (int64_t i = 0; i < data.rank(); ++i) {
+  for (int64_t i = 0; i < data.rank(); ++i)
     if (failed(node.requireEqual(indices.shape[i], updates.shape[i],
                                  "sizes of indices and updates")) ||
         (i != *axis &&
          failed(node.requireSize(data.shape[i] - indices.shape[i]))))
       return failure();
-    sizes.push_back(graph.ix.value(loc, data.shape[i]));
-  }
   checkIndices(node, indices, data.shape[*axis]);
+  Value size = graph.ix.value(loc, data.shape[*axis]);
   Value at = graph.materialize(loc, indices);
   return scatter(node, [&](OpBuilder &b, Location l, ValueRange loops) {
     SmallVector<Value> place(loops);
     Value index = tensor::ExtractOp::create(b, l, at, loops);
-    place[*axis] = insideOf(b, l, index, sizes[*axis]);
+    place[*axis] = insideOf(b, l, index, size);
     return place;
   });
 }
@@ -122,10 +118,9 @@ static LogicalResult lowerScatterND(Node &node) {
                                            : data.shape[*depth + i - outer],
                                  "sizes of updates and what they are for")))
       return failure();
-  checkIndices(node, indices, ArrayRef(data.shape).take_front(*depth));
-  SmallVector<Value> sizes;
-  for (int64_t i = 0; i < *depth; ++i)
-    sizes.push_back(graph.ix.value(loc, data.shape[i]));
+  ArrayRef<IndexExpr> indexed = ArrayRef(data.shape).take_front(*depth);
+  checkIndices(node, indices, indexed);
+  SmallVector<Value> sizes = graph.ix.values(loc, indexed);
   Value at = graph.materialize(loc, indices);
   return scatter(node, [&](OpBuilder &b, Location l, ValueRange loops) {
     SmallVector<Value> place;
