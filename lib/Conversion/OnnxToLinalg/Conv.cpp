@@ -300,18 +300,15 @@ static Tensor flipped(Node &node, Tensor &w) {
   SmallVector<Value> lasts;
   for (const IndexExpr &size : w.shape)
     lasts.push_back(graph.ix.value(loc, size - IndexExpr(1)));
-  return graph.parallel(
-      loc, {}, {}, w.shape, w.elementType,
-      [&](OpBuilder &b, Location l, ValueRange) -> Value {
-        SmallVector<Value> place;
-        for (size_t i = 0; i < lasts.size(); ++i) {
-          Value at = linalg::IndexOp::create(b, l, i);
-          place.push_back(
-              i < 2 ? at
-                    : arith::SubIOp::create(b, l, lasts[i], at).getResult());
-        }
-        return tensor::ExtractOp::create(b, l, from, place);
-      });
+  return graph.parallel(loc, {}, {}, w.shape, w.elementType,
+                        [&](OpBuilder &b, Location l, ValueRange) -> Value {
+                          SmallVector<Value> place =
+                              loopIndices(b, l, lasts.size());
+                          for (size_t i = 2; i < lasts.size(); ++i)
+                            place[i] =
+                                arith::SubIOp::create(b, l, lasts[i], place[i]);
+                          return tensor::ExtractOp::create(b, l, from, place);
+                        });
 }
 
 /// The data with zeros between its elements, convolved with the kernel from its

@@ -135,7 +135,7 @@ static LogicalResult lowerGather(Node &node) {
   Value size = graph.ix.value(loc, limit);
   Value from = graph.materialize(loc, data),
         at = graph.materialize(loc, indices);
-  int64_t rank = data.rank(), width = indices.rank();
+  int64_t width = indices.rank();
   SmallVector<AffineExpr> exprs;
   for (int64_t i = 0; i < width; ++i)
     exprs.push_back(graph.b.getAffineDimExpr(*axis + i));
@@ -143,15 +143,11 @@ static LogicalResult lowerGather(Node &node) {
   node.set(0, graph.parallel(
                   loc, {at}, {map}, shape, data.elementType,
                   [&](OpBuilder &b, Location l, ValueRange args) -> Value {
-                    SmallVector<Value> place;
-                    for (int64_t i = 0; i < rank; ++i) {
-                      if (i == *axis) {
-                        place.push_back(insideOf(b, l, args[0], size));
-                        continue;
-                      }
-                      int64_t loop = i < *axis ? i : i + width - 1;
-                      place.push_back(linalg::IndexOp::create(b, l, loop));
-                    }
+                    // One place for the loops over the indices.
+                    SmallVector<Value> place = loopIndices(b, l, shape.size());
+                    auto first = place.begin() + *axis;
+                    place.insert(place.erase(first, first + width),
+                                 insideOf(b, l, args[0], size));
                     return tensor::ExtractOp::create(b, l, from, place);
                   }));
   return success();
@@ -174,15 +170,14 @@ static LogicalResult lowerGatherElements(Node &node) {
                   loc, {at}, {graph.b.getMultiDimIdentityMap(rank)}, shape,
                   data.elementType,
                   [&](OpBuilder &b, Location l, ValueRange args) -> Value {
-                    SmallVector<Value> place;
+                    SmallVector<Value> place = loopIndices(b, l, rank);
                     Value one = arith::ConstantIndexOp::create(b, l, 1);
                     for (int64_t i = 0; i < rank; ++i) {
-                      Value loop = linalg::IndexOp::create(b, l, i);
                       Value last = arith::SubIOp::create(b, l, sizes[i], one);
-                      place.push_back(i == *axis
-                                          ? insideOf(b, l, args[0], sizes[i])
-                                          : Value(arith::MinSIOp::create(
-                                                b, l, loop, last)));
+                      place[i] =
+                          i == *axis
+                              ? insideOf(b, l, args[0], sizes[i])
+                              : arith::MinSIOp::create(b, l, place[i], last);
                     }
                     return tensor::ExtractOp::create(b, l, from, place);
                   }));
@@ -210,23 +205,21 @@ static LogicalResult lowerGatherND(Node &node) {
   Value from = graph.materialize(loc, data),
         at = graph.materialize(loc, indices);
   int64_t outer = indices.rank() - 1;
-  node.set(0, graph.parallel(
-                  loc, {}, {}, shape, data.elementType,
-                  [&](OpBuilder &b, Location l, ValueRange) -> Value {
-                    SmallVector<Value> loops, place;
-                    for (size_t i = 0; i < shape.size(); ++i)
-                      loops.push_back(linalg::IndexOp::create(b, l, i));
-                    place.assign(loops.begin(), loops.begin() + batch);
-                    for (int64_t d = 0; d < *depth; ++d) {
-                      SmallVector<Value> entry(loops.begin(),
-                                               loops.begin() + outer);
-                      entry.push_back(arith::ConstantIndexOp::create(b, l, d));
-                      Value index = tensor::ExtractOp::create(b, l, at, entry);
-                      place.push_back(insideOf(b, l, index, sizes[batch + d]));
-                    }
-                    place.append(loops.begin() + outer, loops.end());
-                    return tensor::ExtractOp::create(b, l, from, place);
-                  }));
+  node.set(
+      0, graph.parallel(
+             loc, {}, {}, shape, data.elementType,
+             [&](OpBuilder &b, Location l, ValueRange) -> Value {
+               SmallVector<Value> loops = loopIndices(b, l, shape.size());
+               SmallVector<Value> place(loops.begin(), loops.begin() + batch);
+               for (int64_t d = 0; d < *depth; ++d) {
+                 SmallVector<Value> entry(loops.begin(), loops.begin() + outer);
+                 entry.push_back(arith::ConstantIndexOp::create(b, l, d));
+                 Value index = tensor::ExtractOp::create(b, l, at, entry);
+                 place.push_back(insideOf(b, l, index, sizes[batch + d]));
+               }
+               place.append(loops.begin() + outer, loops.end());
+               return tensor::ExtractOp::create(b, l, from, place);
+             }));
   return success();
 }
 

@@ -126,6 +126,13 @@ Tensor Graph::parallel(Location loc, ValueRange inputs,
   return wrap(op.getResult(0), shape);
 }
 
+SmallVector<Value> mlir::megactx::loopIndices(OpBuilder &b, Location loc,
+                                              int64_t rank) {
+  return llvm::map_to_vector(llvm::seq(rank), [&](int64_t dim) -> Value {
+    return linalg::IndexOp::create(b, loc, dim);
+  });
+}
+
 /// The value to read with the broadcasting map, which knows only static ones: a
 /// dimension that may be 1 or equal to the result's is expanded here.
 Value Graph::readable(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape) {
@@ -148,13 +155,10 @@ Value Graph::readable(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape) {
   Tensor expanded = parallel(
       loc, {}, {}, full, tensor.elementType,
       [&](OpBuilder &nested, Location l, ValueRange) {
-        SmallVector<Value> indices;
-        for (int64_t i = 0; i < tensor.rank(); ++i) {
-          Value at = linalg::IndexOp::create(nested, l, i);
+        SmallVector<Value> indices = loopIndices(nested, l, tensor.rank());
+        for (int64_t i = 0; i < tensor.rank(); ++i)
           if (full[i] != tensor.shape[i])
-            at = arith::MinSIOp::create(nested, l, at, last[i]);
-          indices.push_back(at);
-        }
+            indices[i] = arith::MinSIOp::create(nested, l, indices[i], last[i]);
         return Value(tensor::ExtractOp::create(nested, l, value, indices));
       });
   return expanded.value;

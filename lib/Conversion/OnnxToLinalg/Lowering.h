@@ -230,6 +230,9 @@ bool holdsExpressions(Type type);
 /// f32 for f16 and bf16, which accumulate in it; else the type itself.
 Type accumulatorType(Type type);
 
+/// In a linalg body of `rank` loops: the index of each.
+SmallVector<Value> loopIndices(OpBuilder &b, Location loc, int64_t rank);
+
 /// Cast of a tensor's indices in a linalg body: an integer as an index.
 Value indexOf(OpBuilder &b, Location loc, Value integer);
 

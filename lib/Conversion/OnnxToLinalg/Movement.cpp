@@ -205,11 +205,11 @@ static Tensor fetch(Node &node, Tensor &data, ArrayRef<IndexExpr> begins,
   return graph.parallel(
       node.loc(), {}, {}, shape, data.elementType,
       [&](OpBuilder &b, Location loc, ValueRange) -> Value {
-        SmallVector<Value> at;
-        for (size_t i = 0; i < offsets.size(); ++i) {
-          Value index = linalg::IndexOp::create(b, loc, i);
-          index = arith::MulIOp::create(b, loc, index, strides[i]);
-          at.push_back(arith::AddIOp::create(b, loc, index, offsets[i]));
+        SmallVector<Value> at = loopIndices(b, loc, offsets.size());
+        for (auto [index, offset, stride] :
+             llvm::zip_equal(at, offsets, strides)) {
+          index = arith::MulIOp::create(b, loc, index, stride);
+          index = arith::AddIOp::create(b, loc, index, offset);
         }
         return tensor::ExtractOp::create(b, loc, value, at);
       });

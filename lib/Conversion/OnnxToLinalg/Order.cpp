@@ -47,9 +47,7 @@ static Tensor indexOfBest(Node &node, int64_t axis, bool isLarger,
   return graph.parallel(
       loc, {}, {}, shape, graph.b.getI64Type(),
       [&](OpBuilder &b, Location l, ValueRange) -> Value {
-        SmallVector<Value> first;
-        for (size_t i = 0; i < shape.size(); ++i)
-          first.push_back(linalg::IndexOp::create(b, l, i));
+        SmallVector<Value> first = loopIndices(b, l, shape.size());
         Value zero = arith::ConstantIndexOp::create(b, l, 0);
         Value one = arith::ConstantIndexOp::create(b, l, 1);
         first[axis] = zero;
@@ -133,9 +131,7 @@ struct TopK {
 
 Value TopK::next(OpBuilder &b, Location loc, Value isFirst, Value value,
                  Value index) const {
-  SmallVector<Value> place;
-  for (size_t i = 0; i < row.size(); ++i)
-    place.push_back(linalg::IndexOp::create(b, loc, i));
+  SmallVector<Value> place = loopIndices(b, loc, row.size());
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
   Value one = arith::ConstantIndexOp::create(b, loc, 1);
   Value none = arith::ConstantIndexOp::create(b, loc, -1);
@@ -207,9 +203,7 @@ static LogicalResult lowerTopK(Node &node) {
   SmallVector<OpFoldResult> sizes = ix.fold(loc, row),
                             steps(shape.size(), b.getIndexAttr(1));
   auto placeAt = [&](OpBuilder &n, Location l, Value onAxis) {
-    SmallVector<Value> place;
-    for (size_t i = 0; i < row.size(); ++i)
-      place.push_back(linalg::IndexOp::create(n, l, i));
+    SmallVector<Value> place = loopIndices(n, l, row.size());
     place[*axis] = onAxis;
     return place;
   };

@@ -130,17 +130,18 @@ static LogicalResult lowerPad(Node &node) {
   SmallVector<Value> lows = graph.ix.values(loc, pads->low),
                      sizes = graph.ix.values(loc, data.shape);
   Value from = graph.materialize(loc, data);
-  node.set(
-      0, graph.parallel(loc, {}, {}, shape, data.elementType,
-                        [&](OpBuilder &b, Location l, ValueRange) -> Value {
-                          SmallVector<Value> place;
-                          for (size_t i = 0; i < sizes.size(); ++i) {
-                            Value at = linalg::IndexOp::create(b, l, i);
-                            at = arith::SubIOp::create(b, l, at, lows[i]);
-                            place.push_back(sourceOf(b, l, mode, at, sizes[i]));
-                          }
-                          return tensor::ExtractOp::create(b, l, from, place);
-                        }));
+  node.set(0,
+           graph.parallel(loc, {}, {}, shape, data.elementType,
+                          [&](OpBuilder &b, Location l, ValueRange) -> Value {
+                            SmallVector<Value> place =
+                                loopIndices(b, l, sizes.size());
+                            for (auto [at, low, size] :
+                                 llvm::zip_equal(place, lows, sizes)) {
+                              at = arith::SubIOp::create(b, l, at, low);
+                              at = sourceOf(b, l, mode, at, size);
+                            }
+                            return tensor::ExtractOp::create(b, l, from, place);
+                          }));
   return success();
 }
 

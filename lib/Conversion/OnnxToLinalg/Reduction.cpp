@@ -149,14 +149,12 @@ static Tensor reduceFlagged(Node &node, Tensor &data, ArrayRef<IndexExpr> flags,
       [&](OpBuilder &b, Location l, ValueRange) -> Value {
         Value zero = arith::ConstantIndexOp::create(b, l, 0);
         Value one = arith::ConstantIndexOp::create(b, l, 1);
-        SmallVector<Value> begins, ends, steps(sizes.size(), one);
-        for (auto [i, size] : llvm::enumerate(sizes)) {
-          Value at = linalg::IndexOp::create(b, l, i);
+        SmallVector<Value> begins = loopIndices(b, l, sizes.size()), ends,
+                           steps(sizes.size(), one);
+        for (auto [at, size, all] : llvm::zip_equal(begins, sizes, isReduced)) {
           Value next = arith::AddIOp::create(b, l, at, one);
-          begins.push_back(
-              arith::SelectOp::create(b, l, isReduced[i], zero, at));
-          ends.push_back(
-              arith::SelectOp::create(b, l, isReduced[i], size, next));
+          ends.push_back(arith::SelectOp::create(b, l, all, size, next));
+          at = arith::SelectOp::create(b, l, all, zero, at);
         }
         Value init = arith::ConstantOp::create(
             b, l, initialValue(b, sum, isUnsigned, kind));

@@ -314,19 +314,17 @@ static LogicalResult lowerResize(Node &node) {
   }
   Value from = graph.materialize(loc, data);
   Type type = data.elementType;
-  node.set(
-      0, graph.parallel(loc, {}, {}, shape, type,
-                        [&](OpBuilder &n, Location l, ValueRange) -> Value {
-                          SmallVector<Value> place;
-                          for (size_t i = 0; i < shape.size(); ++i)
-                            place.push_back(linalg::IndexOp::create(n, l, i));
-                          Places places(n, l, node);
-                          SmallVector<SmallVector<Tap>> taps;
-                          for (const Axis &axis : axes)
-                            taps.push_back(places.taps(axis));
-                          Value x = interpolate(n, l, axes, taps, place, from);
-                          return castScalar(n, l, x, type);
-                        }));
+  node.set(0, graph.parallel(
+                  loc, {}, {}, shape, type,
+                  [&](OpBuilder &n, Location l, ValueRange) -> Value {
+                    SmallVector<Value> place = loopIndices(n, l, shape.size());
+                    Places places(n, l, node);
+                    SmallVector<SmallVector<Tap>> taps;
+                    for (const Axis &axis : axes)
+                      taps.push_back(places.taps(axis));
+                    Value x = interpolate(n, l, axes, taps, place, from);
+                    return castScalar(n, l, x, type);
+                  }));
   return success();
 }
 

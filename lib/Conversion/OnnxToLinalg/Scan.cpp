@@ -51,9 +51,7 @@ template <bool isProduct> static LogicalResult lowerCumulative(Node &node) {
            graph.parallel(
                loc, {}, {}, shape, type,
                [&](OpBuilder &b, Location l, ValueRange) -> Value {
-                 SmallVector<Value> at;
-                 for (size_t i = 0; i < shape.size(); ++i)
-                   at.push_back(linalg::IndexOp::create(b, l, i));
+                 SmallVector<Value> at = loopIndices(b, l, shape.size());
                  Value zero = arith::ConstantIndexOp::create(b, l, 0);
                  Value one = arith::ConstantIndexOp::create(b, l, 1);
                  Value here = zero;

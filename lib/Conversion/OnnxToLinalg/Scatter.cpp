@@ -175,9 +175,7 @@ static LogicalResult lowerTensorScatter(Node &node) {
       0,
       graph.map(loc, {&cache}, shape, cache.elementType,
                 [&](OpBuilder &b, Location l, ValueRange args) -> Value {
-                  SmallVector<Value> place;
-                  for (size_t i = 0; i < shape.size(); ++i)
-                    place.push_back(linalg::IndexOp::create(b, l, i));
+                  SmallVector<Value> place = loopIndices(b, l, shape.size());
                   Value zero = arith::ConstantIndexOp::create(b, l, 0);
                   Value one = arith::ConstantIndexOp::create(b, l, 1);
                   Value row = place[*axis];
