@@ -1,7 +1,6 @@
 //===- Einsum.cpp - Einstein sums ----------------------------------------===//
 
-#include "Lowering.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "Reduction.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include <map>
 
@@ -9,21 +8,14 @@ using namespace mlir;
 using namespace mlir::megactx;
 
 void mlir::megactx::multiplyAdd(OpBuilder &b, Location loc, ValueRange args) {
-  bool isFloat = isa<FloatType>(args[0].getType());
-  auto any = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;
   auto operand = [&](Value x) {
     return castScalar(b, loc, x, args.back().getType());
   };
   Value product = operand(args[0]);
-  for (Value factor : args.drop_front().drop_back()) {
-    Value x = operand(factor);
-    product = isFloat ? arith::MulFOp::create(b, loc, product, x).getResult()
-                      : arith::MulIOp::create(b, loc, product, x).getResult();
-  }
+  for (Value factor : args.drop_front().drop_back())
+    product = combine(b, loc, product, operand(factor), false, Reduce::Prod);
   Value sum =
-      isFloat
-          ? arith::AddFOp::create(b, loc, args.back(), product, any).getResult()
-          : arith::AddIOp::create(b, loc, args.back(), product).getResult();
+      combine(b, loc, args.back(), product, false, Reduce::Sum, kAnyOrder);
   linalg::YieldOp::create(b, loc, sum);
 }
 

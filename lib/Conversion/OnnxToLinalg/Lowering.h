@@ -244,6 +244,11 @@ Value insideOf(OpBuilder &b, Location loc, Value integer, Value size);
 /// each is for one entry of the indices' last dim.
 void checkIndices(Node &node, Tensor &indices, ArrayRef<IndexExpr> sizes);
 
+/// Whether x comes before y: is larger, or smaller. Both are of the type, or
+/// the bits of such.
+Value comesBefore(OpBuilder &b, Location loc, Value x, Value y, Type type,
+                  bool isLarger);
+
 /// The body of a contraction: adds the product of all operands to the
 /// accumulator, the last.
 void multiplyAdd(OpBuilder &b, Location loc, ValueRange args);

@@ -1,7 +1,6 @@
 //===- MatMul.cpp - matrix products ---------------------------------------===//
 
-#include "Lowering.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "Reduction.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -24,15 +23,11 @@ Tensor Graph::contract(Location loc, Tensor &a, Tensor &c) {
       {Iterator::parallel, Iterator::parallel, Iterator::parallel,
        Iterator::reduction},
       [&](OpBuilder &nested, Location l, ValueRange args) {
-        Value sum;
-        if (isa<FloatType>(type)) {
-          Value product = arith::MulFOp::create(nested, l, args[0], args[1]);
-          sum = arith::AddFOp::create(nested, l, args[2], product);
-        } else {
-          Value product = arith::MulIOp::create(nested, l, args[0], args[1]);
-          sum = arith::AddIOp::create(nested, l, args[2], product);
-        }
-        linalg::YieldOp::create(nested, l, sum);
+        Value product =
+            combine(nested, l, args[0], args[1], false, Reduce::Prod);
+        linalg::YieldOp::create(
+            nested, l,
+            combine(nested, l, args[2], product, false, Reduce::Sum));
       });
   return wrap(op.getResult(0), shape);
 }

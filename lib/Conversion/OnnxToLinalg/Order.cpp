@@ -8,23 +8,6 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-/// Whether x comes before y, of one element type: is larger, or smaller.
-static Value comesBefore(OpBuilder &b, Location loc, Value x, Value y,
-                         bool isLarger) {
-  Type type = x.getType();
-  if (isa<FloatType>(type))
-    return arith::CmpFOp::create(
-        b, loc,
-        isLarger ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OLT, x, y);
-  x = bitsAs(b, loc, x, signlessOf(type));
-  y = bitsAs(b, loc, y, signlessOf(type));
-  auto predicate =
-      type.isUnsignedInteger()
-          ? (isLarger ? arith::CmpIPredicate::ugt : arith::CmpIPredicate::ult)
-          : (isLarger ? arith::CmpIPredicate::sgt : arith::CmpIPredicate::slt);
-  return arith::CmpIOp::create(b, loc, predicate, x, y);
-}
-
 static FailureOr<int64_t> axisOf(Node &node, int64_t otherwise) {
   Tensor &data = node.in(0);
   auto axis = node.axis(node.integer("axis", otherwise), data.rank());
@@ -42,6 +25,7 @@ static Tensor indexOfBest(Node &node, int64_t axis, bool isLarger,
   Tensor &data = node.in(0);
   Shape shape = data.shape;
   shape[axis] = IndexExpr(1);
+  Type type = data.elementType;
   Value from = graph.materialize(loc, data);
   Value size = graph.ix.value(loc, data.shape[axis]);
   return graph.parallel(
@@ -58,9 +42,9 @@ static Tensor indexOfBest(Node &node, int64_t axis, bool isLarger,
               SmallVector<Value> place(first);
               place[axis] = i;
               Value y = tensor::ExtractOp::create(n, ll, from, place);
-              Value isBetter = comesBefore(n, ll, y, so[0], isLarger);
+              Value isBetter = comesBefore(n, ll, y, so[0], type, isLarger);
               if (takesLast) {
-                Value isWorse = comesBefore(n, ll, so[0], y, isLarger);
+                Value isWorse = comesBefore(n, ll, so[0], y, type, isLarger);
                 Value yes = arith::ConstantIntOp::create(n, ll, 1, 1);
                 isBetter = arith::XOrIOp::create(n, ll, isWorse, yes);
               }
@@ -146,8 +130,8 @@ Value TopK::next(OpBuilder &b, Location loc, Value isFirst, Value value,
           return Value(arith::XOrIOp::create(n, l, bit, yes));
         };
         // After the last one: a later value, or no earlier one further on.
-        Value isLater = comesBefore(n, l, value, x, isLarger);
-        Value isEarlier = comesBefore(n, l, x, value, isLarger);
+        Value isLater = comesBefore(n, l, value, x, type, isLarger);
+        Value isEarlier = comesBefore(n, l, x, value, type, isLarger);
         Value isFurther =
             arith::CmpIOp::create(n, l, arith::CmpIPredicate::sgt, i, index);
         Value isAfter = arith::OrIOp::create(
@@ -155,7 +139,7 @@ Value TopK::next(OpBuilder &b, Location loc, Value isFirst, Value value,
             arith::AndIOp::create(n, l, isNot(isEarlier), isFurther));
         isAfter = arith::OrIOp::create(n, l, isAfter, isFirst);
         Value isBetter = arith::OrIOp::create(
-            n, l, comesBefore(n, l, x, so[0], isLarger),
+            n, l, comesBefore(n, l, x, so[0], type, isLarger),
             arith::CmpIOp::create(n, l, arith::CmpIPredicate::eq, so[1], none));
         Value isNext = arith::AndIOp::create(n, l, isAfter, isBetter);
         scf::YieldOp::create(

@@ -1,7 +1,6 @@
 //===- Reduction.cpp - reductions -------------------------------------===//
 
 #include "Reduction.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -16,9 +15,8 @@ static bool comparesUnsigned(Type type) {
   return type.isUnsignedInteger() || type.isInteger(1);
 }
 
-/// Of the type that is added up in; the flag says how its integers compare.
-static TypedAttr initialValue(OpBuilder &b, Type type, bool isUnsigned,
-                              Reduce kind) {
+TypedAttr mlir::megactx::initialValue(OpBuilder &b, Type type, bool isUnsigned,
+                                      Reduce kind) {
   if (kind == Reduce::Prod)
     return isa<FloatType>(type) ? TypedAttr(b.getFloatAttr(type, 1.0))
                                 : TypedAttr(b.getIntegerAttr(type, 1));
@@ -36,23 +34,21 @@ static TypedAttr initialValue(OpBuilder &b, Type type, bool isUnsigned,
                                       : APInt::getSignedMaxValue(width));
 }
 
-/// The fast-math flags let the sum be taken in any order, as every other
-/// implementation of these operators does.
-static Value combine(OpBuilder &b, Location loc, Value acc, Value x,
-                     bool isUnsigned, Reduce kind) {
+Value mlir::megactx::combine(OpBuilder &b, Location loc, Value acc, Value x,
+                             bool isUnsigned, Reduce kind,
+                             arith::FastMathFlags flags) {
   bool isFloat = isa<FloatType>(x.getType());
-  auto any = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;
   switch (kind) {
   case Reduce::SumSquare:
-    x = isFloat ? arith::MulFOp::create(b, loc, x, x, any).getResult()
+    x = isFloat ? arith::MulFOp::create(b, loc, x, x, flags).getResult()
                 : arith::MulIOp::create(b, loc, x, x).getResult();
     [[fallthrough]];
   case Reduce::Sum:
   case Reduce::Mean:
-    return isFloat ? arith::AddFOp::create(b, loc, acc, x, any).getResult()
+    return isFloat ? arith::AddFOp::create(b, loc, acc, x, flags).getResult()
                    : arith::AddIOp::create(b, loc, acc, x).getResult();
   case Reduce::Prod:
-    return isFloat ? arith::MulFOp::create(b, loc, acc, x, any).getResult()
+    return isFloat ? arith::MulFOp::create(b, loc, acc, x, flags).getResult()
                    : arith::MulIOp::create(b, loc, acc, x).getResult();
   case Reduce::Max:
     if (isFloat)
@@ -118,7 +114,8 @@ Tensor mlir::megactx::reduce(Node &node, Tensor &data,
       iterators, [&](OpBuilder &nested, Location l, ValueRange args) {
         Value x = castScalar(nested, l, args[0], sum);
         linalg::YieldOp::create(
-            nested, l, combine(nested, l, args[1], x, isUnsigned, kind));
+            nested, l,
+            combine(nested, l, args[1], x, isUnsigned, kind, kAnyOrder));
       });
   Tensor result = graph.wrap(op.getResult(0), kept);
   if (kind == Reduce::Mean)
@@ -164,7 +161,8 @@ static Tensor reduceFlagged(Node &node, Tensor &data, ArrayRef<IndexExpr> flags,
                        ValueRange so) -> scf::ValueVector {
                      Value x = tensor::ExtractOp::create(n, ll, from, at);
                      x = castScalar(n, ll, x, sum);
-                     return {combine(n, ll, so[0], x, isUnsigned, kind)};
+                     return {
+                         combine(n, ll, so[0], x, isUnsigned, kind, kAnyOrder)};
                    })
             .results.front();
       });

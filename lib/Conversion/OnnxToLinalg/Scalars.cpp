@@ -1,4 +1,4 @@
-//===- Scalars.cpp - contents of constants, casts of scalars --------------===//
+//===- Scalars.cpp - contents of constants, casts and order of scalars ----===//
 
 #include "Lowering.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -191,4 +191,19 @@ Value mlir::megactx::castScalar(OpBuilder &b, Location loc, Value value,
                               from.isUnsignedInteger() || from.isInteger(1),
                               signlessOf(to), to.isUnsignedInteger());
   return result ? bitsAs(b, loc, result, to) : Value();
+}
+
+Value mlir::megactx::comesBefore(OpBuilder &b, Location loc, Value x, Value y,
+                                 Type type, bool isLarger) {
+  if (isa<FloatType>(type))
+    return arith::CmpFOp::create(
+        b, loc,
+        isLarger ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OLT, x, y);
+  auto predicate =
+      type.isUnsignedInteger()
+          ? (isLarger ? arith::CmpIPredicate::ugt : arith::CmpIPredicate::ult)
+          : (isLarger ? arith::CmpIPredicate::sgt : arith::CmpIPredicate::slt);
+  Type bits = signlessOf(type);
+  return arith::CmpIOp::create(b, loc, predicate, bitsAs(b, loc, x, bits),
+                               bitsAs(b, loc, y, bits));
 }

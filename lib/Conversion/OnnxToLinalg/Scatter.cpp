@@ -1,39 +1,22 @@
 //===- Scatter.cpp - operators that write at computed indices -------------===//
 
-#include "Lowering.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "Reduction.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
 
-/// What an update leaves of what was there. Null for a name that is none.
-using Combine = Value (*)(OpBuilder &, Location, Value was, Value update,
-                          bool isUnsigned);
-
-template <typename FloatOp, typename SignedOp, typename UnsignedOp = SignedOp>
-static Value combineWith(OpBuilder &b, Location loc, Value was, Value update,
-                         bool isUnsigned) {
-  if (isa<FloatType>(was.getType()))
-    return FloatOp::create(b, loc, was, update);
-  return isUnsigned ? UnsignedOp::create(b, loc, was, update).getResult()
-                    : SignedOp::create(b, loc, was, update).getResult();
-}
-
-static Combine combineOf(StringRef reduction) {
-  if (reduction == "none")
-    return
-        [](OpBuilder &, Location, Value, Value update, bool) { return update; };
-  if (reduction == "add")
-    return combineWith<arith::AddFOp, arith::AddIOp>;
-  if (reduction == "mul")
-    return combineWith<arith::MulFOp, arith::MulIOp>;
-  if (reduction == "max")
-    return combineWith<arith::MaximumFOp, arith::MaxSIOp, arith::MaxUIOp>;
-  if (reduction == "min")
-    return combineWith<arith::MinimumFOp, arith::MinSIOp, arith::MinUIOp>;
-  return nullptr;
+/// How updates are combined with what is there, or nullopt for a name that is
+/// none. "none", which replaces it, is no reduction either.
+static std::optional<Reduce> reductionOf(StringRef name) {
+  return llvm::StringSwitch<std::optional<Reduce>>(name)
+      .Case("add", Reduce::Sum)
+      .Case("mul", Reduce::Prod)
+      .Case("max", Reduce::Max)
+      .Case("min", Reduce::Min)
+      .Default(std::nullopt);
 }
 
 /// Where an update goes; `loops` is where it is among the updates.
@@ -47,13 +30,13 @@ static LogicalResult scatter(Node &node, Place place) {
   Location loc = node.loc();
   Tensor &data = node.in(0), &updates = node.in(2);
   Type type = data.elementType, bits = signlessOf(type);
-  StringRef reduction = node.string("reduction", "none");
-  Combine combine = combineOf(reduction);
-  if (!combine || updates.elementType != type || !isNumber(type) ||
-      (reduction != "none" && type.isInteger(1)))
+  StringRef name = node.string("reduction", "none");
+  std::optional<Reduce> reduction = reductionOf(name);
+  if ((!reduction && name != "none") || updates.elementType != type ||
+      !isNumber(type) || (reduction && type.isInteger(1)))
     return node.error() << "expected updates of the data's type and a "
                            "reduction that it has, but got '"
-                        << reduction << "' of " << type;
+                        << name << "' of " << type;
   Value from = graph.materialize(loc, updates);
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
   Value one = arith::ConstantIndexOp::create(b, loc, 1);
@@ -64,12 +47,15 @@ static LogicalResult scatter(Node &node, Place place) {
       [&](OpBuilder &n, Location l, ValueRange loops, ValueRange so) {
         SmallVector<Value> at = place(n, l, loops);
         Value update = tensor::ExtractOp::create(n, l, from, loops);
-        Value was = tensor::ExtractOp::create(n, l, so[0], at);
-        Value next =
-            combine(n, l, bitsAs(n, l, was, bits), bitsAs(n, l, update, bits),
-                    type.isUnsignedInteger());
-        return scf::ValueVector{tensor::InsertOp::create(
-            n, l, bitsAs(n, l, next, type), so[0], at)};
+        if (reduction) {
+          Value was = tensor::ExtractOp::create(n, l, so[0], at);
+          Value both =
+              combine(n, l, bitsAs(n, l, was, bits), bitsAs(n, l, update, bits),
+                      type.isUnsignedInteger(), *reduction);
+          update = bitsAs(n, l, both, type);
+        }
+        return scf::ValueVector{
+            tensor::InsertOp::create(n, l, update, so[0], at)};
       });
   node.set(0, graph.wrap(nest.results.front(), data.shape));
   return success();
