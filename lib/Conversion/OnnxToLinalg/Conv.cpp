@@ -204,8 +204,8 @@ static Tensor withBias(Node &node, Tensor &sums) {
 static FailureOr<int64_t> groupsOf(Node &node, bool isTransposed) {
   Tensor &x = node.in(0), &w = node.in(1);
   int64_t group = node.integer("group", 1);
-  if (x.rank() < 3 || w.rank() != x.rank() || !isNumber(x.elementType) ||
-      !isa<FloatType>(x.elementType) || w.elementType != x.elementType)
+  if (x.rank() < 3 || w.rank() != x.rank() || !isFloat(x.elementType) ||
+      w.elementType != x.elementType)
     return node.error() << "expected float operands of one type and of one "
                            "rank of at least 3";
   if (group < 1)

@@ -224,6 +224,9 @@ Value castScalar(OpBuilder &b, Location loc, Value value, Type to);
 /// bf16, f32 and f64.
 bool isNumber(Type type);
 
+/// f16, bf16, f32 or f64.
+bool isFloat(Type type);
+
 /// Whether contents of the type may be kept as expressions, which do not wrap.
 bool holdsExpressions(Type type);
 

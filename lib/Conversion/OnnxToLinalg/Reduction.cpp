@@ -214,8 +214,7 @@ template <Reduce kind> static LogicalResult lowerReduce(Node &node) {
 /// becomes 1.
 template <Reduce kind> static LogicalResult lowerGlobalPool(Node &node) {
   Tensor &data = node.in(0);
-  if (data.rank() < 2 || !isNumber(data.elementType) ||
-      !isa<FloatType>(data.elementType))
+  if (data.rank() < 2 || !isFloat(data.elementType))
     return node.error() << "expected floats of rank 2 or more";
   SmallVector<bool> axes(data.rank(), true);
   axes[0] = axes[1] = false;

@@ -74,10 +74,12 @@ Value mlir::megactx::constantOf(OpBuilder &b, Location loc, TypedAttr value) {
   return bitsAs(b, loc, arith::ConstantOp::create(b, loc, value), type);
 }
 
+bool mlir::megactx::isFloat(Type type) {
+  return type.isF16() || type.isBF16() || type.isF32() || type.isF64();
+}
+
 bool mlir::megactx::isNumber(Type type) {
-  if (isa<FloatType>(type))
-    return type.isF16() || type.isBF16() || type.isF32() || type.isF64();
-  return type.isSignlessInteger() || type.isUnsignedInteger();
+  return isFloat(type) || type.isSignlessInteger() || type.isUnsignedInteger();
 }
 
 bool mlir::megactx::holdsExpressions(Type type) {

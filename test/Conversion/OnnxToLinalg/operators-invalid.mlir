@@ -79,3 +79,27 @@ func.func @scale_of_more_dims(%x: tensor<4x8xf32>, %s: tensor<1x4x8xf32>) -> ten
   %0 = "onnx.LayerNormalization"(%x, %s) : (tensor<4x8xf32>, tensor<1x4x8xf32>) -> tensor<4x8xf32> loc("n")
   return %0 : tensor<4x8xf32>
 }
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'n' (LpNormalization): expected floats and an axis in range
+func.func @axis_out_of_range(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %0 = "onnx.LpNormalization"(%x) {axis = 2} : (tensor<4x8xf32>) -> tensor<4x8xf32> loc("n")
+  return %0 : tensor<4x8xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'n' (LpNormalization): expected p of 1 or 2, but got 3
+func.func @norm_of_other_power(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %0 = "onnx.LpNormalization"(%x) {p = 3} : (tensor<4x8xf32>) -> tensor<4x8xf32> loc("n")
+  return %0 : tensor<4x8xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 's' (Softmax): expected floats and an axis in range
+func.func @softmax_of_a_type_without_lowering(%x: tensor<4xf8E4M3FN>) -> tensor<4xf8E4M3FN> {
+  %0 = "onnx.Softmax"(%x) : (tensor<4xf8E4M3FN>) -> tensor<4xf8E4M3FN> loc("s")
+  return %0 : tensor<4xf8E4M3FN>
+}
