@@ -7,18 +7,36 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
+Value mlir::megactx::fromFirst(OpBuilder &b, Location loc, Value index,
+                               Value size) {
+  Value zero = arith::ConstantIndexOp::create(b, loc, 0);
+  Value isNegative =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, index, zero);
+  Value wrapped = arith::AddIOp::create(b, loc, index, size);
+  return arith::SelectOp::create(b, loc, isNegative, wrapped, index);
+}
+
 Value mlir::megactx::insideOf(OpBuilder &b, Location loc, Value integer,
                               Value size) {
-  Value at = indexOf(b, loc, integer);
+  Value at = fromFirst(b, loc, indexOf(b, loc, integer), size);
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
   Value one = arith::ConstantIndexOp::create(b, loc, 1);
-  Value isNegative =
-      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, at, zero);
-  Value wrapped = arith::AddIOp::create(b, loc, at, size);
-  at = arith::SelectOp::create(b, loc, isNegative, wrapped, at);
   Value last = arith::SubIOp::create(b, loc, size, one);
   at = arith::MinSIOp::create(b, loc, at, last);
   return arith::MaxSIOp::create(b, loc, at, zero);
+}
+
+SmallVector<Value> mlir::megactx::placeInside(OpBuilder &b, Location loc,
+                                              Value indices, ValueRange row,
+                                              ValueRange sizes) {
+  SmallVector<Value> place;
+  for (auto [i, size] : llvm::enumerate(sizes)) {
+    SmallVector<Value> entry(row);
+    entry.push_back(arith::ConstantIndexOp::create(b, loc, i));
+    Value index = tensor::ExtractOp::create(b, loc, indices, entry);
+    place.push_back(insideOf(b, loc, index, size));
+  }
+  return place;
 }
 
 void mlir::megactx::checkIndices(Node &node, Tensor &indices,
@@ -200,26 +218,23 @@ static LogicalResult lowerGatherND(Node &node) {
       return failure();
   Shape shape(ArrayRef(indices.shape).drop_back());
   llvm::append_range(shape, ArrayRef(data.shape).drop_front(batch + *depth));
-  checkIndices(node, indices, ArrayRef(data.shape).slice(batch, *depth));
-  SmallVector<Value> sizes = graph.ix.values(loc, data.shape);
+  ArrayRef<IndexExpr> indexed = ArrayRef(data.shape).slice(batch, *depth);
+  checkIndices(node, indices, indexed);
+  SmallVector<Value> sizes = graph.ix.values(loc, indexed);
   Value from = graph.materialize(loc, data),
         at = graph.materialize(loc, indices);
   int64_t outer = indices.rank() - 1;
-  node.set(
-      0, graph.parallel(
-             loc, {}, {}, shape, data.elementType,
-             [&](OpBuilder &b, Location l, ValueRange) -> Value {
-               SmallVector<Value> loops = loopIndices(b, l, shape.size());
-               SmallVector<Value> place(loops.begin(), loops.begin() + batch);
-               for (int64_t d = 0; d < *depth; ++d) {
-                 SmallVector<Value> entry(loops.begin(), loops.begin() + outer);
-                 entry.push_back(arith::ConstantIndexOp::create(b, l, d));
-                 Value index = tensor::ExtractOp::create(b, l, at, entry);
-                 place.push_back(insideOf(b, l, index, sizes[batch + d]));
-               }
-               place.append(loops.begin() + outer, loops.end());
-               return tensor::ExtractOp::create(b, l, from, place);
-             }));
+  node.set(0, graph.parallel(
+                  loc, {}, {}, shape, data.elementType,
+                  [&](OpBuilder &b, Location l, ValueRange) -> Value {
+                    SmallVector<Value> all = loopIndices(b, l, shape.size());
+                    ArrayRef<Value> loops = all;
+                    SmallVector<Value> place(loops.take_front(batch));
+                    place.append(
+                        placeInside(b, l, at, loops.take_front(outer), sizes));
+                    llvm::append_range(place, loops.drop_front(outer));
+                    return tensor::ExtractOp::create(b, l, from, place);
+                  }));
   return success();
 }
 

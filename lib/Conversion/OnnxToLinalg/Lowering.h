@@ -239,9 +239,17 @@ SmallVector<Value> loopIndices(OpBuilder &b, Location loc, int64_t rank);
 /// Cast of a tensor's indices in a linalg body: an integer as an index.
 Value indexOf(OpBuilder &b, Location loc, Value integer);
 
+/// An index counted from 0: a negative one counts from the end.
+Value fromFirst(OpBuilder &b, Location loc, Value index, Value size);
+
 /// An index counted from 0 and within the dimension, so that no run reads
 /// outside of the tensor; `checkIndices` reports those that were not.
 Value insideOf(OpBuilder &b, Location loc, Value integer, Value size);
+
+/// The place that a tuple of indices says, each `insideOf` its size: the row of
+/// `indices`, along the last dim, that the outer dims' `row` names.
+SmallVector<Value> placeInside(OpBuilder &b, Location loc, Value indices,
+                               ValueRange row, ValueRange sizes);
 
 /// Ends the run where an index is outside of [-size, size). Of several sizes,
 /// each is for one entry of the indices' last dim.

@@ -83,11 +83,7 @@ static Value sourceOf(OpBuilder &b, Location loc, StringRef mode, Value at,
     return arith::ConstantIndexOp::create(b, loc, value);
   };
   auto modulo = [&](Value x, Value y) -> Value {
-    Value rest = arith::RemSIOp::create(b, loc, x, y);
-    Value isNegative = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt,
-                                             rest, constant(0));
-    Value wrapped = arith::AddIOp::create(b, loc, rest, y);
-    return arith::SelectOp::create(b, loc, isNegative, wrapped, rest);
+    return fromFirst(b, loc, arith::RemSIOp::create(b, loc, x, y), y);
   };
   Value last = arith::SubIOp::create(b, loc, size, constant(1));
   if (mode == "wrap")

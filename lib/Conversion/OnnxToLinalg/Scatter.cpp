@@ -109,13 +109,8 @@ static LogicalResult lowerScatterND(Node &node) {
   SmallVector<Value> sizes = graph.ix.values(loc, indexed);
   Value at = graph.materialize(loc, indices);
   return scatter(node, [&](OpBuilder &b, Location l, ValueRange loops) {
-    SmallVector<Value> place;
-    for (int64_t i = 0; i < *depth; ++i) {
-      SmallVector<Value> entry(loops.take_front(outer));
-      entry.push_back(arith::ConstantIndexOp::create(b, l, i));
-      Value index = tensor::ExtractOp::create(b, l, at, entry);
-      place.push_back(insideOf(b, l, index, sizes[i]));
-    }
+    SmallVector<Value> place =
+        placeInside(b, l, at, loops.take_front(outer), sizes);
     llvm::append_range(place, loops.drop_front(outer));
     return place;
   });
@@ -171,12 +166,8 @@ static LogicalResult lowerTensorScatter(Node &node) {
                     row = arith::SubIOp::create(b, l, row,
                                                 insideOf(b, l, begin, size));
                   }
-                  if (isCircular) {
-                    Value isBefore = arith::CmpIOp::create(
-                        b, l, arith::CmpIPredicate::slt, row, zero);
-                    Value wrapped = arith::AddIOp::create(b, l, row, size);
-                    row = arith::SelectOp::create(b, l, isBefore, wrapped, row);
-                  }
+                  if (isCircular)
+                    row = fromFirst(b, l, row, size);
                   Value isNew = arith::AndIOp::create(
                       b, l,
                       arith::CmpIOp::create(b, l, arith::CmpIPredicate::sge,
@@ -224,24 +215,21 @@ static LogicalResult lowerOneHot(Node &node) {
   Tensor places = graph.reshape(loc, indices, wide);
   Value size = graph.ix.value(loc, list->front());
   Value from = graph.materialize(loc, values);
-  node.set(
-      0, graph.map(
-             loc, {&places}, shape, values.elementType,
-             [&](OpBuilder &n, Location l, ValueRange args) -> Value {
-               Value zero = arith::ConstantIndexOp::create(n, l, 0);
-               Value one = arith::ConstantIndexOp::create(n, l, 1);
-               Value at =
-                   indexOf(n, l, castScalar(n, l, args[0], n.getI64Type()));
-               Value isNegative = arith::CmpIOp::create(
-                   n, l, arith::CmpIPredicate::slt, at, zero);
-               Value wrapped = arith::AddIOp::create(n, l, at, size);
-               at = arith::SelectOp::create(n, l, isNegative, wrapped, at);
-               Value isHere =
-                   arith::CmpIOp::create(n, l, arith::CmpIPredicate::eq, at,
-                                         linalg::IndexOp::create(n, l, *axis));
-               Value which = arith::SelectOp::create(n, l, isHere, one, zero);
-               return tensor::ExtractOp::create(n, l, from, which);
-             }));
+  node.set(0,
+           graph.map(loc, {&places}, shape, values.elementType,
+                     [&](OpBuilder &n, Location l, ValueRange args) -> Value {
+                       Value zero = arith::ConstantIndexOp::create(n, l, 0);
+                       Value one = arith::ConstantIndexOp::create(n, l, 1);
+                       Value at = indexOf(
+                           n, l, castScalar(n, l, args[0], n.getI64Type()));
+                       at = fromFirst(n, l, at, size);
+                       Value isHere = arith::CmpIOp::create(
+                           n, l, arith::CmpIPredicate::eq, at,
+                           linalg::IndexOp::create(n, l, *axis));
+                       Value which =
+                           arith::SelectOp::create(n, l, isHere, one, zero);
+                       return tensor::ExtractOp::create(n, l, from, which);
+                     }));
   return success();
 }
 
