@@ -106,8 +106,7 @@ static std::optional<Tensor> slicedAt(Node &node, int64_t axis,
   if (fits == false)
     return std::nullopt;
   if (!fits)
-    graph.check(loc,
-                ix.condition(loc, ix.compare(loc, Compare::Ge, size, least)),
+    graph.check(loc, ix.compare(loc, Compare::Ge, size, least),
                 "an index of " + node.type() + " is out of range");
   Shape sizes(data.shape), offsets(data.rank(), 0), strides(data.rank(), 1);
   sizes[axis] = IndexExpr(1);

@@ -55,6 +55,13 @@ IndexExpr operator*(const IndexExpr &a, const IndexExpr &b) {
 }
 } // namespace mlir::megactx
 
+IndexExpr mlir::megactx::product(ArrayRef<IndexExpr> factors) {
+  IndexExpr all(1);
+  for (const IndexExpr &factor : factors)
+    all = all * factor;
+  return all;
+}
+
 IndexExpr IndexSpace::symbol(Value value, std::optional<int64_t> lower) {
   if (auto op = value.getDefiningOp<arith::ConstantIndexOp>())
     return IndexExpr(op.value());

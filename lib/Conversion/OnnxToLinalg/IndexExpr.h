@@ -62,6 +62,9 @@ private:
   std::map<Monomial, int64_t> terms;
 };
 
+/// 1 where there are none.
+IndexExpr product(ArrayRef<IndexExpr> factors);
+
 enum class Compare { Eq, Ne, Lt, Le, Gt, Ge };
 
 /// The atoms of one function and the code that computes expressions. Code is

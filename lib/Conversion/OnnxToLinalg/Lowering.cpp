@@ -25,13 +25,6 @@ RankedTensorType Graph::typeOf(ArrayRef<IndexExpr> shape,
   return RankedTensorType::get(sizes, elementType);
 }
 
-IndexExpr Graph::count(ArrayRef<IndexExpr> shape) const {
-  IndexExpr product(1);
-  for (const IndexExpr &size : shape)
-    product = product * size;
-  return product;
-}
-
 Tensor Graph::wrap(Value value, ArrayRef<IndexExpr> shape) const {
   Tensor tensor;
   tensor.elementType =
@@ -197,7 +190,7 @@ Tensor Graph::map(Location loc, ArrayRef<Tensor *> inputs,
 /// they are, after which both are `out`, the one without a cap.
 void Graph::equate(Location loc, ArrayRef<Tensor *> inputs, int64_t dim,
                    IndexExpr size, IndexExpr &out) {
-  check(loc, ix.condition(loc, ix.compare(loc, Compare::Eq, out, size)),
+  check(loc, ix.compare(loc, Compare::Eq, out, size),
         "operands do not broadcast");
   if (ix.isCapped(out, size))
     std::swap(out, size);
@@ -241,7 +234,7 @@ FailureOr<Shape> Graph::broadcastShape(Node &node, ArrayRef<Tensor *> inputs) {
       IndexExpr outIsOne = ix.compare(node.loc(), Compare::Eq, out, one);
       IndexExpr sizeIsOne = ix.compare(node.loc(), Compare::Eq, size, one);
       IndexExpr same = ix.compare(node.loc(), Compare::Eq, out, size);
-      check(node.loc(), ix.condition(node.loc(), outIsOne + sizeIsOne + same),
+      check(node.loc(), outIsOne + sizeIsOne + same,
             "operands do not broadcast");
       if (c)
         out = size;
@@ -394,6 +387,19 @@ Shape Graph::without(Location loc, ArrayRef<IndexExpr> shape,
   return kept;
 }
 
+Value Graph::scalar(Location loc, Tensor &tensor) {
+  Value value = materialize(loc, tensor);
+  SmallVector<Value> at(tensor.rank(),
+                        arith::ConstantIndexOp::create(b, loc, 0));
+  return tensor::ExtractOp::create(b, loc, value, at);
+}
+
 void Graph::check(Location loc, Value ok, const Twine &message) {
   cf::AssertOp::create(b, loc, ok, message.str());
+}
+
+void Graph::check(Location loc, const IndexExpr &condition,
+                  const Twine &message) {
+  if (condition.constant().value_or(0) == 0)
+    check(loc, ix.condition(loc, condition), message);
 }

@@ -80,6 +80,9 @@ public:
   FailureOr<SmallVector<IndexExpr>> axisFlags(ArrayRef<IndexExpr> axes,
                                               int64_t rank) const;
 
+  /// The element of operand i, an integer or bool; reports that it is not one.
+  FailureOr<IndexExpr> scalar(unsigned i, StringRef what) const;
+
   /// Checks that two sizes are equal, now or at run time.
   LogicalResult requireEqual(const IndexExpr &a, const IndexExpr &c,
                              StringRef what) const;
@@ -176,10 +179,12 @@ public:
   /// `shape` without the `removed` dims that have a flag.
   Shape without(Location loc, ArrayRef<IndexExpr> shape,
                 ArrayRef<IndexExpr> flags, size_t removed);
+  /// The element of a tensor that has one.
+  Value scalar(Location loc, Tensor &tensor);
   /// Ends the run with `message` unless `ok`.
   void check(Location loc, Value ok, const Twine &message);
-
-  IndexExpr count(ArrayRef<IndexExpr> shape) const;
+  /// The same of an expression that is not 0 where all is well.
+  void check(Location loc, const IndexExpr &condition, const Twine &message);
 
 private:
   LogicalResult convertArguments();
@@ -239,6 +244,9 @@ SmallVector<Value> loopIndices(OpBuilder &b, Location loc, int64_t rank);
 /// Cast of a tensor's indices in a linalg body: an integer as an index.
 Value indexOf(OpBuilder &b, Location loc, Value integer);
 
+/// An index as a number of the type.
+Value numberOf(OpBuilder &b, Location loc, Value index, Type type);
+
 /// An index counted from 0: a negative one counts from the end.
 Value fromFirst(OpBuilder &b, Location loc, Value index, Value size);
 
@@ -259,10 +267,6 @@ void checkIndices(Node &node, Tensor &indices, ArrayRef<IndexExpr> sizes);
 /// the bits of such.
 Value comesBefore(OpBuilder &b, Location loc, Value x, Value y, Type type,
                   bool isLarger);
-
-/// The body of a contraction: adds the product of all operands to the
-/// accumulator, the last.
-void multiplyAdd(OpBuilder &b, Location loc, ValueRange args);
 
 } // namespace mlir::megactx
 

@@ -79,35 +79,35 @@ FailureOr<SmallVector<IndexExpr>> Node::axisFlags(ArrayRef<IndexExpr> axes,
                    graph.ix.compare(loc(), Compare::Eq, given, IndexExpr(name));
     IndexExpr low = given + IndexExpr(rank), high = IndexExpr(rank - 1) - given;
     for (const IndexExpr &distance : {low, high})
-      graph.check(loc(),
-                  graph.ix.condition(
-                      loc(), graph.ix.compare(loc(), Compare::Ge, distance, 0)),
+      graph.check(loc(), graph.ix.compare(loc(), Compare::Ge, distance, 0),
                   "an axis of " + type() + " is out of range");
   }
   for (IndexExpr &flag : flags)
     if (!isKnown && !flag.constant())
-      graph.check(
-          loc(),
-          graph.ix.condition(loc(), graph.ix.compare(loc(), Compare::Ge,
-                                                     IndexExpr(1) - flag, 0)),
-          "axes of " + type() + " are not distinct");
+      graph.check(loc(),
+                  graph.ix.compare(loc(), Compare::Ge, IndexExpr(1) - flag, 0),
+                  "axes of " + type() + " are not distinct");
   return flags;
+}
+
+FailureOr<IndexExpr> Node::scalar(unsigned i, StringRef what) const {
+  auto list = graph.elementsOf(loc(), in(i));
+  if (!list || list->size() != 1)
+    return error() << "expected " << what << " to be a scalar";
+  return list->front();
 }
 
 LogicalResult Node::requireEqual(const IndexExpr &a, const IndexExpr &c,
                                  StringRef what) const {
   IndexSpace &ix = graph.ix;
-  auto isEqual = ix.decide(Compare::Eq, a, c);
-  if (isEqual == false) {
+  if (ix.decide(Compare::Eq, a, c) == false) {
     InFlightDiagnostic report = error() << what << " differ";
     if (a.constant() && c.constant())
       report << ": " << *a.constant() << " and " << *c.constant();
     return report;
   }
-  if (!isEqual)
-    graph.check(loc(),
-                ix.condition(loc(), ix.compare(loc(), Compare::Eq, a, c)),
-                what + " of " + type() + " differ");
+  graph.check(loc(), ix.compare(loc(), Compare::Eq, a, c),
+              what + " of " + type() + " differ");
   return success();
 }
 
@@ -115,10 +115,8 @@ LogicalResult Node::requireSize(const IndexExpr &size) const {
   IndexSpace &ix = graph.ix;
   if (size.constant().value_or(0) < 0)
     return error() << "the result has a size of " << *size.constant();
-  if (!ix.isNonNegative(size))
-    graph.check(loc(),
-                ix.condition(loc(), ix.compare(loc(), Compare::Ge, size, 0)),
-                "a size computed by " + type() + " is negative");
+  graph.check(loc(), ix.compare(loc(), Compare::Ge, size, 0),
+              "a size computed by " + type() + " is negative");
   return success();
 }
 

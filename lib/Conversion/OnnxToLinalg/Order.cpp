@@ -161,10 +161,10 @@ static LogicalResult lowerTopK(Node &node) {
   auto axis = axisOf(node, -1);
   if (failed(axis))
     return failure();
-  auto list = graph.elementsOf(loc, node.in(1));
-  if (!list || list->size() != 1)
-    return node.error() << "expected one k";
-  IndexExpr k = list->front();
+  auto given = node.scalar(1, "k");
+  if (failed(given))
+    return failure();
+  IndexExpr k = *given;
   if (failed(node.requireSize(k)) ||
       failed(node.requireSize(data.shape[*axis] - k)))
     return failure();
@@ -179,7 +179,7 @@ static LogicalResult lowerTopK(Node &node) {
            type,
            *axis,
            node.integer("largest", 1) != 0};
-  Value values = graph.filled(loc, shape, cast<TypedAttr>(b.getZeroAttr(type))),
+  Value values = graph.filled(loc, shape, b.getZeroAttr(type)),
         indices = graph.filled(loc, shape, b.getI64IntegerAttr(0));
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
   Value one = arith::ConstantIndexOp::create(b, loc, 1),

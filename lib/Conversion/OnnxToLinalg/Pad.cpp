@@ -34,12 +34,9 @@ static FailureOr<Pads> padsOf(Node &node) {
     for (const IndexExpr &pad : {low, high})
       if (pad.constant().value_or(0) < 0)
         return node.error() << "negative pads have no lowering";
-      else if (!graph.ix.isNonNegative(pad))
-        graph.check(
-            loc,
-            graph.ix.condition(
-                loc, graph.ix.compare(loc, Compare::Ge, pad, IndexExpr(0))),
-            "a pad is negative, which has no lowering");
+      else
+        graph.check(loc, graph.ix.compare(loc, Compare::Ge, pad, 0),
+                    "a pad is negative, which has no lowering");
     auto flags = node.axisFlags(axes[i], rank);
     for (int64_t d = 0; d < rank; ++d) {
       result.low[d] = result.low[d] + (*flags)[d] * low;
@@ -60,12 +57,9 @@ static LogicalResult padConstant(Node &node, const Pads &pads,
     if (node.in(2).staticCount() != 1 ||
         node.in(2).elementType != data.elementType)
       return node.error() << "expected a scalar of the data's type to pad with";
-    Value given = graph.materialize(loc, node.in(2));
-    SmallVector<Value> at(node.in(2).rank(),
-                          arith::ConstantIndexOp::create(b, loc, 0));
-    fill = tensor::ExtractOp::create(b, loc, given, at);
+    fill = graph.scalar(loc, node.in(2));
   } else {
-    fill = constantOf(b, loc, cast<TypedAttr>(b.getZeroAttr(data.elementType)));
+    fill = constantOf(b, loc, b.getZeroAttr(data.elementType));
   }
   Value value = graph.materialize(loc, data);
   Value padded = tensor::PadOp::create(

@@ -176,8 +176,7 @@ static Value sumOf(OpBuilder &b, Location loc, Node &node,
   if (kind == Pool::Average) {
     bool includesPads = node.integer("count_include_pad", 0);
     Value count = pool.count(b, loc, pool.extent(b, loc, includesPads));
-    Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(), count);
-    sum = arith::DivFOp::create(b, loc, sum, castScalar(b, loc, integer, wide));
+    sum = arith::DivFOp::create(b, loc, sum, numberOf(b, loc, count, wide));
   }
   return castScalar(b, loc, sum, type);
 }

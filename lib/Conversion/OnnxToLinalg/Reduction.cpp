@@ -22,7 +22,7 @@ TypedAttr mlir::megactx::initialValue(OpBuilder &b, Type type, bool isUnsigned,
                                 : TypedAttr(b.getIntegerAttr(type, 1));
   bool isMax = kind == Reduce::Max;
   if (!isMax && kind != Reduce::Min)
-    return cast<TypedAttr>(b.getZeroAttr(type));
+    return b.getZeroAttr(type);
   if (auto floating = dyn_cast<FloatType>(type))
     return b.getFloatAttr(type,
                           APFloat::getInf(floating.getFloatSemantics(), isMax));
@@ -64,6 +64,22 @@ Value mlir::megactx::combine(OpBuilder &b, Location loc, Value acc, Value x,
   llvm_unreachable("every kind is handled above");
 }
 
+void mlir::megactx::multiplyAdd(OpBuilder &b, Location loc, ValueRange args,
+                                arith::FastMathFlags flags) {
+  Type type = args.back().getType(), bits = signlessOf(type);
+  auto operand = [&](Value x) {
+    return bitsAs(b, loc, castScalar(b, loc, x, type), bits);
+  };
+  bool isUnsigned = type.isUnsignedInteger();
+  Value product = operand(args[0]);
+  for (Value factor : args.drop_front().drop_back())
+    product =
+        combine(b, loc, product, operand(factor), isUnsigned, Reduce::Prod);
+  Value sum = combine(b, loc, operand(args.back()), product, isUnsigned,
+                      Reduce::Sum, flags);
+  linalg::YieldOp::create(b, loc, bitsAs(b, loc, sum, type));
+}
+
 static Tensor divide(Node &node, Tensor &sums, const IndexExpr &count,
                      bool isUnsigned) {
   Graph &graph = node.graph;
@@ -74,8 +90,7 @@ static Tensor divide(Node &node, Tensor &sums, const IndexExpr &count,
   Value size = graph.ix.value(
       loc,
       isa<FloatType>(type) ? count : graph.ix.max(loc, count, IndexExpr(1)));
-  Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(), size);
-  Value divisor = castScalar(b, loc, integer, type);
+  Value divisor = numberOf(b, loc, size, type);
   return graph.map(
       loc, {&sums}, sums.shape, type,
       [&](OpBuilder &nested, Location l, ValueRange args) -> Value {
@@ -119,7 +134,7 @@ Tensor mlir::megactx::reduce(Node &node, Tensor &data,
       });
   Tensor result = graph.wrap(op.getResult(0), kept);
   if (kind == Reduce::Mean)
-    result = divide(node, result, graph.count(reduced), isUnsigned);
+    result = divide(node, result, product(reduced), isUnsigned);
   return graph.reshape(loc, result, shape);
 }
 

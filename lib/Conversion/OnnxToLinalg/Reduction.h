@@ -29,6 +29,11 @@ Value combine(OpBuilder &b, Location loc, Value accumulator, Value x,
               bool isUnsigned, Reduce kind,
               arith::FastMathFlags flags = arith::FastMathFlags::none);
 
+/// The body of a contraction: adds the product of all operands to the
+/// accumulator, the last.
+void multiplyAdd(OpBuilder &b, Location loc, ValueRange args,
+                 arith::FastMathFlags flags);
+
 /// Reduces the axes to size 1. Narrow floats are summed in f32, which is the
 /// result's type.
 Tensor reduce(Node &node, Tensor &data, const SmallVector<bool> &axes,

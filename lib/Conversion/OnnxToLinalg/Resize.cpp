@@ -71,8 +71,7 @@ private:
 /// Where the result is along the axis, in elements of the data.
 Value Places::source(const Axis &axis) const {
   Value index = linalg::IndexOp::create(b, loc, axis.dim);
-  Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(), index);
-  Value x = castScalar(b, loc, integer, b.getF32Type());
+  Value x = numberOf(b, loc, index, b.getF32Type());
   Value half = number(0.5), one = number(1.0);
   StringRef mode = node.string("coordinate_transformation_mode", "half_pixel");
   // What a scale would give, were sizes not whole.
@@ -263,9 +262,7 @@ static Value asFloat(Node &node, const IndexExpr &size) {
   if (auto constant = size.constant())
     return arith::ConstantOp::create(b, loc,
                                      b.getF32FloatAttr(float(*constant)));
-  Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(),
-                                             node.graph.ix.value(loc, size));
-  return castScalar(b, loc, integer, b.getF32Type());
+  return numberOf(b, loc, node.graph.ix.value(loc, size), b.getF32Type());
 }
 
 static LogicalResult lowerResize(Node &node) {

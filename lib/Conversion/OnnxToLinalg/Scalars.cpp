@@ -95,6 +95,12 @@ Value mlir::megactx::indexOf(OpBuilder &b, Location loc, Value integer) {
   return arith::IndexCastOp::create(b, loc, b.getIndexType(), bits);
 }
 
+Value mlir::megactx::numberOf(OpBuilder &b, Location loc, Value index,
+                              Type type) {
+  Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(), index);
+  return castScalar(b, loc, integer, type);
+}
+
 /// x between numbers that its type holds; a NaN is the first.
 static Value between(OpBuilder &b, Location loc, Value x, double least,
                      double most) {

@@ -14,13 +14,13 @@ template <Reduce kind> static LogicalResult lowerCumulative(Node &node) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   Tensor &data = node.in(0);
-  auto list = graph.elementsOf(loc, node.in(1));
-  if (!list || list->size() != 1)
-    return node.error() << "expected one axis";
+  auto axis = node.scalar(1, "the axis");
+  if (failed(axis))
+    return failure();
   if (!isNumber(data.elementType) || data.elementType.isInteger(1))
     return node.error() << "element type " << data.elementType
                         << " has no lowering";
-  auto flags = node.axisFlags(*list, data.rank());
+  auto flags = node.axisFlags(*axis, data.rank());
   if (failed(flags))
     return failure();
   IndexSpace &ix = graph.ix;
