@@ -56,6 +56,7 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
   pm.addPass(createSeparateInitsPass());
   pm.addNestedPass<func::FuncOp>(
       bufferization::createEmptyTensorEliminationPass());
+  pm.addPass(createProtectArgumentsPass());
   bufferization::OneShotBufferizePassOptions oneShot;
   oneShot.bufferizeFunctionBoundaries = true;
   // What a loop carries may be a new tensor each time.

@@ -20,20 +20,10 @@ struct CopyStridedCasts : impl::CopyStridedCastsPassBase<CopyStridedCasts> {
 
   /// Whether each row begins where the one before ends, as far as types say.
   static bool isContiguous(MemRefType type) {
-    if (type.getLayout().isIdentity())
-      return true;
-    auto [strides, offset] = type.getStridesAndOffset();
-    std::optional<int64_t> next = 1; // elements; nothing where it is not known
-    for (int64_t i = type.getRank(); i-- > 0;) {
-      int64_t size = type.getDimSize(i);
-      if (size != 1 && (!next || strides[i] != *next))
-        return false;
-      if (ShapedType::isDynamic(size))
-        next.reset();
-      else if (next)
-        *next *= size;
-    }
-    return offset == 0;
+    int64_t others = type.getRank() - type.getNumContiguousTrailingDims();
+    return type.getStridesAndOffset().second == 0 &&
+           llvm::all_of(type.getShape().take_front(others),
+                        [](int64_t size) { return size == 1; });
   }
 
   void copy(memref::CastOp op, MemRefType type) {

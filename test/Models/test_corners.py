@@ -70,6 +70,13 @@ def test_numbers_beyond_an_integer(dtype, is_constant, tool, tmp_path):
         np.testing.assert_array_equal(got, np.array(CASTS[dtype], dtype=dtype)[i])
 
 
+@pytest.mark.parametrize("operator, attributes", [("MatMul", {}), ("Einsum", {"equation": "ij,jk->ik"})])
+def test_products_of_unsigned_integers(operator, attributes, tool, tmp_path):
+    inputs = {name: rng.integers(0, 2**32, shape, dtype=np.uint32) for name, shape in {"x": (3, 4), "w": (4, 5)}.items()}
+    model = model_of([helper.make_node(operator, ["x", "w"], ["y"], **attributes)], inputs, np.uint32)
+    np.testing.assert_array_equal(result(tool, tmp_path, model, inputs), inputs["x"] @ inputs["w"])
+
+
 @pytest.mark.parametrize("operator", ["Exp", "Sigmoid", "Mish", "Softplus", "Softmax", "Tanh"])
 def test_no_number_stays_none(operator, tool, tmp_path):
     x = {"x": random(1, 9)}

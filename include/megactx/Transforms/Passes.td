@@ -351,15 +351,12 @@ def HoistWeightsPass : Pass<"megactx-hoist-weights", "::mlir::ModuleOp"> {
   let description = [{
     After: constant tensors of at least `threshold` bytes in `main` are
     arguments marked `megactx.weight` with their contents, equal ones shared.
-    The artifact keeps the contents in a file that the runtime maps. No weight
-    and no input is written to: bufferization copies what would be.
+    The artifact keeps the contents in a file that the runtime maps.
   }];
   let options = [
     Option<"threshold", "threshold", "int64_t", "1024", "bytes, at least">
   ];
   let statistics = [Statistic<"numWeights", "weights", "constants hoisted">];
-  let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
-                           "::mlir::func::FuncDialect"];
 }
 
 def ExpandDynamicShapesPass : Pass<"megactx-expand-dynamic-shapes"> {
@@ -494,6 +491,20 @@ def SeparateInitsPass : Pass<"megactx-separate-inits"> {
     each. After: each destination has one user and is made just before it.
   }];
   let statistics = [Statistic<"numClones", "clones", "initial values cloned">];
+}
+
+def ProtectArgumentsPass
+    : Pass<"megactx-protect-arguments", "::mlir::ModuleOp"> {
+  let summary = "let bufferization write to no argument of main";
+  let description = [{
+    Before: tensors, just before bufferization. After: weights, and inputs with a
+    use that may be written to, are `bufferization.writable = false`:
+    bufferization copies them where they would be. Inputs are their callers', and
+    weights are for every run.
+  }];
+  let statistics = [Statistic<"numProtected", "arguments",
+                              "arguments that may not be written to">];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect"];
 }
 
 #endif // MEGACTX_TRANSFORMS_PASSES

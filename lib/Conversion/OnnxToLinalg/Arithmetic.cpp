@@ -1,6 +1,7 @@
 //===- Arithmetic.cpp - elementwise operators of numbers and bits ---------===//
 
 #include "Elementwise.h"
+#include "Reduction.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -154,27 +155,25 @@ static Value bitShift(const Scalar &s) {
   return s.make<arith::SelectOp>(isInside, shifted, s.zero());
 }
 
+template <Reduce kind> static Value combined(const Scalar &s) {
+  return combine(s.b, s.loc, s.in[0], s.in[1], s.isUnsigned, kind);
+}
+
 using F = arith::CmpFPredicate;
 using I = arith::CmpIPredicate;
 
 static const Rule rules[] = {
-    {"Add", 2, Takes::Numbers, Gives::Same,
-     [](const Scalar &s) { return s.binary<arith::AddFOp, arith::AddIOp>(); }},
+    {"Add", 2, Takes::Numbers, Gives::Same, combined<Reduce::Sum>},
     {"Sub", 2, Takes::Numbers, Gives::Same,
-     [](const Scalar &s) { return s.binary<arith::SubFOp, arith::SubIOp>(); }},
-    {"Mul", 2, Takes::Numbers, Gives::Same,
-     [](const Scalar &s) { return s.binary<arith::MulFOp, arith::MulIOp>(); }},
+     [](const Scalar &s) {
+       return s.isFloat() ? s.make<arith::SubFOp>(s.in[0], s.in[1])
+                          : s.make<arith::SubIOp>(s.in[0], s.in[1]);
+     }},
+    {"Mul", 2, Takes::Numbers, Gives::Same, combined<Reduce::Prod>},
     {"Div", 2, Takes::Numbers, Gives::Same, quotient},
-    {"Sum", 0, Takes::Numbers, Gives::Same,
-     [](const Scalar &s) { return s.binary<arith::AddFOp, arith::AddIOp>(); }},
-    {"Max", 0, Takes::Numbers, Gives::Same,
-     [](const Scalar &s) {
-       return s.binary<arith::MaximumFOp, arith::MaxSIOp, arith::MaxUIOp>();
-     }},
-    {"Min", 0, Takes::Numbers, Gives::Same,
-     [](const Scalar &s) {
-       return s.binary<arith::MinimumFOp, arith::MinSIOp, arith::MinUIOp>();
-     }},
+    {"Sum", 0, Takes::Numbers, Gives::Same, combined<Reduce::Sum>},
+    {"Max", 0, Takes::Numbers, Gives::Same, combined<Reduce::Max>},
+    {"Min", 0, Takes::Numbers, Gives::Same, combined<Reduce::Min>},
     {"Pow", 2, Takes::Numbers, Gives::Same, power},
     {"Mod", 2, Takes::Numbers, Gives::Same, modulo},
     {"Abs", 1, Takes::Numbers, Gives::Same, absolute},

@@ -1,7 +1,7 @@
 //===- Conv.cpp - windows and convolutions --------------------------------===//
 
+#include "Reduction.h"
 #include "Windows.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -97,8 +97,7 @@ static FailureOr<Tensor> padded(Node &node, Tensor &x,
   }
   if (!isPadded)
     return x;
-  Value zero =
-      constantOf(b, loc, cast<TypedAttr>(b.getZeroAttr(x.elementType)));
+  Value zero = constantOf(b, loc, b.getZeroAttr(x.elementType));
   Value value = graph.materialize(loc, x);
   return graph.wrap(tensor::PadOp::create(b, loc,
                                           graph.typeOf(shape, x.elementType),
@@ -167,15 +166,16 @@ static Tensor convolve(Node &node, Tensor &x, Tensor &w,
   };
   Tensor grouped = graph.reshape(loc, x, data),
          kernels = graph.reshape(loc, w, kernel);
-  Value init = graph.filled(
-      loc, shape,
-      cast<TypedAttr>(b.getZeroAttr(accumulatorType(x.elementType))));
+  Value init =
+      graph.filled(loc, shape, b.getZeroAttr(accumulatorType(x.elementType)));
   auto op = linalg::GenericOp::create(
       b, loc, TypeRange{init.getType()},
       ValueRange{graph.materialize(loc, grouped),
                  graph.materialize(loc, kernels)},
       ValueRange{init}, {map(dataMap), map(kernelMap), map(outMap)}, iterators,
-      multiplyAdd);
+      [](OpBuilder &nested, Location l, ValueRange args) {
+        multiplyAdd(nested, l, args, kAnyOrder);
+      });
   Tensor result = graph.wrap(op.getResult(0), shape);
   Shape flat = {x.shape[0], groups * filters};
   flat.append(with.counts.begin(), with.counts.end());
@@ -204,8 +204,8 @@ static Tensor withBias(Node &node, Tensor &sums) {
 static FailureOr<int64_t> groupsOf(Node &node, bool isTransposed) {
   Tensor &x = node.in(0), &w = node.in(1);
   int64_t group = node.integer("group", 1);
-  if (x.rank() < 3 || w.rank() != x.rank() || !isNumber(x.elementType) ||
-      !isa<FloatType>(x.elementType) || w.elementType != x.elementType)
+  if (x.rank() < 3 || w.rank() != x.rank() || !isFloat(x.elementType) ||
+      w.elementType != x.elementType)
     return node.error() << "expected float operands of one type and of one "
                            "rank of at least 3";
   if (group < 1)
@@ -300,18 +300,15 @@ static Tensor flipped(Node &node, Tensor &w) {
   SmallVector<Value> lasts;
   for (const IndexExpr &size : w.shape)
     lasts.push_back(graph.ix.value(loc, size - IndexExpr(1)));
-  return graph.parallel(
-      loc, {}, {}, w.shape, w.elementType,
-      [&](OpBuilder &b, Location l, ValueRange) -> Value {
-        SmallVector<Value> place;
-        for (size_t i = 0; i < lasts.size(); ++i) {
-          Value at = linalg::IndexOp::create(b, l, i);
-          place.push_back(
-              i < 2 ? at
-                    : arith::SubIOp::create(b, l, lasts[i], at).getResult());
-        }
-        return tensor::ExtractOp::create(b, l, from, place);
-      });
+  return graph.parallel(loc, {}, {}, w.shape, w.elementType,
+                        [&](OpBuilder &b, Location l, ValueRange) -> Value {
+                          SmallVector<Value> place =
+                              loopIndices(b, l, lasts.size());
+                          for (size_t i = 2; i < lasts.size(); ++i)
+                            place[i] =
+                                arith::SubIOp::create(b, l, lasts[i], place[i]);
+                          return tensor::ExtractOp::create(b, l, from, place);
+                        });
 }
 
 /// The data with zeros between its elements, convolved with the kernel from its
@@ -356,8 +353,7 @@ static LogicalResult lowerConvTranspose(Node &node) {
   }
   Tensor data = x;
   if (!llvm::all_of(*strides, [](int64_t stride) { return stride == 1; })) {
-    Value zeros = graph.filled(
-        loc, spread, cast<TypedAttr>(graph.b.getZeroAttr(x.elementType)));
+    Value zeros = graph.filled(loc, spread, graph.b.getZeroAttr(x.elementType));
     SmallVector<OpFoldResult> firsts(x.rank(), graph.b.getIndexAttr(0));
     Value value = graph.materialize(loc, x);
     data = graph.wrap(tensor::InsertSliceOp::create(graph.b, loc, value, zeros,

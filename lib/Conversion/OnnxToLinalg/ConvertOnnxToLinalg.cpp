@@ -35,7 +35,7 @@ static LogicalResult checkOperators(ArrayRef<func::FuncOp> functions,
   return success(missing.empty());
 }
 
-static Registry allLowerings() {
+static Registry registerAll() {
   Registry registry;
   registerElementwise(registry);
   registerShapeOps(registry);
@@ -57,13 +57,18 @@ static Registry allLowerings() {
   return registry;
 }
 
+static const Registry &allLowerings() {
+  static const Registry registry = registerAll();
+  return registry;
+}
+
 bool isLoweredToLinalg(StringRef name) { return allLowerings().contains(name); }
 
 namespace {
 struct ConvertOnnxToLinalg
     : impl::ConvertOnnxToLinalgPassBase<ConvertOnnxToLinalg> {
   void runOnOperation() override {
-    const Registry registry = allLowerings();
+    const Registry &registry = allLowerings();
     SmallVector<func::FuncOp> functions;
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (!function.isExternal())

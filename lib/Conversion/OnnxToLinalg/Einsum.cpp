@@ -1,31 +1,11 @@
 //===- Einsum.cpp - Einstein sums ----------------------------------------===//
 
-#include "Lowering.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "Reduction.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include <map>
 
 using namespace mlir;
 using namespace mlir::megactx;
-
-void mlir::megactx::multiplyAdd(OpBuilder &b, Location loc, ValueRange args) {
-  bool isFloat = isa<FloatType>(args[0].getType());
-  auto any = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;
-  auto operand = [&](Value x) {
-    return castScalar(b, loc, x, args.back().getType());
-  };
-  Value product = operand(args[0]);
-  for (Value factor : args.drop_front().drop_back()) {
-    Value x = operand(factor);
-    product = isFloat ? arith::MulFOp::create(b, loc, product, x).getResult()
-                      : arith::MulIOp::create(b, loc, product, x).getResult();
-  }
-  Value sum =
-      isFloat
-          ? arith::AddFOp::create(b, loc, args.back(), product, any).getResult()
-          : arith::AddIOp::create(b, loc, args.back(), product).getResult();
-  linalg::YieldOp::create(b, loc, sum);
-}
 
 /// Letters without an ellipsis; every operand is one index map.
 static LogicalResult lowerEinsum(Node &node) {
@@ -67,13 +47,10 @@ static LogicalResult lowerEinsum(Node &node) {
     for (auto [d, c] : llvm::enumerate(term)) {
       unsigned loop = loops[c];
       exprs.push_back(b.getAffineDimExpr(loop));
-      if (known[loop] && sizes[loop] != tensor.shape[d])
-        graph.check(
-            node.loc(),
-            graph.ix.condition(node.loc(),
-                               graph.ix.compare(node.loc(), Compare::Eq,
-                                                sizes[loop], tensor.shape[d])),
-            "operands of Einsum disagree on a size");
+      if (known[loop] &&
+          failed(node.requireEqual(sizes[loop], tensor.shape[d],
+                                   std::string("sizes of '") + c + "'")))
+        return failure();
       if (!known[loop])
         sizes[loop] = tensor.shape[d];
       known[loop] = true;
@@ -94,11 +71,14 @@ static LogicalResult lowerEinsum(Node &node) {
                                              utils::IteratorType::reduction);
   std::fill_n(iterators.begin(), shape.size(), utils::IteratorType::parallel);
   Type type = node.in(0).elementType;
-  Value init =
-      graph.filled(node.loc(), shape, cast<TypedAttr>(b.getZeroAttr(type)));
-  auto op = linalg::GenericOp::create(b, node.loc(), TypeRange{init.getType()},
-                                      operands, ValueRange{init}, maps,
-                                      iterators, multiplyAdd);
+  if (!isNumber(type) || type.isInteger(1))
+    return node.error() << "element type " << type << " has no lowering";
+  Value init = graph.filled(node.loc(), shape, b.getZeroAttr(type));
+  auto op = linalg::GenericOp::create(
+      b, node.loc(), TypeRange{init.getType()}, operands, ValueRange{init},
+      maps, iterators, [](OpBuilder &nested, Location loc, ValueRange args) {
+        multiplyAdd(nested, loc, args, kAnyOrder);
+      });
   node.set(0, graph.wrap(op.getResult(0), shape));
   return success();
 }

@@ -38,14 +38,6 @@ struct Scalar {
   template <typename Op, typename... Args> Value make(Args &&...args) const {
     return Op::create(b, loc, std::forward<Args>(args)...);
   }
-  template <typename FloatOp, typename IntOp> Value binary() const {
-    return isFloat() ? make<FloatOp>(in[0], in[1]) : make<IntOp>(in[0], in[1]);
-  }
-  template <typename FloatOp, typename SignedOp, typename UnsignedOp>
-  Value binary() const {
-    return isFloat() || !isUnsigned ? binary<FloatOp, SignedOp>()
-                                    : make<UnsignedOp>(in[0], in[1]);
-  }
   /// The predicates are of floats, signed and unsigned integers.
   Value compare(arith::CmpFPredicate f, arith::CmpIPredicate i,
                 arith::CmpIPredicate u) const {

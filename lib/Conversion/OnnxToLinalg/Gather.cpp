@@ -7,18 +7,36 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
+Value mlir::megactx::fromFirst(OpBuilder &b, Location loc, Value index,
+                               Value size) {
+  Value zero = arith::ConstantIndexOp::create(b, loc, 0);
+  Value isNegative =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, index, zero);
+  Value wrapped = arith::AddIOp::create(b, loc, index, size);
+  return arith::SelectOp::create(b, loc, isNegative, wrapped, index);
+}
+
 Value mlir::megactx::insideOf(OpBuilder &b, Location loc, Value integer,
                               Value size) {
-  Value at = indexOf(b, loc, integer);
+  Value at = fromFirst(b, loc, indexOf(b, loc, integer), size);
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
   Value one = arith::ConstantIndexOp::create(b, loc, 1);
-  Value isNegative =
-      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, at, zero);
-  Value wrapped = arith::AddIOp::create(b, loc, at, size);
-  at = arith::SelectOp::create(b, loc, isNegative, wrapped, at);
   Value last = arith::SubIOp::create(b, loc, size, one);
   at = arith::MinSIOp::create(b, loc, at, last);
   return arith::MaxSIOp::create(b, loc, at, zero);
+}
+
+SmallVector<Value> mlir::megactx::placeInside(OpBuilder &b, Location loc,
+                                              Value indices, ValueRange row,
+                                              ValueRange sizes) {
+  SmallVector<Value> place;
+  for (auto [i, size] : llvm::enumerate(sizes)) {
+    SmallVector<Value> entry(row);
+    entry.push_back(arith::ConstantIndexOp::create(b, loc, i));
+    Value index = tensor::ExtractOp::create(b, loc, indices, entry);
+    place.push_back(insideOf(b, loc, index, size));
+  }
+  return place;
 }
 
 void mlir::megactx::checkIndices(Node &node, Tensor &indices,
@@ -33,9 +51,7 @@ void mlir::megactx::checkIndices(Node &node, Tensor &indices,
         return at && *at >= -*size && *at < *size;
       }))
     return;
-  SmallVector<Value> limits;
-  for (const IndexExpr &expr : sizes)
-    limits.push_back(graph.ix.value(loc, expr));
+  SmallVector<Value> limits = graph.ix.values(loc, sizes);
   Value init = graph.filled(loc, {}, cast<TypedAttr>(b.getBoolAttr(true)));
   SmallVector<utils::IteratorType> loops(indices.rank(),
                                          utils::IteratorType::reduction);
@@ -90,8 +106,7 @@ static std::optional<Tensor> slicedAt(Node &node, int64_t axis,
   if (fits == false)
     return std::nullopt;
   if (!fits)
-    graph.check(loc,
-                ix.condition(loc, ix.compare(loc, Compare::Ge, size, least)),
+    graph.check(loc, ix.compare(loc, Compare::Ge, size, least),
                 "an index of " + node.type() + " is out of range");
   Shape sizes(data.shape), offsets(data.rank(), 0), strides(data.rank(), 1);
   sizes[axis] = IndexExpr(1);
@@ -137,7 +152,7 @@ static LogicalResult lowerGather(Node &node) {
   Value size = graph.ix.value(loc, limit);
   Value from = graph.materialize(loc, data),
         at = graph.materialize(loc, indices);
-  int64_t rank = data.rank(), width = indices.rank();
+  int64_t width = indices.rank();
   SmallVector<AffineExpr> exprs;
   for (int64_t i = 0; i < width; ++i)
     exprs.push_back(graph.b.getAffineDimExpr(*axis + i));
@@ -145,15 +160,11 @@ static LogicalResult lowerGather(Node &node) {
   node.set(0, graph.parallel(
                   loc, {at}, {map}, shape, data.elementType,
                   [&](OpBuilder &b, Location l, ValueRange args) -> Value {
-                    SmallVector<Value> place;
-                    for (int64_t i = 0; i < rank; ++i) {
-                      if (i == *axis) {
-                        place.push_back(insideOf(b, l, args[0], size));
-                        continue;
-                      }
-                      int64_t loop = i < *axis ? i : i + width - 1;
-                      place.push_back(linalg::IndexOp::create(b, l, loop));
-                    }
+                    // One place for the loops over the indices.
+                    SmallVector<Value> place = loopIndices(b, l, shape.size());
+                    auto first = place.begin() + *axis;
+                    place.insert(place.erase(first, first + width),
+                                 insideOf(b, l, args[0], size));
                     return tensor::ExtractOp::create(b, l, from, place);
                   }));
   return success();
@@ -167,9 +178,7 @@ static LogicalResult lowerGatherElements(Node &node) {
   if (!axis || indices.rank() != data.rank())
     return node.error() << "expected an axis in range and operands of one rank";
   checkIndices(node, indices, data.shape[*axis]);
-  SmallVector<Value> sizes;
-  for (const IndexExpr &size : data.shape)
-    sizes.push_back(graph.ix.value(loc, size));
+  SmallVector<Value> sizes = graph.ix.values(loc, data.shape);
   Value from = graph.materialize(loc, data),
         at = graph.materialize(loc, indices);
   Shape shape = indices.shape;
@@ -178,15 +187,14 @@ static LogicalResult lowerGatherElements(Node &node) {
                   loc, {at}, {graph.b.getMultiDimIdentityMap(rank)}, shape,
                   data.elementType,
                   [&](OpBuilder &b, Location l, ValueRange args) -> Value {
-                    SmallVector<Value> place;
+                    SmallVector<Value> place = loopIndices(b, l, rank);
                     Value one = arith::ConstantIndexOp::create(b, l, 1);
                     for (int64_t i = 0; i < rank; ++i) {
-                      Value loop = linalg::IndexOp::create(b, l, i);
                       Value last = arith::SubIOp::create(b, l, sizes[i], one);
-                      place.push_back(i == *axis
-                                          ? insideOf(b, l, args[0], sizes[i])
-                                          : Value(arith::MinSIOp::create(
-                                                b, l, loop, last)));
+                      place[i] =
+                          i == *axis
+                              ? insideOf(b, l, args[0], sizes[i])
+                              : arith::MinSIOp::create(b, l, place[i], last);
                     }
                     return tensor::ExtractOp::create(b, l, from, place);
                   }));
@@ -209,28 +217,21 @@ static LogicalResult lowerGatherND(Node &node) {
       return failure();
   Shape shape(ArrayRef(indices.shape).drop_back());
   llvm::append_range(shape, ArrayRef(data.shape).drop_front(batch + *depth));
-  checkIndices(node, indices, ArrayRef(data.shape).slice(batch, *depth));
-  SmallVector<Value> sizes;
-  for (const IndexExpr &size : data.shape)
-    sizes.push_back(graph.ix.value(loc, size));
+  ArrayRef<IndexExpr> indexed = ArrayRef(data.shape).slice(batch, *depth);
+  checkIndices(node, indices, indexed);
+  SmallVector<Value> sizes = graph.ix.values(loc, indexed);
   Value from = graph.materialize(loc, data),
         at = graph.materialize(loc, indices);
   int64_t outer = indices.rank() - 1;
   node.set(0, graph.parallel(
                   loc, {}, {}, shape, data.elementType,
                   [&](OpBuilder &b, Location l, ValueRange) -> Value {
-                    SmallVector<Value> loops, place;
-                    for (size_t i = 0; i < shape.size(); ++i)
-                      loops.push_back(linalg::IndexOp::create(b, l, i));
-                    place.assign(loops.begin(), loops.begin() + batch);
-                    for (int64_t d = 0; d < *depth; ++d) {
-                      SmallVector<Value> entry(loops.begin(),
-                                               loops.begin() + outer);
-                      entry.push_back(arith::ConstantIndexOp::create(b, l, d));
-                      Value index = tensor::ExtractOp::create(b, l, at, entry);
-                      place.push_back(insideOf(b, l, index, sizes[batch + d]));
-                    }
-                    place.append(loops.begin() + outer, loops.end());
+                    SmallVector<Value> all = loopIndices(b, l, shape.size());
+                    ArrayRef<Value> loops = all;
+                    SmallVector<Value> place(loops.take_front(batch));
+                    place.append(
+                        placeInside(b, l, at, loops.take_front(outer), sizes));
+                    llvm::append_range(place, loops.drop_front(outer));
                     return tensor::ExtractOp::create(b, l, from, place);
                   }));
   return success();

@@ -63,9 +63,7 @@ LogicalResult Graph::convertArguments() {
       auto [it, isNew] = named.try_emplace(name, tensor.shape[i]);
       if (isNew)
         continue;
-      check(loc,
-            ix.condition(
-                loc, ix.compare(loc, Compare::Eq, it->second, tensor.shape[i])),
+      check(loc, ix.compare(loc, Compare::Eq, it->second, tensor.shape[i]),
             "inputs disagree on the size of dimension '" + name.getValue() +
                 "'");
       tensor.shape[i] = it->second;

@@ -55,6 +55,13 @@ IndexExpr operator*(const IndexExpr &a, const IndexExpr &b) {
 }
 } // namespace mlir::megactx
 
+IndexExpr mlir::megactx::product(ArrayRef<IndexExpr> factors) {
+  IndexExpr all(1);
+  for (const IndexExpr &factor : factors)
+    all = all * factor;
+  return all;
+}
+
 IndexExpr IndexSpace::symbol(Value value, std::optional<int64_t> lower) {
   if (auto op = value.getDefiningOp<arith::ConstantIndexOp>())
     return IndexExpr(op.value());
@@ -268,7 +275,7 @@ bool IndexSpace::isCapped(const IndexExpr &capped,
 }
 
 Value IndexSpace::value(Location loc, const IndexExpr &expr) {
-  if (auto it = values.find(expr); it != values.end())
+  if (auto it = computed.find(expr); it != computed.end())
     return it->second;
   Value sum;
   for (auto &[monomial, coefficient] : expr.getTerms()) {
@@ -286,7 +293,7 @@ Value IndexSpace::value(Location loc, const IndexExpr &expr) {
   }
   if (!sum)
     sum = arith::ConstantIndexOp::create(b, loc, 0);
-  return values[expr] = sum;
+  return computed[expr] = sum;
 }
 
 Value IndexSpace::condition(Location loc, const IndexExpr &expr) {
@@ -308,4 +315,9 @@ SmallVector<OpFoldResult> IndexSpace::fold(Location loc,
                                            ArrayRef<IndexExpr> exprs) {
   return llvm::map_to_vector(
       exprs, [&](const IndexExpr &expr) { return fold(loc, expr); });
+}
+
+SmallVector<Value> IndexSpace::values(Location loc, ArrayRef<IndexExpr> exprs) {
+  return llvm::map_to_vector(
+      exprs, [&](const IndexExpr &expr) { return value(loc, expr); });
 }

@@ -62,6 +62,9 @@ private:
   std::map<Monomial, int64_t> terms;
 };
 
+/// 1 where there are none.
+IndexExpr product(ArrayRef<IndexExpr> factors);
+
 enum class Compare { Eq, Ne, Lt, Le, Gt, Ge };
 
 /// The atoms of one function and the code that computes expressions. Code is
@@ -111,6 +114,7 @@ public:
   Value condition(Location loc, const IndexExpr &expr);
   OpFoldResult fold(Location loc, const IndexExpr &expr);
   SmallVector<OpFoldResult> fold(Location loc, ArrayRef<IndexExpr> exprs);
+  SmallVector<Value> values(Location loc, ArrayRef<IndexExpr> exprs);
 
 private:
   enum class Op { FloorDiv, Mod, Min, Max, Eq, Ne, Lt, Le, Gt, Ge, Select };
@@ -126,7 +130,7 @@ private:
   DenseMap<Value, unsigned> numbers;
   DenseMap<std::pair<Value, int64_t>, Value> dims;
   std::map<Key, IndexExpr> made;
-  std::map<IndexExpr, Value> values;
+  std::map<IndexExpr, Value> computed;
 };
 
 } // namespace mlir::megactx

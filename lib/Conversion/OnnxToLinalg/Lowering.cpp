@@ -1,4 +1,4 @@
-//===- Lowering.cpp - nodes, and tensors of symbolic shape ----------------===//
+//===- Lowering.cpp - tensors of symbolic shape ---------------------------===//
 
 #include "Lowering.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -17,151 +17,12 @@ std::optional<int64_t> Tensor::staticCount() const {
   return count;
 }
 
-//===----------------------------------------------------------------------===//
-// Node
-//===----------------------------------------------------------------------===//
-
-StringRef Node::type() const {
-  StringRef name = op->getName().getStringRef();
-  name.consume_front("onnx.");
-  return name;
-}
-
-bool Node::has(unsigned i) const {
-  return i < op->getNumOperands() &&
-         !isa<NoneType>(op->getOperand(i).getType());
-}
-
-Tensor &Node::in(unsigned i) const {
-  Tensor *tensor = graph.lookup(op->getOperand(i));
-  assert(tensor && "every operand was converted before");
-  return *tensor;
-}
-
-bool Node::wants(unsigned i) const {
-  return i < op->getNumResults() && !op->getResult(i).use_empty();
-}
-
-void Node::set(unsigned i, Tensor tensor) {
-  if (i < op->getNumResults())
-    graph.bind(op->getResult(i), std::move(tensor));
-}
-
-int64_t Node::integer(StringRef name, int64_t otherwise) const {
-  auto attr = op->getAttrOfType<IntegerAttr>(name);
-  return attr ? attr.getValue().getSExtValue() : otherwise;
-}
-
-double Node::real(StringRef name, double otherwise) const {
-  auto attr = op->getAttrOfType<FloatAttr>(name);
-  return attr ? attr.getValueAsDouble() : otherwise;
-}
-
-std::optional<SmallVector<int64_t>> Node::integers(StringRef name) const {
-  if (auto attr = op->getAttrOfType<DenseI64ArrayAttr>(name))
-    return SmallVector<int64_t>(attr.asArrayRef());
-  return std::nullopt;
-}
-
-StringRef Node::string(StringRef name, StringRef otherwise) const {
-  auto attr = op->getAttrOfType<StringAttr>(name);
-  return attr ? attr.getValue() : otherwise;
-}
-
-std::optional<int64_t> Node::axis(int64_t axis, int64_t rank) const {
-  if (axis < -rank || axis >= rank)
-    return std::nullopt;
-  return axis < 0 ? axis + rank : axis;
-}
-
-FailureOr<SmallVector<IndexExpr>> Node::axisFlags(ArrayRef<IndexExpr> axes,
-                                                  int64_t rank) const {
-  SmallVector<IndexExpr> flags(rank, IndexExpr(0));
-  bool isKnown = true;
-  for (const IndexExpr &given : axes) {
-    if (auto constant = given.constant()) {
-      auto known = axis(*constant, rank);
-      if (!known)
-        return error() << "axis " << *constant << " is out of range";
-      if (!flags[*known].is(0))
-        return error() << "axes are not distinct";
-      flags[*known] = IndexExpr(1);
-      continue;
-    }
-    isKnown = false;
-    for (int64_t d = 0; d < rank; ++d)
-      for (int64_t name : {d, d - rank})
-        flags[d] = flags[d] +
-                   graph.ix.compare(loc(), Compare::Eq, given, IndexExpr(name));
-    IndexExpr low = given + IndexExpr(rank), high = IndexExpr(rank - 1) - given;
-    for (const IndexExpr &distance : {low, high})
-      graph.check(loc(),
-                  graph.ix.condition(
-                      loc(), graph.ix.compare(loc(), Compare::Ge, distance, 0)),
-                  "an axis of " + type() + " is out of range");
-  }
-  for (IndexExpr &flag : flags)
-    if (!isKnown && !flag.constant())
-      graph.check(
-          loc(),
-          graph.ix.condition(loc(), graph.ix.compare(loc(), Compare::Ge,
-                                                     IndexExpr(1) - flag, 0)),
-          "axes of " + type() + " are not distinct");
-  return flags;
-}
-
-LogicalResult Node::requireEqual(const IndexExpr &a, const IndexExpr &c,
-                                 StringRef what) const {
-  IndexSpace &ix = graph.ix;
-  auto isEqual = ix.decide(Compare::Eq, a, c);
-  if (isEqual == false) {
-    InFlightDiagnostic report = error() << what << " differ";
-    if (a.constant() && c.constant())
-      report << ": " << *a.constant() << " and " << *c.constant();
-    return report;
-  }
-  if (!isEqual)
-    graph.check(loc(),
-                ix.condition(loc(), ix.compare(loc(), Compare::Eq, a, c)),
-                what + " of " + type() + " differ");
-  return success();
-}
-
-LogicalResult Node::requireSize(const IndexExpr &size) const {
-  IndexSpace &ix = graph.ix;
-  if (size.constant().value_or(0) < 0)
-    return error() << "the result has a size of " << *size.constant();
-  if (!ix.isNonNegative(size))
-    graph.check(loc(),
-                ix.condition(loc(), ix.compare(loc(), Compare::Ge, size, 0)),
-                "a size computed by " + type() + " is negative");
-  return success();
-}
-
-InFlightDiagnostic Node::error() const {
-  auto name = op->getLoc()->findInstanceOf<NameLoc>();
-  return op->emitError() << "cannot lower node '"
-                         << (name ? name.getName().strref() : "") << "' ("
-                         << type() << "): ";
-}
-
-//===----------------------------------------------------------------------===//
-// Making tensors
-//===----------------------------------------------------------------------===//
-
 RankedTensorType Graph::typeOf(ArrayRef<IndexExpr> shape,
                                Type elementType) const {
   SmallVector<int64_t> sizes;
   for (const IndexExpr &size : shape)
     sizes.push_back(size.constant().value_or(ShapedType::kDynamic));
   return RankedTensorType::get(sizes, elementType);
-}
-
-IndexExpr Graph::count(ArrayRef<IndexExpr> shape) const {
-  IndexExpr product(1);
-  for (const IndexExpr &size : shape)
-    product = product * size;
-  return product;
 }
 
 Tensor Graph::wrap(Value value, ArrayRef<IndexExpr> shape) const {
@@ -258,6 +119,13 @@ Tensor Graph::parallel(Location loc, ValueRange inputs,
   return wrap(op.getResult(0), shape);
 }
 
+SmallVector<Value> mlir::megactx::loopIndices(OpBuilder &b, Location loc,
+                                              int64_t rank) {
+  return llvm::map_to_vector(llvm::seq(rank), [&](int64_t dim) -> Value {
+    return linalg::IndexOp::create(b, loc, dim);
+  });
+}
+
 /// The value to read with the broadcasting map, which knows only static ones: a
 /// dimension that may be 1 or equal to the result's is expanded here.
 Value Graph::readable(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape) {
@@ -280,13 +148,10 @@ Value Graph::readable(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape) {
   Tensor expanded = parallel(
       loc, {}, {}, full, tensor.elementType,
       [&](OpBuilder &nested, Location l, ValueRange) {
-        SmallVector<Value> indices;
-        for (int64_t i = 0; i < tensor.rank(); ++i) {
-          Value at = linalg::IndexOp::create(nested, l, i);
+        SmallVector<Value> indices = loopIndices(nested, l, tensor.rank());
+        for (int64_t i = 0; i < tensor.rank(); ++i)
           if (full[i] != tensor.shape[i])
-            at = arith::MinSIOp::create(nested, l, at, last[i]);
-          indices.push_back(at);
-        }
+            indices[i] = arith::MinSIOp::create(nested, l, indices[i], last[i]);
         return Value(tensor::ExtractOp::create(nested, l, value, indices));
       });
   return expanded.value;
@@ -325,7 +190,7 @@ Tensor Graph::map(Location loc, ArrayRef<Tensor *> inputs,
 /// they are, after which both are `out`, the one without a cap.
 void Graph::equate(Location loc, ArrayRef<Tensor *> inputs, int64_t dim,
                    IndexExpr size, IndexExpr &out) {
-  check(loc, ix.condition(loc, ix.compare(loc, Compare::Eq, out, size)),
+  check(loc, ix.compare(loc, Compare::Eq, out, size),
         "operands do not broadcast");
   if (ix.isCapped(out, size))
     std::swap(out, size);
@@ -369,7 +234,7 @@ FailureOr<Shape> Graph::broadcastShape(Node &node, ArrayRef<Tensor *> inputs) {
       IndexExpr outIsOne = ix.compare(node.loc(), Compare::Eq, out, one);
       IndexExpr sizeIsOne = ix.compare(node.loc(), Compare::Eq, size, one);
       IndexExpr same = ix.compare(node.loc(), Compare::Eq, out, size);
-      check(node.loc(), ix.condition(node.loc(), outIsOne + sizeIsOne + same),
+      check(node.loc(), outIsOne + sizeIsOne + same,
             "operands do not broadcast");
       if (c)
         out = size;
@@ -522,6 +387,19 @@ Shape Graph::without(Location loc, ArrayRef<IndexExpr> shape,
   return kept;
 }
 
+Value Graph::scalar(Location loc, Tensor &tensor) {
+  Value value = materialize(loc, tensor);
+  SmallVector<Value> at(tensor.rank(),
+                        arith::ConstantIndexOp::create(b, loc, 0));
+  return tensor::ExtractOp::create(b, loc, value, at);
+}
+
 void Graph::check(Location loc, Value ok, const Twine &message) {
   cf::AssertOp::create(b, loc, ok, message.str());
+}
+
+void Graph::check(Location loc, const IndexExpr &condition,
+                  const Twine &message) {
+  if (condition.constant().value_or(0) == 0)
+    check(loc, ix.condition(loc, condition), message);
 }

@@ -80,6 +80,9 @@ public:
   FailureOr<SmallVector<IndexExpr>> axisFlags(ArrayRef<IndexExpr> axes,
                                               int64_t rank) const;
 
+  /// The element of operand i, an integer or bool; reports that it is not one.
+  FailureOr<IndexExpr> scalar(unsigned i, StringRef what) const;
+
   /// Checks that two sizes are equal, now or at run time.
   LogicalResult requireEqual(const IndexExpr &a, const IndexExpr &c,
                              StringRef what) const;
@@ -176,10 +179,12 @@ public:
   /// `shape` without the `removed` dims that have a flag.
   Shape without(Location loc, ArrayRef<IndexExpr> shape,
                 ArrayRef<IndexExpr> flags, size_t removed);
+  /// The element of a tensor that has one.
+  Value scalar(Location loc, Tensor &tensor);
   /// Ends the run with `message` unless `ok`.
   void check(Location loc, Value ok, const Twine &message);
-
-  IndexExpr count(ArrayRef<IndexExpr> shape) const;
+  /// The same of an expression that is not 0 where all is well.
+  void check(Location loc, const IndexExpr &condition, const Twine &message);
 
 private:
   LogicalResult convertArguments();
@@ -224,26 +229,44 @@ Value castScalar(OpBuilder &b, Location loc, Value value, Type to);
 /// bf16, f32 and f64.
 bool isNumber(Type type);
 
+/// f16, bf16, f32 or f64.
+bool isFloat(Type type);
+
 /// Whether contents of the type may be kept as expressions, which do not wrap.
 bool holdsExpressions(Type type);
 
 /// f32 for f16 and bf16, which accumulate in it; else the type itself.
 Type accumulatorType(Type type);
 
+/// In a linalg body of `rank` loops: the index of each.
+SmallVector<Value> loopIndices(OpBuilder &b, Location loc, int64_t rank);
+
 /// Cast of a tensor's indices in a linalg body: an integer as an index.
 Value indexOf(OpBuilder &b, Location loc, Value integer);
+
+/// An index as a number of the type.
+Value numberOf(OpBuilder &b, Location loc, Value index, Type type);
+
+/// An index counted from 0: a negative one counts from the end.
+Value fromFirst(OpBuilder &b, Location loc, Value index, Value size);
 
 /// An index counted from 0 and within the dimension, so that no run reads
 /// outside of the tensor; `checkIndices` reports those that were not.
 Value insideOf(OpBuilder &b, Location loc, Value integer, Value size);
 
+/// The place that a tuple of indices says, each `insideOf` its size: the row of
+/// `indices`, along the last dim, that the outer dims' `row` names.
+SmallVector<Value> placeInside(OpBuilder &b, Location loc, Value indices,
+                               ValueRange row, ValueRange sizes);
+
 /// Ends the run where an index is outside of [-size, size). Of several sizes,
 /// each is for one entry of the indices' last dim.
 void checkIndices(Node &node, Tensor &indices, ArrayRef<IndexExpr> sizes);
 
-/// The body of a contraction: adds the product of all operands to the
-/// accumulator, the last.
-void multiplyAdd(OpBuilder &b, Location loc, ValueRange args);
+/// Whether x comes before y: is larger, or smaller. Both are of the type, or
+/// the bits of such.
+Value comesBefore(OpBuilder &b, Location loc, Value x, Value y, Type type,
+                  bool isLarger);
 
 } // namespace mlir::megactx
 

@@ -1,7 +1,6 @@
 //===- MatMul.cpp - matrix products ---------------------------------------===//
 
-#include "Lowering.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "Reduction.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -10,7 +9,7 @@ using namespace mlir::megactx;
 Tensor Graph::contract(Location loc, Tensor &a, Tensor &c) {
   Shape shape = {a.shape[0], a.shape[1], c.shape[2]};
   Type type = a.elementType;
-  Value out = filled(loc, shape, llvm::cast<TypedAttr>(b.getZeroAttr(type)));
+  Value out = filled(loc, shape, b.getZeroAttr(type));
   auto dim = [&](unsigned i) { return b.getAffineDimExpr(i); };
   auto map = [&](ArrayRef<AffineExpr> exprs) {
     return AffineMap::get(4, 0, exprs, b.getContext());
@@ -24,33 +23,9 @@ Tensor Graph::contract(Location loc, Tensor &a, Tensor &c) {
       {Iterator::parallel, Iterator::parallel, Iterator::parallel,
        Iterator::reduction},
       [&](OpBuilder &nested, Location l, ValueRange args) {
-        Value sum;
-        if (isa<FloatType>(type)) {
-          Value product = arith::MulFOp::create(nested, l, args[0], args[1]);
-          sum = arith::AddFOp::create(nested, l, args[2], product);
-        } else {
-          Value product = arith::MulIOp::create(nested, l, args[0], args[1]);
-          sum = arith::AddIOp::create(nested, l, args[2], product);
-        }
-        linalg::YieldOp::create(nested, l, sum);
+        multiplyAdd(nested, l, args, arith::FastMathFlags::none);
       });
   return wrap(op.getResult(0), shape);
-}
-
-/// Checks that the inner dimensions agree, now or at run time.
-static LogicalResult sameInner(Node &node, const IndexExpr &a,
-                               const IndexExpr &c) {
-  if (a == c)
-    return success();
-  if (a.constant() && c.constant())
-    return node.error() << "inner dims are " << *a.constant() << " and "
-                        << *c.constant();
-  IndexSpace &ix = node.graph.ix;
-  node.graph.check(
-      node.loc(),
-      ix.condition(node.loc(), ix.compare(node.loc(), Compare::Eq, a, c)),
-      "inner dimensions of a matrix product differ");
-  return success();
 }
 
 /// The tensor with a dim in the size that it is known to have: what follows
@@ -70,7 +45,8 @@ static Tensor withDim(Node &node, Tensor &x, int64_t dim,
 FailureOr<Tensor> mlir::megactx::multiply(Node &node, Tensor a, Tensor c) {
   Graph &graph = node.graph;
   Location loc = node.loc();
-  if (failed(sameInner(node, a.shape.back(), c.shape[c.rank() - 2])))
+  if (failed(node.requireEqual(a.shape.back(), c.shape[c.rank() - 2],
+                               "inner dims")))
     return failure();
   if (!a.shape.back().constant() && c.shape[c.rank() - 2].constant())
     a = withDim(node, a, a.rank() - 1, c.shape[c.rank() - 2]);
@@ -78,7 +54,7 @@ FailureOr<Tensor> mlir::megactx::multiply(Node &node, Tensor a, Tensor c) {
   Shape outer(ArrayRef(a.shape).drop_back(2));
   if (c.rank() == 2) {
     // Rows of all batches against one matrix.
-    Tensor left = graph.reshape(loc, a, {1, graph.count(outer) * m, k});
+    Tensor left = graph.reshape(loc, a, {1, product(outer) * m, k});
     Tensor right = graph.reshape(loc, c, {1, k, n});
     Tensor product = graph.contract(loc, left, right);
     outer.append({m, n});
@@ -95,7 +71,7 @@ FailureOr<Tensor> mlir::megactx::multiply(Node &node, Tensor a, Tensor c) {
     Shape full(*batch);
     full.append({rows, columns});
     Tensor wide = graph.expand(loc, x, full);
-    return graph.reshape(loc, wide, {graph.count(*batch), rows, columns});
+    return graph.reshape(loc, wide, {product(*batch), rows, columns});
   };
   Tensor left = fold(a, m, k), right = fold(c, k, n);
   Tensor product = graph.contract(loc, left, right);

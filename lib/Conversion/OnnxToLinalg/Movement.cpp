@@ -44,23 +44,17 @@ static LogicalResult lowerConcat(Node &node) {
                                       parts.front()->elementType));
     return success();
   }
-  IndexSpace &ix = node.graph.ix;
   for (Tensor *part : ArrayRef(parts).drop_front()) {
     if (part->rank() != parts.front()->rank())
       return node.error() << "expected operands of one rank";
     for (int64_t i = 0; i < part->rank(); ++i) {
       const IndexExpr &first = parts.front()->shape[i];
-      if (i == *axis || part->shape[i] == first)
+      if (i == *axis)
         continue;
-      auto a = part->shape[i].constant(), c = first.constant();
-      if (a && c)
-        return node.error() << "dim " << i << " is " << *c << " in one operand "
-                            << "and " << *a << " in another";
-      node.graph.check(
-          node.loc(),
-          ix.condition(node.loc(), ix.compare(node.loc(), Compare::Eq, first,
-                                              part->shape[i])),
-          "operands of Concat have different sizes");
+      if (failed(node.requireEqual(
+              first, part->shape[i],
+              ("sizes of dim " + Twine(i) + " of operands").str())))
+        return failure();
     }
   }
   node.set(0, node.graph.concat(node.loc(), parts, *axis));
@@ -96,15 +90,8 @@ static LogicalResult lowerSplit(Node &node) {
       return failure();
     sum = sum + size;
   }
-  if (sum != total) {
-    if (sum.constant() && total.constant())
-      return node.error() << "split sizes do not add up to dim " << *axis;
-    graph.check(
-        node.loc(),
-        graph.ix.condition(
-            node.loc(), graph.ix.compare(node.loc(), Compare::Eq, sum, total)),
-        "split sizes do not add up to the dimension");
-  }
+  if (failed(node.requireEqual(sum, total, "the sum of sizes and the dim")))
+    return failure();
   Shape offsets(data.rank(), IndexExpr(0)), strides(data.rank(), IndexExpr(1));
   for (int64_t i = 0; i < parts; ++i) {
     Shape shape(data.shape);
@@ -196,23 +183,20 @@ static SliceAxis sliceAxis(Node &node, const IndexExpr &dim,
 }
 
 /// Slices with a step that may be negative: elements are fetched one by one.
-static Tensor fetch(Node &node, Tensor &data, ArrayRef<SliceAxis> axes,
-                    ArrayRef<IndexExpr> shape) {
+static Tensor fetch(Node &node, Tensor &data, ArrayRef<IndexExpr> begins,
+                    ArrayRef<IndexExpr> shape, ArrayRef<IndexExpr> steps) {
   Graph &graph = node.graph;
   Value value = graph.materialize(node.loc(), data);
-  SmallVector<Value> offsets, strides;
-  for (const SliceAxis &axis : axes) {
-    offsets.push_back(graph.ix.value(node.loc(), axis.offset));
-    strides.push_back(graph.ix.value(node.loc(), axis.stride));
-  }
+  SmallVector<Value> offsets = graph.ix.values(node.loc(), begins),
+                     strides = graph.ix.values(node.loc(), steps);
   return graph.parallel(
       node.loc(), {}, {}, shape, data.elementType,
       [&](OpBuilder &b, Location loc, ValueRange) -> Value {
-        SmallVector<Value> at;
-        for (size_t i = 0; i < offsets.size(); ++i) {
-          Value index = linalg::IndexOp::create(b, loc, i);
-          index = arith::MulIOp::create(b, loc, index, strides[i]);
-          at.push_back(arith::AddIOp::create(b, loc, index, offsets[i]));
+        SmallVector<Value> at = loopIndices(b, loc, offsets.size());
+        for (auto [index, offset, stride] :
+             llvm::zip_equal(at, offsets, strides)) {
+          index = arith::MulIOp::create(b, loc, index, stride);
+          index = arith::AddIOp::create(b, loc, index, offset);
         }
         return tensor::ExtractOp::create(b, loc, value, at);
       });
@@ -286,7 +270,7 @@ static LogicalResult lowerSlice(Node &node) {
       return success();
     }
   node.set(0, isForward ? graph.slice(loc, data, offsets, sizes, strides)
-                        : fetch(node, data, slices, sizes));
+                        : fetch(node, data, offsets, sizes, strides));
   return success();
 }
 
@@ -335,10 +319,10 @@ static LogicalResult lowerTrilu(Node &node) {
     return node.error() << "expected at least 2 dims";
   IndexExpr diagonal(0);
   if (node.has(1)) {
-    auto list = graph.elementsOf(node.loc(), node.in(1));
-    if (!list || list->size() != 1)
-      return node.error() << "expected a scalar k";
-    diagonal = list->front();
+    auto k = node.scalar(1, "k");
+    if (failed(k))
+      return failure();
+    diagonal = *k;
   }
   bool upper = node.integer("upper", 1) != 0;
   Value k = graph.ix.value(node.loc(), diagonal);
@@ -357,8 +341,7 @@ static LogicalResult lowerTrilu(Node &node) {
                                             upper ? arith::CmpIPredicate::sge
                                                   : arith::CmpIPredicate::sle,
                                             column, edge);
-                  Value zero =
-                      constantOf(b, loc, cast<TypedAttr>(b.getZeroAttr(type)));
+                  Value zero = constantOf(b, loc, b.getZeroAttr(type));
                   return arith::SelectOp::create(b, loc, keeps, args[0], zero);
                 }));
   return success();

@@ -7,14 +7,23 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
+/// The node's axis, from 0, of data that are floats.
+static FailureOr<int64_t> axisOfFloats(Node &node) {
+  Tensor &data = node.in(0);
+  auto axis = node.axis(node.integer("axis", -1), data.rank());
+  if (!axis || !isFloat(data.elementType))
+    return node.error() << "expected floats and an axis in range";
+  return *axis;
+}
+
 /// exp(x - max) / sum, or its logarithm, along one axis.
 template <bool isLog> static LogicalResult lowerSoftmax(Node &node) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   Tensor &data = node.in(0);
-  auto axis = node.axis(node.integer("axis", -1), data.rank());
-  if (!axis || !isa<FloatType>(data.elementType))
-    return node.error() << "expected floats and an axis in range";
+  auto axis = axisOfFloats(node);
+  if (failed(axis))
+    return failure();
   SmallVector<bool> axes(data.rank(), false);
   axes[*axis] = true;
   Type type = accumulatorType(data.elementType);
@@ -110,9 +119,9 @@ template <bool isRms> static LogicalResult lowerNormalization(Node &node) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   Tensor &data = node.in(0);
-  auto axis = node.axis(node.integer("axis", -1), data.rank());
-  if (!axis || !isa<FloatType>(data.elementType))
-    return node.error() << "expected floats and an axis in range";
+  auto axis = axisOfFloats(node);
+  if (failed(axis))
+    return failure();
   SmallVector<bool> axes(data.rank(), false);
   for (int64_t i = *axis; i < data.rank(); ++i)
     axes[i] = true;
@@ -166,8 +175,7 @@ static LogicalResult lowerChannelNormalization(Node &node) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   Tensor &data = node.in(0);
-  if (data.rank() < 2 || !isNumber(data.elementType) ||
-      !isa<FloatType>(data.elementType))
+  if (data.rank() < 2 || !isFloat(data.elementType))
     return node.error() << "expected floats of rank 2 or more";
   if (!isInstance && node.integer("training_mode", 0))
     return node.error() << "training_mode has no lowering";
@@ -203,11 +211,12 @@ static LogicalResult lowerLpNormalization(Node &node) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   Tensor &data = node.in(0);
-  auto axis = node.axis(node.integer("axis", -1), data.rank());
+  auto axis = axisOfFloats(node);
+  if (failed(axis))
+    return failure();
   int64_t p = node.integer("p", 2);
-  if (!axis || !isNumber(data.elementType) ||
-      !isa<FloatType>(data.elementType) || (p != 1 && p != 2))
-    return node.error() << "expected floats, an axis in range and p of 1 or 2";
+  if (p != 1 && p != 2)
+    return node.error() << "expected p of 1 or 2, but got " << p;
   SmallVector<bool> axes(data.rank(), false);
   axes[*axis] = true;
   Type type = accumulatorType(data.elementType);

@@ -8,23 +8,6 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-/// Whether x comes before y, of one element type: is larger, or smaller.
-static Value comesBefore(OpBuilder &b, Location loc, Value x, Value y,
-                         bool isLarger) {
-  Type type = x.getType();
-  if (isa<FloatType>(type))
-    return arith::CmpFOp::create(
-        b, loc,
-        isLarger ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OLT, x, y);
-  x = bitsAs(b, loc, x, signlessOf(type));
-  y = bitsAs(b, loc, y, signlessOf(type));
-  auto predicate =
-      type.isUnsignedInteger()
-          ? (isLarger ? arith::CmpIPredicate::ugt : arith::CmpIPredicate::ult)
-          : (isLarger ? arith::CmpIPredicate::sgt : arith::CmpIPredicate::slt);
-  return arith::CmpIOp::create(b, loc, predicate, x, y);
-}
-
 static FailureOr<int64_t> axisOf(Node &node, int64_t otherwise) {
   Tensor &data = node.in(0);
   auto axis = node.axis(node.integer("axis", otherwise), data.rank());
@@ -42,14 +25,13 @@ static Tensor indexOfBest(Node &node, int64_t axis, bool isLarger,
   Tensor &data = node.in(0);
   Shape shape = data.shape;
   shape[axis] = IndexExpr(1);
+  Type type = data.elementType;
   Value from = graph.materialize(loc, data);
   Value size = graph.ix.value(loc, data.shape[axis]);
   return graph.parallel(
       loc, {}, {}, shape, graph.b.getI64Type(),
       [&](OpBuilder &b, Location l, ValueRange) -> Value {
-        SmallVector<Value> first;
-        for (size_t i = 0; i < shape.size(); ++i)
-          first.push_back(linalg::IndexOp::create(b, l, i));
+        SmallVector<Value> first = loopIndices(b, l, shape.size());
         Value zero = arith::ConstantIndexOp::create(b, l, 0);
         Value one = arith::ConstantIndexOp::create(b, l, 1);
         first[axis] = zero;
@@ -60,9 +42,9 @@ static Tensor indexOfBest(Node &node, int64_t axis, bool isLarger,
               SmallVector<Value> place(first);
               place[axis] = i;
               Value y = tensor::ExtractOp::create(n, ll, from, place);
-              Value isBetter = comesBefore(n, ll, y, so[0], isLarger);
+              Value isBetter = comesBefore(n, ll, y, so[0], type, isLarger);
               if (takesLast) {
-                Value isWorse = comesBefore(n, ll, so[0], y, isLarger);
+                Value isWorse = comesBefore(n, ll, so[0], y, type, isLarger);
                 Value yes = arith::ConstantIntOp::create(n, ll, 1, 1);
                 isBetter = arith::XOrIOp::create(n, ll, isWorse, yes);
               }
@@ -133,9 +115,7 @@ struct TopK {
 
 Value TopK::next(OpBuilder &b, Location loc, Value isFirst, Value value,
                  Value index) const {
-  SmallVector<Value> place;
-  for (size_t i = 0; i < row.size(); ++i)
-    place.push_back(linalg::IndexOp::create(b, loc, i));
+  SmallVector<Value> place = loopIndices(b, loc, row.size());
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
   Value one = arith::ConstantIndexOp::create(b, loc, 1);
   Value none = arith::ConstantIndexOp::create(b, loc, -1);
@@ -150,8 +130,8 @@ Value TopK::next(OpBuilder &b, Location loc, Value isFirst, Value value,
           return Value(arith::XOrIOp::create(n, l, bit, yes));
         };
         // After the last one: a later value, or no earlier one further on.
-        Value isLater = comesBefore(n, l, value, x, isLarger);
-        Value isEarlier = comesBefore(n, l, x, value, isLarger);
+        Value isLater = comesBefore(n, l, value, x, type, isLarger);
+        Value isEarlier = comesBefore(n, l, x, value, type, isLarger);
         Value isFurther =
             arith::CmpIOp::create(n, l, arith::CmpIPredicate::sgt, i, index);
         Value isAfter = arith::OrIOp::create(
@@ -159,7 +139,7 @@ Value TopK::next(OpBuilder &b, Location loc, Value isFirst, Value value,
             arith::AndIOp::create(n, l, isNot(isEarlier), isFurther));
         isAfter = arith::OrIOp::create(n, l, isAfter, isFirst);
         Value isBetter = arith::OrIOp::create(
-            n, l, comesBefore(n, l, x, so[0], isLarger),
+            n, l, comesBefore(n, l, x, so[0], type, isLarger),
             arith::CmpIOp::create(n, l, arith::CmpIPredicate::eq, so[1], none));
         Value isNext = arith::AndIOp::create(n, l, isAfter, isBetter);
         scf::YieldOp::create(
@@ -181,10 +161,10 @@ static LogicalResult lowerTopK(Node &node) {
   auto axis = axisOf(node, -1);
   if (failed(axis))
     return failure();
-  auto list = graph.elementsOf(loc, node.in(1));
-  if (!list || list->size() != 1)
-    return node.error() << "expected one k";
-  IndexExpr k = list->front();
+  auto given = node.scalar(1, "k");
+  if (failed(given))
+    return failure();
+  IndexExpr k = *given;
   if (failed(node.requireSize(k)) ||
       failed(node.requireSize(data.shape[*axis] - k)))
     return failure();
@@ -199,7 +179,7 @@ static LogicalResult lowerTopK(Node &node) {
            type,
            *axis,
            node.integer("largest", 1) != 0};
-  Value values = graph.filled(loc, shape, cast<TypedAttr>(b.getZeroAttr(type))),
+  Value values = graph.filled(loc, shape, b.getZeroAttr(type)),
         indices = graph.filled(loc, shape, b.getI64IntegerAttr(0));
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
   Value one = arith::ConstantIndexOp::create(b, loc, 1),
@@ -207,9 +187,7 @@ static LogicalResult lowerTopK(Node &node) {
   SmallVector<OpFoldResult> sizes = ix.fold(loc, row),
                             steps(shape.size(), b.getIndexAttr(1));
   auto placeAt = [&](OpBuilder &n, Location l, Value onAxis) {
-    SmallVector<Value> place;
-    for (size_t i = 0; i < row.size(); ++i)
-      place.push_back(linalg::IndexOp::create(n, l, i));
+    SmallVector<Value> place = loopIndices(n, l, row.size());
     place[*axis] = onAxis;
     return place;
   };

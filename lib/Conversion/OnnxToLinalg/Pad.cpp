@@ -34,12 +34,9 @@ static FailureOr<Pads> padsOf(Node &node) {
     for (const IndexExpr &pad : {low, high})
       if (pad.constant().value_or(0) < 0)
         return node.error() << "negative pads have no lowering";
-      else if (!graph.ix.isNonNegative(pad))
-        graph.check(
-            loc,
-            graph.ix.condition(
-                loc, graph.ix.compare(loc, Compare::Ge, pad, IndexExpr(0))),
-            "a pad is negative, which has no lowering");
+      else
+        graph.check(loc, graph.ix.compare(loc, Compare::Ge, pad, 0),
+                    "a pad is negative, which has no lowering");
     auto flags = node.axisFlags(axes[i], rank);
     for (int64_t d = 0; d < rank; ++d) {
       result.low[d] = result.low[d] + (*flags)[d] * low;
@@ -60,12 +57,9 @@ static LogicalResult padConstant(Node &node, const Pads &pads,
     if (node.in(2).staticCount() != 1 ||
         node.in(2).elementType != data.elementType)
       return node.error() << "expected a scalar of the data's type to pad with";
-    Value given = graph.materialize(loc, node.in(2));
-    SmallVector<Value> at(node.in(2).rank(),
-                          arith::ConstantIndexOp::create(b, loc, 0));
-    fill = tensor::ExtractOp::create(b, loc, given, at);
+    fill = graph.scalar(loc, node.in(2));
   } else {
-    fill = constantOf(b, loc, cast<TypedAttr>(b.getZeroAttr(data.elementType)));
+    fill = constantOf(b, loc, b.getZeroAttr(data.elementType));
   }
   Value value = graph.materialize(loc, data);
   Value padded = tensor::PadOp::create(
@@ -83,11 +77,7 @@ static Value sourceOf(OpBuilder &b, Location loc, StringRef mode, Value at,
     return arith::ConstantIndexOp::create(b, loc, value);
   };
   auto modulo = [&](Value x, Value y) -> Value {
-    Value rest = arith::RemSIOp::create(b, loc, x, y);
-    Value isNegative = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt,
-                                             rest, constant(0));
-    Value wrapped = arith::AddIOp::create(b, loc, rest, y);
-    return arith::SelectOp::create(b, loc, isNegative, wrapped, rest);
+    return fromFirst(b, loc, arith::RemSIOp::create(b, loc, x, y), y);
   };
   Value last = arith::SubIOp::create(b, loc, size, constant(1));
   if (mode == "wrap")
@@ -124,25 +114,24 @@ static LogicalResult lowerPad(Node &node) {
   }
   if (mode == "constant")
     return padConstant(node, *pads, shape);
-  SmallVector<Value> lows, sizes;
-  for (auto [low, size] : llvm::zip_equal(pads->low, data.shape)) {
-    if (failed(node.requireSize(size - IndexExpr(1))))
+  for (const IndexExpr &size : data.shape)
+    if (failed(node.requireSize(size - 1)))
       return failure();
-    lows.push_back(graph.ix.value(loc, low));
-    sizes.push_back(graph.ix.value(loc, size));
-  }
+  SmallVector<Value> lows = graph.ix.values(loc, pads->low),
+                     sizes = graph.ix.values(loc, data.shape);
   Value from = graph.materialize(loc, data);
-  node.set(
-      0, graph.parallel(loc, {}, {}, shape, data.elementType,
-                        [&](OpBuilder &b, Location l, ValueRange) -> Value {
-                          SmallVector<Value> place;
-                          for (size_t i = 0; i < sizes.size(); ++i) {
-                            Value at = linalg::IndexOp::create(b, l, i);
-                            at = arith::SubIOp::create(b, l, at, lows[i]);
-                            place.push_back(sourceOf(b, l, mode, at, sizes[i]));
-                          }
-                          return tensor::ExtractOp::create(b, l, from, place);
-                        }));
+  node.set(0,
+           graph.parallel(loc, {}, {}, shape, data.elementType,
+                          [&](OpBuilder &b, Location l, ValueRange) -> Value {
+                            SmallVector<Value> place =
+                                loopIndices(b, l, sizes.size());
+                            for (auto [at, low, size] :
+                                 llvm::zip_equal(place, lows, sizes)) {
+                              at = arith::SubIOp::create(b, l, at, low);
+                              at = sourceOf(b, l, mode, at, size);
+                            }
+                            return tensor::ExtractOp::create(b, l, from, place);
+                          }));
   return success();
 }
 

@@ -1,7 +1,7 @@
 //===- Pool.cpp - reductions over windows ---------------------------------===//
 
+#include "Reduction.h"
 #include "Windows.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -24,13 +24,10 @@ public:
   PoolBuilder(Node &node, const Windows &windows) : w(windows) {
     IndexSpace &ix = node.graph.ix;
     Location loc = node.loc();
-    for (const IndexExpr &size : node.in(0).shape)
-      sizes.push_back(ix.value(loc, size));
-    for (int64_t i = 0; i < w.rank(); ++i) {
-      kernel.push_back(ix.value(loc, w.kernel[i]));
-      before.push_back(ix.value(loc, w.before[i]));
-      after.push_back(ix.value(loc, w.after[i]));
-    }
+    sizes = ix.values(loc, node.in(0).shape);
+    kernel = ix.values(loc, w.kernel);
+    before = ix.values(loc, w.before);
+    after = ix.values(loc, w.after);
   }
 
   Extent extent(OpBuilder &b, Location loc, bool includesPads) const;
@@ -122,17 +119,9 @@ static scf::ValueVector overWindow(
 /// data, or with axes after the first two in the opposite order.
 static Value largest(OpBuilder &b, Location loc, const PoolBuilder &pool,
                      Value from, Type type, bool givesPlace, bool isColumn) {
-  bool isFloat = isa<FloatType>(type), isUnsigned = type.isUnsignedInteger();
   Type bits = signlessOf(type);
   TypedAttr least =
-      isFloat
-          ? TypedAttr(b.getFloatAttr(
-                type, APFloat::getInf(cast<FloatType>(type).getFloatSemantics(),
-                                      true)))
-          : TypedAttr(b.getIntegerAttr(
-                bits, isUnsigned ? APInt::getZero(type.getIntOrFloatBitWidth())
-                                 : APInt::getSignedMinValue(
-                                       type.getIntOrFloatBitWidth())));
+      initialValue(b, bits, type.isUnsignedInteger(), Reduce::Max);
   Value none = arith::ConstantIndexOp::create(b, loc, -1);
   Extent extent = pool.extent(b, loc, /*includesPads=*/false);
   auto found = overWindow(
@@ -149,13 +138,7 @@ static Value largest(OpBuilder &b, Location loc, const PoolBuilder &pool,
         add(1);
         for (size_t i = 2; i < place.size(); ++i)
           add(isColumn ? place.size() + 1 - i : i);
-        Value isMore = isFloat ? Value(arith::CmpFOp::create(
-                                     n, l, arith::CmpFPredicate::OGT, x, so[0]))
-                               : Value(arith::CmpIOp::create(
-                                     n, l,
-                                     isUnsigned ? arith::CmpIPredicate::ugt
-                                                : arith::CmpIPredicate::sgt,
-                                     x, so[0]));
+        Value isMore = comesBefore(n, l, x, so[0], type, /*isLarger=*/true);
         // The first element is taken whatever it is.
         Value isFirst =
             arith::CmpIOp::create(n, l, arith::CmpIPredicate::eq, so[1], none);
@@ -193,8 +176,7 @@ static Value sumOf(OpBuilder &b, Location loc, Node &node,
   if (kind == Pool::Average) {
     bool includesPads = node.integer("count_include_pad", 0);
     Value count = pool.count(b, loc, pool.extent(b, loc, includesPads));
-    Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(), count);
-    sum = arith::DivFOp::create(b, loc, sum, castScalar(b, loc, integer, wide));
+    sum = arith::DivFOp::create(b, loc, sum, numberOf(b, loc, count, wide));
   }
   return castScalar(b, loc, sum, type);
 }

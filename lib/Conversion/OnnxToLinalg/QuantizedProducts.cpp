@@ -215,9 +215,8 @@ static Tensor byPlace(Graph &graph, Location loc, Tensor a,
             places(8 / weights.bits);
   IndexExpr missing = blocks * bytes * places - a.shape[2];
   if (!missing.is(0)) {
-    Tensor zeros =
-        graph.splat(cast<TypedAttr>(graph.b.getZeroAttr(a.elementType)),
-                    {a.shape[0], a.shape[1], missing});
+    Tensor zeros = graph.splat(graph.b.getZeroAttr(a.elementType),
+                               {a.shape[0], a.shape[1], missing});
     a = graph.concat(loc, {&a, &zeros}, 2);
   }
   if (places.is(1))
@@ -286,7 +285,7 @@ static LogicalResult lowerMatMulNBits(Node &node) {
   if (a.rank() < 1 || !isa<FloatType>(a.elementType))
     return node.error() << "expected rows of numbers";
   Shape outer(ArrayRef(a.shape).drop_back());
-  a = graph.reshape(loc, a, {IndexExpr(1), graph.count(outer), IndexExpr(k)});
+  a = graph.reshape(loc, a, {IndexExpr(1), product(outer), IndexExpr(k)});
   FailureOr<PackedBlocks> weights = blocksOf(
       node, {1, 2, 3}, bits, IndexExpr(n), (k + size - 1) / size, size);
   if (failed(weights))
@@ -322,7 +321,7 @@ static LogicalResult lowerDequantizeBlocks(Node &node) {
     return node.error() << "expected a known number of blocks in each row";
   Shape shape(ArrayRef(scales.shape).drop_back());
   FailureOr<PackedBlocks> packed =
-      blocksOf(node, {0, 1, 2}, bits, graph.count(shape), *blocks, size);
+      blocksOf(node, {0, 1, 2}, bits, product(shape), *blocks, size);
   if (failed(packed))
     return failure();
   Tensor wide =

@@ -1,7 +1,6 @@
 //===- Reduction.cpp - reductions -------------------------------------===//
 
 #include "Reduction.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -16,15 +15,14 @@ static bool comparesUnsigned(Type type) {
   return type.isUnsignedInteger() || type.isInteger(1);
 }
 
-/// Of the type that is added up in; the flag says how its integers compare.
-static TypedAttr initialValue(OpBuilder &b, Type type, bool isUnsigned,
-                              Reduce kind) {
+TypedAttr mlir::megactx::initialValue(OpBuilder &b, Type type, bool isUnsigned,
+                                      Reduce kind) {
   if (kind == Reduce::Prod)
     return isa<FloatType>(type) ? TypedAttr(b.getFloatAttr(type, 1.0))
                                 : TypedAttr(b.getIntegerAttr(type, 1));
   bool isMax = kind == Reduce::Max;
   if (!isMax && kind != Reduce::Min)
-    return cast<TypedAttr>(b.getZeroAttr(type));
+    return b.getZeroAttr(type);
   if (auto floating = dyn_cast<FloatType>(type))
     return b.getFloatAttr(type,
                           APFloat::getInf(floating.getFloatSemantics(), isMax));
@@ -36,23 +34,21 @@ static TypedAttr initialValue(OpBuilder &b, Type type, bool isUnsigned,
                                       : APInt::getSignedMaxValue(width));
 }
 
-/// The fast-math flags let the sum be taken in any order, as every other
-/// implementation of these operators does.
-static Value combine(OpBuilder &b, Location loc, Value acc, Value x,
-                     bool isUnsigned, Reduce kind) {
+Value mlir::megactx::combine(OpBuilder &b, Location loc, Value acc, Value x,
+                             bool isUnsigned, Reduce kind,
+                             arith::FastMathFlags flags) {
   bool isFloat = isa<FloatType>(x.getType());
-  auto any = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;
   switch (kind) {
   case Reduce::SumSquare:
-    x = isFloat ? arith::MulFOp::create(b, loc, x, x, any).getResult()
+    x = isFloat ? arith::MulFOp::create(b, loc, x, x, flags).getResult()
                 : arith::MulIOp::create(b, loc, x, x).getResult();
     [[fallthrough]];
   case Reduce::Sum:
   case Reduce::Mean:
-    return isFloat ? arith::AddFOp::create(b, loc, acc, x, any).getResult()
+    return isFloat ? arith::AddFOp::create(b, loc, acc, x, flags).getResult()
                    : arith::AddIOp::create(b, loc, acc, x).getResult();
   case Reduce::Prod:
-    return isFloat ? arith::MulFOp::create(b, loc, acc, x, any).getResult()
+    return isFloat ? arith::MulFOp::create(b, loc, acc, x, flags).getResult()
                    : arith::MulIOp::create(b, loc, acc, x).getResult();
   case Reduce::Max:
     if (isFloat)
@@ -68,6 +64,22 @@ static Value combine(OpBuilder &b, Location loc, Value acc, Value x,
   llvm_unreachable("every kind is handled above");
 }
 
+void mlir::megactx::multiplyAdd(OpBuilder &b, Location loc, ValueRange args,
+                                arith::FastMathFlags flags) {
+  Type type = args.back().getType(), bits = signlessOf(type);
+  auto operand = [&](Value x) {
+    return bitsAs(b, loc, castScalar(b, loc, x, type), bits);
+  };
+  bool isUnsigned = type.isUnsignedInteger();
+  Value product = operand(args[0]);
+  for (Value factor : args.drop_front().drop_back())
+    product =
+        combine(b, loc, product, operand(factor), isUnsigned, Reduce::Prod);
+  Value sum = combine(b, loc, operand(args.back()), product, isUnsigned,
+                      Reduce::Sum, flags);
+  linalg::YieldOp::create(b, loc, bitsAs(b, loc, sum, type));
+}
+
 static Tensor divide(Node &node, Tensor &sums, const IndexExpr &count,
                      bool isUnsigned) {
   Graph &graph = node.graph;
@@ -78,8 +90,7 @@ static Tensor divide(Node &node, Tensor &sums, const IndexExpr &count,
   Value size = graph.ix.value(
       loc,
       isa<FloatType>(type) ? count : graph.ix.max(loc, count, IndexExpr(1)));
-  Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(), size);
-  Value divisor = castScalar(b, loc, integer, type);
+  Value divisor = numberOf(b, loc, size, type);
   return graph.map(
       loc, {&sums}, sums.shape, type,
       [&](OpBuilder &nested, Location l, ValueRange args) -> Value {
@@ -118,11 +129,12 @@ Tensor mlir::megactx::reduce(Node &node, Tensor &data,
       iterators, [&](OpBuilder &nested, Location l, ValueRange args) {
         Value x = castScalar(nested, l, args[0], sum);
         linalg::YieldOp::create(
-            nested, l, combine(nested, l, args[1], x, isUnsigned, kind));
+            nested, l,
+            combine(nested, l, args[1], x, isUnsigned, kind, kAnyOrder));
       });
   Tensor result = graph.wrap(op.getResult(0), kept);
   if (kind == Reduce::Mean)
-    result = divide(node, result, graph.count(reduced), isUnsigned);
+    result = divide(node, result, product(reduced), isUnsigned);
   return graph.reshape(loc, result, shape);
 }
 
@@ -149,14 +161,12 @@ static Tensor reduceFlagged(Node &node, Tensor &data, ArrayRef<IndexExpr> flags,
       [&](OpBuilder &b, Location l, ValueRange) -> Value {
         Value zero = arith::ConstantIndexOp::create(b, l, 0);
         Value one = arith::ConstantIndexOp::create(b, l, 1);
-        SmallVector<Value> begins, ends, steps(sizes.size(), one);
-        for (auto [i, size] : llvm::enumerate(sizes)) {
-          Value at = linalg::IndexOp::create(b, l, i);
+        SmallVector<Value> begins = loopIndices(b, l, sizes.size()), ends,
+                           steps(sizes.size(), one);
+        for (auto [at, size, all] : llvm::zip_equal(begins, sizes, isReduced)) {
           Value next = arith::AddIOp::create(b, l, at, one);
-          begins.push_back(
-              arith::SelectOp::create(b, l, isReduced[i], zero, at));
-          ends.push_back(
-              arith::SelectOp::create(b, l, isReduced[i], size, next));
+          ends.push_back(arith::SelectOp::create(b, l, all, size, next));
+          at = arith::SelectOp::create(b, l, all, zero, at);
         }
         Value init = arith::ConstantOp::create(
             b, l, initialValue(b, sum, isUnsigned, kind));
@@ -166,7 +176,8 @@ static Tensor reduceFlagged(Node &node, Tensor &data, ArrayRef<IndexExpr> flags,
                        ValueRange so) -> scf::ValueVector {
                      Value x = tensor::ExtractOp::create(n, ll, from, at);
                      x = castScalar(n, ll, x, sum);
-                     return {combine(n, ll, so[0], x, isUnsigned, kind)};
+                     return {
+                         combine(n, ll, so[0], x, isUnsigned, kind, kAnyOrder)};
                    })
             .results.front();
       });
@@ -218,8 +229,7 @@ template <Reduce kind> static LogicalResult lowerReduce(Node &node) {
 /// becomes 1.
 template <Reduce kind> static LogicalResult lowerGlobalPool(Node &node) {
   Tensor &data = node.in(0);
-  if (data.rank() < 2 || !isNumber(data.elementType) ||
-      !isa<FloatType>(data.elementType))
+  if (data.rank() < 2 || !isFloat(data.elementType))
     return node.error() << "expected floats of rank 2 or more";
   SmallVector<bool> axes(data.rank(), true);
   axes[0] = axes[1] = false;

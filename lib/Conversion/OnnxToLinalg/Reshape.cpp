@@ -21,13 +21,6 @@ struct Group {
 };
 } // namespace
 
-static IndexExpr product(ArrayRef<IndexExpr> sizes) {
-  IndexExpr all(1);
-  for (const IndexExpr &size : sizes)
-    all = all * size;
-  return all;
-}
-
 /// The finest groups; empty where the last ones do not match.
 static SmallVector<Group> findGroups(ArrayRef<IndexExpr> from,
                                      ArrayRef<IndexExpr> to) {
@@ -135,9 +128,9 @@ Tensor Graph::reshape(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape) {
   Value value = materialize(loc, tensor);
   SmallVector<Group> groups = findGroups(tensor.shape, shape);
   if (groups.empty()) {
-    IndexExpr from = count(tensor.shape), to = count(shape);
+    IndexExpr from = product(tensor.shape), to = product(shape);
     if (from != to)
-      check(loc, ix.condition(loc, ix.compare(loc, Compare::Eq, from, to)),
+      check(loc, ix.compare(loc, Compare::Eq, from, to),
             "a reshape changes the number of elements");
     groups = wholeGroup(tensor.rank(), shape.size());
   }

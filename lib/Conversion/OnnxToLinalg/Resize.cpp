@@ -71,8 +71,7 @@ private:
 /// Where the result is along the axis, in elements of the data.
 Value Places::source(const Axis &axis) const {
   Value index = linalg::IndexOp::create(b, loc, axis.dim);
-  Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(), index);
-  Value x = castScalar(b, loc, integer, b.getF32Type());
+  Value x = numberOf(b, loc, index, b.getF32Type());
   Value half = number(0.5), one = number(1.0);
   StringRef mode = node.string("coordinate_transformation_mode", "half_pixel");
   // What a scale would give, were sizes not whole.
@@ -263,9 +262,7 @@ static Value asFloat(Node &node, const IndexExpr &size) {
   if (auto constant = size.constant())
     return arith::ConstantOp::create(b, loc,
                                      b.getF32FloatAttr(float(*constant)));
-  Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(),
-                                             node.graph.ix.value(loc, size));
-  return castScalar(b, loc, integer, b.getF32Type());
+  return numberOf(b, loc, node.graph.ix.value(loc, size), b.getF32Type());
 }
 
 static LogicalResult lowerResize(Node &node) {
@@ -314,19 +311,17 @@ static LogicalResult lowerResize(Node &node) {
   }
   Value from = graph.materialize(loc, data);
   Type type = data.elementType;
-  node.set(
-      0, graph.parallel(loc, {}, {}, shape, type,
-                        [&](OpBuilder &n, Location l, ValueRange) -> Value {
-                          SmallVector<Value> place;
-                          for (size_t i = 0; i < shape.size(); ++i)
-                            place.push_back(linalg::IndexOp::create(n, l, i));
-                          Places places(n, l, node);
-                          SmallVector<SmallVector<Tap>> taps;
-                          for (const Axis &axis : axes)
-                            taps.push_back(places.taps(axis));
-                          Value x = interpolate(n, l, axes, taps, place, from);
-                          return castScalar(n, l, x, type);
-                        }));
+  node.set(0, graph.parallel(
+                  loc, {}, {}, shape, type,
+                  [&](OpBuilder &n, Location l, ValueRange) -> Value {
+                    SmallVector<Value> place = loopIndices(n, l, shape.size());
+                    Places places(n, l, node);
+                    SmallVector<SmallVector<Tap>> taps;
+                    for (const Axis &axis : axes)
+                      taps.push_back(places.taps(axis));
+                    Value x = interpolate(n, l, axes, taps, place, from);
+                    return castScalar(n, l, x, type);
+                  }));
   return success();
 }
 

@@ -1,4 +1,4 @@
-//===- Scalars.cpp - contents of constants, casts of scalars --------------===//
+//===- Scalars.cpp - contents of constants, casts and order of scalars ----===//
 
 #include "Lowering.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -74,10 +74,12 @@ Value mlir::megactx::constantOf(OpBuilder &b, Location loc, TypedAttr value) {
   return bitsAs(b, loc, arith::ConstantOp::create(b, loc, value), type);
 }
 
+bool mlir::megactx::isFloat(Type type) {
+  return type.isF16() || type.isBF16() || type.isF32() || type.isF64();
+}
+
 bool mlir::megactx::isNumber(Type type) {
-  if (isa<FloatType>(type))
-    return type.isF16() || type.isBF16() || type.isF32() || type.isF64();
-  return type.isSignlessInteger() || type.isUnsignedInteger();
+  return isFloat(type) || type.isSignlessInteger() || type.isUnsignedInteger();
 }
 
 bool mlir::megactx::holdsExpressions(Type type) {
@@ -91,6 +93,12 @@ Value mlir::megactx::indexOf(OpBuilder &b, Location loc, Value integer) {
   if (type.isUnsignedInteger() || type.isInteger(1))
     return arith::IndexCastUIOp::create(b, loc, b.getIndexType(), bits);
   return arith::IndexCastOp::create(b, loc, b.getIndexType(), bits);
+}
+
+Value mlir::megactx::numberOf(OpBuilder &b, Location loc, Value index,
+                              Type type) {
+  Value integer = arith::IndexCastOp::create(b, loc, b.getI64Type(), index);
+  return castScalar(b, loc, integer, type);
 }
 
 /// x between numbers that its type holds; a NaN is the first.
@@ -191,4 +199,19 @@ Value mlir::megactx::castScalar(OpBuilder &b, Location loc, Value value,
                               from.isUnsignedInteger() || from.isInteger(1),
                               signlessOf(to), to.isUnsignedInteger());
   return result ? bitsAs(b, loc, result, to) : Value();
+}
+
+Value mlir::megactx::comesBefore(OpBuilder &b, Location loc, Value x, Value y,
+                                 Type type, bool isLarger) {
+  if (isa<FloatType>(type))
+    return arith::CmpFOp::create(
+        b, loc,
+        isLarger ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OLT, x, y);
+  auto predicate =
+      type.isUnsignedInteger()
+          ? (isLarger ? arith::CmpIPredicate::ugt : arith::CmpIPredicate::ult)
+          : (isLarger ? arith::CmpIPredicate::sgt : arith::CmpIPredicate::slt);
+  Type bits = signlessOf(type);
+  return arith::CmpIOp::create(b, loc, predicate, bitsAs(b, loc, x, bits),
+                               bitsAs(b, loc, y, bits));
 }

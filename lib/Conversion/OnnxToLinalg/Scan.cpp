@@ -1,37 +1,26 @@
 //===- Scan.cpp - cumulative sums and products ----------------------------===//
 
-#include "Lowering.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "Reduction.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
 
-template <bool isProduct>
-static Value combine(OpBuilder &b, Location loc, Value acc, Value x) {
-  bool isFloat = isa<FloatType>(x.getType());
-  if (isProduct)
-    return isFloat ? arith::MulFOp::create(b, loc, acc, x).getResult()
-                   : arith::MulIOp::create(b, loc, acc, x).getResult();
-  return isFloat ? arith::AddFOp::create(b, loc, acc, x).getResult()
-                 : arith::AddIOp::create(b, loc, acc, x).getResult();
-}
-
 /// Each element adds up, or multiplies, its own prefix: n^2 operations along
 /// the axis, which is short wherever models use it (a mask's row), and no
 /// dependence between rows.
-template <bool isProduct> static LogicalResult lowerCumulative(Node &node) {
+template <Reduce kind> static LogicalResult lowerCumulative(Node &node) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   Tensor &data = node.in(0);
-  auto list = graph.elementsOf(loc, node.in(1));
-  if (!list || list->size() != 1)
-    return node.error() << "expected one axis";
+  auto axis = node.scalar(1, "the axis");
+  if (failed(axis))
+    return failure();
   if (!isNumber(data.elementType) || data.elementType.isInteger(1))
     return node.error() << "element type " << data.elementType
                         << " has no lowering";
-  auto flags = node.axisFlags(*list, data.rank());
+  auto flags = node.axisFlags(*axis, data.rank());
   if (failed(flags))
     return failure();
   IndexSpace &ix = graph.ix;
@@ -46,14 +35,13 @@ template <bool isProduct> static LogicalResult lowerCumulative(Node &node) {
   Value from = graph.materialize(loc, data);
   Value size = ix.value(loc, length);
   Type type = data.elementType;
+  bool isUnsigned = type.isUnsignedInteger();
   Shape shape = data.shape;
   node.set(0,
            graph.parallel(
                loc, {}, {}, shape, type,
                [&](OpBuilder &b, Location l, ValueRange) -> Value {
-                 SmallVector<Value> at;
-                 for (size_t i = 0; i < shape.size(); ++i)
-                   at.push_back(linalg::IndexOp::create(b, l, i));
+                 SmallVector<Value> at = loopIndices(b, l, shape.size());
                  Value zero = arith::ConstantIndexOp::create(b, l, 0);
                  Value one = arith::ConstantIndexOp::create(b, l, 1);
                  Value here = zero;
@@ -63,12 +51,8 @@ template <bool isProduct> static LogicalResult lowerCumulative(Node &node) {
                  Value begin = reverse ? (exclusive ? next : here) : zero;
                  Value end = reverse ? size : (exclusive ? here : next);
                  Type bits = signlessOf(type);
-                 TypedAttr first = cast<TypedAttr>(b.getZeroAttr(bits));
-                 if (isProduct)
-                   first = isa<FloatType>(bits)
-                               ? TypedAttr(b.getFloatAttr(bits, 1.0))
-                               : TypedAttr(b.getIntegerAttr(bits, 1));
-                 Value none = arith::ConstantOp::create(b, l, first);
+                 Value none = arith::ConstantOp::create(
+                     b, l, initialValue(b, bits, isUnsigned, kind));
                  auto loop = scf::ForOp::create(
                      b, l, begin, end, one, none,
                      [&](OpBuilder &n, Location ll, Value i, ValueRange so) {
@@ -77,7 +61,7 @@ template <bool isProduct> static LogicalResult lowerCumulative(Node &node) {
                          index = arith::SelectOp::create(n, ll, hit, i, index);
                        Value x = tensor::ExtractOp::create(n, ll, from, place);
                        x = bitsAs(n, ll, x, bits);
-                       Value sum = combine<isProduct>(n, ll, so[0], x);
+                       Value sum = combine(n, ll, so[0], x, isUnsigned, kind);
                        scf::YieldOp::create(n, ll, sum);
                      });
                  return bitsAs(b, l, loop.getResult(0), type);
@@ -86,6 +70,6 @@ template <bool isProduct> static LogicalResult lowerCumulative(Node &node) {
 }
 
 void mlir::megactx::registerScan(Registry &registry) {
-  registry["CumSum"] = lowerCumulative<false>;
-  registry["CumProd"] = lowerCumulative<true>;
+  registry["CumSum"] = lowerCumulative<Reduce::Sum>;
+  registry["CumProd"] = lowerCumulative<Reduce::Prod>;
 }

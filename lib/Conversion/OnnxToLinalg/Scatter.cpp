@@ -1,39 +1,22 @@
 //===- Scatter.cpp - operators that write at computed indices -------------===//
 
-#include "Lowering.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "Reduction.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
 
-/// What an update leaves of what was there. Null for a name that is none.
-using Combine = Value (*)(OpBuilder &, Location, Value was, Value update,
-                          bool isUnsigned);
-
-template <typename FloatOp, typename SignedOp, typename UnsignedOp = SignedOp>
-static Value combineWith(OpBuilder &b, Location loc, Value was, Value update,
-                         bool isUnsigned) {
-  if (isa<FloatType>(was.getType()))
-    return FloatOp::create(b, loc, was, update);
-  return isUnsigned ? UnsignedOp::create(b, loc, was, update).getResult()
-                    : SignedOp::create(b, loc, was, update).getResult();
-}
-
-static Combine combineOf(StringRef reduction) {
-  if (reduction == "none")
-    return
-        [](OpBuilder &, Location, Value, Value update, bool) { return update; };
-  if (reduction == "add")
-    return combineWith<arith::AddFOp, arith::AddIOp>;
-  if (reduction == "mul")
-    return combineWith<arith::MulFOp, arith::MulIOp>;
-  if (reduction == "max")
-    return combineWith<arith::MaximumFOp, arith::MaxSIOp, arith::MaxUIOp>;
-  if (reduction == "min")
-    return combineWith<arith::MinimumFOp, arith::MinSIOp, arith::MinUIOp>;
-  return nullptr;
+/// How updates are combined with what is there, or nullopt for a name that is
+/// none. "none", which replaces it, is no reduction either.
+static std::optional<Reduce> reductionOf(StringRef name) {
+  return llvm::StringSwitch<std::optional<Reduce>>(name)
+      .Case("add", Reduce::Sum)
+      .Case("mul", Reduce::Prod)
+      .Case("max", Reduce::Max)
+      .Case("min", Reduce::Min)
+      .Default(std::nullopt);
 }
 
 /// Where an update goes; `loops` is where it is among the updates.
@@ -47,31 +30,32 @@ static LogicalResult scatter(Node &node, Place place) {
   Location loc = node.loc();
   Tensor &data = node.in(0), &updates = node.in(2);
   Type type = data.elementType, bits = signlessOf(type);
-  StringRef reduction = node.string("reduction", "none");
-  Combine combine = combineOf(reduction);
-  if (!combine || updates.elementType != type || !isNumber(type) ||
-      (reduction != "none" && type.isInteger(1)))
+  StringRef name = node.string("reduction", "none");
+  std::optional<Reduce> reduction = reductionOf(name);
+  if ((!reduction && name != "none") || updates.elementType != type ||
+      !isNumber(type) || (reduction && type.isInteger(1)))
     return node.error() << "expected updates of the data's type and a "
                            "reduction that it has, but got '"
-                        << reduction << "' of " << type;
+                        << name << "' of " << type;
   Value from = graph.materialize(loc, updates);
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
   Value one = arith::ConstantIndexOp::create(b, loc, 1);
   SmallVector<Value> begins(updates.rank(), zero), steps(updates.rank(), one),
-      ends;
-  for (const IndexExpr &size : updates.shape)
-    ends.push_back(graph.ix.value(loc, size));
+      ends = graph.ix.values(loc, updates.shape);
   auto nest = scf::buildLoopNest(
       b, loc, begins, ends, steps, graph.materialize(loc, data),
       [&](OpBuilder &n, Location l, ValueRange loops, ValueRange so) {
         SmallVector<Value> at = place(n, l, loops);
         Value update = tensor::ExtractOp::create(n, l, from, loops);
-        Value was = tensor::ExtractOp::create(n, l, so[0], at);
-        Value next =
-            combine(n, l, bitsAs(n, l, was, bits), bitsAs(n, l, update, bits),
-                    type.isUnsignedInteger());
-        return scf::ValueVector{tensor::InsertOp::create(
-            n, l, bitsAs(n, l, next, type), so[0], at)};
+        if (reduction) {
+          Value was = tensor::ExtractOp::create(n, l, so[0], at);
+          Value both =
+              combine(n, l, bitsAs(n, l, was, bits), bitsAs(n, l, update, bits),
+                      type.isUnsignedInteger(), *reduction);
+          update = bitsAs(n, l, both, type);
+        }
+        return scf::ValueVector{
+            tensor::InsertOp::create(n, l, update, so[0], at)};
       });
   node.set(0, graph.wrap(nest.results.front(), data.shape));
   return success();
@@ -86,21 +70,19 @@ static LogicalResult lowerScatterElements(Node &node) {
       !isa<IntegerType>(indices.elementType))
     return node.error() << "expected an axis in range, integer indices and "
                            "operands of one rank";
-  SmallVector<Value> sizes;
-  for (int64_t i = 0; i < data.rank(); ++i) {
+  for (int64_t i = 0; i < data.rank(); ++i)
     if (failed(node.requireEqual(indices.shape[i], updates.shape[i],
                                  "sizes of indices and updates")) ||
         (i != *axis &&
          failed(node.requireSize(data.shape[i] - indices.shape[i]))))
       return failure();
-    sizes.push_back(graph.ix.value(loc, data.shape[i]));
-  }
   checkIndices(node, indices, data.shape[*axis]);
+  Value size = graph.ix.value(loc, data.shape[*axis]);
   Value at = graph.materialize(loc, indices);
   return scatter(node, [&](OpBuilder &b, Location l, ValueRange loops) {
     SmallVector<Value> place(loops);
     Value index = tensor::ExtractOp::create(b, l, at, loops);
-    place[*axis] = insideOf(b, l, index, sizes[*axis]);
+    place[*axis] = insideOf(b, l, index, size);
     return place;
   });
 }
@@ -122,19 +104,13 @@ static LogicalResult lowerScatterND(Node &node) {
                                            : data.shape[*depth + i - outer],
                                  "sizes of updates and what they are for")))
       return failure();
-  checkIndices(node, indices, ArrayRef(data.shape).take_front(*depth));
-  SmallVector<Value> sizes;
-  for (int64_t i = 0; i < *depth; ++i)
-    sizes.push_back(graph.ix.value(loc, data.shape[i]));
+  ArrayRef<IndexExpr> indexed = ArrayRef(data.shape).take_front(*depth);
+  checkIndices(node, indices, indexed);
+  SmallVector<Value> sizes = graph.ix.values(loc, indexed);
   Value at = graph.materialize(loc, indices);
   return scatter(node, [&](OpBuilder &b, Location l, ValueRange loops) {
-    SmallVector<Value> place;
-    for (int64_t i = 0; i < *depth; ++i) {
-      SmallVector<Value> entry(loops.take_front(outer));
-      entry.push_back(arith::ConstantIndexOp::create(b, l, i));
-      Value index = tensor::ExtractOp::create(b, l, at, entry);
-      place.push_back(insideOf(b, l, index, sizes[i]));
-    }
+    SmallVector<Value> place =
+        placeInside(b, l, at, loops.take_front(outer), sizes);
     llvm::append_range(place, loops.drop_front(outer));
     return place;
   });
@@ -180,9 +156,7 @@ static LogicalResult lowerTensorScatter(Node &node) {
       0,
       graph.map(loc, {&cache}, shape, cache.elementType,
                 [&](OpBuilder &b, Location l, ValueRange args) -> Value {
-                  SmallVector<Value> place;
-                  for (size_t i = 0; i < shape.size(); ++i)
-                    place.push_back(linalg::IndexOp::create(b, l, i));
+                  SmallVector<Value> place = loopIndices(b, l, shape.size());
                   Value zero = arith::ConstantIndexOp::create(b, l, 0);
                   Value one = arith::ConstantIndexOp::create(b, l, 1);
                   Value row = place[*axis];
@@ -192,12 +166,8 @@ static LogicalResult lowerTensorScatter(Node &node) {
                     row = arith::SubIOp::create(b, l, row,
                                                 insideOf(b, l, begin, size));
                   }
-                  if (isCircular) {
-                    Value isBefore = arith::CmpIOp::create(
-                        b, l, arith::CmpIPredicate::slt, row, zero);
-                    Value wrapped = arith::AddIOp::create(b, l, row, size);
-                    row = arith::SelectOp::create(b, l, isBefore, wrapped, row);
-                  }
+                  if (isCircular)
+                    row = fromFirst(b, l, row, size);
                   Value isNew = arith::AndIOp::create(
                       b, l,
                       arith::CmpIOp::create(b, l, arith::CmpIPredicate::sge,
@@ -245,24 +215,21 @@ static LogicalResult lowerOneHot(Node &node) {
   Tensor places = graph.reshape(loc, indices, wide);
   Value size = graph.ix.value(loc, list->front());
   Value from = graph.materialize(loc, values);
-  node.set(
-      0, graph.map(
-             loc, {&places}, shape, values.elementType,
-             [&](OpBuilder &n, Location l, ValueRange args) -> Value {
-               Value zero = arith::ConstantIndexOp::create(n, l, 0);
-               Value one = arith::ConstantIndexOp::create(n, l, 1);
-               Value at =
-                   indexOf(n, l, castScalar(n, l, args[0], n.getI64Type()));
-               Value isNegative = arith::CmpIOp::create(
-                   n, l, arith::CmpIPredicate::slt, at, zero);
-               Value wrapped = arith::AddIOp::create(n, l, at, size);
-               at = arith::SelectOp::create(n, l, isNegative, wrapped, at);
-               Value isHere =
-                   arith::CmpIOp::create(n, l, arith::CmpIPredicate::eq, at,
-                                         linalg::IndexOp::create(n, l, *axis));
-               Value which = arith::SelectOp::create(n, l, isHere, one, zero);
-               return tensor::ExtractOp::create(n, l, from, which);
-             }));
+  node.set(0,
+           graph.map(loc, {&places}, shape, values.elementType,
+                     [&](OpBuilder &n, Location l, ValueRange args) -> Value {
+                       Value zero = arith::ConstantIndexOp::create(n, l, 0);
+                       Value one = arith::ConstantIndexOp::create(n, l, 1);
+                       Value at = indexOf(
+                           n, l, castScalar(n, l, args[0], n.getI64Type()));
+                       at = fromFirst(n, l, at, size);
+                       Value isHere = arith::CmpIOp::create(
+                           n, l, arith::CmpIPredicate::eq, at,
+                           linalg::IndexOp::create(n, l, *axis));
+                       Value which =
+                           arith::SelectOp::create(n, l, isHere, one, zero);
+                       return tensor::ExtractOp::create(n, l, from, which);
+                     }));
   return success();
 }
 

@@ -62,17 +62,13 @@ static LogicalResult lowerDropout(Node &node) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   if (node.has(2)) {
-    auto training = graph.elementsOf(loc, node.in(2));
-    if (!training || training->size() != 1)
-      return node.error() << "expected a scalar training_mode";
-    const IndexExpr &isTraining = training->front();
-    if (isTraining.constant().value_or(0) != 0)
+    auto isTraining = node.scalar(2, "training_mode");
+    if (failed(isTraining))
+      return failure();
+    if (isTraining->constant().value_or(0) != 0)
       return node.error() << "training_mode has no lowering";
-    if (!isTraining.constant())
-      graph.check(loc,
-                  graph.ix.condition(
-                      loc, graph.ix.compare(loc, Compare::Eq, isTraining, 0)),
-                  "training_mode of Dropout is set, which has no lowering");
+    graph.check(loc, graph.ix.compare(loc, Compare::Eq, *isTraining, 0),
+                "training_mode of Dropout is set, which has no lowering");
   }
   node.set(0, node.in(0));
   node.set(1, graph.splat(graph.b.getBoolAttr(true), node.in(0).shape));
@@ -94,7 +90,7 @@ static LogicalResult lowerShape(Node &node) {
 }
 
 static LogicalResult lowerSize(Node &node) {
-  node.set(0, node.graph.ofElements({node.graph.count(node.in(0).shape)}, {},
+  node.set(0, node.graph.ofElements({product(node.in(0).shape)}, {},
                                     node.graph.b.getI64Type()));
   return success();
 }
@@ -108,16 +104,11 @@ static FailureOr<SmallVector<IndexExpr>> listOf(Node &node, unsigned i,
                       << " to be an integer list of static length up to 64";
 }
 
-/// Sizes that come from run-time data must not be negative.
-static void checkSizes(Node &node, ArrayRef<IndexExpr> sizes) {
-  IndexSpace &ix = node.graph.ix;
-  for (const IndexExpr &size : sizes)
-    if (!ix.isNonNegative(size))
-      node.graph.check(
-          node.loc(),
-          ix.condition(node.loc(),
-                       ix.compare(node.loc(), Compare::Ge, size, IndexExpr(0))),
-          "a size computed by " + node.type() + " is negative");
+/// Sizes that are computed must not be negative.
+static LogicalResult requireSizes(Node &node, ArrayRef<IndexExpr> sizes) {
+  return success(llvm::all_of(sizes, [&](const IndexExpr &size) {
+    return succeeded(node.requireSize(size));
+  }));
 }
 
 static LogicalResult lowerConstantOfShape(Node &node) {
@@ -129,7 +120,8 @@ static LogicalResult lowerConstantOfShape(Node &node) {
     value = scalarOf(attr);
   if (!value)
     return node.error() << "expected a value of one element";
-  checkSizes(node, *shape);
+  if (failed(requireSizes(node, *shape)))
+    return failure();
   Tensor tensor = node.graph.splat(value, *shape);
   auto count = tensor.staticCount();
   if (auto integer = dyn_cast<IntegerAttr>(value);
@@ -140,16 +132,6 @@ static LogicalResult lowerConstantOfShape(Node &node) {
                                           : integer.getValue().getSExtValue()));
   node.set(0, std::move(tensor));
   return success();
-}
-
-/// A scalar operand of Range: its 0-d value extracted.
-static Value scalarInput(Node &node, unsigned i) {
-  OpBuilder &b = node.graph.b;
-  Tensor &tensor = node.in(i);
-  Value value = node.graph.materialize(node.loc(), tensor);
-  SmallVector<Value> at(tensor.rank(),
-                        arith::ConstantIndexOp::create(b, node.loc(), 0));
-  return tensor::ExtractOp::create(b, node.loc(), value, at);
 }
 
 /// The number of elements of an integer Range, where a polynomial says it.
@@ -168,7 +150,8 @@ static IndexExpr integerRangeCount(Node &node, const IndexExpr &start,
 
 static Tensor integerRange(Node &node, Type type, const IndexExpr &count) {
   Graph &graph = node.graph;
-  Value start = scalarInput(node, 0), delta = scalarInput(node, 2);
+  Value start = graph.scalar(node.loc(), node.in(0)),
+        delta = graph.scalar(node.loc(), node.in(2));
   return graph.parallel(node.loc(), {}, {}, {count}, type,
                         [&](OpBuilder &b, Location loc, ValueRange) -> Value {
                           Value at = linalg::IndexOp::create(b, loc, 0);
@@ -182,8 +165,9 @@ static Tensor floatRange(Node &node, Type type) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
-  Value start = scalarInput(node, 0), limit = scalarInput(node, 1),
-        delta = scalarInput(node, 2);
+  Value start = graph.scalar(loc, node.in(0)),
+        limit = graph.scalar(loc, node.in(1)),
+        delta = graph.scalar(loc, node.in(2));
   Value steps = arith::DivFOp::create(
       b, loc, arith::SubFOp::create(b, loc, limit, start), delta);
   steps = math::CeilOp::create(b, loc, steps);
@@ -194,8 +178,7 @@ static Tensor floatRange(Node &node, Type type) {
       loc, {}, {}, {count}, type,
       [&](OpBuilder &nested, Location l, ValueRange) -> Value {
         Value at = linalg::IndexOp::create(nested, l, 0);
-        at = arith::IndexCastOp::create(nested, l, nested.getI64Type(), at);
-        at = arith::SIToFPOp::create(nested, l, type, at);
+        at = numberOf(nested, l, at, type);
         at = arith::MulFOp::create(nested, l, at, delta);
         return arith::AddFOp::create(nested, l, start, at);
       });
@@ -207,25 +190,23 @@ static LogicalResult lowerRange(Node &node) {
     node.set(0, floatRange(node, type));
     return success();
   }
-  auto start = listOf(node, 0, "start"), limit = listOf(node, 1, "limit"),
-       delta = listOf(node, 2, "delta");
+  auto start = node.scalar(0, "start"), limit = node.scalar(1, "limit"),
+       delta = node.scalar(2, "delta");
   if (failed(start) || failed(limit) || failed(delta))
     return failure();
-  if (start->size() != 1 || limit->size() != 1 || delta->size() != 1)
-    return node.error() << "expected scalar operands";
-  IndexExpr step = delta->front();
+  IndexExpr step = *delta;
   if (step.is(0))
     return node.error() << "expected a delta other than 0";
   IndexSpace &ix = node.graph.ix;
   IndexExpr count;
   if (step.constant()) {
-    count = integerRangeCount(node, start->front(), limit->front(), step);
+    count = integerRangeCount(node, *start, *limit, step);
   } else {
     // The sign is known at run time only: choose between both counts.
-    IndexExpr up = integerRangeCount(node, start->front(), limit->front(),
+    IndexExpr up = integerRangeCount(node, *start, *limit,
                                      ix.max(node.loc(), step, IndexExpr(1)));
     IndexExpr down = integerRangeCount(
-        node, limit->front(), start->front(),
+        node, *limit, *start,
         ix.max(node.loc(), IndexExpr(0) - step, IndexExpr(1)));
     count = ix.select(node.loc(),
                       ix.compare(node.loc(), Compare::Gt, step, IndexExpr(0)),
@@ -234,7 +215,7 @@ static LogicalResult lowerRange(Node &node) {
   if (auto known = count.constant(); known && *known <= 64) {
     SmallVector<IndexExpr> elements;
     for (int64_t i = 0; i < *known; ++i)
-      elements.push_back(start->front() + step * IndexExpr(i));
+      elements.push_back(*start + step * IndexExpr(i));
     node.set(0, node.graph.ofElements(elements, {count}, type));
     return success();
   }
@@ -279,7 +260,7 @@ static FailureOr<Shape> reshapeTarget(Node &node) {
     return node.error() << "expected at most one -1 in the shape";
   if (hasMinusOne.is(0))
     return shape;
-  IndexExpr rest = ix.floorDiv(loc, graph.count(data.shape), known);
+  IndexExpr rest = ix.floorDiv(loc, product(data.shape), known);
   for (auto [size, isThis] : llvm::zip_equal(shape, isRest))
     size = ix.select(loc, isThis, rest, size);
   return shape;
@@ -289,9 +270,10 @@ static LogicalResult lowerReshape(Node &node) {
   auto shape = reshapeTarget(node);
   if (failed(shape))
     return failure();
-  checkSizes(node, *shape);
+  if (failed(requireSizes(node, *shape)))
+    return failure();
   Tensor &data = node.in(0);
-  IndexExpr from = node.graph.count(data.shape), to = node.graph.count(*shape);
+  IndexExpr from = product(data.shape), to = product(*shape);
   if (auto a = from.constant(), c = to.constant(); a && c && *a != *c)
     return node.error() << "cannot reshape " << *a << " elements to " << *c;
   node.set(0, node.graph.reshape(node.loc(), data, *shape));
@@ -307,8 +289,8 @@ static LogicalResult lowerFlatten(Node &node) {
     axis += data.rank();
   ArrayRef<IndexExpr> shape = data.shape;
   node.set(0, node.graph.reshape(node.loc(), data,
-                                 {node.graph.count(shape.take_front(axis)),
-                                  node.graph.count(shape.drop_front(axis))}));
+                                 {product(shape.take_front(axis)),
+                                  product(shape.drop_front(axis))}));
   return success();
 }
 
@@ -372,7 +354,8 @@ static LogicalResult lowerExpand(Node &node) {
   auto wanted = listOf(node, 1, "the shape");
   if (failed(wanted))
     return failure();
-  checkSizes(node, *wanted);
+  if (failed(requireSizes(node, *wanted)))
+    return failure();
   // Broadcasting goes both ways: the data may be larger where the shape says 1.
   Tensor ones = node.graph.ofElements({}, *wanted, node.in(0).elementType);
   auto shape = node.graph.broadcastShape(node, {&node.in(0), &ones});
@@ -400,7 +383,8 @@ static LogicalResult lowerTile(Node &node) {
     return failure();
   if (static_cast<int64_t>(repeats->size()) != data.rank())
     return node.error() << "expected one repeat per dim";
-  checkSizes(node, *repeats);
+  if (failed(requireSizes(node, *repeats)))
+    return failure();
   // [a, b] → [1, a, 1, b] → [ra, a, rb, b] → [ra·a, rb·b].
   Shape split, wide, result;
   for (auto [size, repeat] : llvm::zip_equal(data.shape, *repeats)) {

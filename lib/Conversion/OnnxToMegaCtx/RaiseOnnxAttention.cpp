@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Heads.h"
 #include "Masks.h"
 #include "Nodes.h"
 #include "Operands.h"
@@ -53,7 +54,6 @@ private:
   Value peelScales(Value value, Scores &scores);
   Value transposed(Value value, ArrayRef<int64_t> perm);
   Value withRank4(Value value);
-  Value integers(ArrayRef<int64_t> numbers);
   void repeat(Value &value, Value batchLike, Value headsLike);
   void alignSizes(Value &query, Value &key, Value &value);
 
@@ -157,14 +157,8 @@ Value Raiser::withRank4(Value value) {
   llvm::append_range(shape, type.getShape());
   for (int64_t axis = 0; axis < missing; ++axis)
     axes.push_back(axis);
-  return createNode(b, "Unsqueeze", {value, integers(axes)}, type.clone(shape));
-}
-
-/// A constant of rank 1.
-Value Raiser::integers(ArrayRef<int64_t> numbers) {
-  auto type = RankedTensorType::get(numbers.size(), b.getI64Type());
-  return onnx::InitializerOp::create(b, type,
-                                     DenseElementsAttr::get(type, numbers));
+  return createNode(b, "Unsqueeze", {value, integerList(b, axes)},
+                    type.clone(shape));
 }
 
 /// Repeats the value along its batch and its heads, which are 1, as often as
@@ -176,7 +170,7 @@ void Raiser::repeat(Value &value, Value batchLike, Value headsLike) {
   Value likes[] = {batchLike, headsLike};
   for (auto [dim, like] : llvm::enumerate(likes)) {
     if (!like) {
-      sizes.push_back(integers(1));
+      sizes.push_back(integerList(b, 1));
       continue;
     }
     shape[dim] = cast<RankedTensorType>(like.getType()).getDimSize(dim);
@@ -185,7 +179,7 @@ void Raiser::repeat(Value &value, Value batchLike, Value headsLike) {
                    {b.getNamedAttr("start", b.getI64IntegerAttr(dim)),
                     b.getNamedAttr("end", b.getI64IntegerAttr(dim + 1))}));
   }
-  sizes.push_back(integers({1, 1}));
+  sizes.push_back(integerList(b, {1, 1}));
   Value target =
       createNode(b, "Concat", sizes, RankedTensorType::get(4, b.getI64Type()),
                  {b.getNamedAttr("axis", b.getI64IntegerAttr(0))});

@@ -6,6 +6,13 @@
 using namespace mlir;
 using namespace mlir::megactx::raise;
 
+/// How many nodes there may be between a Softmax and its product.
+static constexpr int kMaxNodes = 12;
+
+/// The depth of reasons that stay when the product was found: they are told
+/// before those of nodes on the way.
+static constexpr int kAtProduct = kMaxNodes + 1;
+
 namespace {
 class ScoreMatcher {
 public:
@@ -189,9 +196,10 @@ bool ScoreMatcher::matchScale(Operation *op, Scores &scores, int depth) {
     return false;
   if (!isScalar(factor) &&
       (scores.isCapped || !scores.reshapes.empty() || !scores.terms.empty()))
-    return fail(13, describe(op->getResult(0)) +
-                        " scales capped, reshaped or masked scores by more "
-                        "than one number");
+    return fail(kAtProduct,
+                describe(op->getResult(0)) +
+                    " scales capped, reshaped or masked scores by more "
+                    "than one number");
   // A scale above a mask scales the mask too.
   for (Term &term : scores.terms)
     term.scales.push_back({factor, divides});
@@ -203,7 +211,7 @@ bool ScoreMatcher::matchTanh(Operation *op, Scores &scores, int depth) {
   if (!match(op->getOperand(0), scores, depth))
     return false;
   if (scores.isCapped || !scores.terms.empty())
-    return fail(13, describe(op->getResult(0)) + " caps a mask too");
+    return fail(kAtProduct, describe(op->getResult(0)) + " caps a mask too");
   return scores.isCapped = true;
 }
 
@@ -224,8 +232,9 @@ bool ScoreMatcher::match(Value value, Scores &scores, int depth) {
   StringRef type = typeOf(op);
   if (!op)
     return fail(depth, "it comes from " + describe(value));
-  if (depth > 12)
-    return fail(depth, "more than 12 nodes follow " + describe(value));
+  if (depth > kMaxNodes)
+    return fail(depth, "more than " + Twine(kMaxNodes) + " nodes follow " +
+                           describe(value));
   if (type == "MatMul" || type == "Einsum")
     return matchProduct(op, scores) ||
            fail(depth, describe(value) +

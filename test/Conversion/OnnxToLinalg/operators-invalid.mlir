@@ -79,3 +79,77 @@ func.func @scale_of_more_dims(%x: tensor<4x8xf32>, %s: tensor<1x4x8xf32>) -> ten
   %0 = "onnx.LayerNormalization"(%x, %s) : (tensor<4x8xf32>, tensor<1x4x8xf32>) -> tensor<4x8xf32> loc("n")
   return %0 : tensor<4x8xf32>
 }
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'n' (LpNormalization): expected floats and an axis in range
+func.func @axis_out_of_range(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %0 = "onnx.LpNormalization"(%x) {axis = 2} : (tensor<4x8xf32>) -> tensor<4x8xf32> loc("n")
+  return %0 : tensor<4x8xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'n' (LpNormalization): expected p of 1 or 2, but got 3
+func.func @norm_of_other_power(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %0 = "onnx.LpNormalization"(%x) {p = 3} : (tensor<4x8xf32>) -> tensor<4x8xf32> loc("n")
+  return %0 : tensor<4x8xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 's' (Softmax): expected floats and an axis in range
+func.func @softmax_of_a_type_without_lowering(%x: tensor<4xf8E4M3FN>) -> tensor<4xf8E4M3FN> {
+  %0 = "onnx.Softmax"(%x) : (tensor<4xf8E4M3FN>) -> tensor<4xf8E4M3FN> loc("s")
+  return %0 : tensor<4xf8E4M3FN>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'c' (ConstantOfShape): the result has a size of -2
+func.func @size_below_zero() -> tensor<*xf32> {
+  %s = "onnx.Constant"() {value = dense<-2> : tensor<1xi64>} : () -> tensor<1xi64>
+  %0 = "onnx.ConstantOfShape"(%s) : (tensor<1xi64>) -> tensor<*xf32> loc("c")
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'e' (Einsum): sizes of 'j' differ: 4 and 5
+func.func @letter_of_two_sizes(%a: tensor<3x4xf32>, %c: tensor<5x6xf32>) -> tensor<*xf32> {
+  %0 = "onnx.Einsum"(%a, %c) {equation = "ij,jk->ik"} : (tensor<3x4xf32>, tensor<5x6xf32>) -> tensor<*xf32> loc("e")
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'm' (MatMul): inner dims differ: 4 and 5
+func.func @inner_dims(%a: tensor<3x4xf32>, %c: tensor<5x6xf32>) -> tensor<*xf32> {
+  %0 = "onnx.MatMul"(%a, %c) : (tensor<3x4xf32>, tensor<5x6xf32>) -> tensor<*xf32> loc("m")
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'c' (Concat): sizes of dim 1 of operands differ: 4 and 5
+func.func @operands_of_two_sizes(%a: tensor<3x4xf32>, %c: tensor<3x5xf32>) -> tensor<*xf32> {
+  %0 = "onnx.Concat"(%a, %c) {axis = 0} : (tensor<3x4xf32>, tensor<3x5xf32>) -> tensor<*xf32> loc("c")
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 's' (Split): the sum of sizes and the dim differ: 5 and 6
+func.func @sizes_that_do_not_add_up(%x: tensor<6xf32>) -> (tensor<*xf32>, tensor<*xf32>) {
+  %s = "onnx.Constant"() {value = dense<[2, 3]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %0:2 = "onnx.Split"(%x, %s) : (tensor<6xf32>, tensor<2xi64>) -> (tensor<*xf32>, tensor<*xf32>) loc("s")
+  return %0#0, %0#1 : tensor<*xf32>, tensor<*xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 't' (TopK): expected k to be a scalar
+func.func @more_than_one_count(%x: tensor<4xf32>, %k: tensor<2xi64>) -> tensor<*xf32> {
+  %0:2 = "onnx.TopK"(%x, %k) : (tensor<4xf32>, tensor<2xi64>) -> (tensor<*xf32>, tensor<*xi64>) loc("t")
+  return %0#0 : tensor<*xf32>
+}

@@ -79,7 +79,7 @@ func.func @range_of_rows(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
 
 // A product checks its inner dim, which has the weights' size from then on.
 // CHECK-LABEL: @inner_dim_of_weights
-// CHECK: cf.assert %{{.*}}, "inner dimensions of a matrix product differ"
+// CHECK: cf.assert %{{.*}}, "inner dims of MatMul differ"
 // CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<1x?x8xf32>, tensor<1x8x16xf32>)
 module attributes {onnx.model} {
 func.func @inner_dim_of_weights(%x: tensor<2x?x?xf32>, %w: tensor<8x16xf32>) -> tensor<2x?x16xf32> {

@@ -1,0 +1,128 @@
+//===- Node.cpp - a node's operands, attributes and checks ----------------===//
+
+#include "Lowering.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+StringRef Node::type() const {
+  StringRef name = op->getName().getStringRef();
+  name.consume_front("onnx.");
+  return name;
+}
+
+bool Node::has(unsigned i) const {
+  return i < op->getNumOperands() &&
+         !isa<NoneType>(op->getOperand(i).getType());
+}
+
+Tensor &Node::in(unsigned i) const {
+  Tensor *tensor = graph.lookup(op->getOperand(i));
+  assert(tensor && "every operand was converted before");
+  return *tensor;
+}
+
+bool Node::wants(unsigned i) const {
+  return i < op->getNumResults() && !op->getResult(i).use_empty();
+}
+
+void Node::set(unsigned i, Tensor tensor) {
+  if (i < op->getNumResults())
+    graph.bind(op->getResult(i), std::move(tensor));
+}
+
+int64_t Node::integer(StringRef name, int64_t otherwise) const {
+  auto attr = op->getAttrOfType<IntegerAttr>(name);
+  return attr ? attr.getValue().getSExtValue() : otherwise;
+}
+
+double Node::real(StringRef name, double otherwise) const {
+  auto attr = op->getAttrOfType<FloatAttr>(name);
+  return attr ? attr.getValueAsDouble() : otherwise;
+}
+
+std::optional<SmallVector<int64_t>> Node::integers(StringRef name) const {
+  if (auto attr = op->getAttrOfType<DenseI64ArrayAttr>(name))
+    return SmallVector<int64_t>(attr.asArrayRef());
+  return std::nullopt;
+}
+
+StringRef Node::string(StringRef name, StringRef otherwise) const {
+  auto attr = op->getAttrOfType<StringAttr>(name);
+  return attr ? attr.getValue() : otherwise;
+}
+
+std::optional<int64_t> Node::axis(int64_t axis, int64_t rank) const {
+  if (axis < -rank || axis >= rank)
+    return std::nullopt;
+  return axis < 0 ? axis + rank : axis;
+}
+
+FailureOr<SmallVector<IndexExpr>> Node::axisFlags(ArrayRef<IndexExpr> axes,
+                                                  int64_t rank) const {
+  SmallVector<IndexExpr> flags(rank, IndexExpr(0));
+  bool isKnown = true;
+  for (const IndexExpr &given : axes) {
+    if (auto constant = given.constant()) {
+      auto known = axis(*constant, rank);
+      if (!known)
+        return error() << "axis " << *constant << " is out of range";
+      if (!flags[*known].is(0))
+        return error() << "axes are not distinct";
+      flags[*known] = IndexExpr(1);
+      continue;
+    }
+    isKnown = false;
+    for (int64_t d = 0; d < rank; ++d)
+      for (int64_t name : {d, d - rank})
+        flags[d] = flags[d] +
+                   graph.ix.compare(loc(), Compare::Eq, given, IndexExpr(name));
+    IndexExpr low = given + IndexExpr(rank), high = IndexExpr(rank - 1) - given;
+    for (const IndexExpr &distance : {low, high})
+      graph.check(loc(), graph.ix.compare(loc(), Compare::Ge, distance, 0),
+                  "an axis of " + type() + " is out of range");
+  }
+  for (IndexExpr &flag : flags)
+    if (!isKnown && !flag.constant())
+      graph.check(loc(),
+                  graph.ix.compare(loc(), Compare::Ge, IndexExpr(1) - flag, 0),
+                  "axes of " + type() + " are not distinct");
+  return flags;
+}
+
+FailureOr<IndexExpr> Node::scalar(unsigned i, StringRef what) const {
+  auto list = graph.elementsOf(loc(), in(i));
+  if (!list || list->size() != 1)
+    return error() << "expected " << what << " to be a scalar";
+  return list->front();
+}
+
+LogicalResult Node::requireEqual(const IndexExpr &a, const IndexExpr &c,
+                                 StringRef what) const {
+  IndexSpace &ix = graph.ix;
+  if (ix.decide(Compare::Eq, a, c) == false) {
+    InFlightDiagnostic report = error() << what << " differ";
+    if (a.constant() && c.constant())
+      report << ": " << *a.constant() << " and " << *c.constant();
+    return report;
+  }
+  graph.check(loc(), ix.compare(loc(), Compare::Eq, a, c),
+              what + " of " + type() + " differ");
+  return success();
+}
+
+LogicalResult Node::requireSize(const IndexExpr &size) const {
+  IndexSpace &ix = graph.ix;
+  if (size.constant().value_or(0) < 0)
+    return error() << "the result has a size of " << *size.constant();
+  graph.check(loc(), ix.compare(loc(), Compare::Ge, size, 0),
+              "a size computed by " + type() + " is negative");
+  return success();
+}
+
+InFlightDiagnostic Node::error() const {
+  auto name = op->getLoc()->findInstanceOf<NameLoc>();
+  return op->emitError() << "cannot lower node '"
+                         << (name ? name.getName().strref() : "") << "' ("
+                         << type() << "): ";
+}
