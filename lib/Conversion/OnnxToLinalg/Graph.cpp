@@ -167,6 +167,58 @@ void Graph::enter(Block &block, Operation *owner) {
   owner->getBlock()->getOperations().splice(after, block.getOperations());
 }
 
+LogicalResult Node::requireMemory(ArrayRef<IndexExpr> shape, Type elementType,
+                                  ArrayRef<IndexExpr> numbers) const {
+  // As floats, whose products do not wrap.
+  constexpr double most = int64_t(1) << 47;
+  unsigned bits =
+      elementType.isIntOrFloat() ? elementType.getIntOrFloatBitWidth() : 64;
+  double known = llvm::divideCeil(bits, 8);
+  SmallVector<IndexExpr> rest;
+  for (const IndexExpr &size : shape)
+    if (auto constant = size.constant())
+      known *= double(*constant);
+    else
+      rest.push_back(size);
+  if (rest.empty()) {
+    if (known > most)
+      return error() << "its result does not fit into memory";
+    return success();
+  }
+  if (llvm::all_of(numbers, [&](const IndexExpr &number) {
+        return graph.ix.isNonNegative(number);
+      }))
+    return success();
+  OpBuilder &b = graph.b;
+  auto real = [&](double value) {
+    return arith::ConstantOp::create(b, loc(), b.getF64FloatAttr(value));
+  };
+  Value bytes = real(known);
+  for (const IndexExpr &size : rest) {
+    Value number = arith::IndexCastOp::create(b, loc(), b.getI64Type(),
+                                              graph.ix.value(loc(), size));
+    bytes = arith::MulFOp::create(
+        b, loc(), bytes,
+        arith::SIToFPOp::create(b, loc(), b.getF64Type(), number));
+  }
+  graph.check(loc(),
+              arith::CmpFOp::create(b, loc(), arith::CmpFPredicate::OLE, bytes,
+                                    real(most)),
+              "a result of " + type() + " does not fit into memory");
+  return success();
+}
+
+/// Refuses results of static sizes that no memory holds.
+static LogicalResult checkResults(Node &node) {
+  for (Value result : node.op->getResults())
+    if (Tensor *tensor = node.graph.lookup(result))
+      if (llvm::all_of(tensor->shape,
+                       [](const IndexExpr &size) { return size.constant(); }) &&
+          failed(node.requireMemory(tensor->shape, tensor->elementType, {})))
+        return failure();
+  return success();
+}
+
 LogicalResult Graph::lower(Operation *op, const Registry &registry) {
   Node node(*this, op);
   auto found = registry.find(node.type());
@@ -176,7 +228,7 @@ LogicalResult Graph::lower(Operation *op, const Registry &registry) {
     if (node.has(i) && !lookup(operand))
       return node.error() << "expected a ranked tensor as operand " << i
                           << ", but got " << operand.getType();
-  if (failed(found->second(node)))
+  if (failed(found->second(node)) || failed(checkResults(node)))
     return failure();
   // Outputs of a node whose subgraph was entered come at its end.
   bool hasEntered = llvm::any_of(

@@ -216,7 +216,9 @@ Value Graph::materialize(Location loc, Tensor &tensor) {
   if (tensor.constant)
     return tensor.value = arith::ConstantOp::create(b, loc, tensor.constant);
   if (tensor.splat) {
-    if (!type.hasStaticShape())
+    // A constant is written out.
+    constexpr int64_t most = int64_t(1) << 28;
+    if (!type.hasStaticShape() || type.getNumElements() > most)
       return tensor.value = filled(loc, tensor.shape, tensor.splat);
     return tensor.value = arith::ConstantOp::create(
                b, loc, DenseElementsAttr::get(type, Attribute(tensor.splat)));
