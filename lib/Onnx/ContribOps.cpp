@@ -36,6 +36,18 @@ static std::string epsilon(const Call &call, double otherwise) {
 // Normalization
 //===----------------------------------------------------------------------===//
 
+/// Groups are the channels of an InstanceNormalization.
+static std::string groupNormalizationByGroup(const Call &call) {
+  int64_t groups = call.integer("num_groups", 0);
+  if (groups < 1)
+    return "";
+  return "shape = Shape(i0)\ndims = Constant <value_ints = [0, " +
+         std::to_string(groups) +
+         ", -1]> ()\nrows = Reshape(i0, dims)\n"
+         "normal = InstanceNormalization <" +
+         epsilon(call, 1e-5) + "> (rows, i1, i2)\no0 = Reshape(normal, shape)";
+}
+
 static std::string simplifiedLayerNormalization(const Call &call) {
   if (call.wants(1))
     return "";
@@ -273,6 +285,7 @@ static std::string multiHeadAttention(const Call &call) {
 static Rules makeRules() {
   Rules table = {
       // onnxruntime writes this one into ONNX's domain.
+      {"ai.megactx.GroupNormalizationByGroup", groupNormalizationByGroup},
       {".SimplifiedLayerNormalization", simplifiedLayerNormalization},
       {"com.microsoft.SimplifiedLayerNormalization",
        simplifiedLayerNormalization},

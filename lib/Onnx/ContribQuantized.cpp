@@ -75,7 +75,12 @@ static std::string between(const Call &call, int operands,
   for (int i = 0; i < operands; ++i)
     body += "x" + std::to_string(i) + "_ = DequantizeLinear(" + three(3 * i) +
             ")\n";
-  return body + node + "o0 = QuantizeLinear(y, " + input(3 * operands) + ", " +
+  // The result has the operands' type, also where no zero point says so.
+  int type = call.elementType(0);
+  bool isSaid = type == 0 || call.has(3 * operands + 1);
+  return body + node + "o0 = QuantizeLinear " +
+         (isSaid ? "" : "<output_dtype = " + std::to_string(type) + "> ") +
+         "(y, " + input(3 * operands) + ", " +
          inputOrNone(call, 3 * operands + 1) + ")\n";
 }
 

@@ -44,6 +44,11 @@ public:
     const ::ONNX_NAMESPACE::AttributeProto *found = attribute(name);
     return found ? found->f() : otherwise;
   }
+  /// A TensorProto's, 0 where it is unknown.
+  int elementType(int i) const {
+    auto found = has(i) ? types.find(node.input(i)) : types.end();
+    return found != types.end() ? found->second.elem_type() : 0;
+  }
   /// -1 where the rank is unknown.
   int rank(int i) const {
     auto found = has(i) ? types.find(node.input(i)) : types.end();

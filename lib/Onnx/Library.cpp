@@ -209,14 +209,28 @@ static void setAttribute(NodeProto &node, const char *name,
 }
 
 /// Before opset 11, Resize and Upsample had no attributes for coordinates; the
-/// converter leaves those of today to their defaults, which are others.
+/// converter leaves those of today to their defaults, which are others. The
+/// nearest element is the one before, along dims that shrink the one after:
+/// what onnxruntime calls simple.
 static void placeOldResizes(GraphProto &graph) {
   forEachNode(graph, [](NodeProto &node) {
     if (!node.domain().empty() || node.op_type() != "Resize")
       return;
     setAttribute(node, "coordinate_transformation_mode", "asymmetric");
-    setAttribute(node, "nearest_mode", "floor");
+    setAttribute(node, "nearest_mode", "simple");
   });
+}
+
+/// Before opset 21, GroupNormalization had a scale and a bias for each group,
+/// not for each channel; the library takes that form for no operator at all.
+static void renameOldGroupNormalizations(ModelProto &model) {
+  forEachNode(*model.mutable_graph(), [](NodeProto &node) {
+    if (!node.domain().empty() || node.op_type() != "GroupNormalization")
+      return;
+    node.set_domain("ai.megactx");
+    node.set_op_type("GroupNormalizationByGroup");
+  });
+  importContribDomains(model);
 }
 
 /// Before opset 13, Hardmax took all dims from the axis on together; the
@@ -314,6 +328,8 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
     // The converter loses functions.
     if (model.functions_size() > 0)
       inliner::InlineLocalFunctions(model);
+    if (opsetOf(model) < 21)
+      renameOldGroupNormalizations(model);
     checkNodes(model);
     forgetLongLists(*model.mutable_graph());
     // Models of opset 7 and newer; the converter has no adapters before.

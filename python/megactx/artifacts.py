@@ -1,7 +1,7 @@
 """Compiled artifacts, kept by what they were made of.
 
-The key of an artifact is a hash of the model file, the options, the compiler and the processor, and of the files with
-the model's external data by their sizes and times, so that nothing is compiled twice and nothing stale is found. An artifact is compiled under a temporary name and renamed.
+The key of an artifact is a hash of the model file, the options, a file of schedules, the compiler and the processor, and of the files with the
+model's external data by their sizes and times, so that nothing is compiled twice and nothing stale is found. An artifact is compiled under a temporary name and renamed.
 """
 
 import functools
@@ -16,6 +16,13 @@ from .tools import Error, build, compile
 def _stamps(files):
     """Sizes and times of files: what tells one state of large ones from another."""
     return [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files if file.exists()]
+
+
+def _read(file):
+    try:
+        return pathlib.Path(file).read_bytes()
+    except OSError as error:
+        raise Error(f"cannot read '{file}': {error.strerror}") from None
 
 
 @functools.cache
@@ -78,18 +85,17 @@ class Artifacts:
 
     def of_file(self, model, policy=None, **options):
         """The artifact of an ONNX or MLIR file; policy: text of a policy in JSON; options: of tools.compile."""
-        try:
-            content = pathlib.Path(model).read_bytes()
-        except OSError as error:
-            raise Error(f"cannot read '{model}': {error.strerror}") from None
-        return self._artifact(model, content, _stamps(_external_data(model)), policy, options)
+        return self._artifact(model, _read(model), _stamps(_external_data(model)), policy, options)
 
     def of_module(self, text, **options):
         """The artifact of a module in MLIR with a function main; options: of tools.compile."""
         return self._artifact(None, text.encode(), [], None, options)
 
     def _artifact(self, model, content, external, policy, options):
-        key = hashlib.sha256(repr([_compiler(), _processor(), external, policy, sorted(options.items())]).encode() + content).hexdigest()[:32]
+        known = dict(options)
+        if known.get("schedules"):
+            known["schedules"] = _read(known["schedules"])
+        key = hashlib.sha256(repr([_compiler(), _processor(), external, policy, sorted(known.items())]).encode() + content).hexdigest()[:32]
         made = self.folder / f"{key}.mctx"
         if made.exists():
             return made

@@ -165,3 +165,47 @@ def test_axes_of_the_run_that_are_refused(axes, tool, tmp_path):
     reference.save_tensors(tmp_path / "in", "input", list(x.items()))
     done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path / "in", "--outputs", tmp_path / "out")
     assert done.status == 1 and ("out of range" in done.err or "not distinct" in done.err), done
+
+
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize("is_dynamic", [False, True])
+def test_transposed_convolutions_of_kernels_below_their_stride(is_dynamic, auto_pad, tool, tmp_path):
+    x = {"x": random(1, 2, 4, 5)}
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], auto_pad=auto_pad, strides=[3, 4], kernel_shape=[2, 1])
+    model = model_of([node], x, np.float32, {"w": random(2, 3, 2, 1)})
+    if is_dynamic:
+        for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+            dim.ClearField("dim_value")
+    want, got = expected(model, x), result(tool, tmp_path, model, x)
+    assert got.shape == want.shape == (1, 3, 11, 17)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scales", [(0.6, 0.7), (0.3, 1.7), (0.8, 0.25)])
+def test_old_resizes_that_shrink(scales, tool, tmp_path):
+    node = helper.make_node("Resize", ["x", "scales"], ["y"], mode="nearest")
+    check(tool, tmp_path, [node], {"x": random(1, 1, 10, 12)}, {"scales": np.float32([1, 1, *scales])}, opset=10)
+
+
+@pytest.mark.parametrize("opset", [18, 20])
+def test_a_scale_and_a_bias_for_each_group(opset, tool, tmp_path):
+    node = helper.make_node("GroupNormalization", ["x", "scale", "bias"], ["y"], num_groups=2, epsilon=1e-3)
+    check(tool, tmp_path, [node], {"x": random(2, 6, 3, 4), "bias": random(2)}, {"scale": random(2)}, opset=opset)
+
+
+def test_quantized_sums_of_signed_bytes_without_a_zero_point(tool, tmp_path):
+    """Against NumPy: onnxruntime refuses them."""
+    a, b = rng.integers(-128, 128, (2, 3, 40)).astype(np.int8)
+    scales = {"sa": np.float32(0.1), "sb": np.float32(0.2), "sy": np.float32(0.15)}
+    node = helper.make_node("QLinearAdd", ["a", "sa", "", "b", "sb", "", "sy"], ["y"], domain="com.microsoft")
+    got = result(tool, tmp_path, model_of([node], {"a": a, "b": b}, np.int8, scales), {"a": a, "b": b})
+    want = np.clip(np.rint((a * scales["sa"] + b * scales["sb"]) / scales["sy"]), -128, 127)
+    assert got.dtype == np.int8 and np.abs(got - want).max() <= 1 and (got == want).mean() > 0.9
+
+
+@pytest.mark.parametrize("bits, zeros", [(4, False), (4, True), (8, False)])
+def test_packed_weights_of_one_byte(bits, zeros, tool, tmp_path):
+    """A constant of one number, which the compiler keeps as that."""
+    node = helper.make_node("MatMulNBits", ["x", "w", "s"] + ["z"] * zeros, ["y"], K=32, N=4, block_size=16, bits=bits, domain="com.microsoft")
+    constants = {"w": np.full((4, 2, 2 * bits), 0x79, np.uint8), "s": random(8)} | ({"z": np.full(4, 0x33, np.uint8)} if zeros else {})
+    check(tool, tmp_path, [node], {"x": random(3, 32)}, constants)

@@ -1,11 +1,14 @@
 """The Python package: what the command-line tools cannot show."""
 
+import pathlib
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 import megactx
+from megactx import artifacts
 from conftest import generated
 
 
@@ -77,3 +80,19 @@ def test_inputs_are_not_written_to(request, tmp_path):
     for _ in range(2):
         np.testing.assert_array_equal(run(inputs)["out"], [0, 2, 2, 3, 5, 5])
     np.testing.assert_array_equal(inputs["data"], np.arange(6))
+
+
+def test_schedules_count_by_their_content(monkeypatch, tmp_path):
+    """Not by the file's name, which another tuning writes to again."""
+    monkeypatch.setattr(artifacts, "compile", lambda model, output, schedules, **_: pathlib.Path(output).write_bytes(pathlib.Path(schedules).read_bytes()))
+    path = tmp_path / "schedules.json"
+    with artifacts.Artifacts(tmp_path / "cache") as kept:
+        for content, compiled in ((b"first", 1), (b"second", 2), (b"first", 2)):
+            path.write_bytes(content)
+            assert kept.of_module("module {}", schedules=path).read_bytes() == content and kept.compiled == compiled
+        other = tmp_path / "other.json"
+        other.write_bytes(b"second")
+        assert kept.of_module("module {}", schedules=other).read_bytes() == b"second" and kept.compiled == 2
+        path.unlink()
+        with pytest.raises(megactx.Error, match="schedules.json"):
+            kept.of_module("module {}", schedules=path)

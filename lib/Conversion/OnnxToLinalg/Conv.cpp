@@ -283,7 +283,9 @@ static FailureOr<SmallVector<Cut>> cutsOf(Node &node, const Windows &w) {
     IndexExpr target = wanted ? IndexExpr((*wanted)[wanted->size() - rank + i])
                               : size * IndexExpr(w.strides[i]);
     IndexExpr all = ix.max(node.loc(), full - target, 0);
-    more = more + ix.max(node.loc(), target - full, 0);
+    // A kernel that spans less than its stride leaves what it does not reach.
+    if (wanted)
+      more = more + ix.max(node.loc(), target - full, 0);
     IndexExpr less = ix.floorDiv(node.loc(), all, IndexExpr(2));
     bool isLower = rule != "SAME_UPPER";
     cuts.push_back(

@@ -165,6 +165,17 @@ void Graph::enter(Block &block, Operation *owner) {
   owner->getBlock()->getOperations().splice(after, block.getOperations());
 }
 
+/// Refuses results of static sizes that no memory holds.
+static LogicalResult checkResults(Node &node) {
+  for (Value result : node.op->getResults())
+    if (Tensor *tensor = node.graph.lookup(result))
+      if (llvm::all_of(tensor->shape,
+                       [](const IndexExpr &size) { return size.constant(); }) &&
+          failed(node.requireMemory(tensor->shape, tensor->elementType, {})))
+        return failure();
+  return success();
+}
+
 LogicalResult Graph::lower(Operation *op, const Registry &registry) {
   Node node(*this, op);
   auto found = registry.find(node.type());
@@ -174,7 +185,7 @@ LogicalResult Graph::lower(Operation *op, const Registry &registry) {
     if (node.has(i) && !lookup(operand))
       return node.error() << "expected a ranked tensor as operand " << i
                           << ", but got " << operand.getType();
-  if (failed(found->second(node)))
+  if (failed(found->second(node)) || failed(checkResults(node)))
     return failure();
   // Outputs of a node whose subgraph was entered come at its end.
   bool hasEntered = llvm::any_of(

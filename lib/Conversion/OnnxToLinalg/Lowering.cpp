@@ -74,14 +74,16 @@ Value Graph::materialize(Location loc, Tensor &tensor) {
   if (tensor.value)
     return tensor.value;
   RankedTensorType type = typeOf(tensor.shape, tensor.elementType);
+  // Constants are written out, and fold to scalars, which have no sign.
+  constexpr int64_t most = int64_t(1) << 28;
+  if (tensor.splat && (!type.hasStaticShape() || type.getNumElements() > most ||
+                       tensor.elementType.isUnsignedInteger()))
+    return tensor.value = filled(loc, tensor.shape, tensor.splat);
   if (tensor.constant)
     return tensor.value = arith::ConstantOp::create(b, loc, tensor.constant);
-  if (tensor.splat) {
-    if (!type.hasStaticShape())
-      return tensor.value = filled(loc, tensor.shape, tensor.splat);
+  if (tensor.splat)
     return tensor.value = arith::ConstantOp::create(
                b, loc, DenseElementsAttr::get(type, Attribute(tensor.splat)));
-  }
   SmallVector<Attribute> constants;
   for (const IndexExpr &element : *tensor.elements)
     if (auto constant = element.constant())

@@ -88,6 +88,12 @@ public:
                              StringRef what) const;
   /// Checks that what is computed as a size is not negative.
   LogicalResult requireSize(const IndexExpr &size) const;
+  /// Checks that a tensor has no more bytes than a processor can address, nor
+  /// than 64 bits can count. At run time only where one of the numbers that
+  /// the shape was made of may be anything, as what a model computes; sizes of
+  /// other tensors are not negative.
+  LogicalResult requireMemory(ArrayRef<IndexExpr> shape, Type elementType,
+                              ArrayRef<IndexExpr> numbers) const;
 
   /// Reports `node 'name' (Op): ` and what follows.
   InFlightDiagnostic error() const;

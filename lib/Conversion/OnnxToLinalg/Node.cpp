@@ -1,6 +1,7 @@
 //===- Node.cpp - a node's operands, attributes and checks ----------------===//
 
 #include "Lowering.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -117,6 +118,47 @@ LogicalResult Node::requireSize(const IndexExpr &size) const {
     return error() << "the result has a size of " << *size.constant();
   graph.check(loc(), ix.compare(loc(), Compare::Ge, size, 0),
               "a size computed by " + type() + " is negative");
+  return success();
+}
+
+LogicalResult Node::requireMemory(ArrayRef<IndexExpr> shape, Type elementType,
+                                  ArrayRef<IndexExpr> numbers) const {
+  // As floats, whose products do not wrap.
+  constexpr double most = int64_t(1) << 47;
+  unsigned bits =
+      elementType.isIntOrFloat() ? elementType.getIntOrFloatBitWidth() : 64;
+  double known = llvm::divideCeil(bits, 8);
+  SmallVector<IndexExpr> rest;
+  for (const IndexExpr &size : shape)
+    if (auto constant = size.constant())
+      known *= double(*constant);
+    else
+      rest.push_back(size);
+  if (rest.empty()) {
+    if (known > most)
+      return error() << "its result does not fit into memory";
+    return success();
+  }
+  if (llvm::all_of(numbers, [&](const IndexExpr &number) {
+        return graph.ix.isNonNegative(number);
+      }))
+    return success();
+  OpBuilder &b = graph.b;
+  auto real = [&](double value) {
+    return arith::ConstantOp::create(b, loc(), b.getF64FloatAttr(value));
+  };
+  Value bytes = real(known);
+  for (const IndexExpr &size : rest) {
+    Value number = arith::IndexCastOp::create(b, loc(), b.getI64Type(),
+                                              graph.ix.value(loc(), size));
+    bytes = arith::MulFOp::create(
+        b, loc(), bytes,
+        arith::SIToFPOp::create(b, loc(), b.getF64Type(), number));
+  }
+  graph.check(loc(),
+              arith::CmpFOp::create(b, loc(), arith::CmpFPredicate::OLE, bytes,
+                                    real(most)),
+              "a result of " + type() + " does not fit into memory");
   return success();
 }
 

@@ -112,6 +112,10 @@ static LogicalResult lowerPad(Node &node) {
     node.set(0, data);
     return success();
   }
+  SmallVector<IndexExpr> numbers(pads->low);
+  llvm::append_range(numbers, pads->high);
+  if (failed(node.requireMemory(shape, data.elementType, numbers)))
+    return failure();
   if (mode == "constant")
     return padConstant(node, *pads, shape);
   for (const IndexExpr &size : data.shape)

@@ -57,7 +57,7 @@ private:
     return arith::SelectOp::create(b, loc, condition, x, y);
   }
   Value source(const Axis &axis) const;
-  Value nearest(Value at) const;
+  Value nearest(Value at, const Axis &axis) const;
   Value cubic(Value distance, bool isNear) const;
   Value indexAt(Value whole, int64_t offset, const Axis &axis,
                 Value *isInside = nullptr) const;
@@ -94,12 +94,16 @@ Value Places::source(const Axis &axis) const {
   return centred;
 }
 
-Value Places::nearest(Value at) const {
+Value Places::nearest(Value at, const Axis &axis) const {
   StringRef mode = node.string("nearest_mode", "round_prefer_floor");
   if (mode == "floor")
     return math::FloorOp::create(b, loc, at);
   if (mode == "ceil")
     return math::CeilOp::create(b, loc, at);
+  if (mode == "simple")
+    return select(isGreater(number(1.0), axis.scale),
+                  math::CeilOp::create(b, loc, at),
+                  math::FloorOp::create(b, loc, at));
   if (mode == "round_prefer_ceil")
     return math::FloorOp::create(b, loc, add(at, number(0.5)));
   return math::CeilOp::create(b, loc, sub(at, number(0.5)));
@@ -138,7 +142,7 @@ SmallVector<Tap> Places::taps(const Axis &axis) const {
   Value at = source(axis);
   StringRef mode = node.string("mode", "nearest");
   if (mode == "nearest")
-    return {{indexAt(nearest(at), 0, axis), {}}};
+    return {{indexAt(nearest(at, axis), 0, axis), {}}};
   Value whole = math::FloorOp::create(b, loc, at), rest = sub(at, whole);
   Value one = number(1.0);
   if (mode == "linear")

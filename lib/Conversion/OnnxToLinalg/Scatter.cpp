@@ -210,6 +210,8 @@ static LogicalResult lowerOneHot(Node &node) {
     return node.error() << "expected a scalar depth";
   Shape shape = indices.shape;
   shape.insert(shape.begin() + *axis, list->front());
+  if (failed(node.requireMemory(shape, values.elementType, list->front())))
+    return failure();
   Shape wide = indices.shape;
   wide.insert(wide.begin() + *axis, IndexExpr(1));
   Tensor places = graph.reshape(loc, indices, wide);

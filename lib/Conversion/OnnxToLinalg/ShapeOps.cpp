@@ -120,7 +120,8 @@ static LogicalResult lowerConstantOfShape(Node &node) {
     value = scalarOf(attr);
   if (!value)
     return node.error() << "expected a value of one element";
-  if (failed(requireSizes(node, *shape)))
+  if (failed(requireSizes(node, *shape)) ||
+      failed(node.requireMemory(*shape, value.getType(), *shape)))
     return failure();
   Tensor tensor = node.graph.splat(value, *shape);
   auto count = tensor.staticCount();
@@ -161,7 +162,7 @@ static Tensor integerRange(Node &node, Type type, const IndexExpr &count) {
                         });
 }
 
-static Tensor floatRange(Node &node, Type type) {
+static FailureOr<Tensor> floatRange(Node &node, Type type) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
@@ -171,9 +172,12 @@ static Tensor floatRange(Node &node, Type type) {
   Value steps = arith::DivFOp::create(
       b, loc, arith::SubFOp::create(b, loc, limit, start), delta);
   steps = math::CeilOp::create(b, loc, steps);
-  Value whole = arith::FPToSIOp::create(b, loc, b.getI64Type(), steps);
+  // No steps where a bound or the delta is no number.
+  Value whole = castScalar(b, loc, steps, b.getI64Type());
   IndexExpr count = graph.ix.max(
       loc, graph.ix.symbol(indexOf(b, loc, whole), std::nullopt), IndexExpr(0));
+  if (failed(node.requireMemory(count, type, IndexExpr(-1))))
+    return failure();
   return graph.parallel(
       loc, {}, {}, {count}, type,
       [&](OpBuilder &nested, Location l, ValueRange) -> Value {
@@ -187,8 +191,10 @@ static Tensor floatRange(Node &node, Type type) {
 static LogicalResult lowerRange(Node &node) {
   Type type = node.in(0).elementType;
   if (isa<FloatType>(type)) {
-    node.set(0, floatRange(node, type));
-    return success();
+    auto range = floatRange(node, type);
+    if (succeeded(range))
+      node.set(0, *range);
+    return range;
   }
   auto start = node.scalar(0, "start"), limit = node.scalar(1, "limit"),
        delta = node.scalar(2, "delta");
@@ -219,6 +225,8 @@ static LogicalResult lowerRange(Node &node) {
     node.set(0, node.graph.ofElements(elements, {count}, type));
     return success();
   }
+  if (failed(node.requireMemory(count, type, *limit - *start)))
+    return failure();
   node.set(0, integerRange(node, type, count));
   return success();
 }
@@ -362,6 +370,8 @@ static LogicalResult lowerExpand(Node &node) {
   if (failed(shape))
     return failure();
   Tensor &data = node.in(0);
+  if (failed(node.requireMemory(*shape, data.elementType, *wanted)))
+    return failure();
   Tensor probe = node.graph.ofElements({}, *shape, data.elementType);
   auto count = probe.staticCount();
   // A small integer tensor of one known element stays known.
@@ -392,6 +402,8 @@ static LogicalResult lowerTile(Node &node) {
     wide.append({repeat, size});
     result.push_back(repeat * size);
   }
+  if (failed(node.requireMemory(result, data.elementType, *repeats)))
+    return failure();
   if (data.elements)
     graph.materialize(node.loc(), data);
   Tensor plain = data;

@@ -25,6 +25,13 @@ struct Scale {
   bool divides;
 };
 
+/// A node above a term that changes it too: "Mul", "Div" or "Max" of it and a
+/// number, or for the first two numbers per row.
+struct Change {
+  StringRef type;
+  Value operand;
+};
+
 /// A term that is added to the scores, or that replaces them.
 struct Term {
   Value value;     ///< what is added; or the condition of a replacement
@@ -33,8 +40,8 @@ struct Term {
   Operation *node; ///< that applies it
   /// Of the scores, between their product and the term, in the graph's order.
   SmallVector<Operation *> reshapes = {};
-  /// Numbers that the term is scaled by after it is applied.
-  SmallVector<Scale> scales = {};
+  /// What changes the term after it is applied, in the graph's order.
+  SmallVector<Change> changes = {};
 };
 
 /// What a term comes to: scores outside of `pattern` have no weight. Inside,

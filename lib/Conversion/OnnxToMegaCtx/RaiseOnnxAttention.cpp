@@ -48,7 +48,8 @@ private:
   std::string findOperands(Scores &scores, Value &query, Value &key);
   std::string applyScales(const Scores &scores, Value &query, double &scale,
                           std::optional<double> &cap);
-  bool scaleTerm(Term &term);
+  Value floorInRange(Value floor);
+  bool changeTerm(Term &term);
   std::string build(Scores &scores);
   void replaceProduct(Value out, bool isFolded);
   Value peelScales(Value value, Scores &scores);
@@ -301,26 +302,41 @@ std::string Raiser::applyScales(const Scores &scores, Value &query,
   return "";
 }
 
-/// A term times what scales it. False where their types do not fit. A number
+/// The number, at least `kLeastMasked` where its type has that.
+Value Raiser::floorInRange(Value floor) {
+  Type element = getElementTypeOrSelf(floor.getType());
+  if (*constantNumber(floor) >= kLeastMasked)
+    return floor;
+  auto type = RankedTensorType::get({}, element);
+  return onnx::InitializerOp::create(
+      b, type,
+      DenseElementsAttr::get(type, b.getFloatAttr(element, kLeastMasked)));
+}
+
+/// A term with what changes it. False where their types do not fit. A number
 /// that replaces scores, whatever they are, becomes one beside which they do
 /// not count: rows of nothing else have equal weights.
-bool Raiser::scaleTerm(Term &term) {
+bool Raiser::changeTerm(Term &term) {
   if (term.fill) {
     auto type = RankedTensorType::get({}, b.getF32Type());
-    if (!std::isinf(*constantNumber(term.fill)))
+    bool hasFloor = llvm::any_of(
+        term.changes, [](const Change &c) { return c.type == "Max"; });
+    if (hasFloor || !std::isinf(*constantNumber(term.fill)))
       term.fill = onnx::InitializerOp::create(
           b, type, DenseElementsAttr::get(type, kLeastMasked));
     return true;
   }
-  Value &scaled = term.value;
-  for (auto [factor, divides] : term.scales) {
-    bool isWider = rankOf(factor) > rankOf(scaled);
-    if (getElementTypeOrSelf(factor.getType()) !=
-            getElementTypeOrSelf(scaled.getType()) ||
-        (isWider && !isScalar(scaled)))
+  Value &changed = term.value;
+  for (auto [type, operand] : term.changes) {
+    bool isWider = rankOf(operand) > rankOf(changed);
+    if (getElementTypeOrSelf(operand.getType()) !=
+            getElementTypeOrSelf(changed.getType()) ||
+        (isWider && !isScalar(changed)))
       return false;
-    Type type = isWider ? factor.getType() : scaled.getType();
-    scaled = createNode(b, divides ? "Div" : "Mul", {scaled, factor}, type);
+    if (type == "Max")
+      operand = floorInRange(operand);
+    Type result = isWider ? operand.getType() : changed.getType();
+    changed = createNode(b, type, {changed, operand}, result);
   }
   return true;
 }
@@ -336,8 +352,8 @@ std::string Raiser::build(Scores &scores) {
       !reason.empty())
     return reason;
   for (Term &term : scores.terms)
-    if (!scaleTerm(term))
-      return describe(term.value) + " is scaled by a number of another type";
+    if (!changeTerm(term))
+      return describe(term.value) + " is changed by a number of another type";
   StringRef kind = kindOf(query, key, values);
   masks.setOperands(query, key, kind == "self", scores.product);
   for (const Term &term : scores.terms)

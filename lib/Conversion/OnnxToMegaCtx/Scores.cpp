@@ -2,6 +2,7 @@
 
 #include "Scores.h"
 #include "Nodes.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace mlir::megactx::raise;
@@ -157,7 +158,9 @@ bool ScoreMatcher::matchAdd(Operation *op, Scores &scores, int depth) {
 bool ScoreMatcher::matchWhere(Operation *op, Scores &scores, int depth) {
   for (unsigned i : {1, 2}) {
     Value fill = op->getOperand(3 - i);
-    if (!isScalar(fill) || !match(op->getOperand(i), scores, depth))
+    if (!isScalar(fill) ||
+        !mayHaveSizesOf(op->getOperand(i), op->getResult(0)) ||
+        !match(op->getOperand(i), scores, depth))
       continue;
     // Others would have to be kept from the scores, and the terms below.
     auto number = constantNumber(fill);
@@ -202,7 +205,7 @@ bool ScoreMatcher::matchScale(Operation *op, Scores &scores, int depth) {
                     "than one number");
   // A scale above a mask scales the mask too.
   for (Term &term : scores.terms)
-    term.scales.push_back({factor, divides});
+    term.changes.push_back({typeOf(op), factor});
   (scores.isCapped ? scores.caps : scores.scales).push_back({factor, divides});
   return true;
 }
@@ -215,13 +218,37 @@ bool ScoreMatcher::matchTanh(Operation *op, Scores &scores, int depth) {
   return scores.isCapped = true;
 }
 
+/// Whether scores do not change a number when they are added to it: its type
+/// has no digits for them.
+static bool swallowsScores(double number, Type type) {
+  auto element = dyn_cast<FloatType>(getElementTypeOrSelf(type));
+  return element &&
+         std::ldexp(number, -int(element.getFPMantissaWidth())) < -16;
+}
+
 /// Scores that are kept from falling below a number that masks are the same
-/// scores.
+/// scores. Masks are kept from it too: a row that they mask altogether has one
+/// number, and thus equal weights.
 bool ScoreMatcher::matchFloor(Operation *op, Scores &scores, int depth) {
   for (unsigned i = 0; i < 2 && op->getNumOperands() == 2; ++i) {
-    auto number = constantNumber(op->getOperand(1 - i));
-    if (number && *number <= kMasked)
-      return match(op->getOperand(i), scores, depth);
+    Value floor = op->getOperand(1 - i);
+    auto number = constantNumber(floor);
+    if (!number || *number > kMasked ||
+        !mayHaveSizesOf(op->getOperand(i), op->getResult(0)))
+      continue;
+    if (!match(op->getOperand(i), scores, depth))
+      return false;
+    if (std::isinf(*number))
+      return true;
+    for (Term &term : scores.terms) {
+      // max(score + mask, floor) is no sum where both are of one order.
+      if (!term.fill && !swallowsScores(*number, floor.getType()))
+        return fail(13, describe(op->getResult(0)) +
+                            " keeps masked scores above a number that scores "
+                            "change");
+      term.changes.push_back({"Max", floor});
+    }
+    return true;
   }
   return fail(depth, describe(op->getResult(0)) +
                          " is no maximum of scores and a number that masks");

@@ -51,7 +51,9 @@ func.func @scale_per_head(%q: !q, %k: !q, %v: !q, %scale: tensor<2x1x1xf32>) -> 
 
 // A scale above a mask scales the mask too, GPT-J's form; scores that are kept above a number that masks, OPT's.
 // CHECK-LABEL: @scale_above_a_mask
-// CHECK: %[[BIAS:.+]] = onnx.Mul %arg3, %{{.+}} : (tensor<?x1x1x?xf32>, tensor<f32>)
+// CHECK: %[[SCALED:.+]] = onnx.Mul %arg3, %{{.+}} : (tensor<?x1x1x?xf32>, tensor<f32>)
+// CHECK: %[[FLOOR:.+]] = onnx.initializer {value = dense<-1.000000e+20> : tensor<f32>}
+// CHECK: %[[BIAS:.+]] = onnx.Max %[[SCALED]], %[[FLOOR]]
 // CHECK: megactx.source {{.*}} bias(%[[BIAS]])
 // CHECK: megactx.attention {{.*}} {scale = 5.000000e-01 : f32}
 func.func @scale_above_a_mask(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x1x?xf32>) -> !q {
@@ -62,6 +64,20 @@ func.func @scale_above_a_mask(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x1x?xf32>) -
   %a = onnx.Add %s, %m : (!p, tensor<?x1x1x?xf32>) -> !p
   %t = onnx.Mul %a, %half : (!p, tensor<f32>) -> !p
   %u = onnx.Max %t, %least : (!p, tensor<f32>) -> !p
+  %p = onnx.Softmax %u {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// Scores show in a number of their order: max(s + m, -1e4) is s + m in no row that m hides.
+// CHECK-LABEL: @a_floor_that_scores_change
+// CHECK: onnx.Softmax
+func.func @a_floor_that_scores_change(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x1x?xf32>) -> !q {
+  %least = onnx.initializer {value = dense<-1.0e+04> : tensor<f32>} : tensor<f32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %a = onnx.Add %s, %m : (!p, tensor<?x1x1x?xf32>) -> !p
+  %u = onnx.Max %a, %least : (!p, tensor<f32>) -> !p
   %p = onnx.Softmax %u {axis = -1 : i64} : (!p) -> !p
   %o = onnx.MatMul %p, %v : (!p, !q) -> !q
   return %o : !q
@@ -191,6 +207,37 @@ func.func @hidden_again(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x1x?xi1>) -> !q {
   %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
   %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
   %w = onnx.Where %m, %least, %s : (tensor<?x1x1x?xi1>, tensor<f32>, !p) -> !p
+  %p = onnx.Softmax %w {axis = -1 : i64} : (!p) -> !p
+  %z = onnx.Where %m, %zero, %p : (tensor<?x1x1x?xi1>, tensor<f32>, !p) -> !p
+  %o = onnx.MatMul %z, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// What another finite mask hides in a row shares its weights with what is hidden again; a bias of products does not.
+// CHECK-LABEL: @hidden_again_beside_a_mask
+// CHECK: onnx.Softmax
+// CHECK-LABEL: @hidden_again_beside_a_bias
+// CHECK: megactx.attention
+func.func @hidden_again_beside_a_mask(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x1x?xi1>, %bias: !p) -> !q {
+  %least = onnx.initializer {value = dense<0xFF7FFFFF> : tensor<f32>} : tensor<f32>
+  %zero = onnx.initializer {value = dense<0.0> : tensor<f32>} : tensor<f32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %a = onnx.Add %s, %bias : (!p, !p) -> !p
+  %w = onnx.Where %m, %least, %a : (tensor<?x1x1x?xi1>, tensor<f32>, !p) -> !p
+  %p = onnx.Softmax %w {axis = -1 : i64} : (!p) -> !p
+  %z = onnx.Where %m, %zero, %p : (tensor<?x1x1x?xi1>, tensor<f32>, !p) -> !p
+  %o = onnx.MatMul %z, %v : (!p, !q) -> !q
+  return %o : !q
+}
+func.func @hidden_again_beside_a_bias(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x1x?xi1>, %r: !kt) -> !q {
+  %least = onnx.initializer {value = dense<0xFF7FFFFF> : tensor<f32>} : tensor<f32>
+  %zero = onnx.initializer {value = dense<0.0> : tensor<f32>} : tensor<f32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %bias = onnx.MatMul %q, %r : (!q, !kt) -> !p
+  %a = onnx.Add %s, %bias : (!p, !p) -> !p
+  %w = onnx.Where %m, %least, %a : (tensor<?x1x1x?xi1>, tensor<f32>, !p) -> !p
   %p = onnx.Softmax %w {axis = -1 : i64} : (!p) -> !p
   %z = onnx.Where %m, %zero, %p : (tensor<?x1x1x?xi1>, tensor<f32>, !p) -> !p
   %o = onnx.MatMul %z, %v : (!p, !q) -> !q
