@@ -46,6 +46,10 @@ class Model:
 LIKENESSES = {"one_of_a_name": lambda model: model.name, "one_of_a_family": lambda model: model.family}
 
 
+def one_of_each(models, likeness):
+    return list({LIKENESSES[likeness](model): model for model in models}.values())
+
+
 @functools.cache
 def models_of(folder):
     """The models of a folder: one object for each, so that tests of one share what fixtures make of it."""
@@ -69,9 +73,12 @@ def pytest_generate_tests(metafunc):
         model for folder in [generated(option("--build"))] + option("--models") for model in models_of(folder)
         if fnmatch.fnmatch(model.name, option("--only")) and any(fnmatch.fnmatch(model.name, f) for f in families)
     ]
-    for marker, likeness in LIKENESSES.items():
-        if metafunc.definition.get_closest_marker(marker) and not option("--all"):
-            models = list({likeness(m): m for m in models}.values())
+    if not option("--all"):
+        marked = metafunc.definition.get_closest_marker
+        others = one_of_each(models, "one_of_a_family") if marked("besides_one_of_a_family") else []
+        for likeness in filter(marked, LIKENESSES):
+            models = one_of_each(models, likeness)
+        models = [model for model in models if model not in others]
     metafunc.parametrize("model", models, ids=[f"{m.folder.parent.name}/{m.name}" for m in models], scope="module")
 
 

@@ -131,6 +131,7 @@ def dense(model, tool, tmp_path_factory):
     return artifact, compiled(model, tool, artifact)
 
 
+@pytest.mark.one_of_a_name
 def test_attentions_raised(model, dense):
     last = (dense[1].out + dense[1].err).strip().splitlines()[-1]
     found = re.fullmatch(r"raised (\d+) attentions?, sparsified (\d+)", last)
@@ -140,6 +141,7 @@ def test_attentions_raised(model, dense):
     assert int(found[2]) == 0
 
 
+@pytest.mark.one_of_a_name
 def test_dense_run_equals_stored_outputs_on_every_data_set(model, dense, tool):
     assert model.data_sets
     for data in model.data_sets:
@@ -169,7 +171,9 @@ def raised_for_sure(model):
 
 
 @pytest.mark.one_of_a_name
+@pytest.mark.besides_one_of_a_family
 def test_sparse_run_equals_brute_force(model, tool, tmp_path):
+    """Those of the other test have such patterns in their policy."""
     raised_for_sure(model)
     artifact = tmp_path / "model.mctx"
     compiled(model, tool, artifact, "--pattern", SPARSE)
