@@ -101,10 +101,10 @@ def test_steps(pattern, query_step, key_step, compiled):
         attention.check(kernel, batch=1, queries=queries, keys=keys, offset=offset)
 
 
-@pytest.mark.parametrize("pattern", ["causal", "window<left = 1999, right = 0>", "causal and strided<stride = 3>",
-                                     "causal and (window<left = 700, right = 0> or strided<stride = 16>)",
-                                     "random<block = 64, count = 20, seed = 5> and causal"])
-@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+@pytest.mark.parametrize("pattern, dtype", [("causal", "f32"), ("causal", "bf16"), ("window<left = 1999, right = 0>", "f32"),
+                                            ("causal and strided<stride = 3>", "bf16"),
+                                            ("causal and (window<left = 700, right = 0> or strided<stride = 16>)", "f32"),
+                                            ("random<block = 64, count = 20, seed = 5> and causal", "bf16")])
 def test_few_queries_share_their_keys_among_tasks(pattern, dtype, compiled):
     """Decoding: parts of a row's keys are merged, also into what earlier links of a chain have left."""
     kernel = compiled(attention.Spec(pattern=pattern, dtype=dtype, head_dim=24, value_dim=20, offset=True))

@@ -1,5 +1,7 @@
 """Attention over several sources with one softmax, and rows at positions of their own."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -74,8 +76,7 @@ def test_working_context_at_irregular_positions(pattern, options, program):
         check(program, spec, given, options)
 
 
-@pytest.mark.parametrize("dtype", ["f32", "bf16"])
-@pytest.mark.parametrize("pattern", IRREGULAR)
+@pytest.mark.parametrize("pattern, dtype", list(zip(IRREGULAR, itertools.cycle(["f32", "bf16"]))))
 def test_working_context_on_a_gpu(pattern, dtype, gpu_program):
     """By kernels: scores are in no memory."""
     spec = Spec((Source(pattern, positions=True, lengths=True),), positions=True, dtype=dtype)

@@ -15,6 +15,7 @@ def test_every_policy_is_tested():
     assert {p.stem for p in (ROOT / "docs" / "policies").glob("*.json")} == {name for names in POLICIES.values() for name in names}
 
 
+@pytest.mark.one_of_a_family
 @pytest.mark.parametrize("choice", [0, 1])
 def test_shipped_policy_equals_brute_force(model, choice, tool, tmp_path):
     names = next(names for family, names in POLICIES.items() if model.name.startswith(family))
