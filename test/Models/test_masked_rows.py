@@ -38,6 +38,16 @@ def test_masked_scores_above_a_floor(form, mask, floor, tool, tmp_path):
     attend(tool, tmp_path, between, inputs, constants)
 
 
+@pytest.mark.parametrize("heads", [1, 4])
+@pytest.mark.parametrize("rows", ["one", "all"])
+@pytest.mark.parametrize("mask", [-1e9, LEAST])
+def test_rows_of_one_masked_number(mask, rows, heads, tool, tmp_path):
+    """A mask that a run gives; beyond the kernels' range a row would have no weights at all."""
+    m = np.zeros((2, 1, 6 if rows == "all" else 1, 6), np.float32)
+    m[1] = mask
+    attend(tool, tmp_path, [node("Add", ["s", "m"], ["x"])], {"m": np.repeat(m, heads, 1)}, {})
+
+
 @pytest.mark.parametrize("other", [-np.inf, -1e9])
 @pytest.mark.parametrize("form", ["added", "replaced"])
 def test_probabilities_that_one_of_two_masks_hides_again(form, other, tool, tmp_path):

@@ -145,16 +145,58 @@ static Value widened(ImplicitLocOpBuilder &b, Value term) {
                     type.clone(shape));
 }
 
+/// Whether numbers of the element that a run knows may be finite and mask.
+static bool readsFiniteMask(const Element &element) {
+  if (element.kind() == Element::Kind::Choice)
+    return readsFiniteMask(element.first()) ||
+           readsFiniteMask(element.second());
+  return element.kind() == Element::Kind::Read &&
+         isa<FloatType>(getElementTypeOrSelf(element.tensor().getType())) &&
+         mayMaskFinitely(element.tensor());
+}
+
+/// The f32 tensor with finite numbers that mask in the kernels' range: a row of
+/// the least numbers of f32 has equal weights, not none.
+static Value inRange(ImplicitLocOpBuilder &b, Value tensor) {
+  // The floor of scores is such a range.
+  if (typeOf(tensor) == "Max") {
+    auto floor = constantNumber(tensor.getDefiningOp()->getOperand(1));
+    if (floor && *floor >= kLeastMasked)
+      return tensor;
+  }
+  auto type = cast<RankedTensorType>(tensor.getType());
+  auto scalar = RankedTensorType::get({}, b.getF32Type());
+  Value least = onnx::InitializerOp::create(
+      b, scalar, DenseElementsAttr::get(scalar, kLeastMasked));
+  Value isInfinite = createNode(b, "IsInf", tensor, type.clone(b.getI1Type()));
+  Value finite = createNode(b, "Max", {tensor, least}, type);
+  return createNode(b, "Where", {isInfinite, tensor, finite}, type);
+}
+
 SmallVector<Value> Masks::tensorsOf(ImplicitLocOpBuilder &b, const Term &term,
                                     const Mask &mask) {
   SmallVector<Value> tensors;
+  auto add = [&](const Element &element) {
+    Value tensor = emit(b, element);
+    tensors.push_back(readsFiniteMask(element) ? inRange(b, tensor) : tensor);
+  };
   if (mask.bias)
-    for (const Part &part : partsOf(b, *mask.bias))
-      tensors.push_back(part.isRelative ? emitRelative(b, part.element)
-                                        : emit(b, part.element));
-  if (tensors.empty())
-    tensors.push_back(mask.keepsTerm ? widened(b, termAsBias(b, term))
-                                     : emit(b, *mask.bias));
+    for (const Part &part : partsOf(b, *mask.bias)) {
+      if (part.isRelative)
+        tensors.push_back(emitRelative(b, part.element));
+      else
+        add(part.element);
+    }
+  if (!tensors.empty())
+    return tensors;
+  if (!mask.keepsTerm) {
+    add(*mask.bias);
+    return tensors;
+  }
+  Value tensor = widened(b, termAsBias(b, term));
+  bool isKnown = term.fill || isConstant(term.value);
+  tensors.push_back(
+      isKnown || !mayMaskFinitely(term.value) ? tensor : inRange(b, tensor));
   return tensors;
 }
 

@@ -3,7 +3,6 @@
 #include "Nodes.h"
 #include "Scores.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
-#include "llvm/ADT/SetVector.h"
 #include <cmath>
 
 using namespace mlir;
@@ -33,34 +32,6 @@ static Value bareCondition(Value value) {
   return value;
 }
 
-/// Whether the term may be a finite number that masks: it is computed of more
-/// than products and of numbers that are not large.
-static bool mayMaskFinitely(const Term &term) {
-  if (term.fill)
-    return !std::isinf(constantNumber(term.fill).value_or(0));
-  llvm::SetVector<Value> seen;
-  seen.insert(term.value);
-  for (size_t i = 0; i < seen.size(); ++i) {
-    Value value = seen[i];
-    if (ElementsAttr elements = constantOf(value)) {
-      for (int64_t at = 0, n = elements.getNumElements(); at < n; ++at)
-        if (std::abs(numberAt(elements, at).value_or(0)) >= -kMasked)
-          return true;
-      continue;
-    }
-    Operation *op = value.getDefiningOp();
-    if (!op)
-      return true;
-    if (llvm::is_contained({"MatMul", "Gemm", "Einsum"}, typeOf(op)))
-      continue;
-    // Integers and conditions say where, not how much.
-    for (Value operand : op->getOperands())
-      if (isa<FloatType>(getElementTypeOrSelf(operand.getType())))
-        seen.insert(operand);
-  }
-  return false;
-}
-
 /// Probabilities that are set to zero where a mask hides their scores: rows
 /// that are hidden altogether have no weights, as if the mask were infinite.
 /// Not so where another finite mask hides part of such a row, which then shares
@@ -77,9 +48,13 @@ static bool isHiddenAgain(ImplicitLocOpBuilder &b, Operation *where, Value p,
     if (!fill || *fill > kMasked || term.whereTrue != whereTrue ||
         bareCondition(term.value) != bareCondition(where->getOperand(0)))
       continue;
-    for (Term &other : scores.terms)
-      if (&other != &term && mayMaskFinitely(other))
+    for (Term &other : scores.terms) {
+      bool isFinite = other.fill
+                          ? !std::isinf(constantNumber(other.fill).value_or(0))
+                          : mayMaskFinitely(other.value);
+      if (&other != &term && isFinite)
         return false;
+    }
     auto type = cast<RankedTensorType>(term.fill.getType());
     auto element = cast<FloatType>(type.getElementType());
     APFloat infinity =

@@ -9,6 +9,30 @@ using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::raise;
 
+bool mlir::megactx::raise::mayMaskFinitely(Value tensor) {
+  llvm::SetVector<Value> seen;
+  seen.insert(tensor);
+  for (size_t i = 0; i < seen.size(); ++i) {
+    Value value = seen[i];
+    if (ElementsAttr elements = constantOf(value)) {
+      for (int64_t at = 0, n = elements.getNumElements(); at < n; ++at)
+        if (std::abs(numberAt(elements, at).value_or(0)) >= -kMasked)
+          return true;
+      continue;
+    }
+    Operation *op = value.getDefiningOp();
+    if (!op)
+      return true;
+    if (llvm::is_contained({"MatMul", "Gemm", "Einsum"}, typeOf(op)))
+      continue;
+    // Integers and conditions say where, not how much.
+    for (Value operand : op->getOperands())
+      if (isa<FloatType>(getElementTypeOrSelf(operand.getType())))
+        seen.insert(operand);
+  }
+  return false;
+}
+
 void Masks::setOperands(Value q, Value k, bool self, Value scores) {
   query = q;
   key = k;

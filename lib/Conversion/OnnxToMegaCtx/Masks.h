@@ -115,6 +115,10 @@ private:
   AffineExpr offset; ///< of the last term's queries
 };
 
+/// Whether a tensor of floats may have finite numbers that mask: it is computed
+/// of more than products and of numbers that are not large.
+bool mayMaskFinitely(Value tensor);
+
 /// The pattern that is the condition wherever positions can be; nothing where
 /// no pattern says it.
 std::optional<pattern::Pattern> patternOf(const Condition &condition,
