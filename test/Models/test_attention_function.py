@@ -116,7 +116,7 @@ def test_documents(pattern):
 
 
 def test_documents_in_no_order(request):
-    code = (f"import megactx, numpy as np; megactx.use_build({request.config.getoption('--build')!r}); q = np.zeros((2, 1, 4, 8), np.float32); "
+    code = (f"import megactx, numpy as np; megactx.use_build({str(request.config.getoption('--build'))!r}); q = np.zeros((2, 1, 4, 8), np.float32); "
             "megactx.attention(q, q, q, 'segments', segments=np.array([[0, 1, 1, 2], [0, 2, 1, 1]]), lengths=np.array([4, {}]))")
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
     ended, fine = (subprocess.run([sys.executable, "-c", code.format(length)], env=environment, capture_output=True, text=True) for length in (4, 2))

@@ -1,7 +1,7 @@
 """Biases of attention that are computed from positions, against onnxruntime: by distance they take no matrix, others stay what they are."""
 
+import importlib.util
 import re
-import sys
 
 import numpy as np
 import onnx
@@ -10,8 +10,9 @@ import pytest
 import reference
 from conftest import ROOT
 
-sys.path.append(str(ROOT / "python" / "models"))
-from graph import LAST, Graph  # noqa: E402
+SPEC = importlib.util.spec_from_file_location("graph", ROOT / "python" / "models" / "graph.py")
+graph = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(graph)
 
 HEADS, DIM = 3, 8
 
@@ -43,7 +44,7 @@ def padding(g, rows, columns):
 
 def sliced(g, rows, columns):
     """Of all positions up to the last key those of the last queries, as decoders with a cache have it."""
-    return g.slice(clipped(g, distance(g, columns, columns)), 2, g.op("Neg", rows), LAST)
+    return g.slice(clipped(g, distance(g, columns, columns)), 2, g.op("Neg", rows), graph.LAST)
 
 
 # The bias of g, number of queries and of keys; how many tables of distances there are.
@@ -68,7 +69,7 @@ CASES = {
 
 
 def model_of(name, bias):
-    g = Graph("torchscript", 17, 3)
+    g = graph.Graph("torchscript", 17, 3)
     q, k, v = (g.input(x, np.float32, ["batch", HEADS, "queries" if x == "q" or name == "sliced" else "keys", DIM]) for x in "qkv")
     # The keys end with the queries' own: in no other case are there as many as these or more, as far as the graph says.
     keys, v = (g.op("Concat", g.input(f"past_{x}", np.float32, ["batch", HEADS, "past", DIM]), x, axis=2) for x in (k, v)) if name == "sliced" else (k, v)
@@ -104,4 +105,4 @@ def test_against_onnxruntime(name, tool, tmp_path):
         done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", folder / "in", "--outputs", folder / "out")
         assert done.status == 0, done
         (_, got), = reference.load_tensors(folder / "out", "output")
-        np.testing.assert_allclose(got, want, atol=1e-5, err_msg=f"{queries} queries, {keys} keys")
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-4, err_msg=f"{queries} queries, {keys} keys")
