@@ -22,9 +22,27 @@ static unsigned countDims(const Element &element) {
       [&](Variable variable) { return element.uses(variable); });
 }
 
-/// Scores of this order do not change it when it is added to them.
+/// Whether no score beside it changes it.
 static bool swallowsScores(std::optional<double> number) {
-  return number && *number <= -1e9;
+  return number && *number <= kLeastMasked;
+}
+
+/// Whether a tensor is the sum of others that are as large in rows and columns,
+/// or have one. Sums of integers may wrap around.
+bool Masks::isSumOfParts(Value tensor) {
+  if (typeOf(tensor) != "Add" ||
+      !isa<FloatType>(getElementTypeOrSelf(tensor.getType())))
+    return false;
+  auto fits = [&](Value operand) {
+    const Place own = values.shape(operand), whole = values.shape(tensor);
+    for (size_t i = 1; i <= std::min<size_t>(2, own.size()); ++i) {
+      AffineExpr size = own[own.size() - i];
+      if (size != positions.constant(1) && size != whole[whole.size() - i])
+        return false;
+    }
+    return true;
+  };
+  return llvm::all_of(tensor.getDefiningOp()->getOperands(), fits);
 }
 
 void Masks::split(const Element &bias, SmallVectorImpl<Element> &parts) {
@@ -36,27 +54,47 @@ void Masks::split(const Element &bias, SmallVectorImpl<Element> &parts) {
     Element zero = Element::real(0);
     if (swallowsScores(fill.number()) && rest.number() != 0.0) {
       split(rest, parts);
+      Element masks = Element::real(inRange(fill.number()));
       parts.push_back(Element::choice(bias.condition(),
-                                      firstMasks ? fill : zero,
-                                      firstMasks ? zero : fill));
+                                      firstMasks ? masks : zero,
+                                      firstMasks ? zero : masks));
       return;
     }
   }
-  if (bias.kind() == Element::Kind::Read && typeOf(bias.tensor()) == "Add") {
+  if (bias.kind() == Element::Kind::Read && isSumOfParts(bias.tensor())) {
     for (Value operand : bias.tensor().getDefiningOp()->getOperands())
       split(values.at(operand, values.broadcast(operand, bias.indices())),
             parts);
     return;
   }
-  parts.push_back(bias);
+  auto inKernel = [](const Element &leaf) {
+    auto number = leaf.number();
+    return std::optional(number ? Element::real(inRange(number)) : leaf);
+  };
+  parts.push_back(*bias.map(inKernel));
+}
+
+/// Whether a plain term is not broadcast along its rows: a size of the model's
+/// other inputs may be 1 when the program runs. What a node makes in a size
+/// that is not inferred, as a slice of the last queries, has the scores'.
+bool Masks::hasRowsOfScores(const Term &term) {
+  const Place own = values.shape(term.value);
+  if (!isPlain(term) || own.size() < 2)
+    return true;
+  AffineExpr rows = own[own.size() - 2];
+  auto symbol = dyn_cast<AffineSymbolExpr>(rows);
+  return rows == values.shape(query)[2] || rows == values.shape(key)[2] ||
+         (symbol &&
+          positions.sizes()[symbol.getPosition()].first.getDefiningOp());
 }
 
 /// The parts that have fewer dims than the whole, or none.
 SmallVector<Masks::Part> Masks::partsOf(ImplicitLocOpBuilder &b,
-                                        const Element &bias) {
+                                        const Term &term, const Element &bias) {
+  const bool mayBeRelative = hasRowsOfScores(term);
   RelativeTables tables(b, positions, values);
   auto relative = [&](const Element &element) -> std::optional<Element> {
-    if (element.uses(kQuery) && element.uses(kKey))
+    if (mayBeRelative && element.uses(kQuery) && element.uses(kKey))
       return tables.of(element);
     return std::nullopt;
   };
@@ -157,7 +195,7 @@ static bool readsFiniteMask(const Element &element) {
 
 /// The f32 tensor with finite numbers that mask in the kernels' range: a row of
 /// the least numbers of f32 has equal weights, not none.
-static Value inRange(ImplicitLocOpBuilder &b, Value tensor) {
+static Value broughtInRange(ImplicitLocOpBuilder &b, Value tensor) {
   // The floor of scores is such a range.
   if (typeOf(tensor) == "Max") {
     auto floor = constantNumber(tensor.getDefiningOp()->getOperand(1));
@@ -178,10 +216,11 @@ SmallVector<Value> Masks::tensorsOf(ImplicitLocOpBuilder &b, const Term &term,
   SmallVector<Value> tensors;
   auto add = [&](const Element &element) {
     Value tensor = emit(b, element);
-    tensors.push_back(readsFiniteMask(element) ? inRange(b, tensor) : tensor);
+    tensors.push_back(readsFiniteMask(element) ? broughtInRange(b, tensor)
+                                               : tensor);
   };
   if (mask.bias)
-    for (const Part &part : partsOf(b, *mask.bias)) {
+    for (const Part &part : partsOf(b, term, *mask.bias)) {
       if (part.isRelative)
         tensors.push_back(emitRelative(b, part.element));
       else
@@ -195,8 +234,9 @@ SmallVector<Value> Masks::tensorsOf(ImplicitLocOpBuilder &b, const Term &term,
   }
   Value tensor = widened(b, termAsBias(b, term));
   bool isKnown = term.fill || isConstant(term.value);
-  tensors.push_back(
-      isKnown || !mayMaskFinitely(term.value) ? tensor : inRange(b, tensor));
+  tensors.push_back(isKnown || !mayMaskFinitely(term.value)
+                        ? tensor
+                        : broughtInRange(b, tensor));
   return tensors;
 }
 

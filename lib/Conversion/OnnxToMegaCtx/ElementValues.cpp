@@ -207,6 +207,32 @@ ElementValues::constantElement(Value tensor, ElementsAttr elements,
                          Element::real(*one));
 }
 
+/// Integers whose arithmetic wraps around at numbers that positions have.
+static bool wraps(Type type) {
+  return type.isUnsignedInteger() ||
+         (type.isInteger() && type.getIntOrFloatBitWidth() > 1 &&
+          type.getIntOrFloatBitWidth() < 32);
+}
+
+/// Whether an integer is the same number in another type; signed ones of 32
+/// bits or more have all positions.
+bool ElementValues::isInRange(const Element &leaf, Type target) {
+  if (!wraps(target))
+    return true;
+  unsigned bits = target.getIntOrFloatBitWidth();
+  bool isUnsigned = target.isUnsignedInteger();
+  int64_t least = isUnsigned ? 0 : -(int64_t(1) << (bits - 1));
+  int64_t most = (int64_t(1) << std::min(62u, bits - !isUnsigned)) - 1;
+  if (auto number = leaf.number())
+    return *number >= double(least) && *number <= double(most);
+  if (leaf.integer())
+    return positions.isNonNegative(leaf.expr() - least) &&
+           (bits >= 32 || positions.isNonNegative(-leaf.expr() + most));
+  return leaf.kind() == Element::Kind::Truth ||
+         (leaf.kind() == Element::Kind::Read &&
+          getElementTypeOrSelf(leaf.tensor().getType()) == target);
+}
+
 ElementValues::Result ElementValues::converted(Operation *op,
                                                ArrayRef<AffineExpr> place) {
   Element from = at(op->getOperand(0), place);
@@ -216,8 +242,12 @@ ElementValues::Result ElementValues::converted(Operation *op,
       cast<RankedTensorType>(op->getResult(0).getType()).getElementType();
   if (target.isInteger(1))
     return Element::truth(from.isNonZero());
-  if (!isa<FloatType>(source) || isa<FloatType>(target))
+  if (isa<FloatType>(target))
     return from;
+  if (!isa<FloatType>(source))
+    return from.map([&](const Element &leaf) -> Result {
+      return isInRange(leaf, target) ? Result(leaf) : std::nullopt;
+    });
   return from.map([&](const Element &leaf) -> Result {
     auto number = leaf.number();
     if (number && std::abs(*number) < 9.0e18)
@@ -233,6 +263,7 @@ ElementValues::Result ElementValues::elementwise(Operation *op,
     Value operand = op->getOperand(i);
     return at(operand, broadcast(operand, place));
   };
+  Type result = getElementTypeOrSelf(op->getResult(0).getType());
   // Where only some of the values are known, the others are the node's own.
   Element own = Element::read(op->getResult(0), place);
   if (type == "Identity" || type == "Dropout")
@@ -263,6 +294,8 @@ ElementValues::Result ElementValues::elementwise(Operation *op,
       return std::nullopt;
     return Element::real(std::pow(*base, *exponent));
   }
+  if (wraps(result))
+    return std::nullopt;
   if (type == "Neg")
     return combine(Arithmetic::Sub, Element::real(0), in(0), own);
   if (type == "Abs") {
@@ -291,8 +324,16 @@ ElementValues::Result ElementValues::elementwise(Operation *op,
       {"Max", Arithmetic::Max}};
   for (auto [name, operation] : operations)
     if (type == name && op->getNumOperands() == 2 &&
-        !integerAttr(op, "fmod", 0))
-      return combine(operation, in(0), in(1), own);
+        !integerAttr(op, "fmod", 0)) {
+      Element divisor = in(1);
+      // Quotients of reals are no integers, though their operands are.
+      if (operation == Arithmetic::Div && isa<FloatType>(result))
+        divisor = *divisor.map([](const Element &leaf) {
+          auto number = leaf.number();
+          return std::optional(number ? Element::real(*number) : leaf);
+        });
+      return combine(operation, in(0), divisor, own);
+    }
   return std::nullopt;
 }
 

@@ -77,6 +77,7 @@ private:
   Result gatheredAt(Value data, const Element &index, Place place,
                     int64_t axis);
   Element simplified(Element element);
+  bool isInRange(const Element &leaf, Type target);
 
   Positions &positions;
   llvm::DenseMap<Value, std::unique_ptr<Place>> shapes;

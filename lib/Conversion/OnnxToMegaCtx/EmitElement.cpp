@@ -1,6 +1,7 @@
 //===- EmitElement.cpp - tensors of symbolic elements ---------------------===//
 
 #include "EmitElement.h"
+#include "Nodes.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -14,8 +15,8 @@ namespace {
 class BodyEmitter {
 public:
   BodyEmitter(ImplicitLocOpBuilder &b, ArrayRef<Value> variables,
-              ArrayRef<Value> sizes)
-      : b(b), variables(variables), sizes(sizes) {}
+              ArrayRef<Value> sizes, const DenseMap<Value, Value> &casts)
+      : b(b), variables(variables), sizes(sizes), casts(casts) {}
 
   /// A number of the type, integer or float; of i1 whether it is not zero.
   Value number(const Element &element, Type type);
@@ -29,6 +30,7 @@ private:
 
   ImplicitLocOpBuilder &b;
   ArrayRef<Value> variables, sizes;
+  const DenseMap<Value, Value> &casts; ///< in place of tensors that are read
 };
 } // namespace
 
@@ -36,15 +38,17 @@ private:
 /// dimension that is broadcast has one entry.
 Value BodyEmitter::read(const Element &element) {
   SmallVector<Value> place;
+  Value cast = casts.lookup(element.tensor());
+  Value tensor = cast ? cast : element.tensor();
   Value zero = arith::ConstantIndexOp::create(b, 0);
   for (auto [d, expr] : llvm::enumerate(element.indices())) {
-    Value size = tensor::DimOp::create(b, element.tensor(), d);
+    Value size = tensor::DimOp::create(b, tensor, d);
     Value last =
         arith::SubIOp::create(b, size, arith::ConstantIndexOp::create(b, 1));
     Value at = arith::MinSIOp::create(b, index(expr), last);
     place.push_back(arith::MaxSIOp::create(b, at, zero));
   }
-  return tensor::ExtractOp::create(b, element.tensor(), place);
+  return tensor::ExtractOp::create(b, tensor, place);
 }
 
 Value BodyEmitter::truth(const Condition &condition) {
@@ -155,11 +159,24 @@ Value mlir::megactx::raise::emitTensor(ImplicitLocOpBuilder &b,
     sizes.push_back(tensor::DimOp::create(b, tensor, dim));
   SmallVector<OpFoldResult> dims;
   for (AffineExpr size : shape) {
-    if (auto constant = dyn_cast<AffineConstantExpr>(size))
-      dims.push_back(b.getIndexAttr(constant.getValue()));
-    else
-      dims.push_back(affine::expandAffineExpr(b, b.getLoc(), size, {}, sizes));
+    if (auto constant = dyn_cast<AffineConstantExpr>(size)) {
+      dims.push_back(b.getIndexAttr(std::max<int64_t>(0, constant.getValue())));
+      continue;
+    }
+    // Between no queries and no keys there is no distance.
+    Value number = affine::expandAffineExpr(b, b.getLoc(), size, {}, sizes);
+    dims.push_back(
+        arith::MaxSIOp::create(b, number, arith::ConstantIndexOp::create(b, 0))
+            .getResult());
   }
+  // The operations of bodies know no unsigned types.
+  DenseMap<Value, Value> casts;
+  element.walkReads([&](Value read) {
+    auto type = cast<RankedTensorType>(read.getType());
+    if (type.getElementType().isUnsignedInteger() && !casts.contains(read))
+      casts[read] = createNode(b, "Cast", read, type.clone(b.getI64Type()),
+                               {b.getNamedAttr("to", b.getI64IntegerAttr(7))});
+  });
   Value empty = tensor::EmptyOp::create(b, dims, elementType);
   SmallVector<utils::IteratorType> loops(shape.size(),
                                          utils::IteratorType::parallel);
@@ -174,9 +191,8 @@ Value mlir::megactx::raise::emitTensor(ImplicitLocOpBuilder &b,
         for (AffineExpr variable : variables)
           values.push_back(
               affine::expandAffineExpr(body, loc, variable, indices, sizes));
-        linalg::YieldOp::create(
-            body,
-            BodyEmitter(body, values, sizes).number(element, elementType));
+        linalg::YieldOp::create(body, BodyEmitter(body, values, sizes, casts)
+                                          .number(element, elementType));
       });
   return generic.getResult(0);
 }

@@ -176,10 +176,7 @@ bool Masks::splitPatterns(const Condition &allowed, pattern::Pattern &pattern,
   return found;
 }
 
-/// A finite number that masks, far below all scores and far above what stands
-/// for no key in kernels: a row that finite numbers mask altogether has equal
-/// weights, not none.
-static double inRange(std::optional<double> fill) {
+double mlir::megactx::raise::inRange(std::optional<double> fill) {
   if (!fill || std::isinf(*fill))
     return fill.value_or(0);
   return std::max<double>(*fill, kLeastMasked);

@@ -19,6 +19,11 @@ constexpr double kMasked = -1e4;
 /// Far below all scores, and far above what stands for no key in kernels.
 constexpr float kLeastMasked = -1e20f;
 
+/// A finite number that masks, far below all scores and far above what stands
+/// for no key in kernels: a row that finite numbers mask altogether has equal
+/// weights, not none.
+double inRange(std::optional<double> fill);
+
 /// A number, or a tensor of numbers per row, that multiplies or divides.
 struct Scale {
   Value factor;
@@ -93,8 +98,11 @@ private:
     Element element;
     bool isRelative;
   };
+  bool isSumOfParts(Value tensor);
   void split(const Element &bias, SmallVectorImpl<Element> &parts);
-  SmallVector<Part> partsOf(ImplicitLocOpBuilder &b, const Element &bias);
+  SmallVector<Part> partsOf(ImplicitLocOpBuilder &b, const Term &term,
+                            const Element &bias);
+  bool hasRowsOfScores(const Term &term);
   SmallVector<Value> tensorsOf(ImplicitLocOpBuilder &b, const Term &term,
                                const Mask &mask);
   Value emit(ImplicitLocOpBuilder &b, const Element &bias);

@@ -152,6 +152,8 @@ Value RelativeTables::computed(Value matrix, Dims dims) {
   element.walkReads([&](Value tensor) { isOwn |= tensor == matrix; });
   if (isOwn)
     return nodeOfTables(matrix.getDefiningOp(), dims);
+  if (getElementTypeOrSelf(matrix.getType()).isUnsignedInteger())
+    return {};
   auto relative = of(element);
   return relative ? emitted(*relative, matrix, dims) : Value();
 }
@@ -215,10 +217,12 @@ static bool isElementwise(StringRef type) {
   return names.contains(type);
 }
 
-/// In place of an operand that broadcasts to the matrix's `rank` dims, one that
-/// broadcasts to the table's.
-bool RelativeTables::tableOfOperand(Value &operand, int64_t rank, Dims dims) {
-  int64_t missing = rank - rankOf(operand);
+/// In place of an operand that broadcasts to a matrix of these sizes, one that
+/// broadcasts to its table. Sizes that only a run knows may be 1 in it.
+bool RelativeTables::tableOfOperand(Value &operand, const Place &whole,
+                                    Dims dims) {
+  AffineExpr rows = whole[dims.row], columns = whole[dims.column];
+  int64_t missing = int64_t(whole.size()) - rankOf(operand);
   dims.row -= missing;
   dims.column -= missing;
   const Place sizes = values.shape(operand);
@@ -227,7 +231,8 @@ bool RelativeTables::tableOfOperand(Value &operand, int64_t rank, Dims dims) {
   };
   if (isOne(dims.row) && isOne(dims.column))
     return true;
-  if (isOne(dims.row) || isOne(dims.column))
+  if (isOne(dims.row) || isOne(dims.column) || sizes[dims.row] != rows ||
+      sizes[dims.column] != columns)
     return false;
   operand = table(operand, dims);
   return bool(operand);
@@ -238,7 +243,7 @@ Value RelativeTables::nodeOfTables(Operation *op, Dims dims) {
   StringRef type = typeOf(op);
   if (type.empty() || op->getNumResults() != 1)
     return {};
-  int64_t rank = rankOf(op->getResult(0));
+  const Place sizes = values.shape(op->getResult(0));
   SmallVector<Value> operands(op->getOperands());
   for (Value operand : operands)
     if (rankOf(operand) < 0)
@@ -250,17 +255,16 @@ Value RelativeTables::nodeOfTables(Operation *op, Dims dims) {
     int64_t end = axis + rankOf(operands[1]);
     if (std::min(dims.row, dims.column) < axis ||
         std::max(dims.row, dims.column) >= end ||
-        !tableOfOperand(operands[1], end - axis,
+        !tableOfOperand(operands[1], values.shape(operands[1]),
                         {dims.row - axis, dims.column - axis}))
       return {};
   } else if (isElementwise(type)) {
     for (Value &operand : operands)
-      if (!tableOfOperand(operand, rank, dims))
+      if (!tableOfOperand(operand, sizes, dims))
         return {};
   } else {
     return {};
   }
-  const Place sizes = values.shape(op->getResult(0));
   auto result = cast<RankedTensorType>(op->getResult(0).getType());
   SmallVector<int64_t> shape(result.getShape());
   auto distances =

@@ -41,7 +41,7 @@ private:
   Value computed(Value matrix, Dims dims);
   Value emitted(const Element &element, Value matrix, Dims dims);
   Value nodeOfTables(Operation *op, Dims dims);
-  bool tableOfOperand(Value &operand, int64_t rank, Dims dims);
+  bool tableOfOperand(Value &operand, const Place &whole, Dims dims);
 
   ImplicitLocOpBuilder &b;
   Positions &positions;
