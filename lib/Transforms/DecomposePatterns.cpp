@@ -70,8 +70,10 @@ struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
                                      std::vector<Piece> &pieces) {
     for (Piece &piece : pieces)
       if (!pattern::boundSegments(piece))
-        return source.emitOpError("expected 'segments' alone or in an 'and', "
-                                  "not taken away from other keys");
+        return source.emitOpError(
+            "expected 'segments' in an 'and', or in an 'or' "
+            "with windows or first keys, not taken away "
+            "nor beside strides, blocks or columns");
     bool isRead = llvm::any_of(pieces, pattern::readsSegments);
     if (isRead && !source.getSegments())
       return source.emitOpError("'segments' needs segment ids, which "

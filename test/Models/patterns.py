@@ -38,7 +38,7 @@ def within(value, left, right):
 
 def segments(g):
     """Of the key at a position, or the nearest one; keys are at 0, 1, 2 and on."""
-    return g.ids[np.clip(g.p, 0, len(g.ids) - 1)] == g.ids[g.k]
+    return g.ids[np.clip(g.p, 0, len(g.ids) - 1)] == g.ids[g.k] if len(g.ids) else g.fill(False)
 
 
 def window(g, left=-1, right=-1):

@@ -227,7 +227,7 @@ Q, K, V = GOOD
     ((Q, K, V), {"bias": np.zeros((2, 4, 5, 5), np.float32)}, r"bias: expected dims 1 or those of \[2, 4, 5, 6\], but got \[2, 4, 5, 5\]"),
     ((Q, K, V, "segments"), {}, "needs segment ids"),
     ((Q, K, V), {"segments": np.zeros((2, 6), np.int64)}, "has segment ids, which its pattern 'dense' does not read"),
-    ((Q, K, V, "causal minus segments"), {"segments": np.zeros((2, 6), np.int64)}, "expected 'segments' alone or in an 'and'"),
+    ((Q, K, V, "causal minus segments"), {"segments": np.zeros((2, 6), np.int64)}, "expected 'segments' in an 'and', or in an 'or' with windows"),
     ((Q, K, V, "segments"), {"segments": np.zeros((2, 5), np.int64)}, r"segments: expected \[2, 6\], but got \[2, 5\]"),
     ((Q, K, V), {"bias": np.zeros((1, 4, 9), np.float32)}, r"bias: expected dims 1 or those of \[2, 4, 10\], an entry for each distance, but got \[1, 4, 9\]"),
     ((Q, K, V), {"bias": (np.zeros((1, 1, 10), np.float32), np.zeros((4, 10), np.float32))}, r"bias: .* but got \[4, 10\]"),

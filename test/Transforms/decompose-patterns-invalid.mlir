@@ -35,7 +35,7 @@ func.func @ids_without_segments(%q: !t, %k: !t, %v: !t, %i: tensor<1x?xindex>) -
 !t = tensor<1x2x?x8xf32>
 !s = !megactx.source<tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>>
 func.func @other_segments(%q: !t, %k: !t, %v: !t, %i: tensor<1x?xindex>) -> !t {
-  // expected-error@+1 {{expected 'segments' alone or in an 'and', not taken away from other keys}}
+  // expected-error@+1 {{expected 'segments' in an 'and', or in an 'or' with windows or first keys, not taken away nor beside strides, blocks or columns}}
   %s = megactx.source %k, %v segments(%i) pattern(#megactx.pattern<causal minus segments>) : (!t, !t, tensor<1x?xindex>) -> !s
   %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
   return %o : !t
