@@ -53,7 +53,8 @@ struct InDestinationStyle
   }
 };
 
-/// An op whose result is its first operand's memory, seen otherwise.
+/// An op whose result is its first operand's memory, seen otherwise: of the
+/// type that `Self::typeOf` has for the operand's.
 template <typename Self, typename Op>
 struct AsView
     : bufferization::BufferizableOpInterface::ExternalModel<Self, Op> {
@@ -72,29 +73,32 @@ struct AsView
                     const bufferization::AnalysisState &) const {
     return {{op->getOpResult(0), bufferization::BufferRelation::Unknown}};
   }
-};
 
-/// The same memory with its dims in another order.
-struct AsTranspose : AsView<AsTranspose, TransposeViewOp> {
   FailureOr<bufferization::BufferLikeType>
   getBufferType(Operation *op, Value,
                 const bufferization::BufferizationOptions &options,
                 const bufferization::BufferizationState &state,
                 SmallVector<Value> &invocations) const {
-    auto view = cast<TransposeViewOp>(op);
     FailureOr<bufferization::BufferLikeType> input =
-        bufferization::getBufferType(view.getInput(), options, state,
+        bufferization::getBufferType(op->getOperand(0), options, state,
                                      invocations);
     if (failed(input))
       return failure();
-    auto type = cast<MemRefType>(*input);
-    auto [strides, offset] = type.getStridesAndOffset();
+    return cast<bufferization::BufferLikeType>(
+        Self::typeOf(cast<Op>(op), cast<MemRefType>(*input)));
+  }
+};
+
+/// The same memory with its dims in another order.
+struct AsTranspose : AsView<AsTranspose, TransposeViewOp> {
+  static MemRefType typeOf(TransposeViewOp view, MemRefType input) {
+    auto [strides, offset] = input.getStridesAndOffset();
     ArrayRef<int64_t> permutation = view.getPermutation();
-    return cast<bufferization::BufferLikeType>(MemRefType::get(
-        applyPermutation(type.getShape(), permutation), type.getElementType(),
-        StridedLayoutAttr::get(op->getContext(), offset,
+    return MemRefType::get(
+        applyPermutation(input.getShape(), permutation), input.getElementType(),
+        StridedLayoutAttr::get(view.getContext(), offset,
                                applyPermutation(strides, permutation)),
-        type.getMemorySpace()));
+        input.getMemorySpace());
   }
 
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
@@ -136,21 +140,6 @@ struct AsToeplitz : AsView<AsToeplitz, ToeplitzViewOp> {
         view.getResult().getType().getShape(), table.getElementType(),
         StridedLayoutAttr::get(view.getContext(), any, strides),
         table.getMemorySpace());
-  }
-
-  FailureOr<bufferization::BufferLikeType>
-  getBufferType(Operation *op, Value,
-                const bufferization::BufferizationOptions &options,
-                const bufferization::BufferizationState &state,
-                SmallVector<Value> &invocations) const {
-    auto view = cast<ToeplitzViewOp>(op);
-    FailureOr<bufferization::BufferLikeType> table =
-        bufferization::getBufferType(view.getTable(), options, state,
-                                     invocations);
-    if (failed(table))
-      return failure();
-    return cast<bufferization::BufferLikeType>(
-        typeOf(view, cast<MemRefType>(*table)));
   }
 
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
