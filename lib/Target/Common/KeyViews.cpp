@@ -155,16 +155,10 @@ ExprLeaves KeyViews::leaves(Value position) const {
 /// A bound of the segment that a position is in; of all keys where the bounds
 /// are not at hand.
 Value KeyViews::segmentBound(StringRef name, Value position) const {
-  bool isEnd = name == pattern::kSegmentEnd;
-  if (!arguments.segmentBounds)
-    return isEnd ? positionEnd : firstPosition();
-  Value last =
-      a.sub(memref::DimOp::create(b, arguments.segmentBounds, 1), a.c(1));
-  Value row = a.sub(position, arguments.keyOffset);
-  row = a.max(a.min(row, last), a.c(0));
-  Value bound = memref::LoadOp::create(b, arguments.segmentBounds,
-                                       ValueRange{batch, row, a.c(isEnd)});
-  return a.add(bound, arguments.keyOffset);
+  if (arguments.segmentBounds)
+    return emitSegmentBound(b, arguments.segmentBounds, name, batch, position,
+                            arguments.keyOffset);
+  return name == pattern::kSegmentEnd ? positionEnd : firstPosition();
 }
 
 std::pair<Value, Value> KeyViews::interval(unsigned piece,

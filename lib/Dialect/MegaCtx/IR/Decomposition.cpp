@@ -9,7 +9,6 @@
 #include "Softmax.h"
 #include "megactx/Dialect/MegaCtx/IR/EmitExpr.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
-#include "megactx/Pattern/SegmentBounds.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 
 using namespace mlir;
@@ -41,8 +40,7 @@ private:
 
   OnlineAttentionOp op;
   Emitter b;
-  Value segmentBound(Emitter &in, StringRef name, Value batch, Value position);
-  Value queryOffset, keyOffset, keyRows, segmentRows;
+  Value queryOffset, keyOffset, keyRows;
   SmallVector<Value> begin;
   SmallVector<SmallVector<Value>> biasSizes; ///< of each bias
   OpBuilder::InsertPoint outside;
@@ -119,17 +117,6 @@ Value Decomposer::table(ArrayRef<int64_t> values) {
   return arith::ConstantOp::create(b, b.getI64TensorAttr(values));
 }
 
-/// The bound of the segment that a position is in, a position.
-Value Decomposer::segmentBound(Emitter &in, StringRef name, Value batch,
-                               Value position) {
-  Value row = in.sub(position, keyOffset);
-  row = in.max(in.min(row, segmentRows), in.index(0));
-  Value bound =
-      in.extract(op.getSegmentBounds(),
-                 {batch, row, in.index(name == pattern::kSegmentEnd)});
-  return in.add(bound, keyOffset);
-}
-
 /// Whether the key exists and the piece holds, i1.
 Value Decomposer::holds(Emitter &in, ValueRange at) {
   auto add = [&](Value x, Value y) -> Value {
@@ -170,7 +157,8 @@ Value Decomposer::holds(Emitter &in, ValueRange at) {
   auto table = [&](ArrayRef<int64_t> values) { return this->table(values); };
   leaves.table = table;
   auto segment = [&](StringRef name, Value position) {
-    return segmentBound(in, name, batch, position);
+    return emitSegmentBound(in, op.getSegmentBounds(), name, batch, position,
+                            keyOffset);
   };
   leaves.operand = segment;
   Value truth = emitExpr(in, op.getPiece().getPiece().condition(), leaves);
@@ -186,8 +174,6 @@ Value Decomposer::masked(Value scores) {
   for (unsigned i = 0; i < 4; ++i)
     begin.push_back(origin(i));
   keyRows = op.getOrigin().empty() ? dim(op.getKey(), 2) : op.getOrigin()[4];
-  if (op.getSegmentBounds())
-    segmentRows = b.sub(dim(op.getSegmentBounds(), 1), b.index(1));
   for (Value bias : op.getBiases()) {
     SmallVector<Value> &sizes = biasSizes.emplace_back();
     for (int64_t i = 0; i < 4; ++i)

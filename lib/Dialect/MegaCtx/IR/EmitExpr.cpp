@@ -1,6 +1,7 @@
 //===- EmitExpr.cpp - pattern expressions as arith ops --------------------===//
 
 #include "megactx/Dialect/MegaCtx/IR/EmitExpr.h"
+#include "megactx/Pattern/SegmentBounds.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -105,6 +106,22 @@ static Value emitIn(ImplicitLocOpBuilder &b, Value x, const Expr &expr,
       b, arith::SubIOp::create(b, at, constant(b, 1)), constant(b, 0));
   Value entry = loadEntry(b, table, probe);
   return truth(b, arith::CmpIPredicate::eq, entry, x);
+}
+
+Value mlir::megactx::emitSegmentBound(ImplicitLocOpBuilder &b, Value bounds,
+                                      llvm::StringRef name, Value batch,
+                                      Value position, Value keyOffset) {
+  bool isTensor = isa<TensorType>(bounds.getType());
+  Value one = constant(b, 1);
+  Value rows = isTensor ? tensor::DimOp::create(b, bounds, one).getResult()
+                        : memref::DimOp::create(b, bounds, one).getResult();
+  Value row = arith::SubIOp::create(b, position, keyOffset);
+  row = arith::MinSIOp::create(b, row, arith::SubIOp::create(b, rows, one));
+  row = arith::MaxSIOp::create(b, row, constant(b, 0));
+  Value at[] = {batch, row, constant(b, name == pattern::kSegmentEnd)};
+  Value bound = isTensor ? tensor::ExtractOp::create(b, bounds, at).getResult()
+                         : memref::LoadOp::create(b, bounds, at).getResult();
+  return arith::AddIOp::create(b, bound, keyOffset);
 }
 
 Value mlir::megactx::emitExpr(ImplicitLocOpBuilder &b, const Expr &expr,

@@ -2,7 +2,6 @@
 
 #include "megactx/Dialect/MegaCtx/IR/EmitExpr.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
-#include "megactx/Pattern/SegmentBounds.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/Utils/Utils.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -44,7 +43,6 @@ private:
   }
   Value ofBatch(Value numbers, Value batch);
   Value keyEnd(Value batch);
-  Value segmentBound(StringRef name, Value batch, Value position);
   Value bound(ArrayRef<Expr> exprs, const ExprLeaves &leaves, bool isLower);
   Value isEmpty(const ExprLeaves &first, const ExprLeaves &last);
 
@@ -58,18 +56,6 @@ Value RangeEmitter::ofBatch(Value numbers, Value batch) {
   if (isa<TensorType>(numbers.getType()))
     return tensor::ExtractOp::create(b, numbers, batch);
   return memref::LoadOp::create(b, numbers, batch);
-}
-
-/// The bound of the segment that a position is in, a position.
-Value RangeEmitter::segmentBound(StringRef name, Value batch, Value position) {
-  Value bounds = op.getSegmentBounds(), offset = op.getKeyOffset();
-  Value row = offset ? sub(position, offset) : position;
-  row = max(min(row, sub(dim(bounds, 1), c(1))), c(0));
-  Value at[] = {batch, row, c(name == pattern::kSegmentEnd)};
-  Value bound = isa<TensorType>(bounds.getType())
-                    ? tensor::ExtractOp::create(b, bounds, at).getResult()
-                    : memref::LoadOp::create(b, bounds, at).getResult();
-  return offset ? add(bound, offset) : bound;
 }
 
 /// One past the last key row of the whole op that exists.
@@ -129,7 +115,9 @@ std::pair<Value, Value> RangeEmitter::run(Value batch, Value head, Value begin,
       add(position(sub(rows, c(1)), op.getKeyStep(), op.getKeyOffset()), c(1));
   first.table = table;
   auto segment = [&](StringRef name, Value position) {
-    return segmentBound(name, first.batch, position);
+    Value offset = op.getKeyOffset();
+    return emitSegmentBound(b, op.getSegmentBounds(), name, first.batch,
+                            position, offset ? offset : c(0));
   };
   first.operand = segment;
   ExprLeaves last = first;

@@ -24,6 +24,13 @@ struct ExprLeaves {
 Value emitExpr(ImplicitLocOpBuilder &b, const pattern::Expr &expr,
                const ExprLeaves &leaves);
 
+/// The value of the operand `segment_begin` or `segment_end` at a position, a
+/// position too: `bounds` [B, Nk + 1, 2] are the rows of
+/// `megactx.online_attention`, a tensor or memref; key rows begin at keyOffset.
+Value emitSegmentBound(ImplicitLocOpBuilder &b, Value bounds,
+                       llvm::StringRef name, Value batch, Value position,
+                       Value keyOffset);
+
 /// floor(a / divisor), a - divisor * floor(a / divisor) for divisor > 0.
 Value emitFloorDiv(ImplicitLocOpBuilder &b, Value a, Value divisor);
 Value emitFloorMod(ImplicitLocOpBuilder &b, Value a, Value divisor);
