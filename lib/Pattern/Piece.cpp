@@ -4,6 +4,7 @@
 #include "ExprParser.h"
 #include "llvm/ADT/STLExtras.h"
 #include <algorithm>
+#include <map>
 
 using namespace mlir::megactx::pattern;
 
@@ -55,6 +56,29 @@ Expr Digits::condition() const {
   }
   Expr row = Expr::table(std::move(classOf), Expr::position().mod(period));
   return Expr::in(row * period + Expr::key().mod(period), std::move(members));
+}
+
+Digits Digits::transposed() const {
+  // By which classes see a key residue: the residues that all of these see.
+  std::map<std::vector<size_t>, std::vector<int64_t>> keysOf;
+  std::vector<std::vector<size_t>> seenBy(period);
+  for (size_t i = 0; i < classes.size(); ++i)
+    for (int64_t residue : classes[i].keys)
+      seenBy[residue].push_back(i);
+  for (int64_t residue = 0; residue < period; ++residue)
+    if (!seenBy[residue].empty())
+      keysOf[seenBy[residue]].push_back(residue);
+  Digits result;
+  result.period = period;
+  result.classes.clear();
+  for (const auto &[indices, keys] : keysOf) {
+    Class &made = result.classes.emplace_back();
+    made.queries = keys;
+    for (size_t i : indices)
+      llvm::append_range(made.keys, classes[i].queries);
+    llvm::sort(made.keys);
+  }
+  return result;
 }
 
 Expr Piece::condition() const {

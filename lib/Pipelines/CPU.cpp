@@ -22,6 +22,7 @@ void mlir::megactx::buildAttentionPipeline(OpPassManager &pm,
     FuseAttentionPiecesPassOptions fuse;
     fuse.maxHeadDim = options.gpu ? nvgpu::kMaxHeadDim : 512;
     fuse.headDimMultiple = options.gpu ? nvgpu::kHeadDimMultiple : 1;
+    fuse.gradients = !options.gpu;
     pm.addPass(createFuseAttentionPiecesPass(fuse));
     FuseLodPassOptions lod;
     // Tasks for every core, or multiprocessor, of rows that caches hold.

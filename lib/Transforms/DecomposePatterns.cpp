@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "DecomposePatterns.h"
 #include "megactx/Pattern/SegmentBounds.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -20,8 +20,6 @@ namespace mlir::megactx {
 
 using pattern::Piece;
 
-namespace {
-/// The tensor with what is known of its shape: casts only forget.
 Value withoutCasts(Value value) {
   while (auto cast = value.getDefiningOp<tensor::CastOp>()) {
     auto from = dyn_cast<RankedTensorType>(cast.getSource().getType());
@@ -33,92 +31,106 @@ Value withoutCasts(Value value) {
   return value;
 }
 
+/// Ids of segments that do not decrease bound keys.
+static LogicalResult boundSegments(SourceOp source,
+                                   std::vector<Piece> &pieces) {
+  for (Piece &piece : pieces)
+    if (!pattern::boundSegments(piece))
+      return source.emitOpError(
+          "expected 'segments' in an 'and', or in an 'or' "
+          "with windows or first keys, not taken away "
+          "nor beside strides, blocks or columns");
+  bool isRead = llvm::any_of(pieces, pattern::readsSegments);
+  if (isRead && !source.getSegments())
+    return source.emitOpError("'segments' needs segment ids, which "
+                              "this source does not have");
+  if (!isRead && source.getSegments())
+    return source.emitOpError("has segment ids, which its pattern '")
+           << source.getPattern().getPattern().str() << "' does not read";
+  return success();
+}
+
+FailureOr<SourcePieces> decomposeSource(Operation *op, Value operand,
+                                        RewriterBase &rewriter) {
+  auto source = operand.getDefiningOp<SourceOp>();
+  if (!source)
+    return op->emitOpError("expected sources made by megactx.source");
+  std::string error;
+  auto pieces = expand(
+      source.getPattern().getPattern().formula(source.getKeyStep()), error);
+  if (!pieces)
+    return source.emitOpError(error);
+  if (failed(boundSegments(source, *pieces)))
+    return failure();
+  Location loc = op->getLoc();
+  if (source.getPositions())
+    emitCheckAscending(rewriter, loc, source.getPositions(),
+                       source.getLengths(), "the positions of keys");
+  Value bounds;
+  if (source.getSegments())
+    bounds = emitSegmentBounds(rewriter, loc, source.getSegments(),
+                               source.getLengths());
+  return SourcePieces{source, std::move(*pieces), bounds};
+}
+
+void eraseUnused(ValueRange sources, RewriterBase &rewriter) {
+  for (Value source : sources)
+    if (source.use_empty() && source.getDefiningOp())
+      rewriter.eraseOp(source.getDefiningOp());
+}
+
+Value filled(RewriterBase &rewriter, Location loc, ArrayRef<OpFoldResult> sizes,
+             float value) {
+  Value empty =
+      tensor::EmptyOp::create(rewriter, loc, sizes, rewriter.getF32Type());
+  Value scalar =
+      arith::ConstantOp::create(rewriter, loc, rewriter.getF32FloatAttr(value));
+  return linalg::FillOp::create(rewriter, loc, scalar, empty).getResult(0);
+}
+
+namespace {
 struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
   void runOnOperation() override {
     SmallVector<AttentionOp> attentions;
+    SmallVector<AttentionBackwardOp> backward;
     getOperation()->walk([&](AttentionOp op) { attentions.push_back(op); });
+    getOperation()->walk(
+        [&](AttentionBackwardOp op) { backward.push_back(op); });
     IRRewriter rewriter(&getContext());
     for (AttentionOp op : attentions)
       if (failed(decompose(op, rewriter)))
         return signalPassFailure();
-  }
-
-  /// The sources' ops with the pieces of their patterns.
-  using Pieces = SmallVector<std::pair<SourceOp, std::vector<Piece>>>;
-
-  FailureOr<Pieces> piecesOf(AttentionOp op) {
-    Pieces all;
-    for (Value operand : op.getSources()) {
-      auto source = operand.getDefiningOp<SourceOp>();
-      if (!source)
-        return op.emitOpError("expected sources made by megactx.source"),
-               failure();
-      std::string error;
-      auto pieces = expand(
-          source.getPattern().getPattern().formula(source.getKeyStep()), error);
-      if (!pieces)
-        return source.emitOpError(error), failure();
-      if (failed(boundSegments(source, *pieces)))
-        return failure();
-      all.push_back({source, std::move(*pieces)});
+    for (AttentionBackwardOp op : backward) {
+      FailureOr<unsigned> links = decomposeBackward(op, rewriter);
+      if (failed(links))
+        return signalPassFailure();
+      numPieces += *links;
+      ++numChains;
     }
-    return all;
-  }
-
-  /// Ids of segments that do not decrease bound keys.
-  static LogicalResult boundSegments(SourceOp source,
-                                     std::vector<Piece> &pieces) {
-    for (Piece &piece : pieces)
-      if (!pattern::boundSegments(piece))
-        return source.emitOpError(
-            "expected 'segments' in an 'and', or in an 'or' "
-            "with windows or first keys, not taken away "
-            "nor beside strides, blocks or columns");
-    bool isRead = llvm::any_of(pieces, pattern::readsSegments);
-    if (isRead && !source.getSegments())
-      return source.emitOpError("'segments' needs segment ids, which "
-                                "this source does not have");
-    if (!isRead && source.getSegments())
-      return source.emitOpError("has segment ids, which its pattern '")
-             << source.getPattern().getPattern().str() << "' does not read";
-    return success();
-  }
-
-  static Value filled(IRRewriter &rewriter, Location loc,
-                      ArrayRef<OpFoldResult> sizes, float value) {
-    Value empty =
-        tensor::EmptyOp::create(rewriter, loc, sizes, rewriter.getF32Type());
-    Value scalar = arith::ConstantOp::create(rewriter, loc,
-                                             rewriter.getF32FloatAttr(value));
-    return linalg::FillOp::create(rewriter, loc, scalar, empty).getResult(0);
   }
 
   LogicalResult decompose(AttentionOp op, IRRewriter &rewriter) {
-    FailureOr<Pieces> pieces = piecesOf(op);
-    if (failed(pieces))
-      return failure();
     rewriter.setInsertionPoint(op);
+    SmallVector<SourcePieces> sources;
+    for (Value operand : op.getSources()) {
+      FailureOr<SourcePieces> source = decomposeSource(op, operand, rewriter);
+      if (failed(source))
+        return failure();
+      sources.push_back(*source);
+    }
     Location loc = op.getLoc();
     Value query = withoutCasts(op.getQuery());
     SmallVector<OpFoldResult> sizes =
         tensor::getMixedSizes(rewriter, loc, query);
     SmallVector<OpFoldResult> rowSizes(ArrayRef(sizes).take_front(3));
-    SourceOp first = pieces->front().first;
-    sizes[3] =
-        tensor::getMixedSize(rewriter, loc, withoutCasts(first.getValue()), 3);
+    sizes[3] = tensor::getMixedSize(
+        rewriter, loc, withoutCasts(sources.front().source.getValue()), 3);
     SmallVector<Value> state = {filled(rewriter, loc, sizes, 0.0f),
                                 filled(rewriter, loc, rowSizes,
                                        -std::numeric_limits<float>::infinity()),
                                 filled(rewriter, loc, rowSizes, 0.0f)};
-    for (auto &[source, list] : *pieces) {
-      if (source.getPositions())
-        emitCheckAscending(rewriter, loc, source.getPositions(),
-                           source.getLengths(), "the positions of keys");
-      Value bounds;
-      if (source.getSegments())
-        bounds = emitSegmentBounds(rewriter, loc, source.getSegments(),
-                                   source.getLengths());
-      for (const Piece &piece : list) {
+    for (auto &[source, pieces, bounds] : sources) {
+      for (const Piece &piece : pieces) {
         auto link = OnlineAttentionOp::create(
             rewriter, loc, TypeRange(ValueRange(state)), query,
             withoutCasts(source.getKey()), withoutCasts(source.getValue()),
@@ -155,9 +167,7 @@ struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
                     .getResult());
     SmallVector<Value> sources(op.getSources());
     rewriter.replaceOp(op, results);
-    for (Value source : sources)
-      if (source.use_empty() && source.getDefiningOp())
-        rewriter.eraseOp(source.getDefiningOp());
+    eraseUnused(sources, rewriter);
     ++numChains;
   }
 };

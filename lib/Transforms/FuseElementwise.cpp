@@ -13,6 +13,18 @@ namespace mlir::megactx {
 #include "megactx/Transforms/Passes.h.inc"
 
 namespace {
+/// Whether fusion would update a destination once for each of the consumer's
+/// loops that the producer lacks: upstream keeps a destination that is read.
+bool updatesRepeatedly(OpOperand *operand) {
+  auto producer = operand->get().getDefiningOp<linalg::LinalgOp>();
+  auto consumer = dyn_cast<linalg::LinalgOp>(operand->getOwner());
+  return producer && consumer &&
+         producer.getNumLoops() != consumer.getNumLoops() &&
+         llvm::any_of(producer.getDpsInitsMutable(), [&](OpOperand &init) {
+           return producer.payloadUsesValueFromOperand(&init);
+         });
+}
+
 struct FuseElementwise : impl::FuseElementwisePassBase<FuseElementwise> {
   void runOnOperation() override {
     MLIRContext *context = &getContext();
@@ -21,7 +33,8 @@ struct FuseElementwise : impl::FuseElementwisePassBase<FuseElementwise> {
       return producer && producer->hasOneUse();
     };
     auto keepsProducts = [&](OpOperand *operand) {
-      return hasOneUse(operand) && !isProduct(operand->getOwner()) &&
+      return hasOneUse(operand) && !updatesRepeatedly(operand) &&
+             !isProduct(operand->getOwner()) &&
              !isProduct(operand->get().getDefiningOp());
     };
     RewritePatternSet patterns(context);

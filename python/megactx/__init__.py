@@ -9,12 +9,12 @@ compile and Pattern call the command-line tools; load and run call the runtime's
 long timeline's working context; `Pyramid` makes gists of tokens as they come.
 """
 
-from .attention_function import attention
+from .attention_function import attention, attention_backward
 from .pattern import Pattern
 from .pyramid import Pyramid
 from .runtime import DeviceTensor, Model, check_guards, guard_memory, load, set_threads, to_device
 from .tools import Error, build, compile, use_build
 from .working_context import Focus, focus
 
-__all__ = ["DeviceTensor", "Error", "Focus", "Model", "Pattern", "Pyramid", "attention", "build", "check_guards", "compile", "focus", "guard_memory", "load",
+__all__ = ["DeviceTensor", "Error", "Focus", "Model", "Pattern", "Pyramid", "attention", "attention_backward", "build", "check_guards", "compile", "focus", "guard_memory", "load",
            "set_threads", "to_device", "use_build"]

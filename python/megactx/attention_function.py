@@ -1,12 +1,10 @@
 """Attention with a pattern as a function of arrays, for those who have no model file, only queries, keys and values."""
 
-import dataclasses
 import functools
 import math
 import os
 import pathlib
 import re
-import struct
 import sys
 import threading
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from . import dlpack, driver
 from .artifacts import Artifacts
+from .attention_module import BackwardSignature, Operand, Signature
 from .runtime import load
 from .tools import Error
 
@@ -45,114 +44,6 @@ def _is_dense(value):
 def _heads_inside(value):
     """Whether memory holds [B, N, H, D] where the array is [B, H, N, D], as projections leave it."""
     return hasattr(value, "swapaxes") and not _is_dense(value) and _is_dense(value.swapaxes(1, 2))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Operand:
-    """An argument of the module: [B, heads, N, dim] of an element type, in memory perhaps [B, N, heads, dim]."""
-
-    element: str
-    heads: int
-    dim: int
-    heads_inside: bool = False
-
-    @property
-    def type(self):
-        return f"tensor<?x{self.heads}x?x{self.dim}x{self.element}>"
-
-    @property
-    def stored(self):
-        return f"tensor<?x?x{self.heads}x{self.dim}x{self.element}>" if self.heads_inside else self.type
-
-    def transposed(self, name, source, source_type, target, target_type):
-        """Lines that make %name, of the target type, from %source."""
-        sizes = (f"%{name}_b = tensor.dim %{source}, %c0 : {source_type}", f"%{name}_n = tensor.dim %{source}, %c{'1' if target == self.type else '2'} : {source_type}")
-        return [*sizes, f"%{name}_e = tensor.empty(%{name}_b, %{name}_n) : {target_type}",
-                f"%{name} = linalg.transpose ins(%{source} : {source_type}) outs(%{name}_e : {target_type}) permutation = [0, 2, 1, 3]"]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Signature:
-    """What a kernel is compiled for; everything but batch and lengths."""
-
-    pattern: str
-    query: _Operand
-    key: _Operand
-    value: _Operand
-    scale: float
-    softcap: float
-    biases: tuple  # of each (element, which dims are 1): four, or three of a bias by distance
-    lengths: str  # their element type, or ""
-    segments: str  # the same
-    offset: str  # the same; of one for all, "scalar"
-    lse: bool
-    target: str
-
-    @property
-    def out(self):
-        return dataclasses.replace(self.query, dim=self.value.dim)
-
-    def module(self):
-        arguments, lines = [], [f"%c{i} = arith.constant {i} : index" for i in (0, 1, 2)]
-        for name in ("query", "key", "value"):
-            operand = getattr(self, name)
-            arguments.append(f"%{name}{'_stored' * operand.heads_inside}: {operand.stored}")
-            if operand.heads_inside:
-                lines += operand.transposed(name, f"{name}_stored", operand.stored, operand.type, operand.type)
-        source = f"!megactx.source<{self.key.type}, {self.value.type}>"
-        given, types = "", [self.key.type, self.value.type]
-        if self.biases:
-            types += [self._bias(i, arguments, lines) for i in range(len(self.biases))]
-            given = f" bias({', '.join(f'%bias{i}' for i in range(len(self.biases)))})"
-        if self.lengths:
-            arguments.append(f"%lengths_given: tensor<?x{self.lengths}>")
-            lines.append(f"%lengths = arith.index_cast %lengths_given : tensor<?x{self.lengths}> to tensor<?xindex>")
-            given, types = given + " lengths(%lengths)", [*types, "tensor<?xindex>"]
-        if self.segments:
-            arguments.append(f"%segments_given: tensor<?x?x{self.segments}>")
-            lines.append(f"%segments = arith.index_cast %segments_given : tensor<?x?x{self.segments}> to tensor<?x?xindex>")
-            given, types = given + " segments(%segments)", [*types, "tensor<?x?xindex>"]
-        lines.append(f"%source = megactx.source %key, %value{given} pattern(#megactx.pattern<{self.pattern}>) : ({', '.join(types)}) -> {source}")
-        offset, types = "", [self.query.type, source]
-        if self.offset == "scalar":
-            arguments.append("%offset_given: tensor<i64>")
-            lines += ["%offset_number = tensor.extract %offset_given[] : tensor<i64>", "%offset = arith.index_cast %offset_number : i64 to index"]
-            offset, types = " offset(%offset)", [*types, "index"]
-        elif self.offset:
-            arguments.append(f"%offset_given: tensor<?x{self.offset}>")
-            lines.append(f"%offset = arith.index_cast %offset_given : tensor<?x{self.offset}> to tensor<?xindex>")
-            offset, types = " offset(%offset)", [*types, "tensor<?xindex>"]
-        number = lambda value: f"0x{struct.pack('>f', value).hex()} : f32"
-        softcap = f", softcap = {number(self.softcap)}" if self.softcap else ""
-        results = [(f"%{'attended' if self.out.heads_inside else 'out'}", self.out.type)]
-        results += [("%lse", f"tensor<?x{self.query.heads}x?xf32>")] * self.lse
-        names, made = zip(*results)
-        lines.append(f"{', '.join(names)} = megactx.attention %query, %source{offset} {{scale = {number(self.scale)}{softcap}}} "
-                     f": ({', '.join(types)}) -> ({', '.join(made)})")
-        if self.out.heads_inside:
-            lines += self.out.transposed("out", "attended", self.out.type, self.out.stored, self.out.stored)
-        names, made = ("%out", *names[1:]), (self.out.stored, *made[1:])
-        body = "\n  ".join([*lines, f"return {', '.join(names)} : {', '.join(made)}"])
-        return f"func.func @main({', '.join(arguments)}) -> ({', '.join(made)}) {{\n  {body}\n}}\n"
-
-    def _bias(self, number, arguments, lines):
-        """The type of %bias<number>, of which an argument and lines are made."""
-        element, ones = self.biases[number]
-        by_distance = len(ones) == 3
-        dims = ["1" if one else "?" for one in ones[: 2 if by_distance else 4]]
-        tensor = lambda sizes, element="f32": f"tensor<{'x'.join(sizes)}x{element}>"
-        given = [*dims, "?"] if by_distance else dims
-        full = [*dims, "?", "?"] if by_distance else dims
-        name = source = f"%bias{number}"
-        if by_distance:
-            source = f"{name}_table"
-            lines += [f"{name}_rows = tensor.dim %query, %c2 : {self.query.type}", f"{name}_columns = tensor.dim %key, %c2 : {self.key.type}"]
-        if element != "f32":
-            lines.append(f"{source} = arith.extf {source}_given : {tensor(given, element)} to {tensor(given)}")
-        if by_distance:
-            lines.append(f"{name} = megactx.toeplitz_view {source} sizes({name}_rows, {name}_columns) : {tensor(given)} to {tensor(full)}")
-        arguments.append(f"{source}{'_given' * (element != 'f32')}: {tensor(given, element)}")
-        return tensor(full)
 
 
 @functools.cache
@@ -210,16 +101,15 @@ def _target(arrays):
     return driver.architecture(number) if kind == dlpack.CUDA else "cpu"
 
 
-def run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset, return_lse):
-    """`attention` of arrays that are not PyTorch's, or are detached: the runtime's output, and whether it is [B, N, H, D]; then the log-sum-exp."""
+def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset):
+    """The fields of a Signature but for its results, and the arrays in its arguments' order, which lines up with theirs."""
     query, key, value = map(_array, (query, key, value))
     biases = [_array(bias) for bias in biases]
     arrays = dict(query=query, key=key, value=value, **{f"bias {i}": bias for i, bias in enumerate(biases)})
     lengths, segments = (None if array is None else _array(array) for array in (lengths, segments))
     offsets = None if offset is None or isinstance(offset, int) else _array(offset)
     _check_shapes(query, key, value, biases, lengths=lengths, segments=segments, offset=offsets)
-    operands = [_Operand(_element(name, arrays[name], _ELEMENTS), arrays[name].shape[1], arrays[name].shape[3], _heads_inside(arrays[name]))
-                for name in ("query", "key", "value")]
+    operands = [_operand(name, arrays[name]) for name in ("query", "key", "value")]
     if len({operand.element for operand in operands}) > 1:
         raise Error(f"expected one element type, but got {', '.join(operand.element for operand in operands)}")
     scale = 1 / math.sqrt(max(1, query.shape[3])) if scale is None else float(scale)
@@ -231,15 +121,67 @@ def run(query, key, value, pattern, scale, softcap, biases, lengths, segments, o
         raise Error(f"softcap: expected a positive number, but got {softcap}")
     if isinstance(offset, int) and abs(offset) > _MOST_OFFSET:
         raise Error(f"offset: expected at most {_MOST_OFFSET} tokens, but got {offset}")
-    signature = _Signature(
-        str(pattern), *operands, scale, softcap,
-        tuple((_element("bias", bias, _ELEMENTS), tuple(n == 1 for n in bias.shape)) for bias in biases),
-        *("" if array is None else _element(name, array, _INTEGERS) for name, array in (("lengths", lengths), ("segments", segments))),
-        "" if offset is None else "scalar" if offsets is None else _element("offset", offsets, _INTEGERS), bool(return_lse), _target(arrays))
-    given = [array.swapaxes(1, 2) if operand.heads_inside else array for array, operand in zip((query, key, value), operands)]
-    given += [array for array in (*biases, lengths, segments, np.array(offset, np.int64) if signature.offset == "scalar" else offsets) if array is not None]
+    fields = dict(
+        pattern=str(pattern), query=operands[0], key=operands[1], value=operands[2], scale=scale, softcap=softcap,
+        biases=tuple((_element("bias", bias, _ELEMENTS), tuple(n == 1 for n in bias.shape)) for bias in biases),
+        lengths="" if lengths is None else _element("lengths", lengths, _INTEGERS), segments="" if segments is None else _element("segments", segments, _INTEGERS),
+        offset="" if offset is None else "scalar" if offsets is None else _element("offset", offsets, _INTEGERS), target=_target(arrays))
+    given = [_stored(array) for array in (query, key, value)]
+    given += [array for array in (*biases, lengths, segments, np.array(offset, np.int64) if fields["offset"] == "scalar" else offsets) if array is not None]
+    return fields, given
+
+
+def _operand(name, array):
+    return Operand(_element(name, array, _ELEMENTS), array.shape[1], array.shape[3], _heads_inside(array))
+
+
+def _stored(array):
+    return array.swapaxes(1, 2) if _heads_inside(array) else array
+
+
+def run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset, return_lse):
+    """`attention` of arrays that are not PyTorch's, or are detached: the runtime's output, and whether it is [B, N, H, D]; then the log-sum-exp."""
+    fields, given = _call(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset)
+    signature = Signature(**fields, lse=bool(return_lse))
     model = _model(signature)
     return [*model.run(dict(zip(model.inputs, given))).values()], signature.out.heads_inside
+
+
+def attention_backward(dout, query, key, value, out, lse, pattern="dense", *, dlse=None, scale=None, softcap=None, bias=None, lengths=None, segments=None,
+                       offset=None, bias_gradients=False):
+    """The gradients (dq, dk, dv) of `attention`, from what it took and gave and the gradients of its results; only pairs of the pattern are computed.
+
+        out, lse = megactx.attention(q, k, v, pattern, return_lse=True)
+        dq, dk, dv = megactx.attention_backward(dout, q, k, v, out, lse, pattern)
+
+    dout [B, Hq, N, Dv] is that of `out`, dlse [B, Hq, N] in float32 (default: zero) that of `lse`; other arguments are those of `attention`. The results have
+    the shapes and types of query, key and value. bias_gradients: also a list of those of the biases, in float32, summed over dims of 1; the matrix of all
+    scores is then computed. Sums are in float32, in an order that is the same each time. PyTorch's autograd calls it for `attention`. Raises Error.
+    """
+    biases = _listed(bias)
+    fields, given = _call(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset)
+    dout, out, lse = map(_array, (dout, out, lse))
+    dlse = None if dlse is None else _array(dlse)
+    like = [query.shape[0], query.shape[1], query.shape[2], value.shape[3]]
+    for name, array, want in (("dout", dout, like), ("out", out, like), ("lse", lse, like[:3]), ("dlse", dlse, like[:3])):
+        if array is None:
+            continue
+        if list(array.shape) != want:
+            raise Error(f"{name}: expected {want}, but got {list(array.shape)}")
+        element = _element(name, array, _ELEMENTS)
+        if element != ("f32" if len(want) == 3 else fields["query"].element):
+            raise Error(f"{name}: expected {'float32' if len(want) == 3 else 'the type of queries'}, but got {array.dtype}")
+    _target({"query": _array(query), "dout": dout, "out": out, "lse": lse, **({} if dlse is None else {"dlse": dlse})})
+    signature = BackwardSignature(**fields, lse=True, out_given=_operand("out", out), dout=_operand("dout", dout), dlse=dlse is not None,
+                                  bias_gradients=bool(bias_gradients and biases))
+    model = _model(signature)
+    given += [_stored(out), lse, _stored(dout)] + ([] if dlse is None else [dlse])
+    dq, dk, dv, *dbiases = model.run(dict(zip(model.inputs, given))).values()
+    return (dq, dk, dv, dbiases) if bias_gradients else (dq, dk, dv)
+
+
+def _listed(bias):
+    return [] if bias is None else list(bias) if isinstance(bias, (tuple, list)) and bias and hasattr(bias[0], "shape") else [bias]
 
 
 def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, bias=None, lengths=None, segments=None, offset=None, return_lse=False):
@@ -261,10 +203,10 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     return_lse: also the log-sum-exp of each row's scores, [B, Hq, N] in float32.
 
     A row without keys gives 0 and -inf. The first call for a pattern, element type, numbers of heads and dims compiles (seconds) and keeps the
-    kernel in ~/.cache/megactx; batch and numbers of tokens are free. There is no gradient. Raises Error.
+    kernel in ~/.cache/megactx; batch and numbers of tokens are free. PyTorch's tensors have gradients, by `attention_backward`. Raises Error.
     """
     torch = sys.modules.get("torch")
-    biases = [] if bias is None else list(bias) if isinstance(bias, (tuple, list)) and bias and hasattr(bias[0], "shape") else [bias]
+    biases = _listed(bias)
     if offset is not None and not isinstance(offset, int) and getattr(offset, "ndim", 1) == 0:
         offset = int(offset)
     if torch and isinstance(query, torch.Tensor):

@@ -12,6 +12,10 @@ ELEMENT = {"f32": np.float32, "f16": np.float16, "bf16": np.float32}
 TOLERANCE = {"f32": 2e-5, "f16": 4e-3, "bf16": 3e-2}
 
 
+def tensor(heads, dim, element):
+    return f"tensor<?x{heads}x?x{dim}x{element}>"
+
+
 @dataclasses.dataclass(frozen=True)
 class Spec:
     pattern: str
@@ -24,6 +28,7 @@ class Spec:
     offset_per_batch: bool = False
     bias: bool = False
     bias_per_key: bool = False  # known when compiled
+    bias_type: str = "tensor<?x?x?x?xf32>"
     segments: bool = False
     softcap: float = 0.0
     lengths: bool = False
@@ -35,25 +40,18 @@ class Spec:
     def scale(self):
         return self.head_dim**-0.5
 
-    def module(self):
-        """f16 and bf16 come in and go out as f32, so that files need no such types."""
-        tensor = lambda heads, dim, t: f"tensor<?x{heads}x?x{dim}x{t}>"
-        q, k, v, o = [(self.heads, self.head_dim), (self.key_heads, self.head_dim),
-                      (self.key_heads, self.value_dim), (self.heads, self.value_dim)]
+    def operands(self):
+        """The arguments of the module, lines that make of them %q, %k, %v's narrow forms and the source %s, the query with its type, the source's type,
+        and what of `offset` follows the sources, with its types. f16 and bf16 come in and go out as f32, so that files need no such types."""
+        q, k, v = [(self.heads, self.head_dim), (self.key_heads, self.head_dim), (self.key_heads, self.value_dim)]
         args = [f"%q: {tensor(*q, 'f32')}", f"%k: {tensor(*k, 'f32')}", f"%v: {tensor(*v, 'f32')}"]
         args += ["%o: tensor<i64>"] if self.offset else []
         args += ["%o: tensor<?xi64>"] if self.offset_per_batch else []
-        args += ["%bias: tensor<?x?x?x?xf32>"] if self.bias else []
+        args += [f"%bias: {self.bias_type}"] if self.bias else []
         args += ["%lengths: tensor<?xi64>"] if self.lengths else []
         args += ["%segments: tensor<?x?xi64>"] if self.segments else []
         lines = []
-        narrow = {}
-        for name, shape in (("q", q), ("k", k), ("v", v)):
-            value, narrow[name] = f"%{name}", tensor(*shape, self.dtype)
-            if self.dtype != "f32":
-                lines.append(f"%n{name} = arith.truncf %{name} : {tensor(*shape, 'f32')} to {narrow[name]}")
-                value = f"%n{name}"
-            narrow[name] = (value, narrow[name])
+        query, key, value = (self.narrowed(name, shape, lines) for name, shape in (("q", q), ("k", k), ("v", v)))
         offset = ""
         if self.offset:
             lines += ["%oi = tensor.extract %o[] : tensor<i64>", "%p = arith.index_cast %oi : i64 to index"]
@@ -65,24 +63,42 @@ class Spec:
             lines.append("%l = arith.index_cast %lengths : tensor<?xi64> to tensor<?xindex>")
         if self.segments:
             lines.append("%g = arith.index_cast %segments : tensor<?x?xi64> to tensor<?x?xindex>")
-        source = f"!megactx.source<{narrow['k'][1]}, {narrow['v'][1]}>"
+        source = f"!megactx.source<{key[1]}, {value[1]}>"
         bias = " bias(%bias)" if self.bias else ""
         bias += " lengths(%l)" * self.lengths + " segments(%g)" * self.segments
-        types = [narrow["k"][1], narrow["v"][1]] + (["tensor<?x?x?x?xf32>"] if self.bias else [])
+        types = [key[1], value[1]] + ([self.bias_type] if self.bias else [])
         types += ["tensor<?xindex>"] * self.lengths + ["tensor<?x?xindex>"] * self.segments
-        lines.append(f"%s = megactx.source {narrow['k'][0]}, {narrow['v'][0]}{bias} "
+        lines.append(f"%s = megactx.source {key[0]}, {value[0]}{bias} "
                      f"pattern(#megactx.pattern<{self.pattern}>) {{key_step = {self.key_step} : i64}} "
                      f": ({', '.join(types)}) -> {source}")
+        return args, lines, query, source, offset, (["index"] if self.offset else []) + (["tensor<?xindex>"] if self.offset_per_batch else [])
+
+    def narrowed(self, name, shape, lines):
+        """%name of the shape in the dtype, and its type."""
+        narrow = tensor(*shape, self.dtype)
+        if self.dtype == "f32":
+            return f"%{name}", narrow
+        lines.append(f"%n{name} = arith.truncf %{name} : {tensor(*shape, 'f32')} to {narrow}")
+        return f"%n{name}", narrow
+
+    def widened(self, value, shape, lines):
+        """A value of the shape in the dtype as f32."""
+        if self.dtype == "f32":
+            return value
+        name = f"%w{value[1:].replace('#', '_')}"
+        lines.append(f"{name} = arith.extf {value} : {tensor(*shape, self.dtype)} to {tensor(*shape, 'f32')}")
+        return name
+
+    @property
+    def attributes(self):
         cap = f", softcap = {self.softcap!r} : f32" if self.softcap else ""
-        cap += f", query_step = {self.query_step} : i64"
-        out = tensor(*o, self.dtype)
-        types = [narrow["q"][1], source] + (["index"] if self.offset else []) + (["tensor<?xindex>"] if self.offset_per_batch else [])
-        lines.append(f"%r = megactx.attention {narrow['q'][0]}, %s{offset} {{scale = {self.scale!r} : f32{cap}}} "
-                     f": ({', '.join(types)}) -> {out}")
-        result = "%r"
-        if self.dtype != "f32":
-            lines.append(f"%w = arith.extf %r : {out} to {tensor(*o, 'f32')}")
-            result = "%w"
+        return f"{{scale = {self.scale!r} : f32{cap}, query_step = {self.query_step} : i64}}"
+
+    def module(self):
+        args, lines, query, source, offset, types = self.operands()
+        o = (self.heads, self.value_dim)
+        lines.append(f"%r = megactx.attention {query[0]}, %s{offset} {self.attributes} : ({', '.join([query[1], source, *types])}) -> {tensor(*o, self.dtype)}")
+        result = self.widened("%r", o, lines)
         body = "\n  ".join(lines)
         return (f"func.func @main({', '.join(args)}) -> {tensor(*o, 'f32')} {{\n  {body}\n"
                 f"  return {result} : {tensor(*o, 'f32')}\n}}\n")
@@ -102,13 +118,13 @@ def rounded(array, dtype):
     return array.astype(ELEMENT[dtype]).astype(np.float32)
 
 
-def reference(spec, q, k, v, offset=0, bias=None, lengths=None, key_offset=0, segments=None):
-    """The definition, in float64: output and log-sum-exp. Rows that see no key are 0 and -inf."""
-    repeat = spec.heads // spec.key_heads
-    q, k, v = q.astype(np.float64), np.repeat(k, repeat, 1).astype(np.float64), np.repeat(v, repeat, 1).astype(np.float64)
-    scores = np.einsum("bhid,bhjd->bhij", q, k) * spec.scale
+def scores_of(spec, q, k, offset=0, bias=None, lengths=None, key_offset=0, segments=None):
+    """The definition, in float64: scores, -inf where the pattern does not hold; and their slope by the products of queries and keys."""
+    products = np.einsum("bhid,bhjd->bhij", q, k) * spec.scale
+    scores, slope = products, np.full_like(products, spec.scale)
     if spec.softcap:
-        scores = spec.softcap * np.tanh(scores / spec.softcap)
+        scores = spec.softcap * np.tanh(products / spec.softcap)
+        slope *= 1 - np.tanh(products / spec.softcap) ** 2
     if bias is not None:
         scores = scores + bias
     offsets = np.broadcast_to(offset, len(q))
@@ -118,17 +134,29 @@ def reference(spec, q, k, v, offset=0, bias=None, lengths=None, key_offset=0, se
         keys = np.arange(length) * spec.key_step + key_offset
         ids = None if segments is None else segments[batch][:length]
         allowed[batch, ..., :length] = patterns.relation(spec.pattern, queries, keys, spec.heads, spec.key_step, ids)
-    scores = np.where(allowed, scores, -np.inf)
+    return np.where(allowed, scores, -np.inf), slope
+
+
+def softmax(scores):
+    """The weights, and the log-sum-exp: of rows without a key 0 and -inf."""
     top = scores.max(-1, keepdims=True, initial=-np.inf)
     weights = np.exp(scores - np.where(np.isinf(top), 0, top))
     total = weights.sum(-1, keepdims=True)
     with np.errstate(divide="ignore"):
         lse = (top + np.log(total))[..., 0]
-    return np.einsum("bhij,bhjd->bhid", weights / np.where(total == 0, 1, total), v), lse
+    return weights / np.where(total == 0, 1, total), lse
 
 
-def check(kernel, batch, queries, keys, offset=0, bias=None):
-    spec = kernel.spec
+def reference(spec, q, k, v, *more, **named):
+    """The output and log-sum-exp, in float64; `more`: as of scores_of."""
+    repeat = spec.heads // spec.key_heads
+    q, k, v = q.astype(np.float64), np.repeat(k, repeat, 1).astype(np.float64), np.repeat(v, repeat, 1).astype(np.float64)
+    weights, lse = softmax(scores_of(spec, q, k, *more, **named)[0])
+    return np.einsum("bhij,bhjd->bhid", weights, v), lse
+
+
+def draw_inputs(spec, batch, queries, keys, offset=0, bias=None):
+    """The kernel's inputs, and the arguments of `reference`."""
     random = np.random.default_rng()
     draw = lambda heads, rows, dim: rounded(random.standard_normal((batch, heads, rows, dim)), spec.dtype)
     q, k, v = draw(spec.heads, queries, spec.head_dim), draw(spec.key_heads, keys, spec.head_dim), draw(spec.key_heads, keys, spec.value_dim)
@@ -148,8 +176,14 @@ def check(kernel, batch, queries, keys, offset=0, bias=None):
     if spec.segments:
         segments = np.sort(random.integers(0, 5, (batch, keys)), axis=1)
         inputs.append(segments)
+    return inputs, (q, k, v, offset, added, lengths, 0, segments)
+
+
+def check(kernel, batch, queries, keys, offset=0, bias=None):
+    spec = kernel.spec
+    inputs, given = draw_inputs(spec, batch, queries, keys, offset, bias)
     got = kernel.run(inputs)
-    want, _ = reference(spec, q, k, v, offset, added, lengths, segments=segments)
+    want, _ = reference(spec, *given)
     assert got.shape == want.shape
     error = np.abs(got - want).max(initial=0)
     assert error <= TOLERANCE[spec.dtype], f"{queries} queries, {keys} keys: error {error:.1e}"

@@ -53,3 +53,24 @@ func.func @operand_of_a_product(%x: tensor<1x?x8xf32>, %w: tensor<1x8x8xf32>, %n
   } -> tensor<1x?x8xf32>
   return %p : tensor<1x?x8xf32>
 }
+
+
+// A row's sum is updated once, not for each element of the row.
+// CHECK-LABEL: func @destination_that_is_read
+// CHECK: %[[ROW:.*]] = linalg.generic {{.*}} ins(%{{.*}} : tensor<?xf32>) outs(%{{.*}} : tensor<?xf32>)
+// CHECK: linalg.generic {{.*}} ins({{.*}}%[[ROW]]{{.*}}) outs(%{{.*}} : tensor<?x?xf32>)
+func.func @destination_that_is_read(%x: tensor<?x?xf32>, %dx: tensor<?xf32>, %sum: tensor<?xf32>, %init: tensor<?x?xf32>) -> tensor<?x?xf32> {
+  %row = linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>], iterator_types = ["parallel"]}
+      ins(%dx : tensor<?xf32>) outs(%sum : tensor<?xf32>) {
+  ^bb0(%a: f32, %b: f32):
+    %0 = arith.subf %b, %a : f32
+    linalg.yield %0 : f32
+  } -> tensor<?xf32>
+  %r = linalg.generic {indexing_maps = [affine_map<(i, j) -> (i, j)>, affine_map<(i, j) -> (i)>, affine_map<(i, j) -> (i, j)>], iterator_types = ["parallel", "parallel"]}
+      ins(%x, %row : tensor<?x?xf32>, tensor<?xf32>) outs(%init : tensor<?x?xf32>) {
+  ^bb0(%a: f32, %b: f32, %c: f32):
+    %0 = arith.subf %a, %b : f32
+    linalg.yield %0 : f32
+  } -> tensor<?x?xf32>
+  return %r : tensor<?x?xf32>
+}

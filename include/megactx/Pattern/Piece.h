@@ -49,6 +49,9 @@ struct Digits {
   /// The residues as a condition on p and k, for lowerings without views; null
   /// for the identity. Tables hold an entry per pair of class and residue.
   Expr condition() const;
+  /// Queries and keys exchanged: a class's `queries` are key residues that the
+  /// same query residues, its `keys`, see.
+  Digits transposed() const;
   bool operator==(const Digits &o) const {
     return period == o.period && classes == o.classes;
   }

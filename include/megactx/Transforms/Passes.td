@@ -32,7 +32,9 @@ def DecomposePatternsPass : Pass<"megactx-decompose-patterns"> {
     the order of the sources, that starts from fills and ends in
     `megactx.finish_attention`. Pieces of one pattern are disjoint, so nothing is
     counted twice; a pattern without keys adds no link. Positions of keys get a
-    check that ends the run where they decrease.
+    check that ends the run where they decrease. `megactx.attention_backward`
+    likewise becomes links of `megactx.online_attention_backward`, whose sums
+    start from zero.
 
     ```mlir
     %s = megactx.source %k, %v pattern(#megactx.pattern<window<left = 3, right = 0>>) : ...
@@ -48,7 +50,7 @@ def DecomposePatternsPass : Pass<"megactx-decompose-patterns"> {
   let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
   let statistics = [
     Statistic<"numPieces", "pieces", "pieces of all patterns">,
-    Statistic<"numChains", "chains", "attentions decomposed">
+    Statistic<"numChains", "chains", "attentions and gradients decomposed">
   ];
 }
 
@@ -61,6 +63,10 @@ def FuseAttentionPiecesPass : Pass<"megactx-fuse-attention-pieces"> {
     before. Rows whose step is not one token have no views: residues become a
     test per element. Chains that no kernel can take stay as they are: tiles,
     states that come from elsewhere, head dims that the options exclude.
+
+    Links of gradients likewise become `megactx.fused_query_gradient`, of pieces
+    that see their query rows alike, and `megactx.fused_key_gradient`, of those
+    that see their key rows alike; with gradients of biases they stay.
 
     ```mlir
     %a:3 = megactx.online_attention %q, %k, %v outs(%zeros, %least, %none) #p0 ...
@@ -76,7 +82,9 @@ def FuseAttentionPiecesPass : Pass<"megactx-fuse-attention-pieces"> {
     Option<"maxHeadDim", "max-head-dim", "int64_t", "0",
            "elements; larger and dynamic head dims stay (0: all fuse)">,
     Option<"headDimMultiple", "head-dim-multiple", "int64_t", "1",
-           "with max-head-dim: head dims that are no multiple of it stay">
+           "with max-head-dim: head dims that are no multiple of it stay">,
+    Option<"gradients", "gradients", "bool", "true",
+           "also gather links of gradients">
   ];
   let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
   let statistics = [

@@ -1,5 +1,6 @@
 //===- ConvertAttentionToCPUKernels.cpp - calls instead of ops ------------===//
 
+#include "GradientKernel.h"
 #include "KernelParts.h"
 #include "megactx/Target/CPU/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -29,14 +30,17 @@ struct ConvertAttentionToCPUKernels
     parts.emplace(getOperation());
     kernels.clear();
     number = 0;
-    SmallVector<FusedAttentionOp> ops;
-    getOperation().walk([&](FusedAttentionOp op) { ops.push_back(op); });
-    for (FusedAttentionOp op : ops)
+    SmallVector<AttentionLinkInterface> ops;
+    getOperation().walk([&](AttentionLinkInterface op) {
+      if (isa<FusedAttentionOp, FusedQueryGradientOp, FusedKeyGradientOp>(*op))
+        ops.push_back(op);
+    });
+    for (AttentionLinkInterface op : ops)
       if (failed(convert(op)))
         return signalPassFailure();
   }
 
-  FailureOr<cpu::KernelShape> shapeOf(FusedAttentionOp op) {
+  FailureOr<cpu::KernelShape> shapeOf(AttentionLinkInterface op) {
     FailureOr<AttentionShape> common = AttentionShape::of(op);
     if (failed(common))
       return failure();
@@ -48,7 +52,7 @@ struct ConvertAttentionToCPUKernels
     return shape;
   }
 
-  LogicalResult convert(FusedAttentionOp op) {
+  LogicalResult convert(AttentionLinkInterface op) {
     FailureOr<cpu::KernelShape> shape = shapeOf(op);
     if (failed(shape))
       return failure();
@@ -72,7 +76,10 @@ struct ConvertAttentionToCPUKernels
       name = "mctx_attention_" + std::to_string(number++);
     while (getOperation().lookupSymbol(name));
     ++numKernels;
-    return kernel = cpu::emitKernel(*parts, name, shape);
+    kernel = shape.result == KernelResult::Attention
+                 ? cpu::emitKernel(*parts, name, shape)
+                 : cpu::emitGradientKernel(*parts, name, shape);
+    return kernel;
   }
 
   std::optional<cpu::KernelParts> parts;

@@ -50,6 +50,10 @@ void emitParallel(ImplicitLocOpBuilder &b, Value count,
 constexpr float kLeastExponent = -100.0f;
 Value emitExp2(ImplicitLocOpBuilder &b, Value x);
 
+/// The elements of one head of [B, H, N, D] as one flat run, and its strides.
+std::pair<Value, ValueRange> flattenHead(ImplicitLocOpBuilder &b, Value tensor,
+                                         Value batch, Value head);
+
 /// Asks for `size` elements from `at` on of flat data.
 void emitPrefetch(ImplicitLocOpBuilder &b, Value data, Value at, int64_t size);
 

@@ -16,19 +16,9 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
                            BlockForm form, Value given)
     : form(form), rows(form.vectors * shape.lanes),
       vector(VectorType::get({shape.lanes}, b.getF32Type())), scratch(given) {
-  constexpr int64_t alignment = 64;
-  struct Field {
-    Value &buffer;
-    MemRefType type;
-    int64_t at;
-  };
-  SmallVector<Field> fields;
-  int64_t bytes = 0;
+  Scratch fields;
   auto add = [&](Value &buffer, ArrayRef<int64_t> dims, Type type) {
-    auto memref = MemRefType::get(dims, type);
-    fields.push_back({buffer, memref, bytes});
-    int64_t size = type.isIndex() ? 8 : type.getIntOrFloatBitWidth() / 8;
-    bytes += llvm::alignTo(memref.getNumElements() * size, alignment);
+    fields.add(buffer, dims, type);
   };
   Type f32 = b.getF32Type(), i32 = b.getI32Type(), index = b.getIndexType();
   add(queries, {shape.headDim, rows}, f32);
@@ -55,67 +45,32 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
     add(rowBiases, {kBlockKeys, rows}, f32);
   if (shape.hasBiasPerKey())
     add(keyBiases, {kBlockKeys}, f32);
-  if (!scratch) {
-    auto type = MemRefType::get({bytes}, b.getI8Type());
-    scratch = memref::AllocaOp::create(b, type, b.getI64IntegerAttr(alignment));
-    type = MemRefType::get({ShapedType::kDynamic}, b.getI8Type());
-    scratch = memref::CastOp::create(b, type, scratch);
-  }
-  for (const Field &field : fields)
-    field.buffer = memref::ViewOp::create(b, field.type, scratch,
-                                          Arith{b}.c(field.at), ValueRange());
-}
-
-/// The elements of one head as one flat run, and the tensor's strides.
-static std::pair<Value, ValueRange>
-flatten(ImplicitLocOpBuilder &b, Value tensor, Value batch, Value head) {
-  Arith a{b};
-  auto data = memref::ExtractStridedMetadataOp::create(b, tensor);
-  ValueRange strides = data.getStrides();
-  Value offset = a.add(data.getOffset(), a.add(a.mul(batch, strides[0]),
-                                               a.mul(head, strides[1])));
-  Type element = cast<MemRefType>(tensor.getType()).getElementType();
-  auto type = MemRefType::get(
-      {ShapedType::kDynamic}, element,
-      StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, {1}));
-  // The size is not used: rows are addressed by what keyRows computes.
-  Value size = a.c(INT32_MAX);
-  Value flat = memref::ReinterpretCastOp::create(
-      b, type, data.getBaseBuffer(), OpFoldResult(offset),
-      ArrayRef<OpFoldResult>{size}, ArrayRef<OpFoldResult>{b.getIndexAttr(1)});
-  return {flat, strides};
+  scratch = fields.cut(b, scratch);
 }
 
 void BlockBuffers::bindRows(ImplicitLocOpBuilder &b, Value key, Value value,
                             Value batch, Value head) {
   ValueRange strides;
-  std::tie(keyData, strides) = flatten(b, key, batch, head);
+  std::tie(keyData, strides) = flattenHead(b, key, batch, head);
   keyStride = strides[2];
-  std::tie(valueData, strides) = flatten(b, value, batch, head);
+  std::tie(valueData, strides) = flattenHead(b, value, batch, head);
   valueStride = strides[2];
 }
 
-/// Keys whose sums are held in registers, of which vectors of sixteen lanes
-/// come with thirty-two and others, at least, with sixteen. Not more than
-/// eight: short blocks are not to be mostly padding.
-int64_t KeyBlock::keysAtOnce(const Part &part) const {
-  static_assert(kBlockKeys % kMaskedKeys == 0);
-  int64_t accumulators = shape.lanes == 16 ? 24 : 12;
-  return std::min(kMaskedKeys, accumulators / part.vectors);
-}
+static_assert(kBlockKeys % kMaskedKeys == 0 &&
+              kMaskedKeys == LaneProducts::kMostRows);
 
 Value KeyBlock::laneOf(const Part &part, int64_t g) const {
-  return a.add(part.lane, a.c(g * shape.lanes));
+  return lanes.laneOf(part.span(), g);
 }
 
 Value KeyBlock::loadVector(const Part &part, Value from, Value row, int64_t g) {
-  return vector::LoadOp::create(b, buffers.vector, from,
-                                ValueRange{row, laneOf(part, g)});
+  return lanes.load(from, row, part.span(), g);
 }
 
 void KeyBlock::storeVector(const Part &part, Value x, Value to, Value row,
                            int64_t g) {
-  vector::StoreOp::create(b, x, to, ValueRange{row, laneOf(part, g)});
+  lanes.store(x, to, row, part.span(), g);
 }
 
 SmallVector<Value> KeyBlock::loadState(const Part &part, Value from) {
@@ -175,10 +130,10 @@ void KeyBlock::callMasked(KernelParts &parts, const ElementContext &element) {
 
 /// The vectors that have a row, with the keys of the block that theirs see.
 void KeyBlock::eachVector(function_ref<void(const Part &)> body) {
-  Value lanes = a.c(shape.lanes);
-  Value vectors = a.ceilDiv(buffers.rowCount, lanes);
+  Value width = a.c(shape.lanes);
+  Value vectors = a.ceilDiv(buffers.rowCount, width);
   emitFor(b, a.c(0), vectors, 1, [&](Value g) {
-    Part part{a.mul(g, lanes), 1, Value(), Value()};
+    Part part{a.mul(g, width), 1, Value(), Value()};
     Value step = a.c(kMaskedKeys);
     Value low = memref::LoadOp::create(b, buffers.vectorLow, g);
     Value high = memref::LoadOp::create(b, buffers.vectorHigh, g);
@@ -209,14 +164,15 @@ void KeyBlock::emit(const Part &part, const Masks *masks) {
   if (buffers.form.byRow)
     accumulateByRow(part, decay);
   else
-    accumulate(part, decay);
+    lanes.accumulate(valueRows(), buffers.scores, buffers.acc, part.span(),
+                     part.begin, part.end, decay);
 }
 
 /// S = K Qt into `scores`, masked and biased as the scratch says;
 /// returns the maxima of each lane.
 SmallVector<Value> KeyBlock::scores(const Part &part, ValueRange maxima,
                                     const Masks *masks) {
-  int64_t rows = keysAtOnce(part);
+  int64_t rows = lanes.rowsAtOnce(part.span());
   if (buffers.form.byRow)
     productsByRow(part);
   return emitFor(b, part.begin, part.end, rows, maxima,
@@ -227,7 +183,8 @@ SmallVector<Value> KeyBlock::scores(const Part &part, ValueRange maxima,
                        sums.push_back(loadVector(part, buffers.scores,
                                                  a.add(n, a.c(r)), 0));
                    else
-                     sums = products(part, n, rows);
+                     sums = lanes.products(keyRows(), buffers.queries,
+                                           part.span(), n, rows);
                    SmallVector<Value> result(tops);
                    for (int64_t r = 0; r < rows; ++r) {
                      Value key = a.add(n, a.c(r));
@@ -243,31 +200,6 @@ SmallVector<Value> KeyBlock::scores(const Part &part, ValueRange maxima,
                  });
 }
 
-/// <k, q> of `rows` keys from n on: for each key, the vectors of lanes.
-SmallVector<Value> KeyBlock::products(const Part &part, Value n, int64_t rows) {
-  int64_t vectors = part.vectors;
-  SmallVector<Value> at;
-  for (int64_t r = 0; r < rows; ++r)
-    at.push_back(memref::LoadOp::create(b, buffers.keyAt, a.add(n, a.c(r))));
-  Value zero = a.splat(0.0f, buffers.vector);
-  return emitFor(
-      b, a.c(0), a.c(shape.headDim), 1,
-      SmallVector<Value>(rows * vectors, zero),
-      [&](Value d, ValueRange acc) -> SmallVector<Value> {
-        SmallVector<Value> q, next;
-        for (int64_t g = 0; g < vectors; ++g)
-          q.push_back(loadVector(part, buffers.queries, d, g));
-        for (int64_t r = 0; r < rows; ++r) {
-          Value k = memref::LoadOp::create(b, buffers.keyData, a.add(at[r], d));
-          k = vector::BroadcastOp::create(b, buffers.vector, toF32(b, k));
-          for (int64_t g = 0; g < vectors; ++g)
-            next.push_back(
-                vector::FMAOp::create(b, k, q[g], acc[r * vectors + g]));
-        }
-        return next;
-      });
-}
-
 /// A dimension of size one is broadcast.
 SmallVector<KeyBlock::BiasView>
 KeyBlock::viewsOf(const ElementContext &element) {
@@ -278,8 +210,8 @@ KeyBlock::viewsOf(const ElementContext &element) {
       return a.sub(memref::DimOp::create(b, bias, i), a.c(1));
     };
     auto [data, strides] =
-        flatten(b, bias, a.min(element.leaves.batch, last(0)),
-                a.min(element.leaves.head, last(1)));
+        flattenHead(b, bias, a.min(element.leaves.batch, last(0)),
+                    a.min(element.leaves.head, last(1)));
     views.push_back({data, last(2), last(3), strides[2], strides[3], perKey});
   }
   return views;
@@ -418,46 +350,4 @@ SmallVector<Value> KeyBlock::exponentials(const Part &part, ValueRange sums,
                    }
                    return result;
                  });
-}
-
-/// acc = acc * decay + V^T P.
-void KeyBlock::accumulate(const Part &part, ValueRange decay) {
-  int64_t columns = keysAtOnce(part), rest = shape.valueDim % columns;
-  Value whole = a.c(shape.valueDim - rest);
-  emitFor(b, a.c(0), whole, columns,
-          [&](Value d) { accumulateRows(part, decay, d, columns); });
-  if (rest)
-    accumulateRows(part, decay, whole, rest);
-}
-
-void KeyBlock::accumulateRows(const Part &part, ValueRange decay, Value d,
-                              int64_t columns) {
-  int64_t vectors = part.vectors;
-  SmallVector<Value> init, places;
-  for (int64_t r = 0; r < columns; ++r) {
-    places.push_back(a.add(d, a.c(r)));
-    for (int64_t g = 0; g < vectors; ++g)
-      init.push_back(arith::MulFOp::create(
-          b, loadVector(part, buffers.acc, places[r], g), decay[g]));
-  }
-  SmallVector<Value> sums = emitFor(
-      b, part.begin, part.end, 1, init,
-      [&](Value n, ValueRange acc) -> SmallVector<Value> {
-        Value at = a.add(memref::LoadOp::create(b, buffers.valueAt, n), d);
-        SmallVector<Value> p, next;
-        for (int64_t g = 0; g < vectors; ++g)
-          p.push_back(loadVector(part, buffers.scores, n, g));
-        for (int64_t r = 0; r < columns; ++r) {
-          Value v =
-              memref::LoadOp::create(b, buffers.valueData, a.add(at, a.c(r)));
-          v = vector::BroadcastOp::create(b, buffers.vector, toF32(b, v));
-          for (int64_t g = 0; g < vectors; ++g)
-            next.push_back(
-                vector::FMAOp::create(b, v, p[g], acc[r * vectors + g]));
-        }
-        return next;
-      });
-  for (int64_t r = 0; r < columns; ++r)
-    for (int64_t g = 0; g < vectors; ++g)
-      storeVector(part, sums[r * vectors + g], buffers.acc, places[r], g);
 }

@@ -6,6 +6,8 @@
 #include "../Common/KeyViews.h"
 #include "Kernel.h"
 #include "KernelParts.h"
+#include "LaneProducts.h"
+#include "Scratch.h"
 
 namespace mlir::megactx::cpu {
 
@@ -79,7 +81,8 @@ class KeyBlock {
 public:
   KeyBlock(ImplicitLocOpBuilder &b, const KernelShape &shape,
            const BlockBuffers &buffers, Value from)
-      : b(b), a{b}, shape(shape), buffers(buffers), from(from) {}
+      : b(b), a{b}, lanes(b, buffers.vector), shape(shape), buffers(buffers),
+        from(from) {}
 
   /// A block that every row sees whole: no mask code at all.
   void callFull(KernelParts &parts);
@@ -93,7 +96,14 @@ private:
     Value lane;
     int64_t vectors;
     Value begin, end;
+    LaneSpan span() const { return {lane, vectors}; }
   };
+  TableRows keyRows() const {
+    return {buffers.keyData, buffers.keyAt, shape.headDim};
+  }
+  TableRows valueRows() const {
+    return {buffers.valueData, buffers.valueAt, shape.valueDim};
+  }
   /// What a masked block looks up.
   struct Masks {
     bool test, biasPerRow, biasPerKey;
@@ -103,10 +113,8 @@ private:
   void eachVector(function_ref<void(const Part &)> body);
   void evaluate(const Part &part, const ElementContext &element);
   void emit(const Part &part, const Masks *masks);
-  int64_t keysAtOnce(const Part &part) const;
   SmallVector<Value> scores(const Part &part, ValueRange maxima,
                             const Masks *masks);
-  SmallVector<Value> products(const Part &part, Value n, int64_t rows);
   Value adjust(const Part &part, Value s, Value key, int64_t g,
                const Masks &masks);
   /// A bias of the context's batch and head, as flat elements.
@@ -121,9 +129,6 @@ private:
                     const ElementContext &element);
   SmallVector<Value> exponentials(const Part &part, ValueRange sums,
                                   ValueRange maxima);
-  void accumulate(const Part &part, ValueRange decay);
-  void accumulateRows(const Part &part, ValueRange decay, Value d,
-                      int64_t columns);
   void productsByRow(const Part &part);
   void accumulateByRow(const Part &part, ValueRange decay);
   void columnsOfRow(const Part &part, Value row, Value d, Type type,
@@ -136,6 +141,7 @@ private:
 
   ImplicitLocOpBuilder &b;
   Arith a;
+  LaneProducts lanes;
   const KernelShape &shape;
   const BlockBuffers &buffers;
   Value from;

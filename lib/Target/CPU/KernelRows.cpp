@@ -1,6 +1,7 @@
 //===- KernelRows.cpp - rows in and out of a task's lanes -----------------===//
 
 #include "KernelRows.h"
+#include "LaneRows.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -11,11 +12,6 @@
 using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
-
-/// One vector's length of a row, from element d on, as f32.
-Value HeadRows::loadRow(Value from, Value row, Value d) {
-  return loadF32(b, buffers.vector, from, ValueRange{batch, head, row, d});
-}
 
 void HeadRows::load(KernelParts &parts, Value query) {
   std::string key = "load " + shape.tileKey(buffers.form);
@@ -29,37 +25,9 @@ void HeadRows::load(KernelParts &parts, Value query) {
 }
 
 void HeadRows::loadBody(Value query) {
-  Value factor = a.f32(shape.scale * static_cast<float>(M_LOG2E));
-  int64_t whole = shape.headDim / shape.lanes * shape.lanes;
-  emitFor(b, a.c(0), a.c(buffers.rows), shape.lanes, [&](Value lane) {
-    SmallVector<Value> rows;
-    for (int64_t i = 0; i < shape.lanes; ++i)
-      rows.push_back(
-          memref::LoadOp::create(b, buffers.rowOf, a.add(lane, a.c(i))));
-    emitFor(b, a.c(0), a.c(whole), shape.lanes,
-            [&](Value d) { loadSquare(query, rows, lane, d); });
-    emitFor(b, a.c(whole), a.c(shape.headDim), 1, [&](Value d) {
-      for (int64_t i = 0; i < shape.lanes; ++i) {
-        Value x = memref::LoadOp::create(b, query,
-                                         ValueRange{batch, head, rows[i], d});
-        x = arith::MulFOp::create(b, toF32(b, x), factor);
-        memref::StoreOp::create(b, x, buffers.queries,
-                                ValueRange{d, a.add(lane, a.c(i))});
-      }
-    });
-  });
-}
-
-void HeadRows::loadSquare(Value query, ArrayRef<Value> rows, Value lane,
-                          Value d) {
-  Value factor =
-      a.splat(shape.scale * static_cast<float>(M_LOG2E), buffers.vector);
-  SmallVector<Value> square;
-  for (Value row : rows)
-    square.push_back(arith::MulFOp::create(b, loadRow(query, row, d), factor));
-  for (auto [i, column] : llvm::enumerate(emitTranspose(b, square)))
-    vector::StoreOp::create(b, column, buffers.queries,
-                            ValueRange{a.add(d, a.c(i)), lane});
+  float factor = shape.scale * static_cast<float>(M_LOG2E);
+  LaneRows(b, buffers.vector, buffers.rowOf)
+      .load({query, batch, head, shape.headDim}, factor, buffers.queries);
 }
 
 /// `inverse` and `total` of each lane. A maximum is a logarithm to base 2.
@@ -120,60 +88,6 @@ void HeadRows::mergeWeights(Value lse) {
   });
 }
 
-/// `turned`: the values of the lanes from `lane` on, one row each.
-void HeadRows::turn(Value lane) {
-  int64_t whole = shape.valueDim / shape.lanes * shape.lanes;
-  Value inverse =
-      vector::LoadOp::create(b, buffers.vector, buffers.inverse, lane);
-  emitFor(b, a.c(0), a.c(whole), shape.lanes, [&](Value d) {
-    SmallVector<Value> square;
-    for (int64_t i = 0; i < shape.lanes; ++i) {
-      Value x = vector::LoadOp::create(b, buffers.vector, buffers.acc,
-                                       ValueRange{a.add(d, a.c(i)), lane});
-      square.push_back(arith::MulFOp::create(b, x, inverse));
-    }
-    for (auto [i, row] : llvm::enumerate(emitTranspose(b, square)))
-      vector::StoreOp::create(b, row, buffers.turned, ValueRange{a.c(i), d});
-  });
-  emitFor(b, a.c(whole), a.c(shape.valueDim), 1, [&](Value d) {
-    emitFor(b, a.c(0), a.c(shape.lanes), 1, [&](Value i) {
-      Value at = a.add(lane, i);
-      Value x = memref::LoadOp::create(b, buffers.acc, ValueRange{d, at});
-      Value weight = memref::LoadOp::create(b, buffers.inverse, at);
-      memref::StoreOp::create(b, arith::MulFOp::create(b, x, weight),
-                              buffers.turned, ValueRange{i, d});
-    });
-  });
-}
-
-void HeadRows::storeRow(Value out, Value lane, Value turnedRow) {
-  Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
-  Value oldWeight;
-  if (shape.accumulate)
-    oldWeight = memref::LoadOp::create(b, buffers.old, lane);
-  int64_t whole = shape.valueDim / shape.lanes * shape.lanes;
-  emitFor(b, a.c(0), a.c(whole), shape.lanes, [&](Value d) {
-    Value x = vector::LoadOp::create(b, buffers.vector, buffers.turned,
-                                     ValueRange{turnedRow, d});
-    if (oldWeight) {
-      Value weight = vector::BroadcastOp::create(b, buffers.vector, oldWeight);
-      x = vector::FMAOp::create(b, loadRow(out, row, d), weight, x);
-    }
-    storeF32(b, x, out, ValueRange{batch, head, row, d});
-  });
-  emitFor(b, a.c(whole), a.c(shape.valueDim), 1, [&](Value d) {
-    SmallVector<Value> at = {batch, head, row, d};
-    Value x =
-        memref::LoadOp::create(b, buffers.turned, ValueRange{turnedRow, d});
-    if (oldWeight) {
-      Value before = toF32(b, memref::LoadOp::create(b, out, at));
-      x = arith::AddFOp::create(b, x,
-                                arith::MulFOp::create(b, before, oldWeight));
-    }
-    storeF32(b, x, out, at);
-  });
-}
-
 void HeadRows::store(KernelParts &parts, Value out, Value lse, Value valid) {
   std::string key = "store " + shape.tileKey(buffers.form);
   llvm::raw_string_ostream(key) << ' ' << shape.accumulate;
@@ -199,11 +113,17 @@ void HeadRows::storeBody(Value out, Value lse, Value valid) {
   weights();
   if (shape.accumulate)
     mergeWeights(lse);
+  LaneRows lanes(b, buffers.vector, buffers.rowOf);
+  HeadOf to{out, batch, head, shape.valueDim};
   emitFor(b, a.c(0), valid, shape.lanes, [&](Value first) {
-    turn(first);
+    lanes.turn(buffers.acc, shape.valueDim, first, buffers.inverse,
+               buffers.turned);
     Value end = a.min(a.add(first, a.c(shape.lanes)), valid);
     emitFor(b, first, end, 1, [&](Value lane) {
-      storeRow(out, lane, a.sub(lane, first));
+      Value oldWeight;
+      if (shape.accumulate)
+        oldWeight = memref::LoadOp::create(b, buffers.old, lane);
+      lanes.store(buffers.turned, a.sub(lane, first), to, lane, oldWeight);
       Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
       Value total = memref::LoadOp::create(b, buffers.total, lane);
       memref::StoreOp::create(b, total, lse, ValueRange{batch, head, row});

@@ -1,7 +1,6 @@
 //===- KernelRows.h - rows in and out of a task's lanes ---------*- C++ -*-===//
 //
-// Owns the way of query rows into the lanes and of finished rows out of them:
-// squares of one vector's length are transposed in registers.
+// Owns the way of query rows into the lanes and of finished rows out of them.
 //
 //===----------------------------------------------------------------------===//
 
@@ -31,12 +30,8 @@ public:
 private:
   void loadBody(Value query);
   void storeBody(Value out, Value lse, Value valid);
-  Value loadRow(Value from, Value row, Value d);
-  void loadSquare(Value query, ArrayRef<Value> rows, Value lane, Value d);
   void weights();
   void mergeWeights(Value lse);
-  void turn(Value lane);
-  void storeRow(Value out, Value lane, Value turnedRow);
 
   ImplicitLocOpBuilder &b;
   Arith a;

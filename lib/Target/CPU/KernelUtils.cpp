@@ -77,6 +77,26 @@ SmallVector<Value> mlir::megactx::cpu::emitTranspose(ImplicitLocOpBuilder &b,
   return current;
 }
 
+std::pair<Value, ValueRange>
+mlir::megactx::cpu::flattenHead(ImplicitLocOpBuilder &b, Value tensor,
+                                Value batch, Value head) {
+  Arith a{b};
+  auto data = memref::ExtractStridedMetadataOp::create(b, tensor);
+  ValueRange strides = data.getStrides();
+  Value offset = a.add(data.getOffset(), a.add(a.mul(batch, strides[0]),
+                                               a.mul(head, strides[1])));
+  Type element = cast<MemRefType>(tensor.getType()).getElementType();
+  auto type = MemRefType::get(
+      {ShapedType::kDynamic}, element,
+      StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, {1}));
+  // The size is not used: rows are addressed by what keyRows computes.
+  Value size = a.c(INT32_MAX);
+  Value flat = memref::ReinterpretCastOp::create(
+      b, type, data.getBaseBuffer(), OpFoldResult(offset),
+      ArrayRef<OpFoldResult>{size}, ArrayRef<OpFoldResult>{b.getIndexAttr(1)});
+  return {flat, strides};
+}
+
 /// The type with another element type, of the same shape.
 static Type withElement(Type type, Type element) {
   if (auto vector = dyn_cast<VectorType>(type))

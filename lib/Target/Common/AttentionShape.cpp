@@ -7,7 +7,15 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-FailureOr<AttentionShape> AttentionShape::of(FusedAttentionOp op) {
+static KernelResult resultOf(AttentionLinkInterface op) {
+  if (isa<FusedQueryGradientOp>(*op))
+    return KernelResult::QueryGradient;
+  if (isa<FusedKeyGradientOp>(*op))
+    return KernelResult::KeyGradient;
+  return KernelResult::Attention;
+}
+
+FailureOr<AttentionShape> AttentionShape::of(AttentionLinkInterface op) {
   auto query = dyn_cast<MemRefType>(op.getQuery().getType());
   auto value = dyn_cast<MemRefType>(op.getValue().getType());
   if (!query || !value)
@@ -16,6 +24,7 @@ FailureOr<AttentionShape> AttentionShape::of(FusedAttentionOp op) {
     return op.emitOpError("expected static head dims, but got ")
            << query << " and " << value;
   AttentionShape shape;
+  shape.result = resultOf(op);
   shape.pieces = op.getPieceList();
   shape.element = query.getElementType();
   shape.headDim = query.getDimSize(3);
@@ -34,7 +43,8 @@ FailureOr<AttentionShape> AttentionShape::of(FusedAttentionOp op) {
       op.getQueryOffset() && isa<MemRefType>(op.getQueryOffset().getType());
   shape.hasQueryPositions = bool(op.getQueryPositions());
   shape.hasKeyPositions = bool(op.getKeyPositions());
-  shape.accumulate = op.getAccumulate();
+  auto attention = dyn_cast<FusedAttentionOp>(*op);
+  shape.accumulate = !attention || attention.getAccumulate();
   return shape;
 }
 
@@ -51,10 +61,10 @@ bool AttentionShape::dependsOnHead() const {
 std::string AttentionShape::key() const {
   std::string text;
   llvm::raw_string_ostream os(text);
-  os << element << ' ' << headDim << ' ' << valueDim << ' ' << scale << ' '
-     << softcap.value_or(0) << ' ' << queryStep << ' ' << keyStep << ' '
-     << hasLengths << hasSegments << offsetPerBatch << accumulate
-     << hasQueryPositions << hasKeyPositions;
+  os << static_cast<int>(result) << ' ' << element << ' ' << headDim << ' '
+     << valueDim << ' ' << scale << ' ' << softcap.value_or(0) << ' '
+     << queryStep << ' ' << keyStep << ' ' << hasLengths << hasSegments
+     << offsetPerBatch << accumulate << hasQueryPositions << hasKeyPositions;
   for (bool perKey : biasPerKey)
     os << (perKey ? " key" : " row");
   for (const pattern::Piece &piece : pieces)
@@ -90,12 +100,23 @@ SmallVector<Type> mlir::megactx::kernelArguments(MLIRContext *context,
   types.push_back(index);
   types.append(shape.hasQueryPositions + shape.hasKeyPositions,
                stridedType({any, any}, index, false));
-  types.append({v, stridedType({any, any, any}, f32, true)});
+  Type perRow = stridedType({any, any, any}, f32, true);
+  auto sum = [&](int64_t dim) {
+    return stridedType({any, any, any, dim}, f32, true);
+  };
+  if (shape.result == KernelResult::Attention) {
+    types.append({v, perRow});
+    return types;
+  }
+  types.append({perRow, perRow, v, sum(shape.headDim)});
+  if (shape.result == KernelResult::KeyGradient)
+    types.push_back(sum(shape.valueDim));
   return types;
 }
 
 FailureOr<SmallVector<Value>>
-mlir::megactx::kernelOperands(ImplicitLocOpBuilder &b, FusedAttentionOp op,
+mlir::megactx::kernelOperands(ImplicitLocOpBuilder &b,
+                              AttentionLinkInterface op,
                               const AttentionShape &shape) {
   SmallVector<Value> operands = {op.getQuery(), op.getKey(), op.getValue()};
   llvm::append_range(operands, op.getBiases());
@@ -110,7 +131,7 @@ mlir::megactx::kernelOperands(ImplicitLocOpBuilder &b, FusedAttentionOp op,
   for (Value positions : {op.getQueryPositions(), op.getKeyPositions()})
     if (positions)
       operands.push_back(positions);
-  operands.append({op.getOut(), op.getLse()});
+  llvm::append_range(operands, op.getOwnOperands());
   SmallVector<Type> types = kernelArguments(b.getContext(), shape);
   for (auto [operand, type] : llvm::zip(operands, types)) {
     if (operand.getType() == type)
@@ -154,6 +175,18 @@ KernelArguments::KernelArguments(ValueRange arguments,
     queryPositions = next();
   if (shape.hasKeyPositions)
     keyPositions = next();
-  out = next();
+  if (shape.result == KernelResult::Attention) {
+    out = next();
+    lse = next();
+    return;
+  }
   lse = next();
+  delta = next();
+  dout = next();
+  if (shape.result == KernelResult::QueryGradient) {
+    dq = next();
+    return;
+  }
+  dk = next();
+  dv = next();
 }

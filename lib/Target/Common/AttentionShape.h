@@ -13,7 +13,11 @@
 
 namespace mlir::megactx {
 
+/// What a kernel computes from the scores of its pieces.
+enum class KernelResult { Attention, QueryGradient, KeyGradient };
+
 struct AttentionShape {
+  KernelResult result;
   SmallVector<pattern::Piece> pieces;
   Type element;     ///< f32, f16 or bf16
   int64_t headDim;  ///< D
@@ -21,7 +25,8 @@ struct AttentionShape {
   float scale;
   std::optional<float> softcap;
   int64_t queryStep, keyStep; ///< tokens between rows
-  bool hasLengths, hasSegments, accumulate;
+  bool hasLengths, hasSegments;
+  bool accumulate;     ///< onto what the destinations hold; gradients always do
   bool offsetPerBatch; ///< of queries: one for each entry of the batch
   bool hasQueryPositions, hasKeyPositions; ///< instead of steps and offsets
   /// Of each bias: whether it is the same for every query.
@@ -32,7 +37,7 @@ struct AttentionShape {
 
   /// The shape of an operation on memrefs with static head dims; where it is
   /// none, an error of that operation.
-  static FailureOr<AttentionShape> of(FusedAttentionOp op);
+  static FailureOr<AttentionShape> of(AttentionLinkInterface op);
 
   /// Whether which keys a row sees depends on its head.
   bool dependsOnHead() const;
@@ -46,7 +51,8 @@ MemRefType stridedType(ArrayRef<int64_t> dims, Type element, bool unitLast);
 
 /// The types of a kernel's arguments, strides dynamic but for the last:
 ///   q, k, v, biases, [lengths], [segments], query_offset, key_offset,
-///   [query_positions], [key_positions], out, lse
+///   [query_positions], [key_positions], and then by the kernel's result
+///   out, lse / lse, delta, dout, dq / lse, delta, dout, dk, dv
 /// The query offset is an index, or a memref [B] of them.
 SmallVector<Type> kernelArguments(MLIRContext *context,
                                   const AttentionShape &shape);
@@ -54,7 +60,7 @@ SmallVector<Type> kernelArguments(MLIRContext *context,
 /// What the operation passes for them, in that order: offsets that it leaves
 /// out are 0. An error of the operation where rows are not contiguous.
 FailureOr<SmallVector<Value>> kernelOperands(ImplicitLocOpBuilder &b,
-                                             FusedAttentionOp op,
+                                             AttentionLinkInterface op,
                                              const AttentionShape &shape);
 
 /// The arguments by name, null where the kernel has none such.
@@ -64,7 +70,7 @@ struct KernelArguments {
   static Type typeOfQueryOffset(MLIRContext *context,
                                 const AttentionShape &shape);
   Value query, key, value, lengths, segmentBounds, queryOffset, keyOffset,
-      queryPositions, keyPositions, out, lse;
+      queryPositions, keyPositions, out, lse, delta, dout, dq, dk, dv;
   SmallVector<Value> biases;
 };
 

@@ -84,6 +84,27 @@ void mlir::megactx::emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
           });
 }
 
+Value mlir::megactx::emitFirstNot(ImplicitLocOpBuilder &b, Value begin,
+                                  Value end, function_ref<Value(Value)> holds) {
+  Arith a{b};
+  Type index = b.getIndexType();
+  auto loop = scf::WhileOp::create(
+      b, TypeRange{index, index}, ValueRange{begin, end},
+      [&](OpBuilder &, Location, ValueRange range) {
+        scf::ConditionOp::create(b, a.lt(range[0], range[1]), range);
+      },
+      [&](OpBuilder &, Location, ValueRange range) {
+        Value left = a.sub(range[1], range[0]);
+        Value middle = a.add(range[0], a.div(left, a.c(2)));
+        Value isBefore = holds(middle);
+        Value next = a.add(middle, a.c(1));
+        scf::YieldOp::create(b,
+                             ValueRange{a.select(isBefore, next, range[0]),
+                                        a.select(isBefore, range[1], middle)});
+      });
+  return loop.getResult(0);
+}
+
 Value mlir::megactx::emitGlobalTable(ImplicitLocOpBuilder &b, Operation *module,
                                      ArrayRef<int64_t> values) {
   auto tensor = RankedTensorType::get({int64_t(values.size())}, b.getI64Type());

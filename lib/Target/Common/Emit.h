@@ -43,6 +43,11 @@ SmallVector<Value> emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
 void emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi, int64_t step,
              function_ref<void(Value)> body);
 
+/// The least i in [begin, end) for which the condition does not hold, where it
+/// holds for those before and for none after; else end. By bisection.
+Value emitFirstNot(ImplicitLocOpBuilder &b, Value begin, Value end,
+                   function_ref<Value(Value)> holds);
+
 /// Makes a constant table a global of the module, a symbol table; equal tables
 /// are one global. Returns memref<Nxi64>.
 Value emitGlobalTable(ImplicitLocOpBuilder &b, Operation *module,

@@ -78,13 +78,17 @@ void KeyViews::readPiece(const Piece &piece, size_t keyless) {
   read.residues = table(residues);
 }
 
-void KeyViews::enter(Value ofBatch, Value ofHead, Value ofClass,
-                     Value queries) {
+void KeyViews::enterHead(Value ofBatch, Value ofHead) {
   batch = ofBatch;
   queryOffset = arguments.queryOffset;
   if (!queryOffset.getType().isIndex())
     queryOffset = memref::LoadOp::create(b, queryOffset, batch);
   head = ofHead;
+}
+
+void KeyViews::enter(Value ofBatch, Value ofHead, Value ofClass,
+                     Value queries) {
+  enterHead(ofBatch, ofHead);
   viewClass = ofClass;
   firstRow = a.c(0);
   rowsHere = queries;
@@ -185,33 +189,27 @@ std::pair<Value, Value> KeyViews::inView(unsigned piece, Value lo,
   return {first, a.max(end, first)};
 }
 
-std::pair<Value, Value> KeyViews::keysOf(unsigned index, Value position) const {
+std::pair<Value, Value> KeyViews::rowInterval(unsigned index,
+                                              Value position) const {
   const Piece &piece = shape.pieces[index];
   auto [lo, hi] = interval(index, position);
   if (piece.rowBegin != -Piece::kOpen)
     hi = a.select(a.lt(position, a.c(piece.rowBegin)), lo, hi);
   if (piece.rowEnd != Piece::kOpen)
     hi = a.select(a.lt(position, a.c(piece.rowEnd)), hi, lo);
-  return inView(index, lo, a.max(hi, lo));
+  return {lo, a.max(hi, lo)};
+}
+
+std::pair<Value, Value> KeyViews::keysOf(unsigned index, Value position) const {
+  auto [lo, hi] = rowInterval(index, position);
+  return inView(index, lo, hi);
 }
 
 /// How many keys, which ascend, stand below a position.
 Value KeyViews::keysBelow(Value position) const {
-  Type index = b.getIndexType();
-  auto loop = scf::WhileOp::create(
-      b, TypeRange{index, index}, ValueRange{a.c(0), keyEnd},
-      [&](OpBuilder &, Location, ValueRange range) {
-        scf::ConditionOp::create(b, a.lt(range[0], range[1]), range);
-      },
-      [&](OpBuilder &, Location, ValueRange range) {
-        Value middle = a.div(a.add(range[0], range[1]), a.c(2));
-        Value isBelow = a.lt(positionOfKey(middle), position);
-        Value next = a.add(middle, a.c(1));
-        scf::YieldOp::create(b,
-                             ValueRange{a.select(isBelow, next, range[0]),
-                                        a.select(isBelow, range[1], middle)});
-      });
-  return loop.getResult(0);
+  return emitFirstNot(b, a.c(0), keyEnd, [&](Value key) {
+    return a.lt(positionOfKey(key), position);
+  });
 }
 
 /// How many keys of the piece's view stand below a position.

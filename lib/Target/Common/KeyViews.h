@@ -29,6 +29,8 @@ public:
   int64_t period() const { return thePeriod; }
   int64_t classes() const { return numClasses; }
 
+  /// Turns to a head, whatever rows of it.
+  void enterHead(Value batch, Value head);
   /// Turns to the rows of one class, an index below classes(); `queries` are
   /// all rows. Sets firstRow and rowsHere.
   void enter(Value batch, Value head, Value viewClass, Value queries);
@@ -43,12 +45,16 @@ public:
   Value positionOfKey(Value row) const;
   /// One that no key stands below.
   Value firstPosition() const;
+  /// The offset of queries of the batch that was entered.
+  Value offsetOfQueries() const { return queryOffset; }
 
   /// The leaves of expressions at a query position.
   ExprLeaves leaves(Value position) const;
   /// Key positions [max lo, min hi) of a row, whether it is one of the piece's
   /// rows or not; hi may be below lo.
   std::pair<Value, Value> interval(unsigned piece, Value position) const;
+  /// The same; empty where the row is not one of the piece's.
+  std::pair<Value, Value> rowInterval(unsigned piece, Value position) const;
   /// The interval of positions in the numbers of the piece's key view.
   std::pair<Value, Value> inView(unsigned piece, Value lo, Value hi) const;
   /// The keys of a row, [begin, end) in these numbers: none where it is not one

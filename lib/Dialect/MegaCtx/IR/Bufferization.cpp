@@ -14,6 +14,9 @@ using namespace mlir::megactx;
 /// Whether the op reads what its destinations hold.
 static bool readsInits(FinishAttentionOp) { return false; }
 static bool readsInits(OnlineAttentionOp) { return true; }
+static bool readsInits(OnlineAttentionBackwardOp) { return true; }
+static bool readsInits(FusedQueryGradientOp) { return true; }
+static bool readsInits(FusedKeyGradientOp) { return true; }
 static bool readsInits(FusedAttentionOp op) { return op.getAccumulate(); }
 static bool readsInits(ProductOp) { return false; }
 
@@ -52,6 +55,10 @@ struct InDestinationStyle
     return success();
   }
 };
+
+template <typename... Ops> void attachDestinationStyle(MLIRContext *context) {
+  (Ops::template attachInterface<InDestinationStyle<Ops>>(*context), ...);
+}
 
 /// An op whose result is its first operand's memory, seen otherwise: of the
 /// type that `Self::typeOf` has for the operand's.
@@ -190,13 +197,10 @@ struct TransposeAsView
 
 void mlir::megactx::registerBufferization(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, MegaCtxDialect *) {
-    FinishAttentionOp::attachInterface<InDestinationStyle<FinishAttentionOp>>(
-        *context);
-    FusedAttentionOp::attachInterface<InDestinationStyle<FusedAttentionOp>>(
-        *context);
-    OnlineAttentionOp::attachInterface<InDestinationStyle<OnlineAttentionOp>>(
-        *context);
-    ProductOp::attachInterface<InDestinationStyle<ProductOp>>(*context);
+    attachDestinationStyle<FinishAttentionOp, OnlineAttentionOp,
+                           FusedAttentionOp, OnlineAttentionBackwardOp,
+                           FusedQueryGradientOp, FusedKeyGradientOp, ProductOp>(
+        context);
     TransposeViewOp::attachInterface<AsTranspose>(*context);
     ToeplitzViewOp::attachInterface<AsToeplitz>(*context);
   });

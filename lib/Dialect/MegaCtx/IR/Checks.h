@@ -3,7 +3,7 @@
 #ifndef MEGACTX_LIB_DIALECT_MEGACTX_IR_CHECKS_H
 #define MEGACTX_LIB_DIALECT_MEGACTX_IR_CHECKS_H
 
-#include "megactx/Pattern/Piece.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Operation.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
@@ -42,6 +42,15 @@ LogicalResult checkBiases(Operation *op, ValueRange biases);
 /// Whether the piece's values per row are those of the bounds.
 LogicalResult checkSegments(Operation *op, Value bounds,
                             const pattern::Piece &piece);
+/// The operands of a link agree with each other and with its pieces; `isTile`:
+/// positions are those of a larger op.
+LogicalResult checkLink(AttentionLinkInterface op, bool isTile = false);
+/// The scale is finite and the softcap, if any, positive.
+LogicalResult checkScores(Operation *op, const APFloat &scale,
+                          std::optional<APFloat> softcap);
+/// Results stand for destinations on tensors; memrefs are updated in place.
+LogicalResult checkDestinations(DestinationStyleOpInterface op);
+LogicalResult checkF32(Operation *op, StringRef what, ShapedType type);
 /// Query heads are a multiple of key heads.
 LogicalResult checkHeads(Operation *op, int64_t heads, int64_t keyHeads);
 

@@ -35,9 +35,10 @@ void MegaCtxDialect::initialize() {
 #define GET_OP_LIST
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxOps.cpp.inc"
       >();
-  declarePromisedInterfaces<bufferization::BufferizableOpInterface,
-                            FinishAttentionOp, FusedAttentionOp,
-                            OnlineAttentionOp, ProductOp>();
+  declarePromisedInterfaces<
+      bufferization::BufferizableOpInterface, FinishAttentionOp,
+      FusedAttentionOp, FusedKeyGradientOp, FusedQueryGradientOp,
+      OnlineAttentionBackwardOp, OnlineAttentionOp, ProductOp>();
 }
 
 /// The body of `name<body>`: the parser has found where the symbol ends and

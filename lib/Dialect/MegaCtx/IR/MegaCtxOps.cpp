@@ -7,7 +7,6 @@
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
-#include <cmath>
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -116,10 +115,8 @@ LogicalResult AttentionOp::verify() {
                             query, "query")) ||
       failed(checkOffset(*this, "offset", getOffset(), query, "query")))
     return failure();
-  if (!std::isfinite(getScale().convertToFloat()))
-    return emitOpError("expected a finite scale");
-  if (getSoftcap() && !(getSoftcap()->convertToFloat() > 0))
-    return emitOpError("expected a positive softcap");
+  if (failed(checkScores(*this, getScale(), getSoftcap())))
+    return failure();
   if (getQueryStep() < 1)
     return emitOpError("expected query_step of at least 1, but got ")
            << getQueryStep();
@@ -130,50 +127,26 @@ MutableOperandRange FusedAttentionOp::getDpsInitsMutable() {
   return MutableOperandRange(*this, getOperation()->getNumOperands() - 2, 2);
 }
 
-SmallVector<pattern::Piece> FusedAttentionOp::getPieceList() {
-  SmallVector<pattern::Piece> pieces;
-  for (PieceAttr attr : getPieces().getAsRange<PieceAttr>())
-    pieces.push_back(attr.getPiece());
-  return pieces;
-}
-
 LogicalResult FusedAttentionOp::verify() {
-  if (getPieces().empty() ||
-      !llvm::all_of(getPieces(), llvm::IsaPred<PieceAttr>))
-    return emitOpError("expected at least one piece");
-  auto typeOf = [](Value value) { return cast<ShapedType>(value.getType()); };
-  ShapedType query = typeOf(getQuery()), key = typeOf(getKey()),
-             value = typeOf(getValue()), out = typeOf(getOut()),
-             lse = typeOf(getLse());
-  for (ShapedType type : {query, key, value, out})
-    if (!type.hasRank() || type.getRank() != 4 ||
-        type.getElementType() != query.getElementType())
-      return emitOpError("expected query, key, value and out of rank 4 and "
-                         "one element type");
-  if (!lse.hasRank() || lse.getRank() != 3 || !lse.getElementType().isF32())
-    return emitOpError("expected lse to have rank 3 and element type f32");
-  if (failed(checkBiases(*this, getBiases())))
+  if (failed(checkLink(*this)))
     return failure();
-  for (const pattern::Piece &piece : getPieceList())
-    if (failed(checkSegments(*this, getSegmentBounds(), piece)))
-      return failure();
-  bool onTensors = isa<TensorType>(out);
-  if (getNumResults() != (onTensors ? 2u : 0u))
-    return emitOpError("expected two results on tensors, none on memrefs");
-  if (failed(checkDim(*this, "out", out, 3, value, 3, "value")) ||
-      failed(checkDim(*this, "key", key, 3, query, 3, "query")))
+  auto typeOf = [](Value value) { return cast<ShapedType>(value.getType()); };
+  ShapedType query = typeOf(getQuery()), out = typeOf(getOut()),
+             lse = typeOf(getLse());
+  if (failed(checkRank(*this, "out", out, 4)) ||
+      failed(checkRank(*this, "lse", lse, 3)) ||
+      failed(checkF32(*this, "lse", lse)))
+    return failure();
+  if (out.getElementType() != query.getElementType())
+    return emitOpError("expected out of element type ")
+           << query.getElementType() << ", but got " << out;
+  if (failed(checkDim(*this, "out", out, 3, typeOf(getValue()), 3, "value")))
     return failure();
   for (unsigned i : {0, 1, 2})
     if (failed(checkDim(*this, "out", out, i, query, i, "query")) ||
         failed(checkDim(*this, "lse", lse, i, query, i, "query")))
       return failure();
-  if (failed(checkPositions(*this, "query_positions", getQueryPositions(),
-                            getQueryOffset(), query, "query")) ||
-      failed(
-          checkOffset(*this, "query_offset", getQueryOffset(), query, "query")))
-    return failure();
-  return checkPositions(*this, "key_positions", getKeyPositions(),
-                        getKeyOffset(), key, "key");
+  return checkDestinations(*this);
 }
 
 void FusedAttentionOp::getEffects(

@@ -21,6 +21,13 @@
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxAttrs.h.inc"
 #define GET_TYPEDEF_CLASSES
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxTypes.h.inc"
+
+namespace mlir::megactx {
+/// The pieces that an array of `#megactx.piece` holds.
+llvm::SmallVector<pattern::Piece> pieceList(ArrayAttr pieces);
+} // namespace mlir::megactx
+
+#include "megactx/Dialect/MegaCtx/IR/AttentionLinkInterface.h.inc"
 #define GET_OP_CLASSES
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxOps.h.inc"
 

@@ -2,8 +2,8 @@
 //
 // Owns the `megactx` dialect: patterns and pieces as attributes, attention over
 // several sources, its links of one piece each, and the fused form that targets
-// emit kernels for; level-of-detail gists, routing and products with epilogues in
-// files of their own. Knows no ONNX and no target.
+// emit kernels for; gradients, level-of-detail gists, routing and products with
+// epilogues in files of their own. Knows no ONNX and no target.
 //
 //===----------------------------------------------------------------------===//
 
@@ -17,6 +17,7 @@ include "mlir/Interfaces/DestinationStyleOpInterface.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "mlir/Interfaces/TilingInterface.td"
+include "megactx/Dialect/MegaCtx/IR/AttentionLinkInterface.td"
 
 def MegaCtx_Dialect : Dialect {
   let name = "megactx";
@@ -72,6 +73,8 @@ def MegaCtx_PieceAttr : AttrDef<MegaCtx_Dialect, "Piece"> {
   }];
   let parameters = (ins "::mlir::megactx::pattern::Piece":$piece);
 }
+
+def MegaCtx_PiecesAttr : TypedArrayAttrBase<MegaCtx_PieceAttr, "pieces">;
 
 def MegaCtx_SourceType : TypeDef<MegaCtx_Dialect, "Source"> {
   let mnemonic = "source";
@@ -194,8 +197,35 @@ def MegaCtx_AttentionOp : Op<MegaCtx_Dialect, "attention",
   let hasVerifier = 1;
 }
 
+//===----------------------------------------------------------------------===//
+// What links of attention and of its gradients, and their fused forms, share
+//===----------------------------------------------------------------------===//
+
+defvar MegaCtx_LinkOperands = (ins
+    AnyShaped:$query, AnyShaped:$key, AnyShaped:$value,
+    Variadic<AnyShaped>:$biases, Optional<AnyShaped>:$lengths,
+    Optional<AnyShaped>:$segment_bounds,
+    Optional<AnyTypeOf<[Index, AnyShaped]>>:$query_offset,
+    Optional<Index>:$key_offset,
+    Optional<AnyShaped>:$query_positions, Optional<AnyShaped>:$key_positions);
+
+defvar MegaCtx_LinkAttrs = (ins
+    F32Attr:$scale, OptionalAttr<F32Attr>:$softcap,
+    DefaultValuedAttr<I64Attr, "1">:$query_step,
+    DefaultValuedAttr<I64Attr, "1">:$key_step);
+
+defvar MegaCtx_LinkFormat = [{
+    $query `,` $key `,` $value (`bias` `(` $biases^ `)`)?
+    (`lengths` `(` $lengths^ `)`)? (`segments` `(` $segment_bounds^ `)`)?
+    (`query_offset` `(` $query_offset^ `)`)?
+    (`key_offset` `(` $key_offset^ `)`)?
+    (`query_positions` `(` $query_positions^ `)`)?
+    (`key_positions` `(` $key_positions^ `)`)?
+}];
+
 def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
     [AttrSizedOperandSegments, DestinationStyleOpInterface,
+     AttentionLinkInterface,
      DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
      DeclareOpInterfaceMethods<AggregatedOpInterface, ["decomposeOperation"]>,
      DeclareOpInterfaceMethods<TilingInterface, [
@@ -274,28 +304,12 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
     Source: Online normalizer calculation for softmax (arXiv:1805.02867),
     FlashAttention-2 (arXiv:2307.08691).
   }];
-  let arguments = (ins AnyShaped:$query, AnyShaped:$key, AnyShaped:$value,
-                       Variadic<AnyShaped>:$biases, Optional<AnyShaped>:$lengths,
-                       Optional<AnyShaped>:$segment_bounds,
-                       Optional<AnyTypeOf<[Index, AnyShaped]>>:$query_offset,
-                       Optional<Index>:$key_offset,
-                       Optional<AnyShaped>:$query_positions,
-                       Optional<AnyShaped>:$key_positions,
-                       Variadic<Index>:$origin,
-                       AnyShaped:$acc, AnyShaped:$max, AnyShaped:$sum,
-                       MegaCtx_PieceAttr:$piece,
-                       F32Attr:$scale,
-                       OptionalAttr<F32Attr>:$softcap,
-                       DefaultValuedAttr<I64Attr, "1">:$query_step,
-                       DefaultValuedAttr<I64Attr, "1">:$key_step);
+  let arguments = !con(MegaCtx_LinkOperands,
+      (ins Variadic<Index>:$origin, AnyShaped:$acc, AnyShaped:$max,
+           AnyShaped:$sum, MegaCtx_PieceAttr:$piece),
+      MegaCtx_LinkAttrs);
   let results = (outs Variadic<AnyRankedTensor>:$results);
-  let assemblyFormat = [{
-    $query `,` $key `,` $value (`bias` `(` $biases^ `)`)?
-    (`lengths` `(` $lengths^ `)`)? (`segments` `(` $segment_bounds^ `)`)?
-    (`query_offset` `(` $query_offset^ `)`)?
-    (`key_offset` `(` $key_offset^ `)`)?
-    (`query_positions` `(` $query_positions^ `)`)?
-    (`key_positions` `(` $key_positions^ `)`)?
+  let assemblyFormat = MegaCtx_LinkFormat # [{
     (`origin` `(` $origin^ `)`)?
     `outs` `(` $acc `,` $max `,` $sum `)` $piece attr-dict
     `:` functional-type(operands, results)
@@ -303,6 +317,9 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     ::mlir::MutableOperandRange getDpsInitsMutable();
+    ::llvm::SmallVector<::mlir::megactx::pattern::Piece> getPieceList() {
+      return {getPiece().getPiece()};
+    }
 
     /// Emits the key rows [first, second) that the query rows [rowBegin, rowEnd)
     /// of one batch and head can see, all index values counted in this op's own
@@ -355,6 +372,7 @@ def MegaCtx_FinishAttentionOp : Op<MegaCtx_Dialect, "finish_attention",
 
 def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
     [AttrSizedOperandSegments, DestinationStyleOpInterface,
+     AttentionLinkInterface,
      DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "one kernel's worth of attention: pieces with one query view";
   let description = [{
@@ -374,35 +392,20 @@ def MegaCtx_FusedAttentionOp : Op<MegaCtx_Dialect, "fused_attention",
     * `fused_attention_c4`: query_offset, query_positions and key_positions as in
       `megactx.online_attention`.
   }];
-  let arguments = (ins AnyShaped:$query, AnyShaped:$key, AnyShaped:$value,
-                       Variadic<AnyShaped>:$biases, Optional<AnyShaped>:$lengths,
-                       Optional<AnyShaped>:$segment_bounds,
-                       Optional<AnyTypeOf<[Index, AnyShaped]>>:$query_offset,
-                       Optional<Index>:$key_offset,
-                       Optional<AnyShaped>:$query_positions,
-                       Optional<AnyShaped>:$key_positions,
-                       AnyShaped:$out, AnyShaped:$lse,
-                       ArrayAttr:$pieces,
-                       F32Attr:$scale,
-                       OptionalAttr<F32Attr>:$softcap,
-                       DefaultValuedAttr<I64Attr, "1">:$query_step,
-                       DefaultValuedAttr<I64Attr, "1">:$key_step,
-                       UnitAttr:$accumulate);
+  let arguments = !con(MegaCtx_LinkOperands,
+      (ins AnyShaped:$out, AnyShaped:$lse, MegaCtx_PiecesAttr:$pieces),
+      MegaCtx_LinkAttrs, (ins UnitAttr:$accumulate));
   let results = (outs Variadic<AnyRankedTensor>:$results);
-  let assemblyFormat = [{
-    $query `,` $key `,` $value (`bias` `(` $biases^ `)`)?
-    (`lengths` `(` $lengths^ `)`)? (`segments` `(` $segment_bounds^ `)`)?
-    (`query_offset` `(` $query_offset^ `)`)?
-    (`key_offset` `(` $key_offset^ `)`)?
-    (`query_positions` `(` $query_positions^ `)`)?
-    (`key_positions` `(` $key_positions^ `)`)?
+  let assemblyFormat = MegaCtx_LinkFormat # [{
     `outs` `(` $out `,` $lse `)`
     $pieces attr-dict `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     ::mlir::MutableOperandRange getDpsInitsMutable();
-    ::llvm::SmallVector<::mlir::megactx::pattern::Piece> getPieceList();
+    ::llvm::SmallVector<::mlir::megactx::pattern::Piece> getPieceList() {
+      return ::mlir::megactx::pieceList(getPieces());
+    }
   }];
 }
 
@@ -499,6 +502,7 @@ class MegaCtx_TensorOp<string mnemonic, list<Trait> traits = []>
 defvar MegaCtx_Storage = [F32, F16, BF16];
 defvar MegaCtx_Integer = [Index, I64, I32];
 
+include "megactx/Dialect/MegaCtx/IR/MegaCtxBackwardOps.td"
 include "megactx/Dialect/MegaCtx/IR/MegaCtxLodOps.td"
 include "megactx/Dialect/MegaCtx/IR/MegaCtxProductOps.td"
 include "megactx/Dialect/MegaCtx/IR/MegaCtxRouteOps.td"

@@ -1,0 +1,105 @@
+//===- GradientBlock.h - gradients of one block of pairs --------*- C++ -*-===//
+//
+// Owns what a kernel of gradients computes of pairs of query and key, whichever
+// of the two stand in the lanes (M of them) and whichever come row by row:
+//
+//   P[n][m]  = exp2(S[n][m] - lse)           S, from A[n][:] * At[:][m]
+//   dX[n][m] = P * (dP[n][m] - delta)        dP, from B[n][:] * Bt[:][m]
+//   sumA[D][M]  += A[n][d] * dX[n][m]
+//   sumB[Dv][M] += B[n][d] * P[n][m]         for values alone
+//
+//               lanes (At, Bt)     rows (A, B)      sums
+//   queries'    query, dout        key, value       dq
+//   keys'       key, value         query, dout      dk, dv
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_TARGET_CPU_GRADIENTBLOCK_H
+#define MEGACTX_LIB_TARGET_CPU_GRADIENTBLOCK_H
+
+#include "../Common/KeyViews.h"
+#include "Kernel.h"
+#include "KernelParts.h"
+#include "LaneProducts.h"
+#include "Scratch.h"
+
+namespace mlir::megactx::cpu {
+
+/// Rows per block: a multiple of however many are summed at once.
+constexpr int64_t kGradientRows = 72;
+
+/// A task's scratch.
+struct GradientBuffers {
+  /// Of so many vectors of lanes; with `given`, those of the task that has
+  /// given its scratch to a part of the kernel.
+  GradientBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
+                  int64_t vectors, Value given = {});
+
+  int64_t vectors, lanes; ///< lanes of all vectors
+  VectorType vector;
+  Value scratch;         ///< memref<?xi8>: holds all that follow
+  Value laneA, laneB;    ///< [D][M], [Dv][M] f32
+  Value sumA, sumB;      ///< the same; sumB of keys' gradients alone
+  Value weights, slopes; ///< [rows][M] f32: P and dX
+  Value rowOf;           ///< [M] index: the row of each lane
+  Value other;           ///< [rows] index: those that come row by row
+  Value placeA, placeB;  ///< [rows] index: where these are in memory
+  Value lse, delta;      ///< of each query, f32; lse to base 2
+  Value low, high;       ///< of each query, i32: which keys it sees
+  Value number;          ///< of each key, i32: what low and high count
+  Value turned;          ///< [lanes of a vector][D or Dv] f32
+  Value factors;         ///< [M] f32
+  Value allowed, biases; ///< [rows][M] i32, f32: of tests, in units of log2
+};
+
+/// What elements of a masked block depend on.
+struct GradientContext {
+  const pattern::Piece &piece;
+  const KeyViews &views;
+  ArrayRef<Value> biases;
+};
+
+class GradientBlock {
+public:
+  /// A block whose rows are in flat data A and B.
+  GradientBlock(ImplicitLocOpBuilder &b, const KernelShape &shape,
+                const GradientBuffers &buffers, Value dataA, Value dataB)
+      : b(b), a{b}, shape(shape), buffers(buffers), dataA(dataA), dataB(dataB),
+        products(b, buffers.vector) {}
+
+  static bool lanesAreQueries(const KernelShape &shape) {
+    return shape.result == KernelResult::QueryGradient;
+  }
+
+  /// Adds what the first `count` rows give, a multiple of those summed at once:
+  /// all pairs, or those within the bounds for which the piece's test holds.
+  void callFull(KernelParts &parts, Value count);
+  void callMasked(KernelParts &parts, Value count,
+                  const GradientContext &context);
+
+private:
+  /// What a masked block looks up.
+  struct Masks {
+    bool test, bias;
+  };
+  void call(KernelParts &parts, Value count, const Masks *masks);
+  void emit(Value count, const Masks *masks);
+  Value weight(Value s, Value n, int64_t g, const Masks *masks);
+  Value perLane(Value buffer, int64_t g);
+  Value perRow(Value buffer, Value n);
+  Value perQuery(Value buffer, Value n, int64_t g);
+  Value perKey(Value buffer, Value n, int64_t g);
+  void evaluateTest(Value n, const GradientContext &context);
+  void sumBiases(Value n, const GradientContext &context);
+
+  ImplicitLocOpBuilder &b;
+  Arith a;
+  const KernelShape &shape;
+  const GradientBuffers &buffers;
+  Value dataA, dataB;
+  LaneProducts products;
+};
+
+} // namespace mlir::megactx::cpu
+
+#endif

@@ -1,0 +1,164 @@
+//===- GradientKernel.cpp - what kernels of gradients share ---------------===//
+
+#include "GradientKernel.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::cpu;
+
+GradientKernel::GradientKernel(KernelParts &parts, StringRef name,
+                               const KernelShape &shape)
+    : shape(shape), parts(parts),
+      b(parts.getModule().getLoc(),
+        OpBuilder::atBlockEnd(parts.getModule().getBody())),
+      a{b} {
+  auto type = b.getFunctionType(kernelArguments(b.getContext(), shape), {});
+  function = func::FuncOp::create(b, name, type);
+  function.setPrivate();
+  b.setInsertionPointToStart(function.addEntryBlock());
+  arguments = KernelArguments(function.getArguments(), shape);
+  auto dim = [&](Value of, int64_t i) -> Value {
+    return memref::DimOp::create(b, of, i);
+  };
+  batches = dim(arguments.query, 0);
+  heads = dim(arguments.query, 1);
+  queries = dim(arguments.query, 2);
+  keyHeads = dim(arguments.key, 1);
+  keys = dim(arguments.key, 2);
+  group = a.div(heads, a.max(keyHeads, a.c(1)));
+  views = std::make_unique<KeyViews>(b, parts.getModule(), shape, arguments);
+}
+
+func::FuncOp GradientKernel::run() {
+  Value rowsPerClass = a.ceilDiv(laneRows(), a.c(period()));
+  if (shape.lanes == 16)
+    tasksByLength({1, 2, 4}, rowsPerClass);
+  else
+    tasksByLength({1, 2}, rowsPerClass);
+  func::ReturnOp::create(b);
+  return function;
+}
+
+/// Blocks of the fewest vectors that hold a whole class, as in attention.
+void GradientKernel::tasksByLength(ArrayRef<int64_t> vectors,
+                                   Value rowsPerClass) {
+  if (vectors.size() == 1)
+    return tasks(vectors.front(), rowsPerClass);
+  scf::IfOp::create(
+      b, a.le(rowsPerClass, a.c(vectors.front() * shape.lanes)),
+      [&](OpBuilder &, Location) {
+        tasks(vectors.front(), rowsPerClass);
+        scf::YieldOp::create(b);
+      },
+      [&](OpBuilder &, Location) {
+        tasksByLength(vectors.drop_front(), rowsPerClass);
+        scf::YieldOp::create(b);
+      });
+}
+
+void GradientKernel::tasks(int64_t vectors, Value rowsPerClass) {
+  Value width = a.c(vectors * shape.lanes), classes = a.c(laneClasses());
+  Value blocks = a.ceilDiv(rowsPerClass, width);
+  Value perBlock = a.mul(a.mul(batches, laneHeads()), classes);
+  emitParallel(b, a.mul(blocks, perBlock), [&](Value number) {
+    Value first = a.mul(a.div(number, perBlock), width);
+    Value rest = a.rem(number, perBlock);
+    Value viewClass = a.rem(rest, classes);
+    rest = a.div(rest, classes);
+    Value head = a.rem(rest, laneHeads()), batch = a.div(rest, laneHeads());
+    Value count = enter(batch, head, viewClass);
+    scf::IfOp::create(b, a.lt(first, count), [&](OpBuilder &, Location) {
+      GradientBuffers buffers(b, shape, vectors);
+      startLanes(buffers, first, count);
+      task(buffers, batch, head);
+      scf::YieldOp::create(b);
+    });
+  });
+}
+
+/// Says which row each lane stands for, and starts from nothing.
+void GradientKernel::startLanes(const GradientBuffers &buffers, Value first,
+                                Value count) {
+  Value last = a.sub(count, a.c(1));
+  lanesHere = a.min(a.sub(count, first), a.c(buffers.lanes));
+  emitFor(b, a.c(0), a.c(buffers.lanes), 1, [&](Value lane) {
+    // Lanes past the class's end repeat its last row and are not stored.
+    Value row = rowAt(a.min(a.add(first, lane), last));
+    memref::StoreOp::create(b, row, buffers.rowOf, lane);
+  });
+  auto clear = [&](Value sum, int64_t dim) {
+    emitFor(b, a.c(0), a.c(dim), 1, [&](Value d) {
+      for (int64_t g = 0; g < buffers.vectors; ++g)
+        vector::StoreOp::create(b, a.splat(0.0f, buffers.vector), sum,
+                                ValueRange{d, a.c(g * shape.lanes)});
+    });
+  };
+  clear(buffers.sumA, shape.headDim);
+  if (buffers.sumB)
+    clear(buffers.sumB, shape.valueDim);
+}
+
+void GradientKernel::loadLanes(const GradientBuffers &buffers,
+                               const HeadOf &ofA, const HeadOf &ofB) {
+  LaneRows rows(b, buffers.vector, buffers.rowOf);
+  rows.load(ofA, shape.scale * static_cast<float>(M_LOG2E), buffers.laneA);
+  rows.load(ofB, 1.0f, buffers.laneB);
+}
+
+/// Adds the lanes' sums times the factor to their rows.
+void GradientKernel::storeSum(const GradientBuffers &buffers, Value sum,
+                              float factor, const HeadOf &to) {
+  LaneRows rows(b, buffers.vector, buffers.rowOf);
+  for (int64_t g = 0; g < buffers.vectors; ++g)
+    vector::StoreOp::create(b, a.splat(factor, buffers.vector), buffers.factors,
+                            a.c(g * shape.lanes));
+  Value one = a.f32(1.0f);
+  emitFor(b, a.c(0), lanesHere, shape.lanes, [&](Value first) {
+    rows.turn(sum, to.dim, first, buffers.factors, buffers.turned);
+    Value end = a.min(a.add(first, a.c(shape.lanes)), lanesHere);
+    emitFor(b, first, end, 1, [&](Value lane) {
+      rows.store(buffers.turned, a.sub(lane, first), to, lane, one);
+    });
+  });
+}
+
+void GradientKernel::ifHead(unsigned index, function_ref<void()> body) {
+  const pattern::Expr &condition = shape.pieces[index].heads;
+  if (!condition)
+    return body();
+  Value chosen = a.lt(a.c(0), emitExpr(b, condition, views->leaves(a.c(0))));
+  scf::IfOp::create(b, chosen, [&](OpBuilder &, Location) {
+    body();
+    scf::YieldOp::create(b);
+  });
+}
+
+Value GradientKernel::blockRows(const GradientBuffers &buffers, Value left) {
+  Value step = a.c(LaneProducts::rowsAtOnce(shape.lanes, buffers.vectors));
+  return a.min(a.mul(a.ceilDiv(left, step), step), a.c(kGradientRows));
+}
+
+void GradientKernel::placeRow(const GradientBuffers &buffers, Value n,
+                              Value row, Value strideA, Value strideB) {
+  memref::StoreOp::create(b, row, buffers.other, n);
+  memref::StoreOp::create(b, a.mul(row, strideA), buffers.placeA, n);
+  memref::StoreOp::create(b, a.mul(row, strideB), buffers.placeB, n);
+}
+
+void GradientKernel::storeI32(Value x, Value to, Value at) {
+  Value narrow = arith::IndexCastOp::create(b, b.getI32Type(), x);
+  memref::StoreOp::create(b, narrow, to, at);
+}
+
+func::FuncOp mlir::megactx::cpu::emitGradientKernel(KernelParts &parts,
+                                                    StringRef name,
+                                                    const KernelShape &shape) {
+  auto kernel = shape.result == KernelResult::QueryGradient
+                    ? queryGradientKernel(parts, name, shape)
+                    : keyGradientKernel(parts, name, shape);
+  return kernel->run();
+}

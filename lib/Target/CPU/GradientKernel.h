@@ -1,0 +1,80 @@
+//===- GradientKernel.h - emission of kernels of gradients ------*- C++ -*-===//
+//
+// Owns the two walks: a task of the gradient of queries has query rows in its
+// lanes and goes over the keys that they see; one of the gradients of keys and
+// values has key rows in its lanes and goes over the queries that see them, of
+// all heads that read them. Each task alone writes the sums of its lanes, so
+// that they are the same in each run.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_TARGET_CPU_GRADIENTKERNEL_H
+#define MEGACTX_LIB_TARGET_CPU_GRADIENTKERNEL_H
+
+#include "GradientBlock.h"
+#include "LaneRows.h"
+
+namespace mlir::megactx::cpu {
+
+/// What both walks do; members are values of the function being built.
+class GradientKernel {
+public:
+  GradientKernel(KernelParts &parts, StringRef name, const KernelShape &shape);
+  virtual ~GradientKernel() = default;
+  func::FuncOp run();
+
+protected:
+  /// How many rows each head has whose gradients are summed, how many heads,
+  /// and into how many classes of rows they fall.
+  virtual Value laneRows() = 0;
+  virtual Value laneHeads() = 0;
+  virtual int64_t laneClasses() = 0;
+  virtual int64_t period() = 0;
+  /// Turns to a class of rows of a head; returns how many there are.
+  virtual Value enter(Value batch, Value head, Value viewClass) = 0;
+  virtual Value rowAt(Value i) = 0;
+  /// From the rows that the task's lanes stand for to their sums.
+  virtual void task(GradientBuffers &buffers, Value batch, Value head) = 0;
+
+  void loadLanes(const GradientBuffers &buffers, const HeadOf &a,
+                 const HeadOf &b);
+  void storeSum(const GradientBuffers &buffers, Value sum, float factor,
+                const HeadOf &to);
+  /// Body where the piece applies to the head that was entered.
+  void ifHead(unsigned piece, function_ref<void()> body);
+  /// The number of rows that a block computes on for `left` of them.
+  Value blockRows(const GradientBuffers &buffers, Value left);
+  /// Fills the places of row `other[n]` in A and B.
+  void placeRow(const GradientBuffers &buffers, Value n, Value row,
+                Value strideA, Value strideB);
+  void storeI32(Value x, Value to, Value at);
+
+  const KernelShape &shape;
+  KernelParts &parts;
+  ImplicitLocOpBuilder b;
+  Arith a;
+  func::FuncOp function;
+  KernelArguments arguments;
+  Value batches, heads, queries, keyHeads, keys, group;
+  std::unique_ptr<KeyViews> views;
+  Value lanesHere; ///< how many of the task's lanes have a row
+
+private:
+  void tasksByLength(ArrayRef<int64_t> vectors, Value rowsPerClass);
+  void tasks(int64_t vectors, Value rowsPerClass);
+  void startLanes(const GradientBuffers &buffers, Value first, Value count);
+};
+
+/// Adds the kernel of the shape's result to the module.
+func::FuncOp emitGradientKernel(KernelParts &parts, StringRef name,
+                                const KernelShape &shape);
+
+std::unique_ptr<GradientKernel> queryGradientKernel(KernelParts &parts,
+                                                    StringRef name,
+                                                    const KernelShape &shape);
+std::unique_ptr<GradientKernel>
+keyGradientKernel(KernelParts &parts, StringRef name, const KernelShape &shape);
+
+} // namespace mlir::megactx::cpu
+
+#endif

@@ -1,0 +1,150 @@
+//===- KeyGradient.cpp - key rows in the lanes, queries one by one --------===//
+
+#include "../Common/QueryViews.h"
+#include "GradientKernel.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::cpu;
+
+namespace {
+class KeyGradientKernel : public GradientKernel {
+public:
+  KeyGradientKernel(KernelParts &parts, StringRef name,
+                    const KernelShape &shape)
+      : GradientKernel(parts, name, shape),
+        walk(b, parts.getModule(), shape, arguments, *views) {}
+
+private:
+  Value laneRows() override { return keys; }
+  Value laneHeads() override { return keyHeads; }
+  int64_t laneClasses() override { return walk.classes(); }
+  int64_t period() override { return walk.period(); }
+  Value enter(Value batch, Value, Value keyClass) override {
+    walk.enter(batch, keyClass, keys);
+    return walk.rowsHere;
+  }
+  Value rowAt(Value i) override { return walk.rowAt(i); }
+  void task(GradientBuffers &buffers, Value batch, Value keyHead) override;
+
+  void ofHead(const GradientBuffers &buffers, Value batch, Value head);
+  void queriesOf(unsigned piece, const GradientBuffers &buffers, Value batch,
+                 Value head);
+  std::pair<Value, Value> placeQueries(unsigned piece,
+                                       const GradientBuffers &buffers,
+                                       Value from, Value end, Value count);
+
+  QueryViews walk;
+  Value lowest, highest; ///< positions of the lanes' keys
+  /// Of the head at hand: flat queries and dout, and their strides.
+  Value queryData, queryStride, doutData, doutStride;
+};
+} // namespace
+
+void KeyGradientKernel::task(GradientBuffers &buffers, Value batch,
+                             Value keyHead) {
+  loadLanes(buffers, {arguments.key, batch, keyHead, shape.headDim},
+            {arguments.value, batch, keyHead, shape.valueDim});
+  auto positionOf = [&](Value lane) {
+    return views->positionOfKey(memref::LoadOp::create(b, buffers.rowOf, lane));
+  };
+  lowest = positionOf(a.c(0));
+  highest = positionOf(a.sub(lanesHere, a.c(1)));
+  // Keys are numbered by how far they stand from the first.
+  emitFor(b, a.c(0), a.c(buffers.lanes), 1, [&](Value lane) {
+    Value apart = a.sub(positionOf(lane), lowest);
+    storeI32(a.min(apart, a.c(INT32_MAX - 1)), buffers.number, lane);
+  });
+  Value first = a.mul(keyHead, group);
+  emitFor(b, first, a.add(first, group), 1,
+          [&](Value head) { ofHead(buffers, batch, head); });
+  storeSum(buffers, buffers.sumA, shape.scale,
+           {arguments.dk, batch, keyHead, shape.headDim});
+  storeSum(buffers, buffers.sumB, 1.0f,
+           {arguments.dv, batch, keyHead, shape.valueDim});
+}
+
+void KeyGradientKernel::ofHead(const GradientBuffers &buffers, Value batch,
+                               Value head) {
+  walk.enterHead(head);
+  ValueRange strides;
+  std::tie(queryData, strides) = flattenHead(b, arguments.query, batch, head);
+  queryStride = strides[2];
+  std::tie(doutData, strides) = flattenHead(b, arguments.dout, batch, head);
+  doutStride = strides[2];
+  for (unsigned i = 0; i < shape.pieces.size(); ++i)
+    ifHead(i, [&] { queriesOf(i, buffers, batch, head); });
+}
+
+/// The rows of a block's queries, and what each sees, counted from the first of
+/// the lanes' keys. Returns the highest beginning and the lowest end of these.
+std::pair<Value, Value>
+KeyGradientKernel::placeQueries(unsigned index, const GradientBuffers &buffers,
+                                Value from, Value end, Value count) {
+  Value log2e = a.f32(static_cast<float>(M_LOG2E));
+  Value none = a.c(0), most = a.c(INT32_MAX), last = a.sub(end, a.c(1));
+  auto fromFirst = [&](Value position) {
+    return a.min(a.max(a.sub(position, lowest), none), most);
+  };
+  SmallVector<Value> hull =
+      emitFor(b, none, count, 1, ValueRange{none, most},
+              [&](Value n, ValueRange so) -> SmallVector<Value> {
+                Value number = a.add(from, n), exists = a.lt(number, end);
+                Value row = walk.queryRow(index, a.min(number, last));
+                placeRow(buffers, n, row, queryStride, doutStride);
+                SmallVector<Value> at = {views->batch, views->head, row};
+                Value lse = memref::LoadOp::create(b, arguments.lse, at);
+                memref::StoreOp::create(b, arith::MulFOp::create(b, lse, log2e),
+                                        buffers.lse, n);
+                Value delta = memref::LoadOp::create(b, arguments.delta, at);
+                memref::StoreOp::create(b, delta, buffers.delta, n);
+                auto [lo, hi] =
+                    views->rowInterval(index, views->positionOf(row));
+                // Queries past the end repeat the last one and see nothing.
+                lo = fromFirst(lo);
+                hi = a.select(exists, fromFirst(hi), none);
+                storeI32(lo, buffers.low, n);
+                storeI32(hi, buffers.high, n);
+                return {a.max(so[0], lo), a.min(so[1], hi)};
+              });
+  return {hull[0], hull[1]};
+}
+
+void KeyGradientKernel::queriesOf(unsigned index,
+                                  const GradientBuffers &buffers, Value batch,
+                                  Value head) {
+  const pattern::Piece &piece = shape.pieces[index];
+  auto [begin, end] = walk.queriesOf(index, lowest, highest, queries);
+  GradientBlock block(b, shape, buffers, queryData, doutData);
+  Value lastEnd = end;
+  emitFor(b, begin, end, kGradientRows, [&](Value from) {
+    Value count = blockRows(buffers, a.sub(lastEnd, from));
+    auto [highestLow, lowestHigh] =
+        placeQueries(index, buffers, from, lastEnd, count);
+    GradientContext context{piece, *views, arguments.biases};
+    if (!shape.biasPerKey.empty() || piece.test)
+      return block.callMasked(parts, count, context);
+    Value full = a.both(a.le(highestLow, a.c(0)),
+                        a.lt(a.sub(highest, lowest), lowestHigh));
+    scf::IfOp::create(
+        b, full,
+        [&](OpBuilder &, Location) {
+          block.callFull(parts, count);
+          scf::YieldOp::create(b);
+        },
+        [&](OpBuilder &, Location) {
+          block.callMasked(parts, count, context);
+          scf::YieldOp::create(b);
+        });
+  });
+}
+
+std::unique_ptr<GradientKernel>
+mlir::megactx::cpu::keyGradientKernel(KernelParts &parts, StringRef name,
+                                      const KernelShape &shape) {
+  return std::make_unique<KeyGradientKernel>(parts, name, shape);
+}

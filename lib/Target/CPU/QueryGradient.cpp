@@ -1,0 +1,129 @@
+//===- QueryGradient.cpp - query rows in the lanes, keys one by one -------===//
+
+#include "GradientKernel.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::cpu;
+
+namespace {
+class QueryGradientKernel : public GradientKernel {
+public:
+  using GradientKernel::GradientKernel;
+
+private:
+  Value laneRows() override { return queries; }
+  Value laneHeads() override { return heads; }
+  int64_t laneClasses() override { return views->classes(); }
+  int64_t period() override { return views->period(); }
+  Value enter(Value batch, Value head, Value viewClass) override;
+  Value rowAt(Value i) override { return views->rowAt(i); }
+  void task(GradientBuffers &buffers, Value batch, Value head) override;
+
+  /// The lowest and highest beginning and the lowest and highest end of the
+  /// lanes' keys.
+  struct Hull {
+    Value lowest, highestLow, lowestHigh, highest;
+  };
+  Hull bounds(unsigned piece, const GradientBuffers &buffers);
+  void keysOf(unsigned piece, const GradientBuffers &buffers, Value batch,
+              Value keyHead);
+};
+} // namespace
+
+Value QueryGradientKernel::enter(Value batch, Value head, Value viewClass) {
+  views->enter(batch, head, viewClass, queries);
+  views->readKeyEnd(keys);
+  return views->rowsHere;
+}
+
+void QueryGradientKernel::task(GradientBuffers &buffers, Value batch,
+                               Value head) {
+  loadLanes(buffers, {arguments.query, batch, head, shape.headDim},
+            {arguments.dout, batch, head, shape.valueDim});
+  Value log2e = a.f32(static_cast<float>(M_LOG2E));
+  emitFor(b, a.c(0), a.c(buffers.lanes), 1, [&](Value lane) {
+    Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
+    SmallVector<Value> at = {batch, head, row};
+    Value lse = memref::LoadOp::create(b, arguments.lse, at);
+    memref::StoreOp::create(b, arith::MulFOp::create(b, lse, log2e),
+                            buffers.lse, lane);
+    Value delta = memref::LoadOp::create(b, arguments.delta, at);
+    memref::StoreOp::create(b, delta, buffers.delta, lane);
+  });
+  Value keyHead = a.div(head, group);
+  for (unsigned i = 0; i < shape.pieces.size(); ++i)
+    ifHead(i, [&] { keysOf(i, buffers, batch, keyHead); });
+  storeSum(buffers, buffers.sumA, shape.scale,
+           {arguments.dq, batch, head, shape.headDim});
+}
+
+QueryGradientKernel::Hull
+QueryGradientKernel::bounds(unsigned index, const GradientBuffers &buffers) {
+  Value huge = a.c(INT32_MAX), none = a.c(0);
+  SmallVector<Value> hull = emitFor(
+      b, a.c(0), a.c(buffers.lanes), 1, ValueRange{huge, none, huge, none},
+      [&](Value lane, ValueRange so) -> SmallVector<Value> {
+        Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
+        auto [lo, hi] = views->keysOf(index, views->positionOf(row));
+        storeI32(lo, buffers.low, lane);
+        storeI32(hi, buffers.high, lane);
+        // A row without keys widens nothing, but then no block is full.
+        Value some = a.lt(lo, hi);
+        return {a.select(some, a.min(so[0], lo), so[0]),
+                a.select(some, a.max(so[1], lo), huge), a.min(so[2], hi),
+                a.select(some, a.max(so[3], hi), so[3])};
+      });
+  return {hull[0], hull[1], hull[2], hull[3]};
+}
+
+void QueryGradientKernel::keysOf(unsigned index, const GradientBuffers &buffers,
+                                 Value batch, Value keyHead) {
+  const pattern::Piece &piece = shape.pieces[index];
+  auto [keyData, keyStrides] = flattenHead(b, arguments.key, batch, keyHead);
+  auto [valueData, valueStrides] =
+      flattenHead(b, arguments.value, batch, keyHead);
+  Value keyStride = keyStrides[2], valueStride = valueStrides[2];
+  Hull hull = bounds(index, buffers);
+  KeyViews::Places places = views->places(index);
+  GradientBlock block(b, shape, buffers, keyData, valueData);
+  emitFor(b, a.min(hull.lowest, hull.highest), hull.highest, kGradientRows,
+          [&](Value from) {
+            Value count = blockRows(buffers, a.sub(hull.highest, from));
+            Value last = a.sub(hull.highest, a.c(1));
+            emitFor(b, a.c(0), count, 1, [&](Value n) {
+              // Keys past the end repeat the last one and are masked.
+              Value key = a.add(from, n);
+              storeI32(key, buffers.number, n);
+              placeRow(buffers, n,
+                       views->keyRow(index, places, a.min(key, last)),
+                       keyStride, valueStride);
+            });
+            GradientContext context{piece, *views, arguments.biases};
+            if (!shape.biasPerKey.empty() || piece.test)
+              return block.callMasked(parts, count, context);
+            Value full =
+                a.both(a.le(hull.highestLow, from),
+                       a.le(a.add(from, a.c(kGradientRows)), hull.lowestHigh));
+            scf::IfOp::create(
+                b, full,
+                [&](OpBuilder &, Location) {
+                  block.callFull(parts, count);
+                  scf::YieldOp::create(b);
+                },
+                [&](OpBuilder &, Location) {
+                  block.callMasked(parts, count, context);
+                  scf::YieldOp::create(b);
+                });
+          });
+}
+
+std::unique_ptr<GradientKernel>
+mlir::megactx::cpu::queryGradientKernel(KernelParts &parts, StringRef name,
+                                        const KernelShape &shape) {
+  return std::make_unique<QueryGradientKernel>(parts, name, shape);
+}

@@ -1,0 +1,71 @@
+"""Gradients of attention, by kernels and by the generic lowering, against a float64 reference: patterns, ragged sizes, dtypes, run-time offsets."""
+
+import dataclasses
+
+import pytest
+
+import gradients
+from test_kernels import PATTERNS
+
+
+@pytest.fixture(params=["kernels", "generic"])
+def check(request, program):
+    """Spec and sizes -> nothing; an AssertionError where gradients are wrong."""
+
+    def run(spec, *sizes, **more):
+        spec = dataclasses.replace(spec, generic=request.param == "generic")
+        gradients.check(program(spec.module(), *(["--generic"] if spec.generic else [])), spec, *sizes, **more)
+
+    return run
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_pattern_at_ragged_sizes(pattern, check):
+    for queries, keys in [(1, 1), (33, 33), (131, 131), (5, 70), (150, 20), (0, 3), (3, 0)]:
+        check(gradients.Spec(pattern=pattern), 2, queries, keys)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("head_dim, value_dim", [(33, 17), (64, 64), (520, 16)])
+def test_head_dim(dtype, head_dim, value_dim, check):
+    check(gradients.Spec(pattern="causal and (window<left = 40, right = 0> or strided<stride = 8>)", dtype=dtype, head_dim=head_dim, value_dim=value_dim), 1, 177, 177)
+
+
+def test_long_rows_of_many_blocks(check):
+    check(gradients.Spec(pattern="causal and window<left = 100, right = 0>", heads=2, key_heads=1, head_dim=32, value_dim=32), 1, 700, 700)
+
+
+@pytest.mark.parametrize("pattern", ["causal and (window<left = 6, right = 0> or strided<stride = 5>)", "block_local<block = 8>", "columns<block = 6, first = 1, count = 2>"])
+def test_query_offset(pattern, check):
+    for past, new in [(0, 9), (20, 1), (63, 5), (100, 40), (-7, 30)]:
+        check(gradients.Spec(pattern=pattern, offset=True), 1, new, max(new, past + new), offset=past)
+
+
+def test_query_offset_of_each_batch_and_lengths(check):
+    spec = gradients.Spec(pattern="causal and strided<stride = 5>", offset_per_batch=True, lengths=True)
+    for new, keys in [(9, 80), (40, 90)]:
+        check(spec, 3, new, keys, offset=[0, keys // 3, keys - new])
+
+
+@pytest.mark.parametrize("pattern", ["causal and segments", "segments and window<left = 5, right = 5>"])
+def test_segments(pattern, check):
+    check(gradients.Spec(pattern=pattern, segments=True), 2, 90, 90)
+
+
+def test_steps(check):
+    check(gradients.Spec(pattern="causal and window<left = 30, right = 0>", query_step=2, key_step=3), 1, 60, 41)
+
+
+def test_softcap(check):
+    check(gradients.Spec(pattern="causal", softcap=3.0), 1, 150, 150)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (4, 1, 1), (1, 0, 1), (4, 0, 2)], ids=str)
+def test_bias(shape, check):
+    """shape: heads, queries (0 = all), batch of the bias; keys are never broadcast."""
+    check(gradients.Spec(pattern="causal", bias=True), 2, 85, 85, bias=shape)
+
+
+@pytest.mark.parametrize("shape, bias_type", [((4, 0, 2), "tensor<?x4x?x?xf32>"), ((1, 0, 1), "tensor<1x1x?x?xf32>"), ((4, 1, 1), "tensor<1x4x1x?xf32>")], ids=str)
+def test_gradient_of_a_bias(shape, bias_type, check):
+    check(gradients.Spec(pattern="causal or window<left = 3, right = 3>", bias=True, bias_type=bias_type, bias_gradients=True), 2, 40, 40, bias=shape)
