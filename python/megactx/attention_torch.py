@@ -1,11 +1,11 @@
-"""`attention` as an operator of PyTorch, megactx::attention, which torch.compile takes as a whole; imported where PyTorch is in use."""
+"""`attention` as an operator of PyTorch with gradients, megactx::attention, which torch.compile takes as a whole; imported where PyTorch is in use."""
 
 from typing import List, Optional, Tuple
 
 import numpy as np
 import torch
 
-from .attention_function import run
+from .attention_function import attention_backward, run
 
 
 def _tensor(result):
@@ -33,3 +33,40 @@ def _(query, key, value, pattern, scale, softcap, biases, lengths, segments, off
     inside = not query.is_contiguous() and query.transpose(1, 2).is_contiguous()
     out = query.new_empty((batch, rows, heads, value.shape[3])).transpose(1, 2) if inside else query.new_empty((batch, heads, rows, value.shape[3]))
     return out, query.new_empty((batch, heads, rows), dtype=torch.float32)
+
+
+@torch.library.custom_op("megactx::attention_backward", mutates_args=())
+def backward(dout: torch.Tensor, dlse: Optional[torch.Tensor], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, out: torch.Tensor, lse: torch.Tensor,
+             pattern: str, scale: Optional[float], softcap: Optional[float], biases: List[torch.Tensor], lengths: Optional[torch.Tensor],
+             segments: Optional[torch.Tensor], offset: Optional[int], offsets: Optional[torch.Tensor], bias_gradients: bool) -> List[torch.Tensor]:
+    """The gradients of query, key, value and, where they are asked for, of the biases; see megactx.attention_backward."""
+    tensors = [None if x is None else x.detach() for x in (dout, query, key, value, out, lse, dlse, lengths, segments, offsets)]
+    dout, query, key, value, out, lse, dlse, lengths, segments, offsets = tensors
+    *gradients, of_biases = attention_backward(dout, query, key, value, out, lse, pattern, dlse=dlse, scale=scale, softcap=softcap, bias=[bias.detach() for bias in biases] or None,
+                                               lengths=lengths, segments=segments, offset=offset if offsets is None else offsets, bias_gradients=bias_gradients) + ([],) * (not bias_gradients)
+    return [*map(_tensor, gradients), *(_tensor(gradient).to(bias.dtype) for gradient, bias in zip(of_biases, biases))]
+
+
+@backward.register_fake
+def _(dout, dlse, query, key, value, out, lse, pattern, scale, softcap, biases, lengths, segments, offset, offsets, bias_gradients):
+    return [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (query, key, value, *(biases if bias_gradients else ()))]
+
+
+def _remember(ctx, inputs, output):
+    query, key, value, ctx.pattern, ctx.scale, ctx.softcap, biases, lengths, segments, ctx.offset, offsets = inputs
+    ctx.biases = len(biases)
+    ctx.save_for_backward(query, key, value, *output, lengths, segments, offsets, *biases)
+    ctx.set_materialize_grads(False)
+
+
+def _gradients(ctx, dout, dlse):
+    query, key, value, out, lse, lengths, segments, offsets, *biases = ctx.saved_tensors
+    if dout is None and dlse is None:
+        return (None,) * 11
+    dout = torch.zeros_like(out) if dout is None else dout
+    wanted = any(bias.requires_grad for bias in biases)
+    dq, dk, dv, *of_biases = backward(dout, dlse, query, key, value, out, lse, ctx.pattern, ctx.scale, ctx.softcap, biases, lengths, segments, ctx.offset, offsets, wanted)
+    return dq, dk, dv, None, None, None, of_biases if wanted else [None] * ctx.biases, None, None, None, None
+
+
+attention.register_autograd(_gradients, setup_context=_remember)
