@@ -133,18 +133,31 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
       if (op.hasPureTensorSemantics())
         ops.push_back(op);
     });
-    for (FusedAttentionOp op : ops)
-      readInPlace(op);
+    getOperation()->walk([&](AttentionLinkInterface op) {
+      if (isKernel(op))
+        readInPlace(op);
+    });
     for (FusedAttentionOp op : ops)
       writeInPlace(op);
     for (FusedAttentionOp op : ops)
       copyUnaligned(op);
   }
 
-  /// Queries, keys and values come first.
-  static constexpr unsigned kRowsRead = 3;
-  static MutableArrayRef<OpOperand> rowsRead(FusedAttentionOp op) {
-    return op->getOpOperands().take_front(kRowsRead);
+  static bool isKernel(Operation *op) {
+    return isa<FusedAttentionOp, FusedQueryGradientOp, FusedKeyGradientOp>(
+               op) &&
+           cast<DestinationStyleOpInterface>(op).hasPureTensorSemantics();
+  }
+
+  /// Queries, keys and values come first; of gradients, those of the result
+  /// come after the log-sum-exp and what is computed from it.
+  static SmallVector<OpOperand *> rowsRead(AttentionLinkInterface op) {
+    SmallVector<OpOperand *> rows;
+    for (OpOperand &operand : op->getOpOperands().take_front(3))
+      rows.push_back(&operand);
+    if (!isa<FusedAttentionOp>(*op))
+      rows.push_back(&op->getOpOperand(op.getLinkOperands().size() + 2));
+    return rows;
   }
 
   bool isAligned(Value rows, Multiple multiple) {
@@ -154,20 +167,26 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
   }
   bool isAligned(Value rows) { return isAligned(rows, multipleOf(rows)); }
 
-  /// Whether nobody but attention reads the rows, so that no copy of them is
-  /// needed.
-  static bool isForAttention(Value rows) {
+  /// Whether nobody needs a copy of the rows: attention reads them, or what goes
+  /// over them once.
+  static bool areReadAlone(Value rows) {
     return llvm::all_of(rows.getUses(), [](OpOperand &use) {
-      return isa<FusedAttentionOp>(use.getOwner()) &&
-             use.getOperandNumber() < kRowsRead;
+      Operation *user = use.getOwner();
+      if (isKernel(user))
+        return llvm::is_contained(rowsRead(cast<AttentionLinkInterface>(user)),
+                                  &use);
+      auto generic = dyn_cast<linalg::LinalgOp>(user);
+      return generic && generic.isDpsInput(&use) &&
+             generic.getNumReductionLoops() <= 1 &&
+             !linalg::isaContractionOpInterface(generic);
     });
   }
 
-  void readInPlace(FusedAttentionOp op) {
-    for (OpOperand &operand : rowsRead(op)) {
-      Operation *copy = operand.get().getDefiningOp();
+  void readInPlace(AttentionLinkInterface op) {
+    for (OpOperand *operand : rowsRead(op)) {
+      Operation *copy = operand->get().getDefiningOp();
       std::optional<Transpose> transpose = transposeOfRows(copy);
-      if (!transpose || !isForAttention(operand.get()) ||
+      if (!transpose || !areReadAlone(operand->get()) ||
           !isAligned(transpose->input))
         continue;
       replace(copy, *transpose);
@@ -221,9 +240,9 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
           b, op.getLoc(), cast<RankedTensorType>(rows.getType()), ValueRange(),
           rows);
     };
-    for (OpOperand &operand : rowsRead(op))
-      if (!isAligned(operand.get()))
-        operand.set(copied(OpBuilder(op), operand.get()));
+    for (OpOperand *operand : rowsRead(op))
+      if (!isAligned(operand->get()))
+        operand->set(copied(OpBuilder(op), operand->get()));
     Value out = op.getResult(0);
     bool goesOn = llvm::any_of(out.getUsers(), llvm::IsaPred<FusedAttentionOp>);
     if (goesOn ||

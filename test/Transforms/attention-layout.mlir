@@ -181,3 +181,29 @@ func.func @anywhere(%x: tensor<1x2x5x8xf16>, %y: tensor<1x2x5x3xf16>, %v: tensor
   %2 = tensor.insert_slice %a#0 into %0[0, 0, 0, 3] [1, 2, 5, 8] [1, 1, 1, 1] : tensor<1x2x5x8xf16> into tensor<1x2x5x11xf16>
   return %1, %2 : tensor<1x2x5x11xf16>, tensor<1x2x5x11xf16>
 }
+
+// -----
+
+// Rows that gradients read, and what goes over a row once besides.
+// CHECK-LABEL: @gradients
+// CHECK-NOT: linalg.transpose
+// CHECK: %[[Q:.*]] = megactx.transpose_view %{{.*}} permutation = [0, 2, 1, 3]
+// CHECK: %[[D:.*]] = megactx.transpose_view %{{.*}} permutation = [0, 2, 1, 3]
+// CHECK: linalg.generic {{.*}} ins(%[[D]]
+// CHECK: megactx.fused_query_gradient %[[Q]], {{.*}} dout(%[[D]])
+// CHECK: megactx.fused_key_gradient %[[Q]], {{.*}} dout(%[[D]])
+#all = affine_map<(b, h, n, d) -> (b, h, n, d)>
+#row = affine_map<(b, h, n, d) -> (b, h, n)>
+!rows = tensor<1x2x?x8xf32>
+func.func @gradients(%qs: tensor<1x?x2x8xf32>, %ds: tensor<1x?x2x8xf32>, %k: !rows, %lse: tensor<1x2x?xf32>, %empty: !rows, %sum: tensor<1x2x?xf32>, %dq: !rows) -> (!rows, !rows) {
+  %q = linalg.transpose ins(%qs : tensor<1x?x2x8xf32>) outs(%empty : !rows) permutation = [0, 2, 1, 3]
+  %d = linalg.transpose ins(%ds : tensor<1x?x2x8xf32>) outs(%empty : !rows) permutation = [0, 2, 1, 3]
+  %delta = linalg.generic {indexing_maps = [#all, #row], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%d : !rows) outs(%sum : tensor<1x2x?xf32>) {
+  ^bb0(%x: f32, %y: f32):
+    %0 = arith.addf %x, %y : f32
+    linalg.yield %0 : f32
+  } -> tensor<1x2x?xf32>
+  %0 = megactx.fused_query_gradient %q, %k, %k lse(%lse) delta(%delta) dout(%d) outs(%dq) [#megactx.piece<all>] {scale = 1.0 : f32} : (!rows, !rows, !rows, tensor<1x2x?xf32>, tensor<1x2x?xf32>, !rows, !rows) -> !rows
+  %1:2 = megactx.fused_key_gradient %q, %k, %k lse(%lse) delta(%delta) dout(%d) outs(%dq, %dq) [#megactx.piece<all>] {scale = 1.0 : f32} : (!rows, !rows, !rows, tensor<1x2x?xf32>, tensor<1x2x?xf32>, !rows, !rows, !rows) -> (!rows, !rows)
+  return %0, %1#0 : !rows, !rows
+}

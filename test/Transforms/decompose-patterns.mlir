@@ -67,3 +67,15 @@ func.func @segments(%q: !t, %k: !t, %v: !t, %i: tensor<1x?xindex>) -> !t {
   %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
   return %o : !t
 }
+
+// Links of gradients go on from each other's sums; a row without keys has a log-sum-exp of plus infinity.
+// CHECK-LABEL: @links_of_gradients
+// CHECK: arith.constant 0x7F800000 : f32
+// CHECK: %[[A:.+]]:3 = megactx.online_attention_backward
+// CHECK: %[[B:.+]]:3 = megactx.online_attention_backward {{.*}} outs(%[[A]]#0, %[[A]]#1, %[[A]]#2)
+// CHECK: arith.truncf
+func.func @links_of_gradients(%q: tensor<1x2x?x8xf16>, %k: tensor<1x2x?x8xf16>, %v: tensor<1x2x?x8xf16>, %out: tensor<1x2x?x8xf16>, %lse: tensor<1x2x?xf32>, %dout: tensor<1x2x?x8xf16>) -> tensor<1x2x?x8xf16> {
+  %s = megactx.source %k, %v pattern(#megactx.pattern<causal and (window<left = 3, right = 0> or strided<stride = 2>)>) : (tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>) -> !megactx.source<tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>>
+  %g:3 = megactx.attention_backward %q, %s out(%out) lse(%lse) dout(%dout) {scale = 1.0 : f32} : (tensor<1x2x?x8xf16>, !megactx.source<tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>>, tensor<1x2x?x8xf16>, tensor<1x2x?xf32>, tensor<1x2x?x8xf16>) -> (tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>)
+  return %g#1 : tensor<1x2x?x8xf16>
+}

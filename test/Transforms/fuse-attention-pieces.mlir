@@ -67,3 +67,27 @@ func.func @state_from_elsewhere_stays(%q: !t, %acc: !t, %max: !r, %sum: !r, %lse
   %o:2 = megactx.finish_attention %l#0, %l#1, %l#2 outs(%q, %lse) : (!t, !r, !r, !t, !r) -> (!t, !r)
   return %o#0 : !t
 }
+
+// Gradients of queries by how query rows are seen, those of keys by how key rows are: every query sees the last key of eight, of which other keys see nothing.
+// CHECK-LABEL: @gradients_of_two_sides
+// CHECK: %[[A:.+]]:2 = megactx.fused_key_gradient {{.*}} [#megactx.piece<lo<p - 3>, hi<p + 1>>] {scale
+// CHECK: %[[B:.+]]:2 = megactx.fused_key_gradient {{.*}} outs(%[[A]]#0, %[[A]]#1) [#megactx.piece<hi<p - 3>, digits<8, [{{.*}}]: [7]>>] {scale
+// CHECK: %[[Q:.+]] = megactx.fused_query_gradient {{.*}} [#megactx.piece<hi<p - 3>, digits<8, [{{.*}}]: [7]>>, #megactx.piece<lo<p - 3>, hi<p + 1>>] {scale
+// CHECK: return %[[Q]], %[[B]]#0, %[[B]]#1
+// LEFT-LABEL: @gradients_of_two_sides
+// LEFT: megactx.online_attention_backward
+func.func @gradients_of_two_sides(%q: !t, %k: !t, %v: !t, %out: !t, %lse: !r, %dout: !t) -> (!t, !t, !t) {
+  %s = megactx.source %k, %v pattern(#megactx.pattern<causal and (window<left = 3, right = 0> or columns<block = 8, first = 7, count = 1>)>) : (!t, !t) -> !s
+  %g:3 = megactx.attention_backward %q, %s out(%out) lse(%lse) dout(%dout) {scale = 1.0 : f32} : (!t, !s, !t, !r, !t) -> (!t, !t, !t)
+  return %g#0, %g#1, %g#2 : !t, !t, !t
+}
+
+// Those of a bias are left to the generic lowering.
+// CHECK-LABEL: @gradient_of_a_bias
+// CHECK: megactx.online_attention_backward
+// CHECK-NOT: gradient
+func.func @gradient_of_a_bias(%q: !t, %k: !t, %v: !t, %bias: tensor<1x1x?x?xf32>, %out: !t, %lse: !r, %dout: !t) -> tensor<1x1x?x?xf32> {
+  %s = megactx.source %k, %v bias(%bias) pattern(#megactx.pattern<causal>) : (!t, !t, tensor<1x1x?x?xf32>) -> !s
+  %g:4 = megactx.attention_backward %q, %s out(%out) lse(%lse) dout(%dout) {scale = 1.0 : f32, bias_gradients} : (!t, !s, !t, !r, !t) -> (!t, !t, !t, tensor<1x1x?x?xf32>)
+  return %g#3 : tensor<1x1x?x?xf32>
+}

@@ -283,8 +283,8 @@ def AttentionLayoutPass
     : Pass<"megactx-attention-layout", "::mlir::func::FuncOp"> {
   let summary = "read and write attention's rows where they are";
   let description = [{
-    Before: `megactx.fused_attention` on tensors. After: no transpose moves rows
-    only for attention. Queries, keys and values [B, H, N, D] that are transposed
+    Before: `megactx.fused_attention` and fused gradients on tensors. After: no
+    transpose moves rows only for attention. Queries, keys and values [B, H, N, D] that are transposed
     from [B, N, H, D], a slice of a joint projection among them, and results that
     are transposed back are views of that memory (`megactx.transpose_view`), whose
     rows have strides. A transpose with other users stays, as do all that take

@@ -49,6 +49,16 @@ GradientBuffers::GradientBuffers(ImplicitLocOpBuilder &b,
   scratch = fields.cut(b, given);
 }
 
+std::string mlir::megactx::cpu::gradientKey(const KernelShape &shape,
+                                            int64_t vectors) {
+  std::string key;
+  llvm::raw_string_ostream(key)
+      << "gradient " << GradientBlock::lanesAreQueries(shape) << ' '
+      << shape.element << ' ' << shape.headDim << ' ' << shape.valueDim << ' '
+      << shape.lanes << ' ' << vectors << ' ';
+  return key;
+}
+
 void GradientBlock::callFull(KernelParts &parts, Value count) {
   call(parts, count, nullptr);
 }
@@ -69,11 +79,9 @@ void GradientBlock::callMasked(KernelParts &parts, Value count,
 }
 
 void GradientBlock::call(KernelParts &parts, Value count, const Masks *masks) {
-  std::string key;
+  std::string key = gradientKey(shape, buffers.vectors);
   llvm::raw_string_ostream os(key);
-  os << "gradient " << lanesAreQueries(shape) << ' ' << shape.element << ' '
-     << shape.headDim << ' ' << shape.valueDim << ' ' << shape.lanes << ' '
-     << buffers.vectors << ' ' << shape.softcap.value_or(0);
+  os << "block " << shape.softcap.value_or(0);
   if (masks)
     os << " masked " << masks->test << masks->bias << shape.hasTest();
   parts.call(b, key, {buffers.scratch, dataA, dataB, count},

@@ -52,6 +52,9 @@ struct GradientBuffers {
   Value allowed, biases; ///< [rows][M] i32, f32: of tests, in units of log2
 };
 
+/// What a block's form and its scratch depend on, whatever the pieces.
+std::string gradientKey(const KernelShape &shape, int64_t vectors);
+
 /// What elements of a masked block depend on.
 struct GradientContext {
   const pattern::Piece &piece;

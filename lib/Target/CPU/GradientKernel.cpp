@@ -5,6 +5,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -104,26 +105,43 @@ void GradientKernel::startLanes(const GradientBuffers &buffers, Value first,
 
 void GradientKernel::loadLanes(const GradientBuffers &buffers,
                                const HeadOf &ofA, const HeadOf &ofB) {
-  LaneRows rows(b, buffers.vector, buffers.rowOf);
-  rows.load(ofA, shape.scale * static_cast<float>(M_LOG2E), buffers.laneA);
-  rows.load(ofB, 1.0f, buffers.laneB);
+  std::string key = gradientKey(shape, buffers.vectors);
+  llvm::raw_string_ostream(key) << "load " << shape.scale;
+  parts.call(b, key,
+             {buffers.scratch, ofA.tensor, ofB.tensor, ofA.batch, ofA.head},
+             [&](ValueRange x) {
+               GradientBuffers own(b, shape, buffers.vectors, x[0]);
+               LaneRows rows(b, own.vector, own.rowOf);
+               rows.load({x[1], x[3], x[4], ofA.dim},
+                         shape.scale * static_cast<float>(M_LOG2E), own.laneA);
+               rows.load({x[2], x[3], x[4], ofB.dim}, 1.0f, own.laneB);
+             });
 }
 
-/// Adds the lanes' sums times the factor to their rows.
-void GradientKernel::storeSum(const GradientBuffers &buffers, Value sum,
-                              float factor, const HeadOf &to) {
-  LaneRows rows(b, buffers.vector, buffers.rowOf);
-  for (int64_t g = 0; g < buffers.vectors; ++g)
-    vector::StoreOp::create(b, a.splat(factor, buffers.vector), buffers.factors,
-                            a.c(g * shape.lanes));
-  Value one = a.f32(1.0f);
-  emitFor(b, a.c(0), lanesHere, shape.lanes, [&](Value first) {
-    rows.turn(sum, to.dim, first, buffers.factors, buffers.turned);
-    Value end = a.min(a.add(first, a.c(shape.lanes)), lanesHere);
-    emitFor(b, first, end, 1, [&](Value lane) {
-      rows.store(buffers.turned, a.sub(lane, first), to, lane, one);
-    });
-  });
+/// Adds the lanes' sums, `sum` of the buffers, times the factor to their rows.
+void GradientKernel::storeSum(const GradientBuffers &buffers,
+                              Value GradientBuffers::*sum, float factor,
+                              const HeadOf &to) {
+  std::string key = gradientKey(shape, buffers.vectors);
+  llvm::raw_string_ostream(key)
+      << "store " << (sum == &GradientBuffers::sumA) << ' ' << factor;
+  parts.call(b, key, {buffers.scratch, to.tensor, to.batch, to.head, lanesHere},
+             [&](ValueRange x) {
+               GradientBuffers own(b, shape, buffers.vectors, x[0]);
+               HeadOf row{x[1], x[2], x[3], to.dim};
+               LaneRows rows(b, own.vector, own.rowOf);
+               for (int64_t g = 0; g < own.vectors; ++g)
+                 vector::StoreOp::create(b, a.splat(factor, own.vector),
+                                         own.factors, a.c(g * shape.lanes));
+               Value one = a.f32(1.0f);
+               emitFor(b, a.c(0), x[4], shape.lanes, [&](Value first) {
+                 rows.turn(own.*sum, to.dim, first, own.factors, own.turned);
+                 Value end = a.min(a.add(first, a.c(shape.lanes)), x[4]);
+                 emitFor(b, first, end, 1, [&](Value lane) {
+                   rows.store(own.turned, a.sub(lane, first), row, lane, one);
+                 });
+               });
+             });
 }
 
 void GradientKernel::ifHead(unsigned index, function_ref<void()> body) {

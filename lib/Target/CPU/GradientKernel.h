@@ -38,8 +38,8 @@ protected:
 
   void loadLanes(const GradientBuffers &buffers, const HeadOf &a,
                  const HeadOf &b);
-  void storeSum(const GradientBuffers &buffers, Value sum, float factor,
-                const HeadOf &to);
+  void storeSum(const GradientBuffers &buffers, Value GradientBuffers::*sum,
+                float factor, const HeadOf &to);
   /// Body where the piece applies to the head that was entered.
   void ifHead(unsigned piece, function_ref<void()> body);
   /// The number of rows that a block computes on for `left` of them.

@@ -62,9 +62,9 @@ void KeyGradientKernel::task(GradientBuffers &buffers, Value batch,
   Value first = a.mul(keyHead, group);
   emitFor(b, first, a.add(first, group), 1,
           [&](Value head) { ofHead(buffers, batch, head); });
-  storeSum(buffers, buffers.sumA, shape.scale,
+  storeSum(buffers, &GradientBuffers::sumA, shape.scale,
            {arguments.dk, batch, keyHead, shape.headDim});
-  storeSum(buffers, buffers.sumB, 1.0f,
+  storeSum(buffers, &GradientBuffers::sumB, 1.0f,
            {arguments.dv, batch, keyHead, shape.valueDim});
 }
 

@@ -58,7 +58,7 @@ void QueryGradientKernel::task(GradientBuffers &buffers, Value batch,
   Value keyHead = a.div(head, group);
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     ifHead(i, [&] { keysOf(i, buffers, batch, keyHead); });
-  storeSum(buffers, buffers.sumA, shape.scale,
+  storeSum(buffers, &GradientBuffers::sumA, shape.scale,
            {arguments.dq, batch, head, shape.headDim});
 }
 

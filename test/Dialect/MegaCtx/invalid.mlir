@@ -180,7 +180,7 @@ func.func @fused_attention_c1(%q: !t, %out: !t, %lse: tensor<2x2x?xf32>) {
 
 !t = tensor<2x2x?x8xf32>
 func.func @fused_attention_c2_type(%q: !t, %out: tensor<2x2x?x8xf16>, %lse: tensor<2x2x?xf32>) {
-  // expected-error@+1 {{expected query, key, value and out of rank 4 and one element type}}
+  // expected-error@+1 {{expected out of element type 'f32', but got 'tensor<2x2x?x8xf16>'}}
   %r:2 = megactx.fused_attention %q, %q, %q outs(%out, %lse) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, tensor<2x2x?x8xf16>, tensor<2x2x?xf32>) -> (tensor<2x2x?x8xf16>, tensor<2x2x?xf32>)
   return
 }
@@ -199,7 +199,7 @@ func.func @fused_attention_c2_lse(%q: !t, %out: !t, %lse: tensor<2x4x?xf32>) {
 !t = memref<2x2x?x8xf32>
 !l = memref<2x2x?xf32>
 func.func @fused_attention_c3(%q: !t, %lse: !l) {
-  // expected-error@+1 {{expected two results on tensors, none on memrefs}}
+  // expected-error@+1 {{expected 0 results, one per destination on tensors and none on memrefs, but got 2}}
   %r:2 = megactx.fused_attention %q, %q, %q outs(%q, %lse) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> (tensor<2x2x?x8xf32>, tensor<2x2x?xf32>)
   return
 }

@@ -45,6 +45,29 @@ TEST(Pieces, DisjointAndTheirUnionIsTheRelation) {
   });
 }
 
+TEST(Pieces, TransposedDigitsExchangeQueriesAndKeys) {
+  auto sees = [](const Digits &digits, int64_t query, int64_t key) {
+    return llvm::any_of(digits.classes, [&](const Digits::Class &c) {
+      return llvm::is_contained(c.queries, query) &&
+             llvm::is_contained(c.keys, key);
+    });
+  };
+  forRandomPatterns([&](const Sample &sample, const Rows &rows) {
+    for (const Piece &piece :
+         piecesOf(parsed(sample.text).formula(rows.keyStep))) {
+      Digits digits = piece.digits, other = digits.transposed();
+      ASSERT_EQ(other.period, digits.period);
+      // Each key residue is in one class, or in none that nothing sees.
+      ASSERT_LE(other.rowResidues(), other.period);
+      int64_t period = std::min<int64_t>(digits.period, 40);
+      for (int64_t p = 0; p < period; ++p)
+        for (int64_t k = 0; k < period; ++k)
+          ASSERT_EQ(sees(other, k, p), sees(digits, p, k))
+              << piece.str() << "\np = " << p << ", k = " << k;
+    }
+  });
+}
+
 TEST(Pieces, ConditionIsThePiece) {
   forRandomPatterns([](const Sample &sample, const Rows &rows) {
     for (const Piece &piece :
