@@ -167,8 +167,8 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
   }
   bool isAligned(Value rows) { return isAligned(rows, multipleOf(rows)); }
 
-  /// Whether nobody needs a copy of the rows: attention reads them, or what goes
-  /// over them once.
+  /// Whether nobody needs a copy of the rows: attention reads them, or what
+  /// goes over them once.
   static bool areReadAlone(Value rows) {
     return llvm::all_of(rows.getUses(), [](OpOperand &use) {
       Operation *user = use.getOwner();

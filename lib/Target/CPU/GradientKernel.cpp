@@ -35,35 +35,33 @@ GradientKernel::GradientKernel(KernelParts &parts, StringRef name,
 }
 
 func::FuncOp GradientKernel::run() {
-  Value rowsPerClass = a.ceilDiv(laneRows(), a.c(period()));
   if (shape.lanes == 16)
-    tasksByLength({1, 2, 4}, rowsPerClass);
+    tasksByLength({1, 2, 4}, rowsPerClass());
   else
-    tasksByLength({1, 2}, rowsPerClass);
+    tasksByLength({1, 2}, rowsPerClass());
   func::ReturnOp::create(b);
   return function;
 }
 
 /// Blocks of the fewest vectors that hold a whole class, as in attention.
-void GradientKernel::tasksByLength(ArrayRef<int64_t> vectors,
-                                   Value rowsPerClass) {
+void GradientKernel::tasksByLength(ArrayRef<int64_t> vectors, Value most) {
   if (vectors.size() == 1)
-    return tasks(vectors.front(), rowsPerClass);
+    return tasks(vectors.front(), most);
   scf::IfOp::create(
-      b, a.le(rowsPerClass, a.c(vectors.front() * shape.lanes)),
+      b, a.le(most, a.c(vectors.front() * shape.lanes)),
       [&](OpBuilder &, Location) {
-        tasks(vectors.front(), rowsPerClass);
+        tasks(vectors.front(), most);
         scf::YieldOp::create(b);
       },
       [&](OpBuilder &, Location) {
-        tasksByLength(vectors.drop_front(), rowsPerClass);
+        tasksByLength(vectors.drop_front(), most);
         scf::YieldOp::create(b);
       });
 }
 
-void GradientKernel::tasks(int64_t vectors, Value rowsPerClass) {
+void GradientKernel::tasks(int64_t vectors, Value most) {
   Value width = a.c(vectors * shape.lanes), classes = a.c(laneClasses());
-  Value blocks = a.ceilDiv(rowsPerClass, width);
+  Value blocks = a.ceilDiv(most, width);
   Value perBlock = a.mul(a.mul(batches, laneHeads()), classes);
   emitParallel(b, a.mul(blocks, perBlock), [&](Value number) {
     Value first = a.mul(a.div(number, perBlock), width);

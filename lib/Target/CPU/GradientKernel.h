@@ -24,12 +24,11 @@ public:
   func::FuncOp run();
 
 protected:
-  /// How many rows each head has whose gradients are summed, how many heads,
-  /// and into how many classes of rows they fall.
-  virtual Value laneRows() = 0;
+  /// Of the rows whose gradients are summed: how many heads have them, into how
+  /// many classes they fall, and how many are in one at most.
   virtual Value laneHeads() = 0;
   virtual int64_t laneClasses() = 0;
-  virtual int64_t period() = 0;
+  virtual Value rowsPerClass() = 0;
   /// Turns to a class of rows of a head; returns how many there are.
   virtual Value enter(Value batch, Value head, Value viewClass) = 0;
   virtual Value rowAt(Value i) = 0;
@@ -60,8 +59,8 @@ protected:
   Value lanesHere; ///< how many of the task's lanes have a row
 
 private:
-  void tasksByLength(ArrayRef<int64_t> vectors, Value rowsPerClass);
-  void tasks(int64_t vectors, Value rowsPerClass);
+  void tasksByLength(ArrayRef<int64_t> vectors, Value most);
+  void tasks(int64_t vectors, Value most);
   void startLanes(const GradientBuffers &buffers, Value first, Value count);
 };
 

@@ -20,10 +20,9 @@ public:
         walk(b, parts.getModule(), shape, arguments, *views) {}
 
 private:
-  Value laneRows() override { return keys; }
   Value laneHeads() override { return keyHeads; }
   int64_t laneClasses() override { return walk.classes(); }
-  int64_t period() override { return walk.period(); }
+  Value rowsPerClass() override { return walk.mostRowsOfClass(keys); }
   Value enter(Value batch, Value, Value keyClass) override {
     walk.enter(batch, keyClass, keys);
     return walk.rowsHere;

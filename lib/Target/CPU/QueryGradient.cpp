@@ -16,10 +16,11 @@ public:
   using GradientKernel::GradientKernel;
 
 private:
-  Value laneRows() override { return queries; }
   Value laneHeads() override { return heads; }
   int64_t laneClasses() override { return views->classes(); }
-  int64_t period() override { return views->period(); }
+  Value rowsPerClass() override {
+    return a.ceilDiv(queries, a.c(views->period()));
+  }
   Value enter(Value batch, Value head, Value viewClass) override;
   Value rowAt(Value i) override { return views->rowAt(i); }
   void task(GradientBuffers &buffers, Value batch, Value head) override;

@@ -12,33 +12,63 @@ QueryViews::QueryViews(ImplicitLocOpBuilder &b, Operation *module,
                        const AttentionShape &shape,
                        const KernelArguments &arguments, KeyViews &rows)
     : b(b), a{b}, module(module), shape(shape), arguments(arguments),
-      rows(rows) {
-  Digits view = shape.pieces.front().digits.transposed();
-  thePeriod = view.hasOneView() ? 1 : view.period;
-  numClasses = view.hasOneView() ? 1 : view.rowResidues();
-  if (!view.hasOneView()) {
-    SmallVector<int64_t> residues;
-    for (const Digits::Class &c : view.classes)
-      llvm::append_range(residues, c.queries);
-    keyResidues = emitGlobalTable(b, module, residues);
-  }
+      rows(rows), view(shape.pieces.front().digits.transposed()) {
+  keyResidues = read(
+      view.hasOneView() ? Digits() : view,
+      +[](const Digits::Class &c) -> const auto & { return c.queries; });
   for (const Piece &piece : shape.pieces)
-    readPiece(piece.digits.transposed());
+    queryResidues.push_back(read(
+        piece.digits.transposed(),
+        +[](const Digits::Class &c) -> const auto & { return c.keys; }));
 }
 
-void QueryViews::readPiece(const Digits &view) {
-  QueryTable &read = tables.emplace_back();
-  if (view.isIdentity())
-    return;
+QueryViews::Residues QueryViews::read(const Digits &digits,
+                                      ResiduesOf residuesOf) {
+  if (digits.isIdentity())
+    return {1, Value(), Value()};
   SmallVector<int64_t> begin = {0}, residues;
+  for (const Digits::Class &c : digits.classes) {
+    llvm::append_range(residues, residuesOf(c));
+    begin.push_back(residues.size());
+  }
+  return {digits.period, emitGlobalTable(b, module, begin),
+          emitGlobalTable(b, module, residues)};
+}
+
+/// Where the class's residues are in the table, and how many.
+std::pair<Value, Value> QueryViews::placesOf(const Residues &residues) const {
+  Value begin = loadTable(b, residues.begin, keyClass);
+  Value end = loadTable(b, residues.begin, a.add(keyClass, a.c(1)));
+  return {begin, a.sub(end, begin)};
+}
+
+/// The positions with the class's residues, in ascending order, are numbered:
+/// 0 is the first that is not negative.
+Value QueryViews::positionOf(const Residues &residues, Value number) const {
+  auto [begin, count] = placesOf(residues);
+  Value residue = loadTable(b, residues.residues,
+                            a.add(begin, emitFloorMod(b, number, count)));
+  Value period = emitFloorDiv(b, number, count);
+  return a.add(a.mul(period, a.c(residues.period)), residue);
+}
+
+/// The numbers of whole periods that hold the positions [begin, end).
+std::pair<Value, Value> QueryViews::periodsOf(const Residues &residues,
+                                              Value begin, Value end) const {
+  Value count = placesOf(residues).second, m = a.c(residues.period);
+  return {a.mul(emitFloorDiv(b, begin, m), count),
+          a.mul(a.ceilDiv(end, m), count)};
+}
+
+Value QueryViews::mostRowsOfClass(Value keys) const {
+  if (!keyResidues.begin)
+    return keys;
+  size_t most = 0;
   for (const Digits::Class &c : view.classes)
-    // Key rows of one class and different residues share their queries.
-    for (size_t i = 0; i < (numClasses > 1 ? c.queries.size() : 1); ++i) {
-      llvm::append_range(residues, c.keys);
-      begin.push_back(residues.size());
-    }
-  read.begin = emitGlobalTable(b, module, begin);
-  read.residues = emitGlobalTable(b, module, residues);
+    most = std::max(most, c.queries.size());
+  // A period more where rows begin within one.
+  Value periods = a.add(a.ceilDiv(keys, a.c(view.period)), a.c(1));
+  return a.mul(periods, a.c(most));
 }
 
 void QueryViews::enter(Value ofBatch, Value ofClass, Value keys) {
@@ -46,26 +76,25 @@ void QueryViews::enter(Value ofBatch, Value ofClass, Value keys) {
   keyClass = ofClass;
   rows.enterHead(batch, a.c(0));
   rows.readKeyEnd(keys);
-  firstRow = a.c(0);
   rowsHere = rows.keyEnd;
-  if (thePeriod == 1)
+  if (!keyResidues.begin)
     return;
-  Value residue = loadTable(b, keyResidues, keyClass);
-  firstRow =
-      emitFloorMod(b, a.sub(residue, arguments.keyOffset), a.c(thePeriod));
-  rowsHere =
-      a.max(a.ceilDiv(a.sub(rows.keyEnd, firstRow), a.c(thePeriod)), a.c(0));
+  Value first = arguments.keyOffset, last = a.add(first, rows.keyEnd);
+  auto [begin, end] = periodsOf(keyResidues, first, last);
+  auto below = [&](Value position) {
+    return [&, position](Value number) {
+      return a.lt(positionOf(keyResidues, number), position);
+    };
+  };
+  firstNumber = emitFirstNot(b, begin, end, below(first));
+  rowsHere = a.sub(emitFirstNot(b, firstNumber, end, below(last)), firstNumber);
 }
 
 Value QueryViews::rowAt(Value i) const {
-  return a.add(firstRow, a.mul(i, a.c(thePeriod)));
-}
-
-/// Where the class's query residues are in the table, and how many.
-std::pair<Value, Value> QueryViews::residuesOf(const QueryTable &table) const {
-  Value cls = numClasses > 1 ? keyClass : a.c(0);
-  Value begin = loadTable(b, table.begin, cls);
-  return {begin, a.sub(loadTable(b, table.begin, a.add(cls, a.c(1))), begin)};
+  if (!keyResidues.begin)
+    return i;
+  return a.sub(positionOf(keyResidues, a.add(firstNumber, i)),
+               arguments.keyOffset);
 }
 
 std::pair<Value, Value> QueryViews::queriesOf(unsigned index, Value lowest,
@@ -73,12 +102,10 @@ std::pair<Value, Value> QueryViews::queriesOf(unsigned index, Value lowest,
                                               Value queries) const {
   const Piece &piece = shape.pieces[index];
   Value begin = a.c(0), end = queries;
-  if (!piece.digits.isIdentity()) {
-    // Whole periods of positions that hold all rows.
-    Value count = residuesOf(tables[index]).second;
-    Value m = a.c(piece.digits.period), offset = rows.offsetOfQueries();
-    begin = a.mul(emitFloorDiv(b, offset, m), count);
-    end = a.mul(a.ceilDiv(a.add(offset, queries), m), count);
+  if (queryResidues[index].begin) {
+    Value offset = rows.offsetOfQueries();
+    std::tie(begin, end) =
+        periodsOf(queryResidues[index], offset, a.add(offset, queries));
   }
   // Rows at positions in any order: all of them.
   if (arguments.queryPositions)
@@ -107,13 +134,8 @@ std::pair<Value, Value> QueryViews::queriesOf(unsigned index, Value lowest,
 }
 
 Value QueryViews::queryRow(unsigned index, Value number) const {
-  const Digits &digits = shape.pieces[index].digits;
-  if (digits.isIdentity())
+  const Residues &residues = queryResidues[index];
+  if (!residues.begin)
     return number;
-  auto [begin, count] = residuesOf(tables[index]);
-  Value residue = loadTable(b, tables[index].residues,
-                            a.add(begin, emitFloorMod(b, number, count)));
-  Value period = emitFloorDiv(b, number, count);
-  Value position = a.add(a.mul(period, a.c(digits.period)), residue);
-  return a.sub(position, rows.offsetOfQueries());
+  return a.sub(positionOf(residues, number), rows.offsetOfQueries());
 }

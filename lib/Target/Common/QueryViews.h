@@ -22,13 +22,12 @@ public:
              const AttentionShape &shape, const KernelArguments &arguments,
              KeyViews &rows);
 
-  /// Key rows of one class are this far apart; each of the classes has one
-  /// residue.
-  int64_t period() const { return thePeriod; }
-  int64_t classes() const { return numClasses; }
+  /// Key rows that the same queries see are a class; `keys` are all rows.
+  int64_t classes() const { return view.classes.size(); }
+  Value mostRowsOfClass(Value keys) const;
 
-  /// Turns to the key rows of one class and batch. Sets firstRow, and rowsHere
-  /// to the number of those that exist.
+  /// Turns to the key rows of one class and batch, an index below classes().
+  /// Sets rowsHere to the number of those that exist.
   void enter(Value batch, Value keyClass, Value keys);
   /// Turns to one of the query heads that read them.
   void enterHead(Value head) { rows.enterHead(batch, head); }
@@ -42,15 +41,22 @@ public:
   /// The query row of a number of that view.
   Value queryRow(unsigned piece, Value number) const;
 
-  Value batch, firstRow, rowsHere;
+  Value batch, rowsHere;
 
 private:
-  /// Query residues of a piece: offsets per class of keys, and the residues.
-  struct QueryTable {
+  /// Residues of positions: offsets per class of keys, and the residues. Null
+  /// where there is one class of one residue modulo 1.
+  struct Residues {
+    int64_t period;
     Value begin, residues;
   };
-  void readPiece(const pattern::Digits &view);
-  std::pair<Value, Value> residuesOf(const QueryTable &table) const;
+  using ResiduesOf =
+      const std::vector<int64_t> &(*)(const pattern::Digits::Class &);
+  Residues read(const pattern::Digits &view, ResiduesOf residuesOf);
+  std::pair<Value, Value> placesOf(const Residues &residues) const;
+  Value positionOf(const Residues &residues, Value number) const;
+  std::pair<Value, Value> periodsOf(const Residues &residues, Value begin,
+                                    Value end) const;
 
   ImplicitLocOpBuilder &b;
   Arith a;
@@ -58,9 +64,11 @@ private:
   const AttentionShape &shape;
   const KernelArguments &arguments;
   KeyViews &rows;
-  int64_t thePeriod, numClasses;
-  Value keyClass, keyResidues;
-  SmallVector<QueryTable> tables;
+  pattern::Digits
+      view; ///< of the first piece, transposed: all have its classes
+  Value keyClass, firstNumber;
+  Residues keyResidues;
+  SmallVector<Residues> queryResidues; ///< of each piece
 };
 
 } // namespace mlir::megactx
