@@ -76,7 +76,7 @@ struct ConvertOnnxToLinalg
     if (failed(checkOperators(functions, registry)))
       return signalPassFailure();
     for (func::FuncOp function : functions)
-      if (failed(Graph(function).run(registry)))
+      if (failed(Graph(function, registry).run()))
         return signalPassFailure();
   }
 };
