@@ -45,6 +45,7 @@ static Registry registerAll() {
   registerEinsum(registry);
   registerConv(registry);
   registerControl(registry);
+  registerLoops(registry);
   registerPool(registry);
   registerReduction(registry);
   registerOrder(registry);

@@ -110,6 +110,7 @@ void registerMatMul(Registry &registry);
 void registerEinsum(Registry &registry);
 void registerConv(Registry &registry);
 void registerControl(Registry &registry);
+void registerLoops(Registry &registry);
 void registerPool(Registry &registry);
 void registerReduction(Registry &registry);
 void registerOrder(Registry &registry);
