@@ -200,6 +200,17 @@ static void checkNodes(ModelProto &model) {
   });
 }
 
+/// Before opset 9, Scan had a batch, which the converter takes from the
+/// model's own inputs.
+static void refuseOldScans(ModelProto &model) {
+  forEachNode(*model.mutable_graph(), [](const NodeProto &node) {
+    if (node.domain().empty() && node.op_type() == "Scan")
+      throw std::runtime_error("node '" + node.name() +
+                               "' (Scan): that of before opset 9 is not "
+                               "supported");
+  });
+}
+
 static void setAttribute(NodeProto &node, const char *name,
                          const std::string &value) {
   AttributeProto &attribute = *node.add_attribute();
@@ -339,6 +350,8 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
         return (node.domain().empty() || node.domain() == "ai.onnx") &&
                !OpSchemaRegistry::Schema(node.op_type(), int(old), "");
       });
+      if (old < 9)
+        refuseOldScans(model);
       if (old < 13)
         flattenOldHardmax(*model.mutable_graph());
       model = version_conversion::ConvertVersion(model, int(opset));

@@ -7,7 +7,6 @@
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
-#include "mlir/Dialect/Bufferization/Pipelines/Passes.h"
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/Passes.h"
@@ -38,6 +37,20 @@ void mlir::megactx::buildAttentionPipeline(OpPassManager &pm,
   pm.addPass(createCSEPass());
 }
 
+/// MLIR's buffer-deallocation-pipeline, with a pass of ours in it.
+static void buildDeallocation(OpPassManager &pm) {
+  pm.addPass(memref::createExpandReallocPass({/*emitDeallocs=*/false}));
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(bufferization::createOwnershipBasedBufferDeallocationPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(bufferization::createBufferDeallocationSimplificationPass());
+  pm.addPass(createCanonicalizerPass()); // by which owners are known
+  pm.addPass(megactx::createSimplifyDeallocsPass());
+  pm.addPass(bufferization::createLowerDeallocationsPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createCanonicalizerPass());
+}
+
 void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
                                            const BufferizeOptions &options) {
   pm.addPass(createConvertElementwiseToLinalgPass());
@@ -52,11 +65,17 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
     pm.addNestedPass<func::FuncOp>(createRecomputeMapsPass());
     pm.addNestedPass<func::FuncOp>(createFuseElementwisePass());
   }
+  // Sizes of results as those of operands: known early, and results dead that
+  // were asked for their sizes alone.
+  pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createSeparateInitsPass());
   pm.addNestedPass<func::FuncOp>(
       bufferization::createEmptyTensorEliminationPass());
+  // Of these it is known before they are buffers that they are contiguous, by
+  // which branches and loops give what need not be copied.
+  pm.addPass(bufferization::createEmptyTensorToAllocTensorPass());
   pm.addPass(createProtectArgumentsPass());
   bufferization::OneShotBufferizePassOptions oneShot;
   oneShot.bufferizeFunctionBoundaries = true;
@@ -68,7 +87,7 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createCopyStridedCastsPass());
-  bufferization::buildBufferDeallocationPipeline(pm, {});
+  buildDeallocation(pm);
   pm.addPass(createConvertBufferizationToMemRefPass());
   // Before buffers share memory, which keeps apart what ops in turn use.
   if (options.fuseRows)

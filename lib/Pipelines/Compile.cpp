@@ -11,6 +11,7 @@
 #include "megactx/Pipelines/Pipelines.h"
 #include "megactx/Support/Output.h"
 #include "megactx/Target/NVGPU/Architecture.h"
+#include "megactx/Transforms/Layers.h"
 #include "megactx/Transforms/Passes.h"
 #include "megactx/Transforms/Policy.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -194,14 +195,14 @@ void Compilation::countAttentions() {
   std::optional<Policy> rules = choice.policy.empty()
                                     ? Policy::ofPattern(choice.pattern, error)
                                     : Policy::read(choice.policy, error);
-  module->walk([&](AttentionOp op) {
+  for (auto [op, number] : layersOf(*module)) {
     int64_t heads = op.getQuery().getType().getDimSize(1);
-    auto chosen = rules ? rules->patternFor(raised, op.getKind(), heads,
+    auto chosen = rules ? rules->patternFor(number, op.getKind(), heads,
                                             choice.step, error)
                         : std::nullopt;
     sparsified += chosen && !chosen->isDense();
     ++raised;
-  });
+  }
 }
 
 /// Runs the phases that the input is not past, up to the level asked for.

@@ -7,6 +7,7 @@
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Pattern/Statistics.h"
 #include "megactx/Pattern/TileClasses.h"
+#include "megactx/Transforms/Layers.h"
 #include "mlir/Interfaces/ValueBoundsOpInterface.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -33,7 +34,7 @@ static bool isBiasPerKey(SourceOp source) {
 
 json::Array mlir::megactx::describeAttentions(ModuleOp module) {
   json::Array result;
-  module.walk([&](AttentionOp op) {
+  for (auto [op, number] : layersOf(module)) {
     json::Array sources;
     for (Value operand : op.getSources()) {
       auto source = operand.getDefiningOp<SourceOp>();
@@ -52,7 +53,7 @@ json::Array mlir::megactx::describeAttentions(ModuleOp module) {
     Value query = op.getQuery();
     std::string type;
     llvm::raw_string_ostream(type) << getElementTypeOrSelf(query);
-    json::Object attention{{"layer", int64_t(result.size())},
+    json::Object attention{{"layer", number},
                            {"kind", op.getKind().str()},
                            {"type", type},
                            {"batch", sizeOf(query, 0)},
@@ -61,8 +62,10 @@ json::Array mlir::megactx::describeAttentions(ModuleOp module) {
                            {"sources", std::move(sources)}};
     if (op.getSoftcap())
       attention["softcap"] = op.getSoftcap()->convertToDouble();
+    if (std::string branches = branchesOf(op); !branches.empty())
+      attention["branch"] = branches;
     result.push_back(std::move(attention));
-  });
+  }
   return result;
 }
 
@@ -143,13 +146,24 @@ bool Costs::add(json::Object &attention) {
 }
 
 /// Layers with the same attention, "3" or "0-5".
-static std::string layersOf(const json::Array &attentions, size_t from,
-                            size_t end) {
+static std::string rangeOf(const json::Array &attentions, size_t from,
+                           size_t end) {
   auto layer = [&](size_t i) {
     return attentions[i].getAsObject()->getInteger("layer").value_or(0);
   };
   std::string first = std::to_string(layer(from));
   return end - from == 1 ? first : first + "-" + std::to_string(layer(end - 1));
+}
+
+/// What a line says behind the pattern.
+static std::string marksOf(const json::Object &attention,
+                           const json::Object &source) {
+  std::string marks;
+  if (source.getBoolean("bias").value_or(false))
+    marks += ", with a bias";
+  if (auto branch = attention.getString("branch"))
+    marks += ", in " + branch->str();
+  return marks;
 }
 
 void mlir::megactx::printAttentions(const json::Array &attentions,
@@ -175,13 +189,11 @@ void mlir::megactx::printAttentions(const json::Array &attentions,
         return n < 0 ? std::string("?") : std::to_string(n);
       };
       os << llvm::formatv(
-          "  {0,-8} {1,-5} {2,-8} {3,-8} {4}{5}\n",
-          layersOf(attentions, i, end),
+          "  {0,-8} {1,-5} {2,-8} {3,-8} {4}{5}\n", rangeOf(attentions, i, end),
           attention.getString("kind").value_or(""),
           size(attention, "heads") + "/" + size(source, "key_heads"),
           size(source, "dim") + "/" + size(source, "value_dim"),
-          source.getString("pattern").value_or(""),
-          source.getBoolean("bias").value_or(false) ? ", with a bias" : "");
+          source.getString("pattern").value_or(""), marksOf(attention, source));
     }
   }
 }
@@ -239,8 +251,7 @@ static void printTable(const json::Array &attentions, const json::Array &missed,
         os << llvm::format(" %10s  %11s %9s %9s ", "-", "-", "-", "-");
       os << llvm::format("%9.2f  ", whole(source, "bytes") / 1e6)
          << source.getString("pattern").value_or("")
-         << (source.getBoolean("bias").value_or(false) ? ", with a bias" : "")
-         << "\n";
+         << marksOf(attention, source) << "\n";
     }
   }
   os << "for each row of the batch, at " << costs.queries << " queries and "

@@ -1,6 +1,7 @@
 //===- ExplainReach.cpp - what a model's layers reach ---------------------===//
 
 #include "megactx/Pipelines/Explain.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
@@ -47,20 +48,30 @@ std::optional<pattern::StackReach>
 mlir::megactx::explainReach(const json::Array &attentions,
                             const ExplainOptions &options, std::string &error) {
   pattern::NumberedStack stack;
-  int64_t end = options.lastLayer < 0 ? int64_t(attentions.size())
-                                      : options.lastLayer + 1;
-  for (int64_t i = options.firstLayer;
-       i < std::min<int64_t>(end, attentions.size()); ++i) {
-    const json::Object *attention = attentions[i].getAsObject();
-    if (!attention || attention->getString("kind") != StringRef("self"))
+  auto layerOf = [](const json::Value &attention) {
+    const json::Object *object = attention.getAsObject();
+    return object ? object->getInteger("layer").value_or(-1) : -1;
+  };
+  int64_t count = 0;
+  for (const json::Value &attention : attentions)
+    count = std::max(count, layerOf(attention) + 1);
+  int64_t end = options.lastLayer < 0 ? count : options.lastLayer + 1;
+  llvm::DenseSet<int64_t> seen;
+  for (const json::Value &value : attentions) {
+    int64_t layer = layerOf(value);
+    const json::Object *attention = value.getAsObject();
+    // Of a layer that branches have, the first is taken.
+    if (layer < options.firstLayer || layer >= end || !attention ||
+        attention->getString("kind") != StringRef("self") ||
+        !seen.insert(layer).second)
       continue;
-    if (!addTo(stack, i, *attention, options.gist))
+    if (!addTo(stack, layer, *attention, options.gist))
       return error = "expected attentions with patterns", std::nullopt;
   }
-  if (stack.layers.empty() || end > int64_t(attentions.size()))
+  if (stack.layers.empty() || end > count)
     return error = llvm::formatv("no self-attention in layers {0} to {1}, the "
-                                 "model has {2} attentions",
-                                 options.firstLayer, end - 1, attentions.size())
+                                 "model has {2} layers",
+                                 options.firstLayer, end - 1, count)
                        .str(),
            std::nullopt;
   return pattern::reachOf(std::move(stack), options.queries);

@@ -61,8 +61,8 @@ struct Unit {
 /// The buffers of a block that are allocated and freed in it.
 class BlockBuffers {
 public:
-  BlockBuffers(func::FuncOp function)
-      : block(function.getBody().front()), aliases(function) {
+  BlockBuffers(func::FuncOp function, Block &block)
+      : block(block), aliases(function) {
     for (auto [number, op] : llvm::enumerate(block))
       numbers[&op] = number;
   }
@@ -346,8 +346,20 @@ struct PlanArena : impl::PlanArenaPassBase<PlanArena> {
     if (function.isExternal())
       return;
     function.walk([&](memref::AllocOp) { ++numLeft; });
-    SmallVector<Buffer> found = BlockBuffers(function).find();
-    // One buffer is an allocation as it is.
+    // A branch, and each step of a loop, has an arena of its own: its sizes may
+    // be computed inside, and a branch that is not taken needs none.
+    SmallVector<Block *> blocks;
+    function.walk([&](Block *block) {
+      // One buffer is an allocation as it is.
+      if (llvm::hasNItemsOrMore(block->getOps<memref::AllocOp>(), 2))
+        blocks.push_back(block);
+    });
+    for (Block *block : blocks)
+      plan(*block);
+  }
+
+  void plan(Block &block) {
+    SmallVector<Buffer> found = BlockBuffers(getOperation(), block).find();
     if (found.size() < 2)
       return;
     Arena arena(std::move(found));

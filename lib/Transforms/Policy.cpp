@@ -136,7 +136,7 @@ bool Policy::check(int64_t layers, std::string &error) const {
       continue;
     error =
         ("policy '" + file + "': rule " + Twine(i) + ": layer " + Twine(named) +
-         " is not there, the model has " + Twine(layers) + " attentions")
+         " is not there, the model has " + Twine(layers) + " layers")
             .str();
     return false;
   }

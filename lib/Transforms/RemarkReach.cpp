@@ -2,6 +2,7 @@
 
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Pattern/DescribeReach.h"
+#include "megactx/Transforms/Layers.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
@@ -27,11 +28,11 @@ struct RemarkReach : impl::RemarkReachPassBase<RemarkReach> {
           << tokens.getValue() << " and " << gist.getValue();
       return signalPassFailure();
     }
-    SmallVector<AttentionOp> ops;
-    getOperation().walk([&](AttentionOp op) { ops.push_back(op); });
     pattern::NumberedStack stack;
-    for (auto [number, op] : llvm::enumerate(ops))
-      if (op.getKind() == "self")
+    DenseMap<int64_t, AttentionOp> ops;
+    // Of a layer that branches have, the first is taken.
+    for (auto [op, number] : layersOf(getOperation()))
+      if (ops.try_emplace(number, op).second && op.getKind() == "self")
         add(stack, number, op);
     if (stack.layers.empty())
       return;

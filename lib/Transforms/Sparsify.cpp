@@ -1,6 +1,7 @@
 //===- Sparsify.cpp - patterns by policy ----------------------------------===//
 
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Transforms/Layers.h"
 #include "megactx/Transforms/Passes.h"
 #include "megactx/Transforms/Policy.h"
 
@@ -24,13 +25,12 @@ struct Sparsify : impl::SparsifyPassBase<Sparsify> {
                                       : Policy::read(policy, error);
     if (!rules)
       return fail(error);
-    SmallVector<AttentionOp> attentions;
-    getOperation()->walk([&](AttentionOp op) { attentions.push_back(op); });
-    if (!rules->check(attentions.size(), error))
+    SmallVector<Layer> layers = layersOf(getOperation());
+    if (!rules->check(numLayers(layers), error))
       return fail(error);
-    for (auto [layer, op] : llvm::enumerate(attentions)) {
+    for (auto [op, number] : layers) {
       int64_t heads = op.getQuery().getType().getDimSize(1);
-      auto chosen = rules->patternFor(layer, op.getKind(), heads, step, error);
+      auto chosen = rules->patternFor(number, op.getKind(), heads, step, error);
       if (!error.empty())
         return fail(error);
       if (chosen)

@@ -116,6 +116,8 @@ class Tuner:
         if attention["kind"] != "self" or heads < 1 or len(sources) != 1:
             return
         layer, source = attention["layer"], sources[0]
+        if layer in self.originals:  # another branch's
+            return
         dims = source["dim"] + source["value_dim"]
         self.originals[layer] = (heads, dims, source["pattern"])
         spans = [(0, heads - 1)] if granularity == "layer" else [(h, h) for h in range(heads)]

@@ -26,6 +26,7 @@ from onnx import numpy_helper
 
 import families
 import megacontext
+import merged
 import quantized
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -93,6 +94,7 @@ def table():
     models["bert_int8_ts17"] = entry(quantized.Dynamic(make(families.bert, "torchscript", 17, "sdpa")), padded, False)
     models["t5_encoder_ts17"] = entry(make(families.t5, "torchscript", 17, causal=False), padded, False)
     models["t5_decoder_dynamo18"] = entry(make(families.t5, "dynamo", 18, causal=True), ids("input_ids"), True)
+    models["merged_bart_ts14"] = entry(make(merged.Merged, "torchscript", 14), merged.step, True, sizes=((2, 24), (3, 1), (1, 3)), attentions=8)
     models["vit_sdpa_ts17"] = entry(make(families.vit, "torchscript", 17), pixels, False)
     models["vit_sdpa_dynamo18"] = entry(make(families.vit, "dynamo", 18), pixels, False)
     models["gistnet_ts17"] = entry(make(megacontext.gistnet, "torchscript", 17), megacontext.tokens(), True, sizes=((2, 2048), (1, 1024)), attentions=3)

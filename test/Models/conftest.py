@@ -15,7 +15,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).parent), str(ROOT / "python")]
 import reference  # noqa: E402
 
 # Model families that must compile and run; of the others a clear "no lowering for" is accepted.
-SUPPORTED = ["gpt_*", "gpt2_*", "llama_*", "bert_*", "distilbert_*", "vit_*", "mistral_*", "qwen2_*", "gptneox_*", "gistnet_*", "lensnet_*"]
+SUPPORTED = ["gpt_*", "gpt2_*", "llama_*", "bert_*", "distilbert_*", "vit_*", "mistral_*", "qwen2_*", "gptneox_*", "gistnet_*", "lensnet_*", "merged_*"]
 
 
 def pytest_addoption(parser):

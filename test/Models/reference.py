@@ -44,6 +44,7 @@ class Graph:
     def __init__(self, model):
         self.nodes = list(model.graph.node)
         self.constants = {t.name for t in model.graph.initializer}
+        self.inputs = {i.name for i in model.graph.input} - self.constants
         self.producer = {o: n for n in self.nodes for o in n.output if o}
         self.consumers = {}
         for node in self.nodes:
@@ -92,8 +93,16 @@ class Graph:
                 return found
         return None
 
+    def is_cache(self, value):
+        """Is a key a model's input as it is: without new ones behind it, it is no step of a decoder's own attention?"""
+        while (node := self.producer.get(value)) is not None and node.op_type in ("Transpose", "Reshape", "Identity"):
+            value = node.input[0]
+        return value in self.inputs
+
     def is_cross(self, softmax):
         product = self.scores_product(softmax.input[0])
+        if product is not None and self.is_cache(product.input[1]):
+            return True
         query, key = (self.projected(i) for i in product.input[:2]) if product is not None else (None, None)
         return query is not None and key is not None and query != key
 
@@ -177,11 +186,25 @@ def dimensions(node, slot, shapes, batch):
     return (query[1], query[2], key[2], False) if len(query) == 4 else (attribute(node, "q_num_heads"), query[1], key[1], False)
 
 
+def with_branches_taken(model, feeds):
+    """The model with each If on an input replaced by the branch that these inputs take: a run has the attentions of that alone."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.node[:]
+    for node in model.graph.node:
+        if node.op_type != "If" or node.input[0] not in feeds:
+            copy.graph.node.append(node)
+            continue
+        branch = attribute(node, "then_branch" if feeds[node.input[0]].all() else "else_branch")
+        copy.graph.initializer.extend(branch.initializer)
+        copy.graph.node.extend(branch.node)
+        copy.graph.node.extend(helper.make_node("Identity", [inner.name], [outer]) for inner, outer in zip(branch.output, node.output))
+    return copy
+
+
 def sparsified(model, feeds, patterns):
     """The model with each self-attention's scores masked. patterns: text, or a policy as a dictionary."""
-    model_copy = onnx.ModelProto()
-    model_copy.CopyFrom(model)
-    model = model_copy
+    model = with_branches_taken(model, feeds)
     found = attentions(model)
     shapes = score_shapes(model, found, feeds)
     batch = next(iter(feeds.values())).shape[0] if "past" not in feeds else feeds["past"].shape[2]

@@ -33,7 +33,7 @@
 
 // WHOLE: at 64 rows: reached after 3 layers, more than there are
 
-// ABSENT: error: {{.*}}explain-reach.mlir: no self-attention in layers 1 to 2, the model has 2 attentions
+// ABSENT: error: {{.*}}explain-reach.mlir: no self-attention in layers 1 to 2, the model has 2 layers
 // SYNTAX: error: expected --reach=all or --reach=FIRST-LAST, but got 'first'
 
 // RUN: not megactx-explain %s --reach=all --gist -5 2>&1 | FileCheck %s --check-prefix=GIST

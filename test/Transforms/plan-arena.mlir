@@ -177,6 +177,31 @@ func.func @check_before_memory(%n: index, %m: index) {
 
 // -----
 
+// A branch has an arena of its own, of a size that is computed in it.
+// CHECK-LABEL: @branch
+// CHECK-NOT: memref.alloc
+// CHECK: scf.if
+// CHECK: %[[N:.*]] = memref.load
+// CHECK: memref.alloc(%{{.*}}) {alignment = 64 : i64} : memref<?xi8>
+// CHECK-NOT: memref.alloc
+// CHECK: memref.view %{{.*}}[%{{.*}}][%[[N]]]
+// CHECK: memref.view %{{.*}}[%{{.*}}][%[[N]]]
+// CHECK: memref.dealloc %{{.*}} : memref<?xi8>
+// CHECK-NEXT: }
+func.func @branch(%p: i1, %data: memref<index>) {
+  scf.if %p {
+    %n = memref.load %data[] : memref<index>
+    %a = memref.alloc(%n) : memref<?xf32>
+    %b = memref.alloc(%n) : memref<?xf32>
+    "test.use"(%a, %b) : (memref<?xf32>, memref<?xf32>) -> ()
+    memref.dealloc %a : memref<?xf32>
+    memref.dealloc %b : memref<?xf32>
+  }
+  return
+}
+
+// -----
+
 // Nothing is gained by an arena of one buffer.
 // CHECK-LABEL: @one_buffer
 // CHECK: memref.alloc() : memref<16xf32>

@@ -3,6 +3,7 @@
 // RUN: megactx-opt %t/in.mlir --megactx-sparsify | FileCheck %s --check-prefix=SAME
 // RUN: megactx-opt %t/in.mlir --megactx-sparsify=policy=%t/policy.json | FileCheck %s --check-prefix=POLICY
 // RUN: megactx-opt %t/in.mlir --megactx-sparsify='policy=%t/policy.json step=100' | FileCheck %s --check-prefix=LATE
+// RUN: megactx-opt %t/branches.mlir --megactx-sparsify=policy=%t/policy.json | FileCheck %s --check-prefix=BRANCHES
 // RUN: not megactx-opt %t/in.mlir --megactx-sparsify=policy=%t/absent-layer.json 2>&1 | FileCheck %s --check-prefix=ABSENT
 // RUN: not megactx-opt %t/in.mlir --megactx-sparsify='pattern="window<left = >"' 2>&1 | FileCheck %s --check-prefix=SYNTAX
 
@@ -32,6 +33,34 @@ func.func @layers(%q: !t, %k: !t, %v: !t) -> (!t, !t, !t) {
   %s2 = megactx.source %c, %v pattern(#megactx.pattern<dense>) : (!t, !t) -> !s
   %d = megactx.attention %q, %s2 {kind = "cross", scale = 1.0 : f32} : (!t, !s) -> !t
   return %a, %c, %d : !t, !t, !t
+}
+
+//--- branches.mlir
+!t = tensor<1x2x?x8xf32>
+!s = !megactx.source<tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>>
+
+// Branches count from the same number, and what follows from the larger.
+// BRANCHES-LABEL: @branches
+// BRANCHES: pattern(#megactx.pattern<strided<stride = 4>>)
+// BRANCHES: else
+// BRANCHES: pattern(#megactx.pattern<strided<stride = 4>>)
+// BRANCHES: pattern(#megactx.pattern<block_local<block = 8>>)
+// BRANCHES: pattern(#megactx.pattern<columns<block = 8, first = 0, count = 1>>)
+func.func @branches(%q: !t, %k: !t, %v: !t, %p: i1) -> !t {
+  %r = scf.if %p -> !t {
+    %s = megactx.source %k, %v pattern(#megactx.pattern<dense>) : (!t, !t) -> !s
+    %a = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
+    scf.yield %a : !t
+  } else {
+    %s0 = megactx.source %k, %v pattern(#megactx.pattern<dense>) : (!t, !t) -> !s
+    %a = megactx.attention %q, %s0 {scale = 1.0 : f32} : (!t, !s) -> !t
+    %s1 = megactx.source %a, %v pattern(#megactx.pattern<dense>) : (!t, !t) -> !s
+    %b = megactx.attention %q, %s1 {scale = 1.0 : f32} : (!t, !s) -> !t
+    scf.yield %b : !t
+  }
+  %s = megactx.source %r, %v pattern(#megactx.pattern<dense>) : (!t, !t) -> !s
+  %c = megactx.attention %q, %s {kind = "cross", scale = 1.0 : f32} : (!t, !s) -> !t
+  return %c : !t
 }
 
 //--- policy.json

@@ -381,13 +381,14 @@ def ExpandDynamicShapesPass : Pass<"megactx-expand-dynamic-shapes"> {
 def PlanArenaPass : Pass<"megactx-plan-arena", "::mlir::func::FuncOp"> {
   let summary = "one allocation for all buffers whose sizes are known early";
   let description = [{
-    Before: memrefs, with deallocation. After: the buffers that the function's
-    entry block allocates and frees are views of one allocation, and those that
-    are not used at the same time share memory. Sizes may be dynamic: those that
-    can be computed before the first buffer take part, and the arithmetic they
-    need moves there, with the checks (`cf.assert`) that can be made there.
-    Buffers whose size depends on data, those in loops, and results keep an
-    allocation of their own.
+    Before: memrefs, with deallocation. After: the buffers that a block
+    allocates and frees are views of one allocation, and those that are not used
+    at the same time share memory. Sizes may be dynamic: those that can be
+    computed before the first buffer take part, and the arithmetic they need
+    moves there, with the checks (`cf.assert`) that can be made there. Buffers
+    whose size depends on data, and results, keep an allocation of their own.
+    Blocks are the function's own and those of branches and loops, so that a
+    branch that is not taken needs no memory.
 
     A buffer lives from its first use to its last. Sizes are multiples of
     products of dynamic sizes (equal ones by SSA value or `ValueBounds`);
@@ -434,6 +435,27 @@ def CopyStridedCastsPass : Pass<"megactx-copy-strided-casts"> {
     Statistic<"numCopies", "copies", "casts that became copies">
   ];
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
+def SimplifyDeallocsPass : Pass<"megactx-simplify-deallocs"> {
+  let summary = "each dealloc has one buffer, and none that is retained";
+  let description = [{
+    Before: `bufferization.dealloc`, after MLIR's own simplification. What
+    branches and loops give has an owner of which MLIR 22 does not see that it is
+    the one that is returned, and what may be one memory with others is compared
+    in lists that lie in memory themselves.
+
+    After: no dealloc lists what it retains, or what that is a view of, and each
+    has one buffer: one that is the same memory as another one before it, which
+    is freed, is not freed again.
+  }];
+  let statistics = [
+    Statistic<"numDropped", "dropped", "buffers that a dealloc no longer lists">,
+    Statistic<"numSplit", "split", "deallocs of several buffers">
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::bufferization::BufferizationDialect",
+                           "::mlir::memref::MemRefDialect"];
 }
 
 def CopiesToLinalgPass : Pass<"megactx-copies-to-linalg"> {

@@ -45,6 +45,7 @@ static Registry registerAll() {
   registerEinsum(registry);
   registerConv(registry);
   registerControl(registry);
+  registerLoops(registry);
   registerPool(registry);
   registerReduction(registry);
   registerOrder(registry);
@@ -76,7 +77,7 @@ struct ConvertOnnxToLinalg
     if (failed(checkOperators(functions, registry)))
       return signalPassFailure();
     for (func::FuncOp function : functions)
-      if (failed(Graph(function).run(registry)))
+      if (failed(Graph(function, registry).run()))
         return signalPassFailure();
   }
 };

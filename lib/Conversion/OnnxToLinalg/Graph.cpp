@@ -8,16 +8,38 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-Graph::Graph(func::FuncOp function)
-    : b(function.getContext()), ix(b), function(function) {
-  for (Operation &op : function.front())
-    originals.insert(&op);
+Graph::Graph(func::FuncOp function, const Registry &registry)
+    : b(function.getContext()), ix(b), function(function), registry(registry),
+      tensors(1) {
   b.setInsertionPointToStart(&function.front());
 }
 
+Graph::Scope::Scope(Graph &graph)
+    : indices(graph.ix), graph(graph), numNodes(graph.nodes.size()) {
+  graph.tensors.emplace_back();
+}
+
+Graph::Scope::~Scope() {
+  for (; graph.nodes.size() > numNodes; graph.nodes.pop_back()) {
+    // Where the conversion failed others still use it.
+    graph.nodes.back()->dropAllUses();
+    graph.nodes.back()->erase();
+  }
+  graph.tensors.pop_back();
+}
+
 Tensor *Graph::lookup(Value original) {
-  auto it = tensors.find(original);
-  return it == tensors.end() ? nullptr : it->second.get();
+  for (auto &scope : llvm::reverse(tensors)) {
+    auto it = scope.find(original);
+    if (it == scope.end())
+      continue;
+    if (&scope == &tensors.back())
+      return it->second.get();
+    // What a block inside learns or makes of it is of no use outside.
+    auto copy = std::make_unique<Tensor>(*it->second);
+    return (tensors.back()[original] = std::move(copy)).get();
+  }
+  return nullptr;
 }
 
 /// Sizes that type inference knew and the walk did not.
@@ -39,7 +61,7 @@ static void refine(Graph &graph, Location loc, Tensor &tensor, Type declared) {
 
 void Graph::bind(Value original, Tensor tensor) {
   refine(*this, original.getLoc(), tensor, original.getType());
-  tensors[original] = std::make_unique<Tensor>(std::move(tensor));
+  tensors.back()[original] = std::make_unique<Tensor>(std::move(tensor));
 }
 
 /// Dimensions of one name are one number; that they agree is checked once,
@@ -68,7 +90,7 @@ LogicalResult Graph::convertArguments() {
                 "'");
       tensor.shape[i] = it->second;
     }
-    tensors[arg] = std::make_unique<Tensor>(std::move(tensor));
+    tensors.back()[arg] = std::make_unique<Tensor>(std::move(tensor));
   }
   return success();
 }
@@ -114,7 +136,10 @@ LogicalResult Graph::keep(Operation &op) {
         return WalkResult::interrupt();
       }
       Value value = materialize(loc, *tensor);
-      if (value.getType() != operand.get().getType())
+      // What the graph says nothing of is what the walk finds.
+      bool isKnown = !isa<func::ReturnOp>(inner) ||
+                     isa<RankedTensorType>(operand.get().getType());
+      if (isKnown && value.getType() != operand.get().getType())
         value = tensor::CastOp::create(b, loc, operand.get().getType(), value);
       operand.set(value);
     }
@@ -150,19 +175,12 @@ IndexExpr Graph::exprOf(Value index) {
     Value source = dim.getSource();
     while (auto cast = source.getDefiningOp<tensor::CastOp>())
       source = cast.getSource();
-    for (auto &[original, tensor] : tensors)
-      if (tensor->value == source && *dim.getConstantIndex() < tensor->rank())
-        return tensor->shape[*dim.getConstantIndex()];
+    for (auto &scope : llvm::reverse(tensors))
+      for (auto &[original, tensor] : scope)
+        if (tensor->value == source && *dim.getConstantIndex() < tensor->rank())
+          return tensor->shape[*dim.getConstantIndex()];
   }
   return ix.symbol(index, 0);
-}
-
-void Graph::enter(Block &block, Operation *owner) {
-  for (Operation &op : block)
-    originals.insert(&op);
-  owners[block.getTerminator()] = owner;
-  auto after = std::next(owner->getIterator());
-  owner->getBlock()->getOperations().splice(after, block.getOperations());
 }
 
 /// Refuses results of static sizes that no memory holds.
@@ -176,7 +194,7 @@ static LogicalResult checkResults(Node &node) {
   return success();
 }
 
-LogicalResult Graph::lower(Operation *op, const Registry &registry) {
+LogicalResult Graph::lower(Operation *op) {
   Node node(*this, op);
   auto found = registry.find(node.type());
   if (found == registry.end())
@@ -187,28 +205,15 @@ LogicalResult Graph::lower(Operation *op, const Registry &registry) {
                           << ", but got " << operand.getType();
   if (failed(found->second(node)) || failed(checkResults(node)))
     return failure();
-  // Outputs of a node whose subgraph was entered come at its end.
-  bool hasEntered = llvm::any_of(
-      owners, [&](const auto &entry) { return entry.second == op; });
   for (auto [i, result] : llvm::enumerate(op->getResults()))
-    if (!hasEntered && !isa<NoneType>(result.getType()) && node.wants(i) &&
-        !lookup(result))
+    if (!isa<NoneType>(result.getType()) && node.wants(i) && !lookup(result))
       return node.error() << "output " << i << " has no lowering";
   return success();
 }
 
-LogicalResult Graph::run(const Registry &registry) {
-  if (!llvm::hasSingleElement(function.getBody()))
-    return function.emitError("expected one block in a function of ONNX nodes");
-  if (failed(convertArguments()))
-    return failure();
-  SmallVector<Operation *> nodes;
-  Operation *next;
-  for (Operation *op = &function.front().front(); op; op = next) {
-    next = op->getNextNode();
-    // The walk's own ops stand before the first original one.
-    if (!originals.contains(op))
-      continue;
+/// The walk's own ops stand before the one that it is at.
+LogicalResult Graph::convert(ArrayRef<Operation *> ops) {
+  for (Operation *op : ops) {
     b.setInsertionPoint(op);
     if (op->getName().getDialectNamespace() != "onnx") {
       if (failed(keep(*op)))
@@ -216,11 +221,47 @@ LogicalResult Graph::run(const Registry &registry) {
       continue;
     }
     nodes.push_back(op);
-    if (failed(lower(op, registry)))
+    if (failed(lower(op)))
       return failure();
-    // A subgraph may have been entered.
-    next = op->getNextNode();
   }
+  return success();
+}
+
+static SmallVector<Operation *> opsOf(Block &block) {
+  return llvm::map_to_vector(block, [](Operation &op) { return &op; });
+}
+
+FailureOr<SmallVector<Tensor>> Graph::inlined(Node &owner, Block &subgraph) {
+  Operation *end = &subgraph.back();
+  SmallVector<Value> given(end->getOperands());
+  end->erase();
+  SmallVector<Operation *> ops = opsOf(subgraph);
+  Block *block = b.getBlock();
+  Block::iterator after = b.getInsertionPoint();
+  block->getOperations().splice(after, subgraph.getOperations());
+  if (failed(convert(ops)))
+    return failure();
+  b.setInsertionPoint(block, after);
+  SmallVector<Tensor> outputs;
+  for (auto [i, value] : llvm::enumerate(given)) {
+    Tensor *tensor = lookup(value);
+    if (!tensor)
+      return owner.error() << "expected a ranked tensor as output " << i
+                           << " of a subgraph, but got " << value.getType();
+    outputs.push_back(*tensor);
+  }
+  return outputs;
+}
+
+LogicalResult Graph::run() {
+  if (!llvm::hasSingleElement(function.getBody()))
+    return function.emitError("expected one block in a function of ONNX nodes");
+  SmallVector<Operation *> ops = opsOf(function.front());
+  if (failed(convertArguments()) || failed(convert(ops)))
+    return failure();
+  function.setType(
+      b.getFunctionType(function.getArgumentTypes(),
+                        function.front().getTerminator()->getOperandTypes()));
   for (Operation *node : llvm::reverse(nodes))
     node->erase();
   return success();

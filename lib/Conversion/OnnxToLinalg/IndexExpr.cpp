@@ -62,6 +62,25 @@ IndexExpr mlir::megactx::product(ArrayRef<IndexExpr> factors) {
   return all;
 }
 
+bool IndexSpace::Scope::isOutside(const IndexExpr &expr) const {
+  return llvm::all_of(expr.getTerms(), [&](const auto &term) {
+    return llvm::all_of(term.first,
+                        [&](unsigned atom) { return atom < atoms; });
+  });
+}
+
+/// Atoms keep their numbers, so that no others are taken for them.
+void IndexSpace::leave(const Scope &scope) {
+  for (Value atom : llvm::drop_begin(atoms, scope.atoms))
+    numbers.erase(atom);
+  for (; newDims.size() > scope.dims; newDims.pop_back())
+    dims.erase(newDims.back());
+  for (; newMade.size() > scope.made; newMade.pop_back())
+    made.erase(newMade.back());
+  for (; newComputed.size() > scope.computed; newComputed.pop_back())
+    computed.erase(newComputed.back());
+}
+
 IndexExpr IndexSpace::symbol(Value value, std::optional<int64_t> lower) {
   if (auto op = value.getDefiningOp<arith::ConstantIndexOp>())
     return IndexExpr(op.value());
@@ -78,8 +97,10 @@ IndexExpr IndexSpace::dimOf(Location loc, Value tensor, int64_t dim) {
   if (!type.isDynamicDim(dim))
     return IndexExpr(type.getDimSize(dim));
   Value &size = dims[{tensor, dim}];
-  if (!size)
+  if (!size) {
     size = tensor::DimOp::create(b, loc, tensor, dim);
+    newDims.push_back({tensor, dim});
+  }
   return symbol(size, 0);
 }
 
@@ -133,7 +154,9 @@ IndexExpr IndexSpace::derived(Op op, std::vector<IndexExpr> operands,
   Key key{op, std::move(operands)};
   if (auto it = made.find(key); it != made.end())
     return it->second;
-  return made[key] = symbol(build(), lower);
+  auto [it, isNew] = made.try_emplace(key, symbol(build(), lower));
+  newMade.push_back(it);
+  return it->second;
 }
 
 /// Rounds towards minus infinity; the divisor is not zero.
@@ -293,7 +316,8 @@ Value IndexSpace::value(Location loc, const IndexExpr &expr) {
   }
   if (!sum)
     sum = arith::ConstantIndexOp::create(b, loc, 0);
-  return computed[expr] = sum;
+  newComputed.push_back(computed.try_emplace(expr, sum).first);
+  return sum;
 }
 
 Value IndexSpace::condition(Location loc, const IndexExpr &expr) {

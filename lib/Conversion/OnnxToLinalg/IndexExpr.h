@@ -69,10 +69,28 @@ enum class Compare { Eq, Ne, Lt, Le, Gt, Ge };
 
 /// The atoms of one function and the code that computes expressions. Code is
 /// emitted at the builder's insertion point, which must only move forward in
-/// one block.
+/// one block, and, within a scope, in a block inside.
 class IndexSpace {
 public:
   explicit IndexSpace(OpBuilder &builder) : b(builder) {}
+
+  /// While it lives, code is emitted in a block inside of the one before. No
+  /// code after it uses what was computed there.
+  class Scope {
+  public:
+    explicit Scope(IndexSpace &space)
+        : space(space), atoms(space.atoms.size()), dims(space.newDims.size()),
+          made(space.newMade.size()), computed(space.newComputed.size()) {}
+    Scope(const Scope &) = delete;
+    ~Scope() { space.leave(*this); }
+    /// Whether the expression is one of values from before the scope.
+    bool isOutside(const IndexExpr &expr) const;
+
+  private:
+    friend class IndexSpace;
+    IndexSpace &space;
+    size_t atoms, dims, made, computed;
+  };
 
   /// The atom for an index value; `lower` is a bound known for it.
   IndexExpr symbol(Value value, std::optional<int64_t> lower);
@@ -124,6 +142,8 @@ private:
                     std::optional<int64_t> lower,
                     llvm::function_ref<Value()> build);
 
+  void leave(const Scope &scope);
+
   OpBuilder &b;
   SmallVector<Value> atoms;
   SmallVector<std::optional<int64_t>> lowers;
@@ -131,6 +151,10 @@ private:
   DenseMap<std::pair<Value, int64_t>, Value> dims;
   std::map<Key, IndexExpr> made;
   std::map<IndexExpr, Value> computed;
+  /// What the maps hold in the order in which it came, for scopes.
+  std::vector<std::pair<Value, int64_t>> newDims;
+  std::vector<std::map<Key, IndexExpr>::iterator> newMade;
+  std::vector<std::map<IndexExpr, Value>::iterator> newComputed;
 };
 
 } // namespace mlir::megactx

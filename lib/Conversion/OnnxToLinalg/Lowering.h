@@ -110,6 +110,7 @@ void registerMatMul(Registry &registry);
 void registerEinsum(Registry &registry);
 void registerConv(Registry &registry);
 void registerControl(Registry &registry);
+void registerLoops(Registry &registry);
 void registerPool(Registry &registry);
 void registerReduction(Registry &registry);
 void registerOrder(Registry &registry);
@@ -126,18 +127,30 @@ using Body = llvm::function_ref<Value(OpBuilder &, Location, ValueRange)>;
 /// The conversion of one function.
 class Graph {
 public:
-  explicit Graph(func::FuncOp function);
+  Graph(func::FuncOp function, const Registry &registry);
 
   OpBuilder b;
   IndexSpace ix;
 
   /// Converts the function in place. Each of its nodes is in the registry.
-  LogicalResult run(const Registry &registry);
+  LogicalResult run();
 
-  /// Goes on with the ops of a node's subgraph, whose end gives its outputs.
-  void enter(Block &block, Operation *owner);
-  /// The node whose subgraph this op ends.
-  Operation *leave(Operation *end) { return owners.lookup(end); }
+  /// Converts the ops of a node's subgraph at the insertion point, and returns
+  /// its outputs. What its inputs are is bound before.
+  FailureOr<SmallVector<Tensor>> inlined(Node &owner, Block &subgraph);
+
+  /// While it lives, what is converted stands in a block inside: of tensors
+  /// from outside it has copies of its own, and its own are gone after it.
+  class Scope {
+  public:
+    explicit Scope(Graph &graph);
+    ~Scope();
+    IndexSpace::Scope indices;
+
+  private:
+    Graph &graph;
+    size_t numNodes;
+  };
 
   Tensor *lookup(Value original);
   void bind(Value original, Tensor tensor);
@@ -195,17 +208,17 @@ public:
 private:
   LogicalResult convertArguments();
   LogicalResult keep(Operation &op);
-  LogicalResult lower(Operation *op, const Registry &registry);
+  LogicalResult lower(Operation *op);
+  LogicalResult convert(ArrayRef<Operation *> ops);
   IndexExpr exprOf(Value index);
   Value readable(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape);
   void equate(Location loc, ArrayRef<Tensor *> inputs, int64_t dim,
               IndexExpr size, IndexExpr &out);
 
   func::FuncOp function;
-  DenseSet<Operation *> originals;
-  /// The nodes of subgraphs that were entered, by their ends.
-  DenseMap<Operation *, Operation *> owners;
-  DenseMap<Value, std::unique_ptr<Tensor>> tensors;
+  const Registry &registry;
+  SmallVector<Operation *> nodes; ///< converted, to be erased
+  SmallVector<DenseMap<Value, std::unique_ptr<Tensor>>> tensors; ///< by scope
 };
 
 /// numpy's matmul of operands of rank 2 and more.

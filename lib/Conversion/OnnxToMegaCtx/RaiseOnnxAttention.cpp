@@ -25,6 +25,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/Iterators.h"
 
 namespace mlir::megactx {
 using namespace raise;
@@ -465,10 +466,10 @@ struct RaiseOnnxAttention
     numTables += counts.tables;
     // What only the raised products read is dead now.
     for (auto function : getOperation().getOps<func::FuncOp>())
-      for (Block &block : function.getBody())
-        for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
-          if (isOpTriviallyDead(&op))
-            op.erase();
+      function->walk<WalkOrder::PostOrder, ReverseIterator>([](Operation *op) {
+        if (isOpTriviallyDead(op))
+          op->erase();
+      });
   }
 };
 } // namespace

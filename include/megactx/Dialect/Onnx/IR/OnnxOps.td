@@ -165,6 +165,19 @@ def Onnx_GreaterOrEqualOp : Onnx_Op<"GreaterOrEqual">;
 def Onnx_HardSigmoidOp : Onnx_Op<"HardSigmoid">;
 def Onnx_HardSwishOp : Onnx_Op<"HardSwish">;
 def Onnx_IdentityOp : Onnx_Op<"Identity">;
+def Onnx_IfOp : Onnx_BaseOp<"If", [RecursiveMemoryEffects]> {
+  let summary = "ONNX operator If: one of two subgraphs";
+  let description = [{
+    See https://onnx.ai/onnx/operators/onnx__If.html. `onnx.regions` says which
+    region is `then_branch` and which `else_branch`.
+  }];
+  let arguments = (ins Variadic<AnyType>:$inputs);
+  let results = (outs Variadic<AnyType>:$outputs);
+  let regions = (region VariadicRegion<AnyRegion>:$branches);
+  let assemblyFormat = [{
+    $inputs $branches attr-dict `:` functional-type($inputs, $outputs)
+  }];
+}
 def Onnx_IsInfOp : Onnx_Op<"IsInf">;
 def Onnx_IsNaNOp : Onnx_Op<"IsNaN">;
 def Onnx_LayerNormalizationOp : Onnx_Op<"LayerNormalization">;
