@@ -67,3 +67,22 @@ func.func @segments(%q: !t, %k: !t, %v: !t, %i: tensor<1x?xindex>) -> !t {
   %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
   return %o : !t
 }
+
+// What both sides of an 'or' have is no part of their difference.
+// CHECK-LABEL: @segments_on_both_sides
+// CHECK: megactx.online_attention {{.*}} #megactx.piece<lo<segment_begin[p]>, hi<p - 3, segment_end[p]>, digits<2, [0]: [0], [1]: [1]>>
+// CHECK: megactx.online_attention {{.*}} #megactx.piece<lo<p - 3, segment_begin[p]>, hi<p + 1, segment_end[p]>>
+func.func @segments_on_both_sides(%q: !t, %k: !t, %v: !t, %i: tensor<1x?xindex>) -> !t {
+  %s = megactx.source %k, %v segments(%i) pattern(#megactx.pattern<(segments and window<left = 3, right = 0>) or (segments and causal and strided<stride = 2>)>) : (!t, !t, tensor<1x?xindex>) -> !s
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
+  return %o : !t
+}
+
+// CHECK-LABEL: @segments_beside_residues_on_both_sides
+// CHECK: megactx.online_attention {{.*}} #megactx.piece<lo<segment_begin[p]>, hi<segment_end[p]>, digits<6,
+// CHECK-NOT: megactx.online_attention
+func.func @segments_beside_residues_on_both_sides(%q: !t, %k: !t, %v: !t, %i: tensor<1x?xindex>) -> !t {
+  %s = megactx.source %k, %v segments(%i) pattern(#megactx.pattern<(strided<stride = 3> and segments) or (segments and strided<stride = 2>)>) : (!t, !t, tensor<1x?xindex>) -> !s
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
+  return %o : !t
+}
