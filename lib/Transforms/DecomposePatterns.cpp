@@ -98,6 +98,7 @@ struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
     if (failed(pieces))
       return failure();
     rewriter.setInsertionPoint(op);
+    emitCheckSizes(rewriter, op);
     Location loc = op.getLoc();
     Value query = withoutCasts(op.getQuery());
     SmallVector<OpFoldResult> sizes =

@@ -86,3 +86,20 @@ func.func @segments_beside_residues_on_both_sides(%q: !t, %k: !t, %v: !t, %i: te
   %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
   return %o : !t
 }
+
+// Of sizes that a run knows; those that are known to be equal are not compared.
+// CHECK-LABEL: @sizes_of_a_run
+// CHECK-NOT: cf.assert
+// CHECK: cf.assert %{{.+}}, "attention: expected key dim 0 to equal query dim 0"
+// CHECK-NOT: cf.assert
+// CHECK: cf.assert %{{.+}}, "attention: expected bias dim 2 to be 1 or query dim 2"
+// CHECK: cf.assert %{{.+}}, "attention: expected bias dim 3 to be 1 or key dim 2"
+// CHECK-NOT: cf.assert
+// CHECK: megactx.online_attention
+!d = tensor<?x2x?x8xf32>
+!e = !megactx.source<tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>>
+func.func @sizes_of_a_run(%q: !d, %k: !d, %b: tensor<1x1x?x?xf32>) -> !d {
+  %s = megactx.source %k, %k bias(%b) pattern(#megactx.pattern<dense>) : (!d, !d, tensor<1x1x?x?xf32>) -> !e
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!d, !e) -> !d
+  return %o : !d
+}

@@ -8,7 +8,9 @@
 #include "Remarks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -86,6 +88,37 @@ bool Masks::hasRowsOfScores(const Term &term) {
   return rows == values.shape(query)[2] || rows == values.shape(key)[2] ||
          (symbol &&
           positions.sizes()[symbol.getPosition()].first.getDefiningOp());
+}
+
+/// What the node that adds the term asks of its sizes: 1, or those of the
+/// scores. Without it elements would be read that are not there.
+void Masks::requireSizes(ImplicitLocOpBuilder &b, const Term &term) {
+  const Place q = values.shape(query), k = values.shape(key),
+              own = values.shape(term.value);
+  AffineExpr one = positions.constant(1);
+  Place scores = {q[0] == one ? k[0] : q[0], q[1], q[2], k[2]};
+  if (!term.reshapes.empty())
+    scores = values.shape(term.reshapes.back()->getResult(0));
+  else if (!isPlain(term))
+    scores = {scores[0] * scores[1], scores[2], scores[3]};
+  SmallVector<Value> sizes;
+  for (auto [tensor, dim] : positions.sizes())
+    sizes.push_back(b.createOrFold<tensor::DimOp>(tensor, dim));
+  auto valueOf = [&](AffineExpr size) {
+    return affine::expandAffineExpr(b, b.getLoc(), size, {}, sizes);
+  };
+  for (auto [size, whole] :
+       llvm::zip(llvm::reverse(own), llvm::reverse(scores))) {
+    if (size == one || size == whole)
+      continue;
+    Value number = valueOf(size);
+    auto is = [&](AffineExpr other) {
+      return b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::eq, number,
+                                           valueOf(other));
+    };
+    cf::AssertOp::create(b, b.createOrFold<arith::OrIOp>(is(whole), is(one)),
+                         "a mask has other sizes than the scores");
+  }
 }
 
 /// The parts that have fewer dims than the whole, or none.
@@ -287,6 +320,7 @@ SmallVector<Value> Masks::biasesOf(ImplicitLocOpBuilder &b,
     missed(term.node, kTermStaysBias)
         << remark::add("{0}", describe(term.value))
         << remark::reason("{0}", mask.reason);
+    requireSizes(b, term);
     for (Value tensor : tensorsOf(b, term, mask))
       addTo(biases, tensor, b);
   }

@@ -103,6 +103,7 @@ private:
   SmallVector<Part> partsOf(ImplicitLocOpBuilder &b, const Term &term,
                             const Element &bias);
   bool hasRowsOfScores(const Term &term);
+  void requireSizes(ImplicitLocOpBuilder &b, const Term &term);
   SmallVector<Value> tensorsOf(ImplicitLocOpBuilder &b, const Term &term,
                                const Mask &mask);
   Value emit(ImplicitLocOpBuilder &b, const Element &bias);
