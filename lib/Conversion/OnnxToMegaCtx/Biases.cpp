@@ -2,6 +2,7 @@
 
 #include "EmitElement.h"
 #include "Heads.h"
+#include "Magnitudes.h"
 #include "Masks.h"
 #include "Nodes.h"
 #include "RelativeTables.h"
@@ -24,9 +25,13 @@ static unsigned countDims(const Element &element) {
       [&](Variable variable) { return element.uses(variable); });
 }
 
-/// Whether no score beside it changes it.
-static bool swallowsScores(std::optional<double> number) {
-  return number && *number <= kLeastMasked;
+/// Whether a number that masks stays the same where an element is added to it,
+/// also in the order that a kernel adds scores.
+static bool masksAlso(std::optional<double> number, const Element &other) {
+  return number &&
+         (*number <= kLeastMasked ||
+          (*number <= kMasked &&
+           swallows(*number, magnitudeOf(other), llvm::APFloat::IEEEsingle())));
 }
 
 /// Whether a tensor is the sum of others that are as large in rows and columns,
@@ -50,11 +55,11 @@ bool Masks::isSumOfParts(Value tensor) {
 void Masks::split(const Element &bias, SmallVectorImpl<Element> &parts) {
   if (bias.kind() == Element::Kind::Choice) {
     // Where one side masks, the other may be added everywhere.
-    bool firstMasks = swallowsScores(bias.first().number());
+    bool firstMasks = masksAlso(bias.first().number(), bias.second());
     const Element &rest = firstMasks ? bias.second() : bias.first();
     const Element &fill = firstMasks ? bias.first() : bias.second();
     Element zero = Element::real(0);
-    if (swallowsScores(fill.number()) && rest.number() != 0.0) {
+    if (masksAlso(fill.number(), rest) && rest.number() != 0.0) {
       split(rest, parts);
       Element masks = Element::real(inRange(fill.number()));
       parts.push_back(Element::choice(bias.condition(),
