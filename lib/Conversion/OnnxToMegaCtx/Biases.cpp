@@ -306,6 +306,16 @@ SmallVector<Value> Masks::biasesOf(ImplicitLocOpBuilder &b,
                                    pattern::Pattern &pattern,
                                    MaskCounts &counts, bool hasPatterns) {
   SmallVector<Value> biases;
+  keepsFinite = false;
+  if (hasPatterns) {
+    SmallVector<Mask> masks;
+    for (const Term &term : terms)
+      masks.push_back(classify(term));
+    llvm::erase_if(masks, [](const Mask &m) { return m.pattern.isDense(); });
+    keepsFinite =
+        llvm::any_of(masks, [](const Mask &m) { return m.isFinite; }) &&
+        !leavesEveryRowAKey(masks);
+  }
   for (const Term &term : terms) {
     Mask mask;
     mask.keepsTerm = true;

@@ -105,6 +105,29 @@ Condition Condition::operator!() const {
   llvm_unreachable("every kind is handled above");
 }
 
+Condition Condition::replace(AffineExpr variable, AffineExpr with) const {
+  switch (kind()) {
+  case Kind::NonNegative:
+    return nonNegative(expr().replace(variable, with));
+  case Kind::Zero:
+    return zero(expr().replace(variable, with));
+  case Kind::Not:
+    return !args()[0].replace(variable, with);
+  case Kind::And:
+  case Kind::Or: {
+    bool isAnd = kind() == Kind::And;
+    Condition all = constant(isAnd);
+    for (const Condition &arg : args()) {
+      Condition next = arg.replace(variable, with);
+      all = isAnd ? all && next : all || next;
+    }
+    return all;
+  }
+  default:
+    return *this;
+  }
+}
+
 void Condition::walk(llvm::function_ref<void(const Condition &)> visit) const {
   visit(*this);
   for (const Condition &arg : args())
