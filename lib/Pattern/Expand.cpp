@@ -262,15 +262,63 @@ private:
     return period;
   }
 
+  /// The sides of an `or`; of any other formula itself.
+  static void collectSides(const Formula &formula,
+                           std::vector<Formula> &sides) {
+    if (formula.kind() != Formula::Kind::Not ||
+        formula.args()[0].kind() != Formula::Kind::And)
+      return sides.push_back(formula);
+    for (const Formula &arg : formula.args()[0].args())
+      collectSides(!arg, sides);
+  }
+
+  /// Formulas whose conjunction it is. Of an `or` these are what all its sides
+  /// have, and what is left of it: (a and b) or (a and c) is a and (b or c).
+  static std::vector<Formula> factorsOf(const Formula &formula) {
+    std::vector<Formula> factors, sides;
+    auto append = [](std::vector<Formula> &to, const Formula &factor) {
+      if (!llvm::is_contained(to, factor))
+        to.push_back(factor);
+    };
+    if (formula.kind() == Formula::Kind::And) {
+      for (const Formula &arg : formula.args())
+        for (const Formula &factor : factorsOf(arg))
+          append(factors, factor);
+      return factors;
+    }
+    collectSides(formula, sides);
+    if (sides.size() == 1)
+      return {formula};
+    std::vector<std::vector<Formula>> all;
+    for (const Formula &side : sides)
+      all.push_back(factorsOf(side));
+    auto isShared = [&](const Formula &factor) {
+      return llvm::all_of(all, [&](const std::vector<Formula> &side) {
+        return llvm::is_contained(side, factor);
+      });
+    };
+    llvm::copy_if(all.front(), std::back_inserter(factors), isShared);
+    if (factors.empty())
+      return {formula};
+    Formula rest(false);
+    for (const std::vector<Formula> &side : all) {
+      Formula own;
+      for (const Formula &factor : side)
+        if (!isShared(factor))
+          own = own && factor;
+      rest = rest || own;
+    }
+    if (!rest.isTrue())
+      factors.push_back(rest);
+    return factors;
+  }
+
   /// Turns the rest into residues and a test: factors of residues alone into
   /// the first. False: the piece is empty.
   static bool finish(Piece &piece, const Formula &rest) {
-    llvm::ArrayRef<Formula> factors = rest;
-    if (rest.kind() == Formula::Kind::And)
-      factors = rest.args();
     int64_t period = 1;
     Formula residues, others;
-    for (const Formula &factor : factors) {
+    for (const Formula &factor : factorsOf(rest)) {
       int64_t both = periodOf(factor, period);
       Formula &part = both ? residues : others;
       part = part && factor;

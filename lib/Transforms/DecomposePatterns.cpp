@@ -111,6 +111,7 @@ struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
 
   LogicalResult decompose(AttentionOp op, IRRewriter &rewriter) {
     rewriter.setInsertionPoint(op);
+    emitCheckSizes(rewriter, op);
     SmallVector<SourcePieces> sources;
     for (Value operand : op.getSources()) {
       FailureOr<SourcePieces> source = decomposeSource(op, operand, rewriter);

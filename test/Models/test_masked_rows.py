@@ -13,9 +13,9 @@ HIDDEN = rng.random((2, 1, 6, 6)) < 0.5
 HIDDEN[:, :, 1:3] = True  # rows without a key
 
 
-def attend(tool, folder, between, inputs, constants, guard=(), batch=2, heads=4):
+def attend(tool, folder, between, inputs, constants, guard=(), batch=2, heads=4, keys=6):
     """The nodes `between` lead from scores s to x, `guard` from probabilities p to w."""
-    own = {"q": random(batch, heads, 6, 16), "k": random(batch, heads, 16, 6), "v": random(batch, heads, 6, 16)}
+    own = {"q": random(batch, heads, 6, 16), "k": random(batch, heads, 16, keys), "v": random(batch, heads, keys, 16)}
     nodes = [node("MatMul", ["q", "k"], ["s"]), *between, node("Softmax", ["x"], ["p"], axis=-1), *guard,
              node("MatMul", ["w" if guard else "p", "v"], ["y"])]
     check(tool, folder, nodes, own | inputs, constants)
@@ -46,6 +46,19 @@ def test_rows_of_one_masked_number(mask, rows, heads, tool, tmp_path):
     m = np.zeros((2, 1, 6 if rows == "all" else 1, 6), np.float32)
     m[1] = mask
     attend(tool, tmp_path, [node("Add", ["s", "m"], ["x"])], {"m": np.repeat(m, heads, 1)}, {})
+
+
+@pytest.mark.parametrize("mask", [-1e9, LEAST])
+@pytest.mark.parametrize("form", ["added", "replaced", "both"])
+def test_causal_rows_before_the_first_key(form, mask, tool, tmp_path):
+    """A pattern would leave them no key; a finite number leaves all."""
+    causal = np.tri(6, 4, -2) == 0
+    constants = {"hidden": causal, "last": np.arange(4) == 3, "fill": np.float32(mask), "m": np.where(causal, mask, 0).astype(np.float32),
+                 "none": np.float32(-np.inf)}
+    between = [node("Add", ["s", "m"], ["x"])] if form == "added" else [node("Where", ["hidden", "fill", "s"], ["x"])]
+    if form == "both":
+        between = [node("Where", ["last", "none", "s"], ["a"]), node("Add", ["a", "m"], ["x"])]
+    attend(tool, tmp_path, between, {}, constants, keys=4)
 
 
 @pytest.mark.parametrize("other", [-np.inf, -1e9])

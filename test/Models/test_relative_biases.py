@@ -52,6 +52,11 @@ def flags(g, rows, columns):
     return g.unsqueeze(g.input("flags", np.uint8, ["batch", "keys"]), 1, 2)
 
 
+def wraps(g, d):
+    """Whether the distance is 1 to 7 to the left, or farther to the right, and so on: in int32 the product changes its sign."""
+    return g.op("Less", g.op("Mul", g.cast(d, np.int32), g.cast(g.int(2**28), np.int32)), g.cast(g.int(0), np.int32))
+
+
 def of_bytes(g, d):
     return slopes(g, g.cast(g.op("Mul", d, g.int(20)), np.int8))
 
@@ -75,6 +80,10 @@ CASES = {
                                                    g.const(-1e9)), 0),
     "with sums of bytes": (lambda g, n, m: g.op("Add", clipped(g, distance(g, n, m)), g.cast(g.op("Add", flags(g, n, m), g.unsqueeze("flags", 1, 2)), np.float32)), 1),
     "of bytes": (lambda g, n, m: of_bytes(g, distance(g, n, m)), 1),
+    "products that wrap": (lambda g, n, m: g.op("Where", wraps(g, distance(g, n, m)), g.const(1.0), g.const(-1.0)), 1),
+    "hidden by products that wrap": (lambda g, n, m: g.op("Where", wraps(g, distance(g, n, m)), g.const(-1e9), g.const(0.0)), 1),
+    "no key with a billion in a sum": (lambda g, n, m: g.op("Add", clipped(g, distance(g, n, m)), g.op("Max", padding(g, n, m), g.const(-1e9))), 1),
+    "a billion and large numbers": (lambda g, n, m: g.op("Add", slopes(g, g.op("Mul", distance(g, n, m), g.int(40))), g.op("Max", padding(g, n, m), g.const(-1e9))), 0),
     "quotients": (lambda g, n, m: slopes(g, g.op("Div", g.cast(distance(g, n, m), np.float32), g.cast(g.int(3), np.float32))), 1),
     "one row": (lambda g, n, m: clipped(g, distance(g, g.size(g.input("one", np.float32, ["ones"]), 0), m)), 0),
     "two, of them one row": (lambda g, n, m: g.op("Add", slopes(g, distance(g, n, m)), clipped(g, distance(g, g.size(g.input("one", np.float32, ["ones"]), 0), m))), 0),

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from test_corners import model_of, random, result
+from test_corners import model_of, random, result, rng
 import reference
 
 INT64 = lambda *numbers: np.array(numbers, np.int64)
@@ -51,3 +51,63 @@ def test_range_of_no_number(name, is_constant, tool, tmp_path):
     inputs = {other: value for other, value in tensors.items() if other not in constants}
     model = model_of([helper.make_node("Range", list(tensors), ["y"])], inputs, np.float32, constants)
     assert result(tool, tmp_path, model, inputs).shape == (0,)
+
+
+OPERATOR = [helper.make_node("Attention", ["q", "k", "v", "m"], ["y"])]
+PARTS = [helper.make_node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]), helper.make_node("MatMul", ["q", "kt"], ["s"]),
+         helper.make_node("Add", ["s", "m"], ["x"]), helper.make_node("Softmax", ["x"], ["p"]), helper.make_node("MatMul", ["p", "v"], ["y"])]
+# Ids other than 0 hide their keys.
+COMPUTED = [helper.make_node("Cast", ["ids"], ["c"], to=onnx.TensorProto.BOOL), helper.make_node("Where", ["c", "least", "zero"], ["b"]),
+            helper.make_node("Unsqueeze", ["b", "axes"], ["m"])] + PARTS
+# Sizes of q, k, v and of the mask, or of what it is computed of; the same is right with those of GOOD.
+GOOD = {"q": (2, 3, 5, 8), "k": (2, 3, 6, 8), "v": (2, 3, 6, 8), "m": (2, 1, 5, 6), "ids": (2, 6)}
+MISFITS = {
+    "batch of a mask": ("m", (4, 1, 5, 6)), "rows of a mask": ("m", (2, 1, 4, 6)), "columns of a mask": ("m", (2, 1, 5, 5)),
+    "batch of queries": ("q", (1, 3, 5, 8)), "batch of keys": ("k", (3, 3, 6, 8)), "keys and values": ("v", (2, 3, 5, 8)),
+    "batch of ids": ("ids", (3, 6)), "length of ids": ("ids", (2, 7)),
+}
+
+
+@pytest.fixture(scope="module", params=["operator", "parts", "computed"])
+def attention(request, tool, tmp_path_factory):
+    """An attention that knows no size, but for heads and head dims."""
+    nodes = {"operator": OPERATOR, "parts": PARTS, "computed": COMPUTED}[request.param]
+    folder = tmp_path_factory.mktemp("sizes")
+    names = ["q", "k", "v", "ids" if request.param == "computed" else "m"]
+    constants = {"zero": np.float32(0), "least": np.float32(-np.inf), "axes": INT64(1, 2)} if "ids" in names else {}
+    model = model_of(nodes, {n: np.zeros(GOOD[n], np.int64 if n == "ids" else np.float32) for n in names}, np.float32, constants, opset=23)
+    for tensor in model.graph.input:
+        for i, dim in enumerate(tensor.type.tensor_type.shape.dim):
+            if i in (0, 2) or i == len(GOOD[tensor.name]) - 1 and tensor.name in ("m", "ids"):
+                dim.dim_param = f"{tensor.name}{i}"
+    onnx.save(model, folder / "model.onnx")
+    done = tool("megactx-compile", folder / "model.onnx", "-o", folder / "model.mctx")
+    assert done.status == 0 and "raised 1 attention" in done.err, done
+
+    def run(sizes):
+        inputs = {n: np.arange(np.prod(sizes[n])).reshape(sizes[n]) % 3 if n == "ids" else random(*sizes[n]) for n in names}
+        reference.save_tensors(folder / "in", "input", list(inputs.items()))
+        done = tool("megactx-run", folder / "model.mctx", "--inputs", folder / "in", "--outputs", folder / "out")
+        if done.status == 0:
+            (_, got), = reference.load_tensors(folder / "out", "output")
+            # Its operator does not broadcast rows.
+            inputs |= {n: np.broadcast_to(inputs[n], GOOD[n]) for n in names[3:]}
+            np.testing.assert_allclose(got, reference.session(model).run(None, inputs)[0], rtol=1e-4, atol=1e-4)
+        return done
+
+    run.names = names
+    return run
+
+
+def test_operands_that_fit_when_run(attention):
+    for sizes in {}, {"m": (1, 1, 5, 6)}, {"m": (1, 1, 1, 6), "ids": (1, 6)}:
+        done = attention(GOOD | sizes)
+        assert done.status == 0, done
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_operands_that_do_not_fit_when_run(misfit, attention):
+    name, sizes = MISFITS[misfit]
+    if name in attention.names:
+        done = attention(GOOD | {name: sizes})
+        assert done.status == 1 and ("expected" in done.err or "a mask has other sizes" in done.err), done

@@ -79,3 +79,39 @@ func.func @links_of_gradients(%q: tensor<1x2x?x8xf16>, %k: tensor<1x2x?x8xf16>, 
   %g:3 = megactx.attention_backward %q, %s out(%out) lse(%lse) dout(%dout) {scale = 1.0 : f32} : (tensor<1x2x?x8xf16>, !megactx.source<tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>>, tensor<1x2x?x8xf16>, tensor<1x2x?xf32>, tensor<1x2x?x8xf16>) -> (tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>, tensor<1x2x?x8xf16>)
   return %g#1 : tensor<1x2x?x8xf16>
 }
+
+// What both sides of an 'or' have is no part of their difference.
+// CHECK-LABEL: @segments_on_both_sides
+// CHECK: megactx.online_attention {{.*}} #megactx.piece<lo<segment_begin[p]>, hi<p - 3, segment_end[p]>, digits<2, [0]: [0], [1]: [1]>>
+// CHECK: megactx.online_attention {{.*}} #megactx.piece<lo<p - 3, segment_begin[p]>, hi<p + 1, segment_end[p]>>
+func.func @segments_on_both_sides(%q: !t, %k: !t, %v: !t, %i: tensor<1x?xindex>) -> !t {
+  %s = megactx.source %k, %v segments(%i) pattern(#megactx.pattern<(segments and window<left = 3, right = 0>) or (segments and causal and strided<stride = 2>)>) : (!t, !t, tensor<1x?xindex>) -> !s
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
+  return %o : !t
+}
+
+// CHECK-LABEL: @segments_beside_residues_on_both_sides
+// CHECK: megactx.online_attention {{.*}} #megactx.piece<lo<segment_begin[p]>, hi<segment_end[p]>, digits<6,
+// CHECK-NOT: megactx.online_attention
+func.func @segments_beside_residues_on_both_sides(%q: !t, %k: !t, %v: !t, %i: tensor<1x?xindex>) -> !t {
+  %s = megactx.source %k, %v segments(%i) pattern(#megactx.pattern<(strided<stride = 3> and segments) or (segments and strided<stride = 2>)>) : (!t, !t, tensor<1x?xindex>) -> !s
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!t, !s) -> !t
+  return %o : !t
+}
+
+// Of sizes that a run knows; those that are known to be equal are not compared.
+// CHECK-LABEL: @sizes_of_a_run
+// CHECK-NOT: cf.assert
+// CHECK: cf.assert %{{.+}}, "attention: expected key dim 0 to equal query dim 0"
+// CHECK-NOT: cf.assert
+// CHECK: cf.assert %{{.+}}, "attention: expected bias dim 2 to be 1 or query dim 2"
+// CHECK: cf.assert %{{.+}}, "attention: expected bias dim 3 to be 1 or key dim 2"
+// CHECK-NOT: cf.assert
+// CHECK: megactx.online_attention
+!d = tensor<?x2x?x8xf32>
+!e = !megactx.source<tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>>
+func.func @sizes_of_a_run(%q: !d, %k: !d, %b: tensor<1x1x?x?xf32>) -> !d {
+  %s = megactx.source %k, %k bias(%b) pattern(#megactx.pattern<dense>) : (!d, !d, tensor<1x1x?x?xf32>) -> !e
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!d, !e) -> !d
+  return %o : !d
+}

@@ -26,10 +26,12 @@ def RaiseOnnxAttentionPass
     Where it is a number that masks (at most -10000) by a condition on positions
     alone, that condition, proved equal for all sizes, is the pattern; what
     depends on run-time values, such as a padding mask, is a bias of the
-    dimensions that it depends on; any other term stays a bias as it is. Rows
-    without a key are not kept: a model that gives them the mean of all values
-    gives them 0 now where a pattern leaves no key, and the mean of the values
-    that the pattern leaves where finite numbers of a bias mask them all.
+    dimensions that it depends on; any other term stays a bias as it is. A
+    row that finite numbers mask altogether has the mean of all values: such
+    numbers become patterns only where these provably leave a key to every row,
+    that at its own position, the first or the last. Rows whose keys in the
+    pattern are all masked by a finite bias of run-time values have the mean of
+    the values that the pattern leaves.
 
     Remarks (`--remarks-filter=raise-onnx-attention`): `attention-raised`, with
     the pattern, at each node replaced; `attention-not-raised` at each Softmax,

@@ -31,8 +31,9 @@ def DecomposePatternsPass : Pass<"megactx-decompose-patterns"> {
     chain of `megactx.online_attention`, one per piece of each source's pattern in
     the order of the sources, that starts from fills and ends in
     `megactx.finish_attention`. Pieces of one pattern are disjoint, so nothing is
-    counted twice; a pattern without keys adds no link. Positions of keys get a
-    check that ends the run where they decrease. `megactx.attention_backward`
+    counted twice; a pattern without keys adds no link. Sizes that only a run
+    knows get checks that end it where they are not what the op's constraints say,
+    positions of keys one that ends it where they decrease. `megactx.attention_backward`
     likewise becomes links of `megactx.online_attention_backward`, whose sums
     start from zero.
 

@@ -45,6 +45,9 @@ static Tensor withDim(Node &node, Tensor &x, int64_t dim,
 FailureOr<Tensor> mlir::megactx::multiply(Node &node, Tensor a, Tensor c) {
   Graph &graph = node.graph;
   Location loc = node.loc();
+  if (!isNumber(a.elementType) || c.elementType != a.elementType)
+    return node.error() << "no lowering of a product of " << a.elementType
+                        << " and " << c.elementType;
   if (failed(node.requireEqual(a.shape.back(), c.shape[c.rank() - 2],
                                "inner dims")))
     return failure();

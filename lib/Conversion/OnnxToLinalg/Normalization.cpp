@@ -102,7 +102,7 @@ static Tensor scaled(Graph &graph, Location loc, ArrayRef<Tensor *> inputs) {
 static LogicalResult requireBroadcast(Node &node, unsigned i) {
   Tensor &data = node.in(0), &other = node.in(i);
   int64_t skip = data.rank() - other.rank();
-  if (skip < 0 || !isa<FloatType>(other.elementType))
+  if (skip < 0 || !isFloat(other.elementType))
     return node.error() << "expected operand " << i
                         << " to have floats and no more dims than the data";
   for (int64_t d = 0; d < other.rank(); ++d)
@@ -157,7 +157,7 @@ template <bool isRms> static LogicalResult lowerNormalization(Node &node) {
 static FailureOr<Tensor> perChannel(Node &node, unsigned i, Type type) {
   Graph &graph = node.graph;
   Tensor &data = node.in(0), &values = node.in(i);
-  if (values.rank() != 1 || !isa<FloatType>(values.elementType))
+  if (values.rank() != 1 || !isFloat(values.elementType))
     return node.error() << "expected operand " << i
                         << " to have one float per channel";
   if (failed(node.requireEqual(values.shape[0], data.shape[1],

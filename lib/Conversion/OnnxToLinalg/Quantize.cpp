@@ -106,6 +106,9 @@ static FailureOr<SmallVector<Tensor>> operandsOf(Node &node) {
   for (unsigned i : {1u, 2u}) {
     if (!node.has(i))
       continue;
+    if (Type type = node.in(i).elementType; !isNumber(type))
+      return node.error() << "no lowering of scales or zero points of type "
+                          << type;
     FailureOr<Tensor> wide = spread(node, node.in(i), node.in(0).shape, *axis,
                                     node.integer("block_size", 0));
     if (failed(wide))
@@ -138,7 +141,7 @@ static LogicalResult lowerDequantize(Node &node) {
   Type from = node.in(0).elementType, to = node.in(1).elementType;
   if (auto type = dyn_cast<RankedTensorType>(node.op->getResult(0).getType()))
     to = type.getElementType();
-  if (!isQuantized(from) || !isa<FloatType>(to))
+  if (!isQuantized(from) || !isFloat(to))
     return node.error() << "no lowering from " << from << " to " << to;
   return lowerElements(
       node, to, [&](OpBuilder &b, Location loc, ValueRange args) {
@@ -163,7 +166,7 @@ static LogicalResult lowerQuantize(Node &node) {
                dyn_cast<RankedTensorType>(node.op->getResult(0).getType()))
     to = type.getElementType();
   if (!isQuantized(to) || to.getIntOrFloatBitWidth() > 16 ||
-      (!isa<FloatType>(from) && !from.isSignlessInteger(32)))
+      (!isFloat(from) && !from.isSignlessInteger(32)))
     return node.error() << "no lowering from " << from << " to " << to;
   return lowerElements(
       node, to, [&](OpBuilder &nested, Location loc, ValueRange args) {

@@ -134,7 +134,7 @@ static FailureOr<Tensor> zerosOf(Node &node, unsigned i, const IndexExpr &rows,
   Tensor &given = node.in(i);
   Location loc = node.loc();
   Type f32 = graph.b.getF32Type();
-  bool isReal = isa<FloatType>(given.elementType);
+  bool isReal = isFloat(given.elementType);
   int64_t perRow = isReal ? blocks : (blocks * bits + 7) / 8;
   if (failed(checkRows(node, i, rows, perRow,
                        isReal ? "zero points" : "bytes of zero points")))
@@ -176,7 +176,7 @@ static FailureOr<PackedBlocks> blocksOf(Node &node, ArrayRef<unsigned> inputs,
     return node.error() << "expected blocks of an even size, but got " << size;
   Tensor &bytes = node.in(inputs[0]), &scales = node.in(inputs[1]);
   if (!signlessOf(bytes.elementType).isInteger(8) ||
-      !isa<FloatType>(scales.elementType))
+      !isFloat(scales.elementType))
     return node.error() << "no lowering of numbers of type "
                         << bytes.elementType << " with scales of type "
                         << scales.elementType;
@@ -282,7 +282,7 @@ static LogicalResult lowerMatMulNBits(Node &node) {
     return node.error() << "expected K, N and block_size of at least 1";
   if (node.has(4) || node.integer("weight_prepacked", 0))
     return node.error() << "no lowering of weights in another order";
-  if (a.rank() < 1 || !isa<FloatType>(a.elementType))
+  if (a.rank() < 1 || !isFloat(a.elementType))
     return node.error() << "expected rows of numbers";
   Shape outer(ArrayRef(a.shape).drop_back());
   a = graph.reshape(loc, a, {IndexExpr(1), product(outer), IndexExpr(k)});

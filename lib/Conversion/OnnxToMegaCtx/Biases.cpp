@@ -2,13 +2,16 @@
 
 #include "EmitElement.h"
 #include "Heads.h"
+#include "Magnitudes.h"
 #include "Masks.h"
 #include "Nodes.h"
 #include "RelativeTables.h"
 #include "Remarks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -22,9 +25,13 @@ static unsigned countDims(const Element &element) {
       [&](Variable variable) { return element.uses(variable); });
 }
 
-/// Whether no score beside it changes it.
-static bool swallowsScores(std::optional<double> number) {
-  return number && *number <= kLeastMasked;
+/// Whether a number that masks stays the same where an element is added to it,
+/// also in the order that a kernel adds scores.
+static bool masksAlso(std::optional<double> number, const Element &other) {
+  return number &&
+         (*number <= kLeastMasked ||
+          (*number <= kMasked &&
+           swallows(*number, magnitudeOf(other), llvm::APFloat::IEEEsingle())));
 }
 
 /// Whether a tensor is the sum of others that are as large in rows and columns,
@@ -48,11 +55,11 @@ bool Masks::isSumOfParts(Value tensor) {
 void Masks::split(const Element &bias, SmallVectorImpl<Element> &parts) {
   if (bias.kind() == Element::Kind::Choice) {
     // Where one side masks, the other may be added everywhere.
-    bool firstMasks = swallowsScores(bias.first().number());
+    bool firstMasks = masksAlso(bias.first().number(), bias.second());
     const Element &rest = firstMasks ? bias.second() : bias.first();
     const Element &fill = firstMasks ? bias.first() : bias.second();
     Element zero = Element::real(0);
-    if (swallowsScores(fill.number()) && rest.number() != 0.0) {
+    if (masksAlso(fill.number(), rest) && rest.number() != 0.0) {
       split(rest, parts);
       Element masks = Element::real(inRange(fill.number()));
       parts.push_back(Element::choice(bias.condition(),
@@ -86,6 +93,37 @@ bool Masks::hasRowsOfScores(const Term &term) {
   return rows == values.shape(query)[2] || rows == values.shape(key)[2] ||
          (symbol &&
           positions.sizes()[symbol.getPosition()].first.getDefiningOp());
+}
+
+/// What the node that adds the term asks of its sizes: 1, or those of the
+/// scores. Without it elements would be read that are not there.
+void Masks::requireSizes(ImplicitLocOpBuilder &b, const Term &term) {
+  const Place q = values.shape(query), k = values.shape(key),
+              own = values.shape(term.value);
+  AffineExpr one = positions.constant(1);
+  Place scores = {q[0] == one ? k[0] : q[0], q[1], q[2], k[2]};
+  if (!term.reshapes.empty())
+    scores = values.shape(term.reshapes.back()->getResult(0));
+  else if (!isPlain(term))
+    scores = {scores[0] * scores[1], scores[2], scores[3]};
+  SmallVector<Value> sizes;
+  for (auto [tensor, dim] : positions.sizes())
+    sizes.push_back(b.createOrFold<tensor::DimOp>(tensor, dim));
+  auto valueOf = [&](AffineExpr size) {
+    return affine::expandAffineExpr(b, b.getLoc(), size, {}, sizes);
+  };
+  for (auto [size, whole] :
+       llvm::zip(llvm::reverse(own), llvm::reverse(scores))) {
+    if (size == one || size == whole)
+      continue;
+    Value number = valueOf(size);
+    auto is = [&](AffineExpr other) {
+      return b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::eq, number,
+                                           valueOf(other));
+    };
+    cf::AssertOp::create(b, b.createOrFold<arith::OrIOp>(is(whole), is(one)),
+                         "a mask has other sizes than the scores");
+  }
 }
 
 /// The parts that have fewer dims than the whole, or none.
@@ -268,6 +306,16 @@ SmallVector<Value> Masks::biasesOf(ImplicitLocOpBuilder &b,
                                    pattern::Pattern &pattern,
                                    MaskCounts &counts, bool hasPatterns) {
   SmallVector<Value> biases;
+  keepsFinite = false;
+  if (hasPatterns) {
+    SmallVector<Mask> masks;
+    for (const Term &term : terms)
+      masks.push_back(classify(term));
+    llvm::erase_if(masks, [](const Mask &m) { return m.pattern.isDense(); });
+    keepsFinite =
+        llvm::any_of(masks, [](const Mask &m) { return m.isFinite; }) &&
+        !leavesEveryRowAKey(masks);
+  }
   for (const Term &term : terms) {
     Mask mask;
     mask.keepsTerm = true;
@@ -287,6 +335,7 @@ SmallVector<Value> Masks::biasesOf(ImplicitLocOpBuilder &b,
     missed(term.node, kTermStaysBias)
         << remark::add("{0}", describe(term.value))
         << remark::reason("{0}", mask.reason);
+    requireSizes(b, term);
     for (Value tensor : tensorsOf(b, term, mask))
       addTo(biases, tensor, b);
   }

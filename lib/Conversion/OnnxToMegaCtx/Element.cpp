@@ -1,6 +1,8 @@
 //===- Element.cpp - one element of a tensor, symbolically ----------------===//
 
 #include "Element.h"
+#include "Magnitudes.h"
+#include "mlir/IR/TypeUtilities.h"
 #include <cmath>
 
 using namespace mlir;
@@ -101,6 +103,29 @@ Condition Condition::operator!() const {
   }
   }
   llvm_unreachable("every kind is handled above");
+}
+
+Condition Condition::replace(AffineExpr variable, AffineExpr with) const {
+  switch (kind()) {
+  case Kind::NonNegative:
+    return nonNegative(expr().replace(variable, with));
+  case Kind::Zero:
+    return zero(expr().replace(variable, with));
+  case Kind::Not:
+    return !args()[0].replace(variable, with);
+  case Kind::And:
+  case Kind::Or: {
+    bool isAnd = kind() == Kind::And;
+    Condition all = constant(isAnd);
+    for (const Condition &arg : args()) {
+      Condition next = arg.replace(variable, with);
+      all = isAnd ? all && next : all || next;
+    }
+    return all;
+  }
+  default:
+    return *this;
+  }
 }
 
 void Condition::walk(llvm::function_ref<void(const Condition &)> visit) const {
@@ -303,6 +328,20 @@ static std::optional<Element> combineIntegers(Arithmetic op, AffineExpr a,
   llvm_unreachable("every kind is handled above");
 }
 
+/// Whether a number is its sum with another: it is infinite, or so large that
+/// no number beside it changes it; or, in the type that the sum has, that the
+/// other is known not to.
+static bool isSum(std::optional<double> number, const Element &other,
+                  const std::optional<Element> &sum) {
+  if (!number || std::isinf(*number) || *number <= -1e30)
+    return number.has_value();
+  auto type =
+      sum ? dyn_cast<FloatType>(getElementTypeOrSelf(sum->tensor().getType()))
+          : FloatType();
+  return type &&
+         swallows(*number, magnitudeOf(other), type.getFloatSemantics());
+}
+
 std::optional<Element>
 mlir::megactx::raise::combine(Arithmetic op, const Element &a, const Element &b,
                               std::optional<Element> otherwise) {
@@ -323,13 +362,9 @@ mlir::megactx::raise::combine(Arithmetic op, const Element &a, const Element &b,
         return x;
       if (op == Arithmetic::Add && m == 0.0)
         return y;
-      // A number that masks swallows what it is added to.
-      auto swallows = [](std::optional<double> number) {
-        return number && (std::isinf(*number) || *number <= -1e30);
-      };
-      if (op == Arithmetic::Add && swallows(m))
+      if (op == Arithmetic::Add && isSum(m, y, otherwise))
         return x;
-      if (op == Arithmetic::Add && swallows(n))
+      if (op == Arithmetic::Add && isSum(n, x, otherwise))
         return y;
       // An integer among the reals, where the other is a whole number.
       auto whole = [&](const Element &e) -> std::optional<AffineExpr> {

@@ -56,6 +56,9 @@ public:
     return kind() == Kind::Runtime ||
            (kind() == Kind::Not && args()[0].kind() == Kind::Runtime);
   }
+  /// The condition with an expression in place of a variable; no run-time value
+  /// takes part.
+  Condition replace(AffineExpr variable, AffineExpr with) const;
   /// Whether no run-time value takes part.
   bool isStatic() const;
   void walk(llvm::function_ref<void(const Condition &)> visit) const;

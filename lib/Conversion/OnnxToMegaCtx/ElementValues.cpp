@@ -207,27 +207,29 @@ ElementValues::constantElement(Value tensor, ElementsAttr elements,
                          Element::real(*one));
 }
 
-/// Integers whose arithmetic wraps around at numbers that positions have.
-static bool wraps(Type type) {
-  return type.isUnsignedInteger() ||
-         (type.isInteger() && type.getIntOrFloatBitWidth() > 1 &&
-          type.getIntOrFloatBitWidth() < 32);
-}
-
-/// Whether an integer is the same number in another type; signed ones of 32
-/// bits or more have all positions.
+/// Whether an element that is an integer is one of the type, where all sizes
+/// are below 2^31.
 bool ElementValues::isInRange(const Element &leaf, Type target) {
-  if (!wraps(target))
+  auto type = dyn_cast<IntegerType>(target);
+  if (!type || type.getWidth() == 1 ||
+      (type.getWidth() == 64 && !type.isUnsigned()))
     return true;
-  unsigned bits = target.getIntOrFloatBitWidth();
-  bool isUnsigned = target.isUnsignedInteger();
-  int64_t least = isUnsigned ? 0 : -(int64_t(1) << (bits - 1));
-  int64_t most = (int64_t(1) << std::min(62u, bits - !isUnsigned)) - 1;
+  unsigned bits = type.getWidth();
+  int64_t least = type.isUnsigned() ? 0 : -(int64_t(1) << (bits - 1));
+  int64_t most = (int64_t(1) << std::min(62u, bits - !type.isUnsigned())) - 1;
   if (auto number = leaf.number())
     return *number >= double(least) && *number <= double(most);
-  if (leaf.integer())
-    return positions.isNonNegative(leaf.expr() - least) &&
-           (bits >= 32 || positions.isNonNegative(-leaf.expr() + most));
+  if (leaf.integer()) {
+    Condition facts = positions.facts();
+    for (size_t i = 0; i < positions.sizes().size(); ++i)
+      positions.assume(Condition::nonNegative(
+          INT32_MAX - getAffineSymbolExpr(i, type.getContext())));
+    bool isIn = positions.isNonNegative(leaf.expr() - least) &&
+                (bits == 64 || positions.isNonNegative(-leaf.expr() + most));
+    positions.forget();
+    positions.assume(facts);
+    return isIn;
+  }
   return leaf.kind() == Element::Kind::Truth ||
          (leaf.kind() == Element::Kind::Read &&
           getElementTypeOrSelf(leaf.tensor().getType()) == target);
@@ -253,6 +255,17 @@ ElementValues::Result ElementValues::converted(Operation *op,
     if (number && std::abs(*number) < 9.0e18)
       return Element::integer(positions.constant(int64_t(*number)));
     return leaf.integer() ? Result(leaf) : std::nullopt;
+  });
+}
+
+/// The result of arithmetic as far as it does not wrap around; the node's own
+/// elsewhere.
+ElementValues::Result ElementValues::exact(Result result, const Element &own) {
+  Type type = getElementTypeOrSelf(own.tensor().getType());
+  if (!result || !isa<IntegerType>(type))
+    return result;
+  return result->map([&](const Element &leaf) -> Result {
+    return isInRange(leaf, type) ? leaf : own;
   });
 }
 
@@ -294,17 +307,15 @@ ElementValues::Result ElementValues::elementwise(Operation *op,
       return std::nullopt;
     return Element::real(std::pow(*base, *exponent));
   }
-  if (wraps(result))
-    return std::nullopt;
   if (type == "Neg")
-    return combine(Arithmetic::Sub, Element::real(0), in(0), own);
+    return exact(combine(Arithmetic::Sub, Element::real(0), in(0), own), own);
   if (type == "Abs") {
     Element x = in(0);
     auto isNegative = compare(Comparison::Less, x, Element::real(0));
     auto negated = combine(Arithmetic::Sub, Element::real(0), x);
     if (!isNegative || !negated)
       return std::nullopt;
-    return Element::choice(*isNegative, *negated, x);
+    return exact(Element::choice(*isNegative, *negated, x), own);
   }
   static const std::pair<StringRef, Comparison> comparisons[] = {
       {"Equal", Comparison::Equal},
@@ -332,7 +343,7 @@ ElementValues::Result ElementValues::elementwise(Operation *op,
           auto number = leaf.number();
           return std::optional(number ? Element::real(*number) : leaf);
         });
-      return combine(operation, in(0), divisor, own);
+      return exact(combine(operation, in(0), divisor, own), own);
     }
   return std::nullopt;
 }
@@ -476,5 +487,6 @@ ElementValues::Result ElementValues::cumulative(Operation *op,
   if (!number || *number != std::floor(*number))
     return std::nullopt;
   AffineExpr terms = place[along] + (integerAttr(op, "exclusive", 0) ? 0 : 1);
-  return Element::integer(terms * int64_t(*number));
+  return exact(Element::integer(terms * int64_t(*number)),
+               Element::read(op->getResult(0), place));
 }

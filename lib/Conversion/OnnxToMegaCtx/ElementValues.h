@@ -78,6 +78,7 @@ private:
                     int64_t axis);
   Element simplified(Element element);
   bool isInRange(const Element &leaf, Type target);
+  Result exact(Result result, const Element &own);
 
   Positions &positions;
   llvm::DenseMap<Value, std::unique_ptr<Place>> shapes;

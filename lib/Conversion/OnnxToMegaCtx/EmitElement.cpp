@@ -163,11 +163,12 @@ Value mlir::megactx::raise::emitTensor(ImplicitLocOpBuilder &b,
       dims.push_back(b.getIndexAttr(std::max<int64_t>(0, constant.getValue())));
       continue;
     }
-    // Between no queries and no keys there is no distance.
     Value number = affine::expandAffineExpr(b, b.getLoc(), size, {}, sizes);
-    dims.push_back(
-        arith::MaxSIOp::create(b, number, arith::ConstantIndexOp::create(b, 0))
-            .getResult());
+    // Between no queries and no keys there is no distance.
+    if (!isa<AffineSymbolExpr>(size))
+      number = arith::MaxSIOp::create(b, number,
+                                      arith::ConstantIndexOp::create(b, 0));
+    dims.push_back(number);
   }
   // The operations of bodies know no unsigned types.
   DenseMap<Value, Value> casts;

@@ -79,16 +79,16 @@ std::optional<Element> Masks::elementOf(const Term &term, AffineExpr row) {
                          Element::real(0));
 }
 
-/// Where the element is a number that masks, and the least such number.
+/// Where the element is a number that masks, and all such numbers.
 static Condition maskedPlaces(const Element &element, const Condition &path,
-                              std::optional<double> &fill) {
+                              SmallVectorImpl<double> &fills) {
   if (element.kind() == Element::Kind::Choice)
-    return maskedPlaces(element.first(), path && element.condition(), fill) ||
-           maskedPlaces(element.second(), path && !element.condition(), fill);
+    return maskedPlaces(element.first(), path && element.condition(), fills) ||
+           maskedPlaces(element.second(), path && !element.condition(), fills);
   auto number = element.number();
   if (!number || *number > kMasked)
     return Condition::constant(false);
-  fill = std::min(fill.value_or(*number), *number);
+  fills.push_back(*number);
   return path;
 }
 
@@ -140,14 +140,24 @@ static std::string whyBias(const Condition &rest, const Element &bias) {
   return "no mask: it adds values of " + listed(adding.getArrayRef());
 }
 
-/// Conjoins what patterns say of the condition to `pattern`, and the other
-/// factors to `rest`. Whether a pattern says anything.
-bool Masks::splitPatterns(const Condition &allowed, pattern::Pattern &pattern,
+/// Conjoins what patterns say of the condition to those of the mask, and the
+/// other factors to `rest`. Whether a pattern says anything.
+bool Masks::splitPatterns(const Condition &allowed, Mask &mask,
                           Condition &rest) {
-  if (auto whole = patternOf(allowed, positions)) {
-    pattern = *whole;
+  bool found = false;
+  auto isNamed = [&](const Condition &factor) {
+    auto own = patternOf(factor, positions);
+    if (!own)
+      return false;
+    found = true;
+    mask.allowed = mask.allowed && factor;
+    mask.pattern = mask.pattern.isDense()
+                       ? *own
+                       : pattern::Pattern::conjunction(mask.pattern, *own);
     return true;
-  }
+  };
+  if (isNamed(allowed))
+    return true;
   if (allowed.kind() != Condition::Kind::And) {
     rest = allowed;
     return false;
@@ -157,23 +167,32 @@ bool Masks::splitPatterns(const Condition &allowed, pattern::Pattern &pattern,
   for (const Condition &factor : allowed.args())
     if (factor.isStatic())
       known = known && factor;
-  auto named = known.isTrue() ? std::nullopt : patternOf(known, positions);
-  if (named)
-    pattern = *named;
-  bool found = named.has_value();
-  for (const Condition &factor : allowed.args()) {
-    if (named && factor.isStatic())
-      continue;
-    auto own = patternOf(factor, positions);
-    if (!own) {
+  bool isKnown = !known.isTrue() && isNamed(known);
+  for (const Condition &factor : allowed.args())
+    if (!(isKnown && factor.isStatic()) && !isNamed(factor))
       rest = rest && factor;
-      continue;
-    }
-    found = true;
-    pattern =
-        pattern.isDense() ? *own : pattern::Pattern::conjunction(pattern, *own);
-  }
   return found;
+}
+
+/// Whether patterns leave a key to every row, as far as there is one. A row
+/// that finite numbers mask altogether has equal weights, and none where
+/// patterns stand for the numbers. The keys that are tried are that at the
+/// row's own position, the first and the last.
+bool Masks::leavesEveryRowAKey(ArrayRef<Mask> masks) {
+  const Place q = values.shape(query), k = values.shape(key);
+  AffineExpr row = positions.variable(kQuery), own = positions.variable(kKey);
+  assumeSizes(row);
+  Condition allowed = Condition::constant(true), any = !allowed;
+  for (const Mask &mask : masks) {
+    positions.assume(mask.facts);
+    allowed = allowed && mask.allowed;
+  }
+  for (AffineExpr at :
+       {isSelf ? row + k[2] - q[2] : row, positions.constant(0), k[2] - 1})
+    any = any ||
+          (Condition::nonNegative(at) &&
+           Condition::nonNegative(k[2] - at - 1) && allowed.replace(own, at));
+  return positions.holds(any);
 }
 
 double mlir::megactx::raise::inRange(std::optional<double> fill) {
@@ -225,22 +244,36 @@ Mask Masks::classifyAt(const Term &term, AffineExpr at) {
     return mask;
   }
   const Element &element = *placed;
-  std::optional<double> fill;
-  Condition masked = maskedPlaces(element, Condition::constant(true), fill);
+  SmallVector<double> fills;
+  Condition masked = maskedPlaces(element, Condition::constant(true), fills);
   Condition allowed = positions.simplify(!masked);
-  if (!fill && element.number() != 0.0) {
+  if (fills.empty() && element.number() != 0.0) {
     mask.reason = whyBias(Condition::constant(true), element);
     mask.keepsTerm = isPlain(term);
     mask.bias = element;
     return mask;
   }
+  std::optional<double> fill;
+  if (!fills.empty())
+    fill = *llvm::min_element(fills);
+  mask.isFinite =
+      llvm::any_of(fills, [](double number) { return !std::isinf(number); });
   Condition rest = Condition::constant(true);
-  bool found = splitPatterns(allowed, mask.pattern, rest);
+  bool isNamed = !(keepsFinite && mask.isFinite);
+  bool found = isNamed && splitPatterns(allowed, mask, rest);
+  if (!isNamed)
+    rest = allowed;
+  AffineExpr variable = positions.variable(kQuery);
+  mask.allowed = mask.allowed.replace(variable, variable + offset);
+  mask.facts = positions.facts().replace(variable, variable + offset);
   Element bias = withoutMask(element);
   if (!rest.isTrue())
     bias = Element::choice(rest, bias, Element::real(inRange(fill)));
   if (bias.number() != 0.0)
-    mask.reason = whyBias(rest, bias);
+    mask.reason = isNamed || !rest.isStatic()
+                      ? whyBias(rest, bias)
+                      : "it masks by a finite number, and may mask a row "
+                        "altogether, which has equal weights then";
   // Nothing is gained where no pattern was found and the bias is as large.
   bool isNarrow = !bias.uses(kQuery) && sizes.size() >= 2 &&
                   sizes[sizes.size() - 2] != positions.constant(1);

@@ -57,6 +57,11 @@ struct Mask {
   std::optional<Element> bias;
   bool keepsTerm = false;
   std::string reason; ///< why there is a bias, or the term stays
+  /// What the pattern allows and what is known, of rows by their number; and
+  /// whether some of the rest is masked by a finite number.
+  Condition allowed = Condition::constant(true),
+            facts = Condition::constant(true);
+  bool isFinite = false;
 };
 
 /// What is found on the way.
@@ -103,13 +108,14 @@ private:
   SmallVector<Part> partsOf(ImplicitLocOpBuilder &b, const Term &term,
                             const Element &bias);
   bool hasRowsOfScores(const Term &term);
+  void requireSizes(ImplicitLocOpBuilder &b, const Term &term);
   SmallVector<Value> tensorsOf(ImplicitLocOpBuilder &b, const Term &term,
                                const Mask &mask);
   Value emit(ImplicitLocOpBuilder &b, const Element &bias);
   Value emitRelative(ImplicitLocOpBuilder &b, const Element &bias);
   Mask classifyAt(const Term &term, AffineExpr offset);
-  bool splitPatterns(const Condition &allowed, pattern::Pattern &pattern,
-                     Condition &rest);
+  bool splitPatterns(const Condition &allowed, Mask &mask, Condition &rest);
+  bool leavesEveryRowAKey(ArrayRef<Mask> masks);
   void assumeSizes(AffineExpr row);
   std::optional<Element> elementOf(const Term &term, AffineExpr row);
   std::optional<Place> placeOf(const Term &term, AffineExpr row);
@@ -120,6 +126,8 @@ private:
   ElementValues values;
   Value query, key, product;
   bool isSelf = false;
+  /// Whether patterns say nothing of finite numbers that mask.
+  bool keepsFinite = false;
   AffineExpr offset; ///< of the last term's queries
 };
 

@@ -153,3 +153,27 @@ func.func @more_than_one_count(%x: tensor<4xf32>, %k: tensor<2xi64>) -> tensor<*
   %0:2 = "onnx.TopK"(%x, %k) : (tensor<4xf32>, tensor<2xi64>) -> (tensor<*xf32>, tensor<*xi64>) loc("t")
   return %0#0 : tensor<*xf32>
 }
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'n' (LayerNormalization): expected operand 1 to have floats and no more dims than the data
+func.func @f8_scale(%x: tensor<2x4xf32>, %s: tensor<4xf8E4M3FN>) -> tensor<2x4xf32> {
+  %0 = "onnx.LayerNormalization"(%x, %s) : (tensor<2x4xf32>, tensor<4xf8E4M3FN>) -> tensor<2x4xf32> loc("n")
+  return %0 : tensor<2x4xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'n' (InstanceNormalization): expected operand 2 to have one float per channel
+func.func @f8_bias_per_channel(%x: tensor<2x4x5xf32>, %s: tensor<4xf32>, %c: tensor<4xf8E4M3FN>) -> tensor<2x4x5xf32> {
+  %0 = "onnx.InstanceNormalization"(%x, %s, %c) : (tensor<2x4x5xf32>, tensor<4xf32>, tensor<4xf8E4M3FN>) -> tensor<2x4x5xf32> loc("n")
+  return %0 : tensor<2x4x5xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'n' (MatMul): no lowering of a product of 'f8E4M3FN' and 'f8E4M3FN'
+func.func @product_of_f8(%x: tensor<2x4xf8E4M3FN>, %w: tensor<4x3xf8E4M3FN>) -> tensor<2x3xf8E4M3FN> {
+  %0 = "onnx.MatMul"(%x, %w) : (tensor<2x4xf8E4M3FN>, tensor<4x3xf8E4M3FN>) -> tensor<2x3xf8E4M3FN> loc("n")
+  return %0 : tensor<2x3xf8E4M3FN>
+}

@@ -35,6 +35,11 @@ namespace mlir::megactx {
 /// Lets one-shot bufferization take the ops in destination style to memrefs.
 void registerBufferization(DialectRegistry &registry);
 
+/// Ends the run where sizes of an attention and its sources, each made by a
+/// `megactx.source`, are not what their constraints say. Nothing is asked of
+/// those that are known to be.
+void emitCheckSizes(OpBuilder &builder, AttentionOp op);
+
 /// Ends the run where numbers [B, N] (index) decrease along a batch row, with a
 /// message of what they are; only entries before its length count where there
 /// are `lengths` [B].

@@ -1,0 +1,106 @@
+//===- SizeChecks.cpp - sizes that only a run knows -----------------------===//
+//
+// What the verifiers of attention and its sources say of static sizes, said of
+// the others when the program runs.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Emit.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
+#include "mlir/Interfaces/ValueBoundsOpInterface.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+namespace {
+struct Dim {
+  StringRef what;
+  Value tensor;
+  int64_t number;
+
+  bool isDynamic() const { return size() == ShapedType::kDynamic; }
+  int64_t size() const {
+    return cast<RankedTensorType>(tensor.getType()).getDimSize(number);
+  }
+};
+
+class SizeChecks {
+public:
+  SizeChecks(OpBuilder &builder, Location loc) : b(loc, builder) {}
+
+  void equal(const Dim &dim, const Dim &other, bool orOne = false);
+  void multiple(const Dim &heads, const Dim &keyHeads);
+
+private:
+  void check(Value ok, const Twine &message) {
+    if (!matchPattern(ok, m_One()))
+      cf::AssertOp::create(b, ok, ("attention: " + message).str());
+  }
+
+  Emitter b;
+};
+} // namespace
+
+static std::string name(const Dim &dim) {
+  return (dim.what + " dim " + Twine(dim.number)).str();
+}
+
+void SizeChecks::equal(const Dim &dim, const Dim &other, bool orOne) {
+  if (!dim.isDynamic() && (!other.isDynamic() || (orOne && dim.size() == 1)))
+    return;
+  FailureOr<bool> known = ValueBoundsConstraintSet::areEqual(
+      {dim.tensor, dim.number}, {other.tensor, other.number});
+  if (succeeded(known) && *known)
+    return;
+  Value size = b.dim(dim.tensor, dim.number);
+  Value ok = b.eq(size, b.dim(other.tensor, other.number));
+  if (orOne)
+    ok = b.either(ok, b.eq(size, b.index(1)));
+  check(ok, "expected " + name(dim) + (orOne ? " to be 1 or " : " to equal ") +
+                name(other));
+}
+
+void SizeChecks::multiple(const Dim &heads, const Dim &keyHeads) {
+  if (!heads.isDynamic() && !keyHeads.isDynamic())
+    return;
+  Value all = b.dim(heads.tensor, heads.number);
+  Value own = b.max(b.dim(keyHeads.tensor, keyHeads.number), b.index(1));
+  check(b.eq(b.mul(b.floorDiv(all, own), own), all),
+        "expected the number of query heads to be a multiple of the key heads");
+}
+
+void mlir::megactx::emitCheckSizes(OpBuilder &builder, AttentionOp op) {
+  SizeChecks checks(builder, op.getLoc());
+  Value query = op.getQuery(), firstValue;
+  auto perBatch = [&](StringRef what, Value tensor, Dim batch) {
+    if (tensor && isa<RankedTensorType>(tensor.getType()))
+      checks.equal({what, tensor, 0}, batch);
+  };
+  auto perRow = [&](StringRef what, Value tensor, StringRef other, Value rows) {
+    perBatch(what, tensor, {other, rows, 0});
+    if (tensor)
+      checks.equal({what, tensor, 1}, {other, rows, 2});
+  };
+  perBatch("offset", op.getOffset(), {"query", query, 0});
+  perRow("positions", op.getPositions(), "query", query);
+  for (Value operand : op.getSources()) {
+    auto source = operand.getDefiningOp<SourceOp>();
+    Value key = source.getKey(), value = source.getValue();
+    for (int64_t i : {0, 3})
+      checks.equal({"key", key, i}, {"query", query, i});
+    for (int64_t i : {0, 1, 2})
+      checks.equal({"value", value, i}, {"key", key, i});
+    checks.multiple({"query", query, 1}, {"key", key, 1});
+    firstValue = firstValue ? firstValue : value;
+    checks.equal({"value", value, 3}, {"value", firstValue, 3});
+    perBatch("lengths", source.getLengths(), {"key", key, 0});
+    perRow("segments", source.getSegments(), "key", key);
+    perRow("positions", source.getPositions(), "key", key);
+    for (Value bias : source.getBiases()) {
+      for (int64_t i : {0, 1, 2})
+        checks.equal({"bias", bias, i}, {"query", query, i}, /*orOne=*/true);
+      checks.equal({"bias", bias, 3}, {"key", key, 2}, /*orOne=*/true);
+    }
+  }
+}
