@@ -165,6 +165,7 @@ FailureOr<unsigned> Backward::run() {
       return failure();
     sources.push_back(*source);
   }
+  emitCheckSizes(rewriter, op);
   query = withoutCasts(op.getQuery());
   lse = knownLse();
   rowDelta = delta();

@@ -111,7 +111,6 @@ struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
 
   LogicalResult decompose(AttentionOp op, IRRewriter &rewriter) {
     rewriter.setInsertionPoint(op);
-    emitCheckSizes(rewriter, op);
     SmallVector<SourcePieces> sources;
     for (Value operand : op.getSources()) {
       FailureOr<SourcePieces> source = decomposeSource(op, operand, rewriter);
@@ -119,6 +118,7 @@ struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
         return failure();
       sources.push_back(*source);
     }
+    emitCheckSizes(rewriter, op);
     Location loc = op.getLoc();
     Value query = withoutCasts(op.getQuery());
     SmallVector<OpFoldResult> sizes =

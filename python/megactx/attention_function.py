@@ -159,6 +159,7 @@ def attention_backward(dout, query, key, value, out, lse, pattern="dense", *, dl
     scores is then computed. Sums are in float32, in an order that is the same each time. PyTorch's autograd calls it for `attention`. Raises Error.
     """
     biases = _listed(bias)
+    query, key, value = map(_array, (query, key, value))
     fields, given = _call(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset)
     dout, out, lse = map(_array, (dout, out, lse))
     dlse = None if dlse is None else _array(dlse)

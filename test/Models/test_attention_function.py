@@ -16,6 +16,7 @@ from megactx import dlpack
 
 sys.path.append(str(ROOT / "test" / "Kernels"))
 import attention as kernels  # noqa: E402
+import gradients  # noqa: E402
 
 SPARSE = "causal and window<left = 6, right = 0>"  # one that compiles soon: patterns are tested elsewhere
 DTYPES = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
@@ -282,13 +283,42 @@ else:
     assert done.status == 0, str(done)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients(dtype):
+    """By queries, keys and values, in memory as [B, N, H, D] and not, and by a bias; what they are in general is tested of kernels."""
+    spec = kernels.Spec(SPARSE, dtype)
+    q, k, v = arrays(spec)
+    dout = arrays(spec)[0]
+    bias = np.random.default_rng().standard_normal((1, 4, 37, 37)).astype(np.float32)
+    out, lse = megactx.attention(inside(q), k, v, SPARSE, bias=bias, return_lse=True)
+    *got, (dbias,) = megactx.attention_backward(inside(dout), inside(q), k, v, out, lse, SPARSE, bias=bias, bias_gradients=True)
+    *want, ds = gradients.reference(spec, *(x.astype(np.float32) for x in (q, k, v)), 0, bias, None, 0, None, dout.astype(np.float32), 0)
+    for g, w in zip([*got, dbias], [*want, ds.sum(0, keepdims=True)], strict=True):
+        assert g.shape == w.shape and g.dtype == (np.float32 if g is dbias else q.dtype)
+        np.testing.assert_allclose(g.astype(np.float64), w, rtol=0, atol=gradients.TOLERANCE[dtype] * max(1, np.abs(w).max()))
+    for g, w in zip(megactx.attention_backward(dout, q, k, v, out, lse, SPARSE, bias=bias), got, strict=True):
+        np.testing.assert_allclose(g.astype(np.float64), w.astype(np.float64), rtol=0, atol=gradients.TOLERANCE[dtype] * max(1, np.abs(w.astype(np.float64)).max()))
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(dout=np.zeros((2, 4, 37, 8), np.float32)), r"dout: expected \[2, 4, 37, 16\], but got \[2, 4, 37, 8\]"),
+    (dict(lse=np.zeros((2, 4), np.float32)), r"lse: expected \[2, 4, 37\], but got \[2, 4\]"),
+    (dict(out=np.zeros((2, 4, 37, 16), np.float16)), "out: expected the type of queries, but got float16"),
+    (dict(dlse=np.zeros((2, 4, 37), np.float16)), "dlse: expected float32, but got float16")])
+def test_gradients_of_wrong_arrays(change, message):
+    q, k, v = arrays(kernels.Spec(SPARSE))
+    given = dict(dout=q, query=q, key=k, value=v, out=q, lse=np.zeros((2, 4, 37), np.float32), pattern=SPARSE) | change
+    with pytest.raises(megactx.Error, match=message):
+        megactx.attention_backward(**given)
+
+
 def test_without_a_driver(tmp_path):
     with pytest.raises(megactx.Error, match="needs an NVIDIA GPU"):
         sys.modules["megactx.driver"].architecture(7)
 
 
 def test_pytorch(cache):
-    """Where PyTorch is installed: its tensors, as a whole in torch.compile, and no gradient."""
+    """Where PyTorch is installed: its tensors, and as a whole in torch.compile."""
     torch = pytest.importorskip("torch")
     spec = kernels.Spec(SPARSE, "bf16")
     inputs = arrays(spec)
@@ -309,5 +339,28 @@ def test_pytorch(cache):
     for bad in ((tensors[0], inputs[1], tensors[2]), (*tensors[:2], None)):
         with pytest.raises(megactx.Error, match="expected a tensor of PyTorch") if bad[2] is not None else pytest.raises(Exception):
             megactx.attention(*bad, SPARSE)
-    with pytest.raises(RuntimeError, match="no autograd formula"):
-        megactx.attention(tensors[0].requires_grad_(), *tensors[1:], SPARSE).sum().backward()
+
+
+def test_pytorch_gradients():
+    """Where PyTorch is installed: autograd's gradients are those of scores, masks and softmax written out, with biases of both kinds and the log-sum-exp."""
+    torch = pytest.importorskip("torch")
+    n, make = 40, lambda *shape: torch.randn(*shape).requires_grad_()
+    row, column = torch.arange(n)[:, None], torch.arange(n)[None]
+    inputs = [make(2, 4, n, 16), make(2, 2, n, 16), make(2, 2, n, 16), make(1, 4, n, n), make(1, 4, 2 * n - 1)]
+
+    def ours(q, k, v, bias, table):
+        return megactx.attention(q.transpose(1, 2).contiguous().transpose(1, 2), k, v, SPARSE, bias=(bias, table), return_lse=True)
+
+    def written_out(q, k, v, bias, table):
+        k, v = (x.repeat_interleave(2, 1) for x in (k, v))
+        scores = (q @ k.transpose(2, 3) / 4 + bias + table[..., column - row + n - 1]).masked_fill((column > row) | (row - column > 6), -np.inf)
+        return torch.softmax(scores, -1) @ v, torch.logsumexp(scores, -1)
+
+    weights = torch.randn(2, 4, n, 16)
+    got, want = (torch.autograd.grad((out * weights).sum() + lse.sum(), inputs) for out, lse in (f(*inputs) for f in (ours, written_out)))
+    for g, w in zip(got, want):
+        close(g.numpy(), w.numpy(), "f32")
+    compiled = torch.compile(lambda q, k, v: megactx.attention(q * 2, k, v, SPARSE).square().sum(), fullgraph=True)
+    plain, whole = (torch.autograd.grad(f(*inputs[:3]), inputs[:3]) for f in (lambda q, k, v: megactx.attention(q * 2, k, v, SPARSE).square().sum(), compiled))
+    for g, w in zip(whole, plain):
+        close(g.numpy(), w.numpy(), "f32")

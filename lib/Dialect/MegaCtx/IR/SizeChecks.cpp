@@ -70,8 +70,8 @@ void SizeChecks::multiple(const Dim &heads, const Dim &keyHeads) {
         "expected the number of query heads to be a multiple of the key heads");
 }
 
-void mlir::megactx::emitCheckSizes(OpBuilder &builder, AttentionOp op) {
-  SizeChecks checks(builder, op.getLoc());
+/// Those of an attention or of its gradients.
+template <typename Op> static void checkOperands(SizeChecks &checks, Op op) {
   Value query = op.getQuery(), firstValue;
   auto perBatch = [&](StringRef what, Value tensor, Dim batch) {
     if (tensor && isa<RankedTensorType>(tensor.getType()))
@@ -103,4 +103,26 @@ void mlir::megactx::emitCheckSizes(OpBuilder &builder, AttentionOp op) {
       checks.equal({"bias", bias, 3}, {"key", key, 2}, /*orOne=*/true);
     }
   }
+}
+
+void mlir::megactx::emitCheckSizes(OpBuilder &builder, AttentionOp op) {
+  SizeChecks checks(builder, op.getLoc());
+  checkOperands(checks, op);
+}
+
+void mlir::megactx::emitCheckSizes(OpBuilder &builder, AttentionBackwardOp op) {
+  SizeChecks checks(builder, op.getLoc());
+  checkOperands(checks, op);
+  Value query = op.getQuery();
+  std::pair<StringRef, Value> rows[] = {{"out", op.getOut()},
+                                        {"lse", op.getLse()},
+                                        {"dout", op.getDout()},
+                                        {"dlse", op.getDlse()}};
+  for (auto [what, tensor] : rows)
+    for (int64_t i : {0, 1, 2})
+      if (tensor)
+        checks.equal({what, tensor, i}, {"query", query, i});
+  auto source = op.getSources().front().getDefiningOp<SourceOp>();
+  for (auto [what, tensor] : {rows[0], rows[2]})
+    checks.equal({what, tensor, 3}, {"value", source.getValue(), 3});
 }

@@ -39,6 +39,8 @@ void registerBufferization(DialectRegistry &registry);
 /// `megactx.source`, are not what their constraints say. Nothing is asked of
 /// those that are known to be.
 void emitCheckSizes(OpBuilder &builder, AttentionOp op);
+/// The same, and of what that attention gave.
+void emitCheckSizes(OpBuilder &builder, AttentionBackwardOp op);
 
 /// Ends the run where numbers [B, N] (index) decrease along a batch row, with a
 /// message of what they are; only entries before its length count where there
