@@ -71,11 +71,6 @@ struct ConvertAttentionToNVGPUKernels
     if (failed(common))
       return failure();
     AttentionShape shape = *std::move(common);
-    Type element = shape.element;
-    if (!element.isF16() && !element.isBF16() && !element.isF32())
-      return op.emitOpError("expected f16, bf16 or f32 on this target, but "
-                            "got ")
-             << element;
     for (int64_t dim : {shape.headDim, shape.valueDim})
       if (dim % nvgpu::kHeadDimMultiple || dim < 1 || dim > nvgpu::kMaxHeadDim)
         return op.emitOpError("expected head dims of 8 to 256 that are "

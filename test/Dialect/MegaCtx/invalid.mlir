@@ -274,3 +274,14 @@ func.func @transpose_view_c2(%x: tensor<1x?x2x8xf32>) -> tensor<1x?x2x8xf32> {
   %0 = megactx.transpose_view %x permutation = [0, 2, 1, 3] : tensor<1x?x2x8xf32> to tensor<1x?x2x8xf32>
   return %0 : tensor<1x?x2x8xf32>
 }
+
+// -----
+
+!q = memref<?x?x?x64xf64>
+!l = memref<?x?x?xf32>
+func.func @fused_attention_c2_f64(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected query, key and value of one element type out of f32, f16 and bf16, but got 'f64', 'f64' and 'f64'}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<all>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
+  return
+}

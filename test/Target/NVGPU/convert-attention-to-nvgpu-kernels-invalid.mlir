@@ -1,16 +1,5 @@
 // RUN: megactx-opt %s -split-input-file -verify-diagnostics --megactx-convert-attention-to-nvgpu-kernels
 
-!q = memref<?x?x?x64xf64>
-!l = memref<?x?x?xf32>
-func.func @f64(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
-  // expected-error@+1 {{expected f16, bf16 or f32 on this target, but got 'f64'}}
-  megactx.fused_attention %q, %k, %v outs(%o, %lse)
-      [#megactx.piece<all>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
-  return
-}
-
-// -----
-
 !q = memref<?x?x?x20xf16>
 !l = memref<?x?x?xf32>
 func.func @head_dim_not_of_eights(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
