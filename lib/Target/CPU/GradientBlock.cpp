@@ -4,6 +4,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include <cmath>
 
@@ -59,14 +60,26 @@ std::string mlir::megactx::cpu::gradientKey(const KernelShape &shape,
   return key;
 }
 
-void GradientBlock::callFull(KernelParts &parts, Value count) {
-  call(parts, count, nullptr);
+void GradientBlock::add(KernelParts &parts, Value count, Value isFull,
+                        const GradientContext &context) {
+  if (!shape.biasPerKey.empty() || context.piece.test)
+    return addMasked(parts, count, context);
+  scf::IfOp::create(
+      b, isFull,
+      [&](OpBuilder &, Location) {
+        call(parts, count, nullptr);
+        scf::YieldOp::create(b);
+      },
+      [&](OpBuilder &, Location) {
+        addMasked(parts, count, context);
+        scf::YieldOp::create(b);
+      });
 }
 
 /// What depends on pieces and positions is looked up here, for the part to find
 /// it in the scratch.
-void GradientBlock::callMasked(KernelParts &parts, Value count,
-                               const GradientContext &context) {
+void GradientBlock::addMasked(KernelParts &parts, Value count,
+                              const GradientContext &context) {
   Masks masks{bool(context.piece.test), !shape.biasPerKey.empty()};
   if (masks.test || masks.bias)
     emitFor(b, a.c(0), count, 1, [&](Value n) {

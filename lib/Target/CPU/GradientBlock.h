@@ -75,16 +75,18 @@ public:
   }
 
   /// Adds what the first `count` rows give, a multiple of those summed at once:
-  /// all pairs, or those within the bounds for which the piece's test holds.
-  void callFull(KernelParts &parts, Value count);
-  void callMasked(KernelParts &parts, Value count,
-                  const GradientContext &context);
+  /// the pairs within the bounds, all of them where `isFull`, for which the
+  /// piece's test holds.
+  void add(KernelParts &parts, Value count, Value isFull,
+           const GradientContext &context);
 
 private:
   /// What a masked block looks up.
   struct Masks {
     bool test, bias;
   };
+  void addMasked(KernelParts &parts, Value count,
+                 const GradientContext &context);
   void call(KernelParts &parts, Value count, const Masks *masks);
   void emit(Value count, const Masks *masks);
   Value weight(Value s, Value n, int64_t g, const Masks *masks);

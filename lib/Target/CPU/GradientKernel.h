@@ -12,14 +12,15 @@
 #define MEGACTX_LIB_TARGET_CPU_GRADIENTKERNEL_H
 
 #include "GradientBlock.h"
+#include "KernelFrame.h"
 #include "LaneRows.h"
 
 namespace mlir::megactx::cpu {
 
-/// What both walks do; members are values of the function being built.
-class GradientKernel {
+/// What both walks do.
+class GradientKernel : protected KernelFrame {
 public:
-  GradientKernel(KernelParts &parts, StringRef name, const KernelShape &shape);
+  using KernelFrame::KernelFrame;
   virtual ~GradientKernel() = default;
   func::FuncOp run();
 
@@ -39,8 +40,6 @@ protected:
                  const HeadOf &b);
   void storeSum(const GradientBuffers &buffers, Value GradientBuffers::*sum,
                 float factor, const HeadOf &to);
-  /// Body where the piece applies to the head that was entered.
-  void ifHead(unsigned piece, function_ref<void()> body);
   /// The number of rows that a block computes on for `left` of them.
   Value blockRows(const GradientBuffers &buffers, Value left);
   /// Fills the places of row `other[n]` in A and B.
@@ -48,14 +47,6 @@ protected:
                 Value strideA, Value strideB);
   void storeI32(Value x, Value to, Value at);
 
-  const KernelShape &shape;
-  KernelParts &parts;
-  ImplicitLocOpBuilder b;
-  Arith a;
-  func::FuncOp function;
-  KernelArguments arguments;
-  Value batches, heads, queries, keyHeads, keys, group;
-  std::unique_ptr<KeyViews> views;
   Value lanesHere; ///< how many of the task's lanes have a row
 
 private:

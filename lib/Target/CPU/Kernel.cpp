@@ -1,7 +1,7 @@
 //===- Kernel.cpp - emission of one attention kernel ----------------------===//
 
 #include "Kernel.h"
-#include "../Common/KeyViews.h"
+#include "KernelFrame.h"
 #include "KernelRows.h"
 #include "KernelSplit.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -17,71 +17,33 @@ using namespace mlir::megactx::cpu;
 using pattern::Piece;
 
 namespace {
-/// Emits one kernel; members are values of the function being built.
-class KernelEmitter {
+/// Emits one kernel of attention.
+class KernelEmitter : KernelFrame {
 public:
-  KernelEmitter(KernelParts &parts, StringRef name, const KernelShape &shape)
-      : shape(shape), parts(parts), module(parts.getModule()),
-        b(module.getLoc(), OpBuilder::atBlockEnd(module.getBody())), a{b} {
-    auto type = b.getFunctionType(kernelArguments(b.getContext(), shape), {});
-    function = func::FuncOp::create(b, name, type);
-    function.setPrivate();
-    b.setInsertionPointToStart(function.addEntryBlock());
-  }
+  using KernelFrame::KernelFrame;
 
   func::FuncOp run();
 
 private:
-  void readArguments();
-  void readViews();
   void tasksByLength(ArrayRef<BlockForm> forms);
   void tasks(BlockForm form);
   void place(Value number, Value blocks, Value perBlock, BlockForm form);
   void task(BlockForm form);
   void prepare(const BlockBuffers &buffers);
-  void piece(unsigned index, const BlockBuffers &buffers);
   void keyLoop(unsigned index, const BlockBuffers &buffers);
   std::array<Value, 4> rowBounds(unsigned index, const BlockBuffers &buffers);
   void keyRows(unsigned index, const BlockBuffers &buffers, Value begin,
                Value last);
 
-  const KernelShape &shape;
-  KernelParts &parts;
-  ModuleOp module;
-  ImplicitLocOpBuilder b;
-  Arith a;
-  func::FuncOp function;
-
-  // Arguments and sizes.
-  KernelArguments arguments;
-  Value batches, heads, queries, keys, group, rowsPerClass;
-  std::unique_ptr<KeyViews> views;
+  Value rowsPerClass;
   // The task at hand; `split` where tasks share the keys of a row.
   Value batch, head, keyHead, blockBegin;
   std::optional<KeySplit> split;
 };
 } // namespace
 
-void KernelEmitter::readArguments() {
-  arguments = KernelArguments(function.getArguments(), shape);
-  auto dim = [&](Value of, int64_t i) -> Value {
-    return memref::DimOp::create(b, of, i);
-  };
-  batches = dim(arguments.query, 0);
-  heads = dim(arguments.query, 1);
-  queries = dim(arguments.query, 2);
-  keys = dim(arguments.key, 2);
-  group = a.div(heads, a.max(dim(arguments.key, 1), a.c(1)));
-}
-
-void KernelEmitter::readViews() {
-  views = std::make_unique<KeyViews>(b, module, shape, arguments);
-  rowsPerClass = a.ceilDiv(queries, a.c(views->period()));
-}
-
 func::FuncOp KernelEmitter::run() {
-  readArguments();
-  readViews();
+  rowsPerClass = a.ceilDiv(queries, a.c(views->period()));
   SmallVector<BlockForm> forms = {{1, /*byRow=*/true}, {1}};
   // Sums of six keys by two vectors fill sixteen registers best, and of six by
   // four, thirty-two; there, two without classes would be for short sequences.
@@ -160,7 +122,7 @@ void KernelEmitter::task(BlockForm form) {
   if (form.byRow)
     buffers.turnQueries(b);
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
-    piece(i, buffers);
+    ifHead(i, [&] { keyLoop(i, buffers); });
   if (form.byRow)
     buffers.turnResults(b);
   if (split)
@@ -200,17 +162,6 @@ void KernelEmitter::prepare(const BlockBuffers &buffers) {
   // Lanes without a row are computed on and never stored.
   emitFor(b, a.c(0), a.c(kBlockKeys), 1, [&](Value n) {
     vector::StoreOp::create(b, zero, buffers.scores, ValueRange{n, a.c(0)});
-  });
-}
-
-void KernelEmitter::piece(unsigned index, const BlockBuffers &buffers) {
-  const Piece &piece = shape.pieces[index];
-  if (!piece.heads)
-    return keyLoop(index, buffers);
-  Value chosen = a.lt(a.c(0), emitExpr(b, piece.heads, views->leaves(a.c(0))));
-  scf::IfOp::create(b, chosen, [&](OpBuilder &, Location) {
-    keyLoop(index, buffers);
-    scf::YieldOp::create(b);
   });
 }
 

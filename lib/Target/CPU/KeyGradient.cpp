@@ -4,7 +4,6 @@
 #include "GradientKernel.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include <cmath>
 
 using namespace mlir;
@@ -31,8 +30,7 @@ private:
   void task(GradientBuffers &buffers, Value batch, Value keyHead) override;
 
   void ofHead(const GradientBuffers &buffers, Value batch, Value head);
-  void queriesOf(unsigned piece, const GradientBuffers &buffers, Value batch,
-                 Value head);
+  void queriesOf(unsigned piece, const GradientBuffers &buffers);
   std::pair<Value, Value> placeQueries(unsigned piece,
                                        const GradientBuffers &buffers,
                                        Value from, Value end, Value count);
@@ -76,7 +74,7 @@ void KeyGradientKernel::ofHead(const GradientBuffers &buffers, Value batch,
   std::tie(doutData, strides) = flattenHead(b, arguments.dout, batch, head);
   doutStride = strides[2];
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
-    ifHead(i, [&] { queriesOf(i, buffers, batch, head); });
+    ifHead(i, [&] { queriesOf(i, buffers); });
 }
 
 /// The rows of a block's queries, and what each sees, counted from the first of
@@ -114,31 +112,18 @@ KeyGradientKernel::placeQueries(unsigned index, const GradientBuffers &buffers,
 }
 
 void KeyGradientKernel::queriesOf(unsigned index,
-                                  const GradientBuffers &buffers, Value batch,
-                                  Value head) {
+                                  const GradientBuffers &buffers) {
   const pattern::Piece &piece = shape.pieces[index];
-  auto [begin, end] = walk.queriesOf(index, lowest, highest, queries);
+  Value begin, end;
+  std::tie(begin, end) = walk.queriesOf(index, lowest, highest, queries);
   GradientBlock block(b, shape, buffers, queryData, doutData);
-  Value lastEnd = end;
   emitFor(b, begin, end, kGradientRows, [&](Value from) {
-    Value count = blockRows(buffers, a.sub(lastEnd, from));
+    Value count = blockRows(buffers, a.sub(end, from));
     auto [highestLow, lowestHigh] =
-        placeQueries(index, buffers, from, lastEnd, count);
-    GradientContext context{piece, *views, arguments.biases};
-    if (!shape.biasPerKey.empty() || piece.test)
-      return block.callMasked(parts, count, context);
-    Value full = a.both(a.le(highestLow, a.c(0)),
-                        a.lt(a.sub(highest, lowest), lowestHigh));
-    scf::IfOp::create(
-        b, full,
-        [&](OpBuilder &, Location) {
-          block.callFull(parts, count);
-          scf::YieldOp::create(b);
-        },
-        [&](OpBuilder &, Location) {
-          block.callMasked(parts, count, context);
-          scf::YieldOp::create(b);
-        });
+        placeQueries(index, buffers, from, end, count);
+    Value isFull = a.both(a.le(highestLow, a.c(0)),
+                          a.lt(a.sub(highest, lowest), lowestHigh));
+    block.add(parts, count, isFull, {piece, *views, arguments.biases});
   });
 }
 

@@ -3,7 +3,6 @@
 #include "GradientKernel.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include <cmath>
 
 using namespace mlir;
@@ -104,22 +103,10 @@ void QueryGradientKernel::keysOf(unsigned index, const GradientBuffers &buffers,
                        views->keyRow(index, places, a.min(key, last)),
                        keyStride, valueStride);
             });
-            GradientContext context{piece, *views, arguments.biases};
-            if (!shape.biasPerKey.empty() || piece.test)
-              return block.callMasked(parts, count, context);
-            Value full =
+            Value isFull =
                 a.both(a.le(hull.highestLow, from),
                        a.le(a.add(from, a.c(kGradientRows)), hull.lowestHigh));
-            scf::IfOp::create(
-                b, full,
-                [&](OpBuilder &, Location) {
-                  block.callFull(parts, count);
-                  scf::YieldOp::create(b);
-                },
-                [&](OpBuilder &, Location) {
-                  block.callMasked(parts, count, context);
-                  scf::YieldOp::create(b);
-                });
+            block.add(parts, count, isFull, {piece, *views, arguments.biases});
           });
 }
 
