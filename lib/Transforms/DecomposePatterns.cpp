@@ -6,10 +6,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "DecomposePatterns.h"
+#include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "megactx/Pattern/SegmentBounds.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/PatternMatch.h"
 #include <limits>
@@ -50,8 +50,8 @@ static LogicalResult boundSegments(SourceOp source,
   return success();
 }
 
-FailureOr<SourcePieces> decomposeSource(Operation *op, Value operand,
-                                        RewriterBase &rewriter) {
+/// The pieces of a source's pattern.
+static FailureOr<SourcePieces> piecesOf(Operation *op, Value operand) {
   auto source = operand.getDefiningOp<SourceOp>();
   if (!source)
     return op->emitOpError("expected sources made by megactx.source");
@@ -62,30 +62,40 @@ FailureOr<SourcePieces> decomposeSource(Operation *op, Value operand,
     return source.emitOpError(error);
   if (failed(boundSegments(source, *pieces)))
     return failure();
-  Location loc = op->getLoc();
-  if (source.getPositions())
-    emitCheckAscending(rewriter, loc, source.getPositions(),
-                       source.getLengths(), "the positions of keys");
-  Value bounds;
-  if (source.getSegments())
-    bounds = emitSegmentBounds(rewriter, loc, source.getSegments(),
-                               source.getLengths());
-  return SourcePieces{source, std::move(*pieces), bounds};
+  return SourcePieces{source, std::move(*pieces), Value()};
 }
+
+template <typename Op>
+FailureOr<SmallVector<SourcePieces>> decomposeSources(Op op,
+                                                      RewriterBase &rewriter) {
+  SmallVector<SourcePieces> all;
+  for (Value operand : op.getSources()) {
+    FailureOr<SourcePieces> source = piecesOf(op, operand);
+    if (failed(source))
+      return failure();
+    all.push_back(std::move(*source));
+  }
+  emitCheckSizes(rewriter, op);
+  for (auto &[source, pieces, segmentBounds] : all) {
+    if (source.getPositions())
+      emitCheckAscending(rewriter, op.getLoc(), source.getPositions(),
+                         source.getLengths(), "the positions of keys");
+    if (source.getSegments())
+      segmentBounds = emitSegmentBounds(
+          rewriter, op.getLoc(), source.getSegments(), source.getLengths());
+  }
+  return all;
+}
+
+template FailureOr<SmallVector<SourcePieces>>
+decomposeSources(AttentionOp op, RewriterBase &rewriter);
+template FailureOr<SmallVector<SourcePieces>>
+decomposeSources(AttentionBackwardOp op, RewriterBase &rewriter);
 
 void eraseUnused(ValueRange sources, RewriterBase &rewriter) {
   for (Value source : sources)
     if (source.use_empty() && source.getDefiningOp())
       rewriter.eraseOp(source.getDefiningOp());
-}
-
-Value filled(RewriterBase &rewriter, Location loc, ArrayRef<OpFoldResult> sizes,
-             float value) {
-  Value empty =
-      tensor::EmptyOp::create(rewriter, loc, sizes, rewriter.getF32Type());
-  Value scalar =
-      arith::ConstantOp::create(rewriter, loc, rewriter.getF32FloatAttr(value));
-  return linalg::FillOp::create(rewriter, loc, scalar, empty).getResult(0);
 }
 
 namespace {
@@ -111,26 +121,27 @@ struct DecomposePatterns : impl::DecomposePatternsPassBase<DecomposePatterns> {
 
   LogicalResult decompose(AttentionOp op, IRRewriter &rewriter) {
     rewriter.setInsertionPoint(op);
-    SmallVector<SourcePieces> sources;
-    for (Value operand : op.getSources()) {
-      FailureOr<SourcePieces> source = decomposeSource(op, operand, rewriter);
-      if (failed(source))
-        return failure();
-      sources.push_back(*source);
-    }
-    emitCheckSizes(rewriter, op);
+    FailureOr<SmallVector<SourcePieces>> sources =
+        decomposeSources(op, rewriter);
+    if (failed(sources))
+      return failure();
     Location loc = op.getLoc();
+    Emitter b(loc, rewriter);
     Value query = withoutCasts(op.getQuery());
     SmallVector<OpFoldResult> sizes =
         tensor::getMixedSizes(rewriter, loc, query);
     SmallVector<OpFoldResult> rowSizes(ArrayRef(sizes).take_front(3));
     sizes[3] = tensor::getMixedSize(
-        rewriter, loc, withoutCasts(sources.front().source.getValue()), 3);
-    SmallVector<Value> state = {filled(rewriter, loc, sizes, 0.0f),
-                                filled(rewriter, loc, rowSizes,
-                                       -std::numeric_limits<float>::infinity()),
-                                filled(rewriter, loc, rowSizes, 0.0f)};
-    for (auto &[source, pieces, bounds] : sources) {
+        rewriter, loc, withoutCasts(sources->front().source.getValue()), 3);
+    auto number = [&](float value) -> Value {
+      return arith::ConstantOp::create(b, b.getF32FloatAttr(value));
+    };
+    Value zero = number(0.0f);
+    Value least = number(-std::numeric_limits<float>::infinity());
+    SmallVector<Value> state = {b.filled(sizes, zero),
+                                b.filled(rowSizes, least),
+                                b.filled(rowSizes, zero)};
+    for (auto &[source, pieces, bounds] : *sources) {
       for (const Piece &piece : pieces) {
         auto link = OnlineAttentionOp::create(
             rewriter, loc, TypeRange(ValueRange(state)), query,

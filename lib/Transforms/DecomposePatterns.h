@@ -16,17 +16,15 @@ struct SourcePieces {
   Value segmentBounds;
 };
 
-/// Those of an operand of `op`, or an error; what checks the source's rows at
-/// run time is emitted.
-FailureOr<SourcePieces> decomposeSource(Operation *op, Value operand,
-                                        RewriterBase &rewriter);
+/// Those of the operands of an attention or of its gradients, or an error. What
+/// checks them at run time is emitted: sizes, then what rows of these hold.
+template <typename Op>
+FailureOr<SmallVector<SourcePieces>> decomposeSources(Op op,
+                                                      RewriterBase &rewriter);
 void eraseUnused(ValueRange sources, RewriterBase &rewriter);
 
 /// The tensor with what is known of its shape: casts only forget.
 Value withoutCasts(Value value);
-/// A tensor of f32 with every element the value.
-Value filled(RewriterBase &rewriter, Location loc, ArrayRef<OpFoldResult> sizes,
-             float value);
 
 /// Replaces the op by links of gradients; returns how many.
 FailureOr<unsigned> decomposeBackward(AttentionBackwardOp op,

@@ -115,3 +115,15 @@ func.func @sizes_of_a_run(%q: !d, %k: !d, %b: tensor<1x1x?x?xf32>) -> !d {
   %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!d, !e) -> !d
   return %o : !d
 }
+
+// Rows are read by lengths of which it is known that there is one for each entry of the batch.
+// CHECK-LABEL: @sizes_before_rows
+// CHECK-NOT: tensor.extract
+// CHECK: cf.assert %{{.+}}, "attention: expected lengths dim 0 to equal key dim 0"
+// CHECK: tensor.extract %{{.+}}[%{{.+}}] : tensor<?xindex>
+// CHECK: megactx.online_attention
+func.func @sizes_before_rows(%q: !d, %k: !d, %l: tensor<?xindex>, %i: tensor<?x?xindex>) -> !d {
+  %s = megactx.source %k, %k lengths(%l) segments(%i) pattern(#megactx.pattern<segments>) : (!d, !d, tensor<?xindex>, tensor<?x?xindex>) -> !e
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!d, !e) -> !d
+  return %o : !d
+}

@@ -9,10 +9,6 @@ using namespace mlir::megactx;
 
 #include "megactx/Dialect/MegaCtx/IR/AttentionLinkInterface.cpp.inc"
 
-static ShapedType typeOf(Value value) {
-  return cast<ShapedType>(value.getType());
-}
-
 SmallVector<pattern::Piece> mlir::megactx::pieceList(ArrayAttr pieces) {
   SmallVector<pattern::Piece> list;
   for (PieceAttr attr : pieces.getAsRange<PieceAttr>())

@@ -6,10 +6,6 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-static ShapedType typeOf(Value value) {
-  return cast<ShapedType>(value.getType());
-}
-
 /// Of a row each: f32 [B, Hq, Nq] as the queries'.
 static LogicalResult checkPerRow(Operation *op, StringRef what, Value value,
                                  ShapedType query) {

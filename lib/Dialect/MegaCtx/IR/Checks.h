@@ -10,6 +10,10 @@
 
 namespace mlir::megactx {
 
+inline ShapedType typeOf(Value value) {
+  return cast<ShapedType>(value.getType());
+}
+
 /// Whether two sizes can be equal.
 inline bool agree(int64_t a, int64_t b) {
   return ShapedType::isDynamic(a) || ShapedType::isDynamic(b) || a == b;

@@ -1,6 +1,6 @@
 //===- Emit.cpp - index arithmetic and linalg in few words ----------------===//
 
-#include "Emit.h"
+#include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 

@@ -1,7 +1,7 @@
 //===- KeyRows.cpp - what is computed of a source's rows ------------------===//
 
-#include "Emit.h"
 #include "Lod.h"
+#include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"

@@ -3,7 +3,7 @@
 #ifndef MEGACTX_LIB_DIALECT_MEGACTX_IR_LOD_H
 #define MEGACTX_LIB_DIALECT_MEGACTX_IR_LOD_H
 
-#include "Emit.h"
+#include "megactx/Dialect/MegaCtx/IR/Emit.h"
 
 namespace mlir::megactx {
 

@@ -1,7 +1,7 @@
 //===- LodOps.cpp - level-of-detail ops: verifiers, results ---------------===//
 
 #include "Checks.h"
-#include "Emit.h"
+#include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include <cmath>
@@ -9,33 +9,34 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-static RankedTensorType typeOf(Value value) {
+static RankedTensorType tensorTypeOf(Value value) {
   return cast<RankedTensorType>(value.getType());
 }
 
 /// lods and positions [B, W] of one integer type, lengths [B] or none.
 static LogicalResult checkEntries(Operation *op, Value lods, Value positions,
                                   Value lengths) {
-  RankedTensorType type = typeOf(lods), other = typeOf(positions);
+  RankedTensorType type = tensorTypeOf(lods), other = tensorTypeOf(positions);
   if (type.getElementType() != other.getElementType())
     return op->emitOpError("expected positions of element type ")
            << type.getElementType() << ", as lods, but got " << other;
   for (unsigned i : {0, 1})
     if (failed(checkDim(op, "positions", other, i, type, i, "lods")))
       return failure();
-  return lengths ? checkDim(op, "lengths", typeOf(lengths), 0, type, 0, "lods")
+  return lengths ? checkDim(op, "lengths", tensorTypeOf(lengths), 0, type, 0,
+                            "lods")
                  : success();
 }
 
 /// Levels [B, N_l, D] of one element type, for lods [B, W].
 static LogicalResult checkLevels(Operation *op, ValueRange levels, Value lods) {
-  RankedTensorType first = typeOf(levels[0]);
+  RankedTensorType first = tensorTypeOf(levels[0]);
   for (Value level : levels) {
-    RankedTensorType type = typeOf(level);
+    RankedTensorType type = tensorTypeOf(level);
     if (type.getElementType() != first.getElementType())
       return op->emitOpError("expected levels of one element type, but got ")
              << first.getElementType() << " and " << type.getElementType();
-    if (failed(checkDim(op, "level", type, 0, typeOf(lods), 0, "lods")) ||
+    if (failed(checkDim(op, "level", type, 0, tensorTypeOf(lods), 0, "lods")) ||
         failed(checkDim(op, "level", type, 2, first, 2, "level 0")))
       return failure();
   }
@@ -57,7 +58,7 @@ static LogicalResult checkSpans(Operation *op, int64_t ratio, int64_t levels) {
 static OpFoldResult sizeOver(OpBuilder &builder, Location loc, Value tensor,
                              int64_t dim, int64_t ratio) {
   Emitter b(loc, builder);
-  int64_t size = typeOf(tensor).getDimSize(dim);
+  int64_t size = tensorTypeOf(tensor).getDimSize(dim);
   if (!ShapedType::isDynamic(size))
     return b.getIndexAttr(size / ratio);
   return b.floorDiv(b.dim(tensor, dim), b.index(ratio));
@@ -87,14 +88,14 @@ LogicalResult GistPoolOp::inferReturnTypes(MLIRContext *,
 }
 
 LogicalResult GistPoolOp::verify() {
-  RankedTensorType input = typeOf(getInput());
+  RankedTensorType input = tensorTypeOf(getInput());
   if ((getKind() == PoolKind::Query) != bool(getWeight()))
     return emitOpError("expected weight for query and only there, but got ")
            << stringifyPoolKind(getKind())
            << (getWeight() ? " with weight" : " without weight");
   if (!getWeight())
     return success();
-  RankedTensorType weight = typeOf(getWeight());
+  RankedTensorType weight = tensorTypeOf(getWeight());
   if (weight.getElementType() != input.getElementType())
     return emitOpError("expected weight of element type ")
            << input.getElementType() << ", as input, but got " << weight;
@@ -137,7 +138,7 @@ LogicalResult GistPyramidOp::verify() {
 /// Rows of the body, of input's element type, with its batch and columns.
 static LogicalResult checkBodyRows(GistPyramidOp op, StringRef what,
                                    Value rows) {
-  RankedTensorType input = typeOf(op.getInput());
+  RankedTensorType input = tensorTypeOf(op.getInput());
   auto type = dyn_cast<RankedTensorType>(rows.getType());
   if (!type || type.getRank() != 3 ||
       type.getElementType() != input.getElementType())
@@ -158,7 +159,7 @@ LogicalResult GistPyramidOp::verifyRegions() {
   Value rows = block.getArgument(0);
   if (failed(checkBodyRows(*this, "rows of the body", rows)))
     return failure();
-  if (!typeOf(rows).isDynamicDim(1))
+  if (!tensorTypeOf(rows).isDynamicDim(1))
     return emitOpError("expected rows of the body with a dynamic dim 1, as it "
                        "differs from level to level, but got ")
            << rows.getType();
@@ -175,7 +176,7 @@ GistPyramidOp::reifyResultShapes(OpBuilder &builder,
   SmallVector<OpFoldResult> sizes =
       tensor::getMixedSizes(b, getLoc(), getInput());
   for (Value result : getGists()) {
-    int64_t count = typeOf(result).getDimSize(1);
+    int64_t count = tensorTypeOf(result).getDimSize(1);
     if (!ShapedType::isDynamic(count))
       sizes[1] = b.getIndexAttr(count);
     else
@@ -206,8 +207,8 @@ LogicalResult GaussianRopeOp::inferReturnTypes(MLIRContext *context,
 
 LogicalResult GaussianRopeOp::verify() {
   for (unsigned i : {0, 1})
-    if (failed(checkDim(*this, "lods", typeOf(getLods()), i,
-                        typeOf(getPositions()), i, "positions")))
+    if (failed(checkDim(*this, "lods", tensorTypeOf(getLods()), i,
+                        tensorTypeOf(getPositions()), i, "positions")))
       return failure();
   float base = getBase().convertToFloat();
   if (!std::isfinite(base) || !(base > 1))
@@ -282,18 +283,19 @@ LogicalResult LensScoreOp::inferReturnTypes(MLIRContext *context,
 }
 
 LogicalResult LensScoreOp::verify() {
-  RankedTensorType features = typeOf(getFeatures());
+  RankedTensorType features = tensorTypeOf(getFeatures());
   for (Value value : {Value(getWeight()), Value(getBias())})
-    if (value && typeOf(value).getElementType() != features.getElementType())
+    if (value &&
+        tensorTypeOf(value).getElementType() != features.getElementType())
       return emitOpError("expected features, weight and bias of one element "
                          "type, but got ")
              << features.getElementType() << " and "
-             << typeOf(value).getElementType();
-  if (failed(checkDim(*this, "weight", typeOf(getWeight()), 0, features, 2,
-                      "features")))
+             << tensorTypeOf(value).getElementType();
+  if (failed(checkDim(*this, "weight", tensorTypeOf(getWeight()), 0, features,
+                      2, "features")))
     return failure();
   for (unsigned i : {0, 1})
-    if (failed(checkDim(*this, "lods", typeOf(getLods()), i, features, i,
+    if (failed(checkDim(*this, "lods", tensorTypeOf(getLods()), i, features, i,
                         "features")))
       return failure();
   return success();
@@ -322,8 +324,8 @@ LogicalResult FocusAllocateOp::verify() {
       failed(checkSpans(*this, getRatio(), getTop() + 1)))
     return failure();
   for (unsigned i : {0, 1})
-    if (failed(checkDim(*this, "scores", typeOf(getScores()), i,
-                        typeOf(getLods()), i, "lods")))
+    if (failed(checkDim(*this, "scores", tensorTypeOf(getScores()), i,
+                        tensorTypeOf(getLods()), i, "lods")))
       return failure();
   for (APFloat threshold : {getExpandThreshold(), getCollapseThreshold()})
     if (!threshold.isFinite() || !(threshold.convertToFloat() > 0))
@@ -371,8 +373,10 @@ LogicalResult FocusApplyOp::verify() {
       failed(checkLevels(*this, levels, getLods())) ||
       failed(checkSpans(*this, getRatio(), levels.size())))
     return failure();
-  RankedTensorType lods = typeOf(getLods()), edits = typeOf(getEdits()),
-                   rows = typeOf(getRows()), tokens = typeOf(levels[0]);
+  RankedTensorType lods = tensorTypeOf(getLods()),
+                   edits = tensorTypeOf(getEdits()),
+                   rows = tensorTypeOf(getRows()),
+                   tokens = tensorTypeOf(levels[0]);
   if (edits.getElementType() != lods.getElementType())
     return emitOpError("expected edits of element type ")
            << lods.getElementType() << ", as lods, but got " << edits;

@@ -1,7 +1,7 @@
 //===- LodPooling.cpp - gists of rows as linalg ---------------------------===//
 
-#include "Emit.h"
 #include "Softmax.h"
+#include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"

@@ -130,7 +130,6 @@ MutableOperandRange FusedAttentionOp::getDpsInitsMutable() {
 LogicalResult FusedAttentionOp::verify() {
   if (failed(checkLink(*this)))
     return failure();
-  auto typeOf = [](Value value) { return cast<ShapedType>(value.getType()); };
   ShapedType query = typeOf(getQuery()), out = typeOf(getOut()),
              lse = typeOf(getLse());
   if (failed(checkRank(*this, "out", out, 4)) ||

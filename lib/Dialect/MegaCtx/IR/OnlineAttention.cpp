@@ -6,10 +6,6 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-static ShapedType typeOf(Value value) {
-  return cast<ShapedType>(value.getType());
-}
-
 //===----------------------------------------------------------------------===//
 // online_attention
 //===----------------------------------------------------------------------===//

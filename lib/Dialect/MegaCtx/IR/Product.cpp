@@ -37,7 +37,6 @@ void ProductOp::getEffects(
 }
 
 LogicalResult ProductOp::verify() {
-  auto typeOf = [](Value value) { return cast<ShapedType>(value.getType()); };
   ShapedType lhs = typeOf(getLhs()), rhs = typeOf(getRhs()),
              out = typeOf(getOut());
   bool onTensors = isa<RankedTensorType>(out);

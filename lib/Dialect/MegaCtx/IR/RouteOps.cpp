@@ -1,7 +1,7 @@
 //===- RouteOps.cpp - clusters of rows: verifiers, results ----------------===//
 
 #include "Checks.h"
-#include "Emit.h"
+#include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "llvm/Support/CheckedArithmetic.h"
 

@@ -10,7 +10,7 @@
 #ifndef MEGACTX_LIB_DIALECT_MEGACTX_IR_SCORES_H
 #define MEGACTX_LIB_DIALECT_MEGACTX_IR_SCORES_H
 
-#include "Emit.h"
+#include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 
 namespace mlir::megactx {

@@ -1,11 +1,11 @@
 //===- Emit.h - index arithmetic and linalg in few words --------*- C++ -*-===//
 //
-// What the decompositions of the dialect's ops are written in.
+// What lowerings of the dialect's ops on tensors are written in.
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MEGACTX_LIB_DIALECT_MEGACTX_IR_EMIT_H
-#define MEGACTX_LIB_DIALECT_MEGACTX_IR_EMIT_H
+#ifndef MEGACTX_DIALECT_MEGACTX_IR_EMIT_H
+#define MEGACTX_DIALECT_MEGACTX_IR_EMIT_H
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
