@@ -42,9 +42,9 @@ def backward(dout: torch.Tensor, dlse: Optional[torch.Tensor], query: torch.Tens
     """The gradients of query, key, value and, where they are asked for, of the biases; see megactx.attention_backward."""
     tensors = [None if x is None else x.detach() for x in (dout, query, key, value, out, lse, dlse, lengths, segments, offsets)]
     dout, query, key, value, out, lse, dlse, lengths, segments, offsets = tensors
-    *gradients, of_biases = attention_backward(dout, query, key, value, out, lse, pattern, dlse=dlse, scale=scale, softcap=softcap, bias=[bias.detach() for bias in biases] or None,
-                                               lengths=lengths, segments=segments, offset=offset if offsets is None else offsets, bias_gradients=bias_gradients) + ([],) * (not bias_gradients)
-    return [*map(_tensor, gradients), *(_tensor(gradient).to(bias.dtype) for gradient, bias in zip(of_biases, biases))]
+    dq, dk, dv, *of_biases = attention_backward(dout, query, key, value, out, lse, pattern, dlse=dlse, scale=scale, softcap=softcap, bias=[bias.detach() for bias in biases] or None,
+                                                lengths=lengths, segments=segments, offset=offset if offsets is None else offsets, bias_gradients=bias_gradients)
+    return [*map(_tensor, (dq, dk, dv)), *(_tensor(gradient).to(bias.dtype) for gradients in of_biases for gradient, bias in zip(gradients, biases))]
 
 
 @backward.register_fake
