@@ -9,6 +9,7 @@
 
 #include "../../../lib/Runtime/TensorMap.h"
 #include "Instrument.h"
+#include "megactx/Runtime/Bfloat16.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
 #include "llvm/IRReader/IRReader.h"
 #include "llvm/Support/SourceMgr.h"
@@ -44,18 +45,6 @@ void onAccess(const void *at, uint64_t bytes, uint64_t alignment, bool isWrite,
               uint32_t site) {
   machine().access(at, bytes, alignment, isWrite, site);
 }
-/// LLVM calls this where the host has no instruction for it.
-__bf16 truncateToBF16(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, 4);
-  if (value == value)
-    bits += 0x7fff + ((bits >> 16) & 1);
-  uint16_t upper = bits >> 16;
-  __bf16 result;
-  memcpy(&result, &upper, 2);
-  return result;
-}
-
 struct Program {
   std::unique_ptr<orc::LLJIT> jit;
   Instrumented text;
@@ -92,7 +81,8 @@ compile(StringRef ir, function_ref<Error(Module &, Program &)> prepare) {
           {{to.mangleAndIntern(kCall), symbol(&onCall)},
            {to.mangleAndIntern(kAccess), symbol(&onAccess)},
            {to.mangleAndIntern(kShared), symbol(machine().shared)},
-           {to.mangleAndIntern("__truncsfbf2"), symbol(&truncateToBF16)}})))
+           {to.mangleAndIntern("__truncsfbf2"),
+            symbol(&mlir::megactx::truncateToBF16)}})))
     return error;
   auto context = std::make_unique<LLVMContext>();
   auto module = parse(ir, *context);

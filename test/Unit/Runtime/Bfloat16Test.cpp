@@ -1,0 +1,42 @@
+//===- Bfloat16Test.cpp - bf16 where the CPU has none ---------------------===//
+
+#include "megactx/Runtime/KernelABI.h"
+#include "gtest/gtest.h"
+#include <cmath>
+#include <cstring>
+
+namespace {
+float ofBits(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+float truncated(float value) {
+  __bf16 narrow = __truncsfbf2(value);
+  uint16_t upper;
+  memcpy(&upper, &narrow, sizeof(upper));
+  return ofBits(uint32_t(upper) << 16);
+}
+
+/// Between each bf16 and the next: below, at and above the middle.
+TEST(Bfloat16, IsTheNearestAndTiesGoToEven) {
+  for (uint32_t upper = 0; upper < 0x7f80; ++upper) {
+    float low = ofBits(upper << 16), high = ofBits((upper + 1) << 16);
+    float even = upper % 2 ? high : low;
+    for (float sign : {1.0f, -1.0f}) {
+      ASSERT_EQ(truncated(sign * low), sign * low);
+      ASSERT_EQ(truncated(sign * ofBits(upper << 16 | 0x7fff)), sign * low);
+      ASSERT_EQ(truncated(sign * ofBits(upper << 16 | 0x8000)), sign * even);
+      ASSERT_EQ(truncated(sign * ofBits(upper << 16 | 0x8001)), sign * high);
+    }
+  }
+}
+
+TEST(Bfloat16, KeepsWhatIsNoNumber) {
+  EXPECT_EQ(truncated(INFINITY), INFINITY);
+  EXPECT_EQ(truncated(-INFINITY), -INFINITY);
+  for (uint32_t bits : {0x7f800001u, 0x7fc00000u, 0x7fffffffu, 0xff800001u})
+    EXPECT_TRUE(std::isnan(truncated(ofBits(bits))));
+}
+} // namespace
