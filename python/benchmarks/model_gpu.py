@@ -1,7 +1,7 @@
-"""Runs whole models on an NVIDIA GPU: outputs against onnxruntime's, then a GPT, dense and sparse, against PyTorch's speed.
+"""Runs whole models on an NVIDIA GPU: outputs of every kind of model (model_checks.py), then a GPT, dense and sparse, against PyTorch's speed.
 
     # where the compiler is: artifacts, inputs and expected outputs into one file
-    python python/benchmarks/model.py --device cuda --compile sm_90a --artifacts build/gpu/models.tar.xz
+    python python/benchmarks/model.py --device cuda --compile sm_90a --artifacts build/gpu/models.tar.xz [--models FOLDER ...]
     # where the GPU is; neither MLIR nor a build is needed, but build/gpu/lib/libmegactx_runtime.so
     python python/benchmarks/model.py --device cuda --runtime build/gpu --artifacts build/gpu/models.tar.xz
         [--tokens 4096 16384] [--dtypes bf16 f32] [--profile] [--json FILE]
@@ -27,40 +27,16 @@ import numpy as np
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import megactx  # noqa: E402
+import model_checks  # noqa: E402
 from attention_gpu import Timer  # noqa: E402
 
 PATTERN = "causal and (window<left = 127, right = 0> or strided<stride = 128>)"
-# Of make_models.py: caches, padding, windows, other layers than a GPT's.
-CHECKS = ["gpt_masked_fill_ts14", "gpt_attention_op_dynamo23", "gpt_einsum_ts13", "bert_sdpa_ts17", "llama_eager_ts17", "llama_past_sdpa_ts17",
-          "llama_decode_sdpa_ts17", "mistral_window_sdpa_ts17", "vit_sdpa_ts17", "lensnet_ts17"]
-CHECK_TOLERANCE = 1e-4  # absolute, f32
 NORMS = {"f32": 1e-4, "bf16": 4e-2}  # of the difference, relative
 LAYERS, WIDTH, HEADS, VOCAB, CONTEXT = 6, 512, 8, 1024, 16384
 CHECKED_TOKENS = 1024
 
 
 # --- where the compiler is ---
-
-
-def compile_checks(arch, folder):
-    """NAME.mctx, and NAME.npz with input_K_NAME and output_K_NAME for each data set K."""
-    import make_models
-    import onnxruntime
-
-    for name in CHECKS:
-        spec = make_models.table()[name]
-        path = folder / "model.onnx"
-        path.write_bytes(spec["builder"]().model(name).SerializeToString())
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        arrays = {}
-        for k, (batch, length) in enumerate(spec["sizes"]):
-            feeds = spec["inputs"](np.random.default_rng(100 + k), batch, length)
-            arrays |= {f"input_{k}_{key}": value for key, value in feeds.items()}
-            arrays |= {f"output_{k}_{o.name}": value for o, value in zip(session.get_outputs(), session.run(None, feeds))}
-        np.savez_compressed(folder / f"{name}.npz", **arrays)
-        megactx.compile(path, folder / f"{name}.mctx", target=arch)
-        path.unlink()
-        print(name, flush=True)
 
 
 def compile_gpt(arch, folder, dtypes):
@@ -100,7 +76,7 @@ def compile_all(options):
     options.artifacts.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
-        compile_checks(options.compile, folder)
+        model_checks.compile_all(options.compile, folder, options.models)
         compile_gpt(options.compile, folder, options.dtypes)
         with tarfile.open(options.artifacts, "w:xz", preset=1) as file:
             file.add(folder, ".")
@@ -108,20 +84,6 @@ def compile_all(options):
 
 
 # --- where the GPU is ---
-
-
-def check(folder, name):
-    """The greatest absolute difference of each data set's outputs."""
-    arrays, model, errors = dict(np.load(folder / f"{name}.npz")), megactx.load(folder / f"{name}.mctx"), []
-    for k in range(2):
-        outputs = model.run({key: arrays[f"input_{k}_{key}"] for key in model.inputs})
-        errors.append(0.0)
-        for key in model.outputs:
-            got, want = np.asarray(outputs[key]), arrays[f"output_{k}_{key}"]
-            if got.shape != want.shape or not np.isfinite(got).all():
-                raise megactx.Error(f"'{key}': expected numbers of shape {want.shape}, but got shape {got.shape} or what is none")
-            errors[-1] = max(errors[-1], float(np.abs(got - want).max(initial=0)))
-    return errors
 
 
 def runner(model, ids):
@@ -251,13 +213,9 @@ def run(options):
         folder = pathlib.Path(scratch)
         with tarfile.open(options.artifacts) as file:
             file.extractall(folder, filter="data")
-        for name in CHECKS:
-            try:
-                errors = check(folder, name)
-                good = max(errors) < CHECK_TOLERANCE
-                note(dict(model=name, errors=errors, ok=good), f"{name:28} errors {' '.join(f'{e:.1e}' for e in errors)}{'' if good else '  WRONG NUMBERS'}")
-            except Exception as error:  # as above
-                note(dict(model=name, ok=False, failed=str(error)), f"{name:28} {type(error).__name__}: {error}")
+        for line in model_checks.check_all(folder):
+            found = line.get("failed") or f"errors {' '.join(f'{e:.1e}' for e in line['errors'])}{'' if line['ok'] else '  WRONG NUMBERS'}"
+            note(line, f"{line['model']:48} {found}")
         for dtype in options.dtypes:
             dense = {}
             for line in measure(folder, dtype, options):
@@ -275,6 +233,7 @@ def main():
     parser.add_argument("--compile", metavar="ARCH", help="only compile the artifacts, for this architecture")
     parser.add_argument("--artifacts", type=pathlib.Path, required=True, help="a .tar.xz")
     parser.add_argument("--runtime", type=pathlib.Path, help="folder with lib/libmegactx_runtime.so (default: the newest build)")
+    parser.add_argument("--models", type=pathlib.Path, nargs="*", default=[], help="with --compile: further folders of models, as make_models.py writes them")
     parser.add_argument("--tokens", type=int, nargs="+", default=[4096, 16384])
     parser.add_argument("--dtypes", nargs="+", choices=NORMS, default=list(NORMS)[::-1])
     parser.add_argument("--profile", action="store_true", help="also print each GPT's kernels by the time that they take")

@@ -60,23 +60,24 @@ class Schedule:
                         words.get("producer") == "true", words.get("persistent") == "true")
 
 
-VALUES = {"columns": [16, 32, 48, 64, 80, 96, 128, 160, 192], "stages": [2, 3, 4], "held": [False, True], "blocks": [1, 2, 3, 4]}
+VALUES = {"columns": [16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 192], "stages": [2, 3, 4], "held": [False, True], "blocks": [1, 2, 3, 4]}
 WARPS = {"fma": [1, 2, 4, 8], "mma_sync": [1, 2, 4, 8], "wgmma": [4, 8, 12]}
 ALL_COPY = [("cp_async", False, False)]  # loads, producer, persistent
 WAYS = {"fma": ALL_COPY, "mma_sync": ALL_COPY,
         "wgmma": [*ALL_COPY, ("tma", False, False), ("tma", True, False), ("tma", True, True)]}
 # As FlashAttention-3 has it: another way to use the machine, with other numbers.
-PRODUCER = dict(warps=8, columns=128, stages=2, product="wgmma", held=False, blocks=1, grouped=False, split=0, loads="tma", producer=True, persistent=True)
+PRODUCER = dict(warps=8, columns=128, stages=2, product="wgmma", held=False, blocks=1, grouped=False, loads="tma", producer=True, persistent=True)
+NO_PRODUCER = dict(warps=4, columns=64, blocks=3, producer=False, persistent=False)
 
 
 def near(rule, arch):
-    """Schedules, nearest first to the rule's, or those with a producer to one with other numbers: by how many of theirs are others, then by
-    how far these are."""
+    """Schedules, nearest first to the rule's, or those where the rule's has a producer and they have none, or the other way round, to one with
+    other numbers: by how many of theirs are others, then by how far these are."""
     products = [rule.product] if rule.product == "fma" else ["mma_sync"] + ["wgmma"] * (arch == "sm_90a")
-    with_producer = dataclasses.replace(rule, **PRODUCER)
+    other = dataclasses.replace(rule, **(NO_PRODUCER if rule.producer else PRODUCER))
 
     def distance(schedule):
-        origin = with_producer if schedule.producer else rule
+        origin = rule if schedule.producer == rule.producer else other
         changed = far = 0
         for field in dataclasses.fields(Schedule):
             old, new = getattr(origin, field.name), getattr(schedule, field.name)
@@ -89,7 +90,7 @@ def near(rule, arch):
     splits = sorted({0, rule.split // 2, rule.split, rule.split * 2})
     made = (Schedule(warps, columns, stages, product, held, blocks, rule.grouped and not way[1], split, *way) for product in products
             for warps, columns, stages, held, blocks, split, way in itertools.product(WARPS[product], *VALUES.values(), splits, WAYS[product]))
-    return sorted((schedule for schedule in made if schedule != rule and not (schedule.producer and schedule.split)), key=distance)
+    return sorted((schedule for schedule in made if schedule != rule), key=distance)
 
 
 @dataclasses.dataclass(frozen=True)

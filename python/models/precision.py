@@ -1,5 +1,6 @@
 """ONNX models in other types, and with weights that take little room."""
 
+import ml_dtypes
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -9,24 +10,32 @@ _CASTS = {TensorProto.FLOAT16: np.float16, TensorProto.BFLOAT16: helper.tensor_d
 
 
 def convert(model, dtype):
-    """The model with all of its f32 as f16 or bf16: values, weights, constants, inputs, outputs. In place."""
+    """The model with all of its f32 as f16 or bf16: values, weights, constants, inputs, outputs. In place. Finite numbers stay so: masks have the
+    lowest of f32."""
     to = TYPES[dtype]
+    most = float(ml_dtypes.finfo(_CASTS[to]).max)
 
     def narrow(tensor):
         if tensor.data_type == TensorProto.FLOAT:
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(_CASTS[to]), tensor.name))
+            array = numpy_helper.to_array(tensor)
+            array = np.where(np.isfinite(array), np.clip(array, -most, most), array).astype(_CASTS[to])
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
 
-    for tensor in model.graph.initializer:
-        narrow(tensor)
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
-        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
-            value.type.tensor_type.elem_type = to
-    for node in model.graph.node:
-        for attribute in node.attribute:
+    def visit(graph):
+        for tensor in graph.initializer:
+            narrow(tensor)
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+                value.type.tensor_type.elem_type = to
+        for attribute in (attribute for node in graph.node for attribute in node.attribute):
             if attribute.type == onnx.AttributeProto.TENSOR:
                 narrow(attribute.t)
-            elif node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+            elif attribute.type == onnx.AttributeProto.GRAPH:
+                visit(attribute.g)
+            elif attribute.name == "to" and attribute.i == TensorProto.FLOAT:  # of a Cast
                 attribute.i = to
+
+    visit(model.graph)
     return model
 
 

@@ -11,7 +11,6 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "Models"))
 
 import attention
-import emulated
 
 
 def pytest_addoption(parser):
@@ -24,19 +23,28 @@ def pytest_addoption(parser):
     parser.addoption("--runtime", type=pathlib.Path, help="folder with lib/libmegactx_runtime.so (default: the build folder)")
 
 
-def pytest_collection_modifyitems(config, items):
-    """Of tests that differ in the architecture alone, the emulator runs one."""
-    if config.getoption("--all") or config.getoption("--device") != "emulator":
-        return
+def is_for_gpus(item):
+    return "gpu" in item.fixturenames or hasattr(item, "callspec") and "gpu" in item.callspec.params.values()
+
+
+def in_turn(items):
+    """Of tests that differ in the architecture alone, one."""
     alike = collections.defaultdict(list)
     for item in items:
         chosen = [mark.args[0] for mark in item.iter_markers("parametrize")]
         if hasattr(item, "callspec") and "arch" in item.callspec.params and not any("arch" in names for names in chosen):
             alike[item.nodeid.replace(f"[{item.callspec.params['arch']}", "[", 1)].append(item)
     kept = {group[zlib.crc32(name.encode()) % len(group)] for name, group in alike.items()}
-    left = [item for group in alike.values() for item in group if item not in kept]
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if item not in left]
+    left = {item for group in alike.values() for item in group} - kept
+    return [item for item in items if item not in left]
+
+
+def pytest_collection_modifyitems(config, items):
+    """On a device what is for GPUs; by the emulator each kernel for one architecture."""
+    option = config.getoption
+    kept = list(filter(is_for_gpus, items)) if option("--device") != "emulator" else items if option("--all") else in_turn(items)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
 
 
 def call(*command):
@@ -44,17 +52,29 @@ def call(*command):
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stderr}"
 
 
+def tools_of(request):
+    """The folder of the build's commands, which a machine with a GPU does not need; what needs them is not for it."""
+    if request.config.getoption("--device") != "emulator":
+        pytest.skip("needs no GPU")
+    return pathlib.Path(request.config.getoption("--build")).resolve() / "bin"
+
+
+@pytest.fixture
+def tools(request):
+    return tools_of(request)
+
+
 @pytest.fixture(scope="session")
 def program(request, tmp_path_factory):
     """MLIR with a function main, options of megactx-compile -> a function from inputs to the list of outputs; each is compiled once.
     A run that fails raises AssertionError with the tool's message."""
-    tools = pathlib.Path(request.config.getoption("--build")).resolve() / "bin"
     programs = {}
 
     import onnx
     from onnx import numpy_helper
 
     def make(module, *options):
+        tools = tools_of(request)
         if (module, options) in programs:
             return programs[module, options]
         folder = tmp_path_factory.mktemp("kernel")
@@ -79,23 +99,40 @@ def program(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def gpu_program(request, tmp_path_factory):
-    """As `program`, but compiled for a GPU and run by the emulator."""
-    import emulated_model
+def gpu(request, tmp_path_factory):
+    """What compiles code for GPUs and runs it, as --device says."""
+    option = request.config.getoption
+    build, device = pathlib.Path(option("--build")).resolve(), option("--device")
+    if device == "emulator":
+        import emulated_model
 
-    build = pathlib.Path(request.config.getoption("--build")).resolve()
-    library, programs = emulated.Library(build), {}
+        return emulated_model.Emulator(build)
+    import on_device
+
+    return on_device.Device(device, option("--target"), build, option("--artifacts") or tmp_path_factory.mktemp("artifacts"), option("--runtime"))
+
+
+@pytest.fixture(scope="session")
+def gpu_model(gpu):
+    """A file of ONNX or MLIR, options of megactx-compile -> its code for a GPU. `run` takes a list of arrays to one; those of bf16 are bits."""
+    return gpu.model
+
+
+@pytest.fixture(scope="session")
+def gpu_program(gpu, tmp_path_factory):
+    """As `program`, but for a GPU."""
+    programs = {}
 
     def make(module, *options):
         if (module, options) not in programs:
             file = tmp_path_factory.mktemp("gpu") / "in.mlir"
             file.write_text(module)
-            programs[module, options] = emulated_model.Model(library, build / "bin", file, *options)
+            programs[module, options] = gpu.model(file, *options)
 
         def run(inputs):
             try:
                 return programs[module, options].run([np.asarray(array, order="C") for array in inputs])
-            except emulated.EmulatorError as error:
+            except gpu.Error as error:
                 raise AssertionError(str(error)) from error
 
         return run
@@ -115,18 +152,6 @@ def compiled(program):
 
 
 @pytest.fixture(scope="session")
-def emulate(request, tmp_path_factory):
+def emulate(gpu):
     """spec -> its GPU kernels, on what --device says."""
-    option = request.config.getoption
-    build, device = pathlib.Path(option("--build")).resolve(), option("--device")
-    if device == "emulator":
-        library = emulated.Library(build)
-        return lambda spec, mutate=None, **more: emulated.Kernel(library, build / "bin", spec, mutate, **more)
-    import on_device
-    from on_device import megactx
-
-    megactx.use_build(option("--runtime") or build)
-    folder = option("--artifacts") or tmp_path_factory.mktemp("artifacts")
-    artifacts = on_device.Artifacts(folder, option("--target"), tools=None if device == "cuda" else build / "bin",
-                                    format="llvm" if device == "fake" else "fatbin")
-    return lambda spec, mutate=None, **more: on_device.Kernel(artifacts, spec, mutate, compile_only=device == "compile", **more)
+    return gpu.kernel

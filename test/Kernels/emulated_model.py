@@ -79,6 +79,21 @@ class Model:
         return outputs
 
 
+class Emulator:
+    """What makes kernels and models that the emulator runs."""
+
+    Error = emulated.EmulatorError
+
+    def __init__(self, build):
+        self.library, self.tools = emulated.Library(build), build / "bin"
+
+    def kernel(self, spec, mutate=None, **more):
+        return emulated.Kernel(self.library, self.tools, spec, mutate, **more)
+
+    def model(self, path, *options, **more):
+        return Model(self.library, self.tools, path, *options, **more)
+
+
 def stored(data_set, kind):
     """The arrays of a data set in ONNX's layout."""
     arrays = []

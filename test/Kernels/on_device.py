@@ -17,6 +17,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "python"))
 
 import emulated
+import emulated_model
 import megactx
 
 
@@ -70,7 +71,10 @@ def compile_artifact(tools, target, source, artifact, *options, schedule="", for
     launches = emulated.call(tools / "megactx-opt", f'--megactx-gpu-launches-pipeline=arch={target} format={format} schedule="{schedule}"', text=buffers)
     made.write_bytes(with_text(launches) if format == "llvm" else launches)
     emulated.call(*compiler, made, "-o", artifact, text=b"")
-    made.unlink()
+    made.unlink(missing_ok=True)
+
+
+ZONE = 1 << 16  # bytes: more than a kernel's tile
 
 
 class Artifacts:
@@ -80,49 +84,53 @@ class Artifacts:
         self.folder, self.target, self.tools, self.format = pathlib.Path(folder), target, tools, format
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def of(self, text, schedule):
-        name = hashlib.sha256(f"{text}{schedule}".encode()).hexdigest()[:16]
+    def of(self, text, ending=".mlir", options=(), schedule=""):
+        """Of the bytes of a file."""
+        name = hashlib.sha256(text + " ".join([*options, schedule]).encode()).hexdigest()[:16]
         artifact = self.folder / f"{name}.mctx"
         if not artifact.exists():
             if not self.tools:
                 pytest.skip("no artifact: compile with --device compile first")
-            source = self.folder / f"{name}.mlir"
-            source.write_text(text)
+            source = self.folder / f"{name}{ending}"
+            source.write_bytes(text)
             try:
-                compile_artifact(self.tools, self.target, source, artifact, schedule=schedule, format=self.format)
+                compile_artifact(self.tools, self.target, source, artifact, *options, schedule=schedule, format=self.format)
             except RuntimeError as error:
                 reason = re.search(r"no lowering to a GPU for .*", str(error))
                 if not reason:
                     raise
                 pytest.skip(reason[0])
             finally:
-                source.unlink()
+                source.unlink(missing_ok=True)
         return artifact
+
+
+def given(array, dtype):
+    """An array as it is stored, in the host's memory, from which the runtime copies it; bits of bf16 there already."""
+    return megactx.to_device(array, bits=True) if dtype == "bf16" else array
+
+
+def load(artifact):
+    """With zones of bytes around memory that `check_guards` looks at."""
+    megactx.guard_memory(ZONE)
+    return megactx.load(artifact)
 
 
 class Kernel:
     """One specification, compiled; `run` as that of emulated.Kernel. Inputs, outputs and all between are in memory of bytes that are no
     numbers, between zones of such; what is written to these is an error."""
 
-    ZONE = 1 << 16  # bytes: more than a kernel's tile
-
     def __init__(self, artifacts, spec, mutate=None, more=(), schedule="", compile_only=False):
         if mutate:
             pytest.skip("mutations are for the emulator")
         self.spec, self.patterns = spec, (spec.pattern, *more)
-        artifact = artifacts.of(module(spec, self.patterns), schedule)
-        if compile_only:
-            pytest.skip("compiled")
-        megactx.guard_memory(self.ZONE)
-        self.model = megactx.load(artifact)
+        artifact = artifacts.of(module(spec, self.patterns).encode(), schedule=schedule)
+        self.model = None if compile_only else load(artifact)
         self.launches = list(self.patterns) * 4  # rounding of what accumulates, as an upper bound
 
     def given(self, array):
-        """Values as they are stored, in the host's memory, from which the runtime copies them; those of bf16 there already."""
         bits = emulated.to_bits(array, self.spec.dtype)
-        if self.spec.dtype == "bf16":
-            return megactx.to_device(bits, bits=True)
-        return bits.view(np.float16) if self.spec.dtype == "f16" else bits
+        return given(bits.view(np.float16) if self.spec.dtype == "f16" else bits, self.spec.dtype)
 
     @staticmethod
     def taken(tensor):
@@ -131,6 +139,8 @@ class Kernel:
         return emulated.from_bits(array, "bf16") if array.dtype == np.uint16 else array.astype(np.float32)
 
     def run(self, q, k, v, lengths=None, offset=0, key_offset=0, bias=None, segments=None):
+        if not self.model:
+            pytest.skip("compiled")
         keys, values = (k, v) if isinstance(k, list) else ([k], [v])
         inputs = [self.given(array) for array in (q, *keys, *values)]
         inputs += [array for array in (bias, lengths, segments) if array is not None]
@@ -139,3 +149,39 @@ class Kernel:
         taken = tuple(map(self.taken, results.values()))
         megactx.check_guards()
         return taken
+
+
+class Model:
+    """A file that is compiled as it is, as emulated_model.Model; memory is that of `Kernel`."""
+
+    def __init__(self, artifact):
+        self.model = load(artifact)
+
+    def run(self, inputs):
+        entries = self.model.manifest["inputs"]
+        arrays = {entry["name"]: given(array, "bf16" if entry["dtype"] == "bfloat16" else "") for entry, array in zip(entries, inputs, strict=True)}
+        taken = [tensor.numpy(bits=True) for tensor in self.model.run(arrays).values()]
+        megactx.check_guards()
+        return taken
+
+
+class Device:
+    """What makes kernels and models that a GPU runs, or a driver for tests; or only compiles them for another machine.
+
+    kind: as --device has it; runtime: a folder with lib/libmegactx_runtime.so, where that is not the build."""
+
+    Error = (megactx.Error, emulated.EmulatorError)
+
+    def __init__(self, kind, target, build, folder, runtime=None):
+        megactx.use_build(runtime or build)
+        self.compiles = kind == "compile"
+        self.artifacts = Artifacts(folder, target, tools=None if kind == "cuda" else build / "bin", format="llvm" if kind == "fake" else "fatbin")
+        self.emulator = emulated_model.Emulator(build) if self.compiles else None
+
+    def kernel(self, spec, mutate=None, **more):
+        return Kernel(self.artifacts, spec, mutate, compile_only=self.compiles, **more)
+
+    def model(self, path, *options):
+        """Where it is only compiled, the emulator runs it, for what a test compiles after it."""
+        artifact = self.artifacts.of(path.read_bytes(), path.suffix, options)
+        return self.emulator.model(path, *options) if self.compiles else Model(artifact)

@@ -111,9 +111,8 @@ CASES = {
 
 
 @pytest.fixture
-def in_blocks(request):
+def in_blocks(tools):
     """A module -> the same, its pooling fused so many rows at a time."""
-    tools = pathlib.Path(request.config.getoption("--build")).resolve() / "bin"
 
     def make(module, rows, pieces=""):
         passes = ["--megactx-pieces-pipeline", f"--megactx-fuse-attention-pieces={pieces}", f"--megactx-fuse-lod=rows={rows}"]

@@ -1,13 +1,8 @@
 """Elementwise kernels and column sums, which move vectors, as a GPU would run them, against numpy: mixed types, ragged rows, odd offsets."""
 
-import pathlib
-
 import ml_dtypes
 import numpy as np
 import pytest
-
-import emulated
-import emulated_model
 
 ARRAYS = {"f32": np.float32, "bf16": ml_dtypes.bfloat16, "f64": np.float64, "i64": np.int64, "i8": np.int8, "i1": np.bool_}
 MAPS = """\
@@ -134,8 +129,7 @@ def values(kind, shape, random):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_elements(case, request, tmp_path):
-    build = pathlib.Path(request.config.getoption("--build")).resolve()
+def test_elements(case, gpu_model, tmp_path):
     inputs, result, code, numpy = CASES[case]
     for name, (kind, _) in inputs.items():
         code = code.replace(f"{{{name}}}", f"tensor<{kind}>")
@@ -143,8 +137,7 @@ def test_elements(case, request, tmp_path):
     (tmp_path / "m.mlir").write_text(f"{MAPS}func.func @main({arguments}) -> (tensor<{result}> {{onnx.name = \"r\"}}) {{\n{code}  return %r : tensor<{result}>\n}}\n")
     random = np.random.default_rng(5)
     arrays = [values(kind, shape, random) for kind, shape in inputs.values()]
-    model = emulated_model.Model(emulated.Library(build), build / "bin", tmp_path / "m.mlir")
-    (got,) = model.run([a.view(np.uint16) if a.dtype == ml_dtypes.bfloat16 else a for a in arrays])
+    (got,) = gpu_model(tmp_path / "m.mlir").run([a.view(np.uint16) if a.dtype == ml_dtypes.bfloat16 else a for a in arrays])
     want = numpy(*arrays)
     got = got.view(ml_dtypes.bfloat16) if result.endswith("bf16") else got
     assert got.shape == want.shape

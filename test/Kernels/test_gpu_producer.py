@@ -12,9 +12,9 @@ from test_gpu_tma import BAND, by_tma, check_cache
 assert by_tma  # a fixture
 
 
-def schedule(warps=8, columns=64, stages=2, blocks=1, held="false", persistent=True):
+def schedule(warps=8, columns=64, stages=2, blocks=1, held="false", persistent=True, split=0):
     return (f"#nvx.schedule<rows = {16 * warps}, columns = {columns}, warps = {warps}, stages = {stages}, product = wgmma, held = {held}, "
-            f"blocks = {blocks}, loads = tma, producer = true{', persistent = true' * persistent}>")
+            f"blocks = {blocks}{f', split = {split}' * bool(split)}, loads = tma, producer = true{', persistent = true' * persistent}>")
 
 
 @pytest.mark.parametrize("pattern", ["dense", "causal", "window<left = 5, right = 3>", "block_local<block = 40>", SEVERAL,
@@ -32,12 +32,12 @@ def test_head_dim(dtype, dim, value_dim, by_tma):
 
 
 @pytest.mark.parametrize("chosen", [schedule(persistent=False), schedule(4, 16), schedule(4, 64, 3, 3), schedule(8, 80, 4, held="true"),
-                                    schedule(12, 32, 5), schedule(8, 256)], ids=str)
+                                    schedule(12, 32, 5), schedule(8, 256), schedule(8, 32, split=40), schedule(4, 32, 3, persistent=False, split=40)], ids=str)
 def test_schedule(chosen, by_tma):
-    """One piece after another: numbers of stages go on, also where a piece has no tile, or a warpgroup's rows read none of it."""
-    kernel = by_tma(spec_of(SEVERAL, "bf16", 32, heads=2, key_heads=1), chosen=chosen)
-    check(kernel, batch=1, queries=500, keys=500)
-    check(by_tma(spec_of("causal", "bf16", 32, heads=1, key_heads=1), chosen=chosen), batch=1, queries=64, keys=1400, offset=1336)
+    """One piece after another: numbers of stages go on, also where a piece has no tile, or a warpgroup's rows read none of it, or of its part."""
+    several, causal = (by_tma(spec_of(pattern, "bf16", 32, heads=heads, key_heads=1), chosen=chosen) for pattern, heads in ((SEVERAL, 2), ("causal", 1)))
+    check(several, batch=1, queries=500, keys=500)
+    check(causal, batch=1, queries=64, keys=1400, offset=1336)
 
 
 @pytest.mark.parametrize("pattern", ["dense", "causal"])

@@ -1,6 +1,5 @@
 """Normalisations and softmax over rows of every length as a GPU would run them, against numpy in float64."""
 
-import pathlib
 import subprocess
 
 import ml_dtypes
@@ -8,9 +7,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-
-import emulated
-import emulated_model
 
 TYPES = {"f32": (TensorProto.FLOAT, np.float32, 2e-6), "f16": (TensorProto.FLOAT16, np.float16, 2e-3), "bf16": (TensorProto.BFLOAT16, ml_dtypes.bfloat16, 2e-2)}
 NORMALISED = ["LayerNormalization", "RMSNormalization", "Softmax"]
@@ -41,30 +37,15 @@ def expected(kind, x):
     ("Softmax", "f32", (1, 2, 16390)), ("LayerNormalization", "f32", (0, 3, 33)), ("LayerNormalization", "bf16", (3, 3, 512)),
     ("LayerNormalization", "f32", (2, 2, 1020)), ("LayerNormalization", "f16", (1, 2, 2560)), ("LayerNormalization", "f32", (1, 2, 8192)),
     ("RMSNormalization", "bf16", (1, 1, 100000)), ("Softmax", "bf16", (2, 5, 64)), ("Softmax", "f32", (0, 3, 8))])
-def test_rows(kind, dtype, shape, request, tmp_path):
-    build = pathlib.Path(request.config.getoption("--build")).resolve()
+def test_rows(kind, dtype, shape, gpu_model, tmp_path):
     _, array, tolerance = TYPES[dtype]
     onnx.save(model_of(kind, dtype, shape[-1]), tmp_path / "m.onnx")
     x = np.random.default_rng(7).normal(1, 2, shape).astype(array)
-    model = emulated_model.Model(emulated.Library(build), build / "bin", tmp_path / "m.onnx")
-    (got,) = model.run([x.view(np.uint16) if dtype == "bf16" else x])
+    (got,) = gpu_model(tmp_path / "m.onnx").run([x.view(np.uint16) if dtype == "bf16" else x])
     got = (got.view(array) if dtype == "bf16" else got).astype(np.float64)
     want = expected(kind, x.astype(np.float64))
     assert got.shape == shape
     np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
-
-
-def launches(build, tmp_path, model):
-    onnx.save(model, tmp_path / "m.onnx")
-    subprocess.run([build / "bin" / "megactx-compile", tmp_path / "m.onnx", "--target=sm_80", "--compile-to=loops", "-o", tmp_path / "m.mlir"], check=True, capture_output=True)
-    return (tmp_path / "m.mlir").read_text().count("gpu.launch_func")
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("kind", NORMALISED)
-def test_one_kernel(kind, dtype, request, tmp_path):
-    build = pathlib.Path(request.config.getoption("--build")).resolve()
-    assert launches(build, tmp_path, model_of(kind, dtype, 768)) == 1
 
 
 def residual(dtype, width, axis=-1, keeps=True):
@@ -78,19 +59,20 @@ def residual(dtype, width, axis=-1, keeps=True):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24)], ir_version=10)
 
 
-@pytest.mark.parametrize("dtype, width, axis, keeps", [
+RESIDUALS = [
     ("f32", 64, -1, True), ("f32", 64, -1, False), ("bf16", 512, -1, True), ("bf16", 512, -1, False), ("f16", 200, -1, True), ("f16", 200, -1, False),
     ("f32", 33, -1, True), ("f32", 33, -1, False), ("bf16", 4104, -1, False), ("f32", 16390, -1, True), ("f32", 16390, -1, False), ("f32", 40, -2, True),
-    ("bf16", 41, -2, False)])
-def test_residual(dtype, width, axis, keeps, request, tmp_path):
-    """One kernel; the sum is in memory where somebody asks for it, and where rows are too long for registers."""
-    build = pathlib.Path(request.config.getoption("--build")).resolve()
+    ("bf16", 41, -2, False)]
+
+
+@pytest.mark.parametrize("dtype, width, axis, keeps", RESIDUALS)
+def test_residual(dtype, width, axis, keeps, gpu_model, tmp_path):
+    """The sum is in memory where somebody asks for it, and where rows are too long for registers."""
     _, array, tolerance = TYPES[dtype]
-    assert launches(build, tmp_path, residual(dtype, width, axis, keeps)) == 1
+    onnx.save(residual(dtype, width, axis, keeps), tmp_path / "m.onnx")
     random = np.random.default_rng(3)
     x, y = (random.normal(1, 2, (1 if width > 4000 else 3, 6, width)).astype(array) for _ in range(2))
-    model = emulated_model.Model(emulated.Library(build), build / "bin", tmp_path / "m.onnx")
-    got = model.run([a.view(np.uint16) if dtype == "bf16" else a for a in (x, y)])
+    got = gpu_model(tmp_path / "m.onnx").run([a.view(np.uint16) if dtype == "bf16" else a for a in (x, y)])
     total = (x + y).astype(np.float64)
     flat = total.reshape(len(total), -1) if axis == -2 else total
     centred = flat - flat.mean(-1, keepdims=True)
@@ -100,21 +82,35 @@ def test_residual(dtype, width, axis, keeps, request, tmp_path):
         np.testing.assert_allclose(result, wanted, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("shape", [(2, 3, 40), (2, 3, 41), (1, 2, 3000)])
-def test_masked_softmax(dtype, shape, request, tmp_path):
+def masked_softmax(dtype):
     """The compiler knows neither how many rows there are nor how long they are; the mask has bytes."""
-    build = pathlib.Path(request.config.getoption("--build")).resolve()
-    proto, array, tolerance = TYPES[dtype]
+    proto, array, _ = TYPES[dtype]
     dims = ["batch", "rows", "keys"]
     low = numpy_helper.from_array(np.array(-1e4, array), "low")
     nodes = [helper.make_node("Where", ["mask", "x", "low"], ["kept"]), helper.make_node("Softmax", ["kept"], ["y"], axis=-1)]
     graph = helper.make_graph(nodes, "masked", [helper.make_tensor_value_info("x", proto, dims), helper.make_tensor_value_info("mask", TensorProto.BOOL, dims)],
                               [helper.make_tensor_value_info("y", proto, dims)], [low])
-    assert launches(build, tmp_path, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24)], ir_version=10)) == 1
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24)], ir_version=10)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("shape", [(2, 3, 40), (2, 3, 41), (1, 2, 3000)])
+def test_masked_softmax(dtype, shape, gpu_model, tmp_path):
+    _, array, tolerance = TYPES[dtype]
+    onnx.save(masked_softmax(dtype), tmp_path / "m.onnx")
     random = np.random.default_rng(4)
     x, mask = random.normal(1, 2, shape).astype(array), random.integers(0, 2, shape).astype(bool)
-    model = emulated_model.Model(emulated.Library(build), build / "bin", tmp_path / "m.onnx")
-    (got,) = model.run([x.view(np.uint16) if dtype == "bf16" else x, mask])
+    (got,) = gpu_model(tmp_path / "m.onnx").run([x.view(np.uint16) if dtype == "bf16" else x, mask])
     got = (got.view(array) if dtype == "bf16" else got).astype(np.float64)
     np.testing.assert_allclose(got, expected("Softmax", np.where(mask, x.astype(np.float64), -1e4)), rtol=tolerance, atol=tolerance)
+
+
+ONE_KERNEL = {**{f"{kind}_{dtype}": model_of(kind, dtype, 768) for kind in NORMALISED for dtype in TYPES},
+              **{"_".join(map(str, case)): residual(*case) for case in RESIDUALS}, **{f"masked_{dtype}": masked_softmax(dtype) for dtype in TYPES}}
+
+
+@pytest.mark.parametrize("name", ONE_KERNEL)
+def test_one_kernel(name, tools, tmp_path):
+    onnx.save(ONE_KERNEL[name], tmp_path / "m.onnx")
+    subprocess.run([tools / "megactx-compile", tmp_path / "m.onnx", "--target=sm_80", "--compile-to=loops", "-o", tmp_path / "m.mlir"], check=True, capture_output=True)
+    assert (tmp_path / "m.mlir").read_text().count("gpu.launch_func") == 1

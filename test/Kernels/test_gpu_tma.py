@@ -50,9 +50,9 @@ def test_head_dim(dtype, dim, value_dim, by_tma):
                                     schedule(more=", split = 40"), schedule(columns=256)], ids=str)
 def test_schedule(chosen, by_tma):
     """Two kernels, of which one has a piece after another; some classes have fewer tiles than there are stages."""
-    kernel = by_tma(spec_of(SEVERAL + " or strided<stride = 30>", "bf16", 32, heads=1, key_heads=1), chosen=chosen)
-    check(kernel, batch=1, queries=140, keys=150)
-    check(by_tma(spec_of("causal", "bf16", 32, heads=1, key_heads=1), chosen=chosen), batch=1, queries=64, keys=1400, offset=1336)
+    several, causal = (by_tma(spec_of(pattern, "bf16", 32, heads=1, key_heads=1), chosen=chosen) for pattern in (SEVERAL + " or strided<stride = 30>", "causal"))
+    check(several, batch=1, queries=140, keys=150)
+    check(causal, batch=1, queries=64, keys=1400, offset=1336)
 
 
 @pytest.mark.parametrize("pattern", ["dense", "causal"])

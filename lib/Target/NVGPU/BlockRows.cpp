@@ -45,30 +45,36 @@ static Value blocksOf(ImplicitLocOpBuilder &b, const Tiling &tiling,
   return BlockRows::blocks(Arith{b}, tiling, queries, /*period=*/1, Value());
 }
 
+static Value slotsOf(ImplicitLocOpBuilder &b, const KernelArguments &arguments,
+                     const PartArguments &parts) {
+  Value batches = memref::DimOp::create(b, arguments.query, 0);
+  return parts.count ? Arith{b}.mul(batches, parts.count) : batches;
+}
+
 BlockPlace BlockPlace::ofUnit(ImplicitLocOpBuilder &b,
                               const AttentionShape &shape, const Tiling &tiling,
-                              const KernelArguments &arguments, Value unit) {
+                              const KernelArguments &arguments,
+                              const PartArguments &parts, Value unit) {
   Arith a{b};
-  Value heads = memref::DimOp::create(b, arguments.query, 1), number, batch,
-        head;
+  Value heads = memref::DimOp::create(b, arguments.query, 1), number, slot,
+        head, rest;
   if (hasGrowingRows(shape)) {
-    Value batches = memref::DimOp::create(b, arguments.query, 0), rest;
-    std::tie(number, rest) = divide(b, unit, a.mul(heads, batches));
-    std::tie(batch, head) = divide(b, rest, heads);
+    Value slots = slotsOf(b, arguments, parts);
+    std::tie(number, rest) = divide(b, unit, a.mul(heads, slots));
   } else {
-    Value rest;
     std::tie(rest, number) = divide(b, unit, blocksOf(b, tiling, arguments));
-    std::tie(batch, head) = divide(b, rest, heads);
   }
-  return {number, head, batch};
+  std::tie(slot, head) = divide(b, rest, heads);
+  return {number, head, slot};
 }
 
 Value BlockPlace::units(ImplicitLocOpBuilder &b, const Tiling &tiling,
-                        const KernelArguments &arguments) {
+                        const KernelArguments &arguments,
+                        const PartArguments &parts) {
   Arith a{b};
   Value heads = memref::DimOp::create(b, arguments.query, 1);
-  Value batches = memref::DimOp::create(b, arguments.query, 0);
-  return a.mul(blocksOf(b, tiling, arguments), a.mul(heads, batches));
+  return a.mul(blocksOf(b, tiling, arguments),
+               a.mul(heads, slotsOf(b, arguments, parts)));
 }
 
 BlockRows::BlockRows(ImplicitLocOpBuilder &b, const Tiling &tiling,

@@ -41,9 +41,11 @@ struct BlockPlace {
   /// head follow each other, and find each other's keys in the cache.
   static BlockPlace ofUnit(ImplicitLocOpBuilder &b, const AttentionShape &shape,
                            const Tiling &tiling,
-                           const KernelArguments &arguments, Value unit);
+                           const KernelArguments &arguments,
+                           const PartArguments &parts, Value unit);
   static Value units(ImplicitLocOpBuilder &b, const Tiling &tiling,
-                     const KernelArguments &arguments);
+                     const KernelArguments &arguments,
+                     const PartArguments &parts);
 };
 
 class BlockRows {

@@ -128,10 +128,19 @@ Softmax Fragments::softmax(State &state, ValueRange scores) {
   best = a.select(grew, best, state.max);
   // A row that has seen no key yet takes 0 as its maximum: its p become 0.
   Value safe = a.select(greater(best, of(kMasked / 2)), best, of(0.0f));
+  // One operation less; but of a finite bias that hides keys, the rounding of
+  // the product alone is more than what exponents can be.
+  bool isBiased = !shape.biasPerKey.empty();
   Value shift =
-      arith::NegFOp::create(b, arith::MulFOp::create(b, safe, of(scale)));
+      isBiased
+          ? safe
+          : arith::NegFOp::create(b, arith::MulFOp::create(b, safe, of(scale)));
   auto power = [&](Value x, Value factor, Value shift) -> Value {
-    return nvx::Exp2Op::create(b, vector::FMAOp::create(b, x, factor, shift));
+    if (isBiased)
+      x = arith::MulFOp::create(b, arith::SubFOp::create(b, x, shift), factor);
+    else
+      x = vector::FMAOp::create(b, x, factor, shift);
+    return nvx::Exp2Op::create(b, x);
   };
   Value decay = a.select(grew, power(state.max, of(scale), shift), of(1.0f));
   decay = spread(decay);

@@ -182,8 +182,8 @@ State KernelEmitter::piece(unsigned index, State state) {
   PieceTiles ofWarps = ofBlock;
   if (ringReader) {
     Value inBlock = a.mul(a.div(warp, a.c(4)), a.c(Tiling::kWarpgroupRows));
-    ofWarps = bounds().ofRows(index, a.add(rows->begin, inBlock),
-                              Tiling::kWarpgroupRows);
+    ofWarps = bounds().ofRowsWithin(ofBlock, a.add(rows->begin, inBlock),
+                                    Tiling::kWarpgroupRows);
   }
   std::array<Row, 2> own;
   for (int64_t i = 0; i < 2; ++i)
@@ -226,7 +226,8 @@ std::unique_ptr<TileLoader> KernelEmitter::loaderOf(unsigned index) {
 
 /// Each turn begins one group of copies, with tiles or without, `stages - 1`
 /// turns before that of its number: the keys of that turn's own tile, and the
-/// values that its products are due with.
+/// values that its products are due with. A first turn of its own has nothing
+/// to wait with for room: its group is begun with those before.
 void KernelEmitter::beginPiece(const PieceTiles &here) {
   // Other warps may still read the last piece's tiles.
   if (here.index > 0)
@@ -241,12 +242,11 @@ void KernelEmitter::beginPiece(const PieceTiles &here) {
     queryLoader->wait(a.c(0), 0);
 }
 
-/// The copies of turns before the first.
 void KernelEmitter::copyFirst(const PieceTiles &here) {
   auto from = [&](int64_t i) {
     return a.add(here.begin, a.c(i * tiling.keys));
   };
-  for (int64_t i = 0; i < tiling.stages - 1; ++i)
+  for (int64_t i = 0; i < tiling.stages - 1 + tiling.valueLag(); ++i)
     writer->group(a.c(i), [&] {
       copyKeys(here, from(i), a.c(i));
       if (int64_t of = i - tiling.valueLag(); of >= 0)
@@ -265,7 +265,7 @@ State KernelEmitter::tiles(const PieceView &here, State state, Value isLast) {
   }
   // Without weights from the tile before, the first turn has another form.
   if (tiling.valueLag()) {
-    state = turn(here, begin, number, state);
+    state = turn(here, begin, number, state, /*isFirst=*/true);
     number = next ? numbers.later(number, 1) : a.c(1);
     begin = a.add(begin, a.c(tiling.keys));
   }
@@ -276,7 +276,8 @@ State KernelEmitter::tiles(const PieceView &here, State state, Value isLast) {
               [&](Value from, ValueRange carried) -> SmallVector<Value> {
                 Value number = carried.back();
                 State so = state.unpack(carried.drop_back());
-                SmallVector<Value> values = turn(here, from, number, so).pack();
+                SmallVector<Value> values =
+                    turn(here, from, number, so, /*isFirst=*/false).pack();
                 values.push_back(numbers.later(number, 1));
                 return values;
               });
@@ -315,11 +316,11 @@ void KernelEmitter::clearLast(const PieceView &here, Value row) {
 }
 
 State KernelEmitter::turn(const PieceView &here, Value from, Value number,
-                          State state) {
+                          State state, bool isFirst) {
   const PieceTiles &of = here.block;
   int64_t ahead = tiling.stages - 1, lag = tiling.valueLag();
   // All but the groups of the turns after this one.
-  reader->wait(number, ahead - 1);
+  reader->wait(number, isFirst ? ahead : ahead - 1);
   TilePlace place{of.index, places[of.index], from, a.sub(of.end, a.c(1))};
   // Before there are scores, which take most registers.
   Value tested = here.elements.test(place, tiling.keys);
@@ -336,7 +337,7 @@ State KernelEmitter::turn(const PieceView &here, Value from, Value number,
     return scores(here, place, tested, products);
   };
   auto copyNext = [&] {
-    if (!writer)
+    if (!writer || isFirst)
       return;
     writer->group(numbers.later(number, ahead), [&] {
       copyKeys(of, later(ahead), stage(ahead));

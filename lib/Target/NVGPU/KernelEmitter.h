@@ -66,7 +66,8 @@ private:
   void rowsOfBlock();
   State piece(unsigned index, State state);
   State tiles(const PieceView &here, State state, Value isLast);
-  State turn(const PieceView &here, Value from, Value number, State state);
+  State turn(const PieceView &here, Value from, Value number, State state,
+             bool isFirst);
   SmallVector<Value> scores(const PieceView &here, const TilePlace &place,
                             Value tested, ValueRange products);
   void clearLast(const PieceView &here, Value row);

@@ -53,7 +53,7 @@ void KernelEmitter::units(function_ref<void(Value)> body) {
   auto wide = [&](Value x) -> Value {
     return arith::IndexCastUIOp::create(b, b.getIndexType(), x);
   };
-  Value count = narrow(BlockPlace::units(b, tiling, arguments));
+  Value count = narrow(BlockPlace::units(b, tiling, arguments, parts));
   Value block = narrow(gpu::BlockIdOp::create(b, gpu::Dimension::x));
   Value blocks = narrow(gpu::GridDimOp::create(b, gpu::Dimension::x));
   Value zero = narrow(a.c(0)), one = narrow(a.c(1));
@@ -72,7 +72,8 @@ void KernelEmitter::units(function_ref<void(Value)> body) {
       [&](OpBuilder &, Location, ValueRange carried) {
         Value unit = carried[0], step = carried[1], turn = carried[3];
         next = carried[2];
-        enter(BlockPlace::ofUnit(b, shape, tiling, arguments, wide(unit)));
+        enter(
+            BlockPlace::ofUnit(b, shape, tiling, arguments, parts, wide(unit)));
         body(turn);
         scf::YieldOp::create(b,
                              ValueRange{a.add(unit, step), a.sub(round, step),

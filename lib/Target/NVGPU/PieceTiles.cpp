@@ -67,8 +67,8 @@ std::pair<Value, Value> PieceBounds::positionsOf(Value first,
 
 /// Bounds never decrease: those at the least and the greatest position enclose
 /// all others.
-PieceTiles PieceBounds::ofRows(unsigned index, Value first,
-                               int64_t count) const {
+PieceTiles PieceBounds::ofAllParts(unsigned index, Value first,
+                                   int64_t count) const {
   const Piece &piece = shape.pieces[index];
   Value lastOfAll = a.sub(rows.count, a.c(1));
   Value last = a.min(a.add(first, a.c(count - 1)), lastOfAll);
@@ -87,9 +87,25 @@ PieceTiles PieceBounds::ofRows(unsigned index, Value first,
   std::tie(lastBegin, end) = ofPosition(index, inRows(lastAt));
   Value all = a.both(isRow(index, firstAt), isRow(index, lastAt));
   Value fullEnd = a.select(all, firstEnd, begin);
-  if (tiling.split)
-    std::tie(begin, end) = rows.parts.share(a, begin, end, tiling.keys);
   return {index, begin, end, lastBegin, fullEnd};
+}
+
+PieceTiles PieceBounds::ofRows(unsigned index, Value first,
+                               int64_t count) const {
+  PieceTiles tiles = ofAllParts(index, first, count);
+  if (tiling.split)
+    std::tie(tiles.begin, tiles.end) =
+        rows.parts.share(a, tiles.begin, tiles.end, tiling.keys);
+  return tiles;
+}
+
+PieceTiles PieceBounds::ofRowsWithin(const PieceTiles &block, Value first,
+                                     int64_t count) const {
+  PieceTiles tiles = ofAllParts(block.index, first, count);
+  if (tiling.split)
+    for (Value *bound : {&tiles.begin, &tiles.end})
+      *bound = a.min(a.max(*bound, block.begin), block.end);
+  return tiles;
 }
 
 LaneBounds PieceBounds::ofLane(unsigned index,

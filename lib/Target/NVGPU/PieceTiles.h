@@ -39,9 +39,14 @@ public:
   /// of all they are as that. With parts, those keys that are the block's.
   /// Where rows have positions of their own, all lanes of a warp ask.
   PieceTiles ofRows(unsigned index, Value first, int64_t count) const;
+  /// The same of some of the rows that `block` is of, with its part of the
+  /// keys.
+  PieceTiles ofRowsWithin(const PieceTiles &block, Value first,
+                          int64_t count) const;
   LaneBounds ofLane(unsigned index, const std::array<Row, 2> &own) const;
 
 private:
+  PieceTiles ofAllParts(unsigned index, Value first, int64_t count) const;
   std::pair<Value, Value> ofPosition(unsigned index, Value position) const;
   std::pair<Value, Value> positionsOf(Value first, Value last) const;
   Value isRow(unsigned index, Value position) const;

@@ -121,6 +121,107 @@ static int64_t splitOf(const Machine &machine, int64_t blocks, int64_t rows,
   return 2 * unsplit > split ? 0 : split;
 }
 
+/// What of a shape a producer does not copy; empty where there is nothing such.
+static StringRef notForProducer(const AttentionShape &shape) {
+  if (hasTest(shape))
+    return "a piece with a test per element";
+  if (KeyViews::periodOf(shape) != 1)
+    return "several classes of rows";
+  if (hasGatheredKeys(shape))
+    return "a piece whose keys do not follow each other";
+  // The thread that loads is one; the least and the greatest take a warp.
+  if (shape.hasQueryPositions || shape.hasKeyPositions)
+    return "rows at positions of their own";
+  return "";
+}
+
+/// How many keys a row far from all ends sees, on average, none left out for
+/// its residue; nothing where a run says how many.
+static std::optional<int64_t> keysOfRow(const AttentionShape &shape) {
+  constexpr int64_t far = int64_t(1) << 30, step = 997, rows = 64;
+  auto isOfRun = [](const pattern::Expr &bound) {
+    return bound.uses(pattern::Expr::Kind::Symbol) ||
+           bound.uses(pattern::Expr::Kind::Operand);
+  };
+  int64_t keys = 0;
+  for (const pattern::Piece &piece : shape.pieces) {
+    if (llvm::any_of(piece.lo, isOfRun) || llvm::any_of(piece.hi, isOfRun))
+      return std::nullopt;
+    for (int64_t row = 0; row < rows; ++row) {
+      pattern::Point at;
+      at.p = far + row * step;
+      int64_t begin = 0, end = 2 * far;
+      for (const pattern::Expr &lo : piece.lo)
+        begin = std::max(begin, evaluate(lo, at));
+      for (const pattern::Expr &hi : piece.hi)
+        end = std::min(end, evaluate(hi, at));
+      keys += std::max<int64_t>(end - begin, 0);
+    }
+  }
+  return keys / rows;
+}
+
+/// Elements of the keys of a row up to which small tiles, of which masks leave
+/// more, are better than large ones; and keys from which units are so long that
+/// it does not matter when a block begins one.
+constexpr int64_t kShortRow = 96 << 10, kLongUnit = 3072;
+
+namespace {
+/// Of a block that multiplies by wgmma.
+struct WgmmaChoice {
+  int64_t warps, columns, blocks;
+  bool boxes = true, producer = false, persistent = false;
+};
+} // namespace
+
+/// Of head dims from 65 to 128, with a warp that only loads.
+static WgmmaChoice chooseProducer(const AttentionShape &shape, int64_t dim,
+                                  bool isShort) {
+  // Of blocks of 128 rows: registers hold no more.
+  constexpr int64_t tile = 14336, most = 144;
+  if (!shape.biasPerKey.empty())
+    return {8, 64, 1, true, true, /*persistent=*/true};
+  if (hasLongRows(shape))
+    return {8,    std::min<int64_t>(llvm::alignDown(tile / dim, 16), most),
+            1,    true,
+            true, /*persistent=*/true};
+  if (isShort)
+    return {4, 64, 2, true, true, /*persistent=*/true};
+  std::optional<int64_t> keys = keysOfRow(shape);
+  return {8, 128, 1, true, true, /*persistent=*/keys && *keys < kLongUnit};
+}
+
+static WgmmaChoice chooseWgmma(const AttentionShape &shape, int64_t dim) {
+  bool isLong = hasLongRows(shape), isBiased = !shape.biasPerKey.empty(),
+       isGathered = isLong && hasGatheredKeys(shape);
+  std::optional<int64_t> keys = keysOfRow(shape);
+  // Of a strided view, a class has a part of the keys.
+  bool isShort = !isLong && (KeyViews::periodOf(shape) > 1 || !keys ||
+                             *keys * dim <= kShortRow);
+  if (hasTest(shape))
+    return dim > 128 ? WgmmaChoice{8, 32, 1, false}
+                     : WgmmaChoice{4, 48, 2, dim > 32};
+  if (dim <= 32)
+    return {4, 64, isBiased ? 2 : 4, false};
+  if (dim <= 64) {
+    if (isBiased || isGathered)
+      return {4, 64, 3};
+    return isLong    ? WgmmaChoice{4, 112, 2}
+           : isShort ? WgmmaChoice{4, 64, 4}
+                     : WgmmaChoice{4, 96, 3};
+  }
+  bool isPerKey = isBiased && !shape.hasBiasPerRow();
+  if (dim > 128)
+    return {8, 48, 1};
+  if (notForProducer(shape).empty() && !isPerKey)
+    return chooseProducer(shape, dim, isShort);
+  if (isBiased)
+    return {4, isPerKey ? 80 : 64, 2};
+  return isGathered ? WgmmaChoice{4, 64, 2}
+         : isLong   ? WgmmaChoice{4, 80, 2}
+                    : WgmmaChoice{4, 48, 3};
+}
+
 ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
                                                   const Machine &machine,
                                                   const AttentionShape &shape,
@@ -128,8 +229,7 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   bool isF32 = shape.element.isF32();
   int64_t group = groupOf(shape, known);
   int64_t dim = std::max(shape.headDim, shape.valueDim);
-  bool isLarge = dim > 128;
-  int64_t columns = (isLarge ? 32 : 64) / (isF32 ? 2 : 1);
+  int64_t columns = (dim > 128 ? 32 : 64) / (isF32 ? 2 : 1);
   int64_t heldDim = hasTest(shape) ? 64 : 128;
   auto atMost = [&](int64_t count) {
     return known.rows && *known.rows * group <= count;
@@ -140,31 +240,23 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
         llvm::alignDown(kTileElements / (isF32 ? 2 : 1) / dim, 16), 16,
         columns);
   // Registers of so many threads: as many as a thread can have.
-  int64_t blocks = 8 / warps;
+  WgmmaChoice choice{warps, columns, 8 / warps, /*boxes=*/false};
   Product product = isF32 ? Product::fma : Product::mma_sync;
   if (machine.hasWgmma && !isF32 && warps == 4) {
     product = Product::wgmma;
     heldDim = 0;
-    bool isSmall = dim <= 64,
-         isPlain = !hasTest(shape) && shape.biasPerKey.empty();
-    bool isLong = hasLongRows(shape);
-    if (isLarge) {
-      warps = 8;
-      columns = hasTest(shape) ? 32 : 48;
-      blocks = 1;
-    } else if (isPlain) {
-      columns = isSmall ? 64 : isLong ? 80 : 48;
-      blocks = isSmall ? 4 : isLong ? 2 : 3;
-    } else if (hasTest(shape) && !isSmall) {
-      columns = 48;
-    }
+    choice = chooseWgmma(shape, dim);
+    choice.boxes &= llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
+      return piece.digits.isIdentity();
+    });
   }
   auto make = [&](int64_t blocks, int64_t split) {
-    return ScheduleAttr::get(context, 16 * warps, columns, warps, /*stages=*/2,
-                             product, /*held=*/shape.headDim <= heldDim, blocks,
-                             /*grouped=*/group > 1, split, nvx::Loads::cp_async,
-                             /*producer=*/false,
-                             /*persistent=*/false);
+    return ScheduleAttr::get(
+        context, 16 * choice.warps, choice.columns, choice.warps, /*stages=*/2,
+        product, /*held=*/shape.headDim <= heldDim, blocks,
+        /*grouped=*/group > 1, split,
+        choice.boxes ? nvx::Loads::tma : nvx::Loads::cp_async, choice.producer,
+        choice.persistent);
   };
   auto bytes = [&] { return Tiling(shape, make(1, 0)).bytes(); };
   // Of a multiprocessor's, the system takes a part for each block.
@@ -173,11 +265,14 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
     return count * (bytes() + system) <= machine.sharedMemory + system;
   };
   int64_t leastWarps = product == Product::wgmma ? 4 : 1;
-  while (bytes() > machine.sharedMemory && (columns > 16 || warps > leastWarps))
-    (columns > 16 ? columns : warps) /= 2;
+  while (bytes() > machine.sharedMemory &&
+         (choice.columns > 16 || choice.warps > leastWarps))
+    (choice.columns > 16 ? choice.columns : choice.warps) /= 2;
+  int64_t blocks = choice.blocks;
   while (blocks > 1 && !fit(blocks))
     --blocks;
-  return make(blocks, splitOf(machine, blocks, 16 * warps, group, known));
+  return make(blocks,
+              splitOf(machine, blocks, 16 * choice.warps, group, known));
 }
 
 /// Whether the product takes elements of the type, on the machine.
@@ -197,20 +292,6 @@ static LogicalResult verifyProduct(Operation *op, const Machine &machine,
     return error("mma_sync");
   return product == Product::wgmma ? success()
                                    : LogicalResult(error("mma_sync or wgmma"));
-}
-
-/// What of a shape a producer does not copy; empty where there is nothing such.
-static StringRef notForProducer(const AttentionShape &shape) {
-  if (hasTest(shape))
-    return "a piece with a test per element";
-  if (KeyViews::periodOf(shape) != 1)
-    return "several classes of rows";
-  if (hasGatheredKeys(shape))
-    return "a piece whose keys do not follow each other";
-  // The thread that loads is one; the least and the greatest take a warp.
-  if (shape.hasQueryPositions || shape.hasKeyPositions)
-    return "rows at positions of their own";
-  return "";
 }
 
 static LogicalResult verifyProducer(Operation *op, const AttentionShape &shape,

@@ -4,52 +4,19 @@
 // schedule, what a schedule must hold to for a kernel, and where its tiles are
 // in shared memory.
 //
-// The rule:
-//   product   fma for f32; for f16 and bf16 wgmma on sm_90a, where a class of
-//             the view is not known to have no more than 32 rows, else mma_sync
-//   columns   64 where both head dims are at most 128, else 32; with one warp
-//             no more than 4096 / head dim, so that a multiprocessor holds many
-//             blocks, each with keys on their way; half of it for f32, whose
-//             elements are twice as large
-//   grouped   where a class of the view is known to have no more than 16 rows,
-//             of how many heads share a key head is known too, and no piece
-//             depends on the head: blocks then read each key once for all heads
-//             of the group, and the rows of a class are theirs in what follows
-//   warps     4, and rows = 16 warps; 2 or 1 where a class of the view is known
-//             to have no more than 32 or 16 rows, so that no warp is idle
-//   stages    2
-//   held      where the head dim is at most 128, or 64 with a test per element:
-//             registers hold no more; never for wgmma, which reads shared
-//             memory as fast
-//   blocks    8 / warps, or as many as fit in shared memory
-//   split     the machine's multiprocessors times blocks: where a launch has no
-//             more than half as many, keys are split into parts, a block each,
-//             of which there are then as many as run at once. 0 where the
-//             launch is known to have more. No part has fewer than 16 keys for
-//             each row of a block: its results, written and read in f32, are
-//             then an eighth of its keys and values in 16 bits
-// With wgmma, by times on the device (docs/performance.md): blocks of a
-// multiprocessor hide what each of them waits for.
-//   warps     4; 8 for head dims above 128
-//   columns, blocks
-//             64 and 4 for head dims up to 64; up to 128 80 and 2 where rows
-//             are long (a piece whose rows see keys from the first on, in one
-//             view), else 48 and 3; above 48 and 1. With a bias or a test per
-//             element registers hold less: 64 and 2, with a test 48 and 2 for
-//             head dims above 64, 32 and 1 above 128. Fewer blocks where they
-//             do not fit
-// Where a block does not fit in the architecture's shared memory, columns are
-// halved down to 16, then warps down to 1 (wgmma: 4), until it does.
+// The rule is told where users read it (Target/NVGPU/Passes.td), and why is in
+// docs/performance.md. What it comes from, but for times on a device:
 //
-//   loads     cp_async. With tma, which a schedule may ask for with wgmma, keys
-//             and values of pieces without strides and columns are boxes of
-//             tensor maps, and so are queries of one class and one head; others
-//             still come by cp.async
-//   producer  not used, nor is persistent: neither is measured yet. What it
-//   takes
-//             is wgmma, and pieces without strides, columns and tests per
-//             element: a thread of a warpgroup of its own asks for all boxes.
-//             It keeps 40 registers a thread, the warps that compute have the
+//   columns   with one warp, so that a multiprocessor holds many blocks, each
+//             with keys on their way; half for f32, whose elements are twice as
+//             large
+//   grouped   blocks then read each key once for all heads of the group
+//   warps     none is idle
+//   held      registers hold no more; wgmma reads shared memory as fast
+//   split     as many blocks as run at once; results of parts, written and read
+//             in f32, are no more than an eighth of their keys and values in 16
+//             bits
+//   producer  keeps 40 registers a thread; the warps that compute have the
 //             rest, 232 of two warpgroups
 //
 // Where rows are not known, a launch chooses between two kernels at run time:

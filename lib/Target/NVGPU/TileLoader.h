@@ -7,8 +7,9 @@
 // loads (RingLoader.h).
 //
 // Copies come in groups, numbered from 0 on: one for each turn of a loop over
-// tiles, begun stages - 1 turns ahead, or when a warp that only loads comes to
-// it. Numbers are carried modulo a multiple of the stages.
+// tiles, begun stages - 1 turns ahead, earlier before the first turn, or when a
+// warp that only loads comes to it. Numbers are carried modulo a multiple of
+// the stages.
 //
 //===----------------------------------------------------------------------===//
 

@@ -70,13 +70,6 @@ func.func private @schedule_c3_grouped() attributes {
 
 // -----
 
-// expected-error@+2 {{expected producer = true without split}}
-func.func private @schedule_c3_split() attributes {
-  nvx.schedule = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 4, loads = tma, producer = true>
-}
-
-// -----
-
 // expected-error@+2 {{expected producer = true with persistent = true}}
 func.func private @schedule_c3_persistent() attributes {
   nvx.schedule = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, persistent = true>

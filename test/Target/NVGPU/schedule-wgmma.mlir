@@ -2,35 +2,118 @@
 
 // Dynamic numbers of rows have two kernels, the first for more than a few.
 
+!narrow = memref<?x?x?x32xbf16>
 !q = memref<?x?x?x64xbf16>
 !wide = memref<?x?x?x128xbf16>
+!widest = memref<?x?x?x256xbf16>
 !l = memref<?x?x?xf32>
 // CHECK: gpu.func @mctx_attention_0
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4, split = 528>
+func.func @narrow_rows(%q: !narrow, %k: !narrow, %v: !narrow, %o: !narrow, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!narrow, !narrow, !narrow, !narrow, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_2
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 112, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
 func.func @long_rows(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
   return
 }
 
-// CHECK: gpu.func @mctx_attention_2
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4, split = 528>
+// CHECK: gpu.func @mctx_attention_4
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4, split = 528, loads = tma>
 func.func @window(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
   return
 }
 
-// CHECK: gpu.func @mctx_attention_4
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 80, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264>
+// CHECK: gpu.func @mctx_attention_6
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 96, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396, loads = tma>
+func.func @large_window(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<lo<p - 2047>, hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_8
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 96, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396, loads = tma>
+func.func @large_block(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<lo<((p floordiv 4096) * 4096)>, hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_10
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396>
+func.func @gathered(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>, digits<8, [0-7]: [6-7]>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_12
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396, loads = tma>
+func.func @bias(%q: !q, %k: !q, %v: !q, %b: memref<?x?x?x?xf32>, %o: !q, %lse: !l) {
+  megactx.fused_attention %q, %k, %v bias(%b) outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, memref<?x?x?x?xf32>, !q, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_14
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 112, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
 func.func @long_wide_rows(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
   return
 }
 
+// CHECK: gpu.func @mctx_attention_16
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma, producer = true, persistent = true>
+func.func @wide_window(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
+  return
+}
+
+// Units that are alike are given out by the device where they are long.
+// CHECK: gpu.func @mctx_attention_18
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
+func.func @large_wide_window(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<lo<p - 1023>, hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_20
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true>
+func.func @largest_wide_window(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<lo<p - 4095>, hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_22
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
+func.func @wide_bias(%q: !wide, %k: !wide, %v: !wide, %b: memref<?x?x?x?xf32>, %o: !wide, %lse: !l) {
+  megactx.fused_attention %q, %k, %v bias(%b) outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, memref<?x?x?x?xf32>, !wide, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_24
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 80, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
+func.func @wide_bias_per_key(%q: !wide, %k: !wide, %v: !wide, %b: memref<?x?x1x?xf32>, %o: !wide, %lse: !l) {
+  megactx.fused_attention %q, %k, %v bias(%b) outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, memref<?x?x1x?xf32>, !wide, !l) -> ()
+  return
+}
+
 // Rows of a class are fewer by the period.
-// CHECK: gpu.func @mctx_attention_6
+// CHECK: gpu.func @mctx_attention_26
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396>
 func.func @views(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -38,9 +121,17 @@ func.func @views(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   return
 }
 
+// CHECK: gpu.func @mctx_attention_28
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 48, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma>
+func.func @widest_rows(%q: !widest, %k: !widest, %v: !widest, %o: !widest, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!widest, !widest, !widest, !widest, !l) -> ()
+  return
+}
+
 !q32 = memref<1x8x32x64xbf16>
 !l32 = memref<1x8x32xf32>
-// CHECK: gpu.func @mctx_attention_8
+// CHECK: gpu.func @mctx_attention_30
 // CHECK-SAME: #nvx.schedule<rows = 32, columns = 64, warps = 2, stages = 2, product = mma_sync, held = true, blocks = 4, split = 528>
 func.func @too_few_for_a_warpgroup(%q: !q32, %k: !q, %v: !q, %o: !q32, %lse: !l32) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -48,16 +139,16 @@ func.func @too_few_for_a_warpgroup(%q: !q32, %k: !q, %v: !q, %o: !q32, %lse: !l3
   return
 }
 
-// CHECK: gpu.func @mctx_attention_9
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264>
+// CHECK: gpu.func @mctx_attention_31
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
 func.func @test_per_element(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<test<(p mod 5000) == (k mod 5000)>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
   return
 }
 
-// CHECK: gpu.func @mctx_attention_11
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264>
+// CHECK: gpu.func @mctx_attention_33
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
 func.func @wide_test_per_element(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<test<(p mod 5000) == (k mod 5000)>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()

@@ -99,10 +99,10 @@ func.func @per_head(%q: !q1, %k: !k, %v: !k, %o: !q1, %lse: !l1) {
 // CHECK: gpu.barrier
 // CHECK: vector.store %{{.*}} : memref<?x?x?x128xbf16, strided<[?, ?, ?, 1], offset: ?>>, vector<2xbf16>
 // CHECK: gpu.func @mctx_attention_1
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 80, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264>
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 112, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
 // CHECK: gpu.func @mctx_attention_2
 // CHECK-SAME: #nvx.schedule<rows = 16, columns = 32, warps = 1, stages = 2, product = mma_sync, held = true, blocks = 5, grouped = true, split = 660>
 // CHECK: gpu.func @mctx_attention_5
-// CHECK-SAME: product = wgmma, held = false, blocks = 2>
+// CHECK-SAME: product = wgmma, held = false, blocks = 1, loads = tma, producer = true, persistent = true>
 // CHECK: gpu.func @mctx_attention_6
 // CHECK-SAME: #nvx.schedule<rows = 16, columns = 32, warps = 1, stages = 2, product = mma_sync, held = true, blocks = 5, split = 660>

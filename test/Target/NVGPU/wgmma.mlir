@@ -1,4 +1,4 @@
-// RUN: megactx-opt %s --megactx-convert-attention-to-nvgpu-kernels=arch=sm_90a | FileCheck %s
+// RUN: megactx-opt %s "--megactx-convert-attention-to-nvgpu-kernels=arch=sm_90a schedule='#nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4>'" | FileCheck %s
 
 // The values of a tile are multiplied while the next tile's softmax runs.
 

@@ -39,34 +39,53 @@ def ConvertAttentionToNVGPUKernelsPass
       those of all heads that share a key head in what follows.
     - `product`: fma for f32; for f16 and bf16 wgmma on sm_90a where a class of
       rows is not known to have no more than 32, else mma_sync.
-    - `columns` (keys of a tile): 64 where both head dims are at most 128, else
-      32; with one warp no more than 4096 / head dim; half of it for f32. wgmma:
-      64 for head dims up to 64; up to 128 80 where a piece's rows see keys from
-      the first on, else 48; 48 above. With a bias 64 for head dims up to 128,
-      with a test per element 64, 48 or 32 for head dims up to 64, 128, 256.
     - `warps`: 4, and 16 `rows` each; 2 or 1 where a class is known to have no
-      more than 32 or 16 rows; 8 for wgmma where a head dim is above 128.
+      more than 32 or 16 rows. `columns` (keys of a tile): 64 where both head
+      dims are at most 128, else 32; with one warp no more than 4096 / head dim;
+      half of it for f32. `blocks`: 8 / `warps`. With wgmma as below.
     - `stages`: 2. `held`: where the head dim is at most 128, or 64 with a piece
       that has a test per element; not for wgmma.
-    - `blocks`: 8 / `warps`; for wgmma 4, 2, 3 and 1 with those columns, 2 with
-      a bias or test and 4 warps; fewer where they do not fit in the shared
-      memory of `arch`.
     - `split`: the multiprocessors of `arch` times `blocks`; 0 where a launch is
       known to have more than half as many blocks. No part has fewer than 16 keys
       for each row of a block.
-    - `loads`: cp_async. Where a schedule has tma, which takes wgmma, the keys and
-      values of pieces without strides and columns are boxes of tensor maps, and
-      so are queries of one class and one head: one thread asks for them, and a
-      barrier for each stage counts their bytes; the launch passes maps that
-      `nvx.encode_tensor_map` makes. Rows that a tensor has behind a piece's last
-      key come along, and those of values are zeroed before their product. Other
-      pieces, and other queries, come by cp.async.
-    - `producer`, `persistent`: false. Where a schedule has the former, a thread of
-      four warps more asks for all boxes, and `rows` rows of a head are a unit of
-      work, of which a block takes one after the other; with the latter there are
-      only as many blocks as the device, which is asked at run time, has
-      `blocks` for each multiprocessor. Pieces with strides, columns or tests per
-      element are errors then.
+    - `loads`: tma for wgmma and head dims above 32 (with a test per element up to
+      128), else cp_async. The keys and values of pieces without strides and
+      columns are then boxes of tensor maps, and so are queries of one class and
+      one head: one thread asks for them, and a barrier for each stage counts
+      their bytes; the launch passes maps that `nvx.encode_tensor_map` makes. Rows
+      that a tensor has behind a piece's last key come along, and those of values
+      are zeroed before their product. Other pieces, and other queries, come by
+      cp.async.
+    - `producer`: for wgmma and head dims from 65 to 128, where all keys are boxes,
+      rows are of one class and have no positions, and biases are per row. A
+      thread of four warps more asks for all boxes, and `rows` rows of a head are
+      a unit of work, of which a block takes one after the other.
+      `persistent`: with a producer, but where all rows see 3072 keys and more and
+      late ones no more than others; there are then only as many blocks as the
+      device, which is asked at run time, has `blocks` for each multiprocessor.
+    - wgmma, by times on an H100. Rows are *long* where a piece's see keys from
+      the first on, in one view; *short* where they are not and see no more than
+      96 Ki elements of keys (1536 keys of 64, 768 of 128), or a run says how
+      many.
+
+      | head dim | | `warps` | `columns` | `blocks` |
+      |---|---|---|---|---|
+      | to 32 | | 4 | 64 | 4; with a bias 2 |
+      | to 64 | long | 4 | 112 | 2 |
+      | | short, strided views | 4 | 64 | 4 |
+      | | others | 4 | 96 | 3 |
+      | | columns in long rows; biases | 4 | 64 | 3 |
+      | to 128, with a producer | long | 8 | 14336 / head dim, 144 at most | 1 |
+      | | short | 4 | 64 | 2 |
+      | | others | 8 | 128 | 1 |
+      | | biases | 8 | 64 | 1 |
+      | to 128 without | long; columns in them | 4 | 80; 64 | 2 |
+      | | others | 4 | 48 | 3 |
+      | | biases per key; others | 4 | 80; 64 | 2 |
+      | above 128 | | 8 | 48 | 1 |
+      | any | a test per element | 4; above 128 8 | 48; above 128 32 | 2; 1 |
+
+      Fewer blocks where they do not fit in the shared memory of `arch`.
     - Where a block does not fit, columns are halved down to 16, then warps down
       to 1 (wgmma: 4), until it does.
 

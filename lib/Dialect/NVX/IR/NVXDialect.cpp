@@ -70,9 +70,8 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (producer && (warps % 4 || warps > 12))
     return emitError() << "expected 4, 8 or 12 warps beside the producer's, "
                        << "but got " << warps;
-  if (producer && (grouped || split))
-    return emitError() << "expected producer = true without "
-                       << (grouped ? "grouped" : "split");
+  if (producer && grouped)
+    return emitError() << "expected producer = true without grouped";
   if (persistent && !producer)
     return emitError() << "expected producer = true with persistent = true";
   return success();

@@ -75,8 +75,7 @@ def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
     * `schedule_c2`: `stages` is 2 to 8, `blocks` at least 1, `split` at least
       0.
     * `schedule_c3`: `producer` takes `loads = tma` and no more than 12 warps,
-      four at a time, and neither `grouped` nor `split`; `persistent` takes
-      `producer`.
+      four at a time, and not `grouped`; `persistent` takes `producer`.
 
     ```mlir
     #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2,
