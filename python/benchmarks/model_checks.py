@@ -8,6 +8,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -63,7 +64,7 @@ def compile_one(arch, folder, out, pattern):
         cpu = megactx.load(out / f"{name}.cpu")
         sets = [(feeds, cpu.run(feeds)) for feeds, _ in sets]
         keep("sparse")
-        subprocess.run(["rm", "-r", out / f"{name}.cpu"], check=True)
+        shutil.rmtree(out / f"{name}.cpu")
         megactx.compile(path, out / f"{name}.f32.sparse.mctx", target=arch, pattern=pattern)
         model = onnx.load(path)
         if dtype := narrow_type(model):
@@ -84,7 +85,7 @@ def compile_all(arch, out, further):
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for name in pool.map(lambda job: compile_one(arch, job[0], out, job[1]), work):
             print(name, flush=True)
-    subprocess.run(["rm", "-r", made], check=True)
+    shutil.rmtree(made)
 
 
 # --- where the GPU is ---

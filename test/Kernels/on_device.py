@@ -10,6 +10,7 @@ import hashlib
 import pathlib
 import re
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -66,12 +67,12 @@ def compile_artifact(tools, target, source, artifact, *options, schedule="", for
     if not schedule and format == "fatbin":
         emulated.call(*compiler, source, *options, "-o", artifact, text=b"")
         return
-    made = artifact.with_suffix(".launches.mlir")
-    buffers = emulated.call(*compiler, source, *options, "--compile-to=memref", "-o", "-", text=b"")
-    launches = emulated.call(tools / "megactx-opt", f'--megactx-gpu-launches-pipeline=arch={target} format={format} schedule="{schedule}"', text=buffers)
-    made.write_bytes(with_text(launches) if format == "llvm" else launches)
-    emulated.call(*compiler, made, "-o", artifact, text=b"")
-    made.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        made = pathlib.Path(folder) / "launches.mlir"
+        buffers = emulated.call(*compiler, source, *options, "--compile-to=memref", "-o", "-", text=b"")
+        launches = emulated.call(tools / "megactx-opt", f'--megactx-gpu-launches-pipeline=arch={target} format={format} schedule="{schedule}"', text=buffers)
+        made.write_bytes(with_text(launches) if format == "llvm" else launches)
+        emulated.call(*compiler, made, "-o", artifact, text=b"")
 
 
 ZONE = 1 << 16  # bytes: more than a kernel's tile
@@ -91,17 +92,16 @@ class Artifacts:
         if not artifact.exists():
             if not self.tools:
                 pytest.skip("no artifact: compile with --device compile first")
-            source = self.folder / f"{name}{ending}"
-            source.write_bytes(text)
-            try:
-                compile_artifact(self.tools, self.target, source, artifact, *options, schedule=schedule, format=self.format)
-            except RuntimeError as error:
-                reason = re.search(r"no lowering to a GPU for .*", str(error))
-                if not reason:
-                    raise
-                pytest.skip(reason[0])
-            finally:
-                source.unlink(missing_ok=True)
+            with tempfile.TemporaryDirectory() as folder:
+                source = pathlib.Path(folder) / f"in{ending}"
+                source.write_bytes(text)
+                try:
+                    compile_artifact(self.tools, self.target, source, artifact, *options, schedule=schedule, format=self.format)
+                except RuntimeError as error:
+                    reason = re.search(r"no lowering to a GPU for .*", str(error))
+                    if not reason:
+                        raise
+                    pytest.skip(reason[0])
         return artifact
 
 

@@ -20,7 +20,7 @@ def schedule(warps, columns, product="mma_sync", held="true", grouped="true", sp
 
 
 @pytest.mark.parametrize("dtype, dim, heads, key_heads", [("f32", 64, 4, 1), ("f16", 64, 2, 2), ("bf16", 64, 7, 1), ("bf16", 128, 8, 2), ("f16", 128, 7, 1),
-                                                          ("f16", 72, 4, 1), ("bf16", 40, 2, 2), ("f32", 128, 14, 2)])
+                                                          ("f16", 72, 4, 1), ("bf16", 40, 2, 2), ("f32", 128, 14, 2), ("f16", 72, 40, 1)])
 def test_decode(dtype, dim, heads, key_heads, emulate):
     """One query at the end of a cache: of one tile, of one part, of several."""
     kernel = emulate(spec_of("causal", dtype, dim, heads=heads, key_heads=key_heads))

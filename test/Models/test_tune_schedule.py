@@ -45,7 +45,7 @@ def test_a_producer_is_tried_where_there_are_any():
     assert schedules.Schedule.parse(str(made[0])) == made[0]
     for arch in ("sm_80", "sm_90"):
         assert not any(s.producer for s in schedules.near(RULE, arch))
-    # Neither grouped nor split, which the compiler refuses.
+    # Not grouped, which the compiler refuses.
     assert not any(s.producer and s.grouped for s in schedules.near(dataclasses.replace(rule, grouped=True), "sm_90a"))
 
 

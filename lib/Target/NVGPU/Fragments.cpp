@@ -135,11 +135,11 @@ Softmax Fragments::softmax(State &state, ValueRange scores) {
       isBiased
           ? safe
           : arith::NegFOp::create(b, arith::MulFOp::create(b, safe, of(scale)));
-  auto power = [&](Value x, Value factor, Value shift) -> Value {
+  auto power = [&](Value x, Value factor, Value by) -> Value {
     if (isBiased)
-      x = arith::MulFOp::create(b, arith::SubFOp::create(b, x, shift), factor);
+      x = arith::MulFOp::create(b, arith::SubFOp::create(b, x, by), factor);
     else
-      x = vector::FMAOp::create(b, x, factor, shift);
+      x = vector::FMAOp::create(b, x, factor, by);
     return nvx::Exp2Op::create(b, x);
   };
   Value decay = a.select(grew, power(state.max, of(scale), shift), of(1.0f));

@@ -80,16 +80,76 @@ bool mlir::megactx::nvgpu::hasTest(const AttentionShape &shape) {
   });
 }
 
+/// A row far from all ends, and one behind all keys that it may see.
+constexpr int64_t kFarRow = int64_t(1) << 30, kManyRows = 2 * kFarRow;
+
+/// How many positions of keys a far row sees of a piece, on average over rows
+/// and heads, none left out for its residue; nothing where a run says how many.
+static std::optional<int64_t> reachOf(const pattern::Piece &piece) {
+  constexpr int64_t step = 997, rows = 64, heads = 16;
+  auto isOfRun = [](const pattern::Expr &bound) {
+    return bound.uses(pattern::Expr::Kind::Symbol) ||
+           bound.uses(pattern::Expr::Kind::Operand);
+  };
+  if (llvm::any_of(piece.lo, isOfRun) || llvm::any_of(piece.hi, isOfRun))
+    return std::nullopt;
+  int64_t keys = 0;
+  for (int64_t row = 0; row < rows; ++row) {
+    pattern::Point at;
+    at.p = kFarRow + row * step;
+    at.h = row % heads;
+    if (at.p < piece.rowBegin || at.p >= piece.rowEnd ||
+        (piece.heads && !evaluate(piece.heads, at)))
+      continue;
+    int64_t begin = 0, end = kManyRows;
+    for (const pattern::Expr &lo : piece.lo)
+      begin = std::max(begin, evaluate(lo, at));
+    for (const pattern::Expr &hi : piece.hi)
+      end = std::min(end, evaluate(hi, at));
+    keys += std::max<int64_t>(end - begin, 0);
+  }
+  return keys / rows;
+}
+
+/// Rows of keys that a far row sees of all pieces.
+static std::optional<int64_t> keysOfRow(const AttentionShape &shape) {
+  int64_t positions = 0;
+  for (const pattern::Piece &piece : shape.pieces) {
+    std::optional<int64_t> reach = reachOf(piece);
+    if (!reach)
+      return std::nullopt;
+    positions += *reach;
+  }
+  return positions / std::max<int64_t>(shape.keyStep, 1);
+}
+
+/// Whether far rows see keys from the first on to where they stand, or to the
+/// last one. A bound that a run gives may be anywhere.
+static bool isUnbounded(const pattern::Piece &piece) {
+  std::optional<int64_t> reach = reachOf(piece);
+  // Of 64 rows, one head at least.
+  return piece.lo.empty() && (!reach || *reach > kFarRow / 128);
+}
+
 bool mlir::megactx::nvgpu::hasLongRows(const AttentionShape &shape) {
   return llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
-    return piece.lo.empty() && piece.digits.hasOneView();
+    return isUnbounded(piece) && piece.digits.hasOneView();
   });
 }
 
 bool mlir::megactx::nvgpu::hasGrowingRows(const AttentionShape &shape) {
   return llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
-    return piece.lo.empty() && !piece.hi.empty();
+    return isUnbounded(piece) && !piece.hi.empty();
   });
+}
+
+bool mlir::megactx::nvgpu::hasShortRows(const AttentionShape &shape) {
+  // Of a strided view, a class has a part of the keys.
+  constexpr int64_t elements = 96 << 10;
+  std::optional<int64_t> keys = keysOfRow(shape);
+  int64_t dim = std::max(shape.headDim, shape.valueDim);
+  return !hasLongRows(shape) &&
+         (KeyViews::periodOf(shape) > 1 || !keys || *keys * dim <= elements);
 }
 
 bool mlir::megactx::nvgpu::hasGatheredKeys(const AttentionShape &shape) {
@@ -135,91 +195,80 @@ static StringRef notForProducer(const AttentionShape &shape) {
   return "";
 }
 
-/// How many keys a row far from all ends sees, on average, none left out for
-/// its residue; nothing where a run says how many.
-static std::optional<int64_t> keysOfRow(const AttentionShape &shape) {
-  constexpr int64_t far = int64_t(1) << 30, step = 997, rows = 64;
-  auto isOfRun = [](const pattern::Expr &bound) {
-    return bound.uses(pattern::Expr::Kind::Symbol) ||
-           bound.uses(pattern::Expr::Kind::Operand);
-  };
-  int64_t keys = 0;
-  for (const pattern::Piece &piece : shape.pieces) {
-    if (llvm::any_of(piece.lo, isOfRun) || llvm::any_of(piece.hi, isOfRun))
-      return std::nullopt;
-    for (int64_t row = 0; row < rows; ++row) {
-      pattern::Point at;
-      at.p = far + row * step;
-      int64_t begin = 0, end = 2 * far;
-      for (const pattern::Expr &lo : piece.lo)
-        begin = std::max(begin, evaluate(lo, at));
-      for (const pattern::Expr &hi : piece.hi)
-        end = std::min(end, evaluate(hi, at));
-      keys += std::max<int64_t>(end - begin, 0);
-    }
-  }
-  return keys / rows;
-}
-
-/// Elements of the keys of a row up to which small tiles, of which masks leave
-/// more, are better than large ones; and keys from which units are so long that
-/// it does not matter when a block begins one.
-constexpr int64_t kShortRow = 96 << 10, kLongUnit = 3072;
-
 namespace {
 /// Of a block that multiplies by wgmma.
 struct WgmmaChoice {
   int64_t warps, columns, blocks;
-  bool boxes = true, producer = false, persistent = false;
+  nvx::Loads loads = nvx::Loads::tma;
+  bool producer = false, persistent = false;
 };
 } // namespace
 
-/// Of head dims from 65 to 128, with a warp that only loads.
-static WgmmaChoice chooseProducer(const AttentionShape &shape, int64_t dim,
-                                  bool isShort) {
-  // Of blocks of 128 rows: registers hold no more.
-  constexpr int64_t tile = 14336, most = 144;
-  if (!shape.biasPerKey.empty())
-    return {8, 64, 1, true, true, /*persistent=*/true};
-  if (hasLongRows(shape))
-    return {8,    std::min<int64_t>(llvm::alignDown(tile / dim, 16), most),
-            1,    true,
-            true, /*persistent=*/true};
-  if (isShort)
-    return {4, 64, 2, true, true, /*persistent=*/true};
-  std::optional<int64_t> keys = keysOfRow(shape);
-  return {8, 128, 1, true, true, /*persistent=*/keys && *keys < kLongUnit};
+/// Whether a warp of each block is to only load. Of several pieces registers
+/// hold less than its blocks have, and of biases per key it was not faster.
+static bool wantsProducer(const AttentionShape &shape, int64_t group,
+                          const LaunchSize &known) {
+  int64_t dim = std::max(shape.headDim, shape.valueDim);
+  bool isFew = known.rows && *known.rows <= Tiling::kWarpgroupRows;
+  bool isPerKey = !shape.biasPerKey.empty() && !shape.hasBiasPerRow();
+  return dim > 64 && dim <= 128 && group == 1 && !isFew && !isPerKey &&
+         shape.pieces.size() == 1 && notForProducer(shape).empty();
 }
 
-static WgmmaChoice chooseWgmma(const AttentionShape &shape, int64_t dim) {
+static WgmmaChoice chooseProducer(const AttentionShape &shape) {
+  // Of blocks of 128 rows: registers hold no more.
+  constexpr int64_t tile = 14336, most = 128;
+  // Units of so many keys are so long that it does not matter when a block
+  // begins one, and the device gives out those that are alike better.
+  constexpr int64_t longUnit = 3072;
+  int64_t dim = std::max(shape.headDim, shape.valueDim);
+  std::optional<int64_t> keys = keysOfRow(shape);
+  WgmmaChoice choice{8, 128, 1};
+  choice.producer = true;
+  choice.persistent = hasGrowingRows(shape) || !keys || *keys < longUnit;
+  if (!shape.biasPerKey.empty()) {
+    choice.columns = 64;
+  } else if (hasLongRows(shape)) {
+    choice.columns = std::min<int64_t>(llvm::alignDown(tile / dim, 16), most);
+  } else if (hasShortRows(shape)) {
+    choice.warps = 4;
+    choice.columns = 64;
+    choice.blocks = 2;
+  }
+  return choice;
+}
+
+static WgmmaChoice chooseWgmma(const AttentionShape &shape, int64_t group,
+                               const LaunchSize &known) {
+  int64_t dim = std::max(shape.headDim, shape.valueDim);
   bool isLong = hasLongRows(shape), isBiased = !shape.biasPerKey.empty(),
        isGathered = isLong && hasGatheredKeys(shape);
-  std::optional<int64_t> keys = keysOfRow(shape);
-  // Of a strided view, a class has a part of the keys.
-  bool isShort = !isLong && (KeyViews::periodOf(shape) > 1 || !keys ||
-                             *keys * dim <= kShortRow);
   if (hasTest(shape))
-    return dim > 128 ? WgmmaChoice{8, 32, 1, false}
-                     : WgmmaChoice{4, 48, 2, dim > 32};
+    return dim > 128
+               ? WgmmaChoice{8, 32, 1, nvx::Loads::cp_async}
+               : WgmmaChoice{4, 48, 2,
+                             dim > 32 ? nvx::Loads::tma : nvx::Loads::cp_async};
   if (dim <= 32)
-    return {4, 64, isBiased ? 2 : 4, false};
+    return {4, 64, isBiased ? 2 : 4, nvx::Loads::cp_async};
   if (dim <= 64) {
     if (isBiased || isGathered)
       return {4, 64, 3};
-    return isLong    ? WgmmaChoice{4, 112, 2}
-           : isShort ? WgmmaChoice{4, 64, 4}
-                     : WgmmaChoice{4, 96, 3};
+    if (isLong)
+      return {4, 112, 2};
+    // Of several pieces a quarter of the registers does not hold all.
+    if (hasShortRows(shape))
+      return {4, 64, shape.pieces.size() == 1 ? 4 : 3};
+    return {4, 96, 3};
   }
-  bool isPerKey = isBiased && !shape.hasBiasPerRow();
   if (dim > 128)
     return {8, 48, 1};
-  if (notForProducer(shape).empty() && !isPerKey)
-    return chooseProducer(shape, dim, isShort);
+  if (wantsProducer(shape, group, known))
+    return chooseProducer(shape);
   if (isBiased)
-    return {4, isPerKey ? 80 : 64, 2};
-  return isGathered ? WgmmaChoice{4, 64, 2}
-         : isLong   ? WgmmaChoice{4, 80, 2}
-                    : WgmmaChoice{4, 48, 3};
+    return {4, shape.hasBiasPerRow() ? 64 : 80, 2};
+  if (isLong)
+    return {4, isGathered ? 64 : 80, 2};
+  return {4, 48, 3};
 }
 
 ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
@@ -240,23 +289,23 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
         llvm::alignDown(kTileElements / (isF32 ? 2 : 1) / dim, 16), 16,
         columns);
   // Registers of so many threads: as many as a thread can have.
-  WgmmaChoice choice{warps, columns, 8 / warps, /*boxes=*/false};
+  WgmmaChoice choice{warps, columns, 8 / warps, nvx::Loads::cp_async};
   Product product = isF32 ? Product::fma : Product::mma_sync;
   if (machine.hasWgmma && !isF32 && warps == 4) {
     product = Product::wgmma;
     heldDim = 0;
-    choice = chooseWgmma(shape, dim);
-    choice.boxes &= llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
-      return piece.digits.isIdentity();
-    });
+    choice = chooseWgmma(shape, group, known);
+    if (llvm::none_of(shape.pieces, [](const pattern::Piece &piece) {
+          return piece.digits.isIdentity();
+        }))
+      choice.loads = nvx::Loads::cp_async;
   }
   auto make = [&](int64_t blocks, int64_t split) {
-    return ScheduleAttr::get(
-        context, 16 * choice.warps, choice.columns, choice.warps, /*stages=*/2,
-        product, /*held=*/shape.headDim <= heldDim, blocks,
-        /*grouped=*/group > 1, split,
-        choice.boxes ? nvx::Loads::tma : nvx::Loads::cp_async, choice.producer,
-        choice.persistent);
+    return ScheduleAttr::get(context, 16 * choice.warps, choice.columns,
+                             choice.warps, /*stages=*/2, product,
+                             /*held=*/shape.headDim <= heldDim, blocks,
+                             /*grouped=*/group > 1, split, choice.loads,
+                             choice.producer, choice.persistent);
   };
   auto bytes = [&] { return Tiling(shape, make(1, 0)).bytes(); };
   // Of a multiprocessor's, the system takes a part for each block.
@@ -267,7 +316,10 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   int64_t leastWarps = product == Product::wgmma ? 4 : 1;
   while (bytes() > machine.sharedMemory &&
          (choice.columns > 16 || choice.warps > leastWarps))
-    (choice.columns > 16 ? choice.columns : choice.warps) /= 2;
+    if (choice.columns > 16)
+      choice.columns = llvm::alignDown(choice.columns / 2, 16);
+    else
+      choice.warps /= 2;
   int64_t blocks = choice.blocks;
   while (blocks > 1 && !fit(blocks))
     --blocks;

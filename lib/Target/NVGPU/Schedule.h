@@ -44,6 +44,11 @@ bool hasTest(const AttentionShape &shape);
 /// then as long as the sequence, and what is before and after them is little.
 bool hasLongRows(const AttentionShape &shape);
 
+/// Whether rows see so few keys that small tiles, of which masks leave more,
+/// are better than large ones: no more than 96 Ki elements, or a run says how
+/// many.
+bool hasShortRows(const AttentionShape &shape);
+
 /// Whether late rows see more keys than early ones do: of units of work, the
 /// longest are then to come first.
 bool hasGrowingRows(const AttentionShape &shape);

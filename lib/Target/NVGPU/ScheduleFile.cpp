@@ -20,7 +20,8 @@ std::string mlir::megactx::nvgpu::scheduleClass(const AttentionShape &shape,
     os << 'x' << shape.valueDim;
   os << (KeyViews::periodOf(shape) > 1 ? " views"
          : hasLongRows(shape)          ? " long"
-                                       : " band");
+         : hasShortRows(shape)         ? " band"
+                                       : " wide");
   if (KeyViews::periodOf(shape) == 1 && hasGatheredKeys(shape))
     os << " gathered";
   if (hasTest(shape))

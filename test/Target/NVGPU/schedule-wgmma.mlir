@@ -154,3 +154,59 @@ func.func @wide_test_per_element(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %ls
       [#megactx.piece<test<(p mod 5000) == (k mod 5000)>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
   return
 }
+
+// Sinks beside a window are no long rows; registers of two pieces are those of a
+// block without a producer.
+// CHECK: gpu.func @mctx_attention_35
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396, loads = tma>
+func.func @sinks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p - 511, 4>>, #megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_37
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396, loads = tma>
+func.func @wide_sinks(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p - 511, 4>>, #megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
+  return
+}
+
+// Units of a dense attention are alike; windows of one head in eight are short.
+// CHECK: gpu.func @mctx_attention_39
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 112, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true>
+func.func @wide_dense(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<all>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_41
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma, producer = true, persistent = true>
+func.func @wide_window_of_a_head(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<heads<(h mod 8) == 3>, lo<p - 4095>, hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
+  return
+}
+
+// Rows of all heads of a group are not a producer's, nor are those of one
+// warpgroup.
+!q48 = memref<?x48x?x128xbf16>
+!k1 = memref<?x1x?x128xbf16>
+// CHECK: gpu.func @mctx_attention_43
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 80, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, grouped = true, split = 264, loads = tma>
+func.func @many_heads_of_a_key_head(%q: !q48, %k: !k1, %v: !k1, %o: !q48, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!q48, !k1, !k1, !q48, !l) -> ()
+  return
+}
+
+!q64 = memref<?x?x64x128xbf16>
+// CHECK: gpu.func @mctx_attention_44
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 80, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
+func.func @rows_of_a_warpgroup(%q: !q64, %k: !wide, %v: !wide, %o: !q64, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!q64, !wide, !wide, !q64, !l) -> ()
+  return
+}

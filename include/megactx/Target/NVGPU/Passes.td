@@ -56,26 +56,27 @@ def ConvertAttentionToNVGPUKernelsPass
       that a tensor has behind a piece's last key come along, and those of values
       are zeroed before their product. Other pieces, and other queries, come by
       cp.async.
-    - `producer`: for wgmma and head dims from 65 to 128, where all keys are boxes,
-      rows are of one class and have no positions, and biases are per row. A
+    - `producer`: for wgmma and head dims from 65 to 128, where there is one piece,
+      whose keys are boxes, rows are of one class and one head, have no positions
+      and are not known to be 64 or fewer, and biases are per row. A
       thread of four warps more asks for all boxes, and `rows` rows of a head are
       a unit of work, of which a block takes one after the other.
       `persistent`: with a producer, but where all rows see 3072 keys and more and
       late ones no more than others; there are then only as many blocks as the
       device, which is asked at run time, has `blocks` for each multiprocessor.
-    - wgmma, by times on an H100. Rows are *long* where a piece's see keys from
-      the first on, in one view; *short* where they are not and see no more than
-      96 Ki elements of keys (1536 keys of 64, 768 of 128), or a run says how
-      many.
+    - wgmma, by times on an H100. Rows are *long* where late ones of a piece see
+      keys from the first on, in one view; else *short* where they see no more
+      than 96 Ki elements of keys (1536 keys of 64, 768 of 128), or a run says
+      how many.
 
       | head dim | | `warps` | `columns` | `blocks` |
       |---|---|---|---|---|
       | to 32 | | 4 | 64 | 4; with a bias 2 |
       | to 64 | long | 4 | 112 | 2 |
-      | | short, strided views | 4 | 64 | 4 |
+      | | short, strided views | 4 | 64 | 4; with several pieces 3 |
       | | others | 4 | 96 | 3 |
       | | columns in long rows; biases | 4 | 64 | 3 |
-      | to 128, with a producer | long | 8 | 14336 / head dim, 144 at most | 1 |
+      | to 128, with a producer | long | 8 | 14336 / head dim, 128 at most | 1 |
       | | short | 4 | 64 | 2 |
       | | others | 8 | 128 | 1 |
       | | biases | 8 | 64 | 1 |
