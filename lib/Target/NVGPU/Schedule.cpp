@@ -80,13 +80,14 @@ bool mlir::megactx::nvgpu::hasTest(const AttentionShape &shape) {
   });
 }
 
-/// A row far from all ends, and one behind all keys that it may see.
-constexpr int64_t kFarRow = int64_t(1) << 30, kManyRows = 2 * kFarRow;
+/// A row far from all ends, and the end of the keys that it may see.
+constexpr int64_t kFarRow = int64_t(1) << 30, kFarEnd = 2 * kFarRow;
 
-/// How many positions of keys a far row sees of a piece, on average over rows
-/// and heads, none left out for its residue; nothing where a run says how many.
+/// How many positions of keys far rows see of a piece, on average, where they
+/// are of a head that it has, none left out for its residue; nothing where a
+/// run says how many.
 static std::optional<int64_t> reachOf(const pattern::Piece &piece) {
-  constexpr int64_t step = 997, rows = 64, heads = 16;
+  constexpr int64_t step = 997, rows = 64;
   auto isOfRun = [](const pattern::Expr &bound) {
     return bound.uses(pattern::Expr::Kind::Symbol) ||
            bound.uses(pattern::Expr::Kind::Operand);
@@ -97,38 +98,42 @@ static std::optional<int64_t> reachOf(const pattern::Piece &piece) {
   for (int64_t row = 0; row < rows; ++row) {
     pattern::Point at;
     at.p = kFarRow + row * step;
-    at.h = row % heads;
-    if (at.p < piece.rowBegin || at.p >= piece.rowEnd ||
-        (piece.heads && !evaluate(piece.heads, at)))
+    if (at.p < piece.rowBegin || at.p >= piece.rowEnd)
       continue;
-    int64_t begin = 0, end = kManyRows;
+    int64_t begin = 0, end = kFarEnd;
     for (const pattern::Expr &lo : piece.lo)
       begin = std::max(begin, evaluate(lo, at));
     for (const pattern::Expr &hi : piece.hi)
       end = std::min(end, evaluate(hi, at));
-    keys += std::max<int64_t>(end - begin, 0);
+    if (begin < end)
+      keys += end - begin;
   }
   return keys / rows;
 }
 
-/// Rows of keys that a far row sees of all pieces.
+/// Rows of keys that a far row sees of all pieces; of those that are of some
+/// heads alone, the one with most.
 static std::optional<int64_t> keysOfRow(const AttentionShape &shape) {
-  int64_t positions = 0;
+  if (shape.hasKeyPositions)
+    return std::nullopt;
+  int64_t ofAll = 0, ofSome = 0;
   for (const pattern::Piece &piece : shape.pieces) {
     std::optional<int64_t> reach = reachOf(piece);
     if (!reach)
       return std::nullopt;
-    positions += *reach;
+    if (piece.heads)
+      ofSome = std::max(ofSome, *reach);
+    else
+      ofAll += *reach;
   }
-  return positions / std::max<int64_t>(shape.keyStep, 1);
+  return (ofAll + ofSome) / std::max<int64_t>(shape.keyStep, 1);
 }
 
 /// Whether far rows see keys from the first on to where they stand, or to the
 /// last one. A bound that a run gives may be anywhere.
 static bool isUnbounded(const pattern::Piece &piece) {
   std::optional<int64_t> reach = reachOf(piece);
-  // Of 64 rows, one head at least.
-  return piece.lo.empty() && (!reach || *reach > kFarRow / 128);
+  return piece.lo.empty() && (!reach || *reach > kFarRow / 2);
 }
 
 bool mlir::megactx::nvgpu::hasLongRows(const AttentionShape &shape) {
@@ -204,14 +209,15 @@ struct WgmmaChoice {
 };
 } // namespace
 
-/// Whether a warp of each block is to only load. Of several pieces registers
-/// hold less than its blocks have, and of biases per key it was not faster.
-static bool wantsProducer(const AttentionShape &shape, int64_t group,
+/// Whether a warp of each block is to only load. A kernel of several pieces
+/// needs more registers than there are beside it, and with biases per key it
+/// was not faster. Rows of several heads in a block are few.
+static bool wantsProducer(const AttentionShape &shape,
                           const LaunchSize &known) {
   int64_t dim = std::max(shape.headDim, shape.valueDim);
   bool isFew = known.rows && *known.rows <= Tiling::kWarpgroupRows;
   bool isPerKey = !shape.biasPerKey.empty() && !shape.hasBiasPerRow();
-  return dim > 64 && dim <= 128 && group == 1 && !isFew && !isPerKey &&
+  return dim > 64 && dim <= 128 && !isFew && !isPerKey &&
          shape.pieces.size() == 1 && notForProducer(shape).empty();
 }
 
@@ -238,7 +244,7 @@ static WgmmaChoice chooseProducer(const AttentionShape &shape) {
   return choice;
 }
 
-static WgmmaChoice chooseWgmma(const AttentionShape &shape, int64_t group,
+static WgmmaChoice chooseWgmma(const AttentionShape &shape,
                                const LaunchSize &known) {
   int64_t dim = std::max(shape.headDim, shape.valueDim);
   bool isLong = hasLongRows(shape), isBiased = !shape.biasPerKey.empty(),
@@ -262,7 +268,7 @@ static WgmmaChoice chooseWgmma(const AttentionShape &shape, int64_t group,
   }
   if (dim > 128)
     return {8, 48, 1};
-  if (wantsProducer(shape, group, known))
+  if (wantsProducer(shape, known))
     return chooseProducer(shape);
   if (isBiased)
     return {4, shape.hasBiasPerRow() ? 64 : 80, 2};
@@ -294,7 +300,7 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   if (machine.hasWgmma && !isF32 && warps == 4) {
     product = Product::wgmma;
     heldDim = 0;
-    choice = chooseWgmma(shape, group, known);
+    choice = chooseWgmma(shape, known);
     if (llvm::none_of(shape.pieces, [](const pattern::Piece &piece) {
           return piece.digits.isIdentity();
         }))

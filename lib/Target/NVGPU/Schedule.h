@@ -40,8 +40,9 @@ constexpr int64_t kFewRows = 16;
 
 /// Whether a piece has a test per element.
 bool hasTest(const AttentionShape &shape);
-/// Whether the rows of a piece see keys from the first on: loops over tiles are
-/// then as long as the sequence, and what is before and after them is little.
+/// Whether late rows of a piece in one view see keys from the first on: loops
+/// over tiles are then as long as the sequence, and what is before and after
+/// them is little.
 bool hasLongRows(const AttentionShape &shape);
 
 /// Whether rows see so few keys that small tiles, of which masks leave more,

@@ -173,7 +173,7 @@ func.func @wide_sinks(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   return
 }
 
-// Units of a dense attention are alike; windows of one head in eight are short.
+// Units of a dense attention are alike.
 // CHECK: gpu.func @mctx_attention_39
 // CHECK-SAME: #nvx.schedule<rows = 128, columns = 112, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true>
 func.func @wide_dense(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
@@ -183,15 +183,14 @@ func.func @wide_dense(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
 }
 
 // CHECK: gpu.func @mctx_attention_41
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma, producer = true, persistent = true>
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true>
 func.func @wide_window_of_a_head(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<heads<(h mod 8) == 3>, lo<p - 4095>, hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
   return
 }
 
-// Rows of all heads of a group are not a producer's, nor are those of one
-// warpgroup.
+// Few rows of many heads, or rows of one warpgroup, have no producer.
 !q48 = memref<?x48x?x128xbf16>
 !k1 = memref<?x1x?x128xbf16>
 // CHECK: gpu.func @mctx_attention_43
@@ -208,5 +207,14 @@ func.func @many_heads_of_a_key_head(%q: !q48, %k: !k1, %v: !k1, %o: !q48, %lse: 
 func.func @rows_of_a_warpgroup(%q: !q64, %k: !wide, %v: !wide, %o: !q64, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!q64, !wide, !wide, !q64, !l) -> ()
+  return
+}
+
+// A piece of one head, whichever that is, has long rows.
+// CHECK: gpu.func @mctx_attention_45
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 112, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
+func.func @long_rows_of_a_head(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<heads<h == 20>, hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
   return
 }

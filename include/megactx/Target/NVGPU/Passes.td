@@ -49,7 +49,7 @@ def ConvertAttentionToNVGPUKernelsPass
       known to have more than half as many blocks. No part has fewer than 16 keys
       for each row of a block.
     - `loads`: tma for wgmma and head dims above 32 (with a test per element up to
-      128), else cp_async. The keys and values of pieces without strides and
+      128) where a piece has neither strides nor columns, else cp_async. The keys and values of pieces without strides and
       columns are then boxes of tensor maps, and so are queries of one class and
       one head: one thread asks for them, and a barrier for each stage counts
       their bytes; the launch passes maps that `nvx.encode_tensor_map` makes. Rows
@@ -61,13 +61,15 @@ def ConvertAttentionToNVGPUKernelsPass
       and are not known to be 64 or fewer, and biases are per row. A
       thread of four warps more asks for all boxes, and `rows` rows of a head are
       a unit of work, of which a block takes one after the other.
-      `persistent`: with a producer, but where all rows see 3072 keys and more and
-      late ones no more than others; there are then only as many blocks as the
-      device, which is asked at run time, has `blocks` for each multiprocessor.
-    - wgmma, by times on an H100. Rows are *long* where late ones of a piece see
-      keys from the first on, in one view; else *short* where they see no more
-      than 96 Ki elements of keys (1536 keys of 64, 768 of 128), or a run says
-      how many.
+      `persistent`: with a producer, but where late rows see 3072 keys and more,
+      on average, and not from the first on to where they stand; there are then
+      only as many blocks as the device, which is asked at run time, has `blocks`
+      for each multiprocessor.
+    - wgmma, by times on an H100, and the larger of both head dims. Rows are *long*
+      where late ones of a piece see keys from the first on, in one view; else
+      *short* where late ones see no more than 96 Ki elements of keys on average
+      (1536 keys of 64, 768 of 128), or a run says how many. Columns are
+      multiples of 16.
 
       | head dim | | `warps` | `columns` | `blocks` |
       |---|---|---|---|---|
