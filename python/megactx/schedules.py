@@ -74,7 +74,9 @@ def near(rule, arch):
     """Schedules, nearest first to the rule's, or those where the rule's has a producer and they have none, or the other way round, to one with
     other numbers: by how many of theirs are others, then by how far these are."""
     products = [rule.product] if rule.product == "fma" else ["mma_sync"] + ["wgmma"] * (arch == "sm_90a")
-    other = dataclasses.replace(rule, **(NO_PRODUCER if rule.producer else PRODUCER))
+    numbers = NO_PRODUCER if rule.producer else PRODUCER
+    # As many multiprocessors, with other blocks.
+    other = dataclasses.replace(rule, **numbers, split=rule.split // rule.blocks * numbers["blocks"])
 
     def distance(schedule):
         origin = rule if schedule.producer == rule.producer else other
@@ -87,7 +89,7 @@ def near(rule, arch):
         return changed, far, str(schedule)
 
     # How many blocks keys are split for, where the rule splits them.
-    splits = sorted({0, rule.split // 2, rule.split, rule.split * 2})
+    splits = sorted({0, *(factor * split // 2 for split in (rule.split, other.split) for factor in (1, 2, 4))})
     made = (Schedule(warps, columns, stages, product, held, blocks, rule.grouped and not way[1], split, *way) for product in products
             for warps, columns, stages, held, blocks, split, way in itertools.product(WARPS[product], *VALUES.values(), splits, WAYS[product]))
     return sorted((schedule for schedule in made if schedule != rule), key=distance)

@@ -40,13 +40,21 @@ def test_a_producer_is_tried_where_there_are_any():
     first = schedules.near(rule, "sm_90a")[:24]
     made = [s for s in first if s.producer]
     assert 8 <= len(made) <= 16 and {s.persistent for s in made} == {False, True} and {s.loads for s in made} == {"tma"}, first
-    assert str(made[0]).endswith("columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, "
+    assert str(made[0]).endswith("columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 264, loads = tma, "
                                  "producer = true, persistent = true>")
     assert schedules.Schedule.parse(str(made[0])) == made[0]
     for arch in ("sm_80", "sm_90"):
         assert not any(s.producer for s in schedules.near(RULE, arch))
     # Not grouped, which the compiler refuses.
     assert not any(s.producer and s.grouped for s in schedules.near(dataclasses.replace(rule, grouped=True), "sm_90a"))
+
+
+def test_blocks_without_a_producer_are_tried_beside_one():
+    rule = schedules.Schedule(8, 128, 2, "wgmma", False, 1, split=132, loads="tma", producer=True, persistent=True)
+    found = schedules.near(rule, "sm_90a")[:24]
+    others = [s for s in found if not s.producer]
+    assert others[0] == dataclasses.replace(rule, warps=4, columns=64, blocks=3, split=396, producer=False, persistent=False)
+    assert 8 <= len(others) <= 16 and dataclasses.replace(rule, columns=112) in found, found
 
 
 @pytest.mark.parametrize("rule, arch, products", [(RULE, "sm_80", {"mma_sync"}), (RULE, "sm_90a", {"mma_sync", "wgmma"}),
