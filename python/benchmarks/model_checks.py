@@ -25,15 +25,6 @@ TOLERANCES = {"f32": 3e-5, "f16": 5e-3, "bf16": 4e-2}  # of the difference's nor
 # --- where the compiler is ---
 
 
-def stored(data_set, kind):
-    """{name: array} of input_K.pb or output_K.pb, in order."""
-    import onnx
-    from onnx import numpy_helper
-
-    protos = [onnx.load_tensor(data_set / f"{kind}_{k}.pb") for k in range(len(list(data_set.glob(f"{kind}_*.pb"))))]
-    return {proto.name: numpy_helper.to_array(proto) for proto in protos}
-
-
 def narrow_type(model):
     """What the model can be converted to; nothing where its weights are narrow. ONNX has no Einsum of bf16."""
     import onnx
@@ -48,9 +39,10 @@ def compile_one(arch, folder, out, pattern):
     Only dense ones without a pattern."""
     import onnx
     import precision
+    from reference import load_tensors
 
     path, name = folder / "model.onnx", f"{folder.parent.name}.{folder.name}"
-    sets = [(stored(data, "input"), stored(data, "output")) for data in sorted(folder.glob("test_data_set_*"))]
+    sets = [tuple(dict(load_tensors(data, kind)) for kind in ("input", "output")) for data in sorted(folder.glob("test_data_set_*"))]
 
     def keep(kind):
         arrays = {f"input_{k}_{key}": array for k, (feeds, _) in enumerate(sets) for key, array in feeds.items()}

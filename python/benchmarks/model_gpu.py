@@ -72,7 +72,7 @@ def compile_gpt(arch, folder, dtypes):
 
 
 def compile_all(options):
-    sys.path.insert(0, str(HERE.parent / "models"))
+    sys.path[:0] = [str(HERE.parent / "models"), str(HERE.parents[1] / "test" / "Models")]
     options.artifacts.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)

@@ -80,6 +80,10 @@ bool mlir::megactx::nvgpu::hasTest(const AttentionShape &shape) {
   });
 }
 
+static int64_t largerDim(const AttentionShape &shape) {
+  return std::max(shape.headDim, shape.valueDim);
+}
+
 /// A row far from all ends, and the end of the keys that it may see.
 constexpr int64_t kFarRow = int64_t(1) << 30, kFarEnd = 2 * kFarRow;
 
@@ -152,9 +156,8 @@ bool mlir::megactx::nvgpu::hasShortRows(const AttentionShape &shape) {
   // Of a strided view, a class has a part of the keys.
   constexpr int64_t elements = 96 << 10;
   std::optional<int64_t> keys = keysOfRow(shape);
-  int64_t dim = std::max(shape.headDim, shape.valueDim);
-  return !hasLongRows(shape) &&
-         (KeyViews::periodOf(shape) > 1 || !keys || *keys * dim <= elements);
+  return !hasLongRows(shape) && (KeyViews::periodOf(shape) > 1 || !keys ||
+                                 *keys * largerDim(shape) <= elements);
 }
 
 bool mlir::megactx::nvgpu::hasGatheredKeys(const AttentionShape &shape) {
@@ -201,35 +204,46 @@ static StringRef notForProducer(const AttentionShape &shape) {
 }
 
 namespace {
-/// Of a block that multiplies by wgmma.
-struct WgmmaChoice {
+/// What of a schedule depends on more than the product.
+struct BlockChoice {
   int64_t warps, columns, blocks;
-  nvx::Loads loads = nvx::Loads::tma;
   bool producer = false, persistent = false;
 };
 } // namespace
+
+/// Of wgmma: boxes where some keys are boxes, but those of narrow rows, which
+/// fill them by half, and of wide ones beside tests, which spill.
+static nvx::Loads loadsOf(const AttentionShape &shape) {
+  int64_t dim = largerDim(shape);
+  bool anyBox = llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
+    return piece.digits.isIdentity();
+  });
+  return anyBox && dim > 32 && (dim <= 128 || !hasTest(shape))
+             ? nvx::Loads::tma
+             : nvx::Loads::cp_async;
+}
 
 /// Whether a warp of each block is to only load. A kernel of several pieces
 /// needs more registers than there are beside it, and with biases per key it
 /// was not faster. Rows of several heads in a block are few.
 static bool wantsProducer(const AttentionShape &shape,
                           const LaunchSize &known) {
-  int64_t dim = std::max(shape.headDim, shape.valueDim);
+  int64_t dim = largerDim(shape);
   bool isFew = known.rows && *known.rows <= Tiling::kWarpgroupRows;
   bool isPerKey = !shape.biasPerKey.empty() && !shape.hasBiasPerRow();
   return dim > 64 && dim <= 128 && !isFew && !isPerKey &&
          shape.pieces.size() == 1 && notForProducer(shape).empty();
 }
 
-static WgmmaChoice chooseProducer(const AttentionShape &shape) {
+static BlockChoice chooseProducer(const AttentionShape &shape) {
   // Of blocks of 128 rows: registers hold no more.
   constexpr int64_t tile = 14336, most = 128;
   // Units of so many keys are so long that it does not matter when a block
   // begins one, and the device gives out those that are alike better.
   constexpr int64_t longUnit = 3072;
-  int64_t dim = std::max(shape.headDim, shape.valueDim);
+  int64_t dim = largerDim(shape);
   std::optional<int64_t> keys = keysOfRow(shape);
-  WgmmaChoice choice{8, 128, 1};
+  BlockChoice choice{8, 128, 1};
   choice.producer = true;
   choice.persistent = hasGrowingRows(shape) || !keys || *keys < longUnit;
   if (!shape.biasPerKey.empty()) {
@@ -244,18 +258,15 @@ static WgmmaChoice chooseProducer(const AttentionShape &shape) {
   return choice;
 }
 
-static WgmmaChoice chooseWgmma(const AttentionShape &shape,
+static BlockChoice chooseWgmma(const AttentionShape &shape,
                                const LaunchSize &known) {
-  int64_t dim = std::max(shape.headDim, shape.valueDim);
+  int64_t dim = largerDim(shape);
   bool isLong = hasLongRows(shape), isBiased = !shape.biasPerKey.empty(),
        isGathered = isLong && hasGatheredKeys(shape);
   if (hasTest(shape))
-    return dim > 128
-               ? WgmmaChoice{8, 32, 1, nvx::Loads::cp_async}
-               : WgmmaChoice{4, 48, 2,
-                             dim > 32 ? nvx::Loads::tma : nvx::Loads::cp_async};
+    return dim > 128 ? BlockChoice{8, 32, 1} : BlockChoice{4, 48, 2};
   if (dim <= 32)
-    return {4, 64, isBiased ? 2 : 4, nvx::Loads::cp_async};
+    return {4, 64, isBiased ? 2 : 4};
   if (dim <= 64) {
     if (isBiased || isGathered)
       return {4, 64, 3};
@@ -283,7 +294,7 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
                                                   const LaunchSize &known) {
   bool isF32 = shape.element.isF32();
   int64_t group = groupOf(shape, known);
-  int64_t dim = std::max(shape.headDim, shape.valueDim);
+  int64_t dim = largerDim(shape);
   int64_t columns = (dim > 128 ? 32 : 64) / (isF32 ? 2 : 1);
   int64_t heldDim = hasTest(shape) ? 64 : 128;
   auto atMost = [&](int64_t count) {
@@ -295,22 +306,20 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
         llvm::alignDown(kTileElements / (isF32 ? 2 : 1) / dim, 16), 16,
         columns);
   // Registers of so many threads: as many as a thread can have.
-  WgmmaChoice choice{warps, columns, 8 / warps, nvx::Loads::cp_async};
+  BlockChoice choice{warps, columns, 8 / warps};
+  nvx::Loads loads = nvx::Loads::cp_async;
   Product product = isF32 ? Product::fma : Product::mma_sync;
   if (machine.hasWgmma && !isF32 && warps == 4) {
     product = Product::wgmma;
     heldDim = 0;
     choice = chooseWgmma(shape, known);
-    if (llvm::none_of(shape.pieces, [](const pattern::Piece &piece) {
-          return piece.digits.isIdentity();
-        }))
-      choice.loads = nvx::Loads::cp_async;
+    loads = loadsOf(shape);
   }
   auto make = [&](int64_t blocks, int64_t split) {
     return ScheduleAttr::get(context, 16 * choice.warps, choice.columns,
                              choice.warps, /*stages=*/2, product,
                              /*held=*/shape.headDim <= heldDim, blocks,
-                             /*grouped=*/group > 1, split, choice.loads,
+                             /*grouped=*/group > 1, split, loads,
                              choice.producer, choice.persistent);
   };
   auto bytes = [&] { return Tiling(shape, make(1, 0)).bytes(); };

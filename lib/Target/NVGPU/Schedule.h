@@ -46,7 +46,8 @@ bool hasTest(const AttentionShape &shape);
 bool hasLongRows(const AttentionShape &shape);
 
 /// Whether rows see so few keys that small tiles, of which masks leave more,
-/// are better than large ones: no more than 96 Ki elements, or a run says how
+/// are better than large ones: they are not long, and are of a strided view, or
+/// late ones see no more than 96 Ki elements on average, or a run says how
 /// many.
 bool hasShortRows(const AttentionShape &shape);
 

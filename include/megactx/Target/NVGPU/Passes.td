@@ -49,13 +49,13 @@ def ConvertAttentionToNVGPUKernelsPass
       known to have more than half as many blocks. No part has fewer than 16 keys
       for each row of a block.
     - `loads`: tma for wgmma and head dims above 32 (with a test per element up to
-      128) where a piece has neither strides nor columns, else cp_async. The keys and values of pieces without strides and
-      columns are then boxes of tensor maps, and so are queries of one class and
-      one head: one thread asks for them, and a barrier for each stage counts
-      their bytes; the launch passes maps that `nvx.encode_tensor_map` makes. Rows
-      that a tensor has behind a piece's last key come along, and those of values
-      are zeroed before their product. Other pieces, and other queries, come by
-      cp.async.
+      128) where a piece has neither strides nor columns, else cp_async. With tma
+      the keys and values of such pieces are boxes of tensor maps, and so are
+      queries of one class and one head: one thread asks for them, and a barrier
+      for each stage counts their bytes; the launch passes maps that
+      `nvx.encode_tensor_map` makes. Rows that a tensor has behind a piece's last
+      key come along, and those of values are zeroed before their product. Other
+      pieces, and other queries, come by cp.async.
     - `producer`: for wgmma and head dims from 65 to 128, where there is one piece,
       whose keys are boxes, rows are of one class and one head, have no positions
       and are not known to be 64 or fewer, and biases are per row. A
