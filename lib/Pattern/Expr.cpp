@@ -1,7 +1,9 @@
 //===- Expr.cpp - integer expressions over positions ----------------------===//
 
 #include "megactx/Pattern/Expr.h"
+#include "llvm/Support/MathExtras.h"
 #include <algorithm>
+#include <numeric>
 
 using namespace mlir::megactx::pattern;
 
@@ -234,6 +236,26 @@ int64_t mlir::megactx::pattern::applyOperator(Expr::Kind kind, int64_t value,
   default:
     llvm_unreachable("leaves have no operands");
   }
+}
+
+int64_t mlir::megactx::pattern::blockOf(const Expr &expr, Expr::Kind leaf) {
+  if (!expr.uses(leaf))
+    return kWhole;
+  if (expr.kind() == leaf)
+    return 1;
+  // A quotient of the leaf, of its quotients, ...
+  const Expr *x = &expr;
+  int64_t divisor = 1;
+  for (; x->kind() == Expr::Kind::FloorDiv; x = &x->args()[0])
+    if (llvm::MulOverflow(divisor, x->value(), divisor))
+      return 1;
+  if (x->kind() == leaf)
+    return divisor;
+  int64_t block = 0;
+  for (const Expr &arg : expr.args())
+    if (arg.uses(leaf))
+      block = std::gcd(block, blockOf(arg, leaf));
+  return block;
 }
 
 int64_t mlir::megactx::pattern::evaluate(const Expr &expr, const Point &at) {

@@ -29,7 +29,7 @@ import numpy as np
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import megactx  # noqa: E402
-from attention_cases import CPU as CASES, module  # noqa: E402
+from attention_cases import CPU as CASES, mask_of, module  # noqa: E402
 from rounds import medians  # noqa: E402
 
 HEADS, DIM, TOLERANCE = 8, 64, 2e-4
@@ -78,7 +78,7 @@ def torch_competitors(name, queries, threads):
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     begin = time.perf_counter()
-    mask = create_block_mask(CASES[name][1], None, None, queries, queries, device="cpu")
+    mask = create_block_mask(mask_of(name, queries), None, None, queries, queries, device="cpu")
     building = time.perf_counter() - begin
     compiled = torch.compile(flex_attention)
     found["FlexAttention"] = (lambda q, k, v: compiled(q, k, v, block_mask=mask), building)
@@ -91,7 +91,7 @@ def torch_competitors(name, queries, threads):
 
 def reference_rows(name, q, k, v, rows):
     """Some rows of the result, in f64, straight from the definition."""
-    _, keep = CASES[name]
+    keep = mask_of(name, k.shape[2])
     out = np.empty((HEADS, len(rows), DIM))
     keys = np.arange(k.shape[2])
     for i, row in enumerate(rows):
@@ -104,7 +104,7 @@ def reference_rows(name, q, k, v, rows):
 
 def pairs_of(name, queries):
     """Pairs of one head, counted row by row."""
-    keep, keys = CASES[name][1], np.arange(queries)
+    keep, keys = mask_of(name, queries), np.arange(queries)
     return sum(int(np.count_nonzero(keep(0, 0, np.int64(row), keys))) for row in range(query_rows(name, queries)))
 
 

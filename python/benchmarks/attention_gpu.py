@@ -28,7 +28,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import attention_flex  # noqa: E402
 import megactx  # noqa: E402
-from attention_cases import ALL, module  # noqa: E402
+from attention_cases import ALL, mask_of, module  # noqa: E402
 
 TOKENS = 65536  # batch times queries, at least one batch
 TOLERANCE = {"bf16": 2e-2, "f16": 3e-3}  # of the rows' norm
@@ -39,7 +39,7 @@ class Case:
 
     def __init__(self, name, keys, dim, dtype):
         self.name, self.keys, self.dim, self.dtype = name, keys, dim, dtype
-        self.pattern, self.mask = ALL[name]
+        self.pattern, self.mask = ALL[name][0], mask_of(name, keys)
         self.decode = name.startswith("decode")
         self.queries = 1 if self.decode else keys
         self.batch = 8 if self.decode else max(1, TOKENS // keys // 4)

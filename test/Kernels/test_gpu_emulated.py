@@ -14,6 +14,7 @@ import pytest
 
 import attention
 import emulated
+from test_kernels import BLOCK_PATTERNS
 
 UNIT = {"f16": 2.0**-11, "bf16": 2.0**-8, "f32": 2.0**-20}  # f32: what ex2.approx and sums of products leave
 LSE = 1e-5
@@ -204,6 +205,16 @@ def test_bias_softcap_test_and_lengths_together(emulate):
     check(kernel, batch=3, queries=40, keys=90, bias=(1, 0, 0, 0))
 
 
+@pytest.mark.parametrize("pattern, dtype, more", [(pattern, *of) for pattern, of in zip(BLOCK_PATTERNS, [
+    ("bf16", dict()), ("f16", dict(lengths=True, bias=True)), ("bf16", dict()), ("f32", dict())])])
+def test_tests_in_blocks(pattern, dtype, more, emulate):
+    """Tiles for which a test holds nowhere are left out, and rows may begin within a block."""
+    kernel = emulate(spec_of(pattern, dtype, 32, heads=2, **more))
+    bias = (1, 0, 0, 0) if more else None
+    for queries, past, key_offset in [(200, 0, 0), (70, 150, 0), (70, 100, 10)]:
+        check(kernel, 1, queries, past + queries, past + key_offset, key_offset, bias)
+
+
 @pytest.mark.parametrize("dtype", ["f16", "f32"])
 def test_sources_share_a_softmax(dtype, emulate):
     kernel = emulate(spec_of("causal and window<left = 20, right = 0>", dtype, 32, heads=2), more=("dense", "causal and strided<stride = 3>"))
@@ -288,6 +299,7 @@ MUTATIONS = {
     "wait for one group less, of three stages": ("causal", replaced(r"(wait\.group\(i32) 1", r"\1 2"), "still on its way", schedule(4, 32, 3)),
     "no shrinking": ("causal", replaced(r"(tail )?call i1 @llvm.nvvm.vote.any.sync\([^)]*\)", "and i1 false, false"), "error"),
     "tests of all keys in one bit": ("random<block = 4, count = 2, seed = 7>", replaced(r"shl (nuw )?i32 (%\w+), %\w+", r"shl i32 \2, 0"), "error|differ"),
+    "tiles whose test is not asked for": ("random<block = 16, count = 2, seed = 7>", replaced(r"(tail )?call i32 @llvm.nvvm.vote.ballot.sync\([^)]*\)", "and i32 1, 1"), "error|differ"),
     "shared memory one byte off": ("causal", replaced(r"(@nvx_shared_memory, i64) (\d+)", lambda m: f"{m[1]} {int(m[2]) + 1}"), "no multiple of"),
 }
 

@@ -3,7 +3,7 @@
 import pytest
 
 import gradients
-from test_kernels import PATTERNS
+from test_kernels import BLOCK_PATTERNS, PATTERNS
 
 
 @pytest.fixture
@@ -43,6 +43,12 @@ def test_long_rows_of_many_blocks(check):
 def test_query_offset(pattern, check):
     for past, new in [(0, 9), (20, 1), (63, 5), (100, 40), (-7, 30)]:
         check(gradients.Spec(pattern=pattern, offset=True), 1, new, max(new, past + new), offset=past)
+
+
+@pytest.mark.parametrize("pattern, more", list(zip(BLOCK_PATTERNS, [dict(softcap=3.0, bias=True), dict(), dict(dtype="bf16")])))
+def test_tests_in_blocks(pattern, more, check):
+    for queries, past in [(333, 0), (100, 233), (0, 5)]:
+        check(gradients.Spec(pattern=pattern, offset=True, **more), 1, queries, past + queries, offset=past, bias=(4, 0, 1) if "bias" in more else None)
 
 
 def test_query_offset_of_each_batch_and_lengths(check):

@@ -30,6 +30,14 @@ PATTERNS = [
     "causal minus causal",
 ]
 
+# Tests that are the same for whole blocks of queries and keys.
+BLOCK_PATTERNS = [
+    "random<block = 16, count = 3, seed = 7> and causal",
+    "window<left = 20, right = 20> or global_keys<first = 16> or global_queries<first = 5> or random<block = 24, count = 2, seed = 1>",
+    "per_head<[random<block = 100, count = 2, seed = 2>, blocks<block = 32, row_ptr = [0, 2, 3, 5, 6], col_idx = [0, 3, 1, 0, 2, 3]>]>",
+    "dense minus random<block = 128, count = 1, seed = 5>",
+]
+
 
 @pytest.fixture(params=["kernels", "generic"])
 def compiled(request, compiled):
@@ -70,6 +78,13 @@ def test_bias_broadcasts(shape, compiled):
     """shape: heads, queries (0 = all), batch of the bias; keys are never broadcast."""
     kernel = compiled(attention.Spec(pattern="causal", bias=True))
     attention.check(kernel, batch=2, queries=21, keys=21, bias=shape)
+
+
+@pytest.mark.parametrize("pattern, more", list(zip(BLOCK_PATTERNS, [dict(), dict(softcap=3.0, bias=True), dict(lengths=True, dtype="bf16"), dict()])))
+def test_tests_in_blocks(pattern, more, compiled):
+    kernel = compiled(attention.Spec(pattern=pattern, offset=True, **more))
+    for queries, past in [(333, 0), (100, 233), (3, 1300), (0, 5)]:
+        attention.check(kernel, 2, queries, past + queries, offset=past, bias=(4, 0, 2) if kernel.spec.bias else None)
 
 
 def test_softcap(compiled):

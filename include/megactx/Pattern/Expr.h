@@ -144,6 +144,13 @@ struct Point {
   llvm::function_ref<int64_t(llvm::StringRef, int64_t)> operand = nullptr;
 };
 
+/// So many values of a leaf, `Position` or `Key`, follow each other from each
+/// multiple of this on for which the expression is the same, whatever the other
+/// leaves are, as far as its divisions show it. Of one that does not depend on
+/// the leaf, kWhole.
+constexpr int64_t kWhole = int64_t(1) << 40;
+int64_t blockOf(const Expr &expr, Expr::Kind leaf);
+
 /// Evaluates with mathematical floor division. Symbols without a value are 0.
 int64_t evaluate(const Expr &expr, const Point &point);
 

@@ -1,6 +1,7 @@
 //===- GradientBlock.cpp - gradients of one block of pairs ----------------===//
 
 #include "GradientBlock.h"
+#include "PairTests.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -60,31 +61,52 @@ std::string mlir::megactx::cpu::gradientKey(const KernelShape &shape,
   return key;
 }
 
-void GradientBlock::add(KernelParts &parts, Value count, Value isFull,
-                        const GradientContext &context) {
-  if (!shape.biasPerKey.empty() || context.piece.test)
-    return addMasked(parts, count, context);
+void GradientBlock::choose(Value condition, function_ref<void()> then,
+                           function_ref<void()> otherwise) {
   scf::IfOp::create(
-      b, isFull,
+      b, condition,
       [&](OpBuilder &, Location) {
-        call(parts, count, nullptr);
+        then();
         scf::YieldOp::create(b);
       },
       [&](OpBuilder &, Location) {
-        addMasked(parts, count, context);
+        otherwise();
         scf::YieldOp::create(b);
       });
+}
+
+void GradientBlock::add(KernelParts &parts, Value count, Value isFull,
+                        const GradientContext &context) {
+  auto masked = [&] { addMasked(parts, count, context); };
+  if (context.test && context.isAllowed) {
+    GradientContext untested = context;
+    untested.test = {};
+    return choose(
+        context.isAllowed, [&] { add(parts, count, isFull, untested); },
+        masked);
+  }
+  if (!shape.biasPerKey.empty() || context.test)
+    return masked();
+  choose(isFull, [&] { call(parts, count, nullptr); }, masked);
 }
 
 /// What depends on pieces and positions is looked up here, for the part to find
 /// it in the scratch.
 void GradientBlock::addMasked(KernelParts &parts, Value count,
                               const GradientContext &context) {
-  Masks masks{bool(context.piece.test), !shape.biasPerKey.empty()};
+  Masks masks{bool(context.test), !shape.biasPerKey.empty()};
+  PairTests tests{b,
+                  context.test,
+                  context.views,
+                  lanesAreQueries(shape),
+                  buffers.rowOf,
+                  buffers.other,
+                  buffers.allowed,
+                  shape.lanes};
   if (masks.test || masks.bias)
     emitFor(b, a.c(0), count, 1, [&](Value n) {
       if (masks.test)
-        evaluateTest(n, context);
+        tests.fill(n, a.c(0), a.c(0), buffers.vectors);
       if (masks.bias)
         sumBiases(n, context);
     });
@@ -195,20 +217,6 @@ void GradientBlock::emit(Value count, const Masks *masks) {
   if (buffers.sumB)
     products.accumulate(rowsB, buffers.weights, buffers.sumB, span, a.c(0),
                         count, {});
-}
-
-void GradientBlock::evaluateTest(Value n, const GradientContext &context) {
-  Value other = memref::LoadOp::create(b, buffers.other, n);
-  emitFor(b, a.c(0), a.c(buffers.lanes), 1, [&](Value lane) {
-    Value own = memref::LoadOp::create(b, buffers.rowOf, lane);
-    bool inLanes = lanesAreQueries(shape);
-    ExprLeaves leaves =
-        context.views.leaves(context.views.positionOf(inLanes ? own : other));
-    leaves.key = context.views.positionOfKey(inLanes ? other : own);
-    Value holds = emitExpr(b, context.piece.test, leaves);
-    holds = arith::IndexCastOp::create(b, b.getI32Type(), holds);
-    memref::StoreOp::create(b, holds, buffers.allowed, ValueRange{n, lane});
-  });
 }
 
 /// The sum of all biases, to base 2. A dimension of size one is broadcast.

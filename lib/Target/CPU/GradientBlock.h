@@ -57,9 +57,10 @@ std::string gradientKey(const KernelShape &shape, int64_t vectors);
 
 /// What elements of a masked block depend on.
 struct GradientContext {
-  const pattern::Piece &piece;
+  pattern::Expr test; ///< null: holds for all
   const KeyViews &views;
   ArrayRef<Value> biases;
+  Value isAllowed; ///< whether the test holds for all; null: nobody knows
 };
 
 class GradientBlock {
@@ -76,7 +77,7 @@ public:
 
   /// Adds what the first `count` rows give, a multiple of those summed at once:
   /// the pairs within the bounds, all of them where `isFull`, for which the
-  /// piece's test holds.
+  /// test holds.
   void add(KernelParts &parts, Value count, Value isFull,
            const GradientContext &context);
 
@@ -85,6 +86,8 @@ private:
   struct Masks {
     bool test, bias;
   };
+  void choose(Value condition, function_ref<void()> then,
+              function_ref<void()> otherwise);
   void addMasked(KernelParts &parts, Value count,
                  const GradientContext &context);
   void call(KernelParts &parts, Value count, const Masks *masks);
@@ -94,7 +97,6 @@ private:
   Value perRow(Value buffer, Value n);
   Value perQuery(Value buffer, Value n, int64_t g);
   Value perKey(Value buffer, Value n, int64_t g);
-  void evaluateTest(Value n, const GradientContext &context);
   void sumBiases(Value n, const GradientContext &context);
 
   ImplicitLocOpBuilder &b;

@@ -1,6 +1,7 @@
 //===- Kernel.cpp - emission of one attention kernel ----------------------===//
 
 #include "Kernel.h"
+#include "../Common/TestBlocks.h"
 #include "KernelFrame.h"
 #include "KernelRows.h"
 #include "KernelSplit.h"
@@ -31,6 +32,10 @@ private:
   void task(BlockForm form);
   void prepare(const BlockBuffers &buffers);
   void keyLoop(unsigned index, const BlockBuffers &buffers);
+  void keyTile(unsigned index, const BlockBuffers &buffers, Value from,
+               const std::array<Value, 4> &hull, Value isAllowed);
+  TestBlocks::Range positionsOf(const BlockBuffers &buffers);
+  void boundRows(const BlockBuffers &buffers, Value end);
   std::array<Value, 4> rowBounds(unsigned index, const BlockBuffers &buffers);
   void keyRows(unsigned index, const BlockBuffers &buffers, Value begin,
                Value last);
@@ -226,35 +231,92 @@ void KernelEmitter::keyRows(unsigned index, const BlockBuffers &buffers,
 }
 
 void KernelEmitter::keyLoop(unsigned index, const BlockBuffers &constBuffers) {
-  const Piece &piece = shape.pieces[index];
   BlockBuffers buffers = constBuffers;
   buffers.bindRows(b, arguments.key, arguments.value, batch, keyHead);
   std::array<Value, 4> hull = rowBounds(index, buffers);
-  Value lowest = hull[0], highestLow = hull[1], lowestHigh = hull[2],
-        highest = hull[3];
-  Value begin = a.min(lowest, highest), end = highest;
+  Value begin = a.min(hull[0], hull[3]), end = hull[3];
   if (split)
-    std::tie(begin, end) = split->share(begin, highest);
-  emitFor(b, begin, end, kBlockKeys, [&](Value from) {
-    keyRows(index, buffers, from, a.sub(highest, a.c(1)));
-    ElementContext element{piece.test, views->leaves(a.c(0)), arguments.biases,
-                           *views};
-    KeyBlock block(b, shape, buffers, from);
-    if (!shape.biasPerKey.empty() || shape.softcap || piece.test)
-      return block.callMasked(parts, element);
-    Value full = a.both(a.le(highestLow, from),
-                        a.le(a.add(from, a.c(kBlockKeys)), lowestHigh));
+    std::tie(begin, end) = split->share(begin, end);
+  auto blocks = TestBlocks::of(shape, shape.pieces[index]);
+  if (!blocks)
+    return emitFor(b, begin, end, kBlockKeys, [&](Value from) {
+      keyTile(index, buffers, from, hull, /*isAllowed=*/Value());
+    });
+  // Their tiles begin anywhere: those of the next task's keys may be in one.
+  if (split)
+    boundRows(buffers, end);
+  TestBlocks::forTiles(
+      b, {begin, end, arguments.keyOffset, blocks->keys, kBlockKeys},
+      [&](Value key) {
+        return blocks->held(b, *views, positionsOf(buffers), {key, key});
+      },
+      [&](Value from, Value isAllowed) {
+        keyTile(index, buffers, from, hull, isAllowed);
+      });
+}
+
+/// The positions of the task's rows, which follow each other.
+TestBlocks::Range KernelEmitter::positionsOf(const BlockBuffers &buffers) {
+  auto positionOf = [&](Value lane) {
+    return views->positionOf(memref::LoadOp::create(b, buffers.rowOf, lane));
+  };
+  return {positionOf(a.c(0)), positionOf(a.sub(buffers.rowCount, a.c(1)))};
+}
+
+/// Keys from `end` on are not the task's.
+void KernelEmitter::boundRows(const BlockBuffers &buffers, Value end) {
+  auto bound = [&](Value bounds, int64_t count) {
+    Type type = cast<MemRefType>(bounds.getType()).getElementType();
+    Value most =
+        type.isIndex() ? end : arith::IndexCastOp::create(b, type, end);
+    emitFor(b, a.c(0), a.c(count), 1, [&](Value i) {
+      Value of = memref::LoadOp::create(b, bounds, i);
+      memref::StoreOp::create(b, a.min(of, most), bounds, i);
+    });
+  };
+  bound(buffers.high, buffers.rows);
+  bound(buffers.vectorHigh, buffers.form.vectors);
+}
+
+/// The keys from a number of the view on. `isAllowed`: whether the piece's
+/// test, where it has one, holds for all of them; null where nobody knows.
+void KernelEmitter::keyTile(unsigned index, const BlockBuffers &buffers,
+                            Value from, const std::array<Value, 4> &hull,
+                            Value isAllowed) {
+  const Piece &piece = shape.pieces[index];
+  keyRows(index, buffers, from, a.sub(hull[3], a.c(1)));
+  ElementContext element{piece.test, views->leaves(a.c(0)), arguments.biases,
+                         *views};
+  KeyBlock block(b, shape, buffers, from);
+  auto masked = [&](const pattern::Expr &test) {
+    element.test = test;
+    block.callMasked(parts, element);
+  };
+  auto choose = [&](Value condition, function_ref<void()> then,
+                    function_ref<void()> otherwise) {
     scf::IfOp::create(
-        b, full,
+        b, condition,
         [&](OpBuilder &, Location) {
-          block.callFull(parts);
+          then();
           scf::YieldOp::create(b);
         },
         [&](OpBuilder &, Location) {
-          block.callMasked(parts, element);
+          otherwise();
           scf::YieldOp::create(b);
         });
-  });
+  };
+  auto untested = [&] {
+    if (!shape.biasPerKey.empty() || shape.softcap)
+      return masked({});
+    Value full = a.both(a.le(hull[1], from),
+                        a.le(a.add(from, a.c(kBlockKeys)), hull[2]));
+    choose(full, [&] { block.callFull(parts); }, [&] { masked({}); });
+  };
+  if (!piece.test)
+    return untested();
+  if (!isAllowed)
+    return masked(piece.test);
+  choose(isAllowed, untested, [&] { masked(piece.test); });
 }
 
 func::FuncOp mlir::megactx::cpu::emitKernel(KernelParts &parts, StringRef name,

@@ -1,6 +1,7 @@
 //===- KernelBlock.cpp - one block of keys --------------------------------===//
 
 #include "KernelBlock.h"
+#include "PairTests.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -260,29 +261,22 @@ void KeyBlock::sumBiases(const Part &part, Value n, Value keyRow,
   storeVector(part, sum, buffers.rowBiases, n, 0);
 }
 
-void KeyBlock::evaluateTest(const Part &part, Value n, Value keyRow,
-                            const ElementContext &element) {
-  Value k = element.views.positionOfKey(keyRow);
-  Value end = a.add(part.lane, a.c(shape.lanes));
-  emitFor(b, part.lane, end, 1, [&](Value lane) {
-    Value queryRow = memref::LoadOp::create(b, buffers.rowOf, lane);
-    ExprLeaves leaves = element.leaves;
-    leaves.key = k;
-    leaves.position = element.views.positionOf(queryRow);
-    Value holds = emitExpr(b, element.test, leaves);
-    holds = arith::IndexCastOp::create(b, b.getI32Type(), holds);
-    memref::StoreOp::create(b, holds, buffers.allowed, ValueRange{n, lane});
-  });
-}
-
 /// Fills `allowed` and the biases for a part of one vector.
 void KeyBlock::evaluate(const Part &part, const ElementContext &element) {
   SmallVector<BiasView> biases = viewsOf(element);
+  PairTests tests{b,
+                  element.test,
+                  element.views,
+                  /*lanesAreQueries=*/true,
+                  buffers.rowOf,
+                  buffers.keyRow,
+                  buffers.allowed,
+                  shape.lanes};
   emitFor(b, part.begin, part.end, 1, [&](Value n) {
     Value row = memref::LoadOp::create(b, buffers.keyRow, n);
     sumBiases(part, n, row, biases);
     if (element.test)
-      evaluateTest(part, n, row, element);
+      tests.fill(n, part.begin, part.lane, part.vectors);
   });
 }
 

@@ -125,8 +125,6 @@ private:
   SmallVector<BiasView> viewsOf(const ElementContext &element);
   void sumBiases(const Part &part, Value n, Value keyRow,
                  ArrayRef<BiasView> biases);
-  void evaluateTest(const Part &part, Value n, Value keyRow,
-                    const ElementContext &element);
   SmallVector<Value> exponentials(const Part &part, ValueRange sums,
                                   ValueRange maxima);
   void productsByRow(const Part &part);

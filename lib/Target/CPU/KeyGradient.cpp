@@ -1,6 +1,7 @@
 //===- KeyGradient.cpp - key rows in the lanes, queries one by one --------===//
 
 #include "../Common/QueryViews.h"
+#include "../Common/TestBlocks.h"
 #include "GradientKernel.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -117,14 +118,25 @@ void KeyGradientKernel::queriesOf(unsigned index,
   Value begin, end;
   std::tie(begin, end) = walk.queriesOf(index, lowest, highest, queries);
   GradientBlock block(b, shape, buffers, queryData, doutData);
-  emitFor(b, begin, end, kGradientRows, [&](Value from) {
+  auto tile = [&](Value from, Value isAllowed) {
     Value count = blockRows(buffers, a.sub(end, from));
     auto [highestLow, lowestHigh] =
         placeQueries(index, buffers, from, end, count);
     Value isFull = a.both(a.le(highestLow, a.c(0)),
                           a.lt(a.sub(highest, lowest), lowestHigh));
-    block.add(parts, count, isFull, {piece, *views, arguments.biases});
-  });
+    block.add(parts, count, isFull,
+              {piece.test, *views, arguments.biases, isAllowed});
+  };
+  auto blocks = TestBlocks::of(shape, piece);
+  if (!blocks)
+    return emitFor(b, begin, end, kGradientRows,
+                   [&](Value from) { tile(from, Value()); });
+  TestBlocks::forTiles(
+      b, {begin, end, views->offsetOfQueries(), blocks->queries, kGradientRows},
+      [&](Value row) {
+        return blocks->held(b, *views, {row, row}, {lowest, highest});
+      },
+      tile);
 }
 
 std::unique_ptr<GradientKernel>

@@ -1,5 +1,6 @@
 //===- QueryGradient.cpp - query rows in the lanes, keys one by one -------===//
 
+#include "../Common/TestBlocks.h"
 #include "GradientKernel.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -91,23 +92,36 @@ void QueryGradientKernel::keysOf(unsigned index, const GradientBuffers &buffers,
   Hull hull = bounds(index, buffers);
   KeyViews::Places places = views->places(index);
   GradientBlock block(b, shape, buffers, keyData, valueData);
-  emitFor(b, a.min(hull.lowest, hull.highest), hull.highest, kGradientRows,
-          [&](Value from) {
-            Value count = blockRows(buffers, a.sub(hull.highest, from));
-            Value last = a.sub(hull.highest, a.c(1));
-            emitFor(b, a.c(0), count, 1, [&](Value n) {
-              // Keys past the end repeat the last one and are masked.
-              Value key = a.add(from, n);
-              storeI32(key, buffers.number, n);
-              placeRow(buffers, n,
-                       views->keyRow(index, places, a.min(key, last)),
-                       keyStride, valueStride);
-            });
-            Value isFull =
-                a.both(a.le(hull.highestLow, from),
-                       a.le(a.add(from, a.c(kGradientRows)), hull.lowestHigh));
-            block.add(parts, count, isFull, {piece, *views, arguments.biases});
-          });
+  Value begin = a.min(hull.lowest, hull.highest), end = hull.highest;
+  auto tile = [&](Value from, Value isAllowed) {
+    Value count = blockRows(buffers, a.sub(end, from));
+    Value last = a.sub(end, a.c(1));
+    emitFor(b, a.c(0), count, 1, [&](Value n) {
+      // Keys past the end repeat the last one and are masked.
+      Value key = a.add(from, n);
+      storeI32(key, buffers.number, n);
+      placeRow(buffers, n, views->keyRow(index, places, a.min(key, last)),
+               keyStride, valueStride);
+    });
+    Value isFull =
+        a.both(a.le(hull.highestLow, from),
+               a.le(a.add(from, a.c(kGradientRows)), hull.lowestHigh));
+    block.add(parts, count, isFull,
+              {piece.test, *views, arguments.biases, isAllowed});
+  };
+  auto blocks = TestBlocks::of(shape, piece);
+  if (!blocks)
+    return emitFor(b, begin, end, kGradientRows,
+                   [&](Value from) { tile(from, Value()); });
+  auto positionOf = [&](Value lane) {
+    return views->positionOf(memref::LoadOp::create(b, buffers.rowOf, lane));
+  };
+  TestBlocks::Range rows{positionOf(a.c(0)),
+                         positionOf(a.sub(lanesHere, a.c(1)))};
+  TestBlocks::forTiles(
+      b, {begin, end, arguments.keyOffset, blocks->keys, kGradientRows},
+      [&](Value key) { return blocks->held(b, *views, rows, {key, key}); },
+      tile);
 }
 
 std::unique_ptr<GradientKernel>

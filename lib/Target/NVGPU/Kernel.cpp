@@ -198,12 +198,14 @@ State KernelEmitter::piece(unsigned index, State state) {
     return all;
   };
   Value before = next;
+  auto walk = TileWalk::create(b, shape, tiling, *views, *rows, arguments, lane,
+                               ofBlock);
   auto ifOp = scf::IfOp::create(
-      b, a.lt(ofBlock.begin, ofBlock.end),
+      b, walk->any(),
       [&](OpBuilder &, Location) {
         scf::YieldOp::create(
             b, values(next ? ownTiles(here, state)
-                           : tiles(here, state, /*isLast=*/Value())));
+                           : tiles(here, *walk, state, /*isLast=*/Value())));
       },
       [&](OpBuilder &, Location) {
         next = before;
@@ -228,7 +230,7 @@ std::unique_ptr<TileLoader> KernelEmitter::loaderOf(unsigned index) {
 /// turns before that of its number: the keys of that turn's own tile, and the
 /// values that its products are due with. A first turn of its own has nothing
 /// to wait with for room: its group is begun with those before.
-void KernelEmitter::beginPiece(const PieceTiles &here) {
+void KernelEmitter::beginPiece(const PieceTiles &here, const TurnTiles &first) {
   // Other warps may still read the last piece's tiles.
   if (here.index > 0)
     gpu::BarrierOp::create(b);
@@ -236,51 +238,48 @@ void KernelEmitter::beginPiece(const PieceTiles &here) {
   writer = loader.get();
   reader = loader.get();
   numbers.ring = loader->numbers().ring;
-  copyFirst(here);
+  copyFirst(here, first);
   // Only copies of keys by cp.async are waited for with queries by cp.async.
   if (tiling.loadsBoxes(shape.pieces[here.index]) || tiling.loadsQueryBox)
     queryLoader->wait(a.c(0), 0);
 }
 
-void KernelEmitter::copyFirst(const PieceTiles &here) {
-  auto from = [&](int64_t i) {
-    return a.add(here.begin, a.c(i * tiling.keys));
-  };
+void KernelEmitter::copyFirst(const PieceTiles &here, const TurnTiles &first) {
   for (int64_t i = 0; i < tiling.stages - 1 + tiling.valueLag(); ++i)
     writer->group(a.c(i), [&] {
-      copyKeys(here, from(i), a.c(i));
+      copyKeys(here, first.from(i), a.c(i));
       if (int64_t of = i - tiling.valueLag(); of >= 0)
-        copyValues(here, from(of), a.c(of));
+        copyValues(here, first.from(of), a.c(of));
     });
 }
 
-/// The state with the piece's tiles from `own.begin` on, which begins one of
-/// the block's. `isLast`: whether that of `own.end` is the block's last, null
-/// where it always is.
-State KernelEmitter::tiles(const PieceView &here, State state, Value isLast) {
-  Value number = next, begin = here.own.begin;
+/// The state with the tiles of a walk. `isLast`: whether its last is the
+/// block's last, null where it always is.
+State KernelEmitter::tiles(const PieceView &here, TileWalk &walk, State state,
+                           Value isLast) {
+  Value number = next;
   if (!number) {
-    beginPiece(here.block);
+    beginPiece(here.block, walk.first());
     number = a.c(0);
   }
   // Without weights from the tile before, the first turn has another form.
-  if (tiling.valueLag()) {
-    state = turn(here, begin, number, state, /*isFirst=*/true);
+  bool hasBegun = tiling.valueLag();
+  if (hasBegun) {
+    state = turn(here, walk.first(), number, state, /*isFirst=*/true);
     number = next ? numbers.later(number, 1) : a.c(1);
-    begin = a.add(begin, a.c(tiling.keys));
   }
   SmallVector<Value> init = state.pack();
   init.push_back(number);
-  SmallVector<Value> result =
-      emitFor(b, begin, here.own.end, tiling.keys, init,
-              [&](Value from, ValueRange carried) -> SmallVector<Value> {
-                Value number = carried.back();
-                State so = state.unpack(carried.drop_back());
-                SmallVector<Value> values =
-                    turn(here, from, number, so, /*isFirst=*/false).pack();
-                values.push_back(numbers.later(number, 1));
-                return values;
-              });
+  SmallVector<Value> result = walk.loop(
+      hasBegun, init,
+      [&](const TurnTiles &tiles, ValueRange carried) -> SmallVector<Value> {
+        Value number = carried.back();
+        State so = state.unpack(carried.drop_back());
+        SmallVector<Value> values =
+            turn(here, tiles, number, so, /*isFirst=*/false).pack();
+        values.push_back(numbers.later(number, 1));
+        return values;
+      });
   number = result.pop_back_val();
   state = state.unpack(result);
   if (!tiling.valueLag())
@@ -289,10 +288,10 @@ State KernelEmitter::tiles(const PieceView &here, State state, Value isLast) {
   Value row =
       a.mul(numbers.stageOf(numbers.later(number, -1)), a.c(tiling.keys));
   if (!isLast)
-    clearLast(here, row);
+    clearLast(here.block, walk.last(), row);
   else
     scf::IfOp::create(b, isLast, [&](OpBuilder &, Location) {
-      clearLast(here, row);
+      clearLast(here.block, walk.last(), row);
       scf::YieldOp::create(b);
     });
   state = fragments->finish(state, valueTile, row);
@@ -303,45 +302,37 @@ State KernelEmitter::tiles(const PieceView &here, State state, Value isLast) {
   return state;
 }
 
-/// Zeros behind the piece's last key, which is in a tile of values that begins
-/// at `row`: it ends at the first multiple of its size from `begin` on that is
-/// no less than `end`.
-void KernelEmitter::clearLast(const PieceView &here, Value row) {
-  const PieceTiles &of = here.block;
-  Value last =
-      a.mul(a.div(a.sub(a.sub(of.end, of.begin), a.c(1)), a.c(tiling.keys)),
-            a.c(tiling.keys));
-  reader->clear(valueTile, tiling.valueTile, row, tiling.keys,
-                a.add(of.begin, last), of.end);
+/// Zeros behind the piece's last key, where that is in the last tile that was
+/// read, whose keys begin with `last` and whose values at `row`.
+void KernelEmitter::clearLast(const PieceTiles &of, Value last, Value row) {
+  reader->clear(valueTile, tiling.valueTile, row, tiling.keys, last, of.end);
 }
 
-State KernelEmitter::turn(const PieceView &here, Value from, Value number,
-                          State state, bool isFirst) {
+State KernelEmitter::turn(const PieceView &here, const TurnTiles &tiles,
+                          Value number, State state, bool isFirst) {
   const PieceTiles &of = here.block;
   int64_t ahead = tiling.stages - 1, lag = tiling.valueLag();
   // All but the groups of the turns after this one.
   reader->wait(number, isFirst ? ahead : ahead - 1);
-  TilePlace place{of.index, places[of.index], from, a.sub(of.end, a.c(1))};
+  TilePlace place{of.index, places[of.index], tiles.from(0),
+                  a.sub(of.end, a.c(1))};
   // Before there are scores, which take most registers.
-  Value tested = here.elements.test(place, tiling.keys);
+  Value tested = here.elements.test(place, tiling.keys, tiles.isAllowed);
   auto stage = [&](int64_t turns) {
     return numbers.stageOf(numbers.later(number, turns));
   };
   auto row = [&](int64_t turns) {
     return a.mul(stage(turns), a.c(tiling.keys));
   };
-  auto later = [&](int64_t turns) {
-    return a.add(from, a.c(turns * tiling.keys));
-  };
   auto scoresOf = [&](ValueRange products) {
-    return scores(here, place, tested, products);
+    return scores(here, place, tested, tiles.isAllowed, products);
   };
   auto copyNext = [&] {
     if (!writer || isFirst)
       return;
     writer->group(numbers.later(number, ahead), [&] {
-      copyKeys(of, later(ahead), stage(ahead));
-      copyValues(of, later(ahead - lag), stage(ahead - lag));
+      copyKeys(of, tiles.from(ahead), stage(ahead));
+      copyValues(of, tiles.from(ahead - lag), stage(ahead - lag));
     });
   };
   auto release = [&] { reader->release(number); };
@@ -353,17 +344,19 @@ State KernelEmitter::turn(const PieceView &here, Value from, Value number,
 /// no mask code.
 SmallVector<Value> KernelEmitter::scores(const PieceView &here,
                                          const TilePlace &place, Value tested,
-                                         ValueRange products) {
+                                         Value isAllowed, ValueRange products) {
   ScoreElements &elements = here.elements;
   SmallVector<Value> scores = elements.adjust(products, place);
   auto mask = [&] {
     return elements.mask(scores, place, tested, here.lane.low, here.lane.high);
   };
-  if (tested)
+  if (tested && !isAllowed)
     return mask();
   Value end = a.add(place.from, a.c(tiling.keys));
   Value full =
       a.both(a.le(here.own.fullBegin, place.from), a.le(end, here.own.fullEnd));
+  if (isAllowed)
+    full = a.both(full, isAllowed);
   auto masked = scf::IfOp::create(
       b, full, [&](OpBuilder &, Location) { scf::YieldOp::create(b, scores); },
       [&](OpBuilder &, Location) { scf::YieldOp::create(b, mask()); });

@@ -11,9 +11,9 @@
 #define MEGACTX_LIB_TARGET_NVGPU_KERNELEMITTER_H
 
 #include "Fragments.h"
-#include "PieceTiles.h"
 #include "RingLoader.h"
 #include "ScoreElements.h"
+#include "TileWalk.h"
 
 namespace mlir::megactx::nvgpu {
 
@@ -43,9 +43,9 @@ private:
   // Where all threads do the same.
   void block();
   void copyQueries();
-  void beginPiece(const PieceTiles &here);
+  void beginPiece(const PieceTiles &here, const TurnTiles &first);
   std::unique_ptr<TileLoader> loaderOf(unsigned index);
-  void copyFirst(const PieceTiles &here);
+  void copyFirst(const PieceTiles &here, const TurnTiles &first);
 
   // Where some threads only load.
   void roles(nvx::ScheduleAttr schedule);
@@ -65,12 +65,12 @@ private:
 
   void rowsOfBlock();
   State piece(unsigned index, State state);
-  State tiles(const PieceView &here, State state, Value isLast);
-  State turn(const PieceView &here, Value from, Value number, State state,
-             bool isFirst);
+  State tiles(const PieceView &here, TileWalk &walk, State state, Value isLast);
+  State turn(const PieceView &here, const TurnTiles &tiles, Value number,
+             State state, bool isFirst);
   SmallVector<Value> scores(const PieceView &here, const TilePlace &place,
-                            Value tested, ValueRange products);
-  void clearLast(const PieceView &here, Value row);
+                            Value tested, Value isAllowed, ValueRange products);
+  void clearLast(const PieceTiles &of, Value last, Value row);
   Value rowOfHalf(int64_t half);
   PieceBounds bounds() {
     return {b, shape, tiling, *views, *rows, arguments, lane};

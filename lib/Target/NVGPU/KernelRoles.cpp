@@ -160,7 +160,8 @@ State KernelEmitter::ownTiles(const PieceView &here, State state) {
         Value after =
             a.sub(a.sub(all, before), tilesOf(own.own.begin, own.own.end));
         skip(before);
-        State result = tiles(own, state, a.lt(after, a.c(1)));
+        TileWalk walk(b, tiling, own.block, own.own.begin, own.own.end);
+        State result = tiles(own, walk, state, a.lt(after, a.c(1)));
         skipToEnd(here, after);
         scf::YieldOp::create(b, values(result));
       },
@@ -192,8 +193,9 @@ void KernelEmitter::skipToEnd(const PieceView &here, Value count) {
       [&](OpBuilder &, Location) {
         skip(a.sub(count, a.c(1)));
         reader->wait(next, 0);
-        clearLast(here, a.mul(numbers.stageOf(numbers.later(next, -1)),
-                              a.c(tiling.keys)));
+        Value row =
+            a.mul(numbers.stageOf(numbers.later(next, -1)), a.c(tiling.keys));
+        clearLast(here.block, here.block.last(a, tiling.keys), row);
         reader->releaseUnread(next);
         scf::YieldOp::create(b, numbers.later(next, 1));
       },

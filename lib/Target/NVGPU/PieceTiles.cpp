@@ -1,6 +1,7 @@
 //===- PieceTiles.cpp - which tiles of keys rows read ---------------------===//
 
 #include "PieceTiles.h"
+#include "../Common/TestBlocks.h"
 #include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -65,6 +66,17 @@ std::pair<Value, Value> PieceBounds::positionsOf(Value first,
   return {overAll(ends[0], min), overAll(ends[1], max)};
 }
 
+/// Where a test says the same of blocks of keys that tiles divide, no tile is
+/// to hold some of two of them.
+Value PieceBounds::beginOfTiles(const Piece &piece, Value begin) const {
+  auto test = TestBlocks::of(shape, piece);
+  if (!test || test->keys % tiling.keys)
+    return begin;
+  Value inTile =
+      emitFloorMod(b, a.add(begin, arguments.keyOffset), a.c(tiling.keys));
+  return a.max(a.sub(begin, inTile), a.c(0));
+}
+
 /// Bounds never decrease: those at the least and the greatest position enclose
 /// all others.
 PieceTiles PieceBounds::ofAllParts(unsigned index, Value first,
@@ -86,6 +98,7 @@ PieceTiles PieceBounds::ofAllParts(unsigned index, Value first,
   std::tie(begin, firstEnd) = ofPosition(index, inRows(firstAt));
   std::tie(lastBegin, end) = ofPosition(index, inRows(lastAt));
   Value all = a.both(isRow(index, firstAt), isRow(index, lastAt));
+  begin = beginOfTiles(piece, begin);
   Value fullEnd = a.select(all, firstEnd, begin);
   return {index, begin, end, lastBegin, fullEnd};
 }

@@ -18,6 +18,12 @@ namespace mlir::megactx::nvgpu {
 struct PieceTiles {
   unsigned index;
   Value begin, end, fullBegin, fullEnd;
+
+  /// The first key of the last of the tiles of so many keys from `begin` on.
+  Value last(const Arith &a, int64_t keys) const {
+    Value before = a.div(a.sub(a.sub(end, begin), a.c(1)), a.c(keys));
+    return a.add(begin, a.mul(before, a.c(keys)));
+  }
 };
 
 /// Of a lane's rows [row half][column], vector<2x2xi32>: each sees keys of
@@ -49,6 +55,7 @@ private:
   PieceTiles ofAllParts(unsigned index, Value first, int64_t count) const;
   std::pair<Value, Value> ofPosition(unsigned index, Value position) const;
   std::pair<Value, Value> positionsOf(Value first, Value last) const;
+  Value beginOfTiles(const pattern::Piece &piece, Value begin) const;
   Value isRow(unsigned index, Value position) const;
 
   ImplicitLocOpBuilder &b;

@@ -1,7 +1,7 @@
 //===- Schedule.cpp - which schedule a kernel gets ------------------------===//
 
 #include "Schedule.h"
-#include "../Common/KeyViews.h"
+#include "../Common/TestBlocks.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -258,13 +258,27 @@ static BlockChoice chooseProducer(const AttentionShape &shape) {
   return choice;
 }
 
+/// Keys of a tile where pieces are tested: those of whole blocks of one value,
+/// if they all have such blocks. Registers hold no more bits.
+static int64_t testedColumns(const AttentionShape &shape) {
+  constexpr int64_t ofEach = 48;
+  for (int64_t columns : {64, 48, 32})
+    if (llvm::all_of(shape.pieces, [&](const pattern::Piece &piece) {
+          auto blocks = TestBlocks::of(shape, piece);
+          return !piece.test || (blocks && blocks->keys % columns == 0);
+        }))
+      return columns;
+  return ofEach;
+}
+
 static BlockChoice chooseWgmma(const AttentionShape &shape,
                                const LaunchSize &known) {
   int64_t dim = largerDim(shape);
   bool isLong = hasLongRows(shape), isBiased = !shape.biasPerKey.empty(),
        isGathered = isLong && hasGatheredKeys(shape);
   if (hasTest(shape))
-    return dim > 128 ? BlockChoice{8, 32, 1} : BlockChoice{4, 48, 2};
+    return dim > 128 ? BlockChoice{8, 32, 1}
+                     : BlockChoice{4, testedColumns(shape), 2};
   if (dim <= 32)
     return {4, 64, isBiased ? 2 : 4};
   if (dim <= 64) {

@@ -5,6 +5,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -100,10 +101,26 @@ Value ScoreElements::holds(const TilePlace &at, Value number, Value row) {
   return emitExpr(b, shape.pieces[at.piece].test, leaves);
 }
 
-/// A loop, not 32 copies of the test: registers have no addresses, bits do.
-Value ScoreElements::test(const TilePlace &at, int64_t columns) {
+Value ScoreElements::test(const TilePlace &at, int64_t columns,
+                          Value isAllowed) {
   if (!shape.pieces[at.piece].test)
     return {};
+  if (!isAllowed)
+    return testEach(at, columns);
+  auto ifOp = scf::IfOp::create(
+      b, isAllowed,
+      [&](OpBuilder &, Location) {
+        Value all = arith::ConstantIntOp::create(b, -1, 32);
+        scf::YieldOp::create(b, all);
+      },
+      [&](OpBuilder &, Location) {
+        scf::YieldOp::create(b, testEach(at, columns));
+      });
+  return ifOp.getResult(0);
+}
+
+/// A loop, not 32 copies of the test: registers have no addresses, bits do.
+Value ScoreElements::testEach(const TilePlace &at, int64_t columns) {
   Type i32 = b.getI32Type();
   Value none = arith::ConstantIntOp::create(b, 0, 32);
   return emitFor(

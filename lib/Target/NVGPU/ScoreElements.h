@@ -34,8 +34,8 @@ public:
   SmallVector<Value> adjust(ValueRange scores, const TilePlace &at);
   /// What the piece's test says of the tile's `columns`: bit 4n + 2i + j of an
   /// i32 is that of element [i][j] of the scores n. Null where there is no
-  /// test.
-  Value test(const TilePlace &at, int64_t columns);
+  /// test. `isAllowed`: whether it is known to hold for all; null: it is not.
+  Value test(const TilePlace &at, int64_t columns, Value isAllowed);
   /// Scores of keys outside of [low, high) (vector<2x2xi32>) are masked, and
   /// those for which the test, where there is one, does not hold. `low` may be
   /// null, and then bounds nothing.
@@ -47,6 +47,7 @@ private:
   Value biased(Value score, const TilePlace &at, int64_t n);
   Value biasOf(Value bias, const Row &row, Value keyRow);
   Value holds(const TilePlace &at, Value number, Value row);
+  Value testEach(const TilePlace &at, int64_t columns);
   Value rowOfKey(const TilePlace &at, Value number);
   Value splat(float value) { return a.splat(value, tile); }
   Value constants(ArrayRef<int32_t> values);

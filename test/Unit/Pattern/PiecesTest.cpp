@@ -68,6 +68,45 @@ TEST(Pieces, TransposedDigitsExchangeQueriesAndKeys) {
   });
 }
 
+TEST(Pieces, TestsAreTheSameInTheirBlocks) {
+  size_t inBlocks = 0;
+  forRandomPatterns([&](const Sample &sample, const Rows &rows) {
+    for (const Piece &piece :
+         piecesOf(parsed(sample.text).formula(rows.keyStep))) {
+      if (!piece.test)
+        continue;
+      int64_t ofRows = blockOf(piece.test, Expr::Kind::Position),
+              ofKeys = blockOf(piece.test, Expr::Kind::Key);
+      ASSERT_GT(ofRows, 0);
+      ASSERT_GT(ofKeys, 0);
+      inBlocks += ofRows > 1 && ofKeys > 1;
+      forAll(rows, 3, [&](const Point &point, const Element &e) {
+        Point first = point;
+        first.p -= floorMod(point.p, ofRows);
+        first.k -= floorMod(point.k, ofKeys);
+        ASSERT_EQ(evaluate(piece.test, first), evaluate(piece.test, point))
+            << piece.test.str() << "\np = " << e.p << ", k = " << e.k;
+      });
+    }
+  });
+  EXPECT_GT(inBlocks, kSamples / 20);
+}
+
+TEST(Expr, BlockOf) {
+  Expr p = Expr::position(), k = Expr::key();
+  auto ofKeys = [](const Expr &e) { return blockOf(e, Expr::Kind::Key); };
+  EXPECT_EQ(ofKeys(k), 1);
+  EXPECT_EQ(ofKeys(p), kWhole);
+  EXPECT_EQ(ofKeys(k.floorDiv(64)), 64);
+  EXPECT_EQ(ofKeys(k.floorDiv(8).floorDiv(3)), 24);
+  EXPECT_EQ(ofKeys((k + 1).floorDiv(64)), 1);
+  EXPECT_EQ(ofKeys((k.floorDiv(64) * 3 + 2).floorDiv(5)), 64);
+  EXPECT_EQ(
+      ofKeys(k.floorDiv(64).equals(k.floorDiv(48)) && p.less(k.floorDiv(96))),
+      16);
+  EXPECT_EQ(ofKeys(k.floorDiv(INT64_MAX).floorDiv(2)), 1);
+}
+
 TEST(Pieces, ConditionIsThePiece) {
   forRandomPatterns([](const Sample &sample, const Rows &rows) {
     for (const Piece &piece :

@@ -76,6 +76,18 @@ void voteAny(Machine &m, Lanes lanes) {
     lane.results[0].set(any);
 }
 
+/// vote.sync.ballot (mask, predicate).
+void ballot(Machine &m, Lanes lanes) {
+  uint32_t bits = 0;
+  for (unsigned i = 0; i < lanes.size(); ++i) {
+    if (lanes[i].operands[0].get<uint32_t>() != UINT32_MAX)
+      m.require(std::string("expected a mask of all lanes"), lanes[i].thread);
+    bits |= uint32_t(lanes[i].operands[1].get<bool>()) << i;
+  }
+  for (const Lane &lane : lanes)
+    lane.results[0].set(bits);
+}
+
 /// cp.async.cg (to, from[, bytes of memory; the others are zero]).
 template <bool hasSize> void copy16(Machine &m, Lanes lanes) {
   const Slot *operands = lanes[0].operands;
@@ -274,6 +286,7 @@ const Intrinsic kIntrinsics[] = {
     {"shfl.sync.bfly.f32", Scope::Warp, shuffle},
     {"shfl.sync.bfly.i32", Scope::Warp, shuffle},
     {"vote.any.sync", Scope::Warp, voteAny},
+    {"vote.ballot.sync", Scope::Warp, ballot},
     {"cp.async.cg.shared.global.16", Scope::Thread, copy16<false>},
     {"cp.async.cg.shared.global.16.s", Scope::Thread, copy16<true>},
     {"cp.async.commit.group", Scope::Thread, commit},
