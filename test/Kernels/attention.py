@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 
 import numpy as np
@@ -104,10 +105,31 @@ class Spec:
                 f"  return {result} : {tensor(*o, 'f32')}\n}}\n")
 
 
+def together(modules):
+    """One module whose main returns what those of modules that take the same inputs do, one after the other: what their kernels have in common
+    is compiled once."""
+    heads = [re.match(r"func\.func @main\((.*?)\) -> \(?(.*?)\)? {", module).groups() for module in modules]
+    arguments, given = heads[0][0], ", ".join(re.findall(r"%\w+", heads[0][0]))
+    types = ", ".join(re.findall(r": ([^,]+)", arguments))
+    results = [result.split(", ") for _, result in heads]
+    lines = [f"  %r{i}:{len(of)} = call @main{i}({given}) : ({types}) -> ({', '.join(of)})" for i, of in enumerate(results)]
+    values = ", ".join(f"%r{i}#{j}" for i, of in enumerate(results) for j in range(len(of)))
+    made = ", ".join(type for of in results for type in of)
+    functions = [module.replace("@main", f"private @main{i}") for i, module in enumerate(modules)]
+    main = [f"func.func @main({arguments}) -> ({made}) {{", *lines, f"  return {values} : {made}", "}", ""]
+    return "".join(functions) + "\n".join(main)
+
+
 @dataclasses.dataclass
 class Kernel:
-    spec: Spec
-    run: object  # inputs -> output
+    """Of specifications that differ in the pattern alone."""
+
+    specs: list
+    run: object  # inputs -> an output for each
+
+    @property
+    def spec(self):
+        return self.specs[0]
 
 
 def rounded(array, dtype):
@@ -180,10 +202,11 @@ def draw_inputs(spec, batch, queries, keys, offset=0, bias=None):
 
 
 def check(kernel, batch, queries, keys, offset=0, bias=None):
-    spec = kernel.spec
-    inputs, given = draw_inputs(spec, batch, queries, keys, offset, bias)
-    got = kernel.run(inputs)
-    want, _ = reference(spec, *given)
-    assert got.shape == want.shape
-    error = np.abs(got - want).max(initial=0)
-    assert error <= TOLERANCE[spec.dtype], f"{queries} queries, {keys} keys: error {error:.1e}"
+    inputs, given = draw_inputs(kernel.spec, batch, queries, keys, offset, bias)
+    outputs = kernel.run(inputs)
+    assert len(outputs) == len(kernel.specs)
+    for spec, got in zip(kernel.specs, outputs):
+        want, _ = reference(spec, *given)
+        assert got.shape == want.shape
+        error = np.abs(got - want).max(initial=0)
+        assert error <= TOLERANCE[spec.dtype], f"{spec.pattern}, {queries} queries, {keys} keys: error {error:.1e}"

@@ -142,11 +142,10 @@ def gpu_program(gpu, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def compiled(program):
-    """spec -> Kernel."""
+    """Specifications that differ in the pattern alone -> Kernel."""
 
-    def make(spec):
-        run = program(spec.module(), *(["--generic"] if spec.generic else []))
-        return attention.Kernel(spec, lambda inputs: run(inputs)[0])
+    def make(*specs):
+        return attention.Kernel(specs, program(attention.together([spec.module() for spec in specs]), *(["--generic"] if specs[0].generic else [])))
 
     return make
 

@@ -48,18 +48,22 @@ def reference(spec, q, k, v, offset, bias, lengths, key_offset, segments, dout, 
             grouped(np.einsum("bhij,bhid->bhjd", weights, dout)), ds)
 
 
-def check(run, spec, batch, queries, keys, offset=0, bias=None):
+def check(run, specs, batch, queries, keys, offset=0, bias=None):
+    """`specs` differ in the pattern alone."""
+    spec = specs[0]
     inputs, given = attention.draw_inputs(spec, batch, queries, keys, offset, bias)
     random = np.random.default_rng()
     dout = attention.rounded(random.standard_normal((batch, spec.heads, queries, spec.value_dim)), spec.dtype)
     dlse = random.standard_normal((batch, spec.heads, queries)).astype(np.float32)
-    got = run([*inputs, dout, dlse])
-    *want, ds = reference(spec, *given, dout, dlse)
-    if spec.bias_gradients:
-        added = given[4]
-        want.append(ds.sum(tuple(i for i in range(4) if added.shape[i] == 1), keepdims=True))
-    assert len(got) == len(want)
-    for name, g, w in zip(("dq", "dk", "dv", "dbias"), got, want):
-        assert g.shape == w.shape, name
-        error = np.abs(g - w).max(initial=0) / max(1, np.abs(w).max(initial=0))
-        assert error <= TOLERANCE[spec.dtype], f"{name} of {queries} queries, {keys} keys: error {error:.1e}"
+    results = run([*inputs, dout, dlse])
+    names = ("dq", "dk", "dv", "dbias")[:3 + spec.bias_gradients]
+    assert len(results) == len(names) * len(specs)
+    for i, spec in enumerate(specs):
+        *want, ds = reference(spec, *given, dout, dlse)
+        if spec.bias_gradients:
+            added = given[4]
+            want.append(ds.sum(tuple(i for i in range(4) if added.shape[i] == 1), keepdims=True))
+        for name, g, w in zip(names, results[i * len(names):], want):
+            assert g.shape == w.shape, name
+            error = np.abs(g - w).max(initial=0) / max(1, np.abs(w).max(initial=0))
+            assert error <= TOLERANCE[spec.dtype], f"{name} of {spec.pattern}, {queries} queries, {keys} keys: error {error:.1e}"

@@ -2,25 +2,29 @@
 
 import pytest
 
+import attention
 import gradients
 from test_kernels import BLOCK_PATTERNS, PATTERNS
 
 
 @pytest.fixture
 def check(program):
-    """Spec and sizes -> nothing; an AssertionError where gradients are wrong."""
+    """A spec, or several that differ in the pattern alone, and sizes -> nothing; an AssertionError where gradients are wrong."""
 
-    def run(spec, *sizes, **more):
-        gradients.check(program(spec.module(), *(["--generic"] if spec.generic else [])), spec, *sizes, **more)
+    def run(specs, *sizes, **more):
+        specs = specs if isinstance(specs, list) else [specs]
+        options = ["--generic"] if specs[0].generic else []
+        gradients.check(program(attention.together([spec.module() for spec in specs]), *options), specs, *sizes, **more)
 
     return run
 
 
 # Tests of one piece per element are tested of attention: one is enough here.
-@pytest.mark.parametrize("pattern", [pattern for pattern in PATTERNS if "random" not in pattern] + PATTERNS[13:14])
-def test_pattern_at_ragged_sizes(pattern, check):
+@pytest.mark.parametrize("half", [0, 1])
+def test_patterns_at_ragged_sizes(half, check):
+    chosen = [pattern for pattern in PATTERNS if "random" not in pattern] + PATTERNS[13:14]
     for queries, keys in [(1, 1), (33, 33), (131, 131), (5, 70), (150, 20), (0, 3), (3, 0)]:
-        check(gradients.Spec(pattern=pattern), 2, queries, keys)
+        check([gradients.Spec(pattern=pattern) for pattern in chosen[half::2]], 2, queries, keys)
 
 
 @pytest.mark.parametrize("more", [dict(), dict(softcap=3.0), dict(dtype="bf16", head_dim=33, value_dim=17), dict(offset_per_batch=True, lengths=True), dict(segments=True, pattern="segments")], ids=str)
@@ -39,10 +43,10 @@ def test_long_rows_of_many_blocks(check):
     check(gradients.Spec(pattern="causal and window<left = 100, right = 0>", heads=2, key_heads=1, head_dim=32, value_dim=32), 1, 700, 700)
 
 
-@pytest.mark.parametrize("pattern", ["causal and (window<left = 6, right = 0> or strided<stride = 5>)", "block_local<block = 8>", "columns<block = 6, first = 1, count = 2>"])
-def test_query_offset(pattern, check):
+def test_query_offset(check):
+    patterns = ["causal and (window<left = 6, right = 0> or strided<stride = 5>)", "block_local<block = 8>", "columns<block = 6, first = 1, count = 2>"]
     for past, new in [(0, 9), (20, 1), (63, 5), (100, 40), (-7, 30)]:
-        check(gradients.Spec(pattern=pattern, offset=True), 1, new, max(new, past + new), offset=past)
+        check([gradients.Spec(pattern, offset=True) for pattern in patterns], 1, new, max(new, past + new), offset=past)
 
 
 @pytest.mark.parametrize("pattern, more", list(zip(BLOCK_PATTERNS, [dict(softcap=3.0, bias=True), dict(), dict(dtype="bf16")])))
@@ -57,9 +61,9 @@ def test_query_offset_of_each_batch_and_lengths(check):
         check(spec, 3, new, keys, offset=[0, keys // 3, keys - new])
 
 
-@pytest.mark.parametrize("pattern", ["causal and segments", "segments and window<left = 5, right = 5>"])
-def test_segments(pattern, check):
-    check(gradients.Spec(pattern=pattern, segments=True), 2, 90, 90)
+def test_segments(check):
+    patterns = ["causal and segments", "segments and window<left = 5, right = 5>"]
+    check([gradients.Spec(pattern, segments=True) for pattern in patterns], 2, 90, 90)
 
 
 def test_steps(check):
@@ -85,4 +89,4 @@ def test_gradient_of_a_bias(shape, bias_type, check):
 def test_on_a_gpu(dtype, gpu_program):
     """The generic lowering, by the emulator, a bias's gradient too."""
     spec = gradients.Spec(pattern="causal and strided<stride = 4>", dtype=dtype, bias=True, bias_gradients=True, bias_type="tensor<?x4x?x?xf32>")
-    gradients.check(gpu_program(spec.module()), spec, 1, 24, 24, bias=(4, 0, 1))
+    gradients.check(gpu_program(spec.module()), [spec], 1, 24, 24, bias=(4, 0, 1))

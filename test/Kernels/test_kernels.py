@@ -41,19 +41,18 @@ BLOCK_PATTERNS = [
 
 @pytest.fixture(params=["kernels", "generic"])
 def compiled(request, compiled):
-    """spec -> Kernel, by both lowerings."""
-    return lambda spec: compiled(dataclasses.replace(spec, generic=request.param == "generic"))
+    """Specifications -> Kernel, by both lowerings."""
+    return lambda *specs: compiled(*(dataclasses.replace(spec, generic=request.param == "generic") for spec in specs))
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-def test_pattern_at_ragged_sizes(pattern, compiled):
-    kernel = compiled(attention.Spec(pattern=pattern))
+def test_patterns_at_ragged_sizes(compiled):
+    kernel = compiled(*map(attention.Spec, PATTERNS))
     for queries, keys in [(1, 1), (7, 7), (33, 33), (64, 64), (131, 131), (5, 70), (150, 20), (0, 3), (3, 0)]:
         attention.check(kernel, batch=2, queries=queries, keys=keys)
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
-@pytest.mark.parametrize("head_dim, value_dim", [(8, 8), (33, 17), (64, 64), (128, 128), (256, 256), (520, 16)])
+@pytest.mark.parametrize("dtype, head_dim, value_dim", [("f32", 8, 8), ("bf16", 8, 8), ("f32", 33, 17), ("f16", 33, 17), ("bf16", 33, 17), ("f32", 64, 64),
+                                                        ("f16", 64, 64), ("bf16", 128, 128), ("f16", 256, 256), ("bf16", 520, 16)])
 def test_head_dim(dtype, head_dim, value_dim, compiled):
     spec = attention.Spec(pattern="causal and (window<left = 40, right = 0> or strided<stride = 8>)", dtype=dtype,
                           head_dim=head_dim, value_dim=value_dim)
@@ -66,9 +65,9 @@ def test_query_offset_of_a_cache(compiled):
         attention.check(kernel, batch=1, queries=new, keys=past + new, offset=past)
 
 
-@pytest.mark.parametrize("pattern", ["causal", "causal and window<left = 6, right = 0>", "causal and strided<stride = 5>", "block_local<block = 8>"])
-def test_query_offset_of_each_batch(pattern, compiled):
-    kernel = compiled(attention.Spec(pattern=pattern, offset_per_batch=True, lengths=True))
+def test_query_offset_of_each_batch(compiled):
+    patterns = ["causal", "causal and window<left = 6, right = 0>", "causal and strided<stride = 5>", "block_local<block = 8>"]
+    kernel = compiled(*(attention.Spec(pattern, offset_per_batch=True, lengths=True) for pattern in patterns))
     for new, keys in [(1, 70), (9, 80), (40, 90), (2, 3000)]:
         attention.check(kernel, batch=3, queries=new, keys=keys, offset=[0, keys // 3, keys - new])
 
@@ -91,9 +90,9 @@ def test_softcap(compiled):
     attention.check(compiled(attention.Spec(pattern="causal", softcap=3.0)), batch=1, queries=50, keys=50)
 
 
-@pytest.mark.parametrize("pattern", ["dense", "causal", "strided<stride = 3>", "random<block = 4, count = 1, seed = 3>"])
-def test_lengths(pattern, compiled):
-    kernel = compiled(attention.Spec(pattern=pattern, lengths=True))
+def test_lengths(compiled):
+    patterns = ["dense", "causal", "strided<stride = 3>", "random<block = 4, count = 1, seed = 3>"]
+    kernel = compiled(*(attention.Spec(pattern, lengths=True) for pattern in patterns))
     for queries, keys in [(1, 1), (19, 19), (70, 150)]:
         attention.check(kernel, batch=4, queries=queries, keys=keys)
 
@@ -105,13 +104,12 @@ def test_segments(pattern, compiled):
         attention.check(kernel, 2, queries, keys, offset=keys - queries)
 
 
-@pytest.mark.parametrize("pattern", ["causal", "causal and strided<stride = 6>", "columns<block = 8, first = 3, count = 4>",
-                                     "pyramid<ratio = 4, windows = [2, 2]>"])
 @pytest.mark.parametrize("query_step, key_step", [(1, 4), (4, 1), (2, 3)])
-def test_steps(pattern, query_step, key_step, compiled):
-    if "pyramid" in pattern and key_step not in (1, 4):
-        pytest.skip("a pyramid's sources have steps that are powers of its ratio")
-    kernel = compiled(attention.Spec(pattern=pattern, query_step=query_step, key_step=key_step, offset=True))
+def test_steps(query_step, key_step, compiled):
+    patterns = ["causal", "causal and strided<stride = 6>", "columns<block = 8, first = 3, count = 4>"]
+    # Sources of a pyramid have steps that are powers of its ratio.
+    patterns += ["pyramid<ratio = 4, windows = [2, 2]>"] if key_step in (1, 4) else []
+    kernel = compiled(*(attention.Spec(pattern, query_step=query_step, key_step=key_step, offset=True) for pattern in patterns))
     for queries, keys, offset in [(9, 9, 0), (50, 77, 5)]:
         attention.check(kernel, batch=1, queries=queries, keys=keys, offset=offset)
 

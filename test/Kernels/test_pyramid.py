@@ -13,10 +13,15 @@ GENERIC = pytest.mark.parametrize("options", [(), ("--generic",)], ids=["kernels
 
 
 def check(program, spec, given, options=(), tolerance=None):
-    got, lse = program(spec.module(), *options)(given)
+    return check_result(spec, given, program(spec.module(), *options)(given), tolerance)
+
+
+def check_result(spec, given, result, tolerance=None):
+    got, lse = result
     want, want_lse = sources.reference(spec, given)
     tolerance = tolerance or attention.TOLERANCE[spec.dtype]
-    assert got.shape == want.shape and np.abs(got - want).max(initial=0) <= tolerance, np.abs(got - want).max()
+    error = np.abs(got - want).max(initial=0)
+    assert got.shape == want.shape and error <= tolerance, f"{[source.pattern for source in spec.sources]}: error {error:.1e}"
     assert (np.isinf(lse) == np.isinf(want_lse)).all()
     some = np.isfinite(want_lse)
     assert np.abs(lse[some] - want_lse[some]).max(initial=0) <= tolerance
@@ -66,14 +71,16 @@ IRREGULAR = ["causal", "causal and window<left = 40, right = 0>", "window<left =
 
 
 @GENERIC
-@pytest.mark.parametrize("pattern", IRREGULAR)
-def test_working_context_at_irregular_positions(pattern, options, program):
-    spec = Spec((Source(pattern, positions=True, lengths=True),), positions=True)
+def test_working_contexts_at_irregular_positions(options, program):
+    specs = [Spec((Source(pattern, positions=True, lengths=True),), positions=True) for pattern in IRREGULAR]
     random = np.random.default_rng()
     for batch, entries in [(3, 70), (1, 1), (2, 17), (1, 300)]:
         positions, lengths = working_contexts(random, batch, entries)
-        given = sources.inputs(spec, random, batch, entries, [entries], positions, [positions], [lengths])
-        check(program, spec, given, options)
+        given = sources.inputs(specs[0], random, batch, entries, [entries], positions, [positions], [lengths])
+        results = program(attention.together([spec.module() for spec in specs]), *options)(given)
+        assert len(results) == 2 * len(specs)
+        for i, spec in enumerate(specs):
+            check_result(spec, given, results[2 * i:2 * i + 2])
 
 
 @pytest.mark.parametrize("pattern, dtype", list(zip(IRREGULAR, itertools.cycle(["f32", "bf16"]))))
