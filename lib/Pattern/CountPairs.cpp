@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "KeyRuns.h"
 #include "RowSum.h"
+#include "TestRuns.h"
 #include "megactx/Pattern/Statistics.h"
 #include "llvm/ADT/STLExtras.h"
 #include <algorithm>
@@ -16,8 +16,6 @@
 using namespace mlir::megactx::pattern;
 
 namespace {
-using Runs = std::vector<std::pair<int64_t, int64_t>>;
-
 class Counter : PieceRows {
 public:
   Counter(const Piece &piece, const Rows &rows, int64_t head, Budget &budget)
@@ -110,58 +108,20 @@ private:
            llvm::all_of(e.args(), isSeparable);
   }
 
-  /// Adds walks along the rows of the largest terms of rows alone.
-  static void addRowTerms(const Expr &e, std::vector<Expr> &known,
-                          std::vector<Walk> &walks) {
-    if (!e.uses(Expr::Kind::Position))
-      return;
-    if (e.uses(Expr::Kind::Key)) {
-      for (const Expr &arg : e.args())
-        addRowTerms(arg, known, walks);
-    } else if (!llvm::is_contained(known, e)) {
-      known.push_back(e);
-      walks.emplace_back(e, Expr::Kind::Position);
-    }
-  }
-
-  /// Key rows in [first, last) for which the test holds in the walk's row.
-  Runs runsAt(Walk &test, int64_t first, int64_t last) {
-    Runs runs;
-    for (int64_t j = first; j < last && budget.spend();) {
-      Run run = test.at(rows.key(j));
-      int64_t end =
-          rowsBetween(0, run.end, rows.keyStep, rows.keyOffset, last).second;
-      if (run.value && !runs.empty() && runs.back().second == j)
-        runs.back().second = end;
-      else if (run.value)
-        runs.push_back({j, end});
-      j = end;
-    }
-    return runs;
-  }
-
   /// Rows come in runs that see the same keys but for the bounds: rectangles,
   /// of which few are cut by a bound.
   std::optional<int64_t> byRowRuns(const Expr &test) {
     auto everyKey = [all = RowSet()](int64_t) { return &all; };
-    std::vector<Expr> known;
-    std::vector<Walk> terms;
-    addRowTerms(test, known, terms);
-    Walk keys(test, Expr::Kind::Key);
+    TestRuns runs(*this, test, budget);
     FlatExpr lower = greatestLo(), upper = leastHi();
     int64_t total = 0;
     for (int64_t row = rowBegin, end; row < rowEnd; row = end) {
-      int64_t p = rows.query(row), change = INT64_MAX;
-      for (Walk &term : terms)
-        change = std::min(change, term.at(p).end);
-      end = rowsBetween(0, change, rows.queryStep, rows.queryOffset, rowEnd)
-                .second;
+      end = runs.endOfAlike(row);
       // Bounds do not descend: these are their extremes in the run.
-      int64_t last = rows.query(end - 1);
+      int64_t p = rows.query(row), last = rows.query(end - 1);
       int64_t minLo = lower.atRow(p), maxLo = lower.atRow(last);
       int64_t minHi = upper.atRow(p), maxHi = upper.atRow(last);
-      keys.fix(p);
-      for (auto [first, beyond] : runsAt(keys, minLo, maxHi)) {
+      for (auto [first, beyond] : runs.at(row, minLo, maxHi)) {
         std::optional<int64_t> pairs = (end - row) * (beyond - first);
         if (first < maxLo || beyond > minHi) {
           RowSum part = sum(everyKey, 1, 1);
@@ -189,10 +149,9 @@ private:
     int64_t seen = std::min(keyPeriod, rows.keys);
     keyPeriod = std::max<int64_t>(keyPeriod, 1);
     RowSet set;
-    Walk walk(test, Expr::Kind::Key);
+    TestRuns runs(*this, test, budget);
     auto keys = [&](int64_t u) {
-      walk.fix(rows.query(u));
-      set = RowSet(keyPeriod, runsAt(walk, 0, seen));
+      set = RowSet(keyPeriod, runs.at(u, 0, seen));
       return &set;
     };
     auto pairs = sum(keys, queryPeriod, keyPeriod).over(rowBegin, rowEnd);

@@ -23,6 +23,18 @@ int64_t mlir::megactx::pattern::unrank(int64_t period,
   return period * (rank / count) + residues[rank % count];
 }
 
+std::optional<TestBlock>
+mlir::megactx::pattern::blocksOfTest(const Piece &piece) {
+  constexpr int64_t least = 8;
+  if (!piece.test || !piece.digits.isIdentity())
+    return std::nullopt;
+  TestBlock block{blockOf(piece.test, Expr::Kind::Position),
+                  blockOf(piece.test, Expr::Kind::Key)};
+  if (block.queries < least || block.keys < least)
+    return std::nullopt;
+  return block;
+}
+
 bool Piece::holds(const Point &point) const {
   if (heads && !evaluate(heads, point))
     return false;

@@ -10,7 +10,7 @@
 
 #include "megactx/Pattern/TileClasses.h"
 #include "Bounds.h"
-#include "PieceRows.h"
+#include "TestRuns.h"
 #include "llvm/ADT/STLExtras.h"
 #include <algorithm>
 #include <numeric>
@@ -235,10 +235,123 @@ private:
 };
 } // namespace
 
+namespace {
+/// The tiles of a piece whose test is the same for blocks of rows and of keys:
+/// rows of tiles one by one, with the keys for which it holds.
+class TestedTiles {
+public:
+  TestedTiles(const PieceRows &piece, TileShape shape, Budget &budget)
+      : piece(piece), shape(shape), budget(budget),
+        test(piece, piece.bind(piece.piece.test), budget),
+        lower(piece.greatestLo()), upper(piece.leastHi()),
+        keyTiles(ceilDivide(piece.rows.keys, shape.keys)) {}
+
+  std::optional<TileClasses> count() {
+    TileClasses tiles;
+    for (int64_t row = piece.rowBegin; row < piece.rowEnd && budget.spend();
+         row += shape.queries) {
+      rowOfTiles(row, std::min(row + shape.queries, piece.rowEnd));
+      tiles.full += sizeOf(full);
+      tiles.partial += sizeOf(reached) - sizeOf(full);
+      tiles.empty += keyTiles - sizeOf(reached);
+    }
+    return budget.spent() ? std::nullopt : std::optional(tiles);
+  }
+
+private:
+  using Runs = TestRuns::Runs; ///< of tiles, or of keys: sorted, none touch
+
+  static int64_t sizeOf(const Runs &runs) {
+    int64_t size = 0;
+    for (auto [begin, end] : runs)
+      size += end - begin;
+    return size;
+  }
+  static Runs sorted(Runs runs) {
+    llvm::sort(runs);
+    Runs joined;
+    for (auto [begin, end] : runs)
+      if (!joined.empty() && begin <= joined.back().second)
+        joined.back().second = std::max(joined.back().second, end);
+      else
+        joined.push_back({begin, end});
+    return joined;
+  }
+  static Runs both(const Runs &a, const Runs &b) {
+    Runs common;
+    for (size_t i = 0, j = 0; i < a.size() && j < b.size();) {
+      int64_t begin = std::max(a[i].first, b[j].first),
+              end = std::min(a[i].second, b[j].second);
+      if (begin < end)
+        common.push_back({begin, end});
+      ++(a[i].second < b[j].second ? i : j);
+    }
+    return common;
+  }
+
+  void rowOfTiles(int64_t begin, int64_t end) {
+    reached.clear();
+    full = {{0, keyTiles}};
+    for (int64_t row = begin, next; row < end; row = next) {
+      if (row >= alikeEnd || row < alikeBegin) {
+        alikeBegin = row;
+        alikeEnd = test.endOfAlike(row);
+        alike = test.at(row, 0, piece.rows.keys);
+      }
+      next = std::min(alikeEnd, end);
+      rowsAlike(row, next);
+    }
+    reached = sorted(std::move(reached));
+  }
+
+  /// Of rows with the same keys but for the bounds, which do not descend.
+  void rowsAlike(int64_t begin, int64_t end) {
+    auto at = [&](FlatExpr &bound, int64_t row) {
+      return bound.atRow(piece.rows.query(row));
+    };
+    int64_t keys = piece.rows.keys, maxLo = at(lower, end - 1),
+            minHi = at(upper, begin);
+    auto reach = [&](int64_t first, int64_t last) {
+      if (first < last)
+        reached.push_back(
+            {floorDivide(first, shape.keys), ceilDivide(last, shape.keys)});
+    };
+    Runs whole;
+    for (auto [first, last] : alike) {
+      int64_t inAll = std::min(last, minHi);
+      int64_t from = ceilDivide(std::max(first, maxLo), shape.keys),
+              to = inAll == keys ? keyTiles : floorDivide(inAll, shape.keys);
+      if (from < to)
+        whole.push_back({from, to});
+      if (maxLo <= first && last <= minHi)
+        reach(first, last);
+      else if (at(lower, begin) < last && first < at(upper, end - 1))
+        for (int64_t row = begin; row < end && budget.spend(); ++row)
+          reach(std::max(first, at(lower, row)),
+                std::min(last, at(upper, row)));
+    }
+    budget.spend(alike.size());
+    full = both(full, whole);
+  }
+
+  const PieceRows &piece;
+  TileShape shape;
+  Budget &budget;
+  TestRuns test;
+  FlatExpr lower, upper;
+  int64_t keyTiles;
+  int64_t alikeBegin = 0, alikeEnd = 0; ///< rows that `alike` is of
+  Runs alike;         ///< keys for which the test holds, whatever the bounds
+  Runs reached, full; ///< tiles of the row of tiles at hand
+};
+} // namespace
+
 static std::optional<TileClasses> tilesOf(const Piece &piece, const Rows &rows,
                                           int64_t head, TileShape shape,
                                           Budget &budget) {
   PieceRows inRows(piece, rows, head);
+  if (blocksOfTest(piece) && rows.queryStep == 1 && rows.keyStep == 1)
+    return TestedTiles(inRows, shape, budget).count();
   PieceBounds bounds(inRows);
   TileClasses total;
   for (const PieceRows::View &view : inRows.views()) {

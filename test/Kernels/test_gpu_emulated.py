@@ -206,13 +206,33 @@ def test_bias_softcap_test_and_lengths_together(emulate):
 
 
 @pytest.mark.parametrize("pattern, dtype, more", [(pattern, *of) for pattern, of in zip(BLOCK_PATTERNS, [
-    ("bf16", dict()), ("f16", dict(lengths=True, bias=True)), ("bf16", dict()), ("f32", dict())])])
+    ("bf16", dict()), ("f16", dict(lengths=True, bias=True)), ("bf16", dict()), ("f32", dict())], strict=True)])
 def test_tests_in_blocks(pattern, dtype, more, emulate):
     """Tiles for which a test holds nowhere are left out, and rows may begin within a block."""
     kernel = emulate(spec_of(pattern, dtype, 32, heads=2, **more))
     bias = (1, 0, 0, 0) if more else None
     for queries, past, key_offset in [(200, 0, 0), (70, 150, 0), (70, 100, 10)]:
-        check(kernel, 1, queries, past + queries, past + key_offset, key_offset, bias)
+        check(kernel, 2, queries, past + queries, past + key_offset, key_offset, bias)
+
+
+@pytest.mark.parametrize("arch, chosen", [
+    ("sm_80", "rows = 16, columns = 16, warps = 1, stages = 3, product = mma_sync, held = true, blocks = 1"),
+    ("sm_90a", "rows = 64, columns = 32, warps = 4, stages = 4, product = wgmma, held = false, blocks = 1, loads = tma")])
+def test_tests_in_blocks_with_more_stages(arch, chosen, emulate):
+    kernel = emulate(spec_of("random<block = 16, count = 4, seed = 7> and causal", "f16", 64, heads=2), schedule=f"#nvx.schedule<{chosen}>")
+    check(kernel, batch=1, queries=140, keys=400, offset=260)
+
+
+def test_blocks_that_no_row_sees_are_not_read(emulate):
+    """What they hold is no number."""
+    kernel = emulate(spec_of("blocks<block = 64, row_ptr = [0, 1, 2, 4, 4], col_idx = [0, 2, 0, 2]>", "f16", 64, heads=2))
+    q, k, v = (np.random.default_rng().standard_normal((1, 2, 256, 64)).astype(np.float16).astype(np.float32) for _ in range(3))
+    unseen = np.arange(256) // 64 % 2 == 1
+    k[:, :, unseen] = v[:, :, unseen] = np.nan
+    out, _ = kernel.run(q, [k], [v], None, 0, 0, None, None)
+    assert np.isfinite(out).all()
+    want = reference(kernel, q, [np.nan_to_num(k)], [np.nan_to_num(v)], None, 0, 0, None, None)[0]
+    assert np.linalg.norm(out - want) <= 2 * UNIT["f16"] * np.linalg.norm(want) + 1e-3
 
 
 @pytest.mark.parametrize("dtype", ["f16", "f32"])

@@ -49,7 +49,7 @@ def test_query_offset(check):
         check([gradients.Spec(pattern, offset=True) for pattern in patterns], 1, new, max(new, past + new), offset=past)
 
 
-@pytest.mark.parametrize("pattern, more", list(zip(BLOCK_PATTERNS, [dict(softcap=3.0, bias=True), dict(), dict(dtype="bf16")])))
+@pytest.mark.parametrize("pattern, more", list(zip(BLOCK_PATTERNS, [dict(softcap=3.0, bias=True), dict(), dict(dtype="bf16"), dict()], strict=True)))
 def test_tests_in_blocks(pattern, more, check):
     for queries, past in [(333, 0), (100, 233), (0, 5)]:
         check(gradients.Spec(pattern=pattern, offset=True, **more), 1, queries, past + queries, offset=past, bias=(4, 0, 1) if "bias" in more else None)

@@ -51,8 +51,8 @@ def test_patterns_at_ragged_sizes(compiled):
         attention.check(kernel, batch=2, queries=queries, keys=keys)
 
 
-@pytest.mark.parametrize("dtype, head_dim, value_dim", [("f32", 8, 8), ("bf16", 8, 8), ("f32", 33, 17), ("f16", 33, 17), ("bf16", 33, 17), ("f32", 64, 64),
-                                                        ("f16", 64, 64), ("bf16", 128, 128), ("f16", 256, 256), ("bf16", 520, 16)])
+@pytest.mark.parametrize("dtype, head_dim, value_dim", [("f32", 8, 8), ("bf16", 8, 8), ("f32", 33, 17), ("f16", 33, 17), ("bf16", 33, 17), ("f32", 64, 64), ("bf16", 64, 64),
+                                                        ("f16", 64, 64), ("bf16", 128, 128), ("f16", 256, 256), ("f32", 256, 256), ("bf16", 520, 16)])
 def test_head_dim(dtype, head_dim, value_dim, compiled):
     spec = attention.Spec(pattern="causal and (window<left = 40, right = 0> or strided<stride = 8>)", dtype=dtype,
                           head_dim=head_dim, value_dim=value_dim)
@@ -79,10 +79,10 @@ def test_bias_broadcasts(shape, compiled):
     attention.check(kernel, batch=2, queries=21, keys=21, bias=shape)
 
 
-@pytest.mark.parametrize("pattern, more", list(zip(BLOCK_PATTERNS, [dict(), dict(softcap=3.0, bias=True), dict(lengths=True, dtype="bf16"), dict()])))
+@pytest.mark.parametrize("pattern, more", list(zip(BLOCK_PATTERNS, [dict(), dict(softcap=3.0, bias=True), dict(lengths=True, dtype="bf16"), dict()], strict=True)))
 def test_tests_in_blocks(pattern, more, compiled):
     kernel = compiled(attention.Spec(pattern=pattern, offset=True, **more))
-    for queries, past in [(333, 0), (100, 233), (3, 1300), (0, 5)]:
+    for queries, past in [(333, 0), (100, 233), (3, 1300), (1, 2599), (0, 5)]:
         attention.check(kernel, 2, queries, past + queries, offset=past, bias=(4, 0, 2) if kernel.spec.bias else None)
 
 

@@ -94,6 +94,15 @@ struct Piece {
   }
 };
 
+/// Blocks of positions, from multiples of their sizes on, for all pairs of
+/// which a piece's test is the same.
+struct TestBlock {
+  int64_t queries, keys; ///< positions
+};
+/// Nothing where the piece has no such test, has one beside a view, or where
+/// its blocks are so small that to ask once is as much work as the tests are.
+std::optional<TestBlock> blocksOfTest(const Piece &piece);
+
 /// The pieces of a formula, or an error text where there would be more than
 /// kMaxPieces.
 std::optional<std::vector<Piece>> expand(const Formula &formula,

@@ -61,33 +61,19 @@ std::string mlir::megactx::cpu::gradientKey(const KernelShape &shape,
   return key;
 }
 
-void GradientBlock::choose(Value condition, function_ref<void()> then,
-                           function_ref<void()> otherwise) {
-  scf::IfOp::create(
-      b, condition,
-      [&](OpBuilder &, Location) {
-        then();
-        scf::YieldOp::create(b);
-      },
-      [&](OpBuilder &, Location) {
-        otherwise();
-        scf::YieldOp::create(b);
-      });
-}
-
 void GradientBlock::add(KernelParts &parts, Value count, Value isFull,
                         const GradientContext &context) {
   auto masked = [&] { addMasked(parts, count, context); };
   if (context.test && context.isAllowed) {
     GradientContext untested = context;
     untested.test = {};
-    return choose(
-        context.isAllowed, [&] { add(parts, count, isFull, untested); },
+    return emitIf(
+        b, context.isAllowed, [&] { add(parts, count, isFull, untested); },
         masked);
   }
   if (!shape.biasPerKey.empty() || context.test)
     return masked();
-  choose(isFull, [&] { call(parts, count, nullptr); }, masked);
+  emitIf(b, isFull, [&] { call(parts, count, nullptr); }, masked);
 }
 
 /// What depends on pieces and positions is looked up here, for the part to find

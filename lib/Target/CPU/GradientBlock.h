@@ -86,8 +86,6 @@ private:
   struct Masks {
     bool test, bias;
   };
-  void choose(Value condition, function_ref<void()> then,
-              function_ref<void()> otherwise);
   void addMasked(KernelParts &parts, Value count,
                  const GradientContext &context);
   void call(KernelParts &parts, Value count, const Masks *masks);

@@ -5,6 +5,7 @@
 #include "KernelFrame.h"
 #include "KernelRows.h"
 #include "KernelSplit.h"
+#include "TestedTiles.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -245,7 +246,7 @@ void KernelEmitter::keyLoop(unsigned index, const BlockBuffers &constBuffers) {
   // Their tiles begin anywhere: those of the next task's keys may be in one.
   if (split)
     boundRows(buffers, end);
-  TestBlocks::forTiles(
+  forTestedTiles(
       b, {begin, end, arguments.keyOffset, blocks->keys, kBlockKeys},
       [&](Value key) {
         return blocks->held(b, *views, positionsOf(buffers), {key, key});
@@ -292,31 +293,18 @@ void KernelEmitter::keyTile(unsigned index, const BlockBuffers &buffers,
     element.test = test;
     block.callMasked(parts, element);
   };
-  auto choose = [&](Value condition, function_ref<void()> then,
-                    function_ref<void()> otherwise) {
-    scf::IfOp::create(
-        b, condition,
-        [&](OpBuilder &, Location) {
-          then();
-          scf::YieldOp::create(b);
-        },
-        [&](OpBuilder &, Location) {
-          otherwise();
-          scf::YieldOp::create(b);
-        });
-  };
   auto untested = [&] {
     if (!shape.biasPerKey.empty() || shape.softcap)
       return masked({});
     Value full = a.both(a.le(hull[1], from),
                         a.le(a.add(from, a.c(kBlockKeys)), hull[2]));
-    choose(full, [&] { block.callFull(parts); }, [&] { masked({}); });
+    emitIf(b, full, [&] { block.callFull(parts); }, [&] { masked({}); });
   };
   if (!piece.test)
     return untested();
   if (!isAllowed)
     return masked(piece.test);
-  choose(isAllowed, untested, [&] { masked(piece.test); });
+  emitIf(b, isAllowed, untested, [&] { masked(piece.test); });
 }
 
 func::FuncOp mlir::megactx::cpu::emitKernel(KernelParts &parts, StringRef name,

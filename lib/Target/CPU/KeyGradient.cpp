@@ -1,8 +1,8 @@
 //===- KeyGradient.cpp - key rows in the lanes, queries one by one --------===//
 
 #include "../Common/QueryViews.h"
-#include "../Common/TestBlocks.h"
 #include "GradientKernel.h"
+#include "TestedTiles.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include <cmath>
@@ -131,10 +131,10 @@ void KeyGradientKernel::queriesOf(unsigned index,
   if (!blocks)
     return emitFor(b, begin, end, kGradientRows,
                    [&](Value from) { tile(from, Value()); });
-  TestBlocks::forTiles(
+  forTestedTiles(
       b, {begin, end, views->offsetOfQueries(), blocks->queries, kGradientRows},
-      [&](Value row) {
-        return blocks->held(b, *views, {row, row}, {lowest, highest});
+      [&](Value position) {
+        return blocks->held(b, *views, {position, position}, {lowest, highest});
       },
       tile);
 }

@@ -67,13 +67,13 @@ void PairTests::fill(Value row, Value first, Value lane,
   if (size == 1)
     return ask(row, lane, end);
   Value before = a.max(a.sub(row, a.c(1)), first);
-  auto blockOf = [&](Value row) {
+  auto blockAt = [&](Value row) {
     Value number = memref::LoadOp::create(b, ofRow, row);
     return emitFloorDiv(b, positionOf(number, !lanesAreQueries), a.c(size));
   };
   Value isSame = a.both(a.lt(first, row),
                         arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                              blockOf(before), blockOf(row)));
+                                              blockAt(before), blockAt(row)));
   auto ints = VectorType::get({width}, b.getI32Type());
   scf::IfOp::create(
       b, isSame,

@@ -1,7 +1,7 @@
 //===- QueryGradient.cpp - query rows in the lanes, keys one by one -------===//
 
-#include "../Common/TestBlocks.h"
 #include "GradientKernel.h"
+#include "TestedTiles.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include <cmath>
@@ -118,7 +118,7 @@ void QueryGradientKernel::keysOf(unsigned index, const GradientBuffers &buffers,
   };
   TestBlocks::Range rows{positionOf(a.c(0)),
                          positionOf(a.sub(lanesHere, a.c(1)))};
-  TestBlocks::forTiles(
+  forTestedTiles(
       b, {begin, end, arguments.keyOffset, blocks->keys, kGradientRows},
       [&](Value key) { return blocks->held(b, *views, rows, {key, key}); },
       tile);

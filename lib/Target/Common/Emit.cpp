@@ -84,6 +84,21 @@ void mlir::megactx::emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
           });
 }
 
+void mlir::megactx::emitIf(ImplicitLocOpBuilder &b, Value condition,
+                           function_ref<void()> then,
+                           function_ref<void()> otherwise) {
+  scf::IfOp::create(
+      b, condition,
+      [&](OpBuilder &, Location) {
+        then();
+        scf::YieldOp::create(b);
+      },
+      [&](OpBuilder &, Location) {
+        otherwise();
+        scf::YieldOp::create(b);
+      });
+}
+
 Value mlir::megactx::emitFirstNot(ImplicitLocOpBuilder &b, Value begin,
                                   Value end, function_ref<Value(Value)> holds) {
   Arith a{b};

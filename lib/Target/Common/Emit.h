@@ -43,6 +43,10 @@ SmallVector<Value> emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
 void emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi, int64_t step,
              function_ref<void(Value)> body);
 
+/// if (condition) then() else otherwise(), without results.
+void emitIf(ImplicitLocOpBuilder &b, Value condition, function_ref<void()> then,
+            function_ref<void()> otherwise);
+
 /// The least i in [begin, end) for which the condition does not hold, where it
 /// holds for those before and for none after; else end. By bisection.
 Value emitFirstNot(ImplicitLocOpBuilder &b, Value begin, Value end,

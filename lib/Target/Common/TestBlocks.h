@@ -16,9 +16,8 @@ namespace mlir::megactx {
 
 class TestBlocks {
 public:
-  /// Nothing where the piece has no such test, where its blocks are so small
-  /// that to ask is as much work as the tests are, or where rows that follow
-  /// each other are not at positions that do.
+  /// Nothing where the piece has no such test, or where rows that follow each
+  /// other are not at positions that do.
   static std::optional<TestBlocks> of(const AttentionShape &shape,
                                       const pattern::Piece &piece);
 
@@ -33,25 +32,11 @@ public:
   Held held(ImplicitLocOpBuilder &b, const KeyViews &views, Range queries,
             Range keys) const;
 
-  /// Tiles of so many rows, which come one by one: numbers [begin, end), of
-  /// which number i is at position i + offset, in blocks of so many positions.
-  struct Walk {
-    Value begin, end, offset;
-    int64_t block, tile;
-  };
-  /// Calls `body` with the first number of tiles that hold all numbers of the
-  /// walk's blocks for which `of`, asked with one of its positions, says that
-  /// the test holds of any pair; `isAll`: it does of all pairs of the tile. A
-  /// tile may reach behind its block, and behind the end.
-  static void forTiles(ImplicitLocOpBuilder &b, const Walk &walk,
-                       function_ref<Held(Value position)> of,
-                       function_ref<void(Value from, Value isAll)> body);
-
   int64_t queries, keys; ///< positions of a block
 
 private:
-  TestBlocks(const pattern::Expr &test, int64_t queries, int64_t keys)
-      : queries(queries), keys(keys), test(test) {}
+  TestBlocks(const pattern::Expr &test, const pattern::TestBlock &block)
+      : queries(block.queries), keys(block.keys), test(test) {}
   pattern::Expr test;
 };
 

@@ -198,8 +198,11 @@ State KernelEmitter::piece(unsigned index, State state) {
     return all;
   };
   Value before = next;
-  auto walk = TileWalk::create(b, shape, tiling, *views, *rows, arguments, lane,
-                               ofBlock);
+  // Who only loads brings all tiles.
+  auto walk = next ? std::make_unique<TileWalk>(b, tiling, ofBlock,
+                                                ofBlock.begin, ofBlock.end)
+                   : TileWalk::create(b, shape, tiling, *views, *rows,
+                                      arguments, lane, ofBlock);
   auto ifOp = scf::IfOp::create(
       b, walk->any(),
       [&](OpBuilder &, Location) {

@@ -66,8 +66,9 @@ std::pair<Value, Value> PieceBounds::positionsOf(Value first,
   return {overAll(ends[0], min), overAll(ends[1], max)};
 }
 
-/// Where a test says the same of blocks of keys that tiles divide, no tile is
-/// to hold some of two of them.
+/// Where a test says the same of blocks of keys that tiles divide, tiles begin
+/// with a block's part, so that none holds keys of two: if there are keys from
+/// there on.
 Value PieceBounds::beginOfTiles(const Piece &piece, Value begin) const {
   auto test = TestBlocks::of(shape, piece);
   if (!test || test->keys % tiling.keys)

@@ -97,7 +97,6 @@ private:
 void TestedWalk::ballot(State &state) {
   Value from = a.add(state.base, a.mul(lane, a.c(tiling.keys)));
   Value behind = a.min(a.add(from, a.c(tiling.keys)), end);
-  // None of the positions of a tile behind the end: it holds nowhere.
   TestBlocks::Held held = test.held(
       b, views, rows,
       {a.add(from, keyOffset), a.add(a.sub(behind, a.c(1)), keyOffset)});
@@ -133,7 +132,8 @@ TestedWalk::Tile TestedWalk::take(State &state) {
   Value bit = LLVM::CountTrailingZerosOp::create(b, b.getI32Type(), any,
                                                  /*is_zero_poison=*/false);
   Value from = a.add(state.base, a.mul(wide(bit), a.c(tiling.keys)));
-  Value ofAll = arith::ShRUIOp::create(b, state.all, bit);
+  Value shift = arith::AndIOp::create(b, bit, constant(kSpan - 1));
+  Value ofAll = arith::ShRUIOp::create(b, state.all, shift);
   Value isAllowed = arith::TruncIOp::create(b, b.getI1Type(), ofAll);
   // Without its lowest bit.
   state.any =

@@ -46,7 +46,7 @@ public:
   /// has had its turn.
   using Body = function_ref<SmallVector<Value>(const TurnTiles &, ValueRange)>;
   virtual SmallVector<Value> loop(bool hasBegun, ValueRange init, Body body);
-  /// After the loop, the first key of the last tile.
+  /// After the loop, the first key of the last of the block's tiles.
   virtual Value last() { return tiles.last(a, tiling.keys); }
 
 protected:

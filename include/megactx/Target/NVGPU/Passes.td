@@ -86,7 +86,7 @@ def ConvertAttentionToNVGPUKernelsPass
       | | others | 4 | 48 | 3 |
       | | biases per key; others | 4 | 80; 64 | 2 |
       | above 128 | | 8 | 48 | 1 |
-      | any | a test per element | 4; above 128 8 | 48, or 64 or 32 where they divide the blocks of keys for which it is the same; above 128 32 | 2; 1 |
+      | any | a test per element | 4; above 128 8 | the first of 64, 48 and 32 that divides all blocks of keys for which it is the same, else 48; above 128 32 | 2; 1 |
 
       Fewer blocks where they do not fit in the shared memory of `arch`.
     - Where a block does not fit, columns are halved down to 16, then warps down
