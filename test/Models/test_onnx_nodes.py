@@ -4,9 +4,7 @@ A case in the types of those models (f32, i64, i32, bool) must compile and give 
 the forms in REFUSED. One in another type may also be refused, with a message that names the operator.
 """
 
-import concurrent.futures
 import functools
-import os
 import pathlib
 import re
 
@@ -16,6 +14,7 @@ import onnx
 import pytest
 
 import reference
+from merged import merged, version
 
 CASES = pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data" / "node"
 OPERATORS = """Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool BatchNormalization BitCast BitShift BitwiseAnd
@@ -30,7 +29,6 @@ OPERATORS = """Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh Attent
     TensorScatter ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Where Xor""".split()
 # Forms without a lowering, by a word of the message; what data says is found by the run.
 REFUSED = {"BatchNormalization": "training_mode", "Dropout": "training_mode", "Resize": "has no lowering|have no lowering", "Scan": "before opset 9"}
-PARTS = 8  # of the round trips, for workers to share
 TYPES = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.BOOL}
 
 
@@ -66,8 +64,20 @@ def is_refused(done, operator):
     return done.status == 1 and operator in done.err and "error" in done.err and re.search(REFUSED.get(operator, "\0"), done.err) is not None
 
 
+def differences(folder, got, prefix=""):
+    """What differs of the stored outputs, or None."""
+    for name, want in reference.load_tensors(folder / "test_data_set_0", "output"):
+        try:
+            found = got[prefix + name]
+            np.testing.assert_equal(found.shape, want.shape)
+            np.testing.assert_allclose(found.astype(np.float64), want.astype(np.float64), rtol=rtol(want.dtype), atol=1e-5)
+        except (AssertionError, KeyError) as error:
+            return f"{name}: {' '.join(str(error).split())[:200]}"
+    return None
+
+
 def fault(tool, folder, operator, scratch):
-    """What is wrong with a case, or None."""
+    """What is wrong with a case by itself, or None."""
     artifact = scratch / f"{folder.name}.mctx"
     done = tool("megactx-compile", folder / "model.onnx", "-o", artifact)
     if is_refused(done, operator):
@@ -76,27 +86,41 @@ def fault(tool, folder, operator, scratch):
         return f"refused: {done.err.strip().splitlines()[0][-200:]}" if plain(folder / "model.onnx") else None
     if done.status != 0:
         return f"status {done.status}: {done.err.strip()[-300:]}"
-    for data in sorted(folder.glob("test_data_set_*")):
-        out = scratch / folder.name / data.name
-        done = tool("megactx-run", artifact, "--inputs", data, "--outputs", out)
-        if is_refused(done, operator):
-            continue
+    out = scratch / folder.name
+    done = tool("megactx-run", artifact, "--inputs", folder / "test_data_set_0", "--outputs", out)
+    if is_refused(done, operator):
+        return None
+    if done.status != 0:
+        return f"run: status {done.status}: {done.err.strip()[-300:]}"
+    return differences(folder, dict(reference.load_tensors(out, "output")))
+
+
+def compiled(tool, folders, artifact):
+    """The cases that compile as one model, and the others."""
+    rest, alone = {folder.name: folder for folder in folders}, []
+    while len(rest) > 1:
+        onnx.save(merged({name: onnx.load(folder / "model.onnx") for name, folder in rest.items()}), artifact.with_suffix(".onnx"))
+        done = tool("megactx-compile", artifact.with_suffix(".onnx"), "-o", artifact)
+        if done.status == 0:
+            return list(rest.values()), alone
+        alone += (named := [rest.pop(name) for name in set(re.findall(r"[\w-]+", done.err)) & rest.keys()])
+        if not named:
+            break
+    return [], alone + list(rest.values())
+
+
+def faults_of_version(tool, folders, operator, scratch):
+    """[(folder, what is wrong with it)] of cases that may be one model."""
+    scratch.mkdir()
+    together, alone = compiled(tool, folders, scratch / "merged.mctx")
+    if together:
+        inputs = [(f"{folder.name}.{name}", value) for folder in together for name, value in reference.load_tensors(folder / "test_data_set_0", "input")]
+        reference.save_tensors(scratch / "in", "input", inputs)
+        done = tool("megactx-run", scratch / "merged.mctx", "--inputs", scratch / "in", "--outputs", scratch / "out")
         if done.status != 0:
-            return f"run: status {done.status}: {done.err.strip()[-300:]}"
-        got = dict(reference.load_tensors(out, "output"))
-        for name, want in reference.load_tensors(data, "output"):
-            try:
-                np.testing.assert_equal(got[name].shape, want.shape)
-                np.testing.assert_allclose(got[name].astype(np.float64), want.astype(np.float64), rtol=rtol(want.dtype), atol=1e-5)
-            except (AssertionError, KeyError) as error:
-                return f"{name}: {' '.join(str(error).split())[:200]}"
-    return None
-
-
-def faults(check, folders):
-    """The faults that check(folder) finds, of several at a time."""
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return [f"{folder.name}: {found}" for folder, found in zip(folders, pool.map(check, folders)) if found]
+            together, alone = [], folders
+    got = dict(reference.load_tensors(scratch / "out", "output")) if together else {}
+    return [(folder, differences(folder, got, f"{folder.name}.")) for folder in together] + [(folder, fault(tool, folder, operator, scratch)) for folder in alone]
 
 
 @functools.cache
@@ -104,9 +128,18 @@ def cases_by_operator():
     return cases()
 
 
+def by_version(folders):
+    found = {}
+    for folder in folders:
+        found.setdefault(version(onnx.load(folder / "model.onnx")), []).append(folder)
+    return found.values()
+
+
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_node(operator, tool, tmp_path):
-    found = faults(lambda folder: fault(tool, folder, operator, tmp_path), cases_by_operator()[operator])
+    """As one model, where a case that is refused is named and left to itself."""
+    alike = enumerate(by_version(cases_by_operator()[operator]))
+    found = [f"{folder.name}: {what}" for i, folders in alike for folder, what in faults_of_version(tool, folders, operator, tmp_path / str(i)) if what]
     assert not found, "\n".join(found)
 
 
@@ -127,18 +160,27 @@ def one_of_a_kind():
     return list({graph_kind(onnx.load(folder / "model.onnx").graph): folder for folder in sorted(CASES.iterdir())}.values())
 
 
-@pytest.mark.parametrize("part", range(PARTS))
-def test_every_node_test_survives_a_round_trip(part, tool, request, tmp_path):
-    """Of ONNX's node tests, also of operators that we do not lower, one of each kind of graph."""
-    from test_models import model_key
+def round_trip_fault(tool, path, back):
+    from test_models import model_key, same
 
-    def check(folder):
-        back = tmp_path / f"{folder.name}.onnx"
-        done = tool("megactx-translate", "--import-onnx", "--export-onnx", folder / "model.onnx", "-o", back)
-        if done.status != 0:
-            return done.err.strip()[-200:]
-        return None if model_key(onnx.load(folder / "model.onnx")) == model_key(onnx.load(back)) else "differs"
+    done = tool("megactx-translate", "--import-onnx", "--export-onnx", path, "-o", back)
+    if done.status != 0:
+        return done.err.strip()[-200:]
+    try:
+        same(model_key(onnx.load(path)), model_key(onnx.load(back)), "model")
+    except AssertionError as error:
+        return str(error).splitlines()[0]
+    return None
 
-    folders = (sorted(CASES.iterdir()) if request.config.getoption("--all") else one_of_a_kind())[part::PARTS]
-    found = faults(check, folders)
-    assert not found, f"{len(found)} of {len(folders)}\n" + "\n".join(found[:20])
+
+def test_every_node_test_survives_a_round_trip(tool, request, tmp_path):
+    """Of ONNX's node tests, also of operators that we do not lower, one of each kind of graph; those of a version as one model, and one by itself."""
+    found = []
+    for i, folders in enumerate(by_version(sorted(CASES.iterdir()) if request.config.getoption("--all") else one_of_a_kind())):
+        path, back = tmp_path / f"{i}.onnx", tmp_path / f"back-{i}.onnx"
+        onnx.save(merged({folder.name: onnx.load(folder / "model.onnx") for folder in folders}), path)
+        whole, first = (round_trip_fault(tool, p, back) for p in (path, folders[0] / "model.onnx"))
+        if whole or first:
+            of_each = [f"{folder.name}: {fault}" for folder in folders if (fault := round_trip_fault(tool, folder / "model.onnx", back))]
+            found += of_each or [f"{folders[0].name} and others, but none by itself: {whole}"]
+    assert not found, "\n".join(found[:20])
