@@ -200,6 +200,7 @@ def test_exported_gistnets_and_lensnets(request, tmp_path):
     megactx.use_build(request.config.getoption("--build").resolve())
     for folder in gistnets + lensnets:
         megactx.compile(folder / "model.onnx", tmp_path / f"{folder.name}.mctx")
+    artifacts = Artifacts(tmp_path / "cache")
     for folder in gistnets:
         tokens = reference.load_tensors(folder / "test_data_set_0", "input")[0][1]
         for row, timeline in enumerate(tokens):
@@ -209,7 +210,7 @@ def test_exported_gistnets_and_lensnets(request, tmp_path):
                 np.testing.assert_allclose(got, want[row], atol=1e-4)
         timeline = np.random.default_rng(0).standard_normal((20000, tokens.shape[2]), np.float32)
         for lensnet in lensnets:
-            made = megactx.focus(timeline, tmp_path / f"{folder.name}.mctx", tmp_path / f"{lensnet.name}.mctx", 1000, expand=0.05, collapse=0.05)
+            made = megactx.focus(timeline, tmp_path / f"{folder.name}.mctx", tmp_path / f"{lensnet.name}.mctx", 1000, expand=0.05, collapse=0.05, artifacts=artifacts)
             assert any(state.expanded for state in made.rounds) or any(state.collapsed for state in made.rounds)
             assert all(tiles(state.lods, state.positions, 32) and len(state.lods) <= 1000 for state in made.rounds)
 

@@ -40,7 +40,7 @@ def tuned(data, cache, tool, tmp_path_factory):
     out = tmp_path_factory.mktemp("tuned")
     candidates = [option for pattern in CANDIDATES for option in ("--candidate", pattern)]
     return tool("megactx-tune-policy", MODEL, "--data", data, "--budget", "35%", "--horizon", 60, *candidates, "--cache", cache,
-                "--trials", 4, "-o", out / "policy.json"), out
+                "--trials", 1, "-o", out / "policy.json"), out
 
 
 def test_the_model_is_small_and_was_trained(data):
@@ -104,7 +104,7 @@ def test_a_second_search_compiles_nothing(tuned, data, cache, tool, tmp_path):
     assert not re.search("compiled 0 artifacts", tuned[0].out)
     candidates = [option for pattern in CANDIDATES for option in ("--candidate", pattern)]
     done = tool("megactx-tune-policy", MODEL, "--data", data, "--budget", "35%", "--horizon", 60, *candidates, "--cache", cache,
-                "--trials", 4, "-o", tmp_path / "policy.json")
+                "--trials", 1, "-o", tmp_path / "policy.json")
     assert "compiled 0 artifacts" in done.out, done
     assert (tmp_path / "policy.json").read_text() == (tuned[1] / "policy.json").read_text()
 
