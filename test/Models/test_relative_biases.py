@@ -9,6 +9,7 @@ import pytest
 
 import reference
 from conftest import ROOT
+from merged import merged
 
 SPEC = importlib.util.spec_from_file_location("graph", ROOT / "python" / "models" / "graph.py")
 graph = importlib.util.module_from_spec(SPEC)
@@ -108,31 +109,40 @@ def model_of(name, bias):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_against_onnxruntime(name, tool, tmp_path):
+def test_tables(name, tool, tmp_path):
     bias, tables = CASES[name]
-    model = model_of(name, bias)
-    onnx.save(model, tmp_path / "model.onnx")
+    onnx.save(model_of(name, bias), tmp_path / "model.onnx")
     done = tool("megactx-compile", tmp_path / "model.onnx", "--compile-to=fused", "-o", tmp_path / "fused.mlir")
     assert done.status == 0, done
     text = (tmp_path / "fused.mlir").read_text()
     assert len(re.findall(r"megactx\.fused_attention", text)) == 1
     assert len(re.findall(r"megactx\.toeplitz_view", text)) == tables
+
+
+def inputs_of(name, model, batch, queries, keys):
+    rng = np.random.default_rng()
+    draw = lambda n: rng.standard_normal((batch, HEADS, n, DIM)).astype(np.float32)
+    new = queries if name == "sliced" else keys
+    inputs = dict(q=draw(queries), k=draw(new), v=draw(new), past_k=draw(keys - new), past_v=draw(keys - new), count=rng.integers(1, max(1, keys) + 1, batch), places=rng.integers(-9, 9, keys))
+    inputs |= dict(numbers=rng.standard_normal((1, HEADS, queries, keys)).astype(np.float32), flags=rng.integers(0, 256, (batch, keys), np.uint8), one=np.ones(1, np.float32))
+    if name.startswith("no key"):
+        inputs["count"][0] = 0
+    return {i.name: inputs[i.name] for i in model.graph.input}
+
+
+def test_against_onnxruntime(tool, tmp_path):
+    """All cases as one model."""
+    models = {name: model_of(name, bias) for name, (bias, _) in CASES.items()}
+    onnx.save(merged(models), tmp_path / "model.onnx")
     done = tool("megactx-compile", tmp_path / "model.onnx", "-o", tmp_path / "model.mctx")
     assert done.status == 0, done
-    session = reference.session(model)
+    sessions = {name: reference.session(model) for name, model in models.items()}
     for batch, queries, keys in (2, 37, 37), (1, 1, 1), (1, 130, 130), (2, 5, 61), (1, 1, 40), (1, 0, 0):
-        rng = np.random.default_rng()
-        draw = lambda n: rng.standard_normal((batch, HEADS, n, DIM)).astype(np.float32)
-        new = queries if name == "sliced" else keys
-        inputs = dict(q=draw(queries), k=draw(new), v=draw(new), past_k=draw(keys - new), past_v=draw(keys - new), count=rng.integers(1, max(1, keys) + 1, batch), places=rng.integers(-9, 9, keys))
-        inputs |= dict(numbers=rng.standard_normal((1, HEADS, queries, keys)).astype(np.float32), flags=rng.integers(0, 256, (batch, keys), np.uint8), one=np.ones(1, np.float32))
-        if name.startswith("no key"):
-            inputs["count"][0] = 0
-        inputs = {i.name: inputs[i.name] for i in model.graph.input}
-        want = session.run(None, inputs)[0]
+        inputs = {name: inputs_of(name, model, batch, queries, keys) for name, model in models.items()}
         folder = tmp_path / f"{batch}-{queries}-{keys}"
-        reference.save_tensors(folder / "in", "input", list(inputs.items()))
+        reference.save_tensors(folder / "in", "input", [(f"{name}.{key}", array) for name, some in inputs.items() for key, array in some.items()])
         done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", folder / "in", "--outputs", folder / "out")
         assert done.status == 0, done
-        (_, got), = reference.load_tensors(folder / "out", "output")
-        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4, err_msg=f"{queries} queries, {keys} keys")
+        got = [array for _, array in reference.load_tensors(folder / "out", "output")]
+        for (name, run), found in zip(sessions.items(), got, strict=True):
+            np.testing.assert_allclose(found, run.run(None, inputs[name])[0], rtol=1e-4, atol=1e-4, err_msg=f"{name}: {queries} queries, {keys} keys")
