@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import reference
+from merged import merged
 
 rng = np.random.default_rng(5)
 
@@ -67,11 +68,13 @@ CASTS = {
 def test_numbers_beyond_an_integer(dtype, is_constant, tool, tmp_path):
     x = {"x": np.float32(1) if is_constant else BEYOND}
     nodes = [helper.make_node("Cast", ["c" if is_constant else "x"], ["y"], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))]
-    for i in range(len(BEYOND)) if is_constant else [slice(None)]:
-        folder = tmp_path / str(i)
-        folder.mkdir()
-        got = result(tool, folder, model_of(nodes, x, dtype, {"c": np.float32(BEYOND[i])} if is_constant else ()), x)
-        np.testing.assert_array_equal(got, np.array(CASTS[dtype], dtype=dtype)[i])
+    if is_constant:
+        models = {str(number): model_of(nodes, x, dtype, {"c": number}) for number in BEYOND}
+        got = results(tool, tmp_path, merged(models), {f"{name}.x": x["x"] for name in models})
+        for name, want in zip(models, CASTS[dtype], strict=True):
+            np.testing.assert_array_equal(got[f"{name}.y"], np.array(want, dtype=dtype), err_msg=name)
+    else:
+        np.testing.assert_array_equal(result(tool, tmp_path, model_of(nodes, x, dtype), x), np.array(CASTS[dtype], dtype=dtype))
 
 
 @pytest.mark.parametrize("operator, attributes", [("MatMul", {}), ("Einsum", {"equation": "ij,jk->ik"})])
