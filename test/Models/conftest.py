@@ -42,6 +42,9 @@ class Model:
         return (words[0], *(word for word in ("past", "decode", "synthesizer") if word in words))
 
 
+# What takes long comes first, so that workers end together.
+LONG = ["test_tune_policy", "test_docs", "test_onnx_nodes", "test_models"]
+
 # What a test's marker says that a model stands for; of the models alike, it takes the one of the last folder.
 LIKENESSES = {"one_of_a_name": lambda model: model.name, "one_of_a_family": lambda model: model.family}
 
@@ -112,7 +115,8 @@ def fake_gpu(request, tool):
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that known_failures.txt names are expected to fail."""
+    """Long ones first; tests that known_failures.txt names are expected to fail."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
     lines = (pathlib.Path(__file__).parent / "known_failures.txt").read_text().splitlines()
     known = [line for line in lines if line and not line.startswith("#")]
     for item in items:
