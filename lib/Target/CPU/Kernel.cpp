@@ -1,7 +1,6 @@
 //===- Kernel.cpp - emission of one attention kernel ----------------------===//
 
 #include "Kernel.h"
-#include "../Common/TestBlocks.h"
 #include "KernelFrame.h"
 #include "KernelRows.h"
 #include "KernelSplit.h"
@@ -246,11 +245,10 @@ void KernelEmitter::keyLoop(unsigned index, const BlockBuffers &constBuffers) {
   // Their tiles begin anywhere: those of the next task's keys may be in one.
   if (split)
     boundRows(buffers, end);
+  TestBlocks::Range rows = positionsOf(buffers);
   forTestedTiles(
       b, {begin, end, arguments.keyOffset, blocks->keys, kBlockKeys},
-      [&](Value key) {
-        return blocks->held(b, *views, positionsOf(buffers), {key, key});
-      },
+      [&](Value key) { return blocks->held(b, *views, rows, {key, key}); },
       [&](Value from, Value isAllowed) {
         keyTile(index, buffers, from, hull, isAllowed);
       });
