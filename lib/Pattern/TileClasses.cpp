@@ -233,9 +233,7 @@ private:
   int64_t first = 0;              ///< the piece's first row in the view
   int64_t keys = 0, keyTiles = 0; ///< of the view
 };
-} // namespace
 
-namespace {
 /// The tiles of a piece whose test is the same for blocks of rows and of keys:
 /// rows of tiles one by one, with the keys for which it holds.
 class TestedTiles {
@@ -293,8 +291,7 @@ private:
     reached.clear();
     full = {{0, keyTiles}};
     for (int64_t row = begin, next; row < end; row = next) {
-      if (row >= alikeEnd || row < alikeBegin) {
-        alikeBegin = row;
+      if (row >= alikeEnd) {
         alikeEnd = test.endOfAlike(row);
         alike = test.at(row, 0, piece.rows.keys);
       }
@@ -340,9 +337,9 @@ private:
   TestRuns test;
   FlatExpr lower, upper;
   int64_t keyTiles;
-  int64_t alikeBegin = 0, alikeEnd = 0; ///< rows that `alike` is of
-  Runs alike;         ///< keys for which the test holds, whatever the bounds
-  Runs reached, full; ///< tiles of the row of tiles at hand
+  int64_t alikeEnd = 0; ///< of the rows that `alike` is of
+  Runs alike;           ///< keys for which the test holds, whatever the bounds
+  Runs reached, full;   ///< tiles of the row of tiles at hand
 };
 } // namespace
 

@@ -24,16 +24,10 @@ func::FuncOp GradientKernel::run() {
 void GradientKernel::tasksByLength(ArrayRef<int64_t> vectors, Value most) {
   if (vectors.size() == 1)
     return tasks(vectors.front(), most);
-  scf::IfOp::create(
+  emitIf(
       b, a.le(most, a.c(vectors.front() * shape.lanes)),
-      [&](OpBuilder &, Location) {
-        tasks(vectors.front(), most);
-        scf::YieldOp::create(b);
-      },
-      [&](OpBuilder &, Location) {
-        tasksByLength(vectors.drop_front(), most);
-        scf::YieldOp::create(b);
-      });
+      [&] { tasks(vectors.front(), most); },
+      [&] { tasksByLength(vectors.drop_front(), most); });
 }
 
 void GradientKernel::tasks(int64_t vectors, Value most) {

@@ -34,7 +34,6 @@ private:
   void keyLoop(unsigned index, const BlockBuffers &buffers);
   void keyTile(unsigned index, const BlockBuffers &buffers, Value from,
                const std::array<Value, 4> &hull, Value isAllowed);
-  TestBlocks::Range positionsOf(const BlockBuffers &buffers);
   void boundRows(const BlockBuffers &buffers, Value end);
   std::array<Value, 4> rowBounds(unsigned index, const BlockBuffers &buffers);
   void keyRows(unsigned index, const BlockBuffers &buffers, Value begin,
@@ -68,16 +67,9 @@ void KernelEmitter::tasksByLength(ArrayRef<BlockForm> forms) {
   BlockForm form = forms.front();
   if (forms.size() == 1)
     return tasks(form);
-  scf::IfOp::create(
+  emitIf(
       b, a.le(rowsPerClass, a.c(form.mostRows(shape.lanes))),
-      [&](OpBuilder &, Location) {
-        tasks(form);
-        scf::YieldOp::create(b);
-      },
-      [&](OpBuilder &, Location) {
-        tasksByLength(forms.drop_front());
-        scf::YieldOp::create(b);
-      });
+      [&] { tasks(form); }, [&] { tasksByLength(forms.drop_front()); });
 }
 
 void KernelEmitter::tasks(BlockForm form) {
@@ -237,29 +229,16 @@ void KernelEmitter::keyLoop(unsigned index, const BlockBuffers &constBuffers) {
   Value begin = a.min(hull[0], hull[3]), end = hull[3];
   if (split)
     std::tie(begin, end) = split->share(begin, end);
-  auto blocks = TestBlocks::of(shape, shape.pieces[index]);
-  if (!blocks)
-    return emitFor(b, begin, end, kBlockKeys, [&](Value from) {
-      keyTile(index, buffers, from, hull, /*isAllowed=*/Value());
-    });
-  // Their tiles begin anywhere: those of the next task's keys may be in one.
-  if (split)
+  auto test = TestBlocks::of(shape, shape.pieces[index]);
+  // Its tiles begin anywhere: those of the next task's keys may be in one.
+  if (test && split)
     boundRows(buffers, end);
-  TestBlocks::Range rows = positionsOf(buffers);
-  forTestedTiles(
-      b, {begin, end, arguments.keyOffset, blocks->keys, kBlockKeys},
-      [&](Value key) { return blocks->held(b, *views, rows, {key, key}); },
-      [&](Value from, Value isAllowed) {
-        keyTile(index, buffers, from, hull, isAllowed);
-      });
-}
-
-/// The positions of the task's rows, which follow each other.
-TestBlocks::Range KernelEmitter::positionsOf(const BlockBuffers &buffers) {
-  auto positionOf = [&](Value lane) {
-    return views->positionOf(memref::LoadOp::create(b, buffers.rowOf, lane));
-  };
-  return {positionOf(a.c(0)), positionOf(a.sub(buffers.rowCount, a.c(1)))};
+  forTiles(b, test,
+           {*views, /*areQueries=*/true, buffers.rowOf, buffers.rowCount},
+           {begin, end, arguments.keyOffset, kBlockKeys},
+           [&](Value from, Value isAllowed) {
+             keyTile(index, buffers, from, hull, isAllowed);
+           });
 }
 
 /// Keys from `end` on are not the task's.

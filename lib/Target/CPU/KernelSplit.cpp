@@ -50,17 +50,15 @@ Value KeySplit::enter(Value number) {
 void KeySplit::store(KernelParts &code, const BlockBuffers &buffers,
                      Value batch, Value head, Value out, Value lse,
                      Value valid) {
-  scf::IfOp::create(
+  emitIf(
       b, isSplit(),
-      [&](OpBuilder &, Location) {
+      [&] {
         Value at = KeyParts::place(a, parts.number, batches, batch);
         HeadRows(b, partial, buffers, at, head)
             .store(code, partOut, partLse, valid);
-        scf::YieldOp::create(b);
       },
-      [&](OpBuilder &, Location) {
+      [&] {
         HeadRows(b, shape, buffers, batch, head).store(code, out, lse, valid);
-        scf::YieldOp::create(b);
       });
 }
 

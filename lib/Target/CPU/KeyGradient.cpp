@@ -127,16 +127,9 @@ void KeyGradientKernel::queriesOf(unsigned index,
     block.add(parts, count, isFull,
               {piece.test, *views, arguments.biases, isAllowed});
   };
-  auto blocks = TestBlocks::of(shape, piece);
-  if (!blocks)
-    return emitFor(b, begin, end, kGradientRows,
-                   [&](Value from) { tile(from, Value()); });
-  forTestedTiles(
-      b, {begin, end, views->offsetOfQueries(), blocks->queries, kGradientRows},
-      [&](Value position) {
-        return blocks->held(b, *views, {position, position}, {lowest, highest});
-      },
-      tile);
+  forTiles(b, TestBlocks::of(shape, piece),
+           {*views, /*areQueries=*/false, buffers.rowOf, lanesHere},
+           {begin, end, views->offsetOfQueries(), kGradientRows}, tile);
 }
 
 std::unique_ptr<GradientKernel>

@@ -75,19 +75,15 @@ void PairTests::fill(Value row, Value first, Value lane,
                         arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
                                               blockAt(before), blockAt(row)));
   auto ints = VectorType::get({width}, b.getI32Type());
-  scf::IfOp::create(
+  emitIf(
       b, isSame,
-      [&](OpBuilder &, Location) {
+      [&] {
         for (int64_t g = 0; g < vectors; ++g) {
           Value from = a.add(lane, a.c(g * width));
           Value values = vector::LoadOp::create(b, ints, allowed,
                                                 ValueRange{before, from});
           vector::StoreOp::create(b, values, allowed, ValueRange{row, from});
         }
-        scf::YieldOp::create(b);
       },
-      [&](OpBuilder &, Location) {
-        ask(row, lane, end);
-        scf::YieldOp::create(b);
-      });
+      [&] { ask(row, lane, end); });
 }

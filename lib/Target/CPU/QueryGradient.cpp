@@ -109,19 +109,9 @@ void QueryGradientKernel::keysOf(unsigned index, const GradientBuffers &buffers,
     block.add(parts, count, isFull,
               {piece.test, *views, arguments.biases, isAllowed});
   };
-  auto blocks = TestBlocks::of(shape, piece);
-  if (!blocks)
-    return emitFor(b, begin, end, kGradientRows,
-                   [&](Value from) { tile(from, Value()); });
-  auto positionOf = [&](Value lane) {
-    return views->positionOf(memref::LoadOp::create(b, buffers.rowOf, lane));
-  };
-  TestBlocks::Range rows{positionOf(a.c(0)),
-                         positionOf(a.sub(lanesHere, a.c(1)))};
-  forTestedTiles(
-      b, {begin, end, arguments.keyOffset, blocks->keys, kGradientRows},
-      [&](Value key) { return blocks->held(b, *views, rows, {key, key}); },
-      tile);
+  forTiles(b, TestBlocks::of(shape, piece),
+           {*views, /*areQueries=*/true, buffers.rowOf, lanesHere},
+           {begin, end, arguments.keyOffset, kGradientRows}, tile);
 }
 
 std::unique_ptr<GradientKernel>

@@ -26,19 +26,17 @@ void KernelEmitter::roles(nvx::ScheduleAttr schedule) {
     places.push_back(views->places(i));
   startRing({b, barriers}, tiling, thread);
   RegisterShares registers(tiling, schedule.getBlocks());
-  scf::IfOp::create(
+  emitIf(
       b, a.lt(thread, a.c(tiling.threads)),
-      [&](OpBuilder &, Location) {
+      [&] {
         setRegisters(b, registers.computing,
                      NVVM::SetMaxRegisterAction::increase);
         compute();
-        scf::YieldOp::create(b);
       },
-      [&](OpBuilder &, Location) {
+      [&] {
         setRegisters(b, registers.loading,
                      NVVM::SetMaxRegisterAction::decrease);
         byOneThread(b, thread, tiling.threads, [&] { load(); });
-        scf::YieldOp::create(b);
       });
 }
 

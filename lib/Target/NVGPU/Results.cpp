@@ -36,17 +36,13 @@ void Results::store(const State &state, Fragments &fragments,
   };
   if (!parts.count)
     return whole();
-  scf::IfOp::create(
+  emitIf(
       b, a.lt(a.c(1), parts.count),
-      [&](OpBuilder &, Location) {
+      [&] {
         for (int64_t i = 0; i < 2; ++i)
           storeRow(state, i, found[i], {parts.out, parts.lse, true});
-        scf::YieldOp::create(b);
       },
-      [&](OpBuilder &, Location) {
-        whole();
-        scf::YieldOp::create(b);
-      });
+      whole);
 }
 
 /// A row's log-sum-exp so far. Rows past the end are nobody's.
