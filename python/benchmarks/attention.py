@@ -78,7 +78,7 @@ def torch_competitors(name, queries, threads):
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     begin = time.perf_counter()
-    mask = create_block_mask(mask_of(name, queries), None, None, queries, queries, device="cpu")
+    mask = create_block_mask(mask_of(name, queries, torch.from_numpy), None, None, queries, queries, device="cpu")
     building = time.perf_counter() - begin
     compiled = torch.compile(flex_attention)
     found["FlexAttention"] = (lambda q, k, v: compiled(q, k, v, block_mask=mask), building)

@@ -1,54 +1,54 @@
 """The patterns that the attention benchmarks time, and the modules that are compiled for them."""
 
-
-def product(x, factor):
-    """Of two numbers of 32 bits, modulo 2^32, in 64 bits with a sign."""
-    return (((x * (factor >> 16) & 0xFFFF) << 16) + x * (factor & 0xFFFF)) & 0xFFFFFFFF
+import numpy as np
 
 
-def mix(seed, a, b):
-    """The hash of the pattern `random`."""
-    x = seed ^ product(a, 0x9E3779B1) ^ product(b, 0x85EBCA77)
-    x = product(x ^ (x >> 16), 0x85EBCA6B)
-    x = product(x ^ (x >> 13), 0xC2B2AE35)
-    return (x ^ (x >> 16)) >> 1
+def random_blocks(keys, block=64, count=3, seed=1):
+    """What the pattern `random` keeps: [blocks of queries, count], the block of keys of each of the parts of all blocks."""
+    blocks = -(-keys // block)
+    of, part = np.arange(blocks, dtype=np.uint32)[:, None], np.arange(count, dtype=np.uint32)
+    x = np.uint32(seed) ^ of * np.uint32(0x9E3779B1) ^ part * np.uint32(0x85EBCA77)
+    x = (x ^ x >> 16) * np.uint32(0x85EBCA6B)
+    x = (x ^ x >> 13) * np.uint32(0xC2B2AE35)
+    hashed = (x ^ x >> 16) >> 1
+    begin, end = (np.arange(count) + i for i in (0, 1))
+    begin, end = begin * blocks // count, end * blocks // count
+    return begin + hashed % (end - begin)
 
 
-def in_random_blocks(n, p, k, block=64, count=3, seed=1):
-    """Of `count` parts of the n keys' blocks, the one of each that the hash of the query's block chooses."""
-    blocks = -(-n // block)
-    part = ((k // block) * count + count - 1) // blocks
-    begin, end = part * blocks // count, (part + 1) * blocks // count
-    return k // block == begin + mix(seed, p // block, part) % (end - begin)
+def in_blocks(blocks, p, k):
+    of, found = p // 64, k // 64
+    return (blocks[of, 0] == found) | (blocks[of, 1] == found) | (blocks[of, 2] == found)
 
 
-# name: (the pattern, the same as a mask of the number of keys and of what FlexAttention gives: batch, head, query, key)
+# name: (the pattern, the same as a mask of what FlexAttention gives: batch, head, query, key; and of a table, made of the number of keys)
 ALL = {
-    "causal": ("causal", lambda n, b, h, p, k: k <= p),
-    "window512": ("causal and window<left = 511, right = 0>", lambda n, b, h, p, k: (k <= p) & (p - k < 512)),
-    "window4096": ("causal and window<left = 4095, right = 0>", lambda n, b, h, p, k: (k <= p) & (p - k < 4096)),
-    "block_local512": ("causal and block_local<block = 512>", lambda n, b, h, p, k: (k <= p) & (p // 512 == k // 512)),
-    "block_local4096": ("causal and block_local<block = 4096>", lambda n, b, h, p, k: (k <= p) & (p // 4096 == k // 4096)),
+    "causal": ("causal", lambda b, h, p, k: k <= p),
+    "window512": ("causal and window<left = 511, right = 0>", lambda b, h, p, k: (k <= p) & (p - k < 512)),
+    "window4096": ("causal and window<left = 4095, right = 0>", lambda b, h, p, k: (k <= p) & (p - k < 4096)),
+    "block_local512": ("causal and block_local<block = 512>", lambda b, h, p, k: (k <= p) & (p // 512 == k // 512)),
+    "block_local4096": ("causal and block_local<block = 4096>", lambda b, h, p, k: (k <= p) & (p // 4096 == k // 4096)),
     "window128+strided128": ("causal and (window<left = 127, right = 0> or strided<stride = 128>)",
-                             lambda n, b, h, p, k: (k <= p) & ((p - k < 128) | ((p - k) % 128 == 0))),
+                             lambda b, h, p, k: (k <= p) & ((p - k < 128) | ((p - k) % 128 == 0))),
     "fixed128/8": ("causal and fixed<block = 128, count = 8>",
-                   lambda n, b, h, p, k: (k <= p) & ((p // 128 == k // 128) | (k % 128 >= 120))),
+                   lambda b, h, p, k: (k <= p) & ((p // 128 == k // 128) | (k % 128 >= 120))),
     "fixed256/8": ("causal and fixed<block = 256, count = 8>",
-                   lambda n, b, h, p, k: (k <= p) & ((p // 256 == k // 256) | (k % 256 >= 248))),
-    "strided128": ("causal and strided<stride = 128>", lambda n, b, h, p, k: (k <= p) & ((p - k) % 128 == 0)),
-    "strided256": ("causal and strided<stride = 256>", lambda n, b, h, p, k: (k <= p) & ((p - k) % 256 == 0)),
+                   lambda b, h, p, k: (k <= p) & ((p // 256 == k // 256) | (k % 256 >= 248))),
+    "strided128": ("causal and strided<stride = 128>", lambda b, h, p, k: (k <= p) & ((p - k) % 128 == 0)),
+    "strided256": ("causal and strided<stride = 256>", lambda b, h, p, k: (k <= p) & ((p - k) % 256 == 0)),
     "bigbird": ("causal and (window<left = 191, right = 0> or global_keys<first = 128> or random<block = 64, count = 3, seed = 1>)",
-                lambda n, b, h, p, k: (k <= p) & ((p - k < 192) | (k < 128) | in_random_blocks(n, p, k))),
-    "decode": ("dense", lambda n, b, h, p, k: k >= 0),  # one query, as many keys as the others have queries
-    "decode_gqa": ("dense", lambda n, b, h, p, k: k >= 0),  # the same, four query heads a key head
+                lambda b, h, p, k, blocks: (k <= p) & ((p - k < 192) | (k < 128) | in_blocks(blocks, p, k)), random_blocks),
+    "decode": ("dense", lambda b, h, p, k: k >= 0),  # one query, as many keys as the others have queries
+    "decode_gqa": ("dense", lambda b, h, p, k: k >= 0),  # the same, four query heads a key head
 }
 CPU = {name: ALL[name] for name in ("causal", "window512", "window128+strided128", "fixed128/8", "strided128", "bigbird", "decode")}
 
 
-def mask_of(name, keys):
-    """FlexAttention's mask of a case with so many keys, which takes arrays of numpy, too."""
-    mask = ALL[name][1]
-    return lambda b, h, p, k: mask(keys, b, h, p, k)
+def mask_of(name, keys, array=lambda table: table):
+    """FlexAttention's mask of a case with so many keys. `array`: makes of a table of numpy's what arrays of its arguments index."""
+    _, mask, *tables = ALL[name]
+    made = [array(table(keys)) for table in tables]
+    return lambda b, h, p, k: mask(b, h, p, k, *made)
 
 
 def module(pattern, queries, keys, dim):

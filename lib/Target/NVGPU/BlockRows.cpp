@@ -100,11 +100,13 @@ BlockRows::BlockRows(ImplicitLocOpBuilder &b, const Tiling &tiling,
   } else {
     keyHead = divide(b, a.mul(head, keyHeads), heads).first;
   }
-  int64_t classes = views.classes();
-  Value viewClass = a.rem(number, a.c(classes));
-  // Late rows see most keys: the longest blocks go first.
+  // Blocks of one class follow each other, and find each other's keys in the
+  // cache. Late rows see most keys: the longest go first.
   Value all = blocks(a, tiling, queries, views.period(), group);
-  Value late = a.sub(a.sub(all, a.c(1)), a.div(number, a.c(classes)));
+  Value viewClass = a.c(0), inClass = number;
+  if (views.classes() > 1)
+    std::tie(viewClass, inClass) = divide(b, number, all);
+  Value late = a.sub(a.sub(all, a.c(1)), inClass);
   begin = a.mul(late, a.c(tiling.rows));
   views.enter(batch, head, viewClass, queries);
   count = tiling.grouped ? a.mul(views.rowsHere, group) : views.rowsHere;

@@ -5,7 +5,7 @@
 // row by row, so that their positions never decrease and each key is read once.
 // Both are numbered alike, and who computes with rows need not know which.
 //
-// Grid: (block of rows x class, head or key head, part x batch). Where blocks
+// Grid: (class x block of rows, head or key head, part x batch). Where blocks
 // take one unit of work after the other, those places are numbered.
 //
 //===----------------------------------------------------------------------===//
@@ -30,7 +30,7 @@ struct PartArguments {
 
 /// Where in the work of a launch rows are.
 struct BlockPlace {
-  Value number; ///< of the block of rows x class, latest rows first
+  Value number; ///< of the block of rows, class by class, latest rows first
   Value head;   ///< or key head
   Value slot;   ///< part x batch
 

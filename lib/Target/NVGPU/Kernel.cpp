@@ -80,11 +80,16 @@ void KernelEmitter::reserve() {
   queryTile = sharedTile(memory, 0, tiling.queryTile);
   keyTile = sharedTile(memory, keyBegin, tiling.keyTile);
   valueTile = sharedTile(memory, valueBegin, tiling.valueTile);
+  int64_t begin = valueBegin + tiling.valueTile.bytes();
+  auto words = [&](int64_t count, Type type, int64_t from) -> Value {
+    auto memref = MemRefType::get({count}, type, AffineMap(), space);
+    return memref::ViewOp::create(b, memref, memory, a.c(from), ValueRange());
+  };
   if (tiling.barriers)
-    barriers = memref::ViewOp::create(
-        b,
-        MemRefType::get({tiling.barriers}, b.getI64Type(), AffineMap(), space),
-        memory, a.c(valueBegin + tiling.valueTile.bytes()), ValueRange());
+    barriers = words(tiling.barriers, b.getI64Type(), begin);
+  if (tiling.ballots)
+    ballots = words(tiling.ballots, b.getI32Type(),
+                    begin + tiling.kBarrierBytes * tiling.barriers);
 }
 
 gpu::GPUFuncOp KernelEmitter::run() {
@@ -202,7 +207,7 @@ State KernelEmitter::piece(unsigned index, State state) {
   auto walk = next ? std::make_unique<TileWalk>(b, tiling, ofBlock,
                                                 ofBlock.begin, ofBlock.end)
                    : TileWalk::create(b, shape, tiling, *views, *rows,
-                                      arguments, lane, ofBlock);
+                                      arguments, {thread, ballots}, ofBlock);
   auto ifOp = scf::IfOp::create(
       b, walk->any(),
       [&](OpBuilder &, Location) {

@@ -97,7 +97,7 @@ private:
   StageNumbers numbers;
   Value next; ///< in a ring, the number of the next group, i32; null without
   Value thread, lane, warp, lastHere;
-  Value queryTile, keyTile, valueTile, barriers;
+  Value queryTile, keyTile, valueTile, barriers, ballots;
   SmallVector<KeyViews::Places> places;
 };
 

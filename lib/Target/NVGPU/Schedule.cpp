@@ -56,6 +56,10 @@ Tiling::Tiling(const AttentionShape &shape, ScheduleAttr schedule)
   if (producer)
     barriers = 2 * stages + 2 * warpgroups();
   loadsQueryBox = anyBoxes && !grouped && KeyViews::periodOf(shape) == 1;
+  bool asks = llvm::any_of(shape.pieces, [&](const pattern::Piece &piece) {
+    return TestBlocks::of(shape, piece).has_value();
+  });
+  ballots = asks ? 2 * schedule.getWarps() : 0;
 }
 
 bool Tiling::loadsBoxes(const pattern::Piece &piece) const {
@@ -236,7 +240,8 @@ static bool wantsProducer(const AttentionShape &shape,
 }
 
 static BlockChoice chooseProducer(const AttentionShape &shape) {
-  // Of blocks of 128 rows: registers hold no more.
+  // Of blocks of 128 rows: registers hold no more beside what lives from one
+  // unit to the next.
   constexpr int64_t tile = 14336, most = 128;
   // Units of so many keys are so long that it does not matter when a block
   // begins one, and the device gives out those that are alike better.
@@ -249,7 +254,9 @@ static BlockChoice chooseProducer(const AttentionShape &shape) {
   if (!shape.biasPerKey.empty()) {
     choice.columns = 64;
   } else if (hasLongRows(shape)) {
-    choice.columns = std::min<int64_t>(llvm::alignDown(tile / dim, 16), most);
+    choice.columns = most;
+    if (choice.persistent)
+      choice.columns = std::min<int64_t>(llvm::alignDown(tile / dim, 16), most);
   } else if (hasShortRows(shape)) {
     choice.warps = 4;
     choice.columns = 64;

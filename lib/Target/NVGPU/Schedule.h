@@ -111,6 +111,9 @@ struct Tiling {
   int64_t barriers;
   /// Whether queries are a box.
   bool loadsQueryBox;
+  /// What warps tell each other of tests of blocks: words, two for each warp
+  /// that asks.
+  int64_t ballots;
   /// The fewest keys of a part.
   int64_t partKeys() const { return 16 * rows; }
   /// Turns from the product with a tile's keys to that with its values.
@@ -121,9 +124,9 @@ struct Tiling {
   bool loadsBoxes(const pattern::Piece &piece) const;
   int64_t bytes() const {
     return queryTile.bytes() + keyTile.bytes() + valueTile.bytes() +
-           kBarrierBytes * barriers;
+           kBarrierBytes * barriers + kBallotBytes * ballots;
   }
-  static constexpr int64_t kBarrierBytes = 8;
+  static constexpr int64_t kBarrierBytes = 8, kBallotBytes = 4;
 
   static constexpr int64_t kWarpgroupRows = 64, kWarpgroupThreads = 128;
   int64_t warpgroups() const { return threads / kWarpgroupThreads; }

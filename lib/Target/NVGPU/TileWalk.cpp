@@ -4,8 +4,10 @@
 #include "../Common/TestBlocks.h"
 #include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
@@ -27,17 +29,18 @@ SmallVector<Value> TileWalk::loop(bool hasBegun, ValueRange init, Body body) {
 }
 
 namespace {
-/// Each lane of a warp asks for one of the tiles that follow each other, and
-/// all lanes take up those for which the answer was yes, as bits of a ballot.
-/// Every warp asks alike, so that no shared memory and no barrier is needed.
+/// Each thread of the block asks for one of the tiles that follow each other.
+/// Of the ballots of its warps, one for as many tiles as there are lanes, all
+/// take up the first that names a tile, bit by bit; those behind it are asked
+/// for again.
 class TestedWalk : public TileWalk {
 public:
   TestedWalk(ImplicitLocOpBuilder &b, const Tiling &tiling,
              const PieceTiles &tiles, const KeyViews &views,
              const KernelArguments &arguments, const TestBlocks &test,
-             TestBlocks::Range rows, Value lane)
+             TestBlocks::Range rows, Askers askers)
       : TileWalk(b, tiling, tiles, tiles.begin, tiles.end), views(views),
-        keyOffset(arguments.keyOffset), test(test), rows(rows), lane(lane) {
+        keyOffset(arguments.keyOffset), test(test), rows(rows), askers(askers) {
     at.base = a.sub(begin, a.c(kSpan * tiling.keys));
     at.any = at.all = arith::ConstantIntOp::create(b, 0, 32);
     at.last = begin;
@@ -67,7 +70,8 @@ private:
             state.turns.front().isAllowed};
   }
   Tile take(State &state);
-  void ballot(State &state);
+  void ask(State &state);
+  void tell(Value any, Value all);
   State later(State state);
   SmallVector<Value> pack(const State &state);
   State unpack(ValueRange values);
@@ -88,14 +92,16 @@ private:
   Value keyOffset;
   TestBlocks test;
   TestBlocks::Range rows;
-  Value lane;
+  Askers askers;
   State at;
 };
 } // namespace
 
-/// Asks for the tiles from `base` on.
-void TestedWalk::ballot(State &state) {
-  Value from = a.add(state.base, a.mul(lane, a.c(tiling.keys)));
+/// Asks for the tiles from `base` on, and turns to the first ballot that names
+/// one, or to the last.
+void TestedWalk::ask(State &state) {
+  Value inSpan = a.mul(narrow(askers.thread), constant(tiling.keys));
+  Value from = wide(a.add(narrow(state.base), inSpan));
   Value behind = a.min(a.add(from, a.c(tiling.keys)), end);
   TestBlocks::Held held = test.held(
       b, views, rows,
@@ -104,8 +110,35 @@ void TestedWalk::ballot(State &state) {
     return NVVM::VoteSyncOp::create(b, b.getI32Type(), constant(-1), holds,
                                     NVVM::VoteSyncKind::ballot);
   };
-  state.any = vote(a.both(held.any, a.lt(from, end)));
-  state.all = vote(held.all);
+  tell(vote(a.both(held.any, a.lt(from, end))), vote(held.all));
+  gpu::BarrierOp::create(b);
+  auto word = [&](int64_t i) -> Value {
+    return memref::LoadOp::create(b, askers.ballots, a.c(i));
+  };
+  int64_t last = tiling.ballots / 2 - 1;
+  Value index = constant(last);
+  state.any = word(2 * last);
+  state.all = word(2 * last + 1);
+  for (int64_t i = last - 1; i >= 0; --i) {
+    Value any = word(2 * i), isNone = isZero(any);
+    index = a.select(isNone, index, constant(i));
+    state.any = a.select(isNone, state.any, any);
+    state.all = a.select(isNone, state.all, word(2 * i + 1));
+  }
+  state.base = a.add(state.base, a.mul(wide(index), a.c(kSpan * tiling.keys)));
+  // All have read before anybody tells more.
+  gpu::BarrierOp::create(b);
+}
+
+/// The ballots of this warp, to all.
+void TestedWalk::tell(Value any, Value all) {
+  Value lane = a.rem(askers.thread, a.c(kSpan));
+  scf::IfOp::create(b, a.lt(lane, a.c(1)), [&](OpBuilder &, Location) {
+    Value place = a.mul(a.div(askers.thread, a.c(kSpan)), a.c(2));
+    memref::StoreOp::create(b, any, askers.ballots, place);
+    memref::StoreOp::create(b, all, askers.ballots, a.add(place, a.c(1)));
+    scf::YieldOp::create(b);
+  });
 }
 
 /// The next tile for which the test holds somewhere; behind the last, the end.
@@ -122,7 +155,7 @@ TestedWalk::Tile TestedWalk::take(State &state) {
       [&](OpBuilder &, Location, ValueRange carried) {
         State next = state;
         next.base = a.add(wide(carried[0]), span);
-        ballot(next);
+        ask(next);
         scf::YieldOp::create(b,
                              ValueRange{narrow(next.base), next.any, next.all});
       });
@@ -193,7 +226,7 @@ std::unique_ptr<TileWalk>
 TileWalk::create(ImplicitLocOpBuilder &b, const AttentionShape &shape,
                  const Tiling &tiling, const KeyViews &views,
                  const BlockRows &rows, const KernelArguments &arguments,
-                 Value lane, const PieceTiles &tiles) {
+                 Askers askers, const PieceTiles &tiles) {
   auto test = TestBlocks::of(shape, shape.pieces[tiles.index]);
   if (!test)
     return std::make_unique<TileWalk>(b, tiling, tiles, tiles.begin, tiles.end);
@@ -202,5 +235,5 @@ TileWalk::create(ImplicitLocOpBuilder &b, const AttentionShape &shape,
   TestBlocks::Range positions{rows.positionOf(rows.begin),
                               rows.positionOf(a.sub(last, a.c(1)))};
   return std::make_unique<TestedWalk>(b, tiling, tiles, views, arguments, *test,
-                                      positions, lane);
+                                      positions, askers);
 }

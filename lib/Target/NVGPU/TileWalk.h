@@ -22,6 +22,12 @@ struct TurnTiles {
   Value isAllowed;
 };
 
+/// Who asks for tiles, and where warps tell each other what they found.
+struct Askers {
+  Value thread;  ///< of the block
+  Value ballots; ///< in shared memory, null where nothing is asked
+};
+
 class TileWalk {
 public:
   /// Of the keys [begin, end), which are of `tiles`, whose grid begins with
@@ -32,12 +38,13 @@ public:
   virtual ~TileWalk() = default;
 
   /// Of all tiles that a block's rows read, without those that the piece's test
-  /// leaves out. All lanes of all warps that compute have to come here, to
-  /// `loop`, and to every turn of it.
+  /// leaves out. All threads of the block have to come here, to `loop`, and to
+  /// every turn of it.
   static std::unique_ptr<TileWalk>
   create(ImplicitLocOpBuilder &b, const AttentionShape &shape,
          const Tiling &tiling, const KeyViews &views, const BlockRows &rows,
-         const KernelArguments &arguments, Value lane, const PieceTiles &tiles);
+         const KernelArguments &arguments, Askers askers,
+         const PieceTiles &tiles);
 
   /// Whether there is a tile.
   virtual Value any() { return a.lt(begin, end); }
