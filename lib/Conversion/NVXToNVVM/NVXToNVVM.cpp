@@ -65,6 +65,29 @@ struct LowerSharedMemory : OpConversionPattern<nvx::SharedMemoryOp> {
   }
 };
 
+struct LowerRecompute : OpConversionPattern<nvx::RecomputeOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult
+  matchAndRewrite(nvx::RecomputeOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    Location loc = op.getLoc();
+    Type type = rewriter.getI64Type();
+    Value x = arith::IndexCastOp::create(rewriter, loc, type, adaptor.getX());
+    // Side effects are what keeps it apart.
+    Value y = LLVM::InlineAsmOp::create(
+                  rewriter, loc, type, x, "mov.b64 $0, $1;", "=l,l",
+                  /*has_side_effects=*/true, /*is_align_stack=*/false,
+                  LLVM::tailcallkind::TailCallKind::None,
+                  LLVM::AsmDialectAttr::get(op.getContext(),
+                                            LLVM::AsmDialect::AD_ATT),
+                  /*operand_attrs=*/ArrayAttr())
+                  .getResult(0);
+    rewriter.replaceOpWithNewOp<arith::IndexCastOp>(op, rewriter.getIndexType(),
+                                                    y);
+    return success();
+  }
+};
+
 struct LowerMmaSync : OpConversionPattern<nvx::MmaSyncOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
@@ -365,8 +388,10 @@ struct ConvertNVXToNVVM : impl::ConvertNVXToNVVMPassBase<ConvertNVXToNVVM> {
     // What other conversions own stays.
     target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
     RewritePatternSet patterns(&getContext());
-    patterns.add<LowerSharedMemory, LowerMmaSync, LowerWgmmaDescriptor,
-                 LowerLoadBox, LowerWgmma, LowerWgmmaWait>(&getContext());
+    patterns
+        .add<LowerSharedMemory, LowerRecompute, LowerMmaSync,
+             LowerWgmmaDescriptor, LowerLoadBox, LowerWgmma, LowerWgmmaWait>(
+            &getContext());
     patterns.add<LowerElementwise<nvx::Exp2Op>>(&getContext(),
                                                 "llvm.nvvm.ex2.approx.ftz.f");
     patterns.add<LowerElementwise<nvx::Log2Op>>(&getContext(),

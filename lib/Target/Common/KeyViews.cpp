@@ -62,9 +62,12 @@ void KeyViews::readPiece(const Piece &piece, size_t keyless) {
     return;
   SmallVector<int64_t> begin = {0}, residues;
   read.uniform = piece.digits.classes.front().keys.size();
+  read.follow = true;
   for (const Digits::Class &c : piece.digits.classes) {
     if (int64_t(c.keys.size()) != read.uniform)
       read.uniform = 0;
+    for (size_t i = 1; i < c.keys.size(); ++i)
+      read.follow &= c.keys[i] == c.keys[i - 1] + 1;
     // Rows of one class and different residues share their keys.
     for (size_t i = 0; i < (numClasses > 1 ? c.queries.size() : 1); ++i) {
       residues.append(c.keys.begin(), c.keys.end());
@@ -245,20 +248,27 @@ KeyViews::Places KeyViews::places(unsigned piece) const {
     return {};
   const KeyTable &table = keyTables[piece];
   Value cls = numClasses > 1 ? viewClass : a.c(0);
-  Value begin = loadTable(b, table.begin, cls);
-  Value count =
-      table.uniform
-          ? a.c(table.uniform)
-          : a.sub(loadTable(b, table.begin, a.add(cls, a.c(1))), begin);
-  return {begin, count};
+  if (!table.uniform) {
+    Value begin = loadTable(b, table.begin, cls);
+    Value end = loadTable(b, table.begin, a.add(cls, a.c(1)));
+    return {begin, a.sub(end, begin), Value()};
+  }
+  Value begin = a.mul(cls, a.c(table.uniform)), first;
+  if (table.follow)
+    first = numClasses > 1
+                ? loadTable(b, table.residues, begin)
+                : a.c(shape.pieces[piece].digits.classes.front().keys.front());
+  return {begin, a.c(table.uniform), first};
 }
 
-std::optional<int64_t> KeyViews::keyStep(unsigned piece) const {
+std::optional<int64_t> KeyViews::keyStep(unsigned piece,
+                                         int64_t numbers) const {
   const Digits &digits = shape.pieces[piece].digits;
   if (digits.isIdentity())
-    return 1;
-  if (keyTables[piece].uniform == 1)
-    return digits.period;
+    return numbers;
+  int64_t each = keyTables[piece].uniform;
+  if (each && numbers % each == 0)
+    return numbers / each * digits.period;
   return std::nullopt;
 }
 
@@ -266,8 +276,10 @@ Value KeyViews::keyRow(unsigned piece, const Places &places, Value at) const {
   const Digits &digits = shape.pieces[piece].digits;
   if (digits.isIdentity())
     return at;
-  Value residue = loadTable(b, keyTables[piece].residues,
-                            a.add(places.begin, a.rem(at, places.count)));
+  Value place = a.rem(at, places.count);
+  Value residue = places.first ? a.add(places.first, place)
+                               : loadTable(b, keyTables[piece].residues,
+                                           a.add(places.begin, place));
   Value position =
       a.add(a.mul(a.div(at, places.count), a.c(digits.period)), residue);
   return a.sub(position, arguments.keyOffset);

@@ -61,14 +61,15 @@ public:
   /// of the piece's rows. Says nothing of heads.
   std::pair<Value, Value> keysOf(unsigned piece, Value position) const;
 
-  /// The class's residues in the table of a piece, null for the identity.
+  /// The class's residues in the table of a piece, null for the identity;
+  /// `first`: where they follow each other, the first.
   struct Places {
-    Value begin, count;
+    Value begin, count, first;
   };
   Places places(unsigned piece) const;
-  /// Rows in memory from a number of the key view to the next, where that is
-  /// the same for all.
-  std::optional<int64_t> keyStep(unsigned piece) const;
+  /// Rows in memory from a number of the key view to the one so many later,
+  /// where that is the same for all.
+  std::optional<int64_t> keyStep(unsigned piece, int64_t numbers) const;
   /// The row in memory of a number of the key view.
   Value keyRow(unsigned piece, const Places &places, Value at) const;
 
@@ -97,6 +98,7 @@ private:
   struct KeyTable {
     Value begin, residues;
     int64_t uniform = 0; ///< residues per class where all have as many
+    bool follow = false; ///< those of a class follow each other
   };
   SmallVector<KeyTable> keyTables;
 };

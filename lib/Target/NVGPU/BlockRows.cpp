@@ -131,8 +131,8 @@ Value BlockRows::positionOf(Value number) const {
   return views.positionOf(at(number).number);
 }
 
-std::optional<int64_t> BlockRows::step() const {
+std::optional<int64_t> BlockRows::step(int64_t numbers) const {
   if (tiling.grouped)
     return std::nullopt;
-  return views.period();
+  return numbers * views.period();
 }

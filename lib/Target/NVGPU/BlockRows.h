@@ -62,9 +62,9 @@ public:
   /// The row of a number; any number may be asked for.
   Row at(Value number) const;
   Value positionOf(Value number) const;
-  /// Rows from one number to the next, where that is the same for all and all
-  /// are of one head.
-  std::optional<int64_t> step() const;
+  /// Rows from a number to the one so many later, where that is the same for
+  /// all and all are of one head.
+  std::optional<int64_t> step(int64_t numbers) const;
   /// A row's place in the results of parts.
   Row inParts(const Row &row) const { return {slot, row.head, row.number}; }
 

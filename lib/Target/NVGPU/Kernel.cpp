@@ -119,9 +119,11 @@ void KernelEmitter::copyTile(const PieceTiles &here, Value from, Value stage,
       return {rows->batch, rows->keyHead,
               views->keyRow(here.index, places[here.index], at)};
     };
-    writer->load({source, dim, rowOf, views->keyStep(here.index), map}, shared,
-                 layout, a.mul(stage, a.c(tiling.keys)), tiling.keys, from,
-                 here.end);
+    auto step = [&](int64_t numbers) {
+      return views->keyStep(here.index, numbers);
+    };
+    writer->load({source, dim, rowOf, step, map}, shared, layout,
+                 a.mul(stage, a.c(tiling.keys)), tiling.keys, from, here.end);
     scf::YieldOp::create(b);
   });
 }
@@ -142,11 +144,11 @@ void KernelEmitter::copyQueries() {
     BlockBarriers{b, barriers}.start(thread,
                                      SmallVector<int64_t>(tiling.barriers, 1));
   auto rowOf = [&](Value at) { return rows->at(at); };
+  auto step = [&](int64_t numbers) { return rows->step(numbers); };
   auto load = [&] {
-    queryLoader->load(
-        {arguments.query, shape.headDim, rowOf, rows->step(), queryMap},
-        queryTile, tiling.queryTile, a.c(0), tiling.rows, rows->begin,
-        rows->count);
+    queryLoader->load({arguments.query, shape.headDim, rowOf, step, queryMap},
+                      queryTile, tiling.queryTile, a.c(0), tiling.rows,
+                      rows->begin, rows->count);
   };
   if (tiling.loadsQueryBox) {
     queryLoader = std::make_unique<BoxLoader>(b, tiling, thread, barriers,
@@ -183,6 +185,10 @@ void KernelEmitter::rowsOfBlock() {
 }
 
 State KernelEmitter::piece(unsigned index, State state) {
+  // What pieces compute alike would be kept from one to the next, and spill.
+  if (!ringReader && shape.pieces.size() > 1)
+    for (Value *kept : {&rows->begin, &lane})
+      *kept = nvx::RecomputeOp::create(b, *kept);
   PieceTiles ofBlock = bounds().ofRows(index, rows->begin, tiling.rows);
   PieceTiles ofWarps = ofBlock;
   if (ringReader) {

@@ -88,9 +88,10 @@ void KernelEmitter::load() {
 
 void KernelEmitter::loadUnit(Value turn) {
   auto rowOf = [&](Value at) { return rows->at(at); };
+  auto step = [&](int64_t numbers) { return rows->step(numbers); };
   ringWriter->loadQueries(
-      {arguments.query, shape.headDim, rowOf, rows->step(), queryMap},
-      queryTile, turn, rows->begin);
+      {arguments.query, shape.headDim, rowOf, step, queryMap}, queryTile, turn,
+      rows->begin);
   for (unsigned i = 0; i < shape.pieces.size(); ++i) {
     PieceTiles here = bounds().ofRows(i, rows->begin, tiling.rows);
     Value before = next;

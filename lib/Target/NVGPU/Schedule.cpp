@@ -283,9 +283,14 @@ static BlockChoice chooseWgmma(const AttentionShape &shape,
   int64_t dim = largerDim(shape);
   bool isLong = hasLongRows(shape), isBiased = !shape.biasPerKey.empty(),
        isGathered = isLong && hasGatheredKeys(shape);
-  if (hasTest(shape))
-    return dim > 128 ? BlockChoice{8, 32, 1}
-                     : BlockChoice{4, testedColumns(shape), 2};
+  size_t pieces = shape.pieces.size();
+  if (hasTest(shape)) {
+    if (dim > 128)
+      return {8, 32, 1};
+    // A third of the registers holds several pieces, which compute their rows
+    // anew, but, by a word, not one alone.
+    return {4, testedColumns(shape), dim <= 64 && pieces > 1 ? 3 : 2};
+  }
   if (dim <= 32)
     return {4, 64, isBiased ? 2 : 4};
   if (dim <= 64) {
@@ -293,9 +298,9 @@ static BlockChoice chooseWgmma(const AttentionShape &shape,
       return {4, 64, 3};
     if (isLong)
       return {4, 112, 2};
-    // Of several pieces a quarter of the registers does not hold all.
+    // Of more pieces a quarter of the registers does not hold all.
     if (hasShortRows(shape))
-      return {4, 64, shape.pieces.size() == 1 ? 4 : 3};
+      return {4, 64, pieces <= 2 ? 4 : 3};
     return {4, 96, 3};
   }
   if (dim > 128)

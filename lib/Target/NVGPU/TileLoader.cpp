@@ -77,17 +77,16 @@ Value StageNumbers::parityOf(Value number) const {
   return Arith{b}.select(isBelow(b, number, stages), zero, one);
 }
 
-/// The first row's address is computed once; the others follow at constant
-/// distances.
+/// The rows of a thread: the first one's address is computed once, and the
+/// others follow at a constant distance, `step` rows in memory.
 static Value rowsFrom(ImplicitLocOpBuilder &b, const RowSource &source,
-                      const Row &row, Value column, int64_t rows,
+                      const Row &row, Value column, int64_t rows, int64_t step,
                       int64_t columns) {
   OpFoldResult one = b.getIndexAttr(1);
   SmallVector<OpFoldResult> offsets = {row.batch, row.head, row.number, column};
   SmallVector<OpFoldResult> sizes = {one, one, b.getIndexAttr(rows),
                                      b.getIndexAttr(columns)};
-  SmallVector<OpFoldResult> strides = {one, one, b.getIndexAttr(*source.step),
-                                       one};
+  SmallVector<OpFoldResult> strides = {one, one, b.getIndexAttr(step), one};
   auto type = memref::SubViewOp::inferRankReducedResultType(
       {rows, columns}, cast<MemRefType>(source.memory.getType()), offsets,
       sizes, strides);
@@ -112,12 +111,14 @@ void CopyLoader::load(const RowSource &source, Value shared,
   Value laneRow = a.div(thread, a.c(lanes));
   Value laneColumn = a.mul(a.rem(thread, a.c(lanes)), a.c(chunk));
   Value first;
-  if (source.step && columns == source.columns)
-    first = rowsFrom(b, source, source.rowOf(a.add(from, laneRow)), laneColumn,
-                     rows, columns - wide + chunk);
+  std::optional<int64_t> step = source.step(turn);
+  if (step && columns == source.columns)
+    first =
+        rowsFrom(b, source, source.rowOf(a.add(from, laneRow)), laneColumn,
+                 llvm::divideCeil(rows, turn), *step, columns - wide + chunk);
   auto copy = [&](int64_t rowBegin, Value inTile, Value exists, int64_t begin) {
     Value column = a.add(laneColumn, a.c(begin)), memory = first;
-    SmallVector<Value> at = {a.c(rowBegin), a.c(begin)};
+    SmallVector<Value> at = {a.c(rowBegin / turn), a.c(begin)};
     if (!first) {
       Value inside = a.lt(column, a.c(source.columns));
       exists = a.both(exists, inside);

@@ -32,9 +32,9 @@ struct RowSource {
   int64_t columns;
   /// The row of a number; any number may be asked for.
   function_ref<Row(Value)> rowOf;
-  /// Rows in memory from one number to the next, where that is the same for all
-  /// and all are of one head.
-  std::optional<int64_t> step;
+  /// Rows in memory from a number to the one so many later, where that is the
+  /// same for all and all are of one head.
+  function_ref<std::optional<int64_t>(int64_t numbers)> step;
   /// The tensor map of the memory, where there is one.
   Value map;
 };

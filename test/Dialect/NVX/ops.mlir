@@ -83,3 +83,10 @@ func.func @multiprocessors() -> index {
   %n = nvx.multiprocessors
   return %n : index
 }
+
+// CHECK-LABEL: func @recompute
+// CHECK: nvx.recompute %{{.*}} : index
+func.func @recompute(%x: index) -> index {
+  %y = nvx.recompute %x : index
+  return %y : index
+}

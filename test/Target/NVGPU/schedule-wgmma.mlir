@@ -155,10 +155,9 @@ func.func @wide_test_per_element(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %ls
   return
 }
 
-// Sinks beside a window are no long rows; registers of two pieces are those of a
-// block without a producer.
+// Sinks beside a window are no long rows; two pieces have no producer.
 // CHECK: gpu.func @mctx_attention_35
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396, loads = tma>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4, split = 528, loads = tma>
 func.func @sinks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p - 511, 4>>, #megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
@@ -216,5 +215,21 @@ func.func @rows_of_a_warpgroup(%q: !q64, %k: !wide, %v: !wide, %o: !q64, %lse: !
 func.func @long_rows_of_a_head(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<heads<h == 20>, hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_47
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396, loads = tma>
+func.func @two_windows_and_sinks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p - 511, 4>>, #megactx.piece<lo<p - 511>, hi<p + 1>>, #megactx.piece<lo<p + 100>, hi<p + 200>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_49
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396, loads = tma>
+func.func @window_and_test_of_blocks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<lo<p - 511>, hi<p + 1>>, #megactx.piece<hi<p - 511>, test<((p floordiv 64) mod 5) == ((k floordiv 64) mod 5)>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
   return
 }

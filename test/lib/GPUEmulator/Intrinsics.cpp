@@ -265,6 +265,11 @@ bool parseWait(llvm::StringRef text, unsigned &left, size_t operands,
   return operands == results + (parts[1].empty() ? 0 : 1);
 }
 
+/// mov.b64 of nvx.recompute.
+void move(Machine &, Lanes lanes) {
+  lanes[0].results[0].set(lanes[0].operands[0].get<uint64_t>());
+}
+
 const Intrinsic kIntrinsics[] = {
     {"read.ptx.sreg.tid.x", Scope::Thread, special<Special::Thread, 0>},
     {"read.ptx.sreg.tid.y", Scope::Thread, special<Special::Thread, 1>},
@@ -335,6 +340,9 @@ const Intrinsic *megactx::emulator::findAssembly(llvm::StringRef text,
         unsigned thread = lanes[0].thread;
         m.require(m.products(thread).issue(product, lanes), thread);
       };
+  } else if (text == "mov.b64 $0, $1;") {
+    intrinsic.scope = Scope::Thread;
+    intrinsic.run = move;
   } else if (parsePhaseWait(text, operands)) {
     intrinsic.scope = Scope::Thread;
     intrinsic.run = [](Machine &m, Lanes lanes) {

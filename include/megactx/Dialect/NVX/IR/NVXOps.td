@@ -152,6 +152,31 @@ def NVX_SharedMemoryOp : Op<NVX_Dialect, "shared_memory", [Pure]> {
   let hasVerifier = 1;
 }
 
+def NVX_RecomputeOp : Op<NVX_Dialect, "recompute", [
+    MemoryEffects<[MemWrite]>, SameOperandsAndResultType]> {
+  let summary = "a number from which others are computed anew";
+  let description = [{
+    Gives its operand. What is computed from the result is not shared with what
+    was computed from the operand before, nor moved in front of the op: from one
+    part of a kernel to the next, registers hold the operand, and not whatever
+    both parts compute from it.
+
+    Effects: writes what nobody reads, so that it stays where it is.
+
+    Upstream gap: LLVM shares equal values at any distance, and ptxas then spills
+    them; `llvm.intr.ssa.copy` is gone before the PTX is written.
+
+    ```mlir
+    %y = nvx.recompute %x : index
+    ```
+
+    Source: PTX ISA 8.0, 9.7.8.3 (mov).
+  }];
+  let arguments = (ins Index:$x);
+  let results = (outs Index:$y);
+  let assemblyFormat = "$x attr-dict `:` type($x)";
+}
+
 def NVX_MmaSyncOp : Op<NVX_Dialect, "mma_sync", [Pure]> {
   let summary = "d = a b + c on 16x8x16 tiles, by a warp";
   let description = [{
