@@ -68,7 +68,14 @@ compile(StringRef ir, function_ref<Error(Module &, Program &)> prepare) {
   InitializeNativeTarget();
   InitializeNativeTargetAsmPrinter();
   auto program = std::make_unique<Program>();
-  auto jit = orc::LLJITBuilder().create();
+  // Compiling takes longer than running, whatever the code.
+  auto target = orc::JITTargetMachineBuilder::detectHost();
+  if (!target)
+    return target.takeError();
+  target->setCodeGenOptLevel(CodeGenOptLevel::None);
+  auto jit = orc::LLJITBuilder()
+                 .setJITTargetMachineBuilder(std::move(*target))
+                 .create();
   if (!jit)
     return jit.takeError();
   program->jit = std::move(*jit);
