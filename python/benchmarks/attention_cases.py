@@ -13,7 +13,7 @@ def random_blocks(keys, block=64, count=3, seed=1):
     hashed = (x ^ x >> 16) >> 1
     begin, end = (np.arange(count) + i for i in (0, 1))
     begin, end = begin * blocks // count, end * blocks // count
-    return begin + hashed % (end - begin)
+    return begin + hashed % np.maximum(end - begin, 1)
 
 
 def in_blocks(blocks, p, k):

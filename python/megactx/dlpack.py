@@ -46,26 +46,27 @@ def _is_dense(tensor):
     return True
 
 
-def _exported(value, stream, is_current):
-    if value.__dlpack_device__()[0] != CUDA:
+def _exported(value, stream, current):
+    kind, device = value.__dlpack_device__()
+    if kind != CUDA:
         return value.__dlpack__()
     torch = sys.modules.get("torch")
-    if is_current and torch and isinstance(value, torch.Tensor) and not value.requires_grad:
+    if device == current and torch and isinstance(value, torch.Tensor) and not value.requires_grad:
         # Most of the time that a run takes on the host would be that of `__dlpack__`, which looks for the same stream again.
         return torch.utils.dlpack.to_dlpack(value)
     return value.__dlpack__(stream=stream or LEGACY_DEFAULT_STREAM)
 
 
-def read(value, stream, is_current=False):
+def read(value, stream, current=None):
     """A tensor as the runtime takes it: (address, dtype, shape, kind of device, its number), and what holds it.
 
     `stream`: of a tensor in CUDA memory, the handle of the stream that it will be read on, which then waits for it;
-    `is_current`: this is the current stream of the library that it is of, which need not wait.
+    `current`: the number of the device whose current stream this is, as `current_stream` has it, which need not wait.
     Raises ValueError for what cannot be passed on.
     """
     if hasattr(value, "contiguous"):
         value = value.contiguous()
-    capsule = _exported(value, stream, is_current)
+    capsule = _exported(value, stream, current)
     tensor = ctypes.cast(_pointer(capsule, _NAME), ctypes.POINTER(_DLManagedTensor)).contents.tensor
     dtype = _DTYPES.get((tensor.code, tensor.bits))
     if dtype is None or tensor.lanes != 1:

@@ -127,11 +127,11 @@ def _sizes(name, shape):
     return (ctypes.c_int64 * 8)(*shape)
 
 
-def _given(name, value, stream, is_current=False):
+def _given(name, value, stream, current=None):
     """The runtime's tensor, and what has to live as long as it is in use."""
     if hasattr(value, "__dlpack_device__") and not isinstance(value, np.ndarray):
         try:
-            (address, dtype, shape, kind, device), held = dlpack.read(value, stream, is_current)
+            (address, dtype, shape, kind, device), held = dlpack.read(value, stream, current)
         except ValueError as error:
             raise Error(f"input '{name}': {error}") from None
         return _Tensor(address, dtype.encode(), len(shape), _sizes(name, shape), kind, device), held
@@ -232,11 +232,12 @@ class Model:
         """
         if set(inputs) != set(self.inputs):
             raise Error(f"expected the inputs {', '.join(self.inputs)}, but got {', '.join(inputs)}")
-        is_current = stream is None and self._on_gpu
-        if is_current:
+        current = None
+        if stream is None and self._on_gpu:
             devices = [value.__dlpack_device__() for value in inputs.values() if hasattr(value, "__dlpack_device__")]
-            stream = dlpack.current_stream(next((device for kind, device in devices if kind == dlpack.CUDA), None))
-        tensors, held = zip(*(_given(name, inputs[name], stream, is_current) for name in self.inputs)) if self.inputs else ((), ())
+            current = next((device for kind, device in devices if kind == dlpack.CUDA), None)
+            stream = dlpack.current_stream(current)
+        tensors, held = zip(*(_given(name, inputs[name], stream, current) for name in self.inputs)) if self.inputs else ((), ())
         given = (_Tensor * len(tensors))(*tensors)
         made = (_Tensor * len(self.outputs))()
         if library().mctx_run_on_stream(self._handle, stream, given, len(tensors), made, len(made)):

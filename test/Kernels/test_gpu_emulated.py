@@ -28,6 +28,7 @@ PATTERNS = [
     "causal and strided<stride = 6>",
     "dilated<dilation = 3, left = 4, right = 0>",
     "columns<block = 6, first = 1, count = 2>",
+    "columns<block = 8, first = 0, count = 2> or columns<block = 8, first = 5, count = 2>",  # residues that do not follow each other
     "strided<stride = 4> and columns<block = 6, first = 0, count = 3>",
     "causal and (window<left = 9, right = 0> or strided<stride = 4>)",  # two kernels, the second accumulates
     "causal and fixed<block = 8, count = 2>",
@@ -223,6 +224,21 @@ def test_tests_in_blocks_with_more_stages(arch, chosen, emulate):
     check(kernel, batch=1, queries=140, keys=400, offset=260)
 
 
+@functools.cache
+def two_blocks_a_row(count=170):
+    """A pattern of blocks of 16, two of many in each row: no key is seen in most spans of the tiles that a block of threads asks for at once."""
+    random = np.random.default_rng(count)
+    columns = [int(column) for _ in range(count) for column in sorted(random.choice(count, 2, replace=False))]
+    return f"blocks<block = 16, row_ptr = {list(range(0, 2 * count + 1, 2))}, col_idx = {columns}>"
+
+
+@pytest.mark.parametrize("arch, dtype, warps, columns, product", [("sm_80", "f32", 1, 16, "fma"), ("sm_80", "f16", 2, 16, "mma_sync"),
+                                                                  ("sm_90a", "bf16", 4, 16, "wgmma"), ("sm_90a", "f16", 8, 32, "wgmma")])
+def test_more_tiles_than_threads_ask_for_at_once(arch, dtype, warps, columns, product, emulate):
+    kernel = emulate(spec_of(two_blocks_a_row(), dtype, 32, heads=1, key_heads=1), schedule=schedule(warps, columns, 2, product, "false"))
+    check(kernel, batch=1, queries=150, keys=2720, offset=1300)
+
+
 def test_blocks_that_no_row_sees_are_not_read(emulate):
     """What they hold is no number."""
     kernel = emulate(spec_of("blocks<block = 64, row_ptr = [0, 1, 2, 4, 4], col_idx = [0, 2, 0, 2]>", "f16", 64, heads=2))
@@ -322,6 +338,28 @@ MUTATIONS = {
     "tiles whose test is not asked for": ("random<block = 16, count = 2, seed = 7>", replaced(r"(tail )?call i32 @llvm.nvvm.vote.ballot.sync\([^)]*\)", "and i32 1, 1"), "error|differ"),
     "shared memory one byte off": ("causal", replaced(r"(@nvx_shared_memory, i64) (\d+)", lambda m: f"{m[1]} {int(m[2]) + 1}"), "no multiple of"),
 }
+
+
+def lost_ballots(text):
+    """Only the first warp's reach the others."""
+    words = r"(= load i32, ptr addrspace\(3\) getelementptr \(i8, ptr addrspace\(3\) @\w+, i64 )(\d+)(\)[^\n]*)"
+    first = min(int(m[2]) for m in re.finditer(words, text))
+    return re.sub(words, lambda m: m[0] if int(m[2]) < first + 8 else "= add i32 0, 0", text)
+
+
+ASKING = {
+    "ballots of other warps": (lost_ballots, "error|differ"),
+    "barrier after ballots": (without("barrier.cta.sync", 1), "no barrier between|which nothing wrote"),
+    "barrier before the next ballots": (without("barrier.cta.sync", 2), "no barrier between"),
+}
+
+
+@pytest.mark.parametrize("arch, name", [("sm_80", name) for name in ASKING])
+def test_mutation_of_asking_is_refused(arch, name, emulate):
+    mutate, message = ASKING[name]
+    kernel = emulate(spec_of(two_blocks_a_row(), heads=1, key_heads=1), inside("mctx_attention_0", mutate), schedule=schedule(4, 16, 2))
+    with pytest.raises((emulated.EmulatorError, AssertionError), match=message):
+        check(kernel, batch=1, queries=70, keys=2720, offset=1300)
 
 
 WGMMA_MUTATIONS = {

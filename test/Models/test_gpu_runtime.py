@@ -220,6 +220,37 @@ np.testing.assert_array_equal(out.numpy(), 2 * x)
     assert "cuStreamWaitEvent stream 7 for 0" in log, "the run does not wait for its input's stream"
 
 
+def test_tensors_of_the_current_stream_are_taken_without_a_look_for_streams(fake_gpu, tmp_path, artifact):
+    """By a module that stands for PyTorch, and says how it is asked."""
+    log = good(fake_gpu, tmp_path, artifact, """
+import types
+asked = []
+class Tensor:
+    requires_grad = False
+    def __init__(self, there):
+        self.there = there
+    def __dlpack_device__(self):
+        return self.there.__dlpack_device__()
+    def __dlpack__(self, stream):
+        asked.append(stream)
+        return self.there.__dlpack__(stream=stream)
+def to_dlpack(tensor):
+    asked.append("to_dlpack")
+    return tensor.there.__dlpack__(stream=5)
+cuda = types.SimpleNamespace(is_available=lambda: True, current_stream=lambda device: types.SimpleNamespace(cuda_stream=5))
+sys.modules["torch"] = types.SimpleNamespace(Tensor=Tensor, cuda=cuda, utils=types.SimpleNamespace(dlpack=types.SimpleNamespace(to_dlpack=to_dlpack)))
+there, needs = Tensor(megactx.to_device(x)), Tensor(megactx.to_device(x))
+needs.requires_grad = True
+out = model.run({"x": there, "y": needs})["sum"]
+assert asked == ["to_dlpack", 5], asked
+np.testing.assert_array_equal(out.numpy(), 2 * x)
+asked.clear()
+model.run({"x": there, "y": there}, stream=7)["sum"].wait()
+assert asked == [7, 7], asked
+""")
+    assert re.search("cuLaunchKernel.* stream 5", log) and re.search("cuLaunchKernel.* stream 7", log), log
+
+
 def test_the_second_device(fake_gpu, tmp_path, artifact):
     good(fake_gpu, tmp_path, artifact, """
 there = megactx.to_device(x, device=1)

@@ -34,9 +34,11 @@ void GradientKernel::tasks(int64_t vectors, Value most) {
   Value width = a.c(vectors * shape.lanes), classes = a.c(laneClasses());
   Value blocks = a.ceilDiv(most, width);
   Value perBlock = a.mul(a.mul(batches, laneHeads()), classes);
+  // Blocks of one class follow each other, and find each other's rows in the
+  // cache.
   emitParallel(b, a.mul(blocks, perBlock), [&](Value number) {
-    Value first = a.mul(a.div(number, perBlock), width);
-    Value rest = a.rem(number, perBlock);
+    Value first = a.mul(a.rem(number, blocks), width);
+    Value rest = a.div(number, blocks);
     Value viewClass = a.rem(rest, classes);
     rest = a.div(rest, classes);
     Value head = a.rem(rest, laneHeads()), batch = a.div(rest, laneHeads());

@@ -28,7 +28,7 @@ public:
 private:
   void tasksByLength(ArrayRef<BlockForm> forms);
   void tasks(BlockForm form);
-  void place(Value number, Value blocks, Value perBlock, BlockForm form);
+  void place(Value number, Value blocks, BlockForm form);
   void task(BlockForm form);
   void prepare(const BlockBuffers &buffers);
   void keyLoop(unsigned index, const BlockBuffers &buffers);
@@ -82,7 +82,7 @@ void KernelEmitter::tasks(BlockForm form) {
   emitParallel(b, split ? split->tasks() : count, [&](Value number) {
     if (split)
       number = split->enter(number);
-    place(number, blocks, perBlock, form);
+    place(number, blocks, form);
     scf::IfOp::create(b, a.lt(blockBegin, views->rowsHere),
                       [&](OpBuilder &, Location) {
                         task(form);
@@ -94,11 +94,11 @@ void KernelEmitter::tasks(BlockForm form) {
 }
 
 /// Which rows of which head a task is for.
-void KernelEmitter::place(Value number, Value blocks, Value perBlock,
-                          BlockForm form) {
-  // Late rows see most keys: the longest tasks go first.
-  Value block = a.sub(a.sub(blocks, a.c(1)), a.div(number, perBlock));
-  Value rest = a.rem(number, perBlock);
+void KernelEmitter::place(Value number, Value blocks, BlockForm form) {
+  // Blocks of one class follow each other, and find each other's keys in the
+  // cache. Late rows see most keys: the longest go first.
+  Value block = a.sub(a.sub(blocks, a.c(1)), a.rem(number, blocks));
+  Value rest = a.div(number, blocks);
   Value viewClass = a.rem(rest, a.c(views->classes()));
   rest = a.div(rest, a.c(views->classes()));
   head = a.rem(rest, heads);

@@ -278,19 +278,32 @@ static int64_t testedColumns(const AttentionShape &shape) {
   return ofEach;
 }
 
+/// Whether of several pieces, which compute their rows anew, a third of the
+/// registers holds tests: of blocks alone, and without biases.
+static bool hasSlimTests(const AttentionShape &shape) {
+  return shape.pieces.size() > 1 && shape.biasPerKey.empty() &&
+         llvm::all_of(shape.pieces, [&](const pattern::Piece &piece) {
+           return !piece.test || TestBlocks::of(shape, piece);
+         });
+}
+
+/// Whether a quarter of the registers holds what pieces depend on: all of one,
+/// and of two where their keys are boxes within bounds that no run gives.
+static bool hasSlimPieces(const AttentionShape &shape) {
+  if (shape.pieces.size() == 2)
+    return !hasGatheredKeys(shape) && !shape.hasSegments;
+  return shape.pieces.size() == 1;
+}
+
 static BlockChoice chooseWgmma(const AttentionShape &shape,
                                const LaunchSize &known) {
   int64_t dim = largerDim(shape);
   bool isLong = hasLongRows(shape), isBiased = !shape.biasPerKey.empty(),
        isGathered = isLong && hasGatheredKeys(shape);
-  size_t pieces = shape.pieces.size();
-  if (hasTest(shape)) {
-    if (dim > 128)
-      return {8, 32, 1};
-    // A third of the registers holds several pieces, which compute their rows
-    // anew, but, by a word, not one alone.
-    return {4, testedColumns(shape), dim <= 64 && pieces > 1 ? 3 : 2};
-  }
+  if (hasTest(shape) && dim > 128)
+    return {8, 32, 1};
+  if (hasTest(shape))
+    return {4, testedColumns(shape), dim <= 64 && hasSlimTests(shape) ? 3 : 2};
   if (dim <= 32)
     return {4, 64, isBiased ? 2 : 4};
   if (dim <= 64) {
@@ -298,9 +311,8 @@ static BlockChoice chooseWgmma(const AttentionShape &shape,
       return {4, 64, 3};
     if (isLong)
       return {4, 112, 2};
-    // Of more pieces a quarter of the registers does not hold all.
     if (hasShortRows(shape))
-      return {4, 64, pieces <= 2 ? 4 : 3};
+      return {4, 64, hasSlimPieces(shape) ? 4 : 3};
     return {4, 96, 3};
   }
   if (dim > 128)

@@ -18,7 +18,7 @@ struct TurnTiles {
   /// to stages - 1: not below the end of the keys where there is no such turn.
   std::function<Value(int64_t turns)> from;
   /// Whether the piece's test holds for all pairs of the turn's tile, i1, the
-  /// same in all of the warp; null where nobody knows.
+  /// same in all of the block; null where nobody knows.
   Value isAllowed;
 };
 

@@ -75,7 +75,7 @@ def ConvertAttentionToNVGPUKernelsPass
       |---|---|---|---|---|
       | to 32 | | 4 | 64 | 4; with a bias 2 |
       | to 64 | long | 4 | 112 | 2 |
-      | | short, strided views | 4 | 64 | 4; with more than two pieces 3 |
+      | | short, strided views | 4 | 64 | 4; of two pieces with segments, gathered keys or strided views, and of more, 3 |
       | | others | 4 | 96 | 3 |
       | | columns in long rows; biases | 4 | 64 | 3 |
       | to 128, with a producer | long | 8 | 128; where late rows see more keys 14336 / head dim, 128 at most | 1 |
@@ -86,7 +86,7 @@ def ConvertAttentionToNVGPUKernelsPass
       | | others | 4 | 48 | 3 |
       | | biases per key; others | 4 | 80; 64 | 2 |
       | above 128 | | 8 | 48 | 1 |
-      | any | a test per element | 4; above 128 8 | the first of 64, 48 and 32 that divides all blocks of keys for which it is the same, else 48; above 128 32 | 2, several pieces of a head dim to 64 3; 1 |
+      | any | a test per element | 4; above 128 8 | the first of 64, 48 and 32 that divides all blocks of keys for which it is the same, else 48; above 128 32 | 2, or 3 where one of several pieces with head dims to 64 has a test of blocks, none another test or a bias; 1 |
 
       Fewer blocks where they do not fit in the shared memory of `arch`.
     - Where a block does not fit, columns are halved down to 16, then warps down

@@ -1,0 +1,74 @@
+// RUN: megactx-opt %s --split-input-file --megactx-convert-attention-to-nvgpu-kernels=arch=sm_90a -canonicalize | FileCheck %s
+
+// Two of every eight keys, that follow each other: a thread's rows are 64 apart,
+// and no table is read for each.
+
+// CHECK-LABEL: gpu.func @mctx_attention_0
+// CHECK: memref.subview %arg1[{{.*}}] [1, 1, 4, 8] [1, 1, 64, 1]
+// CHECK-NOT: memref<2xi64>
+// CHECK: gpu.return
+func.func @columns(%q: memref<?x?x?x64xbf16>, %k: memref<?x?x?x64xbf16>, %v: memref<?x?x?x64xbf16>, %o: memref<?x?x?x64xbf16>, %lse: memref<?x?x?xf32>) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>, digits<8, [0-7]: [6-7]>>] {scale = 0.125 : f32}
+      : (memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?xf32>) -> ()
+  return
+}
+
+// -----
+
+// Two that do not: a table says the first of them.
+
+// CHECK-LABEL: gpu.func @mctx_attention_0
+// CHECK: memref.subview %arg1[{{.*}}] [1, 1, 4, 8] [1, 1, 64, 1]
+// CHECK: memref.load {{.*}} : memref<2xi64>
+func.func @columns_apart(%q: memref<?x?x?x64xbf16>, %k: memref<?x?x?x64xbf16>, %v: memref<?x?x?x64xbf16>, %o: memref<?x?x?x64xbf16>, %lse: memref<?x?x?xf32>) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>, digits<8, [0-7]: [1, 6]>>] {scale = 0.125 : f32}
+      : (memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?xf32>) -> ()
+  return
+}
+
+// -----
+
+// Three do not divide the rows that the block's threads copy at once.
+
+// CHECK-LABEL: gpu.func @mctx_attention_0
+// CHECK-NOT: memref.subview %arg1
+// CHECK: gpu.return
+func.func @three_columns(%q: memref<?x?x?x64xbf16>, %k: memref<?x?x?x64xbf16>, %v: memref<?x?x?x64xbf16>, %o: memref<?x?x?x64xbf16>, %lse: memref<?x?x?xf32>) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>, digits<8, [0-7]: [5-7]>>] {scale = 0.125 : f32}
+      : (memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?xf32>) -> ()
+  return
+}
+
+// -----
+
+// Blocks of one class follow each other: the class is the quotient.
+
+// CHECK-LABEL: gpu.func @mctx_attention_0
+// CHECK: %[[BLOCK:.*]] = gpu.block_id x
+// CHECK: %[[NUMBER:.*]] = arith.index_cast %[[BLOCK]] : index to i32
+// CHECK: %[[CLASS:.*]] = arith.divui %[[NUMBER]], %{{.*}} : i32
+// CHECK: arith.index_castui %[[CLASS]] : i32 to index
+func.func @strided(%q: memref<?x?x?x64xbf16>, %k: memref<?x?x?x64xbf16>, %v: memref<?x?x?x64xbf16>, %o: memref<?x?x?x64xbf16>, %lse: memref<?x?x?xf32>) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>, digits<3, [0]: [0], [1]: [1], [2]: [2]>>] {scale = 0.125 : f32}
+      : (memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?xf32>) -> ()
+  return
+}
+
+// -----
+
+// From one piece to the next a kernel computes its rows anew.
+
+// CHECK-LABEL: gpu.func @mctx_attention_0
+// CHECK-COUNT-4: nvx.recompute
+// CHECK-NOT: nvx.recompute
+// CHECK: gpu.return
+func.func @two_pieces(%q: memref<?x?x?x64xbf16>, %k: memref<?x?x?x64xbf16>, %v: memref<?x?x?x64xbf16>, %o: memref<?x?x?x64xbf16>, %lse: memref<?x?x?xf32>) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p - 511, 4>>, #megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32}
+      : (memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?xf32>) -> ()
+  return
+}
