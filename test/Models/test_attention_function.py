@@ -210,7 +210,7 @@ def test_arrays_of_other_libraries(dtype):
 
 
 def test_a_kernel_is_compiled_once(cache):
-    spec = kernels.Spec("window<left = 2, right = 1>")
+    spec = kernels.Spec("window<left = 2, right = 17>")  # of no other test, as they share the folder
     before = len(list(cache.glob("*.mctx"))) if cache.exists() else 0
     for batch, queries, keys in (1, 5, 5), (3, 20, 11), (2, 0, 4), (0, 3, 3):
         inputs = arrays(spec, batch, queries, keys)
