@@ -65,23 +65,27 @@ struct LowerSharedMemory : OpConversionPattern<nvx::SharedMemoryOp> {
   }
 };
 
+/// Inline assembly that stays where it is.
+Value inlineAssembly(ImplicitLocOpBuilder &b, Type result, ValueRange operands,
+                     StringRef text, StringRef constraints) {
+  return LLVM::InlineAsmOp::create(
+             b, result, operands, text, constraints, /*has_side_effects=*/true,
+             /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None,
+             LLVM::AsmDialectAttr::get(b.getContext(),
+                                       LLVM::AsmDialect::AD_ATT),
+             /*operand_attrs=*/ArrayAttr())
+      .getResult(0);
+}
+
 struct LowerRecompute : OpConversionPattern<nvx::RecomputeOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
   matchAndRewrite(nvx::RecomputeOp op, OpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
-    Location loc = op.getLoc();
-    Type type = rewriter.getI64Type();
-    Value x = arith::IndexCastOp::create(rewriter, loc, type, adaptor.getX());
-    // Side effects are what keeps it apart.
-    Value y = LLVM::InlineAsmOp::create(
-                  rewriter, loc, type, x, "mov.b64 $0, $1;", "=l,l",
-                  /*has_side_effects=*/true, /*is_align_stack=*/false,
-                  LLVM::tailcallkind::TailCallKind::None,
-                  LLVM::AsmDialectAttr::get(op.getContext(),
-                                            LLVM::AsmDialect::AD_ATT),
-                  /*operand_attrs=*/ArrayAttr())
-                  .getResult(0);
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    Type type = b.getI64Type();
+    Value x = arith::IndexCastOp::create(b, type, adaptor.getX());
+    Value y = inlineAssembly(b, type, x, "mov.b64 $0, $1;", "=l,l");
     rewriter.replaceOpWithNewOp<arith::IndexCastOp>(op, rewriter.getIndexType(),
                                                     y);
     return success();
@@ -238,14 +242,7 @@ struct Assembly {
   SmallVector<Value> create(ImplicitLocOpBuilder &b, unsigned count) const {
     auto type = LLVM::LLVMStructType::getLiteral(
         b.getContext(), SmallVector<Type>(count, b.getF32Type()));
-    Value all =
-        LLVM::InlineAsmOp::create(
-            b, type, operands, text, constraints,
-            /*has_side_effects=*/true, /*is_align_stack=*/false,
-            LLVM::tailcallkind::TailCallKind::None,
-            LLVM::AsmDialectAttr::get(b.getContext(), LLVM::AsmDialect::AD_ATT),
-            /*operand_attrs=*/ArrayAttr())
-            .getResult(0);
+    Value all = inlineAssembly(b, type, operands, text, constraints);
     SmallVector<Value> results;
     for (unsigned i = 0; i < count; ++i)
       results.push_back(LLVM::ExtractValueOp::create(b, all, i));
