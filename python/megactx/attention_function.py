@@ -1,6 +1,5 @@
 """Attention with a pattern as a function of arrays, for those who have no model file, only queries, keys and values."""
 
-import functools
 import math
 import os
 import pathlib
@@ -46,7 +45,6 @@ def _heads_inside(value):
     return hasattr(value, "swapaxes") and not _is_dense(value) and _is_dense(value.swapaxes(1, 2))
 
 
-@functools.cache
 def _artifacts():
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     return Artifacts(cache / "megactx" / "attention")
