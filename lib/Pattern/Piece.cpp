@@ -55,6 +55,15 @@ bool Piece::holds(const Point &point) const {
   return residue && (!test || evaluate(test, point));
 }
 
+int64_t Digits::keyRun() const {
+  size_t run = classes.front().keys.size();
+  auto isRun = [&](const Class &c) {
+    return c.keys.size() == run &&
+           c.keys.back() - c.keys.front() == int64_t(run) - 1;
+  };
+  return llvm::all_of(classes, isRun) ? run : 1;
+}
+
 Expr Digits::condition() const {
   if (isIdentity())
     return {};

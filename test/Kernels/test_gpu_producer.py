@@ -40,10 +40,22 @@ def test_schedule(chosen, by_tma):
     check(causal, batch=1, queries=64, keys=1400, offset=1336)
 
 
+@pytest.mark.parametrize("pattern, columns", [
+    ("causal and fixed<block = 40, count = 16>", 64),
+    ("columns<block = 36, first = 5, count = 24> and window<left = 150, right = 20>", 80),  # boxes of 8 rows, the greatest that divide both
+    ("columns<block = 9, first = 1, count = 8>", 48)])
+def test_gathered_keys(pattern, columns, by_tma):
+    """As many follow each other as a box, or several, have rows; the first tile of rows begins with one that may have other keys before theirs."""
+    kernel = by_tma(spec_of(pattern, "bf16", 32, heads=2, key_heads=1), chosen=schedule(columns=columns))
+    for queries, keys, offset, key_offset in [(300, 300, 0, 0), (140, 290, 171, 21), (130, 90, 330, 197), (5, 70, 60, 0), (1, 1, 0, 0)]:
+        check(kernel, batch=2, queries=queries, keys=keys, offset=offset, key_offset=key_offset)
+
+
 @pytest.mark.parametrize("pattern, chosen, keys, more", [
     ("causal", schedule(8, 64, split=40), 4300, {}), ("dense", schedule(4, 64, split=40), 2200, {"lengths": True}),
-    ("causal and window<left = 2100, right = 0> or global_keys<first = 3>", schedule(4, 32, 3, persistent=False, split=40), 2200, {})],
-    ids=["causal", "lengths", "several"])
+    ("causal and window<left = 2100, right = 0> or global_keys<first = 3>", schedule(4, 32, 3, persistent=False, split=40), 2200, {}),
+    ("columns<block = 16, first = 3, count = 8>", schedule(4, 32, split=40), 4300, {"lengths": True})],
+    ids=["causal", "lengths", "several", "gathered"])
 def test_keys_in_parts(pattern, chosen, keys, more, by_tma):
     """Of which a block has two or more: one has no keys of some rows, or of a warpgroup's, or of a batch."""
     check(by_tma(spec_of(pattern, "bf16", 16, **more), chosen=chosen), batch=2, queries=150, keys=keys, offset=keys - 150)

@@ -46,6 +46,10 @@ struct Digits {
   bool hasAllRows() const { return rowResidues() == period; }
   /// All rows see the same residues: the query view is the identity.
   bool hasOneView() const { return classes.size() == 1 && hasAllRows(); }
+  /// In the view of keys, as many from each multiple on follow each other: the
+  /// residues of each class, where these do and are as many in all; else 1.
+  /// Says nothing of the identity.
+  int64_t keyRun() const;
   /// The residues as a condition on p and k, for lowerings without views; null
   /// for the identity. Tables hold an entry per pair of class and residue.
   Expr condition() const;

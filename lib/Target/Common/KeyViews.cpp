@@ -62,12 +62,10 @@ void KeyViews::readPiece(const Piece &piece, size_t keyless) {
     return;
   SmallVector<int64_t> begin = {0}, residues;
   read.uniform = piece.digits.classes.front().keys.size();
-  read.follow = true;
+  read.follow = piece.digits.keyRun() == read.uniform;
   for (const Digits::Class &c : piece.digits.classes) {
     if (int64_t(c.keys.size()) != read.uniform)
       read.uniform = 0;
-    for (size_t i = 1; i < c.keys.size(); ++i)
-      read.follow &= c.keys[i] == c.keys[i - 1] + 1;
     // Rows of one class and different residues share their keys.
     for (size_t i = 0; i < (numClasses > 1 ? c.queries.size() : 1); ++i) {
       residues.append(c.keys.begin(), c.keys.end());
@@ -221,6 +219,10 @@ Value KeyViews::rankOf(unsigned piece, Value position) const {
   Value m = a.c(shape.pieces[piece].digits.period);
   Value x = a.max(position, a.c(0));
   Value residue = a.rem(x, m), cls = numClasses > 1 ? viewClass : a.c(0);
+  if (Places run = places(piece); run.first) {
+    Value below = a.max(a.sub(residue, run.first), a.c(0));
+    return a.add(a.mul(run.count, a.div(x, m)), a.min(below, run.count));
+  }
   auto countBelow = [&](Value i, Value sum) -> Value {
     Value less = a.lt(loadTable(b, table.residues, i), residue);
     return a.select(less, a.add(sum, a.c(1)), sum);

@@ -71,20 +71,29 @@ void mlir::megactx::nvgpu::byOneThread(ImplicitLocOpBuilder &b, Value thread,
   });
 }
 
-void mlir::megactx::nvgpu::loadBox(const BlockBarriers &barriers, Value open,
-                                   const RowSource &source, Value shared,
-                                   const TileLayout &layout, Value row,
-                                   int64_t rows, Value from) {
+void mlir::megactx::nvgpu::loadBoxes(const BlockBarriers &barriers, Value open,
+                                     const RowSource &source, Value shared,
+                                     const TileLayout &layout, Value row,
+                                     int64_t rows, Value from) {
   ImplicitLocOpBuilder &b = barriers.b;
   Arith a{b};
   int64_t panels = layout.shape().front();
   int64_t bytes = panels * rows * TileLayout::panel * layout.elementBytes;
   NVVM::MBarrierExpectTxOp::create(b, barriers[open], i32(b, bytes));
-  Row its = source.rowOf(from);
-  for (int64_t panel = 0; panel < panels; ++panel)
-    nvx::LoadBoxOp::create(b, source.map, its.batch, its.head, its.number,
-                           a.c(panel * TileLayout::panel), shared, a.c(panel),
-                           row, barriers.memory, open);
+  std::optional<int64_t> step = source.step(source.boxRows);
+  Row first = source.rowOf(from);
+  for (int64_t begin = 0; begin < rows; begin += source.boxRows) {
+    Row its = first;
+    if (begin && step)
+      its.number = a.add(first.number, a.c(begin / source.boxRows * *step));
+    else if (begin)
+      its = source.rowOf(a.add(from, a.c(begin)));
+    for (int64_t panel = 0; panel < panels; ++panel)
+      nvx::LoadBoxOp::create(b, source.map, its.batch, its.head, its.number,
+                             a.c(panel * TileLayout::panel), shared, a.c(panel),
+                             begin ? a.add(row, a.c(begin)) : row,
+                             barriers.memory, open);
+  }
 }
 
 void mlir::megactx::nvgpu::clearRows(ImplicitLocOpBuilder &b,
@@ -118,7 +127,7 @@ void mlir::megactx::nvgpu::clearRows(ImplicitLocOpBuilder &b,
 void BoxLoader::load(const RowSource &source, Value shared,
                      const TileLayout &layout, Value row, int64_t rows,
                      Value from, Value) {
-  loadBox(barriers, open, source, shared, layout, row, rows, from);
+  loadBoxes(barriers, open, source, shared, layout, row, rows, from);
 }
 
 void BoxLoader::group(Value number, function_ref<void()> loads) {

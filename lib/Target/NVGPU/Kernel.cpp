@@ -122,8 +122,9 @@ void KernelEmitter::copyTile(const PieceTiles &here, Value from, Value stage,
     auto step = [&](int64_t numbers) {
       return views->keyStep(here.index, numbers);
     };
-    writer->load({source, dim, rowOf, step, map}, shared, layout,
-                 a.mul(stage, a.c(tiling.keys)), tiling.keys, from, here.end);
+    writer->load({source, dim, rowOf, step, map, tiling.keyBoxRows}, shared,
+                 layout, a.mul(stage, a.c(tiling.keys)), tiling.keys, from,
+                 here.end);
     scf::YieldOp::create(b);
   });
 }
@@ -146,7 +147,8 @@ void KernelEmitter::copyQueries() {
   auto rowOf = [&](Value at) { return rows->at(at); };
   auto step = [&](int64_t numbers) { return rows->step(numbers); };
   auto load = [&] {
-    queryLoader->load({arguments.query, shape.headDim, rowOf, step, queryMap},
+    queryLoader->load({arguments.query, shape.headDim, rowOf, step, queryMap,
+                       tiling.queryBoxRows()},
                       queryTile, tiling.queryTile, a.c(0), tiling.rows,
                       rows->begin, rows->count);
   };

@@ -89,9 +89,9 @@ void KernelEmitter::load() {
 void KernelEmitter::loadUnit(Value turn) {
   auto rowOf = [&](Value at) { return rows->at(at); };
   auto step = [&](int64_t numbers) { return rows->step(numbers); };
-  ringWriter->loadQueries(
-      {arguments.query, shape.headDim, rowOf, step, queryMap}, queryTile, turn,
-      rows->begin);
+  ringWriter->loadQueries({arguments.query, shape.headDim, rowOf, step,
+                           queryMap, tiling.queryBoxRows()},
+                          queryTile, turn, rows->begin);
   for (unsigned i = 0; i < shape.pieces.size(); ++i) {
     PieceTiles here = bounds().ofRows(i, rows->begin, tiling.rows);
     Value before = next;

@@ -91,8 +91,8 @@ void LaunchEmitter::launch(const Kernels &kernels) {
   };
   if (tiling.barriers) {
     addMap(arguments.query, tiling.queryBoxRows());
-    addMap(arguments.key, tiling.keys);
-    addMap(arguments.value, tiling.keys);
+    addMap(arguments.key, tiling.keyBoxRows);
+    addMap(arguments.value, tiling.keyBoxRows);
   }
   gpu::KernelDim3 grid = {blocks, blockHeads, inGrid};
   if (tiling.producer) {

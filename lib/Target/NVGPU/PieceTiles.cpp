@@ -66,10 +66,17 @@ std::pair<Value, Value> PieceBounds::positionsOf(Value first,
   return {overAll(ends[0], min), overAll(ends[1], max)};
 }
 
+/// Whether tiles begin with a box, which may be before the first key.
+bool PieceBounds::beginsWithBox(const Piece &piece) const {
+  return !piece.digits.isIdentity() && tiling.loadsBoxes(piece);
+}
+
 /// Where a test says the same of blocks of keys that tiles divide, tiles begin
 /// with a block's part, so that none holds keys of two: if there are keys from
 /// there on.
 Value PieceBounds::beginOfTiles(const Piece &piece, Value begin) const {
+  if (beginsWithBox(piece))
+    return a.sub(begin, a.rem(begin, a.c(tiling.keyBoxRows)));
   auto test = TestBlocks::of(shape, piece);
   if (!test || test->keys % tiling.keys)
     return begin;
@@ -136,7 +143,8 @@ LaneBounds PieceBounds::ofLane(unsigned index,
   }
   auto ints = VectorType::get({2, 2}, b.getI32Type());
   LaneBounds bounds;
-  if (!shape.pieces[index].lo.empty())
+  const Piece &piece = shape.pieces[index];
+  if (!piece.lo.empty() || beginsWithBox(piece))
     bounds.low = vector::FromElementsOp::create(b, ints, low);
   bounds.high = vector::FromElementsOp::create(b, ints, high);
   return bounds;

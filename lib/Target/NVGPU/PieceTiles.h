@@ -55,6 +55,7 @@ private:
   PieceTiles ofAllParts(unsigned index, Value first, int64_t count) const;
   std::pair<Value, Value> ofPosition(unsigned index, Value position) const;
   std::pair<Value, Value> positionsOf(Value first, Value last) const;
+  bool beginsWithBox(const pattern::Piece &piece) const;
   Value beginOfTiles(const pattern::Piece &piece, Value begin) const;
   Value isRow(unsigned index, Value position) const;
 

@@ -35,7 +35,7 @@ void mlir::megactx::nvgpu::startRing(const BlockBarriers &barriers,
 void RingWriter::load(const RowSource &source, Value shared,
                       const TileLayout &layout, Value row, int64_t rows,
                       Value from, Value) {
-  loadBox(barriers, open, source, shared, layout, row, rows, from);
+  loadBoxes(barriers, open, source, shared, layout, row, rows, from);
 }
 
 void RingWriter::group(Value number, function_ref<void()> loads) {
@@ -57,8 +57,8 @@ void RingWriter::loadQueries(const RowSource &source, Value shared, Value turn,
     barriers.wait(a.c(tiling.emptyQueries() + i), before(b, turn));
     Value row = a.c(i * tiling.queryBoxRows());
     Value full = a.c(tiling.fullQueries() + i);
-    loadBox(barriers, full, source, shared, tiling.queryTile, row,
-            tiling.queryBoxRows(), a.add(begin, row));
+    loadBoxes(barriers, full, source, shared, tiling.queryTile, row,
+              tiling.queryBoxRows(), a.add(begin, row));
     barriers.arrive(full);
   }
 }

@@ -2,6 +2,7 @@
 
 #include "Schedule.h"
 #include "../Common/TestBlocks.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -33,6 +34,19 @@ SmallVector<Value> TileLayout::place(const Arith &a, Value row,
           a.bitXor(a.rem(column, a.c(panel)), mask)};
 }
 
+/// Rows of the largest boxes that a piece's tiles are made of; 0: of none. Of
+/// keys that follow each other by a few, a thread that does nothing else has
+/// time to ask for the boxes.
+static int64_t boxRowsOf(const Tiling &tiling, const pattern::Piece &piece) {
+  if (tiling.loads != nvx::Loads::tma)
+    return 0;
+  if (piece.digits.isIdentity())
+    return tiling.keys;
+  int64_t run = piece.digits.keyRun();
+  bool isWhole = run % TileLayout::kSwizzledRows == 0;
+  return tiling.producer && isWhole ? std::gcd(run, tiling.keys) : 0;
+}
+
 Tiling::Tiling(const AttentionShape &shape, ScheduleAttr schedule)
     : elementBytes(shape.element.getIntOrFloatBitWidth() / 8),
       paddedHead(llvm::alignTo(shape.headDim, 16)),
@@ -48,10 +62,10 @@ Tiling::Tiling(const AttentionShape &shape, ScheduleAttr schedule)
   queryTile = tile(rows, paddedHead);
   keyTile = tile(stages * keys, paddedHead);
   valueTile = tile(stages * keys, paddedValue);
-  bool anyBoxes =
-      llvm::any_of(shape.pieces, [this](const pattern::Piece &piece) {
-        return loadsBoxes(piece);
-      });
+  keyBoxRows = 0;
+  for (const pattern::Piece &piece : shape.pieces)
+    keyBoxRows = std::gcd(keyBoxRows, boxRowsOf(*this, piece));
+  bool anyBoxes = keyBoxRows > 0;
   barriers = anyBoxes ? stages * shape.pieces.size() + 1 : 0;
   if (producer)
     barriers = 2 * stages + 2 * warpgroups();
@@ -63,17 +77,19 @@ Tiling::Tiling(const AttentionShape &shape, ScheduleAttr schedule)
 }
 
 bool Tiling::loadsBoxes(const pattern::Piece &piece) const {
-  return loads == nvx::Loads::tma && piece.digits.isIdentity();
+  return boxRowsOf(*this, piece) > 0;
 }
 
 /// All threads begin with as many as ptxas gives them, and a warpgroup takes
 /// what others have given back.
 RegisterShares::RegisterShares(const Tiling &tiling, int64_t blocks) {
-  constexpr int64_t ofMultiprocessor = 1 << 16, loads = 40, most = 256;
+  constexpr int64_t ofMultiprocessor = 1 << 16, most = 256;
+  // Of the thread that asks for boxes, and for the many of gathered keys.
+  constexpr int64_t ofBox = 40, ofBoxes = 56;
   auto whole = [](int64_t count) { return llvm::alignDown(count, 8); };
   before = std::min<int64_t>(
       whole(ofMultiprocessor / (blocks * tiling.blockThreads())), 255);
-  loading = loads;
+  loading = tiling.keyBoxRows == tiling.keys ? ofBox : ofBoxes;
   int64_t rest = before * (tiling.warpgroups() + 1) - loading;
   computing = std::min<int64_t>(whole(rest / tiling.warpgroups()), most);
 }
@@ -193,14 +209,13 @@ static int64_t splitOf(const Machine &machine, int64_t blocks, int64_t rows,
   return 2 * unsplit > split ? 0 : split;
 }
 
-/// What of a shape a producer does not copy; empty where there is nothing such.
+/// What of a shape a producer does not copy, whatever the tiles; empty where
+/// there is nothing such.
 static StringRef notForProducer(const AttentionShape &shape) {
   if (hasTest(shape))
     return "a piece with a test per element";
   if (KeyViews::periodOf(shape) != 1)
     return "several classes of rows";
-  if (hasGatheredKeys(shape))
-    return "a piece whose keys do not follow each other";
   // The thread that loads is one; the least and the greatest take a warp.
   if (shape.hasQueryPositions || shape.hasKeyPositions)
     return "rows at positions of their own";
@@ -236,7 +251,8 @@ static bool wantsProducer(const AttentionShape &shape,
   bool isFew = known.rows && *known.rows <= Tiling::kWarpgroupRows;
   bool isPerKey = !shape.biasPerKey.empty() && !shape.hasBiasPerRow();
   return dim > 64 && dim <= 128 && !isFew && !isPerKey &&
-         shape.pieces.size() == 1 && notForProducer(shape).empty();
+         shape.pieces.size() == 1 && !hasGatheredKeys(shape) &&
+         notForProducer(shape).empty();
 }
 
 static BlockChoice chooseProducer(const AttentionShape &shape) {
@@ -404,7 +420,14 @@ static LogicalResult verifyProducer(Operation *op, const AttentionShape &shape,
   if (StringRef what = notForProducer(shape); !what.empty())
     return op->emitOpError("expected a schedule without a producer for ")
            << what << ", but got " << schedule;
-  RegisterShares registers(Tiling(shape, schedule), schedule.getBlocks());
+  Tiling tiling(shape, schedule);
+  for (const pattern::Piece &piece : shape.pieces)
+    if (!tiling.loadsBoxes(piece))
+      return op->emitOpError("expected a schedule without a producer for a "
+                             "piece whose keys follow each other by ")
+             << piece.digits.keyRun() << ", not by a multiple of "
+             << TileLayout::kSwizzledRows << ", but got " << schedule;
+  RegisterShares registers(tiling, schedule.getBlocks());
   if (registers.computing <= registers.before)
     return op->emitOpError("expected a schedule with fewer blocks beside a "
                            "producer, but got ")

@@ -16,8 +16,8 @@
 //   split     as many blocks as run at once; results of parts, written and read
 //             in f32, are no more than an eighth of their keys and values in 16
 //             bits
-//   producer  keeps 40 registers a thread; the warps that compute have the
-//             rest, 232 of two warpgroups
+//   producer  keeps 40 registers a thread, or 56; the warps that compute have
+//             the rest, 232 or 224 of two warpgroups
 //
 // Where rows are not known, a launch chooses between two kernels at run time:
 // that for a class of one row is for 16 and fewer.
@@ -82,7 +82,8 @@ struct TileLayout {
   int64_t rows, columns, elementBytes;
   bool swizzled;
 
-  static constexpr int64_t panel = 64;
+  /// A panel's columns; rows after which the swizzle is as at the first.
+  static constexpr int64_t panel = 64, kSwizzledRows = 8;
   /// Of the memref.
   SmallVector<int64_t> shape() const;
   int64_t bytes() const;
@@ -111,6 +112,8 @@ struct Tiling {
   int64_t barriers;
   /// Whether queries are a box.
   bool loadsQueryBox;
+  /// Rows of a box of keys, which divide the tile's; 0: no keys are boxes.
+  int64_t keyBoxRows;
   /// What warps tell each other of tests of blocks: words, two for each warp
   /// that asks.
   int64_t ballots;
@@ -120,7 +123,8 @@ struct Tiling {
   int64_t valueLag() const { return product == nvx::Product::wgmma ? 1 : 0; }
   /// Elements of a copy of 16 bytes.
   int64_t chunk() const { return 16 / elementBytes; }
-  /// Whether the keys of a piece are boxes of tensor maps.
+  /// Whether the keys of a piece are boxes of tensor maps: they follow each
+  /// other, all or those of each `keyBoxRows` numbers of the key view.
   bool loadsBoxes(const pattern::Piece &piece) const;
   int64_t bytes() const {
     return queryTile.bytes() + keyTile.bytes() + valueTile.bytes() +

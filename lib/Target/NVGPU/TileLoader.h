@@ -35,8 +35,10 @@ struct RowSource {
   /// Rows in memory from a number to the one so many later, where that is the
   /// same for all and all are of one head.
   function_ref<std::optional<int64_t>(int64_t numbers)> step;
-  /// The tensor map of the memory, where there is one.
+  /// The tensor map of the memory, where there is one, and the rows of its
+  /// boxes: as many numbers from each multiple on follow each other in memory.
   Value map;
+  int64_t boxRows = 0;
 };
 
 /// Orders what threads wrote to shared memory before what the accelerator and
@@ -147,10 +149,10 @@ struct BlockBarriers {
 void byOneThread(ImplicitLocOpBuilder &b, Value thread, int64_t first,
                  function_ref<void()> body);
 
-/// Asks for a box whose bytes the barrier `open` counts. One thread runs it.
-void loadBox(const BlockBarriers &barriers, Value open, const RowSource &source,
-             Value shared, const TileLayout &layout, Value row, int64_t rows,
-             Value from);
+/// Asks for boxes whose bytes the barrier `open` counts. One thread runs it.
+void loadBoxes(const BlockBarriers &barriers, Value open,
+               const RowSource &source, Value shared, const TileLayout &layout,
+               Value row, int64_t rows, Value from);
 /// TileReader::clear of boxes: rows that the tensor has after `end` came with
 /// the others; weights of theirs are zero, but who knows what they hold.
 void clearRows(ImplicitLocOpBuilder &b, const Tiling &tiling, Value thread,

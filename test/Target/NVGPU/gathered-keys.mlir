@@ -72,3 +72,31 @@ func.func @two_pieces(%q: memref<?x?x?x64xbf16>, %k: memref<?x?x?x64xbf16>, %v: 
       : (memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?x64xbf16>, memref<?x?x?xf32>) -> ()
   return
 }
+
+// -----
+
+// With a warp that only loads, those of a piece are boxes of 8 rows, two panels
+// of each; and so are those of the other piece. A tile begins with a box.
+
+#producer = #nvx.schedule<rows = 64, columns = 32, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, loads = tma, producer = true>
+
+// CHECK-LABEL: func @fixed
+// CHECK: nvx.encode_tensor_map %{{.*}} box 64
+// CHECK-COUNT-2: nvx.encode_tensor_map %{{.*}} box 8 
+// CHECK-LABEL: gpu.func @mctx_attention_0
+// CHECK-SAME: [[QUERIES:%[^ ]*]]: !nvx.tensor_map, [[KEYS:%[^ ]*]]: !nvx.tensor_map, %{{[^ ]*}}: !nvx.tensor_map)
+// CHECK-NOT: async.copy
+// CHECK: nvvm.setmaxregister decrease 56
+// CHECK: nvx.load_box [[QUERIES]]
+// CHECK: nvvm.mbarrier.expect_tx %{{.*}}, %c8192_i32
+// CHECK-COUNT-8: nvx.load_box [[KEYS]]
+// CHECK-NOT: nvx.load_box
+// CHECK: nvvm.mbarrier.arrive
+// CHECK: gpu.return
+func.func @fixed(%q: memref<?x?x?x128xbf16>, %k: memref<?x?x?x128xbf16>, %v: memref<?x?x?x128xbf16>, %o: memref<?x?x?x128xbf16>, %lse: memref<?x?x?xf32>) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<(p floordiv 64) * 64>, digits<64, [0-63]: [56-63]>>, #megactx.piece<lo<(p floordiv 64) * 64>, hi<p + 1>>]
+      {scale = 0.125 : f32, nvx.schedule = #producer}
+      : (memref<?x?x?x128xbf16>, memref<?x?x?x128xbf16>, memref<?x?x?x128xbf16>, memref<?x?x?x128xbf16>, memref<?x?x?xf32>) -> ()
+  return
+}

@@ -52,7 +52,7 @@ func.func @producer_of_strides(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 !q = memref<?x?x?x64xf16>
 !l = memref<?x?x?xf32>
 func.func @producer_of_columns(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
-  // expected-error@+1 {{expected a schedule without a producer for a piece whose keys do not follow each other, but got #nvx.schedule<}}
+  // expected-error@+1 {{expected a schedule without a producer for a piece whose keys follow each other by 1, not by a multiple of 8, but got #nvx.schedule<}}
   megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<digits<2, [0, 1]: [1]>>] {scale = 0.125 : f32, nvx.schedule = #s}
       : (!q, !q, !q, !q, !l) -> ()
   return

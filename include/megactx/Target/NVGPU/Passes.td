@@ -55,9 +55,10 @@ def ConvertAttentionToNVGPUKernelsPass
       for each stage counts their bytes; the launch passes maps that
       `nvx.encode_tensor_map` makes. Rows that a tensor has behind a piece's last
       key come along, and those of values are zeroed before their product. Other
-      pieces, and other queries, come by cp.async.
+      pieces, and other queries, come by cp.async; with a `producer`, of columns
+      that follow each other by a multiple of 8, boxes of 8 rows and more.
     - `producer`: for wgmma and head dims from 65 to 128, where there is one piece,
-      whose keys are boxes, rows are of one class and one head, have no positions
+      whose keys follow each other, rows are of one class and one head, have no positions
       and are not known to be 64 or fewer, and biases are per row. A
       thread of four warps more asks for all boxes, and `rows` rows of a head are
       a unit of work, of which a block takes one after the other.
