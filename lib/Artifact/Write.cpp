@@ -1,9 +1,12 @@
 //===- Write.cpp - object code, library, manifest -------------------------===//
 
 #include "megactx/Artifact/Artifact.h"
+#include "megactx/Support/LLVMAttributes.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Analysis/LoopInfo.h"
+#include "llvm/IR/Dominators.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -146,6 +149,18 @@ static LogicalResult writeFile(ModuleOp module, StringRef path,
   return success();
 }
 
+/// For all functions but those that ask for it.
+static void disableUnrolling(llvm::Module &code) {
+  for (llvm::Function &function : code) {
+    if (function.isDeclaration() || function.hasFnAttribute(kUnrollAttr))
+      continue;
+    llvm::DominatorTree dominators(function);
+    llvm::LoopInfo loops(dominators);
+    for (llvm::Loop *loop : loops.getLoopsInPreorder())
+      loop->setLoopAlreadyUnrolled();
+  }
+}
+
 /// LLVM's pipeline for speed. Nobody calls anything but the entry: what is
 /// inlined wherever it is called need not be compiled for itself too, and the
 /// loops that a model's layers have in common are compiled once.
@@ -156,6 +171,7 @@ static void optimize(llvm::Module &code, llvm::TargetMachine &machine) {
   for (llvm::Function &function : code)
     if (function.hasLocalLinkage())
       function.setUnnamedAddr(llvm::GlobalValue::UnnamedAddr::Global);
+  disableUnrolling(code);
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager components;

@@ -2,6 +2,7 @@
 
 #include "KernelBlock.h"
 #include "PairTests.h"
+#include "megactx/Support/LLVMAttributes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -95,6 +96,10 @@ void KeyBlock::call(KernelParts &parts, const Twine &key,
                                  buffers.valueData, buffers.rowCount, from};
   std::string full = (key + " " + shape.tileKey(buffers.form)).str();
   parts.call(b, full, operands, [&](ValueRange arguments) {
+    // Its loops are over columns of one row, and wait for memory.
+    if (buffers.form.byRow)
+      b.getInsertionBlock()->getParentOp()->setAttr(
+          "passthrough", b.getStrArrayAttr({kUnrollAttr}));
     BlockBuffers own(b, shape, buffers.form, arguments[0]);
     own.keyData = arguments[1];
     own.valueData = arguments[2];

@@ -10,6 +10,9 @@ using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
 
+/// Turns of a loop of products at a time, beside which its counter is little.
+static constexpr int64_t kTurns = 4;
+
 Value LaneProducts::load(Value from, Value row, const LaneSpan &span,
                          int64_t g) {
   return vector::LoadOp::create(b, vector, from,
@@ -33,20 +36,21 @@ SmallVector<Value> LaneProducts::products(const TableRows &rows, Value lanes,
   for (int64_t r = 0; r < count; ++r)
     at.push_back(memref::LoadOp::create(b, rows.at, a.add(n, a.c(r))));
   Value zero = a.splat(0.0f, vector);
-  return emitFor(b, a.c(0), a.c(rows.dim), 1,
-                 SmallVector<Value>(count * span.vectors, zero),
-                 [&](Value d, ValueRange acc) -> SmallVector<Value> {
-                   SmallVector<Value> columns, next;
-                   for (int64_t g = 0; g < span.vectors; ++g)
-                     columns.push_back(load(lanes, d, span, g));
-                   for (int64_t r = 0; r < count; ++r) {
-                     Value x = broadcast(rows, a.add(at[r], d));
-                     for (int64_t g = 0; g < span.vectors; ++g)
-                       next.push_back(vector::FMAOp::create(
-                           b, x, columns[g], acc[r * span.vectors + g]));
-                   }
-                   return next;
-                 });
+  return emitUnrolledFor(
+      b, a.c(0), a.c(rows.dim), kTurns,
+      SmallVector<Value>(count * span.vectors, zero),
+      [&](Value d, ValueRange acc) -> SmallVector<Value> {
+        SmallVector<Value> columns, next;
+        for (int64_t g = 0; g < span.vectors; ++g)
+          columns.push_back(load(lanes, d, span, g));
+        for (int64_t r = 0; r < count; ++r) {
+          Value x = broadcast(rows, a.add(at[r], d));
+          for (int64_t g = 0; g < span.vectors; ++g)
+            next.push_back(vector::FMAOp::create(b, x, columns[g],
+                                                 acc[r * span.vectors + g]));
+        }
+        return next;
+      });
 }
 
 void LaneProducts::accumulate(const TableRows &rows, Value weights, Value sums,
@@ -73,21 +77,21 @@ void LaneProducts::columns(const TableRows &rows, Value weights, Value sums,
                                    : arith::MulFOp::create(b, old, decay[g]));
     }
   }
-  SmallVector<Value> summed =
-      emitFor(b, begin, end, 1, init,
-              [&](Value n, ValueRange acc) -> SmallVector<Value> {
-                Value at = a.add(memref::LoadOp::create(b, rows.at, n), d);
-                SmallVector<Value> factors, next;
-                for (int64_t g = 0; g < span.vectors; ++g)
-                  factors.push_back(load(weights, n, span, g));
-                for (int64_t r = 0; r < count; ++r) {
-                  Value x = broadcast(rows, a.add(at, a.c(r)));
-                  for (int64_t g = 0; g < span.vectors; ++g)
-                    next.push_back(vector::FMAOp::create(
-                        b, x, factors[g], acc[r * span.vectors + g]));
-                }
-                return next;
-              });
+  SmallVector<Value> summed = emitUnrolledFor(
+      b, begin, end, kTurns, init,
+      [&](Value n, ValueRange acc) -> SmallVector<Value> {
+        Value at = a.add(memref::LoadOp::create(b, rows.at, n), d);
+        SmallVector<Value> factors, next;
+        for (int64_t g = 0; g < span.vectors; ++g)
+          factors.push_back(load(weights, n, span, g));
+        for (int64_t r = 0; r < count; ++r) {
+          Value x = broadcast(rows, a.add(at, a.c(r)));
+          for (int64_t g = 0; g < span.vectors; ++g)
+            next.push_back(vector::FMAOp::create(b, x, factors[g],
+                                                 acc[r * span.vectors + g]));
+        }
+        return next;
+      });
   for (int64_t r = 0; r < count; ++r)
     for (int64_t g = 0; g < span.vectors; ++g)
       store(summed[r * span.vectors + g], sums, places[r], span, g);

@@ -75,6 +75,22 @@ SmallVector<Value> mlir::megactx::emitFor(ImplicitLocOpBuilder &b, Value lo,
   return SmallVector<Value>(loop.getResults());
 }
 
+SmallVector<Value>
+mlir::megactx::emitUnrolledFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
+                               int64_t factor, ValueRange init, LoopBody body) {
+  Arith a{b};
+  Value rest = a.sub(hi, a.rem(a.sub(hi, lo), a.c(factor)));
+  SmallVector<Value> carried =
+      emitFor(b, lo, rest, factor, init,
+              [&](Value i, ValueRange so) -> SmallVector<Value> {
+                SmallVector<Value> next(so);
+                for (int64_t turn = 0; turn < factor; ++turn)
+                  next = body(turn ? a.add(i, a.c(turn)) : i, next);
+                return next;
+              });
+  return emitFor(b, rest, hi, 1, carried, body);
+}
+
 void mlir::megactx::emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
                             int64_t step, function_ref<void(Value)> body) {
   emitFor(b, lo, hi, step, ValueRange(),

@@ -42,6 +42,10 @@ SmallVector<Value> emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
                            int64_t step, ValueRange init, LoopBody body);
 void emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi, int64_t step,
              function_ref<void(Value)> body);
+/// With `factor` turns at a time, and those that are left one by one.
+SmallVector<Value> emitUnrolledFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
+                                   int64_t factor, ValueRange init,
+                                   LoopBody body);
 
 /// if (condition) then() else otherwise(), without results.
 void emitIf(ImplicitLocOpBuilder &b, Value condition, function_ref<void()> then,
