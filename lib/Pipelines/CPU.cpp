@@ -128,13 +128,10 @@ void mlir::megactx::buildCPUToLLVMPipeline(OpPassManager &pm) {
   FinalizeMemRefToLLVMConversionPassOptions memory;
   memory.useGenericFunctions = true;
   pm.addPass(createFinalizeMemRefToLLVMConversionPass(memory));
-  pm.addPass(createConvertFuncToLLVMPass());
-  pm.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createConvertControlFlowToLLVMPass());
-  pm.addPass(createConvertIndexToLLVMPass());
-  pm.addPass(createUBToLLVMConversionPass());
+  // In one walk; LLVM simplifies what is left.
+  ConvertToLLVMPassOptions others;
+  others.filterDialects = {"func", "arith", "cf", "index", "ub"};
+  pm.addPass(createConvertToLLVMPass(others));
   pm.addPass(createReconcileUnrealizedCastsPass());
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createCSEPass());
   pm.addPass(createDefineLaunchesPass());
 }
