@@ -42,7 +42,8 @@ SmallVector<Value> emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
                            int64_t step, ValueRange init, LoopBody body);
 void emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi, int64_t step,
              function_ref<void(Value)> body);
-/// With `factor` turns at a time, and those that are left one by one.
+/// With `factor` turns at a time, and those that are left one by one; `hi` is
+/// not below `lo`.
 SmallVector<Value> emitUnrolledFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
                                    int64_t factor, ValueRange init,
                                    LoopBody body);

@@ -174,6 +174,29 @@ TEST(Pieces, RanksAndPositionsAreInverse) {
   }
 }
 
+TEST(Pieces, KeysFollowEachOther) {
+  for (unsigned seed = 0; seed < 500; ++seed) {
+    Random random(seed);
+    Digits digits{random.between(2, 12), {}};
+    int64_t first = random.between(0, digits.period - 1);
+    for (int64_t row = 0; row < 2; ++row) {
+      std::vector<int64_t> keys;
+      for (int64_t r = first; r < digits.period; ++r)
+        if (keys.empty() || random.between(0, 3))
+          keys.push_back(r);
+      digits.classes.push_back({{row}, keys});
+    }
+    int64_t run = digits.keyRun();
+    for (const Digits::Class &c : digits.classes)
+      for (int64_t i = 0; i < 40; ++i)
+        ASSERT_EQ(unrank(digits.period, c.keys, i),
+                  unrank(digits.period, c.keys, i / run * run) + i % run);
+  }
+  EXPECT_EQ((Digits{8, {{{0, 1}, {5, 6, 7}}, {{2}, {0, 1, 2}}}}.keyRun()), 3);
+  EXPECT_EQ((Digits{8, {{{0, 1}, {5, 6, 7}}, {{2}, {0, 1}}}}.keyRun()), 1);
+  EXPECT_EQ((Digits{8, {{{0}, {1, 2, 4}}}}.keyRun()), 1);
+}
+
 /// Every past token is represented exactly once, at one level, and nothing is
 /// seen from the future.
 TEST(Pyramid, RepresentsEveryPastTokenOnce) {
