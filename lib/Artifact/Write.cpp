@@ -149,10 +149,10 @@ static LogicalResult writeFile(ModuleOp module, StringRef path,
   return success();
 }
 
-/// For all functions but those that ask for it.
+/// Where functions ask for it.
 static void disableUnrolling(llvm::Module &code) {
   for (llvm::Function &function : code) {
-    if (function.isDeclaration() || function.hasFnAttribute(kUnrollAttr))
+    if (!function.hasFnAttribute(kNoUnrollAttr))
       continue;
     llvm::DominatorTree dominators(function);
     llvm::LoopInfo loops(dominators);

@@ -40,15 +40,15 @@ def test_schedule(chosen, by_tma):
     check(causal, batch=1, queries=64, keys=1400, offset=1336)
 
 
-@pytest.mark.parametrize("pattern, columns", [
-    ("causal and fixed<block = 40, count = 16>", 64),
-    ("columns<block = 36, first = 5, count = 24> and window<left = 150, right = 20>", 80),  # boxes of 8 rows, the greatest that divide both
-    ("columns<block = 9, first = 1, count = 8>", 48)])
-def test_gathered_keys(pattern, columns, by_tma):
-    """As many follow each other as a box, or several, have rows; the first tile of rows begins with one that may have other keys before theirs."""
-    kernel = by_tma(spec_of(pattern, "bf16", 32, heads=2, key_heads=1), chosen=schedule(columns=columns))
+@pytest.mark.parametrize("pattern, columns, bias", [
+    ("causal and fixed<block = 40, count = 16>", 64, False),
+    ("causal and columns<block = 36, first = 5, count = 24>", 80, True),  # boxes of 8 rows, the greatest that divide both
+    ("columns<block = 9, first = 1, count = 8>", 48, False)])
+def test_gathered_keys(pattern, columns, bias, by_tma):
+    """As many follow each other as a box, or several, have rows; the first tile begins with one, which may begin before the first key."""
+    kernel = by_tma(spec_of(pattern, "bf16", 32, heads=2, key_heads=1, bias=bias), chosen=schedule(columns=columns))
     for queries, keys, offset, key_offset in [(300, 300, 0, 0), (140, 290, 171, 21), (130, 90, 330, 197), (5, 70, 60, 0), (1, 1, 0, 0)]:
-        check(kernel, batch=2, queries=queries, keys=keys, offset=offset, key_offset=key_offset)
+        check(kernel, batch=2, queries=queries, keys=keys, offset=offset, key_offset=key_offset, bias=(1, 0, 0, 0) if bias else None)
 
 
 @pytest.mark.parametrize("pattern, chosen, keys, more", [
@@ -85,7 +85,7 @@ def test_sources_share_a_softmax(by_tma):
     check(kernel, batch=1, queries=170, keys=[170, 90])
 
 
-@pytest.mark.parametrize("pattern, lengths", [("causal", None), ("dense", [70, 1, 128])])
+@pytest.mark.parametrize("pattern, lengths", [("causal", None), ("dense", [70, 1, 128]), ("causal and fixed<block = 32, count = 8>", None)])
 def test_keys_that_nobody_sees(pattern, lengths, by_tma):
     check_cache(by_tma(spec_of(pattern, "f16", 64, lengths=lengths is not None), chosen=schedule()), lengths)
 

@@ -12,10 +12,12 @@
 
 namespace mlir::megactx {
 
-/// LLVM may unroll the function's loops. Others stay as they are: who emits
-/// products of tiles has unrolled them already, and of what is around them
-/// there are few turns.
-constexpr llvm::StringLiteral kUnrollAttr = "megactx-unroll";
+/// The attribute of functions in MLIR that lists those in LLVM IR.
+constexpr llvm::StringLiteral kPassthrough = "passthrough";
+
+/// LLVM is to leave the function's loops as they are: products of tiles are
+/// unrolled where they are emitted, and loops around them have few turns.
+constexpr llvm::StringLiteral kNoUnrollAttr = "megactx-no-unroll";
 
 } // namespace mlir::megactx
 

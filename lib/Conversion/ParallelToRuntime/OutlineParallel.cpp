@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "megactx/Conversion/Passes.h"
+#include "megactx/Support/LLVMAttributes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -78,6 +79,8 @@ struct OutlineParallel : impl::OutlineParallelPassBase<OutlineParallel> {
     auto body =
         func::FuncOp::create(b, name + "_body", b.getFunctionType(types, {}));
     body.setPrivate();
+    if (Attribute attributes = parent->getAttr(kPassthrough))
+      body->setAttr(kPassthrough, attributes);
     auto launch = func::FuncOp::create(b, name, b.getFunctionType(types, {}));
     launch.setPrivate();
     launch->setAttr(kLaunches, FlatSymbolRefAttr::get(body.getSymNameAttr()));

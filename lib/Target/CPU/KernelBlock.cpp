@@ -2,7 +2,6 @@
 
 #include "KernelBlock.h"
 #include "PairTests.h"
-#include "megactx/Support/LLVMAttributes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -98,8 +97,7 @@ void KeyBlock::call(KernelParts &parts, const Twine &key,
   parts.call(b, full, operands, [&](ValueRange arguments) {
     // Its loops are over columns of one row, and wait for memory.
     if (buffers.form.byRow)
-      b.getInsertionBlock()->getParentOp()->setAttr(
-          "passthrough", b.getStrArrayAttr({kUnrollAttr}));
+      b.getInsertionBlock()->getParentOp()->removeAttr(kPassthrough);
     BlockBuffers own(b, shape, buffers.form, arguments[0]);
     own.keyData = arguments[1];
     own.valueData = arguments[2];

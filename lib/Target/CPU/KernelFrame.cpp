@@ -17,6 +17,7 @@ KernelFrame::KernelFrame(KernelParts &parts, StringRef name,
   auto type = b.getFunctionType(kernelArguments(b.getContext(), shape), {});
   function = func::FuncOp::create(b, name, type);
   function.setPrivate();
+  function->setAttr(kPassthrough, b.getStrArrayAttr({kNoUnrollAttr}));
   b.setInsertionPointToStart(function.addEntryBlock());
   arguments = KernelArguments(function.getArguments(), shape);
   auto dim = [&](Value of, int64_t i) -> Value {

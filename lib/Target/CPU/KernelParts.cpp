@@ -21,6 +21,7 @@ void KernelParts::call(ImplicitLocOpBuilder &b, StringRef key,
     while (module.lookupSymbol(name));
     function = func::FuncOp::create(b, name, type);
     function.setPrivate();
+    function->setAttr(kPassthrough, b.getStrArrayAttr({kNoUnrollAttr}));
     b.setInsertionPointToStart(function.addEntryBlock());
     body(function.getArguments());
     func::ReturnOp::create(b);

@@ -12,6 +12,7 @@
 #define MEGACTX_LIB_TARGET_CPU_KERNELPARTS_H
 
 #include "Kernel.h"
+#include "megactx/Support/LLVMAttributes.h"
 
 namespace mlir::megactx::cpu {
 

@@ -34,6 +34,14 @@ SmallVector<Value> TileLayout::place(const Arith &a, Value row,
           a.bitXor(a.rem(column, a.c(panel)), mask)};
 }
 
+/// Whether boxes of rows that follow each other hold a piece's gathered keys,
+/// and no others that the tensor has: those before a lower bound would come
+/// along, and be multiplied by weights of zero, whatever they are.
+static bool isInRuns(const pattern::Piece &piece) {
+  return piece.lo.empty() &&
+         piece.digits.keyRun() % TileLayout::kSwizzledRows == 0;
+}
+
 /// Rows of the largest boxes that a piece's tiles are made of; 0: of none. Of
 /// keys that follow each other by a few, a thread that does nothing else has
 /// time to ask for the boxes.
@@ -42,9 +50,9 @@ static int64_t boxRowsOf(const Tiling &tiling, const pattern::Piece &piece) {
     return 0;
   if (piece.digits.isIdentity())
     return tiling.keys;
-  int64_t run = piece.digits.keyRun();
-  bool isWhole = run % TileLayout::kSwizzledRows == 0;
-  return tiling.producer && isWhole ? std::gcd(run, tiling.keys) : 0;
+  return tiling.producer && isInRuns(piece)
+             ? std::gcd(piece.digits.keyRun(), tiling.keys)
+             : 0;
 }
 
 Tiling::Tiling(const AttentionShape &shape, ScheduleAttr schedule)
@@ -63,8 +71,12 @@ Tiling::Tiling(const AttentionShape &shape, ScheduleAttr schedule)
   keyTile = tile(stages * keys, paddedHead);
   valueTile = tile(stages * keys, paddedValue);
   keyBoxRows = 0;
-  for (const pattern::Piece &piece : shape.pieces)
-    keyBoxRows = std::gcd(keyBoxRows, boxRowsOf(*this, piece));
+  gathersBoxes = false;
+  for (const pattern::Piece &piece : shape.pieces) {
+    int64_t rowsOfBox = boxRowsOf(*this, piece);
+    keyBoxRows = std::gcd(keyBoxRows, rowsOfBox);
+    gathersBoxes |= rowsOfBox && !piece.digits.isIdentity();
+  }
   bool anyBoxes = keyBoxRows > 0;
   barriers = anyBoxes ? stages * shape.pieces.size() + 1 : 0;
   if (producer)
@@ -80,16 +92,22 @@ bool Tiling::loadsBoxes(const pattern::Piece &piece) const {
   return boxRowsOf(*this, piece) > 0;
 }
 
+bool mlir::megactx::nvgpu::hasKeyRuns(const AttentionShape &shape) {
+  return llvm::all_of(shape.pieces, [](const pattern::Piece &piece) {
+    return piece.digits.isIdentity() || isInRuns(piece);
+  });
+}
+
 /// All threads begin with as many as ptxas gives them, and a warpgroup takes
 /// what others have given back.
 RegisterShares::RegisterShares(const Tiling &tiling, int64_t blocks) {
   constexpr int64_t ofMultiprocessor = 1 << 16, most = 256;
   // Of the thread that asks for boxes, and for the many of gathered keys.
-  constexpr int64_t ofBox = 40, ofBoxes = 56;
+  constexpr int64_t ofBox = 40, ofGathered = 56;
   auto whole = [](int64_t count) { return llvm::alignDown(count, 8); };
   before = std::min<int64_t>(
       whole(ofMultiprocessor / (blocks * tiling.blockThreads())), 255);
-  loading = tiling.keyBoxRows == tiling.keys ? ofBox : ofBoxes;
+  loading = tiling.gathersBoxes ? ofGathered : ofBox;
   int64_t rest = before * (tiling.warpgroups() + 1) - loading;
   computing = std::min<int64_t>(whole(rest / tiling.warpgroups()), most);
 }
@@ -421,12 +439,19 @@ static LogicalResult verifyProducer(Operation *op, const AttentionShape &shape,
     return op->emitOpError("expected a schedule without a producer for ")
            << what << ", but got " << schedule;
   Tiling tiling(shape, schedule);
-  for (const pattern::Piece &piece : shape.pieces)
-    if (!tiling.loadsBoxes(piece))
-      return op->emitOpError("expected a schedule without a producer for a "
-                             "piece whose keys follow each other by ")
-             << piece.digits.keyRun() << ", not by a multiple of "
-             << TileLayout::kSwizzledRows << ", but got " << schedule;
+  for (const pattern::Piece &piece : shape.pieces) {
+    if (tiling.loadsBoxes(piece))
+      continue;
+    auto error = op->emitOpError("expected a schedule without a producer for ");
+    if (piece.lo.empty())
+      error << "a piece whose keys follow each other by "
+            << piece.digits.keyRun() << ", not by a multiple of "
+            << TileLayout::kSwizzledRows;
+    else
+      error << "a piece whose keys do not follow each other and have a lower "
+               "bound";
+    return error << ", but got " << schedule;
+  }
   RegisterShares registers(tiling, schedule.getBlocks());
   if (registers.computing <= registers.before)
     return op->emitOpError("expected a schedule with fewer blocks beside a "

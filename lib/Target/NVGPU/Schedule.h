@@ -58,6 +58,10 @@ bool hasGrowingRows(const AttentionShape &shape);
 /// Whether the keys of a piece do not follow each other in memory.
 bool hasGatheredKeys(const AttentionShape &shape);
 
+/// Whether of those, in each piece that has such, a multiple of 8 follow each
+/// other, from the first key on.
+bool hasKeyRuns(const AttentionShape &shape);
+
 /// What is known of a launch when its kernel is chosen.
 struct LaunchSize {
   std::optional<int64_t> rows;  ///< of a class of the view, of one head
@@ -114,6 +118,8 @@ struct Tiling {
   bool loadsQueryBox;
   /// Rows of a box of keys, which divide the tile's; 0: no keys are boxes.
   int64_t keyBoxRows;
+  /// Whether some boxes are of a piece whose keys do not all follow each other.
+  bool gathersBoxes;
   /// What warps tell each other of tests of blocks: words, two for each warp
   /// that asks.
   int64_t ballots;

@@ -23,7 +23,7 @@ std::string mlir::megactx::nvgpu::scheduleClass(const AttentionShape &shape,
          : hasShortRows(shape)         ? " band"
                                        : " wide");
   if (KeyViews::periodOf(shape) == 1 && hasGatheredKeys(shape))
-    os << " gathered";
+    os << (hasKeyRuns(shape) ? " gathered runs" : " gathered");
   if (hasTest(shape))
     os << " test";
   if (shape.hasQueryPositions || shape.hasKeyPositions)

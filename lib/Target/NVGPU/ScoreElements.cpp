@@ -60,7 +60,10 @@ Value ScoreElements::cap(Value score) {
 
 /// Keys past the end repeat the last one and are masked.
 Value ScoreElements::rowOfKey(const TilePlace &at, Value number) {
-  return views.keyRow(at.piece, at.places, a.min(number, at.last));
+  Value row = views.keyRow(at.piece, at.places, a.min(number, at.last));
+  // A first tile of boxes may begin before the first key.
+  bool isGathered = !shape.pieces[at.piece].digits.isIdentity();
+  return isGathered ? a.max(row, a.c(0)) : row;
 }
 
 /// The 16x8 scores n of a tile and their biases.

@@ -82,7 +82,8 @@ func.func @two_pieces(%q: memref<?x?x?x64xbf16>, %k: memref<?x?x?x64xbf16>, %v: 
 
 // CHECK-LABEL: func @fixed
 // CHECK: nvx.encode_tensor_map %{{.*}} box 64
-// CHECK-COUNT-2: nvx.encode_tensor_map %{{.*}} box 8 
+// CHECK-COUNT-2: nvx.encode_tensor_map %{{.*}} box 8 :
+// CHECK: megactx.schedule_class = "bf16 128 long gathered runs"
 // CHECK-LABEL: gpu.func @mctx_attention_0
 // CHECK-SAME: [[QUERIES:%[^ ]*]]: !nvx.tensor_map, [[KEYS:%[^ ]*]]: !nvx.tensor_map, %{{[^ ]*}}: !nvx.tensor_map)
 // CHECK-NOT: async.copy

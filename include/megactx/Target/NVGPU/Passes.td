@@ -56,7 +56,8 @@ def ConvertAttentionToNVGPUKernelsPass
       `nvx.encode_tensor_map` makes. Rows that a tensor has behind a piece's last
       key come along, and those of values are zeroed before their product. Other
       pieces, and other queries, come by cp.async; with a `producer`, of columns
-      that follow each other by a multiple of 8, boxes of 8 rows and more.
+      that follow each other by a multiple of 8, without a lower bound, boxes of
+      8 rows and more.
     - `producer`: for wgmma and head dims from 65 to 128, where there is one piece,
       whose keys follow each other, rows are of one class and one head, have no positions
       and are not known to be 64 or fewer, and biases are per row. A
