@@ -1,7 +1,7 @@
 // RUN: megactx-opt %s --megactx-outline-parallel | FileCheck %s
 
-// The index first, then the loop's begin and step, then what the loop reads; constants are cloned.
-// CHECK: func.func private @fill_parallel_0_body(%[[T:.*]]: index, %[[LB:.*]]: index, %[[STEP:.*]]: index, %[[V:.*]]: f32, %[[A:.*]]: memref<?xf32>)
+// The index first, then the loop's begin and step, then what the loop reads; constants are cloned. What the function says to LLVM is said of its loop.
+// CHECK: func.func private @fill_parallel_0_body(%[[T:.*]]: index, %[[LB:.*]]: index, %[[STEP:.*]]: index, %[[V:.*]]: f32, %[[A:.*]]: memref<?xf32>) attributes {passthrough = ["megactx-no-unroll"]}
 // CHECK-DAG: %[[C7:.*]] = arith.constant 7.0
 // CHECK-DAG: %[[O:.*]] = arith.muli %[[T]], %[[STEP]]
 // CHECK: %[[I:.*]] = arith.addi %[[LB]], %[[O]]
@@ -14,7 +14,7 @@
 // CHECK: %[[COUNT:.*]] = arith.ceildivsi %[[EXTENT]], %[[STEP]]
 // CHECK: call @fill_parallel_0(%[[COUNT]], %[[LB]], %[[STEP]],
 // CHECK-NOT: scf.parallel
-func.func @fill(%lb: index, %ub: index, %step: index, %v: f32, %a: memref<?xf32>) {
+func.func @fill(%lb: index, %ub: index, %step: index, %v: f32, %a: memref<?xf32>) attributes {passthrough = ["megactx-no-unroll"]} {
   %c7 = arith.constant 7.0 : f32
   scf.parallel (%i) = (%lb) to (%ub) step (%step) {
     %s = arith.addf %v, %c7 : f32

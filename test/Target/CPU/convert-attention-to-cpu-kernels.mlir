@@ -1,5 +1,13 @@
 // RUN: megactx-opt %s --megactx-convert-attention-to-cpu-kernels | FileCheck %s
 // RUN: megactx-opt %s --megactx-convert-attention-to-cpu-kernels=vector-bits=256 | FileCheck %s --check-prefix=AVX2
+// RUN: megactx-opt %s --megactx-convert-attention-to-cpu-kernels | FileCheck %s --check-prefix=LOOPS
+
+// LLVM leaves the loops of kernels as they are, but those over columns of one row.
+// LOOPS: func private @mctx_attention_0({{.*}} attributes {passthrough = ["megactx-no-unroll"]} {
+// LOOPS: func private @mctx_attention_part_0({{.*}} attributes {passthrough = ["megactx-no-unroll"]} {
+// LOOPS: func private @mctx_attention_part_1(
+// LOOPS-NOT: passthrough
+// LOOPS: vector.reduction
 
 !t = memref<1x2x?x16xf32>
 !l = memref<1x2x?xf32>

@@ -63,6 +63,18 @@ func.func @producer_of_columns(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 #s = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, producer = true>
 !q = memref<?x?x?x64xf16>
 !l = memref<?x?x?xf32>
+func.func @producer_of_bounded_columns(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected a schedule without a producer for a piece whose keys do not follow each other and have a lower bound, but got #nvx.schedule<}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<lo<p - 100>, digits<32, [0-31]: [0-7]>>] {scale = 0.125 : f32, nvx.schedule = #s}
+      : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// -----
+
+#s = #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, producer = true>
+!q = memref<?x?x?x64xf16>
+!l = memref<?x?x?xf32>
 func.func @producer_with_test(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   // expected-error@+1 {{expected a schedule without a producer for a piece with a test per element, but got #nvx.schedule<}}
   megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<test<(p mod 5000) == (k mod 5000)>>] {scale = 0.125 : f32, nvx.schedule = #s}
