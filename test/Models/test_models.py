@@ -204,7 +204,7 @@ def test_layers_share_their_code(tool, tmp_path):
         done = tool("megactx-compile", path, "--pattern", SPARSE, "-o", artifact)
         assert done.status == 0, done
         sizes[layers] = (artifact / "model.so").stat().st_size
-    assert sizes[6] < 1.5 * sizes[2], sizes  # 1.7 times, where they do not
+    assert sizes[6] < 1.4 * sizes[2], sizes  # 1.7 times, where they do not
 
 
 @pytest.mark.parametrize("name", ["llama_eager_ts17", "llama_past_sdpa_ts17", "llama_sdpa_dynamo20", "mistral_window_sdpa_ts17"])
