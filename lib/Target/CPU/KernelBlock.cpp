@@ -94,17 +94,16 @@ void KeyBlock::call(KernelParts &parts, const Twine &key,
   SmallVector<Value> operands = {buffers.scratch, buffers.keyData,
                                  buffers.valueData, buffers.rowCount, from};
   std::string full = (key + " " + shape.tileKey(buffers.form)).str();
-  parts.call(b, full, operands, [&](ValueRange arguments) {
-    // Its loops are over columns of one row, and wait for memory.
-    if (buffers.form.byRow)
-      b.getInsertionBlock()->getParentOp()->removeAttr(kPassthrough);
+  auto emit = [&](ValueRange arguments) {
     BlockBuffers own(b, shape, buffers.form, arguments[0]);
     own.keyData = arguments[1];
     own.valueData = arguments[2];
     own.rowCount = arguments[3];
     KeyBlock inside(b, shape, own, arguments[4]);
     body(inside);
-  });
+  };
+  // Loops over the columns of one row wait for memory.
+  parts.call(b, full, operands, emit, /*unrolls=*/buffers.form.byRow);
 }
 
 void KeyBlock::callFull(KernelParts &parts) {

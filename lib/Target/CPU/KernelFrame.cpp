@@ -15,9 +15,7 @@ KernelFrame::KernelFrame(KernelParts &parts, StringRef name,
         OpBuilder::atBlockEnd(parts.getModule().getBody())),
       a{b} {
   auto type = b.getFunctionType(kernelArguments(b.getContext(), shape), {});
-  function = func::FuncOp::create(b, name, type);
-  function.setPrivate();
-  function->setAttr(kPassthrough, b.getStrArrayAttr({kNoUnrollAttr}));
+  function = KernelParts::create(b, name, type);
   b.setInsertionPointToStart(function.addEntryBlock());
   arguments = KernelArguments(function.getArguments(), shape);
   auto dim = [&](Value of, int64_t i) -> Value {

@@ -1,13 +1,23 @@
 //===- KernelParts.cpp - code that kernels share --------------------------===//
 
 #include "KernelParts.h"
+#include "megactx/Support/LLVMAttributes.h"
 
 using namespace mlir;
 using namespace mlir::megactx::cpu;
 
+func::FuncOp KernelParts::create(ImplicitLocOpBuilder &b, StringRef name,
+                                 FunctionType type, bool unrolls) {
+  auto function = func::FuncOp::create(b, name, type);
+  function.setPrivate();
+  if (!unrolls)
+    function->setAttr(kPassthrough, b.getStrArrayAttr({kNoUnrollAttr}));
+  return function;
+}
+
 void KernelParts::call(ImplicitLocOpBuilder &b, StringRef key,
-                       ValueRange operands,
-                       function_ref<void(ValueRange)> body) {
+                       ValueRange operands, function_ref<void(ValueRange)> body,
+                       bool unrolls) {
   auto type = b.getFunctionType(operands.getTypes(), {});
   std::string full = key.str();
   llvm::raw_string_ostream(full) << ' ' << type;
@@ -19,9 +29,7 @@ void KernelParts::call(ImplicitLocOpBuilder &b, StringRef key,
     do
       name = "mctx_attention_part_" + std::to_string(number++);
     while (module.lookupSymbol(name));
-    function = func::FuncOp::create(b, name, type);
-    function.setPrivate();
-    function->setAttr(kPassthrough, b.getStrArrayAttr({kNoUnrollAttr}));
+    function = create(b, name, type, unrolls);
     b.setInsertionPointToStart(function.addEntryBlock());
     body(function.getArguments());
     func::ReturnOp::create(b);

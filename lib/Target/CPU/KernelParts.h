@@ -12,7 +12,6 @@
 #define MEGACTX_LIB_TARGET_CPU_KERNELPARTS_H
 
 #include "Kernel.h"
-#include "megactx/Support/LLVMAttributes.h"
 
 namespace mlir::megactx::cpu {
 
@@ -20,11 +19,17 @@ class KernelParts {
 public:
   explicit KernelParts(ModuleOp module) : module(module) {}
 
+  /// A private function, whose loops LLVM leaves as they are, but where it
+  /// `unrolls`.
+  static func::FuncOp create(ImplicitLocOpBuilder &b, StringRef name,
+                             FunctionType type, bool unrolls = false);
+
   /// Calls the function of this key and these types of operands; `body`, given
   /// its arguments, emits it with `b` where there is none yet. The key names
-  /// all that the body depends on beside its arguments.
+  /// all that the body depends on beside its arguments. `unrolls`: as of
+  /// `create`.
   void call(ImplicitLocOpBuilder &b, StringRef key, ValueRange operands,
-            function_ref<void(ValueRange)> body);
+            function_ref<void(ValueRange)> body, bool unrolls = false);
 
   ModuleOp getModule() const { return module; }
 

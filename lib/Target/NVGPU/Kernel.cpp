@@ -331,7 +331,7 @@ State KernelEmitter::turn(const PieceView &here, const TurnTiles &tiles,
   // All but the groups of the turns after this one.
   reader->wait(number, isFirst ? ahead : ahead - 1);
   TilePlace place{of.index, places[of.index], tiles.from(0),
-                  a.sub(of.end, a.c(1))};
+                  a.sub(of.end, a.c(1)), bounds().beginsWithBox(of.index)};
   // Before there are scores, which take most registers.
   Value tested = here.elements.test(place, tiling.keys, tiles.isAllowed);
   auto stage = [&](int64_t turns) {

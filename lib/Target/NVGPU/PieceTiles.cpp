@@ -66,18 +66,18 @@ std::pair<Value, Value> PieceBounds::positionsOf(Value first,
   return {overAll(ends[0], min), overAll(ends[1], max)};
 }
 
-/// Whether tiles begin with a box, which may be before the first key.
-bool PieceBounds::beginsWithBox(const Piece &piece) const {
+bool PieceBounds::beginsWithBox(unsigned index) const {
+  const Piece &piece = shape.pieces[index];
   return !piece.digits.isIdentity() && tiling.loadsBoxes(piece);
 }
 
 /// Where a test says the same of blocks of keys that tiles divide, tiles begin
 /// with a block's part, so that none holds keys of two: if there are keys from
 /// there on.
-Value PieceBounds::beginOfTiles(const Piece &piece, Value begin) const {
-  if (beginsWithBox(piece))
+Value PieceBounds::beginOfTiles(unsigned index, Value begin) const {
+  if (beginsWithBox(index))
     return a.sub(begin, a.rem(begin, a.c(tiling.keyBoxRows)));
-  auto test = TestBlocks::of(shape, piece);
+  auto test = TestBlocks::of(shape, shape.pieces[index]);
   if (!test || test->keys % tiling.keys)
     return begin;
   Value inTile =
@@ -106,7 +106,7 @@ PieceTiles PieceBounds::ofAllParts(unsigned index, Value first,
   std::tie(begin, firstEnd) = ofPosition(index, inRows(firstAt));
   std::tie(lastBegin, end) = ofPosition(index, inRows(lastAt));
   Value all = a.both(isRow(index, firstAt), isRow(index, lastAt));
-  begin = beginOfTiles(piece, begin);
+  begin = beginOfTiles(index, begin);
   Value fullEnd = a.select(all, firstEnd, begin);
   return {index, begin, end, lastBegin, fullEnd};
 }
@@ -143,8 +143,7 @@ LaneBounds PieceBounds::ofLane(unsigned index,
   }
   auto ints = VectorType::get({2, 2}, b.getI32Type());
   LaneBounds bounds;
-  const Piece &piece = shape.pieces[index];
-  if (!piece.lo.empty() || beginsWithBox(piece))
+  if (!shape.pieces[index].lo.empty() || beginsWithBox(index))
     bounds.low = vector::FromElementsOp::create(b, ints, low);
   bounds.high = vector::FromElementsOp::create(b, ints, high);
   return bounds;

@@ -50,13 +50,14 @@ public:
   PieceTiles ofRowsWithin(const PieceTiles &block, Value first,
                           int64_t count) const;
   LaneBounds ofLane(unsigned index, const std::array<Row, 2> &own) const;
+  /// Whether tiles begin with a box, which may be before the first key.
+  bool beginsWithBox(unsigned index) const;
 
 private:
   PieceTiles ofAllParts(unsigned index, Value first, int64_t count) const;
   std::pair<Value, Value> ofPosition(unsigned index, Value position) const;
   std::pair<Value, Value> positionsOf(Value first, Value last) const;
-  bool beginsWithBox(const pattern::Piece &piece) const;
-  Value beginOfTiles(const pattern::Piece &piece, Value begin) const;
+  Value beginOfTiles(unsigned index, Value begin) const;
   Value isRow(unsigned index, Value position) const;
 
   ImplicitLocOpBuilder &b;

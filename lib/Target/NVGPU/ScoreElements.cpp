@@ -58,12 +58,10 @@ Value ScoreElements::cap(Value score) {
                                splat(-2 * c), splat(c));
 }
 
-/// Keys past the end repeat the last one and are masked.
+/// Keys past the ends repeat the first and the last one and are masked.
 Value ScoreElements::rowOfKey(const TilePlace &at, Value number) {
   Value row = views.keyRow(at.piece, at.places, a.min(number, at.last));
-  // A first tile of boxes may begin before the first key.
-  bool isGathered = !shape.pieces[at.piece].digits.isIdentity();
-  return isGathered ? a.max(row, a.c(0)) : row;
+  return at.beginsBefore ? a.max(row, a.c(0)) : row;
 }
 
 /// The 16x8 scores n of a tile and their biases.

@@ -17,10 +17,12 @@ namespace mlir::megactx::nvgpu {
 
 /// The part of a piece that a warp is at: a tile's keys start at `from` in the
 /// numbers of the key view, of which `last` is the last in memory.
+/// `beginsBefore`: the first tile's may be before the first in memory.
 struct TilePlace {
   unsigned piece;
   KeyViews::Places places;
   Value from, last;
+  bool beginsBefore;
 };
 
 class ScoreElements {
