@@ -231,6 +231,17 @@ class Packer:
                 break
         return found[: self.candidates]
 
+    def assembles(self, job):
+        """Compiles a source into an artifact; False where ptxas refuses the kernels of a candidate, whose products need more registers than it leaves."""
+        source, artifact, schedules = job
+        try:
+            compile(source, self.folder / artifact, target=self.arch, schedules=schedules)
+        except Error as error:
+            if schedules and "cannot assemble kernels" in str(error):
+                return False
+            raise
+        return True
+
     def pack(self, cases):
         """Writes plan.json and artifacts beside it; gives the plan."""
         sources, buffers, classes = [], [], collections.defaultdict(list)
@@ -260,8 +271,11 @@ class Packer:
             self.log(f"{kind}: {len(entries)} candidates")
         needed = {n for entry in plan["classes"].values() for n in entry["cases"]}
         work += [(sources[n], f"case{n}.mctx", None) for n in sorted(needed)]
-        for _ in self.pool.map(lambda job: compile(job[0], self.folder / job[1], target=self.arch, schedules=job[2]), work):
-            pass
+        refused = {job[1] for job, ok in zip(work, self.pool.map(self.assembles, work)) if not ok}
+        for kind, entry in plan["classes"].items():
+            for candidate in [c for c in entry["candidates"] if refused & {*c["artifacts"].values()}]:
+                entry["candidates"].remove(candidate)
+                self.log(f"{kind}: ptxas takes no {candidate['schedule']}")
         for path in {*sources, *buffers, *(job[2] for job in work if job[2])}:
             path.unlink()
         (self.folder / TIMES).unlink(missing_ok=True)

@@ -103,16 +103,17 @@ void mlir::megactx::emitFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
 void mlir::megactx::emitIf(ImplicitLocOpBuilder &b, Value condition,
                            function_ref<void()> then,
                            function_ref<void()> otherwise) {
-  scf::IfOp::create(
-      b, condition,
-      [&](OpBuilder &, Location) {
-        then();
-        scf::YieldOp::create(b);
-      },
-      [&](OpBuilder &, Location) {
-        otherwise();
-        scf::YieldOp::create(b);
-      });
+  auto branch = [&](function_ref<void()> body) {
+    return [&b, body](OpBuilder &, Location) {
+      body();
+      scf::YieldOp::create(b);
+    };
+  };
+  auto first = branch(then), second = branch(otherwise);
+  if (otherwise)
+    scf::IfOp::create(b, condition, first, second);
+  else
+    scf::IfOp::create(b, condition, first);
 }
 
 Value mlir::megactx::emitFirstNot(ImplicitLocOpBuilder &b, Value begin,

@@ -48,9 +48,10 @@ SmallVector<Value> emitUnrolledFor(ImplicitLocOpBuilder &b, Value lo, Value hi,
                                    int64_t factor, ValueRange init,
                                    LoopBody body);
 
-/// if (condition) then() else otherwise(), without results.
+/// if (condition) then() else otherwise(), without results; `otherwise` may be
+/// null.
 void emitIf(ImplicitLocOpBuilder &b, Value condition, function_ref<void()> then,
-            function_ref<void()> otherwise);
+            function_ref<void()> otherwise = nullptr);
 
 /// The least i in [begin, end) for which the condition does not hold, where it
 /// holds for those before and for none after; else end. By bisection.

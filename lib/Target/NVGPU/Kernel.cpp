@@ -3,6 +3,7 @@
 #include "KernelEmitter.h"
 #include "Results.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
+#include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -49,7 +50,7 @@ void KernelEmitter::readArguments() {
   }
   thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
   lane = a.rem(thread, a.c(32));
-  warp = a.div(thread, a.c(32));
+  warp = sameInWarp(a.div(thread, a.c(32)));
   views = std::make_unique<KeyViews>(b, module, shape, arguments);
 }
 
@@ -186,17 +187,33 @@ void KernelEmitter::rowsOfBlock() {
   results.store(state, *fragments, arguments, parts);
 }
 
+/// Loops over tiles then have bounds that are known to be the same for all
+/// lanes, and what they count is in registers that a warp has once.
+PieceTiles KernelEmitter::sameInWarp(PieceTiles tiles) {
+  for (Value *bound :
+       {&tiles.begin, &tiles.end, &tiles.fullBegin, &tiles.fullEnd})
+    *bound = sameInWarp(*bound);
+  return tiles;
+}
+
+Value KernelEmitter::sameInWarp(Value index) {
+  Value narrow = arith::IndexCastOp::create(b, b.getI32Type(), index);
+  return arith::IndexCastOp::create(b, b.getIndexType(),
+                                    nvx::sameInWarp(b, narrow));
+}
+
 State KernelEmitter::piece(unsigned index, State state) {
   // What pieces compute alike would be kept from one to the next, and spill.
   if (!ringReader && shape.pieces.size() > 1)
     for (Value *kept : {&rows->begin, &lane})
       *kept = nvx::RecomputeOp::create(b, *kept);
-  PieceTiles ofBlock = bounds().ofRows(index, rows->begin, tiling.rows);
+  PieceTiles ofBlock =
+      sameInWarp(bounds().ofRows(index, rows->begin, tiling.rows));
   PieceTiles ofWarps = ofBlock;
   if (ringReader) {
     Value inBlock = a.mul(a.div(warp, a.c(4)), a.c(Tiling::kWarpgroupRows));
-    ofWarps = bounds().ofRowsWithin(ofBlock, a.add(rows->begin, inBlock),
-                                    Tiling::kWarpgroupRows);
+    ofWarps = sameInWarp(bounds().ofRowsWithin(
+        ofBlock, a.add(rows->begin, inBlock), Tiling::kWarpgroupRows));
   }
   std::array<Row, 2> own;
   for (int64_t i = 0; i < 2; ++i)
@@ -357,26 +374,36 @@ State KernelEmitter::turn(const PieceView &here, const TurnTiles &tiles,
 }
 
 /// The scores of a tile from its products. Tiles that every row sees whole run
-/// no mask code.
+/// no mask code, and those at one end of the rows' keys only that of this end.
 SmallVector<Value> KernelEmitter::scores(const PieceView &here,
                                          const TilePlace &place, Value tested,
                                          Value isAllowed, ValueRange products) {
   ScoreElements &elements = here.elements;
   SmallVector<Value> scores = elements.adjust(products, place);
-  auto mask = [&] {
-    return elements.mask(scores, place, tested, here.lane.low, here.lane.high);
-  };
+  auto [low, high] = here.lane;
   if (tested && !isAllowed)
-    return mask();
+    return elements.mask(scores, place, tested, low, high);
+  auto maskUnless = [&](Value isWhole, Value low, Value high) {
+    auto masked = scf::IfOp::create(
+        b, isWhole,
+        [&](OpBuilder &, Location) { scf::YieldOp::create(b, scores); },
+        [&](OpBuilder &, Location) {
+          scf::YieldOp::create(b,
+                               elements.mask(scores, place, tested, low, high));
+        });
+    scores = SmallVector<Value>(masked.getResults());
+  };
+  Value beginIsWhole = a.le(here.own.fullBegin, place.from);
   Value end = a.add(place.from, a.c(tiling.keys));
-  Value full =
-      a.both(a.le(here.own.fullBegin, place.from), a.le(end, here.own.fullEnd));
-  if (isAllowed)
-    full = a.both(full, isAllowed);
-  auto masked = scf::IfOp::create(
-      b, full, [&](OpBuilder &, Location) { scf::YieldOp::create(b, scores); },
-      [&](OpBuilder &, Location) { scf::YieldOp::create(b, mask()); });
-  return SmallVector<Value>(masked.getResults());
+  Value endIsWhole = a.le(end, here.own.fullEnd);
+  if (tested) {
+    maskUnless(a.both(a.both(beginIsWhole, endIsWhole), isAllowed), low, high);
+    return scores;
+  }
+  if (low)
+    maskUnless(beginIsWhole, low, Value());
+  maskUnless(endIsWhole, Value(), high);
+  return scores;
 }
 
 /// The number of one of the lane's two rows.

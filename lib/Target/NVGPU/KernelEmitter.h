@@ -64,6 +64,8 @@ private:
                 Value map, Value shared, const TileLayout &layout, int64_t dim);
 
   void rowsOfBlock();
+  PieceTiles sameInWarp(PieceTiles tiles);
+  Value sameInWarp(Value index);
   State piece(unsigned index, State state);
   State tiles(const PieceView &here, TileWalk &walk, State state, Value isLast);
   State turn(const PieceView &here, const TurnTiles &tiles, Value number,

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "KernelEmitter.h"
+#include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -27,7 +28,7 @@ void KernelEmitter::roles(nvx::ScheduleAttr schedule) {
   startRing({b, barriers}, tiling, thread);
   RegisterShares registers(tiling, schedule.getBlocks());
   emitIf(
-      b, a.lt(thread, a.c(tiling.threads)),
+      b, a.lt(warp, a.c(tiling.threads / nvx::kWarp)),
       [&] {
         setRegisters(b, registers.computing,
                      NVVM::SetMaxRegisterAction::increase);

@@ -135,7 +135,9 @@ LaneBounds PieceBounds::ofLane(unsigned index,
   for (const Row &row : own) {
     Value position = views.positionOf(row.number);
     auto [lo, hi] = ofPosition(index, position);
-    hi = a.select(isRow(index, position), hi, lo);
+    // What is no row of the piece's is bounded by `high` alone: `low` may be
+    // above those of all rows.
+    hi = a.select(isRow(index, position), hi, a.c(0));
     lo = arith::IndexCastOp::create(b, b.getI32Type(), lo);
     hi = arith::IndexCastOp::create(b, b.getI32Type(), hi);
     low.append({lo, lo});

@@ -37,12 +37,27 @@ private:
     bool isPart;
   };
   Result normalised(Value top, Value sum);
+  Value reciprocal(Value x);
   Value oldOf(Value number, Value lse);
   void merge(Result &row, Value old);
   void storeRow(const State &state, int64_t half, const Result &row,
                 const Target &target);
-  void storeColumns(const State &state, int64_t half, const Result &row,
-                    const Row &place, const Target &target);
+  /// Where a row's results go, and whether there is such a row.
+  struct Place {
+    Row row;
+    Value exists;
+  };
+  /// Elements of a row that follow each other, the first of `column`.
+  struct Chunk {
+    Value elements, column;
+  };
+  SmallVector<Value> pairsOf(const State &state, int64_t half,
+                             const Result &row, const Place &place, Value out);
+  void addOld(SmallVectorImpl<Value> &pairs, Value kept, const Place &place,
+              Value out, VectorType pair);
+  SmallVector<Chunk> inChunks(ArrayRef<Value> pairs);
+  Value columnOf(int64_t eight);
+  IntegerAttr alignmentOf(Type type);
 
   ImplicitLocOpBuilder &b;
   Arith a;

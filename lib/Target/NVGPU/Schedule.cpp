@@ -215,10 +215,19 @@ static int64_t groupOf(const AttentionShape &shape, const LaunchSize &known) {
   return known.group.value_or(1);
 }
 
+/// The fewest keys of a part, of blocks of so many rows.
+static int64_t partKeysOf(int64_t rows) { return 16 * rows; }
+
+int64_t Tiling::partKeys() const { return partKeysOf(rows); }
+
 /// Blocks for which keys are split, where a multiprocessor has `blocks` of so
-/// many rows.
-static int64_t splitOf(const Machine &machine, int64_t blocks, int64_t rows,
-                       int64_t group, const LaunchSize &known) {
+/// many rows, which see more keys than one part has.
+static int64_t splitOf(const Machine &machine, const AttentionShape &shape,
+                       int64_t blocks, int64_t rows, int64_t group,
+                       const LaunchSize &known) {
+  std::optional<int64_t> keys = keysOfRow(shape);
+  if (!shape.hasQueryPositions && keys && *keys < 2 * partKeysOf(rows))
+    return 0;
   int64_t split = machine.multiprocessors * blocks;
   if (!known.rows || !known.heads)
     return split;
@@ -249,9 +258,12 @@ struct BlockChoice {
 } // namespace
 
 /// Of wgmma: boxes where some keys are boxes, but those of narrow rows, which
-/// fill them by half, and of wide ones beside tests, which spill.
+/// fill them by half, of wide ones beside tests, which spill, and of narrow ones
+/// beside columns in long rows, where boxes were slower.
 static nvx::Loads loadsOf(const AttentionShape &shape) {
   int64_t dim = largerDim(shape);
+  if (dim <= 64 && hasLongRows(shape) && hasGatheredKeys(shape))
+    return nvx::Loads::cp_async;
   bool anyBox = llvm::any_of(shape.pieces, [](const pattern::Piece &piece) {
     return piece.digits.isIdentity();
   });
@@ -261,16 +273,20 @@ static nvx::Loads loadsOf(const AttentionShape &shape) {
 }
 
 /// Whether a warp of each block is to only load. A kernel of several pieces
-/// needs more registers than there are beside it, and with biases per key it
-/// was not faster. Rows of several heads in a block are few.
+/// needs more registers than there are beside it, but for columns in long rows
+/// and what is near, and with biases per key it was not faster. Rows of several
+/// heads in a block are few.
 static bool wantsProducer(const AttentionShape &shape,
                           const LaunchSize &known) {
   int64_t dim = largerDim(shape);
   bool isFew = known.rows && *known.rows <= Tiling::kWarpgroupRows;
   bool isPerKey = !shape.biasPerKey.empty() && !shape.hasBiasPerRow();
+  bool isOne = shape.pieces.size() == 1 && !hasGatheredKeys(shape);
+  bool isLongColumns = shape.pieces.size() <= 2 && hasKeyRuns(shape) &&
+                       hasGatheredKeys(shape) && hasLongRows(shape) &&
+                       !shape.hasSegments && shape.biasPerKey.empty();
   return dim > 64 && dim <= 128 && !isFew && !isPerKey &&
-         shape.pieces.size() == 1 && !hasGatheredKeys(shape) &&
-         notForProducer(shape).empty();
+         (isOne || isLongColumns) && notForProducer(shape).empty();
 }
 
 static BlockChoice chooseProducer(const AttentionShape &shape) {
@@ -285,7 +301,7 @@ static BlockChoice chooseProducer(const AttentionShape &shape) {
   BlockChoice choice{8, 128, 1};
   choice.producer = true;
   choice.persistent = hasGrowingRows(shape) || !keys || *keys < longUnit;
-  if (!shape.biasPerKey.empty()) {
+  if (!shape.biasPerKey.empty() || hasGatheredKeys(shape)) {
     choice.columns = 64;
   } else if (hasLongRows(shape)) {
     choice.columns = most;
@@ -411,7 +427,7 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   while (blocks > 1 && !fit(blocks))
     --blocks;
   return make(blocks,
-              splitOf(machine, blocks, 16 * choice.warps, group, known));
+              splitOf(machine, shape, blocks, 16 * choice.warps, group, known));
 }
 
 /// Whether the product takes elements of the type, on the machine.

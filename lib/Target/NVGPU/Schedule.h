@@ -124,7 +124,7 @@ struct Tiling {
   /// that asks.
   int64_t ballots;
   /// The fewest keys of a part.
-  int64_t partKeys() const { return 16 * rows; }
+  int64_t partKeys() const;
   /// Turns from the product with a tile's keys to that with its values.
   int64_t valueLag() const { return product == nvx::Product::wgmma ? 1 : 0; }
   /// Elements of a copy of 16 bytes.

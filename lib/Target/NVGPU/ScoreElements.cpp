@@ -150,24 +150,29 @@ SmallVector<Value> ScoreElements::mask(ValueRange scores, const TilePlace &at,
   Value first = vector::BroadcastOp::create(
       b, ints,
       arith::IndexCastOp::create(b, b.getI32Type(), a.add(at.from, pair)));
-  high = arith::SubIOp::create(b, high, first);
-  if (low)
-    low = arith::SubIOp::create(b, low, first);
+  for (Value *bound : {&low, &high})
+    if (*bound)
+      *bound = arith::SubIOp::create(b, *bound, first);
   Value masked = splat(kMasked);
   SmallVector<Value> result;
   for (auto [n, score] : llvm::enumerate(scores)) {
     int32_t step = 8 * n;
     Value key = constants({step, step + 1, step, step + 1});
-    Value keep = arith::CmpIOp::create(b, Predicate::slt, key, high);
+    Value keep;
+    auto require = [&](Value holds) {
+      keep = keep ? a.both(keep, holds) : holds;
+    };
     if (low)
-      keep = a.both(keep, arith::CmpIOp::create(b, Predicate::sge, key, low));
+      require(arith::CmpIOp::create(b, Predicate::sge, key, low));
+    if (high)
+      require(arith::CmpIOp::create(b, Predicate::slt, key, high));
     if (bits) {
       SmallVector<int32_t> own;
       for (uint32_t i = 0; i < 4; ++i)
         own.push_back(static_cast<int32_t>(1u << (4 * n + i)));
       Value set = arith::AndIOp::create(b, bits, constants(own));
-      keep = a.both(keep, arith::CmpIOp::create(b, Predicate::ne, set,
-                                                constants({0, 0, 0, 0})));
+      require(arith::CmpIOp::create(b, Predicate::ne, set,
+                                    constants({0, 0, 0, 0})));
     }
     result.push_back(a.select(keep, score, masked));
   }

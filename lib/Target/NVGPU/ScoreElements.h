@@ -39,8 +39,8 @@ public:
   /// test. `isAllowed`: whether it is known to hold for all; null: it is not.
   Value test(const TilePlace &at, int64_t columns, Value isAllowed);
   /// Scores of keys outside of [low, high) (vector<2x2xi32>) are masked, and
-  /// those for which the test, where there is one, does not hold. `low` may be
-  /// null, and then bounds nothing.
+  /// those for which the test does not hold. Of these, one at least is not
+  /// null; what is null bounds nothing.
   SmallVector<Value> mask(ValueRange scores, const TilePlace &at, Value tested,
                           Value low, Value high);
 

@@ -24,6 +24,11 @@ namespace mlir::megactx::nvgpu {
 /// A row of a memref [batch, head, row, column].
 struct Row {
   Value batch, head, number;
+
+  /// Indices of an element.
+  SmallVector<Value> at(Value column) const {
+    return {batch, head, number, column};
+  }
 };
 
 /// Rows of a memref [batch, head, row, column], by numbers of their own.

@@ -45,12 +45,12 @@ void synchronizeWarp(Machine &m, Lanes lanes) {
 
 /// setmaxnreg (registers).
 template <bool isMore> void setRegisters(Machine &m, Lanes lanes) {
-  m.setRegisters(lanes.back().thread, lanes[0].operands[0].get<uint32_t>(),
-                 isMore);
+  m.setRegisters(lanes[0].operands[0].get<uint32_t>(), isMore);
 }
 
-/// shfl.sync.bfly (mask, value, lane mask, clamp and segments).
-void shuffle(Machine &m, Lanes lanes) {
+/// shfl.sync.bfly (mask, value, lane mask, clamp and segments), and .idx, which
+/// has a lane's number in its segment instead of the lane mask.
+template <bool isIndex> void shuffle(Machine &m, Lanes lanes) {
   for (unsigned i = 0; i < lanes.size(); ++i) {
     const Slot *operands = lanes[i].operands;
     if (operands[0].get<uint32_t>() != UINT32_MAX)
@@ -58,7 +58,8 @@ void shuffle(Machine &m, Lanes lanes) {
     uint32_t clamp = operands[3].get<uint32_t>() & 31;
     uint32_t segments = (operands[3].get<uint32_t>() >> 8) & 31;
     uint32_t last = (i & segments) | (clamp & ~segments);
-    uint32_t from = i ^ operands[2].get<uint32_t>();
+    uint32_t lane = operands[2].get<uint32_t>();
+    uint32_t from = isIndex ? (i & segments) | (lane & ~segments) : i ^ lane;
     lanes[i].results[0].set(
         lanes[from <= last ? from : i].operands[1].get<uint32_t>());
   }
@@ -288,8 +289,9 @@ const Intrinsic kIntrinsics[] = {
     {"bar.warp.sync", Scope::Warp, synchronizeWarp},
     {"setmaxnreg.inc.sync.aligned.u32", Scope::Warpgroup, setRegisters<true>},
     {"setmaxnreg.dec.sync.aligned.u32", Scope::Warpgroup, setRegisters<false>},
-    {"shfl.sync.bfly.f32", Scope::Warp, shuffle},
-    {"shfl.sync.bfly.i32", Scope::Warp, shuffle},
+    {"shfl.sync.bfly.f32", Scope::Warp, shuffle<false>},
+    {"shfl.sync.bfly.i32", Scope::Warp, shuffle<false>},
+    {"shfl.sync.idx.i32", Scope::Warp, shuffle<true>},
     {"vote.any.sync", Scope::Warp, voteAny},
     {"vote.ballot.sync", Scope::Warp, ballot},
     {"cp.async.cg.shared.global.16", Scope::Thread, copy16<false>},

@@ -125,7 +125,9 @@ void Machine::synchronize(llvm::ArrayRef<Lane> lanes) {
   clocks.meet(all);
 }
 
-void Machine::setRegisters(unsigned thread, unsigned count, bool isMore) {
+/// The thread that arrived last waits for all of its warpgroup.
+void Machine::setRegisters(unsigned count, bool isMore) {
+  unsigned thread = fibers.current();
   if (!kernel->registers)
     require(
         std::string("setmaxnreg in a kernel whose registers nothing bounds"),

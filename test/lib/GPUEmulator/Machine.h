@@ -97,7 +97,7 @@ public:
   /// setmaxnreg: the warpgroup has so many registers a thread from now on. It
   /// gives back others or waits for them. (Which numbers there are, LLVM's
   /// verifier knows.)
-  void setRegisters(unsigned thread, unsigned count, bool isMore);
+  void setRegisters(unsigned count, bool isMore);
 
   /// The products of the thread's warpgroup.
   Products &products(unsigned thread) {

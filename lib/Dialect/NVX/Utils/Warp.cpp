@@ -44,3 +44,32 @@ Value nvx::reduceInWarp(ImplicitLocOpBuilder &b, Value x,
     x = join(x, shuffle(b, x, static_cast<int32_t>(mask)));
   return x;
 }
+
+Value nvx::sameInWarp(ImplicitLocOpBuilder &b, Value x) {
+  return gpu::ShuffleOp::create(b, x, 0, nvx::kWarp, gpu::ShuffleMode::IDX)
+      .getShuffleResult();
+}
+
+/// Lanes whose numbers differ in one bit exchange halves of two-by-two blocks,
+/// bit by bit.
+void nvx::transposeInQuads(ImplicitLocOpBuilder &b,
+                           MutableArrayRef<Value> words, Value lane) {
+  assert(words.size() == 4 && "expected a word of each lane of a quad");
+  for (int32_t bit : {1, 2}) {
+    Value mask = arith::ConstantIndexOp::create(b, bit);
+    Value isHigh = arith::CmpIOp::create(
+        b, arith::CmpIPredicate::ne, arith::AndIOp::create(b, lane, mask),
+        arith::ConstantIndexOp::create(b, 0));
+    auto select = [&](Value ofHigh, Value ofLow) -> Value {
+      return arith::SelectOp::create(b, isHigh, ofHigh, ofLow);
+    };
+    for (int32_t i : {0, 1, 2, 3}) {
+      if (i & bit)
+        continue;
+      Value &low = words[i], &high = words[i | bit];
+      Value other = shuffle(b, select(low, high), bit);
+      low = select(other, low);
+      high = select(high, other);
+    }
+  }
+}

@@ -17,6 +17,18 @@ Value reduceInWarp(ImplicitLocOpBuilder &b, Value x,
                    function_ref<Value(Value, Value)> join,
                    int64_t lanes = kWarp);
 
+/// An i32 that is the same in all lanes of the warp, as ptxas does not know of
+/// what is divided or loaded, or comes of the thread's number: of the result it
+/// does. Loops that it bounds then have what they count in registers that a
+/// warp has once. All lanes of the warp have to come here.
+Value sameInWarp(ImplicitLocOpBuilder &b, Value x);
+
+/// Of four i32 in each of four lanes that follow each other, lane i, modulo 4,
+/// gets those with number i of all four, in the order of the lanes. All lanes
+/// of the warp have to come here.
+void transposeInQuads(ImplicitLocOpBuilder &b, MutableArrayRef<Value> words,
+                      Value lane);
+
 } // namespace mlir::nvx
 
 #endif
