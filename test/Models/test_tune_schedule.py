@@ -204,6 +204,25 @@ def test_candidates_are_what_the_compiler_takes(request, tmp_path):
     assert refused and all(made.kernels(buffers, made.chosen("again", kind, schedule)) is None for schedule in refused)
 
 
+@pytest.mark.parametrize("refused", ["class0_0_case0.mctx", "case0.mctx"])
+def test_a_candidate_that_ptxas_refuses_is_left_out(request, tmp_path, monkeypatch, refused):
+    """The rule's schedule is none to leave out."""
+    def assemble(source, artifact, **options):
+        if artifact.name == refused:
+            raise megactx.Error("cannot assemble kernels for sm_80: ptxas fatal: (C7602) Insufficient registers (80)")
+
+    monkeypatch.setattr(schedules, "compile", assemble)
+    said = []
+    made = packer(request, tmp_path, candidates=2, log=said.append)
+    if refused == "case0.mctx":
+        with pytest.raises(megactx.Error, match="Insufficient registers"):
+            made.pack([CASES["bf16 64x32 band"]])
+        return
+    entry, = made.pack([CASES["bf16 64x32 band"]])["classes"].values()
+    assert [candidate["artifacts"] for candidate in entry["candidates"]] == [{0: "class0_1_case0.mctx"}]
+    assert any("ptxas takes no #nvx.schedule<" in line for line in said), said
+
+
 # --- the command ---
 
 

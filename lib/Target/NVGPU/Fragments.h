@@ -41,6 +41,8 @@ struct Turn {
   Value keyRow, valueRow;
   /// Scores of the tile from its products of queries and keys.
   function_ref<SmallVector<Value>(ValueRange)> scores;
+  /// Are called before products are started, and once they are.
+  function_ref<void()> takeTurn, passTurn;
   /// Starts the copies for a later turn; is called once.
   function_ref<void()> copyNext;
   /// Is called once nothing of the turn reads shared memory any more.
@@ -64,8 +66,12 @@ public:
   /// The state with a tile's scores, and with the values of one.
   virtual State turn(State state, const Turn &turn, Value keys,
                      Value values) = 0;
-  /// The state with what the last turn left, of values from `row` on.
-  virtual State finish(State state, Value values, Value row) { return state; }
+  /// The state with what the last turn left, of values from `row` on;
+  /// `passTurn` is called once the products are started.
+  virtual State finish(State state, Value values, Value row,
+                       function_ref<void()> passTurn) {
+    return state;
+  }
   /// max or sum over the columns and the four lanes of each row.
   Value overRow(Value pairs, bool isMax);
 

@@ -190,23 +190,29 @@ void KernelEmitter::rowsOfBlock() {
 /// Loops over tiles then have bounds that are known to be the same for all
 /// lanes, and what they count is in registers that a warp has once.
 PieceTiles KernelEmitter::sameInWarp(PieceTiles tiles) {
-  for (Value *bound :
-       {&tiles.begin, &tiles.end, &tiles.fullBegin, &tiles.fullEnd})
-    *bound = sameInWarp(*bound);
+  tiles.begin = sameInWarp(tiles.begin);
+  tiles.end = sameInWarp(tiles.end);
   return tiles;
 }
 
+/// Beside tests, which say themselves what tiles come, registers spill.
 Value KernelEmitter::sameInWarp(Value index) {
+  if (hasTest(shape))
+    return index;
   Value narrow = arith::IndexCastOp::create(b, b.getI32Type(), index);
   return arith::IndexCastOp::create(b, b.getIndexType(),
                                     nvx::sameInWarp(b, narrow));
 }
 
+/// What pieces compute alike would be kept from one to the next, and spill.
+void KernelEmitter::beginAnew(ArrayRef<Value *> known) {
+  if (shape.pieces.size() > 1)
+    for (Value *value : known)
+      *value = nvx::RecomputeOp::create(b, *value);
+}
+
 State KernelEmitter::piece(unsigned index, State state) {
-  // What pieces compute alike would be kept from one to the next, and spill.
-  if (!ringReader && shape.pieces.size() > 1)
-    for (Value *kept : {&rows->begin, &lane})
-      *kept = nvx::RecomputeOp::create(b, *kept);
+  beginAnew({&rows->begin, &lane, &rows->keyHead});
   PieceTiles ofBlock =
       sameInWarp(bounds().ofRows(index, rows->begin, tiling.rows));
   PieceTiles ofWarps = ofBlock;
@@ -327,7 +333,8 @@ State KernelEmitter::tiles(const PieceView &here, TileWalk &walk, State state,
       clearLast(here.block, walk.last(), row);
       scf::YieldOp::create(b);
     });
-  state = fragments->finish(state, valueTile, row);
+  reader->takeTurn();
+  state = fragments->finish(state, valueTile, row, [&] { reader->passTurn(); });
   if (next) {
     reader->release(number);
     next = numbers.later(number, 1);
@@ -368,8 +375,10 @@ State KernelEmitter::turn(const PieceView &here, const TurnTiles &tiles,
       copyValues(of, tiles.from(ahead - lag), stage(ahead - lag));
     });
   };
+  auto takeTurn = [&] { reader->takeTurn(); };
+  auto passTurn = [&] { reader->passTurn(); };
   auto release = [&] { reader->release(number); };
-  Turn turn{row(0), row(-lag), scoresOf, copyNext, release};
+  Turn turn{row(0), row(-lag), scoresOf, takeTurn, passTurn, copyNext, release};
   return fragments->turn(state, turn, keyTile, valueTile);
 }
 

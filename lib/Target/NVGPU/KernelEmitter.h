@@ -55,6 +55,7 @@ private:
   void compute();
   void units(function_ref<void(Value turn)> body);
   State ownTiles(const PieceView &here, State state);
+  void leaveTurn();
   void skip(Value count);
   void skipToEnd(const PieceView &here, Value count);
 
@@ -64,6 +65,7 @@ private:
                 Value map, Value shared, const TileLayout &layout, int64_t dim);
 
   void rowsOfBlock();
+  void beginAnew(ArrayRef<Value *> known);
   PieceTiles sameInWarp(PieceTiles tiles);
   Value sameInWarp(Value index);
   State piece(unsigned index, State state);

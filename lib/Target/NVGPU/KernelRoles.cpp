@@ -94,6 +94,7 @@ void KernelEmitter::loadUnit(Value turn) {
                            queryMap, tiling.queryBoxRows()},
                           queryTile, turn, rows->begin);
   for (unsigned i = 0; i < shape.pieces.size(); ++i) {
+    beginAnew({&rows->begin});
     PieceTiles here = bounds().ofRows(i, rows->begin, tiling.rows);
     Value before = next;
     auto ifOp = scf::IfOp::create(
@@ -131,6 +132,7 @@ void KernelEmitter::compute() {
   ringReader =
       std::make_unique<RingReader>(BlockBarriers{b, barriers}, tiling, thread);
   reader = ringReader.get();
+  ringReader->startTurns();
   units([&](Value turn) {
     fragments = Fragments::create(b, shape, tiling, lane, warp);
     ringReader->waitForQueries(turn);
@@ -175,11 +177,18 @@ State KernelEmitter::ownTiles(const PieceView &here, State state) {
   return state.unpack(results.drop_back());
 }
 
+/// A turn without products.
+void KernelEmitter::leaveTurn() {
+  reader->takeTurn();
+  reader->passTurn();
+}
+
 /// Releases so many groups without a look at them.
 void KernelEmitter::skip(Value count) {
   next = emitFor(b, a.c(0), count, 1, next,
                  [&](Value, ValueRange carried) -> SmallVector<Value> {
                    reader->wait(carried[0], 0);
+                   leaveTurn();
                    reader->releaseUnread(carried[0]);
                    return {numbers.later(carried[0], 1)};
                  })[0];
@@ -195,7 +204,9 @@ void KernelEmitter::skipToEnd(const PieceView &here, Value count) {
         reader->wait(next, 0);
         Value row =
             a.mul(numbers.stageOf(numbers.later(next, -1)), a.c(tiling.keys));
+        // As before a turn with products: all meet, and none waits in its turn.
         clearLast(here.block, here.block.last(a, tiling.keys), row);
+        leaveTurn();
         reader->releaseUnread(next);
         scf::YieldOp::create(b, numbers.later(next, 1));
       },

@@ -26,9 +26,11 @@ void Results::store(const State &state, Fragments &fragments,
   }
   auto whole = [&] {
     std::array<Result, 2> merged = found;
-    if (shape.accumulate)
+    if (shape.accumulate) {
       for (int64_t i = 0; i < 2; ++i)
         merge(merged[i], oldOf(numbers[i], arguments.lse));
+      allHaveRead();
+    }
     for (int64_t i = 0; i < 2; ++i)
       storeRow(state, i, merged[i], {arguments.out, arguments.lse, false});
   };
@@ -41,6 +43,11 @@ void Results::store(const State &state, Fragments &fragments,
           storeRow(state, i, found[i], {parts.out, parts.lse, true});
       },
       whole);
+}
+
+/// What a row was, which four lanes of a warp read before one writes it.
+void Results::allHaveRead() {
+  NVVM::SyncWarpOp::create(b, arith::ConstantIntOp::create(b, -1, 32));
 }
 
 /// A row's log-sum-exp so far. Rows past the end are nobody's.
@@ -109,27 +116,17 @@ void Results::merge(Result &row, Value old) {
 void Results::storeRow(const State &state, int64_t half, const Result &row,
                        const Target &target) {
   Value exists = a.lt(numbers[half], rows.count);
-  Row place = rows.at(numbers[half]);
+  Row at = rows.at(numbers[half]);
   if (target.isPart)
-    place = rows.inParts(place);
-  SmallVector<Chunk> chunks =
-      inChunks(pairsOf(state, half, row, {place, exists}, target.out));
-  // Four lanes read what a row was before any of them writes.
-  if (row.kept)
-    NVVM::SyncWarpOp::create(b, arith::ConstantIntOp::create(b, -1, 32));
-  emitIf(b, exists, [&] {
-    Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                          a.rem(lane, a.c(4)), a.c(0));
-    emitIf(b, isFirst, [&] {
-      memref::StoreOp::create(b, row.lse, target.lse,
-                              ValueRange{place.batch, place.head, place.number});
-    });
-    for (const Chunk &chunk : chunks) {
-      auto store = vector::StoreOp::create(b, chunk.elements, target.out,
-                                           place.at(chunk.column));
-      store->setAttr("alignment", alignmentOf(chunk.elements.getType()));
-    }
+    at = rows.inParts(at);
+  Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                        a.rem(lane, a.c(kLanes)), a.c(0));
+  emitIf(b, a.both(exists, isFirst), [&] {
+    memref::StoreOp::create(b, row.lse, target.lse,
+                            ValueRange{at.batch, at.head, at.number});
   });
+  for (int64_t n = 0; n < shape.valueDim / 8;)
+    n += storeEights(state, half, n, row, {at, exists, target.out});
 }
 
 /// A vector's bytes.
@@ -139,84 +136,82 @@ IntegerAttr Results::alignmentOf(Type type) {
                              vector.getElementTypeBitWidth() / 8);
 }
 
-/// The lane's two columns of each eight.
-SmallVector<Value> Results::pairsOf(const State &state, int64_t half,
-                                    const Result &row, const Place &place,
-                                    Value out) {
-  auto element = cast<MemRefType>(out.getType()).getElementType();
+/// Stores columns of a row from the eight with a number on, of which the lane
+/// has two of each; gives how many eights. Of 16 bits, of each four times eight
+/// columns a lane stores eight, for itself and three others.
+int64_t Results::storeEights(const State &state, int64_t half, int64_t first,
+                             const Result &row, const Place &place) {
+  auto element = cast<MemRefType>(place.out.getType()).getElementType();
+  bool isWord = element.getIntOrFloatBitWidth() == 16;
+  int64_t count =
+      isWord && first + kLanes <= shape.valueDim / 8 ? int64_t(kLanes) : 1;
   auto pair = VectorType::get({2}, element);
-  auto wide = VectorType::get({2}, b.getF32Type());
-  Value factor = vector::BroadcastOp::create(b, wide, row.weight);
   SmallVector<Value> pairs;
-  for (int64_t n = 0; n < shape.valueDim / 8; ++n) {
-    Value x = vector::ExtractOp::create(b, state.out[n], half);
-    pairs.push_back(arith::MulFOp::create(b, x, factor));
+  for (int64_t n = first; n < first + count; ++n)
+    pairs.push_back(pairOf(state, half, n, row, place, pair));
+  Value elements = pairs.front(), column = columnOf(first);
+  if (count > 1) {
+    if (row.kept)
+      allHaveRead();
+    elements = transposed(pairs, element);
+    column = a.add(a.mul(a.rem(lane, a.c(kLanes)), a.c(8)), a.c(8 * first));
   }
-  if (row.kept) {
-    Value kept = vector::BroadcastOp::create(b, wide, row.kept);
-    addOld(pairs, kept, place, out, pair);
-  }
-  if (wide != pair)
-    for (Value &x : pairs)
-      x = arith::TruncFOp::create(b, pair, x);
-  return pairs;
-}
-
-/// Adds what the row was, times `kept`; rows past the end are nobody's.
-void Results::addOld(SmallVectorImpl<Value> &pairs, Value kept,
-                     const Place &place, Value out, VectorType pair) {
-  auto sums = scf::IfOp::create(
-      b, place.exists,
-      [&](OpBuilder &, Location) {
-        SmallVector<Value> merged;
-        for (auto [n, x] : llvm::enumerate(pairs)) {
-          auto load = vector::LoadOp::create(b, pair, out,
-                                             place.row.at(columnOf(n)));
-          load->setAttr("alignment", alignmentOf(pair));
-          Value old = load;
-          if (pair != kept.getType())
-            old = arith::ExtFOp::create(b, kept.getType(), old);
-          merged.push_back(vector::FMAOp::create(b, old, kept, x));
-        }
-        scf::YieldOp::create(b, merged);
-      },
-      [&](OpBuilder &, Location) { scf::YieldOp::create(b, pairs); });
-  llvm::copy(sums.getResults(), pairs.begin());
+  emitIf(b, place.exists, [&] {
+    auto store =
+        vector::StoreOp::create(b, elements, place.out, place.row.at(column));
+    store->setAttr("alignment", alignmentOf(elements.getType()));
+  });
+  return count;
 }
 
 /// The first of the lane's two columns of the eight with a number.
 Value Results::columnOf(int64_t eight) {
-  Value inEight = a.mul(a.rem(lane, a.c(4)), a.c(2));
+  Value inEight = a.mul(a.rem(lane, a.c(kLanes)), a.c(2));
   return a.add(inEight, a.c(8 * eight));
 }
 
-/// What a lane stores at once: of 16 bits, of each four times eight columns of
-/// a row, which four lanes have, eight.
-SmallVector<Results::Chunk> Results::inChunks(ArrayRef<Value> pairs) {
-  constexpr size_t lanes = 4;
-  auto pair = cast<VectorType>(pairs.front().getType());
-  bool isWord = pair.getElementTypeBitWidth() == 16;
-  auto eight = VectorType::get({8}, pair.getElementType());
-  Value own = a.mul(a.rem(lane, a.c(lanes)), a.c(8));
-  SmallVector<Chunk> chunks;
-  for (int64_t n = 0; !pairs.empty();) {
-    if (!isWord || pairs.size() < lanes) {
-      chunks.push_back({pairs.front(), columnOf(n++)});
-      pairs = pairs.drop_front();
-      continue;
-    }
-    auto word = VectorType::get({1}, b.getI32Type());
-    SmallVector<Value> words;
-    for (Value x : pairs.take_front(lanes))
-      words.push_back(vector::ExtractOp::create(
-          b, vector::BitCastOp::create(b, word, x), 0));
-    nvx::transposeInQuads(b, words, lane);
-    Value joined = vector::FromElementsOp::create(
-        b, VectorType::get({lanes}, b.getI32Type()), words);
-    chunks.push_back({vector::BitCastOp::create(b, eight, joined),
-                      a.add(own, a.c(8 * n))});
-    pairs = pairs.drop_front(lanes);
-    n += lanes;
-  }
-  return chunks;
+/// Of eights of 16 bits, all columns of the one that is the lane's.
+Value Results::transposed(ArrayRef<Value> pairs, Type element) {
+  auto word = VectorType::get({1}, b.getI32Type());
+  SmallVector<Value> words;
+  for (Value x : pairs)
+    words.push_back(
+        vector::ExtractOp::create(b, vector::BitCastOp::create(b, word, x), 0));
+  nvx::transposeInQuads(b, words, lane);
+  auto joined = VectorType::get({kLanes}, b.getI32Type());
+  return vector::BitCastOp::create(
+      b, VectorType::get({8}, element),
+      vector::FromElementsOp::create(b, joined, words));
+}
+
+/// The lane's two columns of an eight.
+Value Results::pairOf(const State &state, int64_t half, int64_t eight,
+                      const Result &row, const Place &place, VectorType pair) {
+  auto wide = VectorType::get({2}, b.getF32Type());
+  Value x = vector::ExtractOp::create(b, state.out[eight], half);
+  x = arith::MulFOp::create(b, x,
+                            vector::BroadcastOp::create(b, wide, row.weight));
+  if (row.kept)
+    x = withOld(x, vector::BroadcastOp::create(b, wide, row.kept),
+                columnOf(eight), place, pair);
+  return wide == pair ? x : Value(arith::TruncFOp::create(b, pair, x));
+}
+
+/// Adds what the row was, times `kept`; rows past the end are nobody's.
+Value Results::withOld(Value x, Value kept, Value column, const Place &place,
+                       VectorType pair) {
+  auto sum = scf::IfOp::create(
+      b, place.exists,
+      [&](OpBuilder &, Location) {
+        auto load =
+            vector::LoadOp::create(b, pair, place.out, place.row.at(column));
+        load->setAttr("alignment", alignmentOf(pair));
+        Value old = load;
+        if (pair != kept.getType())
+          old = arith::ExtFOp::create(b, kept.getType(), old);
+        Value merged = vector::FMAOp::create(b, old, kept, x);
+        scf::YieldOp::create(b, merged);
+      },
+      [&](OpBuilder &, Location) { scf::YieldOp::create(b, x); });
+  return sum.getResult(0);
 }

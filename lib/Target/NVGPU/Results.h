@@ -45,19 +45,20 @@ private:
   /// Where a row's results go, and whether there is such a row.
   struct Place {
     Row row;
-    Value exists;
+    Value exists, out;
   };
-  /// Elements of a row that follow each other, the first of `column`.
-  struct Chunk {
-    Value elements, column;
-  };
-  SmallVector<Value> pairsOf(const State &state, int64_t half,
-                             const Result &row, const Place &place, Value out);
-  void addOld(SmallVectorImpl<Value> &pairs, Value kept, const Place &place,
-              Value out, VectorType pair);
-  SmallVector<Chunk> inChunks(ArrayRef<Value> pairs);
+  int64_t storeEights(const State &state, int64_t half, int64_t first,
+                      const Result &row, const Place &place);
+  Value pairOf(const State &state, int64_t half, int64_t eight,
+               const Result &row, const Place &place, VectorType pair);
+  Value withOld(Value x, Value kept, Value column, const Place &place,
+                VectorType pair);
+  Value transposed(ArrayRef<Value> pairs, Type element);
   Value columnOf(int64_t eight);
+  void allHaveRead();
   IntegerAttr alignmentOf(Type type);
+
+  static constexpr int64_t kLanes = 4; ///< that have a row of a fragment
 
   ImplicitLocOpBuilder &b;
   Arith a;

@@ -108,6 +108,44 @@ Value RingReader::warpgroup() {
   return a.div(thread, a.c(Tiling::kWarpgroupThreads));
 }
 
+/// The barrier, of all threads, at which a warpgroup waits and that before it
+/// arrives. Number 0 is that of the block, 1 that of those that compute.
+Value RingReader::turnOf(Value warpgroup) {
+  constexpr int64_t first = 2;
+  Arith a{barriers.b};
+  return arith::IndexCastOp::create(barriers.b, barriers.b.getI32Type(),
+                                    a.add(warpgroup, a.c(first)));
+}
+
+/// Of two warpgroups.
+static Value threadsOfTurn(ImplicitLocOpBuilder &b) {
+  return arith::ConstantIntOp::create(b, 2 * Tiling::kWarpgroupThreads, 32);
+}
+
+void RingReader::takeTurn() {
+  if (tiling.warpgroups() == 1)
+    return;
+  NVVM::BarrierOp::create(barriers.b, TypeRange(), turnOf(warpgroup()),
+                          threadsOfTurn(barriers.b),
+                          NVVM::BarrierReductionAttr(), Value());
+}
+
+void RingReader::passTurn() {
+  if (tiling.warpgroups() == 1)
+    return;
+  Arith a{barriers.b};
+  Value next = a.add(warpgroup(), a.c(1)), all = a.c(tiling.warpgroups());
+  next = a.select(a.lt(next, all), next, a.c(0));
+  NVVM::BarrierArriveOp::create(barriers.b, turnOf(next),
+                                threadsOfTurn(barriers.b));
+}
+
+void RingReader::startTurns() {
+  Arith a{barriers.b};
+  Value isLast = a.le(a.c(tiling.warpgroups() - 1), warpgroup());
+  emitIf(barriers.b, isLast, [&] { passTurn(); });
+}
+
 void RingReader::waitForQueries(Value turn) {
   Arith a{barriers.b};
   barriers.wait(a.add(warpgroup(), a.c(tiling.fullQueries())), turn);

@@ -54,6 +54,10 @@ public:
   void releaseUnread(Value number) override;
   void clear(Value shared, const TileLayout &layout, Value row, int64_t rows,
              Value from, Value end) override;
+  void takeTurn() override;
+  void passTurn() override;
+  /// The first warpgroup's turn is the first.
+  void startTurns();
   void waitForQueries(Value turn);
   void releaseQueries();
 
@@ -61,6 +65,7 @@ private:
   void meet();
   void arriveOfWarp(Value at);
   Value warpgroup();
+  Value turnOf(Value warpgroup);
 
   BlockBarriers barriers;
   const Tiling &tiling;

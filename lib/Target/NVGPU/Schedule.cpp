@@ -125,10 +125,16 @@ static int64_t largerDim(const AttentionShape &shape) {
 /// A row far from all ends, and the end of the keys that it may see.
 constexpr int64_t kFarRow = int64_t(1) << 30, kFarEnd = 2 * kFarRow;
 
-/// How many positions of keys far rows see of a piece, on average, where they
-/// are of a head that it has, none left out for its residue; nothing where a
-/// run says how many.
-static std::optional<int64_t> reachOf(const pattern::Piece &piece) {
+namespace {
+/// How many positions of keys far rows see, of some of them.
+struct Reach {
+  int64_t average, most;
+};
+} // namespace
+
+/// That of a piece, of rows of a head that it has, no key left out for its
+/// residue; nothing where a run says how many.
+static std::optional<Reach> reachOf(const pattern::Piece &piece) {
   constexpr int64_t step = 997, rows = 64;
   auto isOfRun = [](const pattern::Expr &bound) {
     return bound.uses(pattern::Expr::Kind::Symbol) ||
@@ -136,7 +142,7 @@ static std::optional<int64_t> reachOf(const pattern::Piece &piece) {
   };
   if (llvm::any_of(piece.lo, isOfRun) || llvm::any_of(piece.hi, isOfRun))
     return std::nullopt;
-  int64_t keys = 0;
+  int64_t keys = 0, most = 0;
   for (int64_t row = 0; row < rows; ++row) {
     pattern::Point at;
     at.p = kFarRow + row * step;
@@ -147,26 +153,28 @@ static std::optional<int64_t> reachOf(const pattern::Piece &piece) {
       begin = std::max(begin, evaluate(lo, at));
     for (const pattern::Expr &hi : piece.hi)
       end = std::min(end, evaluate(hi, at));
-    if (begin < end)
-      keys += end - begin;
+    keys += std::max<int64_t>(end - begin, 0);
+    most = std::max(most, end - begin);
   }
-  return keys / rows;
+  return Reach{keys / rows, most};
 }
 
-/// Rows of keys that a far row sees of all pieces; of those that are of some
-/// heads alone, the one with most.
-static std::optional<int64_t> keysOfRow(const AttentionShape &shape) {
+/// Rows of keys that a far row sees of all pieces, on average or of some rows
+/// at most; of pieces that are of some heads alone, of the one with most.
+static std::optional<int64_t> keysOfRow(const AttentionShape &shape,
+                                        int64_t Reach::*of = &Reach::average) {
   if (shape.hasKeyPositions)
     return std::nullopt;
   int64_t ofAll = 0, ofSome = 0;
   for (const pattern::Piece &piece : shape.pieces) {
-    std::optional<int64_t> reach = reachOf(piece);
+    std::optional<Reach> reach = reachOf(piece);
     if (!reach)
       return std::nullopt;
+    int64_t keys = *reach.*of;
     if (piece.heads)
-      ofSome = std::max(ofSome, *reach);
+      ofSome = std::max(ofSome, keys);
     else
-      ofAll += *reach;
+      ofAll += keys;
   }
   return (ofAll + ofSome) / std::max<int64_t>(shape.keyStep, 1);
 }
@@ -174,8 +182,8 @@ static std::optional<int64_t> keysOfRow(const AttentionShape &shape) {
 /// Whether far rows see keys from the first on to where they stand, or to the
 /// last one. A bound that a run gives may be anywhere.
 static bool isUnbounded(const pattern::Piece &piece) {
-  std::optional<int64_t> reach = reachOf(piece);
-  return piece.lo.empty() && (!reach || *reach > kFarRow / 2);
+  std::optional<Reach> reach = reachOf(piece);
+  return piece.lo.empty() && (!reach || reach->average > kFarRow / 2);
 }
 
 bool mlir::megactx::nvgpu::hasLongRows(const AttentionShape &shape) {
@@ -225,8 +233,8 @@ int64_t Tiling::partKeys() const { return partKeysOf(rows); }
 static int64_t splitOf(const Machine &machine, const AttentionShape &shape,
                        int64_t blocks, int64_t rows, int64_t group,
                        const LaunchSize &known) {
-  std::optional<int64_t> keys = keysOfRow(shape);
-  if (!shape.hasQueryPositions && keys && *keys < 2 * partKeysOf(rows))
+  std::optional<int64_t> most = keysOfRow(shape, &Reach::most);
+  if (!shape.hasQueryPositions && most && *most < 2 * partKeysOf(rows))
     return 0;
   int64_t split = machine.multiprocessors * blocks;
   if (!known.rows || !known.heads)
@@ -253,13 +261,14 @@ namespace {
 /// What of a schedule depends on more than the product.
 struct BlockChoice {
   int64_t warps, columns, blocks;
-  bool producer = false, persistent = false;
+  int64_t stages = 2;
+  bool held = false, producer = false, persistent = false;
 };
 } // namespace
 
 /// Of wgmma: boxes where some keys are boxes, but those of narrow rows, which
-/// fill them by half, of wide ones beside tests, which spill, and of narrow ones
-/// beside columns in long rows, where boxes were slower.
+/// fill them by half, of wide ones beside tests, which spill, and of narrow
+/// ones beside columns in long rows, where boxes were slower.
 static nvx::Loads loadsOf(const AttentionShape &shape) {
   int64_t dim = largerDim(shape);
   if (dim <= 64 && hasLongRows(shape) && hasGatheredKeys(shape))
@@ -290,27 +299,19 @@ static bool wantsProducer(const AttentionShape &shape,
 }
 
 static BlockChoice chooseProducer(const AttentionShape &shape) {
-  // Of blocks of 128 rows: registers hold no more beside what lives from one
-  // unit to the next.
-  constexpr int64_t tile = 14336, most = 128;
   // Units of so many keys are so long that it does not matter when a block
   // begins one, and the device gives out those that are alike better.
   constexpr int64_t longUnit = 3072;
-  int64_t dim = largerDim(shape);
   std::optional<int64_t> keys = keysOfRow(shape);
   BlockChoice choice{8, 128, 1};
   choice.producer = true;
   choice.persistent = hasGrowingRows(shape) || !keys || *keys < longUnit;
-  if (!shape.biasPerKey.empty() || hasGatheredKeys(shape)) {
+  if (!shape.biasPerKey.empty()) {
     choice.columns = 64;
-  } else if (hasLongRows(shape)) {
-    choice.columns = most;
-    if (choice.persistent)
-      choice.columns = std::min<int64_t>(llvm::alignDown(tile / dim, 16), most);
-  } else if (hasShortRows(shape)) {
-    choice.warps = 4;
+  } else if (hasGatheredKeys(shape) || hasShortRows(shape)) {
     choice.columns = 64;
-    choice.blocks = 2;
+    choice.stages = 4;
+    choice.held = true;
   }
   return choice;
 }
@@ -357,10 +358,12 @@ static BlockChoice chooseWgmma(const AttentionShape &shape,
   if (dim <= 32)
     return {4, 64, isBiased ? 2 : 4};
   if (dim <= 64) {
-    if (isBiased || isGathered)
+    if (isBiased)
       return {4, 64, 3};
+    if (isGathered)
+      return {4, 64, 4};
     if (isLong)
-      return {4, 112, 2};
+      return {4, 128, 2};
     if (hasShortRows(shape))
       return {4, 64, hasSlimPieces(shape) ? 4 : 3};
     return {4, 96, 3};
@@ -384,7 +387,6 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   int64_t group = groupOf(shape, known);
   int64_t dim = largerDim(shape);
   int64_t columns = (dim > 128 ? 32 : 64) / (isF32 ? 2 : 1);
-  int64_t heldDim = hasTest(shape) ? 64 : 128;
   auto atMost = [&](int64_t count) {
     return known.rows && *known.rows * group <= count;
   };
@@ -396,17 +398,17 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   // Registers of so many threads: as many as a thread can have.
   BlockChoice choice{warps, columns, 8 / warps};
   nvx::Loads loads = nvx::Loads::cp_async;
+  choice.held = shape.headDim <= (hasTest(shape) ? 64 : 128);
   Product product = isF32 ? Product::fma : Product::mma_sync;
   if (machine.hasWgmma && !isF32 && warps == 4) {
     product = Product::wgmma;
-    heldDim = 0;
     choice = chooseWgmma(shape, known);
     loads = loadsOf(shape);
   }
   auto make = [&](int64_t blocks, int64_t split) {
     return ScheduleAttr::get(context, 16 * choice.warps, choice.columns,
-                             choice.warps, /*stages=*/2, product,
-                             /*held=*/shape.headDim <= heldDim, blocks,
+                             choice.warps, choice.stages, product, choice.held,
+                             blocks,
                              /*grouped=*/group > 1, split, loads,
                              choice.producer, choice.persistent);
   };

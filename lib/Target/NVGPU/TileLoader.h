@@ -96,6 +96,11 @@ public:
   virtual void release(Value number) {}
   /// The same where the turn read nothing.
   virtual void releaseUnread(Value number) {}
+  /// Warpgroups start the products of a turn one after the other, so that the
+  /// products of one run while another has its softmax: waits for its turn, and
+  /// leaves it to the next. Every warpgroup has as many turns.
+  virtual void takeTurn() {}
+  virtual void passTurn() {}
   /// Makes zeros of numbers from `end` on of a tile that has arrived, where
   /// `load` left other numbers. All threads that compute take part.
   virtual void clear(Value shared, const TileLayout &layout, Value row,

@@ -19,7 +19,8 @@ public:
       : Fragments(b, shape, tiling, lane, warp) {}
   void bindQueries(Value shared) override;
   State turn(State state, const Turn &turn, Value keys, Value values) override;
-  State finish(State state, Value values, Value row) override;
+  State finish(State state, Value values, Value row,
+               function_ref<void()> passTurn) override;
 
 private:
   static constexpr int64_t kStep = 16, kWarps = 4;
@@ -125,9 +126,11 @@ Value WgmmaFragments::startValues(ValueRange out, ValueRange due, Value shared,
 /// multiplied: the order of FlashAttention-3 within a warpgroup.
 State WgmmaFragments::turn(State state, const Turn &turn, Value keys,
                            Value values) {
+  turn.takeTurn();
   Value sum = startScores(keys, turn.keyRow), out;
   if (!state.due.empty())
     out = startValues(state.out, state.due, values, turn.valueRow);
+  turn.passTurn();
   turn.copyNext();
   Value products = wait(out ? 1 : 0, sum)[0];
   Softmax step = softmax(state, turn.scores(split(products)));
@@ -143,8 +146,10 @@ State WgmmaFragments::turn(State state, const Turn &turn, Value keys,
   return state;
 }
 
-State WgmmaFragments::finish(State state, Value values, Value row) {
+State WgmmaFragments::finish(State state, Value values, Value row,
+                             function_ref<void()> passTurn) {
   Value out = startValues(state.out, state.due, values, row);
+  passTurn();
   state.out = split(wait(0, out)[0]);
   state.due.clear();
   return state;

@@ -48,7 +48,7 @@ func.func @residue_in_no_class(%q: !t, %k: !t, %v: !t, %o: !t, %l: !l) {
 // CHECK: func.func private @[[CAUSAL]](
 // CHECK: scf.parallel
 // CHECK: call @[[LOAD:mctx_attention_part_[0-9]+]](
-// CHECK: scf.if
+// CHECK: scf.if %{{[^ ]*}} {
 // CHECK-NEXT: call @[[FULL:mctx_attention_part_[0-9]+]](
 // CHECK-NEXT: else
 // CHECK-NEXT: call @[[MASKED:mctx_attention_part_[0-9]+]](
@@ -65,7 +65,7 @@ func.func @residue_in_no_class(%q: !t, %k: !t, %v: !t, %o: !t, %l: !l) {
 // Kernels of other pieces call the same parts.
 // CHECK: func.func private @[[STRIDED]](
 // CHECK: call @[[LOAD]](
-// CHECK: scf.if
+// CHECK: scf.if %{{[^ ]*}} {
 // CHECK-NEXT: call @[[FULL]](
 // CHECK-NEXT: else
 // CHECK-NEXT: call @[[MASKED]](

@@ -60,10 +60,11 @@ func.func @strided(%q: memref<?x?x?x64xbf16>, %k: memref<?x?x?x64xbf16>, %v: mem
 
 // -----
 
-// From one piece to the next a kernel computes its rows anew.
+// From one piece to the next a kernel computes its rows anew: the first of the
+// block, the lane and the head of the keys.
 
 // CHECK-LABEL: gpu.func @mctx_attention_0
-// CHECK-COUNT-4: nvx.recompute
+// CHECK-COUNT-6: nvx.recompute
 // CHECK-NOT: nvx.recompute
 // CHECK: gpu.return
 func.func @two_pieces(%q: memref<?x?x?x64xbf16>, %k: memref<?x?x?x64xbf16>, %v: memref<?x?x?x64xbf16>, %o: memref<?x?x?x64xbf16>, %lse: memref<?x?x?xf32>) {

@@ -58,7 +58,11 @@ func.func @causal(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 // CHECK: nvvm.mbarrier.arrive
 // CHECK: scf.for
 // CHECK: nvvm.mbarrier.try_wait.parity
-// CHECK-NOT: nvvm.barrier
+// The warpgroup waits for its turn, and lets the next start products.
+// CHECK: nvvm.barrier id = %{{.*}} number_of_threads
+// CHECK: nvx.wgmma
+// CHECK-NOT: nvx.wgmma_wait
+// CHECK: nvvm.barrier.arrive id = %{{.*}} number_of_threads
 // CHECK: nvx.wgmma_wait 1
 // CHECK: nvx.wgmma_wait 0 after
 // CHECK: nvvm.mbarrier.arrive

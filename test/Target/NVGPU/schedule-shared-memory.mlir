@@ -20,7 +20,7 @@ func.func @f32_head_of_256(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 // CHECK: gpu.func @mctx_attention_2
 // SM80-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 1, split = 108>
 // SM86-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 1, split = 84>
-// SM90-SAME: #nvx.schedule<rows = 128, columns = 112, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
+// SM90-SAME: #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
 func.func @bf16_head_of_128(%q: !b, %k: !b, %v: !b, %o: !b, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!b, !b, !b, !b, !l) -> ()

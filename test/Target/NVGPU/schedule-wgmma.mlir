@@ -16,15 +16,16 @@ func.func @narrow_rows(%q: !narrow, %k: !narrow, %v: !narrow, %o: !narrow, %lse:
 }
 
 // CHECK: gpu.func @mctx_attention_2
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 112, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 128, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
 func.func @long_rows(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
   return
 }
 
+// Two parts of keys would be more than a row sees.
 // CHECK: gpu.func @mctx_attention_4
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4, split = 528, loads = tma>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4, loads = tma>
 func.func @window(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
@@ -48,7 +49,7 @@ func.func @large_block(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 }
 
 // CHECK: gpu.func @mctx_attention_10
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4, split = 528>
 func.func @gathered(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>, digits<8, [0-7]: [6-7]>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
@@ -64,7 +65,7 @@ func.func @bias(%q: !q, %k: !q, %v: !q, %b: memref<?x?x?x?xf32>, %o: !q, %lse: !
 }
 
 // CHECK: gpu.func @mctx_attention_14
-// CHECK-SAME: #nvx.schedule<rows = 128, columns = 112, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
 func.func @long_wide_rows(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
@@ -72,7 +73,7 @@ func.func @long_wide_rows(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) 
 }
 
 // CHECK: gpu.func @mctx_attention_16
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma, producer = true, persistent = true>
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 4, product = wgmma, held = true, blocks = 1, loads = tma, producer = true, persistent = true>
 func.func @wide_window(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
@@ -81,7 +82,7 @@ func.func @wide_window(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
 
 // Units that are alike are given out by the device where they are long.
 // CHECK: gpu.func @mctx_attention_18
-// CHECK-SAME: #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, loads = tma, producer = true, persistent = true>
 func.func @large_wide_window(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<lo<p - 1023>, hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
@@ -157,7 +158,7 @@ func.func @wide_test_per_element(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %ls
 
 // Sinks beside a window are no long rows; two pieces have no producer.
 // CHECK: gpu.func @mctx_attention_35
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4, split = 528, loads = tma>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4, loads = tma>
 func.func @sinks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p - 511, 4>>, #megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
@@ -165,7 +166,7 @@ func.func @sinks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 }
 
 // CHECK: gpu.func @mctx_attention_37
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396, loads = tma>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, loads = tma>
 func.func @wide_sinks(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p - 511, 4>>, #megactx.piece<lo<p - 511>, hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
@@ -211,7 +212,7 @@ func.func @rows_of_a_warpgroup(%q: !q64, %k: !wide, %v: !wide, %o: !q64, %lse: !
 
 // A piece of one head, whichever that is, has long rows.
 // CHECK: gpu.func @mctx_attention_45
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 112, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 128, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
 func.func @long_rows_of_a_head(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<heads<h == 20>, hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
@@ -219,7 +220,7 @@ func.func @long_rows_of_a_head(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 }
 
 // CHECK: gpu.func @mctx_attention_47
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396, loads = tma>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, loads = tma>
 func.func @two_windows_and_sinks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p - 511, 4>>, #megactx.piece<lo<p - 511>, hi<p + 1>>, #megactx.piece<lo<p + 100>, hi<p + 200>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
@@ -231,5 +232,23 @@ func.func @two_windows_and_sinks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 func.func @window_and_test_of_blocks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<lo<p - 511>, hi<p + 1>>, #megactx.piece<hi<p - 511>, test<((p floordiv 64) mod 5) == ((k floordiv 64) mod 5)>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// Columns in long rows are taken by a warp that only loads, where they follow
+// each other by a multiple of 8, and by all threads else.
+// CHECK: gpu.func @mctx_attention_51
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 4, product = wgmma, held = true, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
+func.func @wide_columns(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>, digits<256, [0-255]: [248-255]>>, #megactx.piece<lo<(p floordiv 256) * 256>, hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_53
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264>
+func.func @wide_columns_apart(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>, digits<8, [0-7]: [6-7]>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
   return
 }

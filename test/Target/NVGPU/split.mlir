@@ -92,14 +92,14 @@ func.func @per_head(%q: !q1, %k: !k, %v: !k, %o: !q1, %lse: !l1) {
 // CHECK: scf.if
 // CHECK: vector.store %{{.*}} : memref<?x?x?x128xf32>, vector<2xf32>
 // CHECK: } else {
-// CHECK: vector.store %{{.*}} : memref<?x?x?x128xbf16, strided<[?, ?, ?, 1], offset: ?>>, vector<2xbf16>
+// CHECK: vector.store %{{.*}} : memref<?x?x?x128xbf16, strided<[?, ?, ?, 1], offset: ?>>, vector<8xbf16>
 // CHECK: gpu.func @mctx_merge_0
 // CHECK: nvx.max
 // CHECK-COUNT-5: gpu.shuffle
 // CHECK: gpu.barrier
 // CHECK: vector.store %{{.*}} : memref<?x?x?x128xbf16, strided<[?, ?, ?, 1], offset: ?>>, vector<2xbf16>
 // CHECK: gpu.func @mctx_attention_1
-// CHECK-SAME: #nvx.schedule<rows = 128, columns = 112, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
 // CHECK: gpu.func @mctx_attention_2
 // CHECK-SAME: #nvx.schedule<rows = 16, columns = 32, warps = 1, stages = 2, product = mma_sync, held = true, blocks = 5, grouped = true, split = 660>
 // CHECK: gpu.func @mctx_attention_5

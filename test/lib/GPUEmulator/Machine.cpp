@@ -1,6 +1,7 @@
 //===- Machine.cpp - one multiprocessor, a block at a time ----------------===//
 
 #include "Machine.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/Twine.h"
 #include "llvm/Support/Alignment.h"
 
@@ -84,38 +85,47 @@ void Machine::call(const Intrinsic &intrinsic, unsigned site,
   case Scope::Block:
     return meet(intrinsic, wholeBlock, 0, threads.size(), lane);
   case Scope::Named:
-    return meetNamed(intrinsic, lane);
+    if (arrive(lane, /*waits=*/true))
+      return;
+    threads[thread].waits = true;
+    return fibers.wait();
   }
 }
 
-void Machine::meetNamed(const Intrinsic &intrinsic, Lane lane) {
+/// Whether the last one has arrived, and others go on.
+bool Machine::arrive(const Lane &lane, bool waits) {
   unsigned number = lane.operands[0].get<uint32_t>();
   unsigned count = lane.operands[1].get<uint32_t>();
+  std::string name = "barrier " + std::to_string(number);
+  std::string wanted = name + " for " + std::to_string(count) + " threads";
   if (number >= kNamed || !count || count % kWarp || count > threads.size())
-    require("barrier " + std::to_string(number) + " for " +
-                std::to_string(count) + " threads",
+    require(wanted, lane.thread);
+  Named &barrier = named[number];
+  if (!barrier.arrived.empty() && barrier.count != count)
+    require(wanted + ", and for others for " + std::to_string(barrier.count),
             lane.thread);
-  std::vector<Lane> &arrived = named[number];
-  if (!arrived.empty() && arrived[0].operands[1].get<uint32_t>() != count)
-    require("barrier " + std::to_string(number) + " for " +
-                std::to_string(count) + " threads, and for others for " +
-                std::to_string(arrived[0].operands[1].get<uint32_t>()),
-            lane.thread);
-  arrived.push_back(lane);
-  if (arrived.size() < count) {
-    threads[lane.thread].waits = true;
-    fibers.wait();
-    return;
-  }
-  std::vector<Lane> all = std::move(arrived);
-  arrived.clear();
-  intrinsic.run(*this, all);
+  if (llvm::is_contained(barrier.arrived, lane.thread))
+    require(name + ", where the thread has arrived already", lane.thread);
+  barrier.count = count;
+  barrier.arrived.push_back(lane.thread);
+  if (waits)
+    barrier.waiting.push_back(lane);
+  if (barrier.arrived.size() < count)
+    return false;
+  std::vector<Lane> all = std::exchange(barrier, Named()).waiting;
+  synchronize(all);
   for (const Lane &other : all) {
-    if (other.thread == lane.thread)
+    if (other.thread == fibers.current())
       continue;
     threads[other.thread].waits = false;
     fibers.wake(other.thread);
   }
+  return true;
+}
+
+void Machine::arrive(llvm::ArrayRef<Lane> lanes) {
+  for (const Lane &lane : lanes)
+    arrive(lane, /*waits=*/false);
 }
 
 void Machine::synchronize(llvm::ArrayRef<Lane> lanes) {

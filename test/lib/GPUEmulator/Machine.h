@@ -32,6 +32,7 @@ enum class Scope { Thread, Warp, Warpgroup, Block, Named };
 struct Intrinsic {
   llvm::StringRef name;
   Scope scope;
+  /// Of those that wait at a named barrier, nothing.
   std::function<void(Machine &, llvm::ArrayRef<Lane>)> run;
 };
 
@@ -94,6 +95,9 @@ public:
 
   /// All threads that meet know of each other from now on.
   void synchronize(llvm::ArrayRef<Lane> lanes);
+  /// bar.arrive: at a named barrier, without waiting there. What the threads
+  /// did is not seen by those that do.
+  void arrive(llvm::ArrayRef<Lane> lanes);
   /// setmaxnreg: the warpgroup has so many registers a thread from now on. It
   /// gives back others or waits for them. (Which numbers there are, LLVM's
   /// verifier knows.)
@@ -137,7 +141,13 @@ private:
   };
   void meet(const Intrinsic &intrinsic, Meeting &meeting, unsigned first,
             unsigned size, Lane lane);
-  void meetNamed(const Intrinsic &intrinsic, Lane lane);
+  /// A barrier with a number, for so many threads.
+  struct Named {
+    unsigned count = 0;
+    std::vector<unsigned> arrived;
+    std::vector<Lane> waiting; ///< of these
+  };
+  bool arrive(const Lane &lane, bool waits);
   void countEvent(unsigned thread);
   std::string where(unsigned thread) const;
   std::string stuck() const;
@@ -148,7 +158,7 @@ private:
   std::vector<Meeting> warps, warpgroups;
   std::vector<Products> warpgroupProducts;
   Meeting wholeBlock;
-  std::map<unsigned, std::vector<Lane>> named; ///< who has arrived, by number
+  std::map<unsigned, Named> named; ///< by number
   /// Registers of a thread, by warpgroup, and what others may take.
   std::vector<unsigned> registers;
   unsigned freeRegisters;

@@ -44,12 +44,15 @@ def ConvertAttentionToNVGPUKernelsPass
       dims are at most 128, else 32; with one warp no more than 4096 / head dim;
       half of it for f32. `blocks`: 8 / `warps`. With wgmma as below.
     - `stages`: 2. `held`: where the head dim is at most 128, or 64 with a piece
-      that has a test per element; not for wgmma.
+      that has a test per element; not for wgmma. With a producer, of short rows
+      and of columns in long rows: 4 stages, and held.
     - `split`: the multiprocessors of `arch` times `blocks`; 0 where a launch is
-      known to have more than half as many blocks. No part has fewer than 16 keys
-      for each row of a block.
+      known to have more than half as many blocks, or no late row sees as many keys
+      as two parts have. No part has fewer than 16 keys for each row of
+      a block.
     - `loads`: tma for wgmma and head dims above 32 (with a test per element up to
-      128) where a piece has neither strides nor columns, else cp_async. With tma
+      128, beside columns in long rows from 65 on) where a piece has neither
+      strides nor columns, else cp_async. With tma
       the keys and values of such pieces are boxes of tensor maps, and so are
       queries of one class and one head: one thread asks for them, and a barrier
       for each stage counts their bytes; the launch passes maps that
@@ -59,8 +62,10 @@ def ConvertAttentionToNVGPUKernelsPass
       that follow each other by a multiple of 8, without a lower bound, boxes of
       8 rows and more.
     - `producer`: for wgmma and head dims from 65 to 128, where there is one piece,
-      whose keys follow each other, rows are of one class and one head, have no positions
-      and are not known to be 64 or fewer, and biases are per row. A
+      whose keys follow each other, or there are at most two of long rows with columns
+      that a producer takes, no bias and no segments; rows are of one class and
+      one head, have no positions and are not known to be 64 or fewer, and biases are
+      per row. A
       thread of four warps more asks for all boxes, and `rows` rows of a head are
       a unit of work, of which a block takes one after the other.
       `persistent`: with a producer, but where late rows see 3072 keys and more,
@@ -76,14 +81,12 @@ def ConvertAttentionToNVGPUKernelsPass
       | head dim | | `warps` | `columns` | `blocks` |
       |---|---|---|---|---|
       | to 32 | | 4 | 64 | 4; with a bias 2 |
-      | to 64 | long | 4 | 112 | 2 |
+      | to 64 | long | 4 | 128 | 2 |
       | | short, strided views | 4 | 64 | 4; of two pieces with segments, gathered keys or strided views, and of more, 3 |
       | | others | 4 | 96 | 3 |
-      | | columns in long rows; biases | 4 | 64 | 3 |
-      | to 128, with a producer | long | 8 | 128; where late rows see more keys 14336 / head dim, 128 at most | 1 |
-      | | short | 4 | 64 | 2 |
+      | | columns in long rows; biases | 4 | 64 | 4; 3 |
+      | to 128, with a producer | short; columns in long rows; biases | 8 | 64 | 1 |
       | | others | 8 | 128 | 1 |
-      | | biases | 8 | 64 | 1 |
       | to 128 without | long; columns in them | 4 | 80; 64 | 2 |
       | | others | 4 | 48 | 3 |
       | | biases per key; others | 4 | 80; 64 | 2 |

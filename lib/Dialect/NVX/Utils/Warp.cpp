@@ -57,9 +57,9 @@ void nvx::transposeInQuads(ImplicitLocOpBuilder &b,
   assert(words.size() == 4 && "expected a word of each lane of a quad");
   for (int32_t bit : {1, 2}) {
     Value mask = arith::ConstantIndexOp::create(b, bit);
-    Value isHigh = arith::CmpIOp::create(
-        b, arith::CmpIPredicate::ne, arith::AndIOp::create(b, lane, mask),
-        arith::ConstantIndexOp::create(b, 0));
+    Value isHigh = arith::CmpIOp::create(b, arith::CmpIPredicate::ne,
+                                         arith::AndIOp::create(b, lane, mask),
+                                         arith::ConstantIndexOp::create(b, 0));
     auto select = [&](Value ofHigh, Value ofLow) -> Value {
       return arith::SelectOp::create(b, isHigh, ofHigh, ofLow);
     };
