@@ -261,21 +261,14 @@ bool mctx_model::bind(const std::string &path, std::string &error) {
   std::string code = path + "/model.so";
   if (code.find('/') != 0)
     code = "./" + code;
-  // The loader takes a library of a name that is loaded for the same one,
-  // though another may have been compiled to this path meanwhile. The name of
-  // the open file is this model's alone as long as the file stays open.
-  libraryFile = ::open(code.c_str(), O_RDONLY | O_CLOEXEC);
-  std::string own = "/proc/self/fd/" + std::to_string(libraryFile);
-  library = dlopen(own.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!library)
-    library = dlopen(code.c_str(), RTLD_NOW | RTLD_LOCAL);
+  library = Library::open(code, error);
   if (!library) {
-    error = std::string("cannot load: ") + dlerror();
+    error = "cannot load: " + error;
     if (!isForGPU() && !products().missing.empty())
       error += "; " + products().missing;
     return false;
   }
-  entry = reinterpret_cast<void (*)(void **)>(dlsym(library, "mctx_main"));
+  entry = reinterpret_cast<void (*)(void **)>(library->find("mctx_main"));
   if (!entry) {
     error = "'" + code + "' has no entry";
     return false;
@@ -306,10 +299,6 @@ mctx_model::~mctx_model() {
   }
   if (library && !isForGPU() && products().removeWeights)
     products().removeWeights(weights.data);
-  if (library)
-    dlclose(library);
-  if (libraryFile >= 0)
-    close(libraryFile);
 }
 
 //===----------------------------------------------------------------------===//

@@ -4,6 +4,7 @@
 #define MEGACTX_LIB_RUNTIME_MODEL_H
 
 #include "Cuda.h"
+#include "Library.h"
 #include "megactx/Runtime/Runtime.h"
 #include <map>
 #include <memory>
@@ -85,8 +86,7 @@ private:
   std::mutex checksMutex;
   megactx::cuda::CheckList checks; ///< of runs that may not be over
   std::string place;               ///< the artifact's folder, for messages
-  void *library = nullptr;
-  int libraryFile = -1;
+  std::unique_ptr<megactx::Library> library;
   void (*entry)(void **) = nullptr;
 };
 

@@ -33,6 +33,29 @@ def test_a_model_compiled_again_to_the_path_of_a_loaded_one(gpt, tmp_path):
     np.testing.assert_array_equal(again.run(ids)["output"], sparse.run(ids)["output"])
 
 
+@pytest.mark.parametrize("drop", ["the first", "the second"])
+def test_a_model_that_is_loaded_again(request, tmp_path, drop):
+    """Of two that are the same file one goes; another model after that is no mixture with the one that stays."""
+    megactx.use_build(request.config.getoption("--build"))
+    for name in ("negf", "absf"):
+        (tmp_path / f"{name}.mlir").write_text(f"""\
+func.func @main(%x: tensor<?xf32> {{onnx.name = "x"}}) -> (tensor<?xf32> {{onnx.name = "y"}}) {{
+  %y = {"arith.negf" if name == "negf" else "math.absf"} %x : tensor<?xf32>
+  return %y : tensor<?xf32>
+}}
+""")
+        megactx.compile(tmp_path / f"{name}.mlir", tmp_path / f"{name}.mctx")
+    x = np.array([1, -2], np.float32)
+    models = [megactx.load(tmp_path / "negf.mctx") for _ in range(2)]
+    del models[drop == "the second"]
+    others = [megactx.load(tmp_path / "absf.mctx") for _ in range(3)]
+    for model in others:
+        np.testing.assert_array_equal(model.run({"x": x})["y"], abs(x))
+    np.testing.assert_array_equal(models[0].run({"x": x})["y"], -x)
+    del models
+    np.testing.assert_array_equal(megactx.load(tmp_path / "negf.mctx").run({"x": x})["y"], -x)
+
+
 def test_arrays_of_another_byte_order_and_layout(gpt, tmp_path):
     megactx.compile(gpt, tmp_path / "m.mctx")
     run = megactx.load(tmp_path / "m.mctx").run

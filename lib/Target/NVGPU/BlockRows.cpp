@@ -4,6 +4,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -89,7 +90,25 @@ BlockRows::BlockRows(ImplicitLocOpBuilder &b, const Tiling &tiling,
   };
   if (partArguments.count) {
     parts.count = partArguments.count;
-    std::tie(parts.number, batch) = divide(b, slot, dim(arguments.query, 0));
+    Value batches = dim(arguments.query, 0);
+    auto byDivision = [&] { return divide(b, slot, batches); };
+    if (tiling.rows < Tiling::kWarpgroupRows) {
+      std::tie(parts.number, batch) = byDivision();
+    } else {
+      // Most launches of many rows have one part: the division, which would
+      // hold up their first loads, is for the others.
+      auto place = scf::IfOp::create(
+          b, a.lt(a.c(1), parts.count),
+          [&](OpBuilder &, Location) {
+            auto [part, ofPart] = byDivision();
+            scf::YieldOp::create(b, ValueRange{part, ofPart});
+          },
+          [&](OpBuilder &, Location) {
+            scf::YieldOp::create(b, ValueRange{a.c(0), slot});
+          });
+      parts.number = place.getResult(0);
+      batch = place.getResult(1);
+    }
   }
   Value queries = dim(arguments.query, 2);
   Value heads = dim(arguments.query, 1), keyHeads = dim(arguments.key, 1);

@@ -190,8 +190,9 @@ void KernelEmitter::rowsOfBlock() {
 /// Loops over tiles then have bounds that are known to be the same for all
 /// lanes, and what they count is in registers that a warp has once.
 PieceTiles KernelEmitter::sameInWarp(PieceTiles tiles) {
-  tiles.begin = sameInWarp(tiles.begin);
-  tiles.end = sameInWarp(tiles.end);
+  for (Value *bound :
+       {&tiles.begin, &tiles.end, &tiles.fullBegin, &tiles.fullEnd})
+    *bound = sameInWarp(*bound);
   return tiles;
 }
 
@@ -213,6 +214,8 @@ void KernelEmitter::beginAnew(ArrayRef<Value *> known) {
 
 State KernelEmitter::piece(unsigned index, State state) {
   beginAnew({&rows->begin, &lane, &rows->keyHead});
+  if (shape.pieces.size() > 1)
+    rows->keyHead = sameInWarp(rows->keyHead);
   PieceTiles ofBlock =
       sameInWarp(bounds().ofRows(index, rows->begin, tiling.rows));
   PieceTiles ofWarps = ofBlock;

@@ -363,13 +363,13 @@ static BlockChoice chooseWgmma(const AttentionShape &shape,
     if (isGathered)
       return {4, 64, 4};
     if (isLong)
-      return {4, 128, 2};
+      return {4, 112, 2};
     if (hasShortRows(shape))
       return {4, 64, hasSlimPieces(shape) ? 4 : 3};
     return {4, 96, 3};
   }
   if (dim > 128)
-    return {8, 48, 1};
+    return {8, isGathered ? 32 : 48, 1};
   if (wantsProducer(shape, known))
     return chooseProducer(shape);
   if (isBiased)
@@ -403,7 +403,7 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   if (machine.hasWgmma && !isF32 && warps == 4) {
     product = Product::wgmma;
     choice = chooseWgmma(shape, known);
-    loads = loadsOf(shape);
+    loads = choice.producer ? nvx::Loads::tma : loadsOf(shape);
   }
   auto make = [&](int64_t blocks, int64_t split) {
     return ScheduleAttr::get(context, 16 * choice.warps, choice.columns,

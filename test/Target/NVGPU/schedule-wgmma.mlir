@@ -16,7 +16,7 @@ func.func @narrow_rows(%q: !narrow, %k: !narrow, %v: !narrow, %o: !narrow, %lse:
 }
 
 // CHECK: gpu.func @mctx_attention_2
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 128, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 112, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
 func.func @long_rows(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
@@ -212,7 +212,7 @@ func.func @rows_of_a_warpgroup(%q: !q64, %k: !wide, %v: !wide, %o: !q64, %lse: !
 
 // A piece of one head, whichever that is, has long rows.
 // CHECK: gpu.func @mctx_attention_45
-// CHECK-SAME: #nvx.schedule<rows = 64, columns = 128, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 112, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
 func.func @long_rows_of_a_head(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<heads<h == 20>, hi<p + 1>>] {scale = 0.125 : f32} : (!q, !q, !q, !q, !l) -> ()
@@ -246,6 +246,14 @@ func.func @wide_columns(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
 }
 
 // CHECK: gpu.func @mctx_attention_53
+// CHECK-SAME: #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 4, product = wgmma, held = true, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
+func.func @wide_columns_alone(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>, digits<256, [0-255]: [192-255]>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
+  return
+}
+
+// CHECK: gpu.func @mctx_attention_55
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264>
 func.func @wide_columns_apart(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)

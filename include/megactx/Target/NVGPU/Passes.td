@@ -52,7 +52,7 @@ def ConvertAttentionToNVGPUKernelsPass
       a block.
     - `loads`: tma for wgmma and head dims above 32 (with a test per element up to
       128, beside columns in long rows from 65 on) where a piece has neither
-      strides nor columns, else cp_async. With tma
+      strides nor columns, and with a `producer`, else cp_async. With tma
       the keys and values of such pieces are boxes of tensor maps, and so are
       queries of one class and one head: one thread asks for them, and a barrier
       for each stage counts their bytes; the launch passes maps that
@@ -81,7 +81,7 @@ def ConvertAttentionToNVGPUKernelsPass
       | head dim | | `warps` | `columns` | `blocks` |
       |---|---|---|---|---|
       | to 32 | | 4 | 64 | 4; with a bias 2 |
-      | to 64 | long | 4 | 128 | 2 |
+      | to 64 | long | 4 | 112 | 2 |
       | | short, strided views | 4 | 64 | 4; of two pieces with segments, gathered keys or strided views, and of more, 3 |
       | | others | 4 | 96 | 3 |
       | | columns in long rows; biases | 4 | 64 | 4; 3 |
@@ -90,7 +90,7 @@ def ConvertAttentionToNVGPUKernelsPass
       | to 128 without | long; columns in them | 4 | 80; 64 | 2 |
       | | others | 4 | 48 | 3 |
       | | biases per key; others | 4 | 80; 64 | 2 |
-      | above 128 | | 8 | 48 | 1 |
+      | above 128 | columns in long rows; others | 8 | 32; 48 | 1 |
       | any | a test per element | 4; above 128 8 | the first of 64, 48 and 32 that divides all blocks of keys for which it is the same, else 48; above 128 32 | 2, or 3 where one of several pieces with head dims to 64 has a test of blocks, none another test or a bias; 1 |
 
       Fewer blocks where they do not fit in the shared memory of `arch`.
