@@ -100,6 +100,9 @@ Multiple multipleOf(Value rows) {
   if (op ? op->getNumRegions() && !isa<linalg::LinalgOp>(op)
          : !isa<FunctionOpInterface>(rows.getParentBlock()->getParentOp()))
     return 0;
+  // What nobody writes in place of something larger.
+  if (isa_and_nonnull<bufferization::AllocTensorOp>(op))
+    return lastDim(type);
   if (auto cast = dyn_cast_or_null<tensor::CastOp>(op))
     return multipleOf(cast.getSource());
   if (auto view = dyn_cast_or_null<TransposeViewOp>(op))
@@ -244,7 +247,11 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
       if (!isAligned(operand->get()))
         operand->set(copied(OpBuilder(op), operand->get()));
     Value out = op.getResult(0);
-    bool goesOn = llvm::any_of(out.getUsers(), llvm::IsaPred<FusedAttentionOp>);
+    // Another source adds to the same rows, and copies what is left.
+    bool goesOn = llvm::any_of(out.getUses(), [](OpOperand &use) {
+      auto next = dyn_cast<FusedAttentionOp>(use.getOwner());
+      return next && next.isDpsInit(&use);
+    });
     if (goesOn ||
         isAligned(
             out, multipleOfUses(out, lastDim(cast<ShapedType>(out.getType())))))

@@ -67,7 +67,7 @@ WAYS = {"fma": ALL_COPY, "mma_sync": ALL_COPY,
         "wgmma": [*ALL_COPY, ("tma", False, False), ("tma", True, False), ("tma", True, True)]}
 # As FlashAttention-3 has it: another way to use the machine, with other numbers.
 PRODUCER = dict(warps=8, columns=128, stages=2, product="wgmma", held=False, blocks=1, grouped=False, loads="tma", producer=True, persistent=True)
-NO_PRODUCER = dict(warps=4, columns=64, blocks=3, producer=False, persistent=False)
+NO_PRODUCER = dict(warps=4, columns=64, stages=2, held=False, blocks=3, producer=False, persistent=False)
 
 
 def near(rule, arch):

@@ -207,3 +207,28 @@ func.func @gradients(%qs: tensor<1x?x2x8xf32>, %ds: tensor<1x?x2x8xf32>, %k: !ro
   %1:2 = megactx.fused_key_gradient %q, %k, %k lse(%lse) delta(%delta) dout(%d) outs(%dq, %dq) [#megactx.piece<all>] {scale = 1.0 : f32} : (!rows, !rows, !rows, tensor<1x2x?xf32>, tensor<1x2x?xf32>, !rows, !rows, !rows) -> (!rows, !rows)
   return %0, %1#0 : !rows, !rows
 }
+
+// -----
+
+// Results that another attention reads, and that are put between others, are
+// written to rows of their own; those that another source adds to, by that.
+// WIDE-LABEL: @read_and_inserted
+// WIDE: %[[A:.*]]:2 = megactx.fused_attention
+// WIDE: %[[R:.*]] = bufferization.alloc_tensor() copy(%[[A]]#0)
+// WIDE: megactx.fused_attention %[[R]]
+// WIDE-NOT: alloc_tensor
+// WIDE: %[[B:.*]]:2 = megactx.fused_attention
+// WIDE: %[[S:.*]] = bufferization.alloc_tensor() copy(%[[B]]#0)
+// WIDE: tensor.insert_slice %[[R]]
+// WIDE: tensor.insert_slice %[[S]]
+!t = tensor<1x2x5x32xf16>
+!l = tensor<1x2x5xf32>
+!wide = tensor<1x2x5x36xf16>
+func.func @read_and_inserted(%q: !t, %k: !t, %o: !t, %lse: !l, %w: !wide) -> (!wide, !wide) {
+  %a:2 = megactx.fused_attention %q, %k, %k outs(%o, %lse) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> (!t, !l)
+  %b:2 = megactx.fused_attention %a#0, %k, %k outs(%o, %lse) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> (!t, !l)
+  %c:2 = megactx.fused_attention %a#0, %q, %q outs(%b#0, %b#1) [#megactx.piece<all>] {accumulate, scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> (!t, !l)
+  %0 = tensor.insert_slice %a#0 into %w[0, 0, 0, 4] [1, 2, 5, 32] [1, 1, 1, 1] : !t into !wide
+  %1 = tensor.insert_slice %c#0 into %w[0, 0, 0, 4] [1, 2, 5, 32] [1, 1, 1, 1] : !t into !wide
+  return %0, %1 : !wide, !wide
+}

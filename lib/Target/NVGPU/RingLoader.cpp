@@ -2,6 +2,7 @@
 
 #include "RingLoader.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -136,8 +137,11 @@ void RingReader::passTurn() {
   Arith a{barriers.b};
   Value next = a.add(warpgroup(), a.c(1)), all = a.c(tiling.warpgroups());
   next = a.select(a.lt(next, all), next, a.c(0));
-  NVVM::BarrierArriveOp::create(barriers.b, turnOf(next),
-                                threadsOfTurn(barriers.b));
+  // nvvm.barrier.arrive is inline assembly, which LLVM may move into branches.
+  LLVM::CallIntrinsicOp::create(
+      barriers.b,
+      barriers.b.getStringAttr("llvm.nvvm.barrier.cta.arrive.aligned.count"),
+      ValueRange{turnOf(next), threadsOfTurn(barriers.b)});
 }
 
 void RingReader::startTurns() {

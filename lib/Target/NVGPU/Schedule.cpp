@@ -361,7 +361,7 @@ static BlockChoice chooseWgmma(const AttentionShape &shape,
     if (isBiased)
       return {4, 64, 3};
     if (isGathered)
-      return {4, 64, 4};
+      return {4, 64, shape.pieces.size() <= 2 ? 4 : 3};
     if (isLong)
       return {4, 112, 2};
     if (hasShortRows(shape))

@@ -12,7 +12,8 @@
 //             large
 //   grouped   blocks then read each key once for all heads of the group
 //   warps     none is idle
-//   held      registers hold no more; wgmma reads shared memory as fast
+//   held      registers hold no more; wgmma reads shared memory as fast, but
+//             of few keys, as often as those
 //   split     as many blocks as run at once; results of parts, written and read
 //             in f32, are no more than an eighth of their keys and values in 16
 //             bits

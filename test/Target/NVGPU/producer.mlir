@@ -62,7 +62,7 @@ func.func @causal(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 // CHECK: nvvm.barrier id = %{{.*}} number_of_threads
 // CHECK: nvx.wgmma
 // CHECK-NOT: nvx.wgmma_wait
-// CHECK: nvvm.barrier.arrive id = %{{.*}} number_of_threads
+// CHECK: llvm.call_intrinsic "llvm.nvvm.barrier.cta.arrive.aligned.count"
 // CHECK: nvx.wgmma_wait 1
 // CHECK: nvx.wgmma_wait 0 after
 // CHECK: nvvm.mbarrier.arrive

@@ -34,6 +34,8 @@ void barrier(Machine &m, Lanes lanes) {
       m.require(std::string("expected barrier 0"), lane.thread);
   m.synchronize(lanes);
 }
+/// barrier.cta.arrive (number, threads): the same, but nobody waits here.
+void arriveNamed(Machine &m, Lanes lanes) { m.arrive(lanes); }
 /// bar.warp.sync (mask).
 void synchronizeWarp(Machine &m, Lanes lanes) {
   for (const Lane &lane : lanes)
@@ -285,6 +287,7 @@ const Intrinsic kIntrinsics[] = {
     {"read.ptx.sreg.nctaid.z", Scope::Thread, special<Special::GridSize, 2>},
     {"barrier.cta.sync.aligned.all", Scope::Block, barrier},
     {"barrier.cta.sync.aligned.count", Scope::Named, {}},
+    {"barrier.cta.arrive.aligned.count", Scope::Warp, arriveNamed},
     {"bar.warp.sync", Scope::Warp, synchronizeWarp},
     {"setmaxnreg.inc.sync.aligned.u32", Scope::Warpgroup, setRegisters<true>},
     {"setmaxnreg.dec.sync.aligned.u32", Scope::Warpgroup, setRegisters<false>},
@@ -341,9 +344,6 @@ const Intrinsic *megactx::emulator::findAssembly(llvm::StringRef text,
         unsigned thread = lanes[0].thread;
         m.require(m.products(thread).issue(product, lanes), thread);
       };
-  } else if (text == "bar.arrive $0, $1;" && operands == 2) {
-    intrinsic.scope = Scope::Warp;
-    intrinsic.run = [](Machine &m, Lanes lanes) { m.arrive(lanes); };
   } else if (text == "mov.b64 $0, $1;") {
     intrinsic.scope = Scope::Thread;
     intrinsic.run = move;

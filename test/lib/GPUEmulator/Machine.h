@@ -95,8 +95,8 @@ public:
 
   /// All threads that meet know of each other from now on.
   void synchronize(llvm::ArrayRef<Lane> lanes);
-  /// bar.arrive: at a named barrier, without waiting there. What the threads
-  /// did is not seen by those that do.
+  /// barrier.cta.arrive: at a named barrier, without waiting there. What the
+  /// threads did is not seen by those that do.
   void arrive(llvm::ArrayRef<Lane> lanes);
   /// setmaxnreg: the warpgroup has so many registers a thread from now on. It
   /// gives back others or waits for them. (Which numbers there are, LLVM's

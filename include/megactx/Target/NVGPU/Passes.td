@@ -44,11 +44,11 @@ def ConvertAttentionToNVGPUKernelsPass
       dims are at most 128, else 32; with one warp no more than 4096 / head dim;
       half of it for f32. `blocks`: 8 / `warps`. With wgmma as below.
     - `stages`: 2. `held`: where the head dim is at most 128, or 64 with a piece
-      that has a test per element; not for wgmma. With a producer, of short rows
-      and of columns in long rows: 4 stages, and held.
+      that has a test per element; not for wgmma. With a producer and without a
+      bias, of short rows and of columns in long rows: 4 stages, and held.
     - `split`: the multiprocessors of `arch` times `blocks`; 0 where a launch is
-      known to have more than half as many blocks, or no late row sees as many keys
-      as two parts have. No part has fewer than 16 keys for each row of
+      known to have more than half as many blocks, or no late row, none with a
+      position of its own, sees as many keys as two parts have. No part has fewer than 16 keys for each row of
       a block.
     - `loads`: tma for wgmma and head dims above 32 (with a test per element up to
       128, beside columns in long rows from 65 on) where a piece has neither
@@ -84,7 +84,7 @@ def ConvertAttentionToNVGPUKernelsPass
       | to 64 | long | 4 | 112 | 2 |
       | | short, strided views | 4 | 64 | 4; of two pieces with segments, gathered keys or strided views, and of more, 3 |
       | | others | 4 | 96 | 3 |
-      | | columns in long rows; biases | 4 | 64 | 4; 3 |
+      | | columns in long rows; of more than two pieces, and biases | 4 | 64 | 4; 3 |
       | to 128, with a producer | short; columns in long rows; biases | 8 | 64 | 1 |
       | | others | 8 | 128 | 1 |
       | to 128 without | long; columns in them | 4 | 80; 64 | 2 |
