@@ -125,8 +125,14 @@ void Results::storeRow(const State &state, int64_t half, const Result &row,
     memref::StoreOp::create(b, row.lse, target.lse,
                             ValueRange{at.batch, at.head, at.number});
   });
+  Place place{at, exists, target.out, {}};
+  if (row.kept) {
+    // All at once: each load takes as long as all of them.
+    readOld(place);
+    allHaveRead();
+  }
   for (int64_t n = 0; n < shape.valueDim / 8;)
-    n += storeEights(state, half, n, row, {at, exists, target.out});
+    n += storeEights(state, half, n, row, place);
 }
 
 /// A vector's bytes.
@@ -151,8 +157,6 @@ int64_t Results::storeEights(const State &state, int64_t half, int64_t first,
     pairs.push_back(pairOf(state, half, n, row, place, pair));
   Value elements = pairs.front(), column = columnOf(first);
   if (count > 1) {
-    if (row.kept)
-      allHaveRead();
     elements = transposed(pairs, element);
     column = a.add(a.mul(a.rem(lane, a.c(kLanes)), a.c(8)), a.c(8 * first));
   }
@@ -191,27 +195,36 @@ Value Results::pairOf(const State &state, int64_t half, int64_t eight,
   Value x = vector::ExtractOp::create(b, state.out[eight], half);
   x = arith::MulFOp::create(b, x,
                             vector::BroadcastOp::create(b, wide, row.weight));
-  if (row.kept)
-    x = withOld(x, vector::BroadcastOp::create(b, wide, row.kept),
-                columnOf(eight), place, pair);
+  if (row.kept) {
+    Value old = place.old[eight];
+    if (wide != pair)
+      old = arith::ExtFOp::create(b, wide, old);
+    Value kept = vector::BroadcastOp::create(b, wide, row.kept);
+    x = vector::FMAOp::create(b, old, kept, x);
+  }
   return wide == pair ? x : Value(arith::TruncFOp::create(b, pair, x));
 }
 
-/// Adds what the row was, times `kept`; rows past the end are nobody's.
-Value Results::withOld(Value x, Value kept, Value column, const Place &place,
-                       VectorType pair) {
-  auto sum = scf::IfOp::create(
+/// The lane's columns of what a row was; rows past the end are nobody's.
+void Results::readOld(Place &place) {
+  auto pair = VectorType::get(
+      {2}, cast<MemRefType>(place.out.getType()).getElementType());
+  int64_t count = shape.valueDim / 8;
+  auto old = scf::IfOp::create(
       b, place.exists,
       [&](OpBuilder &, Location) {
-        auto load =
-            vector::LoadOp::create(b, pair, place.out, place.row.at(column));
-        load->setAttr("alignment", alignmentOf(pair));
-        Value old = load;
-        if (pair != kept.getType())
-          old = arith::ExtFOp::create(b, kept.getType(), old);
-        Value merged = vector::FMAOp::create(b, old, kept, x);
-        scf::YieldOp::create(b, merged);
+        SmallVector<Value> loads;
+        for (int64_t n = 0; n < count; ++n) {
+          auto load = vector::LoadOp::create(b, pair, place.out,
+                                             place.row.at(columnOf(n)));
+          load->setAttr("alignment", alignmentOf(pair));
+          loads.push_back(load);
+        }
+        scf::YieldOp::create(b, loads);
       },
-      [&](OpBuilder &, Location) { scf::YieldOp::create(b, x); });
-  return sum.getResult(0);
+      [&](OpBuilder &, Location) {
+        Value zero = arith::ConstantOp::create(b, b.getZeroAttr(pair));
+        scf::YieldOp::create(b, SmallVector<Value>(count, zero));
+      });
+  llvm::append_range(place.old, old.getResults());
 }

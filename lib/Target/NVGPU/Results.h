@@ -42,17 +42,18 @@ private:
   void merge(Result &row, Value old);
   void storeRow(const State &state, int64_t half, const Result &row,
                 const Target &target);
-  /// Where a row's results go, and whether there is such a row.
+  /// Where a row's results go, whether there is such a row, and what of it is
+  /// merged with: pairs, by number of the eight.
   struct Place {
     Row row;
     Value exists, out;
+    SmallVector<Value> old;
   };
   int64_t storeEights(const State &state, int64_t half, int64_t first,
                       const Result &row, const Place &place);
   Value pairOf(const State &state, int64_t half, int64_t eight,
                const Result &row, const Place &place, VectorType pair);
-  Value withOld(Value x, Value kept, Value column, const Place &place,
-                VectorType pair);
+  void readOld(Place &place);
   Value transposed(ArrayRef<Value> pairs, Type element);
   Value columnOf(int64_t eight);
   void allHaveRead();

@@ -302,12 +302,18 @@ static BlockChoice chooseProducer(const AttentionShape &shape) {
   // Units of so many keys are so long that it does not matter when a block
   // begins one, and the device gives out those that are alike better.
   constexpr int64_t longUnit = 3072;
+  // Of so few keys, those that two warpgroups do not share are most.
+  constexpr int64_t fewKeys = 256;
   std::optional<int64_t> keys = keysOfRow(shape);
   BlockChoice choice{8, 128, 1};
   choice.producer = true;
   choice.persistent = hasGrowingRows(shape) || !keys || *keys < longUnit;
   if (!shape.biasPerKey.empty()) {
     choice.columns = 64;
+  } else if (hasShortRows(shape) && keys && *keys < fewKeys) {
+    choice.warps = 4;
+    choice.columns = 64;
+    choice.blocks = 2;
   } else if (hasGatheredKeys(shape) || hasShortRows(shape)) {
     choice.columns = 64;
     choice.stages = 4;

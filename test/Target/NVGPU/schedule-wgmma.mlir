@@ -260,3 +260,11 @@ func.func @wide_columns_apart(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: 
       [#megactx.piece<hi<p + 1>, digits<8, [0-7]: [6-7]>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
   return
 }
+
+// CHECK: gpu.func @mctx_attention_57
+// CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, loads = tma, producer = true, persistent = true>
+func.func @small_wide_window(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<lo<p - 127>, hi<p + 1>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
+  return
+}

@@ -45,7 +45,8 @@ def ConvertAttentionToNVGPUKernelsPass
       half of it for f32. `blocks`: 8 / `warps`. With wgmma as below.
     - `stages`: 2. `held`: where the head dim is at most 128, or 64 with a piece
       that has a test per element; not for wgmma. With a producer and without a
-      bias, of short rows and of columns in long rows: 4 stages, and held.
+      bias, of short rows that see 256 keys and more on average, and of columns in
+      long rows: 4 stages, and held.
     - `split`: the multiprocessors of `arch` times `blocks`; 0 where a launch is
       known to have more than half as many blocks, or no late row, none with a
       position of its own, sees as many keys as two parts have. No part has fewer than 16 keys for each row of
@@ -85,7 +86,8 @@ def ConvertAttentionToNVGPUKernelsPass
       | | short, strided views | 4 | 64 | 4; of two pieces with segments, gathered keys or strided views, and of more, 3 |
       | | others | 4 | 96 | 3 |
       | | columns in long rows; of more than two pieces, and biases | 4 | 64 | 4; 3 |
-      | to 128, with a producer | short; columns in long rows; biases | 8 | 64 | 1 |
+      | to 128, with a producer | short, of fewer than 256 keys | 4 | 64 | 2 |
+      | | other short; columns in long rows; biases | 8 | 64 | 1 |
       | | others | 8 | 128 | 1 |
       | to 128 without | long; columns in them | 4 | 80; 64 | 2 |
       | | others | 4 | 48 | 3 |
