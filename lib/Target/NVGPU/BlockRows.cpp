@@ -78,6 +78,26 @@ Value BlockPlace::units(ImplicitLocOpBuilder &b, const Tiling &tiling,
                a.mul(heads, slotsOf(b, arguments, parts)));
 }
 
+/// The part and the batch of a slot. Most launches of many rows have one part:
+/// the division, which would hold up their first loads, is for the others.
+static std::pair<Value, Value> partOf(ImplicitLocOpBuilder &b,
+                                      const Tiling &tiling, Value parts,
+                                      Value slot, Value batches) {
+  if (tiling.rows < Tiling::kWarpgroupRows)
+    return divide(b, slot, batches);
+  Arith a{b};
+  auto place = scf::IfOp::create(
+      b, a.lt(a.c(1), parts),
+      [&](OpBuilder &, Location) {
+        auto [part, batch] = divide(b, slot, batches);
+        scf::YieldOp::create(b, ValueRange{part, batch});
+      },
+      [&](OpBuilder &, Location) {
+        scf::YieldOp::create(b, ValueRange{a.c(0), slot});
+      });
+  return {place.getResult(0), place.getResult(1)};
+}
+
 BlockRows::BlockRows(ImplicitLocOpBuilder &b, const Tiling &tiling,
                      KeyViews &views, const KernelArguments &arguments,
                      const PartArguments &partArguments,
@@ -90,25 +110,8 @@ BlockRows::BlockRows(ImplicitLocOpBuilder &b, const Tiling &tiling,
   };
   if (partArguments.count) {
     parts.count = partArguments.count;
-    Value batches = dim(arguments.query, 0);
-    auto byDivision = [&] { return divide(b, slot, batches); };
-    if (tiling.rows < Tiling::kWarpgroupRows) {
-      std::tie(parts.number, batch) = byDivision();
-    } else {
-      // Most launches of many rows have one part: the division, which would
-      // hold up their first loads, is for the others.
-      auto place = scf::IfOp::create(
-          b, a.lt(a.c(1), parts.count),
-          [&](OpBuilder &, Location) {
-            auto [part, ofPart] = byDivision();
-            scf::YieldOp::create(b, ValueRange{part, ofPart});
-          },
-          [&](OpBuilder &, Location) {
-            scf::YieldOp::create(b, ValueRange{a.c(0), slot});
-          });
-      parts.number = place.getResult(0);
-      batch = place.getResult(1);
-    }
+    std::tie(parts.number, batch) =
+        partOf(b, tiling, parts.count, slot, dim(arguments.query, 0));
   }
   Value queries = dim(arguments.query, 2);
   Value heads = dim(arguments.query, 1), keyHeads = dim(arguments.key, 1);
