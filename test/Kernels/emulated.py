@@ -61,7 +61,7 @@ class Library:
 class Buffer:
     """An array in memory as the kernel sees it: rows apart, bytes around and between them poisoned."""
 
-    GUARD = 256  # bytes before and after
+    GUARD = 1 << 16  # bytes before and after: what reads a tile beyond the array finds no other one
 
     def __init__(self, shape, dtype, use, values=None, rows_outside=False):
         """`rows_outside`: [batch, row, head, ...] in memory, and rows 8 elements longer than they are."""
