@@ -40,8 +40,7 @@ GradientBuffers::GradientBuffers(ImplicitLocOpBuilder &b,
   for (Value *each : {&low, &high})
     fields.add(*each, {queries}, i32);
   fields.add(number, {keys}, i32);
-  fields.add(turned, {shape.lanes, std::max(shape.headDim, shape.valueDim)},
-             f32);
+  fields.add(turned, {shape.lanes, shape.largerDim()}, f32);
   fields.add(factors, {lanes}, f32);
   // Kernels that differ in these share parts, so they come last.
   if (shape.hasTest())

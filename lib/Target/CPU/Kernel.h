@@ -29,8 +29,6 @@ struct KernelShape : AttentionShape {
 
   /// Equal keys: equal kernels.
   std::string key() const;
-  /// Whether a piece has a test per element.
-  bool hasTest() const;
   /// What a form of block and its scratch depend on, whatever the pieces.
   std::string tileKey(BlockForm form) const;
 };

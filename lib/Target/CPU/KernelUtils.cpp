@@ -139,11 +139,6 @@ std::string KernelShape::key() const {
   return AttentionShape::key() + " " + std::to_string(lanes);
 }
 
-bool KernelShape::hasTest() const {
-  return llvm::any_of(
-      pieces, [](const pattern::Piece &piece) { return bool(piece.test); });
-}
-
 std::string KernelShape::tileKey(BlockForm form) const {
   std::string text;
   llvm::raw_string_ostream(text)

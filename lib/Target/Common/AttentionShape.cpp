@@ -48,6 +48,11 @@ FailureOr<AttentionShape> AttentionShape::of(AttentionLinkInterface op) {
   return shape;
 }
 
+bool AttentionShape::hasTest() const {
+  return llvm::any_of(
+      pieces, [](const pattern::Piece &piece) { return bool(piece.test); });
+}
+
 bool AttentionShape::dependsOnHead() const {
   auto usesHead = [](const pattern::Expr &expr) {
     return expr.uses(pattern::Expr::Kind::Head);

@@ -32,6 +32,10 @@ struct AttentionShape {
   /// Of each bias: whether it is the same for every query.
   SmallVector<bool> biasPerKey;
 
+  /// Whether a piece has a test per element.
+  bool hasTest() const;
+  /// Of D and Dv.
+  int64_t largerDim() const { return std::max(headDim, valueDim); }
   bool hasBiasPerKey() const { return llvm::is_contained(biasPerKey, true); }
   bool hasBiasPerRow() const { return llvm::is_contained(biasPerKey, false); }
 

@@ -36,6 +36,16 @@ Value Arith::rem(Value x, Value y) const {
 Value Arith::ceilDiv(Value x, Value y) const {
   return emitFloorDiv(b, add(x, sub(y, c(1))), y);
 }
+std::pair<Value, Value> Arith::divRem32(Value x, Value y) const {
+  auto wide = [&](Value v) -> Value {
+    return arith::IndexCastUIOp::create(b, b.getIndexType(), v);
+  };
+  Value n = arith::IndexCastOp::create(b, b.getI32Type(), x),
+        d = arith::IndexCastOp::create(b, b.getI32Type(), y);
+  Value quotient = arith::DivUIOp::create(b, n, d);
+  Value product = arith::MulIOp::create(b, quotient, d);
+  return {wide(quotient), wide(arith::SubIOp::create(b, n, product))};
+}
 Value Arith::lt(Value x, Value y) const {
   return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, x, y);
 }

@@ -26,6 +26,10 @@ struct Arith {
   Value div(Value x, Value y) const;     ///< floor, y > 0, x >= 0
   Value rem(Value x, Value y) const;     ///< x >= 0
   Value ceilDiv(Value x, Value y) const; ///< any x, y > 0
+  /// Quotient and remainder of numbers from 0 to 2^32: GPUs divide no 64 bits
+  /// but by a call, after which ptxas knows of no register that it is alike in
+  /// a warp.
+  std::pair<Value, Value> divRem32(Value x, Value y) const;
   Value bitXor(Value x, Value y) const;
   Value lt(Value x, Value y) const;
   Value le(Value x, Value y) const;

@@ -13,18 +13,6 @@ Value KeyParts::countOf(const Arith &a, Value tasks, int64_t most, Value keys,
   return a.max(a.min(wanted, a.div(keys, a.c(least))), a.c(1));
 }
 
-/// Of numbers from 0 to 2^31: GPUs have no instruction for 64 bits, and ptxas
-/// calls a function, after which no register is known to be alike in a warp.
-static Value ceilDiv32(const Arith &a, Value x, Value y) {
-  Type i32 = a.b.getI32Type();
-  Value n = arith::IndexCastOp::create(a.b, i32, x),
-        d = arith::IndexCastOp::create(a.b, i32, y);
-  Value one = arith::ConstantIntOp::create(a.b, 1, 32);
-  n = arith::AddIOp::create(a.b, n, arith::SubIOp::create(a.b, d, one));
-  Value quotient = arith::DivUIOp::create(a.b, n, d);
-  return arith::IndexCastUIOp::create(a.b, a.b.getIndexType(), quotient);
-}
-
 /// Most launches have one part: divisions, which would hold up their first
 /// loads, are for the others.
 std::pair<Value, Value> KeyParts::share(const Arith &a, Value begin, Value end,
@@ -33,7 +21,9 @@ std::pair<Value, Value> KeyParts::share(const Arith &a, Value begin, Value end,
       a.b, a.lt(a.c(1), count),
       [&](OpBuilder &, Location) {
         Value blocks = a.ceilDiv(a.sub(end, begin), a.c(block));
-        Value each = a.mul(ceilDiv32(a, blocks, count), a.c(block));
+        Value each =
+            a.mul(a.divRem32(a.add(blocks, a.sub(count, a.c(1))), count).first,
+                  a.c(block));
         Value first = a.min(a.add(begin, a.mul(number, each)), end);
         Value last = a.min(a.add(first, each), end);
         scf::YieldOp::create(a.b, ValueRange{first, last});

@@ -1,6 +1,7 @@
 //===- BlockRows.cpp - which rows and keys a block has --------------------===//
 
 #include "BlockRows.h"
+#include "RowReach.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -14,22 +15,6 @@ SmallVector<Type> PartArguments::types(MLIRContext *context,
                                        const AttentionShape &shape) {
   return {IndexType::get(context), KeyParts::outType(context, shape.valueDim),
           KeyParts::lseType(context)};
-}
-
-/// Quotient and remainder of numbers below 2^32: there is no instruction for
-/// 64 bits, and as much code as for a tile's products.
-static std::pair<Value, Value> divide(ImplicitLocOpBuilder &b, Value x,
-                                      Value y) {
-  auto narrow = [&](Value v) -> Value {
-    return arith::IndexCastOp::create(b, b.getI32Type(), v);
-  };
-  auto wide = [&](Value v) -> Value {
-    return arith::IndexCastUIOp::create(b, b.getIndexType(), v);
-  };
-  Value n = narrow(x), d = narrow(y);
-  Value quotient = arith::DivUIOp::create(b, n, d);
-  Value product = arith::MulIOp::create(b, quotient, d);
-  return {wide(quotient), wide(arith::SubIOp::create(b, n, product))};
 }
 
 BlockPlace BlockPlace::ofGrid(ImplicitLocOpBuilder &b) {
@@ -61,11 +46,11 @@ BlockPlace BlockPlace::ofUnit(ImplicitLocOpBuilder &b,
         head, rest;
   if (hasGrowingRows(shape)) {
     Value slots = slotsOf(b, arguments, parts);
-    std::tie(number, rest) = divide(b, unit, a.mul(heads, slots));
+    std::tie(number, rest) = a.divRem32(unit, a.mul(heads, slots));
   } else {
-    std::tie(rest, number) = divide(b, unit, blocksOf(b, tiling, arguments));
+    std::tie(rest, number) = a.divRem32(unit, blocksOf(b, tiling, arguments));
   }
-  std::tie(slot, head) = divide(b, rest, heads);
+  std::tie(slot, head) = a.divRem32(rest, heads);
   return {number, head, slot};
 }
 
@@ -83,13 +68,13 @@ Value BlockPlace::units(ImplicitLocOpBuilder &b, const Tiling &tiling,
 static std::pair<Value, Value> partOf(ImplicitLocOpBuilder &b,
                                       const Tiling &tiling, Value parts,
                                       Value slot, Value batches) {
-  if (tiling.rows < Tiling::kWarpgroupRows)
-    return divide(b, slot, batches);
   Arith a{b};
+  if (tiling.rows < Tiling::kWarpgroupRows)
+    return a.divRem32(slot, batches);
   auto place = scf::IfOp::create(
       b, a.lt(a.c(1), parts),
       [&](OpBuilder &, Location) {
-        auto [part, batch] = divide(b, slot, batches);
+        auto [part, batch] = a.divRem32(slot, batches);
         scf::YieldOp::create(b, ValueRange{part, batch});
       },
       [&](OpBuilder &, Location) {
@@ -120,14 +105,14 @@ BlockRows::BlockRows(ImplicitLocOpBuilder &b, const Tiling &tiling,
     keyHead = head;
     head = a.mul(keyHead, group);
   } else {
-    keyHead = divide(b, a.mul(head, keyHeads), heads).first;
+    keyHead = a.divRem32(a.mul(head, keyHeads), heads).first;
   }
   // Blocks of one class follow each other, and find each other's keys in the
   // cache. Late rows see most keys: the longest go first.
   Value all = blocks(a, tiling, queries, views.period(), group);
   Value viewClass = a.c(0), inClass = number;
   if (views.classes() > 1)
-    std::tie(viewClass, inClass) = divide(b, number, all);
+    std::tie(viewClass, inClass) = a.divRem32(number, all);
   Value late = a.sub(a.sub(all, a.c(1)), inClass);
   begin = a.mul(late, a.c(tiling.rows));
   views.enter(batch, head, viewClass, queries);
@@ -145,7 +130,7 @@ Value BlockRows::blocks(const Arith &a, const Tiling &tiling, Value queries,
 Row BlockRows::at(Value number) const {
   if (!tiling.grouped)
     return {batch, head, views.rowAt(number)};
-  auto [row, inGroup] = divide(b, number, group);
+  auto [row, inGroup] = a.divRem32(number, group);
   return {batch, a.add(head, inGroup), views.rowAt(row)};
 }
 

@@ -15,8 +15,8 @@
 
 #include "../Common/KeyParts.h"
 #include "../Common/KeyViews.h"
-#include "Schedule.h"
 #include "TileLoader.h"
+#include "Tiling.h"
 
 namespace mlir::megactx::nvgpu {
 

@@ -4,6 +4,7 @@
 #include "Kernel.h"
 #include "Launch.h"
 #include "MergeParts.h"
+#include "Schedule.h"
 #include "ScheduleFile.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "megactx/Target/NVGPU/Passes.h"

@@ -198,7 +198,7 @@ PieceTiles KernelEmitter::sameInWarp(PieceTiles tiles) {
 
 /// Beside tests, which say themselves what tiles come, registers spill.
 Value KernelEmitter::sameInWarp(Value index) {
-  if (hasTest(shape))
+  if (shape.hasTest())
     return index;
   Value narrow = arith::IndexCastOp::create(b, b.getI32Type(), index);
   return arith::IndexCastOp::create(b, b.getIndexType(),

@@ -14,7 +14,7 @@
 #ifndef MEGACTX_LIB_TARGET_NVGPU_KERNEL_H
 #define MEGACTX_LIB_TARGET_NVGPU_KERNEL_H
 
-#include "Schedule.h"
+#include "Tiling.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include <cmath>
 

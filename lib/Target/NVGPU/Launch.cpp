@@ -3,6 +3,7 @@
 #include "Launch.h"
 #include "BlockRows.h"
 #include "MergeParts.h"
+#include "Schedule.h"
 #include "ScheduleFile.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -71,8 +72,8 @@ void LaunchEmitter::launch(const Kernels &kernels) {
     Value unsplit = a.mul(a.mul(blocks, blockHeads), batches);
     if (!keys)
       keys = keysOfLastRow();
-    count =
-        KeyParts::countOf(a, unsplit, tiling.split, keys, tiling.partKeys());
+    count = KeyParts::countOf(a, unsplit, tiling.split, keys,
+                              Tiling::partKeys(tiling.rows));
     inGrid = a.mul(count, batches);
     // No part, no memory.
     Value rows = a.select(a.lt(a.c(1), count), inGrid, a.c(0));

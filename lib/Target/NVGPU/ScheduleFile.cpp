@@ -2,7 +2,8 @@
 
 #include "ScheduleFile.h"
 #include "../Common/KeyViews.h"
-#include "Schedule.h"
+#include "RowReach.h"
+#include "Tiling.h"
 #include "megactx/Support/Json.h"
 #include "mlir/AsmParser/AsmParser.h"
 #include "mlir/IR/Diagnostics.h"
@@ -24,7 +25,7 @@ std::string mlir::megactx::nvgpu::scheduleClass(const AttentionShape &shape,
                                        : " wide");
   if (KeyViews::periodOf(shape) == 1 && hasGatheredKeys(shape))
     os << (hasKeyRuns(shape) ? " gathered runs" : " gathered");
-  if (hasTest(shape))
+  if (shape.hasTest())
     os << " test";
   if (shape.hasQueryPositions || shape.hasKeyPositions)
     os << " positions";

@@ -17,7 +17,7 @@
 #define MEGACTX_LIB_TARGET_NVGPU_TILELOADER_H
 
 #include "../Common/Emit.h"
-#include "Schedule.h"
+#include "Tiling.h"
 
 namespace mlir::megactx::nvgpu {
 

@@ -13,11 +13,11 @@ def ConvertAttentionToNVGPUKernelsPass
     memory, rows 16-byte aligned. After: a `gpu.module` with a kernel for each
     (pieces, element type, head dims, options, schedule), and `gpu.launch_func`
     over (query block x class, head, batch x part). Tiles of keys come through
-    stages of shared memory by cp.async, or as boxes of tensor maps; f16 and bf16 are multiplied by ldmatrix and
-    mma.sync, or by wgmma, which multiplies the values of a tile while the
-    softmax of the next runs; f32, which has none in full precision, by scalar
-    products: the generic lowering here. Tiles that every row sees whole run no
-    mask code.
+    stages of shared memory by cp.async, or as boxes of tensor maps; f16 and
+    bf16 are multiplied by ldmatrix and mma.sync, or by wgmma, which multiplies
+    the values of a tile while the softmax of the next runs; f32, which has none
+    in full precision, by scalar products: the generic lowering here. Tiles that
+    every row sees whole run no mask code.
 
     Where there are few rows, as in decoding, a block has those of all query
     heads that share a key head, and keys are split into parts, a block each,
@@ -45,12 +45,12 @@ def ConvertAttentionToNVGPUKernelsPass
       half of it for f32. `blocks`: 8 / `warps`. With wgmma as below.
     - `stages`: 2. `held`: where the head dim is at most 128, or 64 with a piece
       that has a test per element; not for wgmma. With a producer and without a
-      bias, of short rows that see 256 keys and more on average, and of columns in
-      long rows: 4 stages, and held.
+      bias, of short rows that see 256 keys and more on average, and of columns
+      in long rows: 4 stages, and held.
     - `split`: the multiprocessors of `arch` times `blocks`; 0 where a launch is
       known to have more than half as many blocks, or no late row, none with a
-      position of its own, sees as many keys as two parts have. No part has fewer than 16 keys for each row of
-      a block.
+      position of its own, sees as many keys as two parts have. No part has
+      fewer than 16 keys for each row of a block.
     - `loads`: tma for wgmma and head dims above 32 (with a test per element up to
       128, beside columns in long rows from 65 on) where a piece has neither
       strides nor columns, and with a `producer`, else cp_async. With tma
