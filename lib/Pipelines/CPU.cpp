@@ -21,7 +21,8 @@ void mlir::megactx::buildAttentionPipeline(OpPassManager &pm,
     FuseAttentionPiecesPassOptions fuse;
     fuse.maxHeadDim = options.gpu ? nvgpu::kMaxHeadDim : 512;
     fuse.headDimMultiple = options.gpu ? nvgpu::kHeadDimMultiple : 1;
-    fuse.gradients = !options.gpu;
+    fuse.maxGradientDim =
+        options.gpu ? nvgpu::kMaxGradientDim : fuse.maxHeadDim;
     pm.addPass(createFuseAttentionPiecesPass(fuse));
     FuseLodPassOptions lod;
     // Tasks for every core, or multiprocessor, of rows that caches hold.

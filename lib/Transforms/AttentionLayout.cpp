@@ -131,19 +131,25 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
   using AttentionLayoutPassBase::AttentionLayoutPassBase;
 
   void runOnOperation() override {
+    SmallVector<AttentionLinkInterface> kernels;
     SmallVector<FusedAttentionOp> ops;
-    getOperation()->walk([&](FusedAttentionOp op) {
-      if (op.hasPureTensorSemantics())
-        ops.push_back(op);
-    });
     getOperation()->walk([&](AttentionLinkInterface op) {
-      if (isKernel(op))
-        readInPlace(op);
+      if (!isKernel(op))
+        return;
+      kernels.push_back(op);
+      if (auto attention = dyn_cast<FusedAttentionOp>(*op))
+        ops.push_back(attention);
     });
+    for (AttentionLinkInterface op : kernels)
+      readInPlace(op);
     for (FusedAttentionOp op : ops)
       writeInPlace(op);
-    for (FusedAttentionOp op : ops)
-      copyUnaligned(op);
+    // In order: a result that is copied is aligned for who reads it next.
+    for (AttentionLinkInterface op : kernels) {
+      copyUnalignedRows(op);
+      if (auto attention = dyn_cast<FusedAttentionOp>(*op))
+        copyUnalignedResult(attention);
+    }
   }
 
   static bool isKernel(Operation *op) {
@@ -236,16 +242,20 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
     copy->erase();
   }
 
-  void copyUnaligned(FusedAttentionOp op) {
-    auto copied = [&](OpBuilder b, Value rows) -> Value {
-      ++numCopied;
-      return bufferization::AllocTensorOp::create(
-          b, op.getLoc(), cast<RankedTensorType>(rows.getType()), ValueRange(),
-          rows);
-    };
+  Value copied(OpBuilder &b, Location loc, Value rows) {
+    ++numCopied;
+    return bufferization::AllocTensorOp::create(
+        b, loc, cast<RankedTensorType>(rows.getType()), ValueRange(), rows);
+  }
+
+  void copyUnalignedRows(AttentionLinkInterface op) {
+    OpBuilder b(op);
     for (OpOperand *operand : rowsRead(op))
       if (!isAligned(operand->get()))
-        operand->set(copied(OpBuilder(op), operand->get()));
+        operand->set(copied(b, op.getLoc(), operand->get()));
+  }
+
+  void copyUnalignedResult(FusedAttentionOp op) {
     Value out = op.getResult(0);
     // Another source adds to the same rows, and copies what is left.
     bool goesOn = llvm::any_of(out.getUses(), [](OpOperand &use) {
@@ -258,7 +268,7 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
       return;
     OpBuilder b(op->getContext());
     b.setInsertionPointAfter(op);
-    Value copy = copied(b, out);
+    Value copy = copied(b, op.getLoc(), out);
     out.replaceAllUsesExcept(copy, copy.getDefiningOp());
   }
 };

@@ -61,17 +61,15 @@ struct FuseAttentionPieces
       FailureOr<SmallVector<OnlineAttentionOp>> links = linksOf(finish);
       if (succeeded(links) && finish.hasPureTensorSemantics() &&
           llvm::all_of(*links, [&](OnlineAttentionOp link) {
-            return link.getOrigin().empty() && fits(link);
+            return link.getOrigin().empty() && fits(link, maxHeadDim);
           }))
         fuse(finish, *links, rewriter);
       else
         ++numLeft;
     }
-    if (!gradients)
-      return;
     for (const GradientLinks &links : gradientChains(getOperation()))
       if (llvm::all_of(links, [&](OnlineAttentionBackwardOp link) {
-            return link.getDbiases().empty() && fits(link);
+            return link.getDbiases().empty() && fits(link, maxGradientDim);
           }))
         numFused += fuseGradients(links, rewriter);
       else
@@ -79,15 +77,14 @@ struct FuseAttentionPieces
   }
 
   /// Whether kernels can be emitted for the link's head dims.
-  bool fits(AttentionLinkInterface link) {
+  bool fits(AttentionLinkInterface link, int64_t most) {
     auto isSmall = [&](Value rows) {
       auto type = cast<RankedTensorType>(rows.getType());
       return !type.isDynamicDim(3) && type.getDimSize(3) >= 1 &&
-             type.getDimSize(3) <= maxHeadDim &&
+             type.getDimSize(3) <= most &&
              type.getDimSize(3) % headDimMultiple == 0;
     };
-    return maxHeadDim == 0 ||
-           (isSmall(link.getQuery()) && isSmall(link.getValue()));
+    return most == 0 || (isSmall(link.getQuery()) && isSmall(link.getValue()));
   }
 
   void fuse(FinishAttentionOp finish, ArrayRef<OnlineAttentionOp> links,

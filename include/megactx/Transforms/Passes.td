@@ -83,9 +83,9 @@ def FuseAttentionPiecesPass : Pass<"megactx-fuse-attention-pieces"> {
     Option<"maxHeadDim", "max-head-dim", "int64_t", "0",
            "elements; larger and dynamic head dims stay (0: all fuse)">,
     Option<"headDimMultiple", "head-dim-multiple", "int64_t", "1",
-           "with max-head-dim: head dims that are no multiple of it stay">,
-    Option<"gradients", "gradients", "bool", "true",
-           "also gather links of gradients">
+           "with a maximum: head dims that are no multiple of it stay">,
+    Option<"maxGradientDim", "max-gradient-dim", "int64_t", "0",
+           "max-head-dim of links of gradients">
   ];
   let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
   let statistics = [

@@ -22,7 +22,9 @@ public:
 private:
   Value laneHeads() override { return keyHeads; }
   int64_t laneClasses() override { return walk.classes(); }
-  Value rowsPerClass() override { return walk.mostRowsOfClass(keys); }
+  Value rowsPerClass() override {
+    return QueryViews::mostRowsOfClass(a, shape, keys);
+  }
   Value enter(Value batch, Value, Value keyClass) override {
     walk.enter(batch, keyClass, keys);
     return walk.rowsHere;

@@ -27,17 +27,23 @@ QueryViews::Residues QueryViews::read(const Digits &digits,
   if (digits.isIdentity())
     return {1, Value(), Value()};
   SmallVector<int64_t> begin = {0}, residues;
+  int64_t uniform = residuesOf(digits.classes.front()).size();
   for (const Digits::Class &c : digits.classes) {
-    llvm::append_range(residues, residuesOf(c));
+    const std::vector<int64_t> &own = residuesOf(c);
+    llvm::append_range(residues, own);
     begin.push_back(residues.size());
+    if (int64_t(own.size()) != uniform)
+      uniform = 0;
   }
   return {digits.period, emitGlobalTable(b, module, begin),
-          emitGlobalTable(b, module, residues)};
+          emitGlobalTable(b, module, residues), uniform};
 }
 
 /// Where the class's residues are in the table, and how many.
 std::pair<Value, Value> QueryViews::placesOf(const Residues &residues) const {
   Value begin = loadTable(b, residues.begin, keyClass);
+  if (residues.uniform)
+    return {begin, a.c(residues.uniform)};
   Value end = loadTable(b, residues.begin, a.add(keyClass, a.c(1)));
   return {begin, a.sub(end, begin)};
 }
@@ -60,8 +66,19 @@ std::pair<Value, Value> QueryViews::periodsOf(const Residues &residues,
           a.mul(a.ceilDiv(end, m), count)};
 }
 
-Value QueryViews::mostRowsOfClass(Value keys) const {
-  if (!keyResidues.begin)
+/// The classes of a shape's key rows.
+static Digits keyViewOf(const AttentionShape &shape) {
+  return shape.pieces.front().digits.transposed();
+}
+
+int64_t QueryViews::classesOf(const AttentionShape &shape) {
+  return keyViewOf(shape).classes.size();
+}
+
+Value QueryViews::mostRowsOfClass(const Arith &a, const AttentionShape &shape,
+                                  Value keys) {
+  Digits view = keyViewOf(shape);
+  if (view.hasOneView() || view.isIdentity())
     return keys;
   size_t most = 0;
   for (const Digits::Class &c : view.classes)

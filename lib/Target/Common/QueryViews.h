@@ -24,7 +24,9 @@ public:
 
   /// Key rows that the same queries see are a class; `keys` are all rows.
   int64_t classes() const { return view.classes.size(); }
-  Value mostRowsOfClass(Value keys) const;
+  static int64_t classesOf(const AttentionShape &shape);
+  static Value mostRowsOfClass(const Arith &a, const AttentionShape &shape,
+                               Value keys);
 
   /// Turns to the key rows of one class and batch, an index below classes().
   /// Sets rowsHere to the number of those that exist.
@@ -41,6 +43,15 @@ public:
   /// The query row of a number of that view.
   Value queryRow(unsigned piece, Value number) const;
 
+  /// Rows in memory from a number to the one so many later, of keys and of a
+  /// piece's queries, where that is the same for all.
+  std::optional<int64_t> keyStep(int64_t numbers) const {
+    return keyResidues.step(numbers);
+  }
+  std::optional<int64_t> queryStep(unsigned piece, int64_t numbers) const {
+    return queryResidues[piece].step(numbers);
+  }
+
   Value batch, rowsHere;
 
 private:
@@ -49,6 +60,12 @@ private:
   struct Residues {
     int64_t period;
     Value begin, residues;
+    int64_t uniform = 1; ///< of each class where all have as many, else 0
+    std::optional<int64_t> step(int64_t numbers) const {
+      if (uniform != 1)
+        return std::nullopt;
+      return numbers * period;
+    }
   };
   using ResiduesOf =
       const std::vector<int64_t> &(*)(const pattern::Digits::Class &);

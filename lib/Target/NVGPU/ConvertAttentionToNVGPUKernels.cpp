@@ -49,9 +49,12 @@ struct ConvertAttentionToNVGPUKernels
     }
     // The same pass may run on another module, which has no kernel yet.
     kernels.clear();
-    SmallVector<FusedAttentionOp> ops;
-    getOperation().walk([&](FusedAttentionOp op) { ops.push_back(op); });
-    for (FusedAttentionOp op : ops)
+    SmallVector<AttentionLinkInterface> ops;
+    getOperation().walk([&](AttentionLinkInterface op) {
+      if (isa<FusedAttentionOp, FusedQueryGradientOp, FusedKeyGradientOp>(*op))
+        ops.push_back(op);
+    });
+    for (AttentionLinkInterface op : ops)
       if (failed(convert(op)))
         return signalPassFailure();
   }
@@ -67,20 +70,23 @@ struct ConvertAttentionToNVGPUKernels
     return table.has_value();
   }
 
-  FailureOr<AttentionShape> shapeOf(FusedAttentionOp op) {
+  FailureOr<AttentionShape> shapeOf(AttentionLinkInterface op) {
     FailureOr<AttentionShape> common = AttentionShape::of(op);
     if (failed(common))
       return failure();
     AttentionShape shape = *std::move(common);
+    int64_t most = shape.result == KernelResult::Attention
+                       ? nvgpu::kMaxHeadDim
+                       : nvgpu::kMaxGradientDim;
     for (int64_t dim : {shape.headDim, shape.valueDim})
-      if (dim % nvgpu::kHeadDimMultiple || dim < 1 || dim > nvgpu::kMaxHeadDim)
-        return op.emitOpError("expected head dims of 8 to 256 that are "
-                              "multiples of 8, but got ")
-               << shape.headDim << " and " << shape.valueDim;
+      if (dim % nvgpu::kHeadDimMultiple || dim < 1 || dim > most)
+        return op.emitOpError("expected head dims of 8 to ")
+               << most << " that are multiples of 8, but got " << shape.headDim
+               << " and " << shape.valueDim;
     return shape;
   }
 
-  LogicalResult convert(FusedAttentionOp op) {
+  LogicalResult convert(AttentionLinkInterface op) {
     FailureOr<AttentionShape> shape = shapeOf(op);
     if (failed(shape))
       return failure();
@@ -111,10 +117,15 @@ struct ConvertAttentionToNVGPUKernels
 
   /// One; or, where nobody has chosen and the rows are not known, another one
   /// for few rows after it.
-  SmallVector<Choice> choicesOf(FusedAttentionOp op,
+  SmallVector<Choice> choicesOf(AttentionLinkInterface op,
                                 const AttentionShape &shape) {
     nvgpu::LaunchSize size = sizeOf(op, shape);
     auto fixed = op->getAttrOfType<nvx::ScheduleAttr>(nvx::ScheduleAttr::name);
+    if (shape.result != KernelResult::Attention) {
+      if (!fixed)
+        fixed = nvgpu::chooseSchedule(&getContext(), *machine, shape, size);
+      return {{fixed, /*kind=*/""}};
+    }
     if (!fixed)
       fixed = wanted;
     auto choose = [&]() -> Choice {
@@ -138,7 +149,8 @@ struct ConvertAttentionToNVGPUKernels
     return {others, few};
   }
 
-  nvgpu::LaunchSize sizeOf(FusedAttentionOp op, const AttentionShape &shape) {
+  nvgpu::LaunchSize sizeOf(AttentionLinkInterface op,
+                           const AttentionShape &shape) {
     auto sizes = [](Value memory, int64_t i) -> std::optional<int64_t> {
       auto type = cast<MemRefType>(memory.getType());
       if (type.isDynamicDim(i))

@@ -5,7 +5,6 @@
 #include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
-#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -14,68 +13,44 @@ using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
 
 SmallVector<Value> State::pack() const {
-  SmallVector<Value> values = {max, sum};
+  SmallVector<Value> values;
+  if (max)
+    values = {max, sum};
   values.append(out);
   values.append(due);
   return values;
 }
 
 State State::unpack(ValueRange values) const {
-  ValueRange rest = values.drop_front(2);
-  return {values[0], values[1], SmallVector<Value>(rest.take_front(out.size())),
-          SmallVector<Value>(rest.drop_front(out.size()))};
+  State state;
+  if (max) {
+    state.max = values[0];
+    state.sum = values[1];
+    values = values.drop_front(2);
+  }
+  state.out.assign(values.begin(), values.begin() + out.size());
+  state.due.assign(values.begin() + out.size(), values.end());
+  return state;
 }
 
 std::unique_ptr<Fragments> Fragments::create(ImplicitLocOpBuilder &b,
                                              const AttentionShape &shape,
                                              const Tiling &tiling, Value lane,
                                              Value warp) {
-  switch (tiling.product) {
-  case nvx::Product::fma:
-    return createFmaFragments(b, shape, tiling, lane, warp);
-  case nvx::Product::mma_sync:
-    return createMmaFragments(b, shape, tiling, lane, warp);
-  case nvx::Product::wgmma:
+  if (shape.result == KernelResult::QueryGradient)
+    return createQueryGradientFragments(b, shape, tiling, lane, warp);
+  if (tiling.product == nvx::Product::wgmma)
     return createWgmmaFragments(b, shape, tiling, lane, warp);
-  }
-  llvm_unreachable("no such product");
+  return std::make_unique<SynchronousFragments>(b, shape, tiling, lane, warp);
 }
 
 Fragments::Fragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
                      const Tiling &tiling, Value lane, Value warp)
     : b(b), a{b}, shape(shape), tiling(tiling), lane(lane), warp(warp),
       tile(VectorType::get({2, 2}, b.getF32Type())),
-      rows(VectorType::get({2}, b.getF32Type())),
-      aType(VectorType::get({4, 2}, shape.element)) {}
+      rows(VectorType::get({2}, b.getF32Type())) {}
 
 Value Fragments::splat(float value) { return a.splat(value, tile); }
-
-Value Fragments::loadMatrices(Value shared, const TileLayout &layout, Value row,
-                              Value column, bool transpose) {
-  return mlir::nvgpu::LdMatrixOp::create(
-      b, aType, shared, layout.place(a, row, column), transpose, 4);
-}
-
-Value Fragments::loadQueries(Value shared, int64_t column) {
-  Value row = a.add(a.mul(warp, a.c(16)), a.rem(lane, a.c(16)));
-  Value half = a.mul(a.div(lane, a.c(16)), a.c(8));
-  return loadMatrices(shared, tiling.queryTile, row, a.add(half, a.c(column)),
-                      /*transpose=*/false);
-}
-
-SmallVector<Value> Fragments::narrow(ValueRange weights) {
-  auto half = VectorType::get({2, 2}, shape.element);
-  SmallVector<Value> result;
-  for (size_t k = 0; k < weights.size(); k += 2) {
-    Value p = arith::ConstantOp::create(b, b.getZeroAttr(aType));
-    for (int64_t i = 0; i < 2; ++i)
-      p = vector::InsertStridedSliceOp::create(
-          b, arith::TruncFOp::create(b, half, weights[k + i]), p,
-          ArrayRef<int64_t>{2 * i, 0}, ArrayRef<int64_t>{1, 1});
-    result.push_back(p);
-  }
-  return result;
-}
 
 State Fragments::empty() {
   return {a.splat(kMasked, rows),
@@ -100,7 +75,6 @@ Value Fragments::overRow(Value pairs, bool isMax) {
   return vector::FromElementsOp::create(b, rows, result);
 }
 
-/// Each row's number for both of the lane's columns.
 Value Fragments::spread(Value ofRows) {
   SmallVector<Value> pairs;
   for (Value x : vector::ToElementsOp::create(b, ofRows).getResults())
@@ -178,12 +152,28 @@ void Fragments::rescale(SmallVectorImpl<Value> &out, const Softmax &step) {
   llvm::copy(ifOp.getResults(), out.begin());
 }
 
+SynchronousFragments::SynchronousFragments(ImplicitLocOpBuilder &b,
+                                           const AttentionShape &shape,
+                                           const Tiling &tiling, Value lane,
+                                           Value warp)
+    : Fragments(b, shape, tiling, lane, warp),
+      products(
+          WarpProducts::create(b, shape.element, tiling.product, lane, warp)) {}
+
+void SynchronousFragments::bind(const BlockOperands &rows) {
+  queries =
+      products->bind(rows.query, tiling.queryTile, tiling.queriesInRegisters);
+}
+
 State SynchronousFragments::turn(State state, const Turn &turn, Value keys,
                                  Value values) {
   turn.copyNext();
-  Softmax step = softmax(state, turn.scores(products(keys, turn.keyRow)));
+  Softmax step = softmax(
+      state, turn.scores(products->multiply(queries, keys, tiling.keyTile,
+                                            turn.keyRow, tiling.keys)));
   rescale(state.out, step);
-  accumulate(state.out, step.weights, values, turn.valueRow);
+  products->accumulate(state.out, step.weights, values, tiling.valueTile,
+                       turn.valueRow);
   turn.release();
   return state;
 }

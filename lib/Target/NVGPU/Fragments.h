@@ -1,9 +1,9 @@
 //===- Fragments.h - what a warp computes with a tile -----------*- C++ -*-===//
 //
-// Owns the interface between the skeleton of a kernel and the instructions that
-// multiply: a warp's 16 rows in fragments, of which lane l holds the rows l / 4
-// and l / 4 + 8 and, of each 8 columns, 2 (l mod 4) and the next. The softmax
-// step is the same for all.
+// Owns the interface between the skeleton of a kernel and what it computes, by
+// whatever instructions: a warp's 16 rows in fragments, of which lane l holds
+// the rows l / 4 and l / 4 + 8 and, of each 8 columns, 2 (l mod 4) and the
+// next.
 //
 //===----------------------------------------------------------------------===//
 
@@ -12,15 +12,16 @@
 
 #include "../Common/Emit.h"
 #include "Kernel.h"
+#include "WarpProducts.h"
 
 namespace mlir::megactx::nvgpu {
 
-/// What lanes hold: of its two rows what weights are relative to, near their
-/// maxima, and sums (over the lane's own columns), then the 16x8 tiles of the
-/// output, and weights whose product with their values is left to the next
-/// turn.
+/// What lanes hold: of attention, of the lane's two rows what weights are
+/// relative to, near their maxima, and sums (over the lane's own columns); the
+/// 16x8 tiles of the output, and weights whose product with their values is
+/// left to the next turn.
 struct State {
-  Value max, sum;
+  Value max, sum; ///< null of gradients
   SmallVector<Value> out, due;
   SmallVector<Value> pack() const;
   /// A state of the same form with other values.
@@ -49,20 +50,26 @@ struct Turn {
   function_ref<void()> release;
 };
 
+/// The block's rows, tiles of shared memory; and of gradients what each of the
+/// lane's two rows has: vector<2xf32>.
+struct BlockOperands {
+  Value query, dout, lse, delta;
+};
+
 class Fragments {
 public:
-  /// By the tiling's product.
+  /// By the shape's result and the tiling's product.
   static std::unique_ptr<Fragments> create(ImplicitLocOpBuilder &b,
                                            const AttentionShape &shape,
                                            const Tiling &tiling, Value lane,
                                            Value warp);
   virtual ~Fragments() = default;
 
-  /// Reads the warp's rows of the block's queries.
-  virtual void bindQueries(Value shared) = 0;
+  /// Reads the warp's rows of the block's.
+  virtual void bind(const BlockOperands &rows) = 0;
 
   /// The state before the first key.
-  State empty();
+  virtual State empty();
   /// The state with a tile's scores, and with the values of one.
   virtual State turn(State state, const Turn &turn, Value keys,
                      Value values) = 0;
@@ -82,52 +89,39 @@ protected:
   Softmax softmax(State &state, ValueRange scores);
   void rescale(SmallVectorImpl<Value> &out, const Softmax &step);
   Value inWarp(Value ofRows);
+  /// Each row's number for both of the lane's columns.
   Value spread(Value ofRows);
   Value splat(float value);
-  /// By ldmatrix, the 16x16 elements whose place the lanes name by row and
-  /// column: lane 8 i + j that of row j of the i-th 8x8 matrix.
-  Value loadMatrices(Value shared, const TileLayout &layout, Value row,
-                     Value column, bool transpose);
-  /// The warp's 16 rows of queries, 16 columns from `column` on, as A of a
-  /// product.
-  Value loadQueries(Value shared, int64_t column);
-  /// Weights, narrowed to the element type, as A of products over 16 keys each.
-  SmallVector<Value> narrow(ValueRange weights);
 
   ImplicitLocOpBuilder &b;
   Arith a;
   const AttentionShape &shape;
   const Tiling &tiling;
   Value lane, warp;
-  VectorType tile, rows, aType;
+  VectorType tile, rows;
 };
 
-/// By instructions whose results are there at once.
+/// Attention by products whose results are there at once.
 class SynchronousFragments : public Fragments {
 public:
+  SynchronousFragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
+                       const Tiling &tiling, Value lane, Value warp);
+  void bind(const BlockOperands &rows) override;
   State turn(State state, const Turn &turn, Value keys, Value values) override;
 
-protected:
-  using Fragments::Fragments;
-  /// S = Q Kt for the tile whose rows start at `row` of `shared`.
-  virtual SmallVector<Value> products(Value shared, Value row) = 0;
-  /// out += weights V for the tile whose rows start at `row` of `shared`.
-  virtual void accumulate(SmallVectorImpl<Value> &out, ValueRange weights,
-                          Value shared, Value row) = 0;
+private:
+  std::unique_ptr<WarpProducts> products;
+  WarpRows queries;
 };
 
-std::unique_ptr<Fragments> createMmaFragments(ImplicitLocOpBuilder &b,
-                                              const AttentionShape &shape,
-                                              const Tiling &tiling, Value lane,
-                                              Value warp);
 std::unique_ptr<Fragments> createWgmmaFragments(ImplicitLocOpBuilder &b,
                                                 const AttentionShape &shape,
                                                 const Tiling &tiling,
                                                 Value lane, Value warp);
-std::unique_ptr<Fragments> createFmaFragments(ImplicitLocOpBuilder &b,
-                                              const AttentionShape &shape,
-                                              const Tiling &tiling, Value lane,
-                                              Value warp);
+std::unique_ptr<Fragments>
+createQueryGradientFragments(ImplicitLocOpBuilder &b,
+                             const AttentionShape &shape, const Tiling &tiling,
+                             Value lane, Value warp);
 
 } // namespace mlir::megactx::nvgpu
 

@@ -1,7 +1,9 @@
 //===- Kernel.cpp - one attention kernel ----------------------------------===//
 
 #include "KernelEmitter.h"
+#include "KeyGradient.h"
 #include "Results.h"
+#include "SharedMemory.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -12,6 +14,22 @@
 using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
+
+gpu::GPUFuncOp mlir::megactx::nvgpu::createKernel(ImplicitLocOpBuilder &b,
+                                                  StringRef name,
+                                                  TypeRange arguments,
+                                                  const Tiling &tiling,
+                                                  nvx::ScheduleAttr schedule) {
+  auto function = gpu::GPUFuncOp::create(
+      b, name, b.getFunctionType(arguments, TypeRange()));
+  function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
+  function->setAttr(nvx::ScheduleAttr::name, schedule);
+  function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(schedule.getBlocks()));
+  function.setKnownBlockSizeAttr(b.getDenseI32ArrayAttr(
+      {static_cast<int32_t>(tiling.blockThreads()), 1, 1}));
+  b.setInsertionPointToStart(&function.getBody().front());
+  return function;
+}
 
 KernelEmitter::KernelEmitter(gpu::GPUModuleOp module, StringRef name,
                              const AttentionShape &shape,
@@ -24,14 +42,7 @@ KernelEmitter::KernelEmitter(gpu::GPUModuleOp module, StringRef name,
     types.append(PartArguments::types(b.getContext(), shape));
   if (tiling.barriers)
     types.append(3, nvx::TensorMapType::get(b.getContext()));
-  function =
-      gpu::GPUFuncOp::create(b, name, b.getFunctionType(types, TypeRange()));
-  function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
-  function->setAttr(nvx::ScheduleAttr::name, schedule);
-  function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(schedule.getBlocks()));
-  function.setKnownBlockSizeAttr(b.getDenseI32ArrayAttr(
-      {static_cast<int32_t>(tiling.blockThreads()), 1, 1}));
-  b.setInsertionPointToStart(&function.getBody().front());
+  function = createKernel(b, name, types, tiling, schedule);
 }
 
 void KernelEmitter::readArguments() {
@@ -62,35 +73,15 @@ void KernelEmitter::enter(const BlockPlace &place) {
   views->readKeyEnd(memref::DimOp::create(b, arguments.key, 2));
 }
 
-Value KernelEmitter::sharedTile(Value memory, int64_t from,
-                                const TileLayout &layout) {
-  auto type =
-      MemRefType::get(layout.shape(), shape.element, AffineMap(),
-                      cast<MemRefType>(memory.getType()).getMemorySpace());
-  return memref::ViewOp::create(b, type, memory, a.c(from), ValueRange());
-}
-
 /// Tiles and barriers in shared memory.
 void KernelEmitter::reserve() {
-  auto space =
-      gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
-  Value memory = nvx::SharedMemoryOp::create(
-      b, MemRefType::get({tiling.bytes()}, b.getI8Type(), AffineMap(), space));
-  int64_t keyBegin = tiling.queryTile.bytes();
-  int64_t valueBegin = keyBegin + tiling.keyTile.bytes();
-  queryTile = sharedTile(memory, 0, tiling.queryTile);
-  keyTile = sharedTile(memory, keyBegin, tiling.keyTile);
-  valueTile = sharedTile(memory, valueBegin, tiling.valueTile);
-  int64_t begin = valueBegin + tiling.valueTile.bytes();
-  auto words = [&](int64_t count, Type type, int64_t from) -> Value {
-    auto memref = MemRefType::get({count}, type, AffineMap(), space);
-    return memref::ViewOp::create(b, memref, memory, a.c(from), ValueRange());
-  };
-  if (tiling.barriers)
-    barriers = words(tiling.barriers, b.getI64Type(), begin);
-  if (tiling.ballots)
-    ballots = words(tiling.ballots, b.getI32Type(),
-                    begin + tiling.kBarrierBytes * tiling.barriers);
+  SharedMemory memory(b, tiling, shape.element);
+  queryTile = memory.tile(tiling.queryTile);
+  doutTile = memory.tile(tiling.otherTile);
+  keyTile = memory.tile(tiling.keyTile);
+  valueTile = memory.tile(tiling.valueTile);
+  barriers = memory.words(tiling.barriers, b.getI64Type());
+  ballots = memory.words(tiling.ballots, b.getI32Type());
 }
 
 gpu::GPUFuncOp KernelEmitter::run() {
@@ -161,6 +152,10 @@ void KernelEmitter::copyQueries() {
     // Of the first group that is closed.
     queryLoader = std::make_unique<CopyLoader>(b, tiling, thread);
     load();
+    if (doutTile)
+      queryLoader->load({arguments.dout, shape.valueDim, rowOf, step}, doutTile,
+                        tiling.otherTile, a.c(0), tiling.rows, rows->begin,
+                        rows->count);
   }
   // Queries that stay in shared memory are waited for with the first keys.
   if (tiling.queriesInRegisters)
@@ -177,14 +172,44 @@ void KernelEmitter::block() {
 
 /// Results of the block's rows, whose queries are there or about to be.
 void KernelEmitter::rowsOfBlock() {
-  fragments->bindQueries(queryTile);
+  bool isGradient = shape.result == KernelResult::QueryGradient;
+  BlockOperands operands{queryTile, doutTile, Value(), Value()};
+  if (isGradient) {
+    operands.lse = ofLaneRows(arguments.lse);
+    operands.delta = ofLaneRows(arguments.delta);
+  }
+  fragments->bind(operands);
   State state = fragments->empty();
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     state = piece(i, state);
   if (ringReader)
     ringReader->releaseQueries();
+  if (isGradient) {
+    addSums(b, lane, state.out, shape.scale, arguments.dq,
+            {sumRow(0), sumRow(1)});
+    return;
+  }
   Results results(b, shape, *rows, lane, {rowOfHalf(0), rowOfHalf(1)});
   results.store(state, *fragments, arguments, parts);
+}
+
+/// What the lane's rows have in a memref [batch, head, row] of f32; rows past
+/// the end repeat the last one.
+Value KernelEmitter::ofLaneRows(Value memory) {
+  SmallVector<Value> numbers;
+  for (int64_t half = 0; half < 2; ++half) {
+    Row row = rows->at(a.min(rowOfHalf(half), lastHere));
+    numbers.push_back(memref::LoadOp::create(
+        b, memory, ValueRange{row.batch, row.head, row.number}));
+  }
+  return vector::FromElementsOp::create(b, VectorType::get({2}, b.getF32Type()),
+                                        numbers);
+}
+
+SumRow KernelEmitter::sumRow(int64_t half) {
+  Value number = rowOfHalf(half);
+  Row row = rows->at(number);
+  return {{row.batch, row.head, row.number}, a.lt(number, rows->count)};
 }
 
 /// Loops over tiles then have bounds that are known to be the same for all
@@ -198,8 +223,10 @@ PieceTiles KernelEmitter::sameInWarp(PieceTiles tiles) {
 
 /// Beside tests, which say themselves what tiles come, registers spill.
 Value KernelEmitter::sameInWarp(Value index) {
-  if (shape.hasTest())
-    return index;
+  return shape.hasTest() ? index : indexOfWarp(b, index);
+}
+
+Value mlir::megactx::nvgpu::indexOfWarp(ImplicitLocOpBuilder &b, Value index) {
   Value narrow = arith::IndexCastOp::create(b, b.getI32Type(), index);
   return arith::IndexCastOp::create(b, b.getIndexType(),
                                     nvx::sameInWarp(b, narrow));
@@ -238,10 +265,12 @@ State KernelEmitter::piece(unsigned index, State state) {
   };
   Value before = next;
   // Who only loads brings all tiles.
-  auto walk = next ? std::make_unique<TileWalk>(b, tiling, ofBlock,
-                                                ofBlock.begin, ofBlock.end)
-                   : TileWalk::create(b, shape, tiling, *views, *rows,
-                                      arguments, {thread, ballots}, ofBlock);
+  auto walk = next
+                  ? std::make_unique<TileWalk>(b, tiling, ofBlock,
+                                               ofBlock.begin, ofBlock.end)
+                  : TileWalk::create(b, tiling, {thread, ballots}, ofBlock,
+                                     TileWalk::testOf(b, shape, tiling, *views,
+                                                      *rows, arguments, index));
   auto ifOp = scf::IfOp::create(
       b, walk->any(),
       [&](OpBuilder &, Location) {
@@ -351,14 +380,25 @@ void KernelEmitter::clearLast(const PieceTiles &of, Value last, Value row) {
   reader->clear(valueTile, tiling.valueTile, row, tiling.keys, last, of.end);
 }
 
+/// Keys past the ends repeat the first and the last one, and are masked.
+TilePlace KernelEmitter::placeOf(const PieceTiles &of, Value from) {
+  Value last = a.sub(of.end, a.c(1));
+  bool beginsBefore = bounds().beginsWithBox(of.index);
+  return {of.index, from,
+          [this, index = of.index, last, beginsBefore](Value number) {
+            Value row =
+                views->keyRow(index, places[index], a.min(number, last));
+            return beginsBefore ? a.max(row, a.c(0)) : row;
+          }};
+}
+
 State KernelEmitter::turn(const PieceView &here, const TurnTiles &tiles,
                           Value number, State state, bool isFirst) {
   const PieceTiles &of = here.block;
   int64_t ahead = tiling.stages - 1, lag = tiling.valueLag();
   // All but the groups of the turns after this one.
   reader->wait(number, isFirst ? ahead : ahead - 1);
-  TilePlace place{of.index, places[of.index], tiles.from(0),
-                  a.sub(of.end, a.c(1)), bounds().beginsWithBox(of.index)};
+  TilePlace place = placeOf(of, tiles.from(0));
   // Before there are scores, which take most registers.
   Value tested = here.elements.test(place, tiling.keys, tiles.isAllowed);
   auto stage = [&](int64_t turns) {
@@ -394,14 +434,15 @@ SmallVector<Value> KernelEmitter::scores(const PieceView &here,
   SmallVector<Value> scores = elements.adjust(products, place);
   auto [low, high] = here.lane;
   if (tested && !isAllowed)
-    return elements.mask(scores, place, tested, low, high);
+    return elements.mask(scores, tested,
+                         elements.between(place.from, low, high));
   auto maskUnless = [&](Value isWhole, Value low, Value high) {
     auto masked = scf::IfOp::create(
         b, isWhole,
         [&](OpBuilder &, Location) { scf::YieldOp::create(b, scores); },
         [&](OpBuilder &, Location) {
-          scf::YieldOp::create(b,
-                               elements.mask(scores, place, tested, low, high));
+          auto within = elements.between(place.from, low, high);
+          scf::YieldOp::create(b, elements.mask(scores, tested, within));
         });
     scores = SmallVector<Value>(masked.getResults());
   };
@@ -429,5 +470,7 @@ gpu::GPUFuncOp mlir::megactx::nvgpu::emitKernel(gpu::GPUModuleOp module,
                                                 StringRef name,
                                                 const AttentionShape &shape,
                                                 nvx::ScheduleAttr schedule) {
+  if (shape.result == KernelResult::KeyGradient)
+    return emitKeyGradient(module, name, shape, schedule);
   return KernelEmitter(module, name, shape, schedule).run();
 }

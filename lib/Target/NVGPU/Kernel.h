@@ -34,6 +34,15 @@ inline float factorOf(const AttentionShape &shape) {
   return scalesScores(shape) ? 1.0f : shape.scale;
 }
 
+/// A kernel without a body, of blocks as the tiling has them; builds in it from
+/// then on.
+gpu::GPUFuncOp createKernel(ImplicitLocOpBuilder &b, StringRef name,
+                            TypeRange arguments, const Tiling &tiling,
+                            nvx::ScheduleAttr schedule);
+
+/// An index below 2^31 that lanes of a warp have alike, so that ptxas knows.
+Value indexOfWarp(ImplicitLocOpBuilder &b, Value index);
+
 /// Adds the kernel to the module; arguments as kernelArguments. The schedule is
 /// one that verifySchedule accepts.
 gpu::GPUFuncOp emitKernel(gpu::GPUModuleOp module, StringRef name,

@@ -11,6 +11,7 @@
 #define MEGACTX_LIB_TARGET_NVGPU_KERNELEMITTER_H
 
 #include "Fragments.h"
+#include "GradientTile.h"
 #include "RingLoader.h"
 #include "ScoreElements.h"
 #include "TileWalk.h"
@@ -37,7 +38,6 @@ public:
 private:
   void readArguments();
   void reserve();
-  Value sharedTile(Value memory, int64_t from, const TileLayout &layout);
   void enter(const BlockPlace &place);
 
   // Where all threads do the same.
@@ -75,7 +75,10 @@ private:
   SmallVector<Value> scores(const PieceView &here, const TilePlace &place,
                             Value tested, Value isAllowed, ValueRange products);
   void clearLast(const PieceTiles &of, Value last, Value row);
+  TilePlace placeOf(const PieceTiles &of, Value from);
   Value rowOfHalf(int64_t half);
+  Value ofLaneRows(Value memory);
+  SumRow sumRow(int64_t half);
   PieceBounds bounds() {
     return {b, shape, tiling, *views, *rows, arguments, lane};
   }
@@ -102,6 +105,7 @@ private:
   Value next; ///< in a ring, the number of the next group, i32; null without
   Value thread, lane, warp, lastHere;
   Value queryTile, keyTile, valueTile, barriers, ballots;
+  Value doutTile; ///< null without gradients
   SmallVector<KeyViews::Places> places;
 };
 

@@ -1,6 +1,7 @@
 //===- Launch.cpp - launches of an attention kernel -----------------------===//
 
 #include "Launch.h"
+#include "../Common/QueryViews.h"
 #include "BlockRows.h"
 #include "MergeParts.h"
 #include "Schedule.h"
@@ -59,7 +60,31 @@ Value LaunchEmitter::blocksAtOnce(nvx::ScheduleAttr schedule, Value units) {
   return a.min(units, a.mul(count, a.c(schedule.getBlocks())));
 }
 
+void LaunchEmitter::launchByKeys(const Kernels &kernels) {
+  Tiling tiling(shape, kernels.schedule);
+  auto ofKey = [&](int64_t i) -> Value {
+    return memref::DimOp::create(b, arguments.key, i);
+  };
+  Value blocks = a.ceilDiv(QueryViews::mostRowsOfClass(a, shape, ofKey(2)),
+                           a.c(tiling.rows));
+  blocks = a.mul(blocks, a.c(QueryViews::classesOf(shape)));
+  launch(kernels, tiling, {blocks, ofKey(1), batches}, operands);
+}
+
+void LaunchEmitter::launch(const Kernels &kernels, const Tiling &tiling,
+                           gpu::KernelDim3 grid, ValueRange all) {
+  auto launch = gpu::LaunchFuncOp::create(
+      b, kernels.attention, grid,
+      gpu::KernelDim3{a.c(tiling.blockThreads()), a.c(1), a.c(1)},
+      arith::ConstantIntOp::create(b, tiling.bytes(), 32), all);
+  launch->setAttr(nvx::ScheduleAttr::name, kernels.schedule);
+  if (!kernels.kind.empty())
+    launch->setAttr(kClassAttr, b.getStringAttr(kernels.kind));
+}
+
 void LaunchEmitter::launch(const Kernels &kernels) {
+  if (shape.result == KernelResult::KeyGradient)
+    return launchByKeys(kernels);
   Tiling tiling(shape, kernels.schedule);
   Value blocks =
       a.mul(BlockRows::blocks(a, tiling, queries, period, group), a.c(classes));
@@ -101,15 +126,7 @@ void LaunchEmitter::launch(const Kernels &kernels) {
     grid = {tiling.persistent ? blocksAtOnce(kernels.schedule, units) : units,
             a.c(1), a.c(1)};
   }
-  auto bytes = [&](int64_t size) -> Value {
-    return arith::ConstantIntOp::create(b, size, 32);
-  };
-  auto launch = gpu::LaunchFuncOp::create(
-      b, kernels.attention, grid,
-      gpu::KernelDim3{a.c(tiling.blockThreads()), a.c(1), a.c(1)},
-      bytes(tiling.bytes()), all);
-  launch->setAttr(nvx::ScheduleAttr::name, kernels.schedule);
-  launch->setAttr(kClassAttr, b.getStringAttr(kernels.kind));
+  launch(kernels, tiling, grid, all);
   if (!tiling.split)
     return;
   // Without a block where there is nothing to merge.
@@ -118,7 +135,7 @@ void LaunchEmitter::launch(const Kernels &kernels) {
   gpu::LaunchFuncOp::create(
       b, kernels.merge, gpu::KernelDim3{rows, heads, batches},
       gpu::KernelDim3{a.c(MergeLaunch::kThreads), a.c(1), a.c(1)},
-      bytes(MergeLaunch::bytes(shape)),
+      arith::ConstantIntOp::create(b, MergeLaunch::bytes(shape), 32),
       ValueRange{arguments.queryOffset, count, out, lse, arguments.out,
                  arguments.lse});
   for (Value memory : {out, lse})

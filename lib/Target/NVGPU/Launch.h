@@ -12,13 +12,14 @@
 
 #include "../Common/AttentionShape.h"
 #include "../Common/Emit.h"
+#include "Tiling.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 
 namespace mlir::megactx::nvgpu {
 
 /// A kernel and, where it may split keys, that which merges the parts. `kind`:
-/// the class that measured schedules have it under.
+/// the class that measured schedules have it under; none of gradients.
 struct Kernels {
   nvx::ScheduleAttr schedule;
   std::string kind;
@@ -38,6 +39,9 @@ public:
   void launch(const Kernels &few, const Kernels &others);
 
 private:
+  void launchByKeys(const Kernels &kernels);
+  void launch(const Kernels &kernels, const Tiling &tiling,
+              gpu::KernelDim3 grid, ValueRange all);
   Value keysOfLastRow();
   Value blocksAtOnce(nvx::ScheduleAttr schedule, Value units);
 

@@ -179,10 +179,33 @@ static BlockChoice chooseWgmma(const AttentionShape &shape,
   return {4, 48, 3};
 }
 
+/// Of gradients: four warps, and keys or queries of a tile so many that sums,
+/// two products and what tests say are in registers.
+static ScheduleAttr chooseGradient(MLIRContext *context, const Machine &machine,
+                                   const AttentionShape &shape) {
+  bool isF32 = shape.element.isF32();
+  int64_t columns = (shape.largerDim() <= 64 ? 64 : 32) / (isF32 ? 2 : 1);
+  if (shape.hasTest() || shape.hasQueryPositions)
+    columns = std::max<int64_t>(columns / 2, 16);
+  auto make = [&](int64_t blocks) {
+    return ScheduleAttr::get(
+        context, /*rows=*/64, columns, /*warps=*/4, /*stages=*/2,
+        isF32 ? Product::fma : Product::mma_sync, /*held=*/false, blocks,
+        /*grouped=*/false, /*split=*/0, nvx::Loads::cp_async,
+        /*producer=*/false, /*persistent=*/false);
+  };
+  // Of a multiprocessor's, the system takes a part for each block.
+  constexpr int64_t system = 1 << 10;
+  int64_t bytes = Tiling(shape, make(1)).bytes() + system;
+  return make(2 * bytes <= machine.sharedMemory + system ? 2 : 1);
+}
+
 ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
                                                   const Machine &machine,
                                                   const AttentionShape &shape,
                                                   const LaunchSize &known) {
+  if (shape.result != KernelResult::Attention)
+    return chooseGradient(context, machine, shape);
   bool isF32 = shape.element.isF32();
   int64_t group = groupOf(shape, known);
   int64_t dim = shape.largerDim();
@@ -251,6 +274,17 @@ static LogicalResult verifyProduct(Operation *op, const Machine &machine,
                                    : LogicalResult(error("mma_sync or wgmma"));
 }
 
+/// What is for attention alone.
+static LogicalResult verifyGradient(Operation *op, ScheduleAttr schedule) {
+  if (schedule.getProduct() != Product::wgmma && !schedule.getHeld() &&
+      !schedule.getGrouped() && !schedule.getSplit() && !schedule.getProducer())
+    return success();
+  return op->emitOpError(
+             "expected a schedule of gradients without wgmma, held, "
+             "grouped, split and producer, but got ")
+         << schedule;
+}
+
 static LogicalResult verifyProducer(Operation *op, const AttentionShape &shape,
                                     ScheduleAttr schedule) {
   if (StringRef what = notForProducer(shape); !what.empty())
@@ -283,6 +317,9 @@ LogicalResult mlir::megactx::nvgpu::verifySchedule(Operation *op,
                                                    const AttentionShape &shape,
                                                    ScheduleAttr schedule) {
   if (failed(verifyProduct(op, machine, shape.element, schedule)))
+    return failure();
+  if (shape.result != KernelResult::Attention &&
+      failed(verifyGradient(op, schedule)))
     return failure();
   if (schedule.getRows() != 16 * schedule.getWarps())
     return op->emitOpError("expected a schedule with 16 rows a warp, but got ")

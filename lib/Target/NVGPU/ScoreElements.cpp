@@ -18,6 +18,7 @@ ScoreElements::ScoreElements(ImplicitLocOpBuilder &b,
                              const KernelArguments &arguments, Value lane,
                              std::array<Row, 2> rows)
     : b(b), a{b}, shape(shape), views(views), arguments(arguments),
+      rowsAreKeys(shape.result == KernelResult::KeyGradient),
       pair(a.mul(a.rem(lane, a.c(4)), a.c(2))), rows(rows),
       tile(VectorType::get({2, 2}, b.getF32Type())),
       ints(VectorType::get({2, 2}, b.getI32Type())) {}
@@ -32,7 +33,7 @@ SmallVector<Value> ScoreElements::adjust(ValueRange scores,
   if (!scalesScores(shape))
     return result;
   for (auto [n, score] : llvm::enumerate(result)) {
-    score = shape.softcap ? cap(score)
+    score = shape.softcap ? cappedScore(b, shape, score)
                           : arith::MulFOp::create(b, score, splat(shape.scale));
     // Minus infinity masks, as everywhere.
     if (!arguments.biases.empty())
@@ -44,9 +45,13 @@ SmallVector<Value> ScoreElements::adjust(ValueRange scores,
 
 /// c tanh(x / c) = c - 2c / (1 + exp(2x / c)), which is exact at both ends; its
 /// error is that of exp, while the machine's own tanh is good to 11 bits.
-Value ScoreElements::cap(Value score) {
+Value mlir::megactx::nvgpu::cappedScore(ImplicitLocOpBuilder &b,
+                                        const AttentionShape &shape,
+                                        Value score) {
   float c = *shape.softcap;
   float factor = shape.scale * 2 / c * static_cast<float>(M_LOG2E);
+  auto tile = cast<VectorType>(score.getType());
+  auto splat = [&](float value) { return Arith{b}.splat(value, tile); };
   Value power =
       nvx::Exp2Op::create(b, arith::MulFOp::create(b, score, splat(factor)));
   Value sum = arith::AddFOp::create(b, power, splat(1.0f));
@@ -58,47 +63,55 @@ Value ScoreElements::cap(Value score) {
                                splat(-2 * c), splat(c));
 }
 
-/// Keys past the ends repeat the first and the last one and are masked.
-Value ScoreElements::rowOfKey(const TilePlace &at, Value number) {
-  Value row = views.keyRow(at.piece, at.places, a.min(number, at.last));
-  return at.beginsBefore ? a.max(row, a.c(0)) : row;
+ScoreElements::Pair ScoreElements::pairOf(int64_t half, Value columnRow) const {
+  const Row &own = rows[half];
+  if (rowsAreKeys)
+    return {{own.batch, own.head, columnRow}, own.number};
+  return {own, columnRow};
 }
 
 /// The 16x8 scores n of a tile and their biases.
 Value ScoreElements::biased(Value score, const TilePlace &at, int64_t n) {
-  std::array<Value, 2> keyRows;
+  std::array<Value, 2> columnRows;
   for (int64_t j = 0; j < 2; ++j)
-    keyRows[j] = rowOfKey(at, a.add(at.from, a.add(pair, a.c(8 * n + j))));
+    columnRows[j] = at.rowOf(a.add(at.from, a.add(pair, a.c(8 * n + j))));
   for (auto [bias, perKey] : llvm::zip(arguments.biases, shape.biasPerKey)) {
     bool isShared = perKey && rows[0].head == rows[1].head;
+    std::array<Value, 2> ofKey;
     SmallVector<Value> elements;
-    for (const Row &row : rows)
-      for (Value keyRow : keyRows)
-        elements.push_back(isShared && elements.size() >= 2
-                               ? elements[elements.size() - 2]
-                               : biasOf(bias, row, keyRow));
+    for (int64_t i = 0; i < 2; ++i)
+      for (int64_t j = 0; j < 2; ++j) {
+        Value &known = ofKey[rowsAreKeys ? i : j];
+        if (!isShared || !known)
+          known = biasOf(bias, pairOf(i, columnRows[j]));
+        elements.push_back(known);
+      }
     score = arith::AddFOp::create(
         b, score, vector::FromElementsOp::create(b, tile, elements));
   }
   return score;
 }
 
-Value ScoreElements::biasOf(Value bias, const Row &row, Value keyRow) {
+Value ScoreElements::biasOf(Value bias, const Pair &pair) {
   auto clamp = [&](Value at, unsigned i) -> Value {
     // A dimension of size one is broadcast.
     Value size = memref::DimOp::create(b, bias, i);
     return a.min(at, a.sub(size, a.c(1)));
   };
-  SmallVector<Value> at = {clamp(row.batch, 0), clamp(row.head, 1),
-                           clamp(row.number, 2), clamp(keyRow, 3)};
+  SmallVector<Value> at = {clamp(pair.query.batch, 0),
+                           clamp(pair.query.head, 1),
+                           clamp(pair.query.number, 2), clamp(pair.key, 3)};
   return memref::LoadOp::create(b, bias, at);
 }
 
-/// Whether the test holds for a key and one of the lane's rows, as an index.
-Value ScoreElements::holds(const TilePlace &at, Value number, Value row) {
-  Value position = views.positionOf(row);
-  ExprLeaves leaves = views.leaves(position);
-  leaves.key = views.positionOfKey(rowOfKey(at, number));
+/// Whether the test holds for a column and one of the lane's rows, as an index.
+Value ScoreElements::holds(const TilePlace &at, Value number, Value isSecond) {
+  Value own = a.select(isSecond, rows[1].number, rows[0].number);
+  Value query = own, key = at.rowOf(number);
+  if (rowsAreKeys)
+    std::swap(query, key);
+  ExprLeaves leaves = views.leaves(views.positionOf(query));
+  leaves.key = views.positionOfKey(key);
   return emitExpr(b, shape.pieces[at.piece].test, leaves);
 }
 
@@ -124,55 +137,59 @@ Value ScoreElements::test(const TilePlace &at, int64_t columns,
 Value ScoreElements::testEach(const TilePlace &at, int64_t columns) {
   Type i32 = b.getI32Type();
   Value none = arith::ConstantIntOp::create(b, 0, 32);
-  return emitFor(
-      b, a.c(0), a.c(columns / 2), 1, ValueRange{none},
-      [&](Value element, ValueRange so) -> SmallVector<Value> {
-        Value column = a.add(a.mul(a.div(element, a.c(4)), a.c(8)),
-                             a.rem(element, a.c(2)));
-        Value isSecond = a.lt(a.c(1), a.rem(element, a.c(4)));
-        Value number = a.add(at.from, a.add(pair, column));
-        Value bit = arith::IndexCastOp::create(
-            b, i32,
-            holds(at, number,
-                  a.select(isSecond, rows[1].number, rows[0].number)));
-        Value place = arith::IndexCastOp::create(b, i32, element);
-        bit = arith::ShLIOp::create(b, bit, place);
-        return {arith::OrIOp::create(b, so[0], bit)};
-      })[0];
+  return emitFor(b, a.c(0), a.c(columns / 2), 1, ValueRange{none},
+                 [&](Value element, ValueRange so) -> SmallVector<Value> {
+                   Value column = a.add(a.mul(a.div(element, a.c(4)), a.c(8)),
+                                        a.rem(element, a.c(2)));
+                   Value isSecond = a.lt(a.c(1), a.rem(element, a.c(4)));
+                   Value number = a.add(at.from, a.add(pair, column));
+                   Value bit = arith::IndexCastOp::create(
+                       b, i32, holds(at, number, isSecond));
+                   Value place = arith::IndexCastOp::create(b, i32, element);
+                   bit = arith::ShLIOp::create(b, bit, place);
+                   return {arith::OrIOp::create(b, so[0], bit)};
+                 })[0];
 }
 
-SmallVector<Value> ScoreElements::mask(ValueRange scores, const TilePlace &at,
-                                       Value tested, Value low, Value high) {
-  Value bits;
-  if (tested)
-    bits = vector::BroadcastOp::create(b, ints, tested);
-  // Bounds in numbers of the lane's first column: columns are constants.
+/// Bounds in numbers of the lane's first column: columns are constants.
+ScoreElements::Within ScoreElements::between(Value from, Value low,
+                                             Value high) {
   Value first = vector::BroadcastOp::create(
       b, ints,
-      arith::IndexCastOp::create(b, b.getI32Type(), a.add(at.from, pair)));
+      arith::IndexCastOp::create(b, b.getI32Type(), a.add(from, pair)));
   for (Value *bound : {&low, &high})
     if (*bound)
       *bound = arith::SubIOp::create(b, *bound, first);
+  return [this, low, high](int64_t n) {
+    int32_t step = 8 * n;
+    Value column = constants({step, step + 1, step, step + 1}), keep;
+    if (low)
+      keep = arith::CmpIOp::create(b, Predicate::sge, column, low);
+    if (high) {
+      Value isBelow = arith::CmpIOp::create(b, Predicate::slt, column, high);
+      keep = keep ? a.both(keep, isBelow) : isBelow;
+    }
+    return keep;
+  };
+}
+
+SmallVector<Value> ScoreElements::mask(ValueRange scores, Value tested,
+                                       const Within &within) {
+  Value bits;
+  if (tested)
+    bits = vector::BroadcastOp::create(b, ints, tested);
   Value masked = splat(kMasked);
   SmallVector<Value> result;
   for (auto [n, score] : llvm::enumerate(scores)) {
-    int32_t step = 8 * n;
-    Value key = constants({step, step + 1, step, step + 1});
-    Value keep;
-    auto require = [&](Value holds) {
-      keep = keep ? a.both(keep, holds) : holds;
-    };
-    if (low)
-      require(arith::CmpIOp::create(b, Predicate::sge, key, low));
-    if (high)
-      require(arith::CmpIOp::create(b, Predicate::slt, key, high));
+    Value keep = within(n);
     if (bits) {
       SmallVector<int32_t> own;
       for (uint32_t i = 0; i < 4; ++i)
         own.push_back(static_cast<int32_t>(1u << (4 * n + i)));
       Value set = arith::AndIOp::create(b, bits, constants(own));
-      require(arith::CmpIOp::create(b, Predicate::ne, set,
-                                    constants({0, 0, 0, 0})));
+      Value holds =
+          arith::CmpIOp::create(b, Predicate::ne, set, constants({0, 0, 0, 0}));
+      keep = keep ? a.both(keep, holds) : holds;
     }
     result.push_back(a.select(keep, score, masked));
   }

@@ -12,22 +12,27 @@
 #include "../Common/KeyViews.h"
 #include "Kernel.h"
 #include "TileLoader.h"
+#include <functional>
 
 namespace mlir::megactx::nvgpu {
 
-/// The part of a piece that a warp is at: a tile's keys start at `from` in the
-/// numbers of the key view, of which `last` is the last in memory.
-/// `beginsBefore`: the first tile's may be before the first in memory.
+/// The part of a piece that a warp is at: a tile's columns start at `from` in
+/// the numbers of their view.
 struct TilePlace {
   unsigned piece;
-  KeyViews::Places places;
-  Value from, last;
-  bool beginsBefore;
+  Value from;
+  /// The row in memory of a number; of one that is past the ends, any.
+  std::function<Value(Value number)> rowOf;
 };
+
+/// The score, scaled and capped, of a product of queries and keys.
+Value cappedScore(ImplicitLocOpBuilder &b, const AttentionShape &shape,
+                  Value product);
 
 class ScoreElements {
 public:
-  /// `rows`: the lane's two rows.
+  /// `rows`: the lane's two rows, of query heads. Either rows are queries and
+  /// columns keys or, of keys' gradients, the other way round.
   ScoreElements(ImplicitLocOpBuilder &b, const AttentionShape &shape,
                 const KeyViews &views, const KernelArguments &arguments,
                 Value lane, std::array<Row, 2> rows);
@@ -38,19 +43,28 @@ public:
   /// i32 is that of element [i][j] of the scores n. Null where there is no
   /// test. `isAllowed`: whether it is known to hold for all; null: it is not.
   Value test(const TilePlace &at, int64_t columns, Value isAllowed);
-  /// Scores of keys outside of [low, high) (vector<2x2xi32>) are masked, and
-  /// those for which the test does not hold. Of these, one at least is not
-  /// null; what is null bounds nothing.
-  SmallVector<Value> mask(ValueRange scores, const TilePlace &at, Value tested,
-                          Value low, Value high);
+  /// Whether the elements of the scores n are pairs, vector<2x2xi1>; null: all
+  /// are.
+  using Within = std::function<Value(int64_t n)>;
+  /// Of columns from `from` on: those of [low, high) (vector<2x2xi32>), of
+  /// which one may be null, which bounds nothing.
+  Within between(Value from, Value low, Value high);
+  /// Scores of what is not within are masked, and those for which the test does
+  /// not hold.
+  SmallVector<Value> mask(ValueRange scores, Value tested,
+                          const Within &within);
 
 private:
-  Value cap(Value score);
+  /// The query and the key of an element: [row half] and a column's row.
+  struct Pair {
+    Row query;
+    Value key;
+  };
+  Pair pairOf(int64_t half, Value columnRow) const;
   Value biased(Value score, const TilePlace &at, int64_t n);
-  Value biasOf(Value bias, const Row &row, Value keyRow);
-  Value holds(const TilePlace &at, Value number, Value row);
+  Value biasOf(Value bias, const Pair &pair);
+  Value holds(const TilePlace &at, Value number, Value isSecond);
   Value testEach(const TilePlace &at, int64_t columns);
-  Value rowOfKey(const TilePlace &at, Value number);
   Value splat(float value) { return a.splat(value, tile); }
   Value constants(ArrayRef<int32_t> values);
 
@@ -59,6 +73,7 @@ private:
   const AttentionShape &shape;
   const KeyViews &views;
   const KernelArguments &arguments;
+  bool rowsAreKeys;
   Value pair;
   std::array<Row, 2> rows;
   VectorType tile, ints;

@@ -2,6 +2,7 @@
 
 #include "megactx/Target/NVGPU/Passes.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/OperationSupport.h"
 #include "mlir/IR/SymbolTable.h"
 
@@ -39,41 +40,54 @@ struct ShareKernels : impl::ShareKernelsPassBase<ShareKernels> {
     SymbolTable table(shared);
     for (gpu::GPUModuleOp module : modules) {
       // What kernels refer to first, so that equal kernels refer to the same.
-      for (bool isKernel : {false, true})
-        for (Operation &op : llvm::make_early_inc_range(*module.getBody()))
-          if (isa<gpu::GPUFuncOp>(op) == isKernel &&
-              failed(move(module, op, table)))
-            return signalPassFailure();
+      Renamed renamed;
+      moveOps(module, /*areKernels=*/false, table, renamed);
+      rename(module, renamed);
+      moveOps(module, /*areKernels=*/true, table, renamed);
       module.erase();
     }
     SymbolTable(getOperation()).insert(shared);
     redirect(shared.getSymNameAttr());
   }
 
-  /// Moves an op to the shared module, or finds its equal there.
-  LogicalResult move(gpu::GPUModuleOp from, Operation &op, SymbolTable &table) {
-    StringAttr old = SymbolTable::getSymbolName(&op), name;
+  using Renamed = llvm::DenseMap<Attribute, StringAttr>;
+
+  void moveOps(gpu::GPUModuleOp from, bool areKernels, SymbolTable &table,
+               Renamed &renamed) {
+    for (Operation &op : llvm::make_early_inc_range(*from.getBody()))
+      if (isa<gpu::GPUFuncOp>(op) == areKernels) {
+        StringAttr old = SymbolTable::getSymbolName(&op);
+        renamed[old] = move(op, table);
+        if (areKernels)
+          names[{from.getSymNameAttr(), old}] = renamed[old];
+      }
+  }
+
+  /// Moves an op to the shared module, or finds its equal there; gives its
+  /// name.
+  StringAttr move(Operation &op, SymbolTable &table) {
     SmallVector<Operation *> &alike = known[factsOf(&op)];
     auto equal = llvm::find_if(
         alike, [&](Operation *other) { return isEqual(other, &op); });
-    bool isNew = equal == alike.end();
-    if (isNew)
-      name = freshName(op, table);
-    else
-      name = SymbolTable::getSymbolName(*equal);
-    if (isa<gpu::GPUFuncOp>(op))
-      names[{from.getSymNameAttr(), old}] = name;
-    else if (name != old &&
-             failed(SymbolTable::replaceAllSymbolUses(old, name, from)))
-      return op.emitError("expected uses that can be renamed");
-    if (!isNew)
-      return success();
+    if (equal != alike.end())
+      return SymbolTable::getSymbolName(*equal);
+    StringAttr name = freshName(op, table);
     SymbolTable::setSymbolName(&op, name);
     op.remove();
     table.insert(&op);
     alike.push_back(&op);
     numKernels += isa<gpu::GPUFuncOp>(op);
-    return success();
+    return name;
+  }
+
+  /// All at once: one's new name may be another's old one.
+  static void rename(gpu::GPUModuleOp module, const Renamed &renamed) {
+    AttrTypeReplacer replacer;
+    replacer.addReplacement([&](FlatSymbolRefAttr symbol) -> Attribute {
+      StringAttr name = renamed.lookup(symbol.getAttr());
+      return name ? FlatSymbolRefAttr::get(name) : symbol;
+    });
+    replacer.recursivelyReplaceElementsIn(module);
   }
 
   StringAttr freshName(Operation &op, SymbolTable &table) {

@@ -1,7 +1,6 @@
 //===- TileWalk.cpp - the tiles of a piece, one after the other -----------===//
 
 #include "TileWalk.h"
-#include "../Common/TestBlocks.h"
 #include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -36,11 +35,9 @@ namespace {
 class TestedWalk : public TileWalk {
 public:
   TestedWalk(ImplicitLocOpBuilder &b, const Tiling &tiling,
-             const PieceTiles &tiles, const KeyViews &views,
-             const KernelArguments &arguments, const TestBlocks &test,
-             TestBlocks::Range rows, Askers askers)
-      : TileWalk(b, tiling, tiles, tiles.begin, tiles.end), views(views),
-        keyOffset(arguments.keyOffset), test(test), rows(rows), askers(askers) {
+             const PieceTiles &tiles, const TileTest &test, Askers askers)
+      : TileWalk(b, tiling, tiles, tiles.begin, tiles.end), test(test),
+        askers(askers) {
     at.base = a.sub(begin, a.c(kSpan * tiling.keys));
     at.any = at.all = arith::ConstantIntOp::create(b, 0, 32);
     at.last = begin;
@@ -88,10 +85,7 @@ private:
     return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, x, constant(0));
   }
 
-  const KeyViews &views;
-  Value keyOffset;
-  TestBlocks test;
-  TestBlocks::Range rows;
+  TileTest test;
   Askers askers;
   State at;
 };
@@ -103,9 +97,7 @@ void TestedWalk::ask(State &state) {
   Value inSpan = a.mul(narrow(askers.thread), constant(tiling.keys));
   Value from = wide(a.add(narrow(state.base), inSpan));
   Value behind = a.min(a.add(from, a.c(tiling.keys)), end);
-  TestBlocks::Held held = test.held(
-      b, views, rows,
-      {a.add(from, keyOffset), a.add(a.sub(behind, a.c(1)), keyOffset)});
+  TestBlocks::Held held = test(from, behind);
   auto vote = [&](Value holds) -> Value {
     return NVVM::VoteSyncOp::create(b, b.getI32Type(), constant(-1), holds,
                                     NVVM::VoteSyncKind::ballot);
@@ -222,18 +214,30 @@ SmallVector<Value> TestedWalk::loop(bool hasBegun, ValueRange init, Body body) {
   return SmallVector<Value>(results.drop_front(own));
 }
 
-std::unique_ptr<TileWalk>
-TileWalk::create(ImplicitLocOpBuilder &b, const AttentionShape &shape,
-                 const Tiling &tiling, const KeyViews &views,
-                 const BlockRows &rows, const KernelArguments &arguments,
-                 Askers askers, const PieceTiles &tiles) {
-  auto test = TestBlocks::of(shape, shape.pieces[tiles.index]);
+std::unique_ptr<TileWalk> TileWalk::create(ImplicitLocOpBuilder &b,
+                                           const Tiling &tiling, Askers askers,
+                                           const PieceTiles &tiles,
+                                           const TileTest &test) {
   if (!test)
     return std::make_unique<TileWalk>(b, tiling, tiles, tiles.begin, tiles.end);
+  return std::make_unique<TestedWalk>(b, tiling, tiles, test, askers);
+}
+
+TileTest TileWalk::testOf(ImplicitLocOpBuilder &b, const AttentionShape &shape,
+                          const Tiling &tiling, const KeyViews &views,
+                          const BlockRows &rows,
+                          const KernelArguments &arguments, unsigned piece) {
+  auto test = TestBlocks::of(shape, shape.pieces[piece]);
+  if (!test)
+    return nullptr;
   Arith a{b};
   Value last = a.min(a.add(rows.begin, a.c(tiling.rows)), rows.count);
   TestBlocks::Range positions{rows.positionOf(rows.begin),
                               rows.positionOf(a.sub(last, a.c(1)))};
-  return std::make_unique<TestedWalk>(b, tiling, tiles, views, arguments, *test,
-                                      positions, askers);
+  return [&b, a, test = *test, positions, &views,
+          offset = arguments.keyOffset](Value from, Value behind) {
+    Value last = a.sub(behind, a.c(1));
+    return test.held(b, views, positions,
+                     {a.add(from, offset), a.add(last, offset)});
+  };
 }

@@ -8,14 +8,17 @@
 #ifndef MEGACTX_LIB_TARGET_NVGPU_TILEWALK_H
 #define MEGACTX_LIB_TARGET_NVGPU_TILEWALK_H
 
+#include "../Common/TestBlocks.h"
 #include "PieceTiles.h"
 
 namespace mlir::megactx::nvgpu {
 
-/// What a turn of the loop is told.
+/// What a turn of the loop is told: of tiles of keys or, of keys' gradients, of
+/// queries.
 struct TurnTiles {
-  /// The first key of the tile of the turn that comes so many turns later, up
-  /// to stages - 1: not below the end of the keys where there is no such turn.
+  /// The first column of the tile of the turn that comes so many turns later,
+  /// up to stages - 1: not below the end of the keys where there is no such
+  /// turn.
   std::function<Value(int64_t turns)> from;
   /// Whether the piece's test holds for all pairs of the turn's tile, i1, the
   /// same in all of the block; null where nobody knows.
@@ -28,23 +31,30 @@ struct Askers {
   Value ballots; ///< in shared memory, null where nothing is asked
 };
 
+/// What a test says of the block's rows and the columns [from, behind).
+using TileTest = std::function<TestBlocks::Held(Value from, Value behind)>;
+
 class TileWalk {
 public:
-  /// Of the keys [begin, end), which are of `tiles`, whose grid begins with
+  /// Of the columns [begin, end), which are of `tiles`, whose grid begins with
   /// them.
   TileWalk(ImplicitLocOpBuilder &b, const Tiling &tiling,
            const PieceTiles &tiles, Value begin, Value end)
       : b(b), a{b}, tiling(tiling), tiles(tiles), begin(begin), end(end) {}
   virtual ~TileWalk() = default;
 
-  /// Of all tiles that a block's rows read, without those that the piece's test
-  /// leaves out. All threads of the block have to come here, to `loop`, and to
-  /// every turn of it.
-  static std::unique_ptr<TileWalk>
-  create(ImplicitLocOpBuilder &b, const AttentionShape &shape,
-         const Tiling &tiling, const KeyViews &views, const BlockRows &rows,
-         const KernelArguments &arguments, Askers askers,
-         const PieceTiles &tiles);
+  /// Of all tiles that a block's rows read, without those that a test leaves
+  /// out; null: there is none. All threads of the block have to come here, to
+  /// `loop`, and to every turn of it.
+  static std::unique_ptr<TileWalk> create(ImplicitLocOpBuilder &b,
+                                          const Tiling &tiling, Askers askers,
+                                          const PieceTiles &tiles,
+                                          const TileTest &test);
+  /// That of a piece of queries.
+  static TileTest testOf(ImplicitLocOpBuilder &b, const AttentionShape &shape,
+                         const Tiling &tiling, const KeyViews &views,
+                         const BlockRows &rows,
+                         const KernelArguments &arguments, unsigned piece);
 
   /// Whether there is a tile.
   virtual Value any() { return a.lt(begin, end); }

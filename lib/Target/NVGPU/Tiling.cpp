@@ -71,6 +71,10 @@ Tiling::Tiling(const AttentionShape &shape, ScheduleAttr schedule)
   queryTile = tile(rows, paddedHead);
   keyTile = tile(stages * keys, paddedHead);
   valueTile = tile(stages * keys, paddedValue);
+  bool isGradient = shape.result != KernelResult::Attention;
+  otherTile = tile(isGradient ? rows : 0, paddedValue);
+  bool areKeys = shape.result == KernelResult::KeyGradient;
+  queryWords = areKeys ? kWordsOfQuery * stages * keys : 0;
   keyBoxRows = 0;
   gathersBoxes = false;
   for (const pattern::Piece &piece : shape.pieces) {

@@ -44,8 +44,13 @@ struct Tiling {
   nvx::Product product;
   nvx::Loads loads;
   bool queriesInRegisters, grouped, producer, persistent;
-  /// Queries; keys and values of all stages, one after the other.
+  /// Queries; keys and values of all stages, one after the other. Of keys'
+  /// gradients, keys; queries and dout.
   TileLayout queryTile, keyTile, valueTile;
+  /// Of gradients, what else there is of the block's rows: dout, or values.
+  TileLayout otherTile;
+  /// Of keys' gradients: words on each query of each stage.
+  int64_t queryWords;
   /// Barriers that count bytes: a stage each for each piece, and the last one
   /// for queries; 0: nothing is a box. With a producer, of stages: full, empty;
   /// and of the queries of each warpgroup: full, empty.
@@ -69,10 +74,13 @@ struct Tiling {
   /// other, all or those of each `keyBoxRows` numbers of the key view.
   bool loadsBoxes(const pattern::Piece &piece) const;
   int64_t bytes() const {
-    return queryTile.bytes() + keyTile.bytes() + valueTile.bytes() +
-           kBarrierBytes * barriers + kBallotBytes * ballots;
+    return queryTile.bytes() + otherTile.bytes() + keyTile.bytes() +
+           valueTile.bytes() + kBarrierBytes * barriers +
+           kWordBytes * (ballots + queryWords);
   }
-  static constexpr int64_t kBarrierBytes = 8, kBallotBytes = 4;
+  static constexpr int64_t kBarrierBytes = 8, kWordBytes = 4;
+  /// Of a query: log-sum-exp, delta, and the ends of its keys.
+  static constexpr int64_t kWordsOfQuery = 4;
 
   static constexpr int64_t kWarpgroupRows = 64, kWarpgroupThreads = 128;
   int64_t warpgroups() const { return threads / kWarpgroupThreads; }

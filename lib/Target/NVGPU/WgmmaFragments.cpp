@@ -16,8 +16,9 @@ class WgmmaFragments : public Fragments {
 public:
   WgmmaFragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
                  const Tiling &tiling, Value lane, Value warp)
-      : Fragments(b, shape, tiling, lane, warp) {}
-  void bindQueries(Value shared) override;
+      : Fragments(b, shape, tiling, lane, warp),
+        operands(b, shape.element, lane, warp) {}
+  void bind(const BlockOperands &rows) override;
   State turn(State state, const Turn &turn, Value keys, Value values) override;
   State finish(State state, Value values, Value row,
                function_ref<void()> passTurn) override;
@@ -37,6 +38,7 @@ private:
   Value join(ValueRange tiles);
   SmallVector<Value> split(Value joined);
 
+  WarpOperands operands;
   /// A of the scores: for each 16 columns.
   SmallVector<Value> queries;
 };
@@ -87,14 +89,14 @@ SmallVector<Value> WgmmaFragments::split(Value joined) {
   return tiles;
 }
 
-void WgmmaFragments::bindQueries(Value shared) {
+void WgmmaFragments::bind(const BlockOperands &rows) {
   Value first = a.mul(a.div(warp, a.c(kWarps)), a.c(16 * kWarps));
-  Value descriptor = nvx::WgmmaDescriptorOp::create(b, shared, first,
+  Value descriptor = nvx::WgmmaDescriptorOp::create(b, rows.query, first,
                                                     /*transpose=*/UnitAttr());
   for (int64_t d = 0; d < tiling.paddedHead; d += kStep)
     queries.push_back(
         tiling.queriesInRegisters
-            ? loadQueries(shared, d)
+            ? operands.loadRows(rows.query, tiling.queryTile, d)
             : advance(descriptor, tiling.queryTile.panelOffset(d)));
 }
 
@@ -142,7 +144,7 @@ State WgmmaFragments::turn(State state, const Turn &turn, Value keys,
   }
   turn.release();
   rescale(state.out, step);
-  state.due = narrow(step.weights);
+  state.due = operands.narrow(step.weights);
   return state;
 }
 

@@ -36,6 +36,8 @@ std::optional<StringRef> nearestArchitecture(StringRef name);
 /// The head dims that attention kernels take: multiples of one, up to the
 /// other.
 constexpr int64_t kHeadDimMultiple = 8, kMaxHeadDim = 256;
+/// The greatest that kernels of gradients take, whose sums are in registers.
+constexpr int64_t kMaxGradientDim = 128;
 /// Rows of queries, keys, values and results start at multiples of this many
 /// bytes, which one copy takes.
 constexpr int64_t kRowBytes = 16;

@@ -1,12 +1,13 @@
-//===- FmaFragments.cpp - products by scalar f32 multiplications ----------===//
+//===- FmaProducts.cpp - products by scalar f32 multiplications -----------===//
 //
 // The generic lowering of f32, whose products no instruction for matrices gives
 // in full precision: right for every shape, not fast.
 //
 //===----------------------------------------------------------------------===//
 
-#include "Fragments.h"
+#include "WarpProducts.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -16,31 +17,27 @@ using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
 
 namespace {
-class FmaFragments : public SynchronousFragments {
+class FmaProducts : public WarpProducts {
 public:
-  FmaFragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
-               const Tiling &tiling, Value lane, Value warp)
-      : SynchronousFragments(b, shape, tiling, lane, warp) {
-    group = a.div(lane, a.c(4));
-    inGroup = a.rem(lane, a.c(4));
-  }
-  void bindQueries(Value shared) override { queries = shared; }
-
-protected:
-  SmallVector<Value> products(Value shared, Value row) override;
-  void accumulate(SmallVectorImpl<Value> &out, ValueRange weights, Value shared,
-                  Value row) override;
+  FmaProducts(ImplicitLocOpBuilder &b, Type element, Value lane, Value warp)
+      : WarpProducts(b, element, lane, warp), group(a.div(lane, a.c(4))),
+        inGroup(a.rem(lane, a.c(4))) {}
+  SmallVector<Value> multiply(const WarpRows &rows, Value shared,
+                              const TileLayout &layout, Value row,
+                              int64_t count) override;
+  void accumulate(SmallVectorImpl<Value> &sums, ValueRange weights,
+                  Value shared, const TileLayout &layout, Value row) override;
 
 private:
   Value load(Value shared, Value row, Value column, int64_t size);
 
-  Value group, inGroup, queries;
+  Value group, inGroup;
 };
 } // namespace
 
 /// Element by element: vector.load's own lowering does not know the address
 /// space of shared memory.
-Value FmaFragments::load(Value shared, Value row, Value column, int64_t size) {
+Value FmaProducts::load(Value shared, Value row, Value column, int64_t size) {
   SmallVector<Value> elements;
   for (int64_t i = 0; i < size; ++i)
     elements.push_back(memref::LoadOp::create(
@@ -49,22 +46,24 @@ Value FmaFragments::load(Value shared, Value row, Value column, int64_t size) {
       b, VectorType::get({size}, b.getF32Type()), elements);
 }
 
-SmallVector<Value> FmaFragments::products(Value shared, Value row) {
-  Value queryRow = a.add(a.mul(warp, a.c(16)), group);
-  Value keyRow = a.add(row, a.mul(inGroup, a.c(2)));
-  // Sums of [key][row half][column] as four partial sums each, over d mod 4.
+SmallVector<Value> FmaProducts::multiply(const WarpRows &rows, Value shared,
+                                         const TileLayout &layout, Value row,
+                                         int64_t count) {
+  Value ownRow = a.add(a.mul(warp, a.c(16)), group);
+  Value theirRow = a.add(row, a.mul(inGroup, a.c(2)));
+  // Sums of [row][row half][column] as four partial sums each, over d mod 4.
   auto quad = VectorType::get({4}, b.getF32Type());
-  SmallVector<Value> sums(tiling.keys / 2, a.splat(0.0f, quad));
+  SmallVector<Value> sums(count / 2, a.splat(0.0f, quad));
   sums = emitFor(
-      b, a.c(0), a.c(tiling.paddedHead), 4, sums,
+      b, a.c(0), a.c(layout.columns), 4, sums,
       [&](Value d, ValueRange so) -> SmallVector<Value> {
         SmallVector<Value> next, q;
         for (int64_t i = 0; i < 2; ++i)
-          q.push_back(load(queries, a.add(queryRow, a.c(8 * i)), d, 4));
-        for (int64_t n = 0; n < tiling.keys / 8; ++n) {
+          q.push_back(load(rows.shared, a.add(ownRow, a.c(8 * i)), d, 4));
+        for (int64_t n = 0; n < count / 8; ++n) {
           SmallVector<Value> k;
           for (int64_t j = 0; j < 2; ++j)
-            k.push_back(load(shared, a.add(keyRow, a.c(8 * n + j)), d, 4));
+            k.push_back(load(shared, a.add(theirRow, a.c(8 * n + j)), d, 4));
           for (int64_t i = 0; i < 2; ++i)
             for (int64_t j = 0; j < 2; ++j)
               next.push_back(
@@ -85,18 +84,18 @@ SmallVector<Value> FmaFragments::products(Value shared, Value row) {
 
 /// The weights of a row are spread over four lanes: each in turn takes those of
 /// the lane whose number differs by `other`.
-void FmaFragments::accumulate(SmallVectorImpl<Value> &out, ValueRange weights,
-                              Value shared, Value row) {
+void FmaProducts::accumulate(SmallVectorImpl<Value> &sums, ValueRange weights,
+                             Value shared, const TileLayout &, Value row) {
   Value column = a.mul(inGroup, a.c(2));
   auto pair = VectorType::get({2}, b.getF32Type());
-  SmallVector<Value> sums = emitFor(
-      b, a.c(0), a.c(4), 1, out,
+  SmallVector<Value> result = emitFor(
+      b, a.c(0), a.c(4), 1, sums,
       [&](Value other, ValueRange so) -> SmallVector<Value> {
         SmallVector<Value> next(so);
         Value distance = arith::IndexCastOp::create(b, b.getI32Type(), other);
         Value width = arith::ConstantIntOp::create(b, 32, 32);
         Value theirs = arith::XOrIOp::create(b, inGroup, other);
-        Value keyRow = a.add(row, a.mul(theirs, a.c(2)));
+        Value theirRow = a.add(row, a.mul(theirs, a.c(2)));
         for (auto [n, tileWeights] : llvm::enumerate(weights))
           for (int64_t j = 0; j < 2; ++j) {
             SmallVector<Value> p;
@@ -108,7 +107,7 @@ void FmaFragments::accumulate(SmallVectorImpl<Value> &out, ValueRange weights,
                             .getShuffleResult();
               p.push_back(vector::BroadcastOp::create(b, pair, w));
             }
-            Value at = a.add(keyRow, a.c(8 * n + j));
+            Value at = a.add(theirRow, a.c(8 * n + j));
             for (auto [m, sum] : llvm::enumerate(next)) {
               Value v = load(shared, at, a.add(column, a.c(8 * m)), 2);
               for (int64_t i = 0; i < 2; ++i) {
@@ -120,11 +119,11 @@ void FmaFragments::accumulate(SmallVectorImpl<Value> &out, ValueRange weights,
           }
         return next;
       });
-  out.assign(sums.begin(), sums.end());
+  sums.assign(result.begin(), result.end());
 }
 
-std::unique_ptr<Fragments> mlir::megactx::nvgpu::createFmaFragments(
-    ImplicitLocOpBuilder &b, const AttentionShape &shape, const Tiling &tiling,
-    Value lane, Value warp) {
-  return std::make_unique<FmaFragments>(b, shape, tiling, lane, warp);
+std::unique_ptr<WarpProducts>
+mlir::megactx::nvgpu::createFmaProducts(ImplicitLocOpBuilder &b, Type element,
+                                        Value lane, Value warp) {
+  return std::make_unique<FmaProducts>(b, element, lane, warp);
 }
