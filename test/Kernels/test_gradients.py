@@ -85,8 +85,41 @@ def test_gradient_of_a_bias(shape, bias_type, check):
     check(gradients.Spec(pattern="causal or window<left = 3, right = 3>", bias=True, bias_type=bias_type, bias_gradients=True), 2, 40, 40, bias=shape)
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f16"])
-def test_on_a_gpu(dtype, gpu_program):
-    """The generic lowering, by the emulator, a bias's gradient too."""
-    spec = gradients.Spec(pattern="causal and strided<stride = 4>", dtype=dtype, bias=True, bias_gradients=True, bias_type="tensor<?x4x?x?xf32>")
+def test_generic_lowering_on_a_gpu(gpu_program):
+    """By the emulator, a bias's gradient too."""
+    spec = gradients.Spec(pattern="causal and strided<stride = 4>", dtype="f16", bias=True, bias_gradients=True, bias_type="tensor<?x4x?x?xf32>")
     gradients.check(gpu_program(spec.module()), [spec], 1, 24, 24, bias=(4, 0, 1))
+
+
+CAUSAL = "causal and (window<left = 9, right = 0> or strided<stride = 4>)"
+
+
+@pytest.mark.parametrize("pattern, more", [
+    (CAUSAL, dict(dtype="bf16", head_dim=128, value_dim=96, heads=3, key_heads=3)),
+    (CAUSAL, dict(dtype="f16", head_dim=40, value_dim=24)),
+    (PATTERNS[6], dict(dtype="bf16")),
+    (PATTERNS[7], dict(dtype="f32", value_dim=8)),
+    (PATTERNS[8], dict(dtype="f16")),
+    (PATTERNS[10], dict(dtype="bf16")),
+    (PATTERNS[11], dict(dtype="f16")),
+    (PATTERNS[17], dict(dtype="bf16")),
+], ids=lambda x: str(x)[:60])
+def test_gpu_kernels(pattern, more, gpu_program):
+    spec = gradients.Spec(pattern=pattern, given=True, **more)
+    run = gpu_program(spec.module())
+    for sizes in [(2, 131, 131), (1, 5, 70), (1, 150, 20), (1, 3, 0), (1, 0, 3)]:
+        gradients.check(run, [spec], *sizes)
+
+
+@pytest.mark.parametrize("pattern, more, offset, bias", [
+    (BLOCK_PATTERNS[1], dict(dtype="f16", offset=True), 70, None),
+    (BLOCK_PATTERNS[3], dict(dtype="bf16", softcap=3.0, bias=True), 0, (1, 0, 2)),
+    ("causal and strided<stride = 5>", dict(dtype="f16", offset_per_batch=True, lengths=True), [0, 200], None),
+    ("causal and segments", dict(dtype="f16", segments=True), 0, None),
+    ("causal and window<left = 30, right = 0>", dict(dtype="bf16", bias=True, bias_per_key=True, bias_type="tensor<?x?x1x?xf32>"), 0, (4, 1, 1)),
+], ids=["blocks", "blocks, softcap, bias", "offsets, lengths", "segments", "bias per key"])
+def test_gpu_kernels_of_more_operands(pattern, more, offset, bias, gpu_program):
+    spec = gradients.Spec(pattern=pattern, given=True, **more)
+    queries = 163
+    past = max(offset) if isinstance(offset, list) else offset
+    gradients.check(gpu_program(spec.module()), [spec], 2, queries, queries + past, offset=offset, bias=bias)
