@@ -262,13 +262,13 @@ def test_bad_arguments(arguments, options, reason, cache):
 
 
 def test_on_a_gpu(fake_gpu, tmp_path):
-    """The kernel is for the device's architecture, runs there, and nothing is copied but the offset."""
+    """Kernels, those of gradients too, are for the device's architecture, run there, and nothing is copied but the offset."""
     log = tmp_path / "log"
     done = fake_gpu.python(f"""
 import os, pathlib, numpy as np
 os.environ["XDG_CACHE_HOME"] = sys.argv[1]
 sys.path[:0] = [{str(ROOT / "test" / "Kernels")!r}, {str(ROOT / "test" / "Models")!r}]
-import attention, on_device
+import attention, gradients, on_device
 from megactx import artifacts
 def compile(model, output, policy=None, target=None, generic=False):
     assert target == "sm_80"
@@ -283,6 +283,10 @@ assert open(sys.argv[2]).read().count("host to device") == copied
 want, want_lse = attention.reference(spec, q.astype(np.float32), k.astype(np.float32), v.astype(np.float32), offset=31)
 np.testing.assert_allclose(out.numpy().astype(np.float32), want, atol=4e-3)
 np.testing.assert_allclose(lse.numpy(), want_lse, atol=4e-3)
+dout = np.random.default_rng().standard_normal(q.shape).astype(np.float16)
+got = megactx.attention_backward(megactx.to_device(dout), *there, out, lse, {SPARSE!r}, offset=31)
+for g, w in zip(got, gradients.reference(spec, *(x.astype(np.float32) for x in (q, k, v)), 31, None, None, 0, None, dout.astype(np.float32), 0)):
+    np.testing.assert_allclose(g.numpy().astype(np.float32), w, atol=8e-3 * max(1, np.abs(w).max()))
 try:
     megactx.attention(there[0], k, v)
 except megactx.Error as error:
@@ -302,7 +306,7 @@ def test_gradients(dtype):
     bias = np.random.default_rng().standard_normal((1, 4, 37, 37)).astype(np.float32)
     out, lse = megactx.attention(inside(q), k, v, SPARSE, bias=bias, return_lse=True)
     *got, (dbias,) = megactx.attention_backward(inside(dout), inside(q), k, v, out, lse, SPARSE, bias=bias, bias_gradients=True)
-    *want, ds = gradients.reference(spec, *(x.astype(np.float32) for x in (q, k, v)), 0, bias, None, 0, None, dout.astype(np.float32), 0)
+    *want, ds, _, _ = gradients.reference(spec, *(x.astype(np.float32) for x in (q, k, v)), 0, bias, None, 0, None, dout.astype(np.float32), 0)
     for g, w in zip([*got, dbias], [*want, ds.sum(0, keepdims=True)], strict=True):
         assert g.shape == w.shape and g.dtype == (np.float32 if g is dbias else q.dtype)
         np.testing.assert_allclose(g.astype(np.float64), w, rtol=0, atol=gradients.TOLERANCE[dtype] * max(1, np.abs(w).max()))

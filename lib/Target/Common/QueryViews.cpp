@@ -103,8 +103,8 @@ void QueryViews::enter(Value ofBatch, Value ofClass, Value keys) {
       return a.lt(positionOf(keyResidues, number), position);
     };
   };
-  firstNumber = emitFirstNot(b, begin, end, below(first));
-  rowsHere = a.sub(emitFirstNot(b, firstNumber, end, below(last)), firstNumber);
+  firstNumber = firstNot(begin, end, below(first));
+  rowsHere = a.sub(firstNot(firstNumber, end, below(last)), firstNumber);
 }
 
 Value QueryViews::rowAt(Value i) const {
@@ -131,7 +131,7 @@ std::pair<Value, Value> QueryViews::queriesOf(unsigned index, Value lowest,
   auto either = [&](Value x, Value y) -> Value {
     return arith::OrIOp::create(b, x, y);
   };
-  begin = emitFirstNot(b, begin, end, [&](Value number) {
+  begin = firstNot(begin, end, [&](Value number) {
     Value row = queryRow(index, number), p = rows.positionOf(row);
     Value isBefore =
         either(a.lt(row, a.c(0)), a.le(rows.interval(index, p).second, lowest));
@@ -139,7 +139,7 @@ std::pair<Value, Value> QueryViews::queriesOf(unsigned index, Value lowest,
       isBefore = either(isBefore, a.lt(p, a.c(piece.rowBegin)));
     return isBefore;
   });
-  end = emitFirstNot(b, begin, end, [&](Value number) {
+  end = firstNot(begin, end, [&](Value number) {
     Value row = queryRow(index, number), p = rows.positionOf(row);
     Value sees =
         both(a.lt(row, queries), a.le(rows.interval(index, p).first, highest));

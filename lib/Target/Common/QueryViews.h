@@ -2,8 +2,8 @@
 //
 // Owns the transposed walk over a kernel's pieces: where the key rows of a
 // class stand, and which queries see them. Bounds of keys ascend with the
-// query, so that the queries of a block of keys are an interval too, found by
-// bisection.
+// query, so that the queries of a block of keys are an interval too, which is
+// searched.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,6 +21,11 @@ public:
   QueryViews(ImplicitLocOpBuilder &b, Operation *module,
              const AttentionShape &shape, const KernelArguments &arguments,
              KeyViews &rows);
+
+  /// How indices are searched, as by emitFirstNot, which is the default.
+  using Search =
+      std::function<Value(Value begin, Value end, function_ref<Value(Value)>)>;
+  Search firstNot;
 
   /// Key rows that the same queries see are a class; `keys` are all rows.
   int64_t classes() const { return view.classes.size(); }

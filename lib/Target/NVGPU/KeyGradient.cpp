@@ -113,6 +113,10 @@ void KeyGradientEmitter::enter() {
   lane = a.rem(thread, a.c(nvx::kWarp));
   warp = indexOfWarp(b, a.div(thread, a.c(nvx::kWarp)));
   products = WarpProducts::create(b, shape.element, tiling.product, lane, warp);
+  walk.firstNot = [this](Value begin, Value end,
+                         function_ref<Value(Value)> holds) {
+    return nvx::firstNotInWarp(b, lane, begin, end, holds);
+  };
   Value number = gpu::BlockIdOp::create(b, gpu::Dimension::x), keyClass;
   keyHead = gpu::BlockIdOp::create(b, gpu::Dimension::y);
   batch = gpu::BlockIdOp::create(b, gpu::Dimension::z);

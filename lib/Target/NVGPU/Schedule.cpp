@@ -180,12 +180,14 @@ static BlockChoice chooseWgmma(const AttentionShape &shape,
 }
 
 /// Of gradients: four warps, and keys or queries of a tile so many that sums,
-/// two products and what tests say are in registers.
+/// two products and what pairs depend on are in registers.
 static ScheduleAttr chooseGradient(MLIRContext *context, const Machine &machine,
                                    const AttentionShape &shape) {
   bool isF32 = shape.element.isF32();
   int64_t columns = (shape.largerDim() <= 64 ? 64 : 32) / (isF32 ? 2 : 1);
-  if (shape.hasTest() || shape.hasQueryPositions)
+  bool hasViews = KeyViews::periodOf(shape) > 1 && !machine.hasWgmma;
+  if (shape.hasTest() || shape.hasQueryPositions ||
+      (hasViews && shape.largerDim() > 96))
     columns = std::max<int64_t>(columns / 2, 16);
   auto make = [&](int64_t blocks) {
     return ScheduleAttr::get(

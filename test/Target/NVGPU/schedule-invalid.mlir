@@ -74,3 +74,16 @@ func.func @group_of_heads_that_differ(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) 
       : (!q, !q, !q, !q, !l) -> ()
   return
 }
+
+// -----
+
+!q = memref<?x?x?x64xf16>
+!s = memref<?x?x?x64xf32>
+!l = memref<?x?x?xf32>
+func.func @split_gradient(%q: !q, %k: !q, %v: !q, %lse: !l, %dq: !s) {
+  // expected-error@+1 {{expected a schedule of gradients without wgmma, held, grouped, split and producer, but got #nvx.schedule<}}
+  megactx.fused_query_gradient %q, %k, %v lse(%lse) delta(%lse) dout(%q) outs(%dq) [#megactx.piece<all>] {scale = 0.125 : f32,
+      nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = false, blocks = 1, split = 8>}
+      : (!q, !q, !q, !l, !l, !q, !s) -> ()
+  return
+}

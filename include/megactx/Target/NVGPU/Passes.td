@@ -7,7 +7,7 @@ include "mlir/Pass/PassBase.td"
 
 def ConvertAttentionToNVGPUKernelsPass
     : Pass<"megactx-convert-attention-to-nvgpu-kernels", "::mlir::ModuleOp"> {
-  let summary = "emit a GPU kernel for each shape of fused attention, launch it";
+  let summary = "emit a GPU kernel for each shape of fused attention and of its gradients, launch it";
   let description = [{
     Before: `megactx.fused_attention` on memrefs of f16, bf16 or f32 in device
     memory, rows 16-byte aligned. After: a `gpu.module` with a kernel for each
@@ -18,6 +18,11 @@ def ConvertAttentionToNVGPUKernelsPass
     the values of a tile while the softmax of the next runs; f32, which has none
     in full precision, by scalar products: the generic lowering here. Tiles that
     every row sees whole run no mask code.
+
+    `megactx.fused_query_gradient` and `megactx.fused_key_gradient` likewise: a
+    block of the latter has key rows that the same queries see, over (key block x
+    class, key head, batch), and tiles of queries and dout come through the
+    stages, of all heads that read the keys. Both add to what is there, f32.
 
     Where there are few rows, as in decoding, a block has those of all query
     heads that share a key head, and keys are split into parts, a block each,
@@ -99,14 +104,22 @@ def ConvertAttentionToNVGPUKernelsPass
     - Where a block does not fit, columns are halved down to 16, then warps down
       to 1 (wgmma: 4), until it does.
 
-    Head dims that are not static multiples of 8 up to 256 are errors, and so
-    are schedules that the kernel or the architecture cannot have.
+    - Gradients: mma_sync, or fma for f32; 4 `warps`, 2 `stages`, 2 `blocks` if
+      they fit, else 1. `columns` (keys of a tile, or queries): 64 where both
+      head dims are at most 64, else 32; half of it with a test per element or
+      rows at positions, and, without wgmma, for strided views and head dims
+      above 96; half of it for f32; 16 at least. Only an operation's own
+      `nvx.schedule` says something else.
+
+    Head dims that are not static multiples of 8 up to 256, of gradients up to
+    128, are errors, and so are schedules that the kernel or the architecture
+    cannot have.
   }];
   let options = [
     Option<"arch", "arch", "std::string", "\"sm_80\"",
            "compute architecture, which says how much shared memory there is">,
     Option<"schedule", "schedule", "std::string", "\"\"",
-           "#nvx.schedule of kernels whose operation has none; empty: by rule">,
+           "#nvx.schedule of attention whose operation has none; empty: by rule">,
     Option<"schedules", "schedules", "std::string", "\"\"",
            "file of measured schedules, by megactx-tune-schedule">
   ];

@@ -3,6 +3,9 @@
 #include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 
@@ -72,4 +75,52 @@ void nvx::transposeInQuads(ImplicitLocOpBuilder &b,
       high = select(high, other);
     }
   }
+}
+
+/// Of `kWarp` indices that are equally far apart, those for which the condition
+/// holds are the first ones: the index is between the last of them and the
+/// next.
+Value nvx::firstNotInWarp(ImplicitLocOpBuilder &b, Value lane, Value begin,
+                          Value end, function_ref<Value(Value)> holds) {
+  Type index = b.getIndexType();
+  auto c = [&](int64_t value) -> Value {
+    return arith::ConstantIndexOp::create(b, value);
+  };
+  auto add = [&](Value x, Value y) -> Value {
+    return arith::AddIOp::create(b, x, y);
+  };
+  auto mul = [&](Value x, Value y) -> Value {
+    return arith::MulIOp::create(b, x, y);
+  };
+  auto isLess = [&](Value x, Value y) -> Value {
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, x, y);
+  };
+  auto loop = scf::WhileOp::create(
+      b, TypeRange{index, index}, ValueRange{begin, end},
+      [&](OpBuilder &, Location, ValueRange range) {
+        scf::ConditionOp::create(b, isLess(range[0], range[1]), range);
+      },
+      [&](OpBuilder &, Location, ValueRange range) {
+        Value from = range[0], to = range[1];
+        Value left = arith::SubIOp::create(b, to, from);
+        Value step =
+            arith::DivUIOp::create(b, add(left, c(kWarp - 1)), c(kWarp));
+        Value own = add(from, mul(lane, step));
+        Value last = arith::SubIOp::create(b, to, c(1));
+        Value isBefore = arith::AndIOp::create(
+            b, isLess(own, to), holds(arith::MinSIOp::create(b, own, last)));
+        Value ballot = NVVM::VoteSyncOp::create(
+            b, b.getI32Type(), arith::ConstantIntOp::create(b, -1, 32),
+            isBefore, NVVM::VoteSyncKind::ballot);
+        Value count = arith::IndexCastUIOp::create(
+            b, index, LLVM::CtPopOp::create(b, b.getI32Type(), ballot));
+        Value next = add(from, mul(count, step));
+        Value before = add(arith::SubIOp::create(b, next, step), c(1));
+        Value none =
+            arith::CmpIOp::create(b, arith::CmpIPredicate::eq, count, c(0));
+        scf::YieldOp::create(
+            b, ValueRange{arith::SelectOp::create(b, none, from, before),
+                          arith::MinSIOp::create(b, next, to)});
+      });
+  return loop.getResult(0);
 }

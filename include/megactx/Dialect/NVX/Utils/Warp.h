@@ -29,6 +29,13 @@ Value sameInWarp(ImplicitLocOpBuilder &b, Value x);
 void transposeInQuads(ImplicitLocOpBuilder &b, MutableArrayRef<Value> words,
                       Value lane);
 
+/// The least index i in [begin, end) for which the condition does not hold,
+/// where it holds for those before and for none after; else end: as many at a
+/// time as there are lanes ask, each for one. All lanes of the warp have to
+/// come here, with the same range.
+Value firstNotInWarp(ImplicitLocOpBuilder &b, Value lane, Value begin,
+                     Value end, function_ref<Value(Value)> holds);
+
 } // namespace mlir::nvx
 
 #endif
