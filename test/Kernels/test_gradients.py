@@ -1,5 +1,7 @@
 """Gradients of attention, by kernels and by the generic lowering, against a float64 reference: patterns, ragged sizes, dtypes, run-time offsets."""
 
+import dataclasses
+
 import pytest
 
 import attention
@@ -12,7 +14,7 @@ def check(program):
     """A spec, or several that differ in the pattern alone, and sizes -> nothing; an AssertionError where gradients are wrong."""
 
     def run(specs, *sizes, **more):
-        specs = specs if isinstance(specs, list) else [specs]
+        specs = specs if isinstance(specs, list) else [dataclasses.replace(specs, given=True)]
         options = ["--generic"] if specs[0].generic else []
         gradients.check(program(attention.together([spec.module() for spec in specs]), *options), specs, *sizes, **more)
 

@@ -17,7 +17,10 @@ public:
   KeyGradientKernel(KernelParts &parts, StringRef name,
                     const KernelShape &shape)
       : GradientKernel(parts, name, shape),
-        walk(b, parts.getModule(), shape, arguments, *views) {}
+        walk(b, parts.getModule(), shape, arguments, *views,
+             [this](Value begin, Value end, function_ref<Value(Value)> holds) {
+               return emitFirstNot(b, begin, end, holds);
+             }) {}
 
 private:
   Value laneHeads() override { return keyHeads; }

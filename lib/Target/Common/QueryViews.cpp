@@ -10,9 +10,11 @@ using pattern::Piece;
 
 QueryViews::QueryViews(ImplicitLocOpBuilder &b, Operation *module,
                        const AttentionShape &shape,
-                       const KernelArguments &arguments, KeyViews &rows)
+                       const KernelArguments &arguments, KeyViews &rows,
+                       Search firstNot)
     : b(b), a{b}, module(module), shape(shape), arguments(arguments),
-      rows(rows), view(shape.pieces.front().digits.transposed()) {
+      rows(rows), firstNot(std::move(firstNot)),
+      view(shape.pieces.front().digits.transposed()) {
   keyResidues = read(
       view.hasOneView() ? Digits() : view,
       +[](const Digits::Class &c) -> const auto & { return c.queries; });

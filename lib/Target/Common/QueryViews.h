@@ -16,16 +16,15 @@ namespace mlir::megactx {
 
 class QueryViews {
 public:
+  /// How an index is searched, as by emitFirstNot.
+  using Search = std::function<Value(Value begin, Value end,
+                                     function_ref<Value(Value)> holds)>;
+
   /// Key rows of the pieces' transposed views; `rows` says where rows stand and
   /// what they see.
   QueryViews(ImplicitLocOpBuilder &b, Operation *module,
              const AttentionShape &shape, const KernelArguments &arguments,
-             KeyViews &rows);
-
-  /// How indices are searched, as by emitFirstNot, which is the default.
-  using Search =
-      std::function<Value(Value begin, Value end, function_ref<Value(Value)>)>;
-  Search firstNot;
+             KeyViews &rows, Search firstNot);
 
   /// Key rows that the same queries see are a class; `keys` are all rows.
   int64_t classes() const { return view.classes.size(); }
@@ -86,6 +85,7 @@ private:
   const AttentionShape &shape;
   const KernelArguments &arguments;
   KeyViews &rows;
+  Search firstNot;
   pattern::Digits
       view; ///< of the first piece, transposed: all have its classes
   Value keyClass, firstNumber;

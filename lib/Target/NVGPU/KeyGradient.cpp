@@ -104,8 +104,11 @@ KeyGradientEmitter::KeyGradientEmitter(gpu::GPUModuleOp module, StringRef name,
       function(createKernel(b, name, shape, tiling, schedule)),
       arguments(function.getArguments(), shape),
       views(b, module, shape, arguments),
-      walk(b, module, shape, arguments, views), gradients(b, shape),
-      numbers{b, tiling.stages, tiling.stages} {}
+      walk(b, module, shape, arguments, views,
+           [this](Value begin, Value end, function_ref<Value(Value)> holds) {
+             return nvx::firstNotInWarp(b, lane, begin, end, holds);
+           }),
+      gradients(b, shape), numbers{b, tiling.stages, tiling.stages} {}
 
 /// The class and the rows of the block's place in the grid.
 void KeyGradientEmitter::enter() {
@@ -113,10 +116,6 @@ void KeyGradientEmitter::enter() {
   lane = a.rem(thread, a.c(nvx::kWarp));
   warp = indexOfWarp(b, a.div(thread, a.c(nvx::kWarp)));
   products = WarpProducts::create(b, shape.element, tiling.product, lane, warp);
-  walk.firstNot = [this](Value begin, Value end,
-                         function_ref<Value(Value)> holds) {
-    return nvx::firstNotInWarp(b, lane, begin, end, holds);
-  };
   Value number = gpu::BlockIdOp::create(b, gpu::Dimension::x), keyClass;
   keyHead = gpu::BlockIdOp::create(b, gpu::Dimension::y);
   batch = gpu::BlockIdOp::create(b, gpu::Dimension::z);
