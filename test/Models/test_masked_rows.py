@@ -104,3 +104,16 @@ def test_masks_of_more_sizes_than_the_scores(tool, tmp_path):
             floor = np.full((1,) * (len(sizes) if len(sizes) > 4 else 4), LEAST, np.float32)
             cases[name] = attend([node("Max", ["s", "floor"], ["x"])], {}, {"floor": floor}, batch=1, heads=1)
     check(tool, tmp_path, cases)
+
+
+def test_sinks_beside_masked_rows(tool, tmp_path):
+    """One more key without a value in each row's softmax, which has the whole weight of rows that are hidden altogether."""
+    cases = {}
+    for name, place, mask in named(["first", "last"], [-np.inf, LEAST]):
+        scores = ["sink", "a"] if place == "first" else ["a", "sink"]
+        between = [node("Add", ["s", "m"], ["a"]), node("Concat", scores, ["b"], axis=3), node("ReduceMax", ["b", "axis"], ["max"]),
+                   node("Sub", ["b", "max"], ["x"])]
+        start, end = (1, np.iinfo(np.int64).max) if place == "first" else (0, -1)
+        constants = {"axis": np.array([3]), "start": np.array([start]), "end": np.array([end]), "sink": random(2, 4, 6, 1)}
+        cases[name] = attend(between, {"m": np.where(HIDDEN, mask, 0).astype(np.float32)}, constants, guard=[node("Slice", ["p", "start", "end", "axis"], ["w"])])
+    check(tool, tmp_path, cases)

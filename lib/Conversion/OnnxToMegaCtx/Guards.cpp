@@ -2,6 +2,7 @@
 
 #include "Nodes.h"
 #include "Scores.h"
+#include "Sinks.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
 #include <cmath>
 
@@ -69,6 +70,7 @@ static bool isHiddenAgain(ImplicitLocOpBuilder &b, Operation *where, Value p,
 
 Value mlir::megactx::raise::skipGuards(ImplicitLocOpBuilder &b, Value p,
                                        Scores &scores, Value &lastReshape) {
+  bool hasSink = bool(scores.sink);
   while (true) {
     SmallVector<Operation *> users;
     for (Operation *user : p.getUsers())
@@ -77,14 +79,17 @@ Value mlir::megactx::raise::skipGuards(ImplicitLocOpBuilder &b, Value p,
     Operation *next = nanGuardOf(p, users);
     if (!next && users.size() != 1)
       return {};
+    bool isCut =
+        !next && hasSink && cutsSinkOff(users[0], p, scores.isSinkFirst);
     bool isReshaped =
         !next && typeOf(users[0]) == "Reshape" && users[0]->getOperand(0) == p;
-    bool isSkipped = next || isReshaped || isCopy(users[0]) ||
+    bool isSkipped = next || isCut || isReshaped || isCopy(users[0]) ||
                      isHiddenAgain(b, users[0], p, scores);
+    hasSink &= !isCut;
     if (isReshaped)
       lastReshape = users[0]->getResult(0);
     if (!isSkipped)
-      return p;
+      return hasSink ? Value() : p;
     p = (next ? next : users[0])->getResult(0);
   }
 }

@@ -137,11 +137,28 @@ static Roots rootsOf(Value start) {
   return roots;
 }
 
+/// The roots, and what low-rank projections before them are of: an activation
+/// that comes of a single other one, such as the norm of its projection, is of
+/// the same sequence.
+static Roots deepRootsOf(Value start) {
+  Roots roots = rootsOf(start);
+  SmallVector<Value> todo(roots.activations.begin(), roots.activations.end());
+  while (!todo.empty()) {
+    Roots next = rootsOf(todo.pop_back_val());
+    if (next.activations.size() != 1)
+      continue;
+    if (Value one = *next.activations.begin();
+        roots.activations.insert(one).second)
+      todo.push_back(one);
+  }
+  return roots;
+}
+
 StringRef mlir::megactx::raise::kindOf(Value query, Value key, Value value) {
-  Roots queries = rootsOf(query), keys = rootsOf(key);
+  Roots queries = deepRootsOf(query), keys = deepRootsOf(key);
   bool learnedScores = queries.isLearned && keys.isLearned;
   if (keys.isLearned)
-    keys = rootsOf(value);
+    keys = deepRootsOf(value);
   if (queries.isLearned != keys.isLearned && !learnedScores)
     return "cross";
   // Projections may see the same activation through different reshapes.

@@ -4,6 +4,7 @@
 #include "Nodes.h"
 #include "RaiseAttentionOp.h"
 #include "Remarks.h"
+#include "Sinks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
@@ -41,7 +42,6 @@ private:
   Value firstRows(Value cache);
   SmallVector<Value> biasesOf(Value query, Value key,
                               pattern::Pattern &pattern);
-  Value withSink(AttentionOp attention);
   void build(const pattern::Pattern &pattern);
 
   Operation *op;
@@ -187,37 +187,6 @@ SmallVector<Value> CachedRaiser::biasesOf(Value query, Value key,
   return masks.biasesOf(b, term, pattern, counts, /*hasPatterns=*/false);
 }
 
-/// One more key in each row's softmax, which takes from the others what the
-/// row's log-sum-exp says: out * sigmoid(lse - sink).
-Value CachedRaiser::withSink(AttentionOp attention) {
-  Value out = attention.getOut(), lse = attention.getLse();
-  if (!lse)
-    return out;
-  auto type = cast<RankedTensorType>(out.getType());
-  auto rows = cast<RankedTensorType>(lse.getType());
-  auto cast = [&](Value value, Type element) -> Value {
-    auto from = llvm::cast<RankedTensorType>(value.getType());
-    if (from.getElementType() == element)
-      return value;
-    return createNode(b, "Cast", value,
-                      RankedTensorType::get(from.getShape(), element));
-  };
-  Type f32 = b.getF32Type();
-  Value sink = cast(op->getOperand(kSink), f32);
-  int64_t heads = typeAt(kSink).getDimSize(0);
-  sink = createNode(b, "Reshape", {sink, integerList(b, {1, -1, 1})},
-                    RankedTensorType::get({1, heads, 1}, f32));
-  Value share =
-      createNode(b, "Sigmoid", createNode(b, "Sub", {lse, sink}, rows), rows);
-  SmallVector<int64_t> shape(rows.getShape());
-  shape.push_back(1);
-  share = createNode(b, "Unsqueeze", {share, integerList(b, {3})},
-                     rows.clone(shape));
-  Value product = createNode(b, "Mul", {cast(out, f32), share},
-                             RankedTensorType::get(type.getShape(), f32));
-  return cast(product, type.getElementType());
-}
-
 void CachedRaiser::build(const pattern::Pattern &own) {
   Value query =
       splitHeads(b, op->getOperand(0), integerAttr(op, "num_heads", 1));
@@ -251,8 +220,17 @@ void CachedRaiser::build(const pattern::Pattern &own) {
       query, source, starts, /*positions=*/Value(), b.getF32FloatAttr(scale),
       softcap, b.getI64IntegerAttr(1), b.getStringAttr("self"));
   passed(op, kAttentionRaised) << remark::add("{0}", pattern.str());
-  Value results[] = {joinHeads(b, withSink(attention)), presentKey,
-                     presentValue};
+  Value out = attention.getOut();
+  if (hasOperand(op, kSink)) {
+    auto type = RankedTensorType::get({1, typeAt(kSink).getDimSize(0), 1, 1},
+                                      typeAt(kSink).getElementType());
+    out = withSink(
+        b, attention,
+        createNode(b, "Reshape",
+                   {op->getOperand(kSink), integerList(b, {1, -1, 1, 1})},
+                   type));
+  }
+  Value results[] = {joinHeads(b, out), presentKey, presentValue};
   for (auto [old, made] : llvm::zip(op->getResults(), results)) {
     // The graph may know less of the sizes.
     if (made.getType() != old.getType() &&

@@ -14,6 +14,7 @@
 #include "RaiseAttentionOp.h"
 #include "Remarks.h"
 #include "Scores.h"
+#include "Sinks.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
@@ -102,7 +103,8 @@ std::string Raiser::findValues(Scores &scores) {
   Value lastReshape;
   Value p = skipGuards(b, softmax->getResult(0), scores, lastReshape);
   if (!p)
-    return "its probabilities have other uses";
+    return scores.sink ? "the scores beside its own are not cut off alone"
+                       : "its probabilities have other uses";
   product = *p.getUsers().begin();
   weights = p;
   bool isMatMul = typeOf(product) == "MatMul" && product->getOperand(0) == p;
@@ -357,6 +359,10 @@ std::string Raiser::build(Scores &scores) {
       return describe(term.value) + " is changed by a number of another type";
   StringRef kind = kindOf(query, key, values);
   masks.setOperands(query, key, kind == "self", scores.product);
+  if (scores.sink &&
+      !(rankOf(scores.sink) == 4 && rankOf(scores.product) == 4 &&
+        operands.isOne(scores.sink, 3)))
+    return describe(scores.sink) + " is no score of one more key per row";
   for (const Term &term : scores.terms)
     if (!masks.isPlaced(term))
       return "it is not known which scores " + describe(term.value) +
@@ -384,11 +390,17 @@ std::string Raiser::build(Scores &scores) {
     Value keys = tensor::DimOp::create(b, key, 2);
     offset = arith::SubIOp::create(b, keys, queries);
   }
+  auto lseType =
+      RankedTensorType::get(ArrayRef(shape).take_front(3), b.getF32Type());
   auto attention = AttentionOp::create(
-      b, outType, Type(), query, source, offset, /*positions=*/Value(),
-      b.getF32FloatAttr(scale), cap ? b.getF32FloatAttr(*cap) : FloatAttr(),
-      b.getI64IntegerAttr(1), b.getStringAttr(kind));
-  replaceProduct(attention.getOut(), rankOf(weights) == 3);
+      b, outType, scores.sink ? Type(lseType) : Type(), query, source, offset,
+      /*positions=*/Value(), b.getF32FloatAttr(scale),
+      cap ? b.getF32FloatAttr(*cap) : FloatAttr(), b.getI64IntegerAttr(1),
+      b.getStringAttr(kind));
+  Value out = attention.getOut();
+  if (scores.sink)
+    out = withSink(b, attention, scores.sink);
+  replaceProduct(out, rankOf(weights) == 3);
   passed(softmax, kAttentionRaised) << remark::add("{0}", pattern.str());
   return "";
 }

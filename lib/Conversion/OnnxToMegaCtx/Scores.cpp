@@ -36,8 +36,52 @@ private:
 };
 } // namespace
 
+static bool isLastSizeOne(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.getRank() > 0 && type.getShape().back() == 1;
+}
+
+/// Before copies and the greatest score of a row, which all are less: a softmax
+/// is of differences.
+static Value withoutShift(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    bool isShift =
+        typeOf(op) == "Sub" && typeOf(op->getOperand(1)) == "ReduceMax" &&
+        op->getOperand(1).getDefiningOp()->getOperand(0) == op->getOperand(0) &&
+        isLastSizeOne(op->getOperand(1));
+    if (!isShift && !isCopy(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
+/// Scores with a sink before or after them.
+static bool matchSink(Operation *concat, ScoreMatcher &matcher,
+                      Scores &scores) {
+  int64_t rank = rankOf(concat->getResult(0));
+  int64_t axis = integerAttr(concat, "axis", 0);
+  if (concat->getNumOperands() != 2 || rank < 1 ||
+      (axis != -1 && axis != rank - 1))
+    return false;
+  for (unsigned i : {0, 1}) {
+    Scores inner;
+    if (!matcher.match(concat->getOperand(i), inner, 1))
+      continue;
+    scores = inner;
+    scores.sink = concat->getOperand(1 - i);
+    scores.isSinkFirst = i == 1;
+    return true;
+  }
+  return false;
+}
+
 std::string mlir::megactx::raise::matchScores(Value value, Scores &scores) {
   ScoreMatcher matcher;
+  value = withoutShift(value);
+  if (typeOf(value) == "Concat" &&
+      matchSink(value.getDefiningOp(), matcher, scores))
+    return "";
   if (matcher.match(value, scores, 0))
     return "";
   return "no product of queries and keys feeds it: " + matcher.blocker;
@@ -179,9 +223,7 @@ bool ScoreMatcher::matchWhere(Operation *op, Scores &scores, int depth) {
 
 /// A factor of one number per row of queries at most.
 static bool isPerRow(Value factor, Value scores) {
-  auto type = dyn_cast<RankedTensorType>(factor.getType());
-  return type && type.getRank() > 0 && type.getRank() <= rankOf(scores) &&
-         type.getDimSize(type.getRank() - 1) == 1;
+  return isLastSizeOne(factor) && rankOf(factor) <= rankOf(scores);
 }
 
 bool ScoreMatcher::matchScale(Operation *op, Scores &scores, int depth) {

@@ -29,16 +29,22 @@ struct Scores {
   /// graph.
   SmallVector<Term> terms;
   SmallVector<Operation *> reshapes; ///< of the scores, in the graph's order
+  /// A score per row of a key that has no value, [B, H, Nq, 1], and whether it
+  /// stands before the others.
+  Value sink;
+  bool isSinkFirst = false;
 };
 
 /// Empty where `value` is a product of queries and keys with scales, masks and
-/// reshapes on the way; else the reason found farthest from it.
+/// reshapes on the way, beside a sink or not; else the reason found farthest
+/// from it.
 std::string matchScores(Value value, Scores &scores);
 
 /// Follows the one use of probabilities through copies, reshapes and guards
 /// against rows without keys; null where there are several uses. Probabilities
 /// that a mask hides once more make that mask's number minus infinity.
-/// `lastReshape` is the result of the last reshape, if there is one.
+/// `lastReshape` is the result of the last reshape, if there is one. Where
+/// scores have a sink, its probability has to be cut off on the way.
 Value skipGuards(ImplicitLocOpBuilder &b, Value probabilities, Scores &scores,
                  Value &lastReshape);
 

@@ -29,7 +29,8 @@ func.func @cache(%x: !x, %k: !k, %old: !p, %s: !n, %l: !n, %t: tensor<1xi64>) ->
 // CHECK-LABEL: @sink
 // CHECK-NOT: linalg.generic
 // CHECK: [[OUT:%.*]], [[LSE:%.*]] = megactx.attention
-// CHECK: [[LESS:%.*]] = onnx.Sub [[LSE]],
+// CHECK: [[ROWS:%.*]] = onnx.Unsqueeze [[LSE]],
+// CHECK: [[LESS:%.*]] = onnx.Sub [[ROWS]],
 // CHECK: onnx.Sigmoid [[LESS]]
 func.func @sink(%x: !x, %k: !k, %s: !n, %l: !n, %t: tensor<1xi64>, %sink: tensor<4xf32>) -> !x {
   %none = onnx.none

@@ -111,3 +111,40 @@ func.func @slices_that_end_alike(%v: !q) -> !q {
   %o = onnx.MatMul %p, %v : (!d, !q) -> !q
   return %o : !q
 }
+
+// Queries and keys of one sequence, each through a projection to a low rank, as DeepSeek's are.
+// CHECK-LABEL: @low_rank_projections(
+// CHECK: megactx.attention
+// CHECK-NOT: kind = "cross"
+// CHECK-LABEL: @low_rank_projections_of_two(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+!x = tensor<?x1x?x8xf32>
+!ww = tensor<8x8xf32>
+func.func @low_rank_projections(%x: !x, %m: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !ww} : !ww
+  %qa = onnx.MatMul %x, %w : (!x, !ww) -> !x
+  %qn = onnx.Tanh %qa : (!x) -> !x
+  %q = onnx.MatMul %qn, %w : (!x, !ww) -> !x
+  %ka = onnx.MatMul %x, %w : (!x, !ww) -> !x
+  %kn = onnx.Relu %ka : (!x) -> !x
+  %k = onnx.MatMul %kn, %w : (!x, !ww) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> tensor<?x1x8x?xf32>
+  %s = onnx.MatMul %q, %kt : (!x, tensor<?x1x8x?xf32>) -> tensor<?x1x?x?xf32>
+  %p = onnx.Softmax %s {axis = -1 : i64} : (tensor<?x1x?x?xf32>) -> tensor<?x1x?x?xf32>
+  %o = onnx.MatMul %p, %k : (tensor<?x1x?x?xf32>, !x) -> !x
+  return %o : !x
+}
+func.func @low_rank_projections_of_two(%x: !x, %m: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !ww} : !ww
+  %qa = onnx.MatMul %x, %w : (!x, !ww) -> !x
+  %qn = onnx.Tanh %qa : (!x) -> !x
+  %q = onnx.MatMul %qn, %w : (!x, !ww) -> !x
+  %ka = onnx.MatMul %m, %w : (!x, !ww) -> !x
+  %kn = onnx.Relu %ka : (!x) -> !x
+  %k = onnx.MatMul %kn, %w : (!x, !ww) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> tensor<?x1x8x?xf32>
+  %s = onnx.MatMul %q, %kt : (!x, tensor<?x1x8x?xf32>) -> tensor<?x1x?x?xf32>
+  %p = onnx.Softmax %s {axis = -1 : i64} : (tensor<?x1x?x?xf32>) -> tensor<?x1x?x?xf32>
+  %o = onnx.MatMul %p, %k : (tensor<?x1x?x?xf32>, !x) -> !x
+  return %o : !x
+}

@@ -318,3 +318,73 @@ func.func @other_heads_of_other_batches(%q: tensor<?x4x5x8xf32>, %k: tensor<?x2x
   %o = onnx.MatMul %p, %fv : (tensor<?x5x5xf32>, !folded) -> !folded
   return %o : !folded
 }
+
+// One more score per row, whose probability has no value: it takes from the others what their sum says of it. GPT-OSS subtracts the greatest
+// score of a row before.
+// CHECK-LABEL: @sink
+// CHECK: %[[OUT:.+]], %[[LSE:.+]] = megactx.attention {{.*}} -> (tensor<?x2x?x8xf32>, tensor<?x2x?xf32>)
+// CHECK: %[[ROWS:.+]] = onnx.Unsqueeze %[[LSE]]
+// CHECK: %[[LESS:.+]] = onnx.Sub %[[ROWS]], %arg3
+// CHECK: %[[SHARE:.+]] = onnx.Sigmoid %[[LESS]]
+// CHECK: onnx.Mul %[[OUT]], %[[SHARE]]
+!sink = tensor<?x2x?x1xf32>
+!more = tensor<?x2x?x?xf32>
+func.func @sink(%q: !q, %k: !q, %v: !q, %sink: !sink) -> !q {
+  %0 = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %1 = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %last = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %x = onnx.Concat %s, %sink {axis = -1 : i64} : (!p, !sink) -> !more
+  %m = onnx.ReduceMax %x, %last {keepdims = 1 : i64} : (!more, tensor<1xi64>) -> !sink
+  %d = onnx.Sub %x, %m : (!more, !sink) -> !more
+  %p = onnx.Softmax %d {axis = -1 : i64} : (!more) -> !more
+  %c = onnx.Slice %p, %0, %last, %last, %1 : (!more, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> !p
+  %o = onnx.MatMul %c, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// CHECK-LABEL: @sink_before_the_keys
+// CHECK: megactx.attention {{.*}} -> (tensor<?x2x?x8xf32>, tensor<?x2x?xf32>)
+func.func @sink_before_the_keys(%q: !q, %k: !q, %v: !q, %sink: !sink) -> !q {
+  %1 = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %end = onnx.initializer {value = dense<9223372036854775807> : tensor<1xi64>} : tensor<1xi64>
+  %axis = onnx.initializer {value = dense<3> : tensor<1xi64>} : tensor<1xi64>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %x = onnx.Concat %sink, %s {axis = 3 : i64} : (!sink, !p) -> !more
+  %p = onnx.Softmax %x {axis = -1 : i64} : (!more) -> !more
+  %c = onnx.Slice %p, %1, %end, %axis, %1 : (!more, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> !p
+  %o = onnx.MatMul %c, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// The key is cut off that is last, not the sink; two keys more.
+// CHECK-LABEL: @sink_that_stays
+// CHECK: onnx.Softmax
+// CHECK-LABEL: @two_sinks
+// CHECK: onnx.Softmax
+func.func @sink_that_stays(%q: !q, %k: !q, %v: !q, %sink: !sink) -> !q {
+  %0 = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %1 = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %last = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %x = onnx.Concat %sink, %s {axis = 3 : i64} : (!sink, !p) -> !more
+  %p = onnx.Softmax %x {axis = -1 : i64} : (!more) -> !more
+  %c = onnx.Slice %p, %0, %last, %last, %1 : (!more, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> !p
+  %o = onnx.MatMul %c, %v : (!p, !q) -> !q
+  return %o : !q
+}
+func.func @two_sinks(%q: !q, %k: !q, %v: !q, %sinks: tensor<?x2x?x2xf32>) -> !q {
+  %0 = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %1 = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %last = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %x = onnx.Concat %s, %sinks {axis = 3 : i64} : (!p, tensor<?x2x?x2xf32>) -> !more
+  %p = onnx.Softmax %x {axis = -1 : i64} : (!more) -> !more
+  %c = onnx.Slice %p, %0, %last, %last, %1 : (!more, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> !p
+  %o = onnx.MatMul %c, %v : (!p, !q) -> !q
+  return %o : !q
+}
