@@ -216,3 +216,26 @@ def test_packed_weights_of_one_byte(bits, zeros, tool, tmp_path):
     node = helper.make_node("MatMulNBits", ["x", "w", "s"] + ["z"] * zeros, ["y"], K=32, N=4, block_size=16, bits=bits, domain="com.microsoft")
     constants = {"w": np.full((4, 2, 2 * bits), 0x79, np.uint8), "s": random(8)} | ({"z": np.full(4, 0x33, np.uint8)} if zeros else {})
     check(tool, tmp_path, [node], {"x": random(3, 32)}, constants)
+
+
+def test_elements_that_data_chooses(tool, tmp_path):
+    """None, all, the last of a block and the first of the next, of lists that end within a block; no list at all."""
+    edges = np.zeros(1000, bool)
+    edges[[0, 254, 255, 256, 511, 999]] = True
+    chosen = {"none": np.zeros((3, 300), np.float32), "all": np.ones((2, 256), np.int64), "some": (rng.random((3, 5, 67)) < 0.1).astype(np.float32),
+              "edges": edges, "empty": np.zeros((4, 0), bool), "scalar": np.array(2.0, np.float32)}
+    whole = merged({name: model_of([helper.make_node("NonZero", ["x"], ["y"])], {"x": x}, np.int64) for name, x in chosen.items()})
+    got = results(tool, tmp_path, whole, {f"{name}.x": x for name, x in chosen.items()})
+    for name, x in chosen.items():
+        want = np.array(np.nonzero(x)) if x.ndim else np.zeros((0, 1))
+        np.testing.assert_array_equal(got[f"{name}.y"], want, err_msg=name)
+
+
+def test_rows_of_an_expert(tool, tmp_path):
+    """As many rows as data says go through a product and back to their places."""
+    node = helper.make_node
+    nodes = [node("Equal", ["expert", "one"], ["own"]), node("NonZero", ["own"], ["column"]), node("Transpose", ["column"], ["rows"]),
+             node("GatherND", ["x", "rows"], ["taken"]), node("MatMul", ["taken", "w"], ["made"]),
+             node("ScatterND", ["x", "rows", "made"], ["y"], reduction="add")]
+    inputs = {"x": random(70, 8), "expert": rng.integers(0, 3, 70)}
+    check(tool, tmp_path, nodes, inputs, {"one": np.array(1), "w": random(8, 8)})

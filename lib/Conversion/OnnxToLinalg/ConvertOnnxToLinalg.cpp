@@ -54,6 +54,7 @@ static Registry registerAll() {
   registerPad(registry);
   registerNormalization(registry);
   registerScan(registry);
+  registerNonZero(registry);
   registerQuantize(registry);
   return registry;
 }

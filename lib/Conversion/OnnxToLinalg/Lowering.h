@@ -119,6 +119,7 @@ void registerResize(Registry &registry);
 void registerPad(Registry &registry);
 void registerNormalization(Registry &registry);
 void registerScan(Registry &registry);
+void registerNonZero(Registry &registry);
 void registerQuantize(Registry &registry);
 
 /// Builds the scalar computation of one element.
