@@ -31,7 +31,7 @@ struct Scale {
 };
 
 /// A node above a term that changes it too: "Mul", "Div" or "Max" of it and a
-/// number, or for the first two numbers per row.
+/// number, or for the first two numbers per row; "Neg" has no operand.
 struct Change {
   StringRef type;
   Value operand;

@@ -331,6 +331,10 @@ bool Raiser::changeTerm(Term &term) {
   }
   Value &changed = term.value;
   for (auto [type, operand] : term.changes) {
+    if (!operand) {
+      changed = createNode(b, type, changed, changed.getType());
+      continue;
+    }
     bool isWider = rankOf(operand) > rankOf(changed);
     if (getElementTypeOrSelf(operand.getType()) !=
             getElementTypeOrSelf(changed.getType()) ||

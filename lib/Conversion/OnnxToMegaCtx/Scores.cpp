@@ -25,6 +25,7 @@ private:
   bool matchProduct(Operation *op, Scores &scores);
   bool matchEinsum(Operation *op, Scores &scores);
   bool matchAdd(Operation *op, Scores &scores, int depth);
+  bool matchSub(Operation *op, Scores &scores, int depth);
   bool matchWhere(Operation *op, Scores &scores, int depth);
   bool matchScale(Operation *op, Scores &scores, int depth);
   bool matchTanh(Operation *op, Scores &scores, int depth);
@@ -199,6 +200,23 @@ bool ScoreMatcher::matchAdd(Operation *op, Scores &scores, int depth) {
   return fail(depth, describe(op->getResult(0)) + " adds no scores");
 }
 
+/// Scores less a term, XLNet's form of a mask.
+bool ScoreMatcher::matchSub(Operation *op, Scores &scores, int depth) {
+  Value less = op->getOperand(0);
+  if (!mayHaveSizesOf(less, op->getResult(0)))
+    return fail(depth,
+                describe(op->getResult(0)) + " subtracts from no scores");
+  if (!match(less, scores, depth))
+    return false;
+  scores.terms.push_back({op->getOperand(1),
+                          Value(),
+                          false,
+                          op,
+                          scores.reshapes,
+                          {{"Neg", Value()}}});
+  return true;
+}
+
 bool ScoreMatcher::matchWhere(Operation *op, Scores &scores, int depth) {
   for (unsigned i : {1, 2}) {
     Value fill = op->getOperand(3 - i);
@@ -320,6 +338,8 @@ bool ScoreMatcher::match(Value value, Scores &scores, int depth) {
   }
   if (type == "Add")
     return matchAdd(op, scores, depth + 1);
+  if (type == "Sub")
+    return matchSub(op, scores, depth + 1);
   if (type == "Where")
     return matchWhere(op, scores, depth + 1);
   if (type == "Mul" || type == "Div")

@@ -388,3 +388,28 @@ func.func @two_sinks(%q: !q, %k: !q, %v: !q, %sinks: tensor<?x2x?x2xf32>) -> !q 
   %o = onnx.MatMul %c, %v : (!p, !q) -> !q
   return %o : !q
 }
+
+// Scores less a term, XLNet's mask: its negative is added.
+// CHECK-LABEL: @mask_subtracted
+// CHECK: onnx.Neg %arg3
+// CHECK: megactx.source {{.*}} bias(%{{.+}})
+func.func @mask_subtracted(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x1x?xf32>) -> !q {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %x = onnx.Sub %s, %m : (!p, tensor<?x1x1x?xf32>) -> !p
+  %p = onnx.Softmax %x {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// Scores that are taken from something are no scores of the same keys.
+// CHECK-LABEL: @scores_subtracted
+// CHECK: onnx.Softmax
+func.func @scores_subtracted(%q: !q, %k: !q, %v: !q, %m: !p) -> !q {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %x = onnx.Sub %m, %s : (!p, !p) -> !p
+  %p = onnx.Softmax %x {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
