@@ -5,10 +5,10 @@
 #include "RemarkCollector.h"
 #include "megactx/Conversion/Remarks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Dialect/MegaCtx/IR/Sizes.h"
 #include "megactx/Pattern/Statistics.h"
 #include "megactx/Pattern/TileClasses.h"
 #include "megactx/Transforms/Layers.h"
-#include "mlir/Interfaces/ValueBoundsOpInterface.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -20,9 +20,7 @@ namespace json = llvm::json;
 
 /// A tensor's size, -1 where it is known at run time.
 static int64_t sizeOf(Value tensor, int64_t dim) {
-  FailureOr<int64_t> bound = ValueBoundsConstraintSet::computeConstantBound(
-      presburger::BoundType::EQ, {tensor, dim});
-  return succeeded(bound) ? *bound : -1;
+  return constantSize({tensor, dim}).value_or(-1);
 }
 
 /// Whether all queries have the same biases.

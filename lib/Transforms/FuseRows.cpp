@@ -8,11 +8,11 @@
 #include "Products.h"
 #include "megactx/Dialect/MegaCtx/IR/Combiner.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Dialect/MegaCtx/IR/Sizes.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Bufferization/Transforms/BufferViewFlowAnalysis.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Interfaces/ValueBoundsOpInterface.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 
 namespace mlir::megactx {
@@ -140,14 +140,14 @@ bool RowGroup::isRelated(linalg::GenericOp op) {
 }
 
 /// An operand's dim that a loop runs along.
-static std::optional<ValueBoundsConstraintSet::Variable>
-extentOf(linalg::GenericOp op, unsigned loop) {
+static std::optional<SizeVariable> extentOf(linalg::GenericOp op,
+                                            unsigned loop) {
   AffineExpr dim = getAffineDimExpr(loop, op.getContext());
   for (OpOperand &operand : op->getOpOperands())
     for (auto [i, expr] :
          llvm::enumerate(op.getMatchingIndexingMap(&operand).getResults()))
       if (expr == dim)
-        return ValueBoundsConstraintSet::Variable(operand.get(), i);
+        return SizeVariable(operand.get(), i);
   return std::nullopt;
 }
 
@@ -169,8 +169,7 @@ bool RowGroup::hasSameExtents(linalg::GenericOp op) {
     auto x = extentOf(op, i), y = extentOf(first, i);
     if (!x || !y)
       return false;
-    FailureOr<bool> equal = ValueBoundsConstraintSet::areEqual(*x, *y);
-    if (failed(equal) || !*equal)
+    if (!areEqualSizes(*x, *y))
       return false;
   }
   return true;

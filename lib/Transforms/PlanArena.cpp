@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "megactx/Dialect/MegaCtx/IR/Sizes.h"
 #include "megactx/Transforms/ArenaPlan.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -16,7 +17,6 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/DataLayoutInterfaces.h"
-#include "mlir/Interfaces/ValueBoundsOpInterface.h"
 #include "llvm/ADT/SetVector.h"
 
 namespace mlir::megactx {
@@ -192,14 +192,11 @@ void Arena::addSymbol(Value value, Size &size) {
     return;
   }
   if (!symbols.contains(value))
-    for (Value known : symbols) {
-      FailureOr<bool> equal =
-          ValueBoundsConstraintSet::areEqual({known}, {value});
-      if (succeeded(equal) && *equal) {
+    for (Value known : symbols)
+      if (areEqualSizes({known}, {value})) {
         value = known;
         break;
       }
-    }
   symbols.insert(value);
   size.symbols.push_back(llvm::find(symbols, value) - symbols.begin());
 }

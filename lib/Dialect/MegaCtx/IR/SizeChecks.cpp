@@ -7,8 +7,8 @@
 
 #include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Dialect/MegaCtx/IR/Sizes.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
-#include "mlir/Interfaces/ValueBoundsOpInterface.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -49,9 +49,7 @@ static std::string name(const Dim &dim) {
 void SizeChecks::equal(const Dim &dim, const Dim &other, bool orOne) {
   if (!dim.isDynamic() && (!other.isDynamic() || (orOne && dim.size() == 1)))
     return;
-  FailureOr<bool> known = ValueBoundsConstraintSet::areEqual(
-      {dim.tensor, dim.number}, {other.tensor, other.number});
-  if (succeeded(known) && *known)
+  if (areEqualSizes({dim.tensor, dim.number}, {other.tensor, other.number}))
     return;
   Value size = b.dim(dim.tensor, dim.number);
   Value ok = b.eq(size, b.dim(other.tensor, other.number));
