@@ -239,3 +239,11 @@ def test_rows_of_an_expert(tool, tmp_path):
              node("ScatterND", ["x", "rows", "made"], ["y"], reduction="add")]
     inputs = {"x": random(70, 8), "expert": rng.integers(0, 3, 70)}
     check(tool, tmp_path, nodes, inputs, {"one": np.array(1), "w": random(8, 8)})
+
+
+def test_attention_without_heads(tool, tmp_path):
+    """Queries, keys and values of rank 3, with a bias for each entry of the batch."""
+    node = helper.make_node
+    nodes = [node("Transpose", ["k"], ["kt"], perm=[0, 2, 1]), node("MatMul", ["q", "kt"], ["s"]), node("Add", ["s", "m"], ["x"]),
+             node("Softmax", ["x"], ["p"], axis=-1), node("MatMul", ["p", "v"], ["y"])]
+    check(tool, tmp_path, nodes, {"q": random(3, 7, 8), "k": random(3, 9, 8), "v": random(3, 9, 5), "m": random(3, 7, 9)})

@@ -57,6 +57,7 @@ private:
   Value peelScales(Value value, Scores &scores);
   Value transposed(Value value, ArrayRef<int64_t> perm);
   Value withRank4(Value value);
+  Value withOneHead(Value value);
   void repeat(Value &value, Value batchLike, Value headsLike);
   void alignSizes(Value &query, Value &key, Value &value);
 
@@ -165,6 +166,14 @@ Value Raiser::withRank4(Value value) {
                     type.clone(shape));
 }
 
+/// [B, N, D] as [B, 1, N, D].
+Value Raiser::withOneHead(Value value) {
+  auto type = cast<RankedTensorType>(value.getType());
+  ArrayRef<int64_t> s = type.getShape();
+  return createNode(b, "Unsqueeze", {value, integerList(b, 1)},
+                    type.clone({s[0], 1, s[1], s[2]}));
+}
+
 /// Repeats the value along its batch and its heads, which are 1, as often as
 /// other tensors have; null for what stays.
 void Raiser::repeat(Value &value, Value batchLike, Value headsLike) {
@@ -234,11 +243,21 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   if (keys.empty() && scores.isKeyTransposed && !isFolded)
     keys.push_back({transposed(key, {0, 1, 3, 2})});
   auto shared = sharedSources(keys, operands.sourcesOf(values, false));
-  if (queries.empty() || !shared)
+  bool isFound = !queries.empty() && shared;
+  if (!isFound && !(isFolded && hasFoldedValues))
     return "its heads are folded in an unknown way";
-  query = queries.back().tensor;
-  key = shared->first.tensor;
-  values = shared->second.tensor;
+  if (isFound) {
+    query = queries.back().tensor;
+    key = shared->first.tensor;
+    values = shared->second.tensor;
+  } else {
+    // Nothing has heads of their own: there is one, or each is an entry of the
+    // batch.
+    if (scores.isKeyTransposed)
+      key = transposed(key, {0, 2, 1});
+    for (Value *operand : {&query, &key, &values})
+      *operand = withOneHead(*operand);
+  }
   for (Value v : {query, key, values}) {
     auto type = dyn_cast<RankedTensorType>(v.getType());
     if (!type || type.getRank() != 4)
@@ -251,7 +270,7 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   }
   // A batch and heads that are folded say nothing of either: as many in all may
   // be other heads of other batches.
-  bool isRepeated = shared->first.group != 1;
+  bool isRepeated = !isFound || shared->first.group != 1;
   if (((isFolded && !isRepeated) || isFolded != hasFoldedValues) &&
       !(operands.haveOneSize(query, values, 1) &&
         (isRepeated || operands.haveOneSize(query, key, 1))))

@@ -148,3 +148,19 @@ func.func @low_rank_projections_of_two(%x: !x, %m: !x) -> !x {
   %o = onnx.MatMul %p, %k : (tensor<?x1x?x?xf32>, !x) -> !x
   return %o : !x
 }
+
+// Queries, keys and values without a dim of heads, projected for one head or, as WavLM's, folded before there was one.
+// CHECK-LABEL: @no_heads
+// CHECK: %[[Q:.+]] = onnx.Unsqueeze %arg0, {{.*}} -> tensor<?x1x?x8xf32>
+// CHECK: %[[K:.+]] = onnx.Unsqueeze %{{.*}} -> tensor<?x1x?x8xf32>
+// CHECK: %[[V:.+]] = onnx.Unsqueeze %arg2, {{.*}} -> tensor<?x1x?x8xf32>
+// CHECK: megactx.source %[[K]], %[[V]] bias
+// CHECK: megactx.attention %[[Q]]
+// CHECK: tensor.collapse_shape
+func.func @no_heads(%q: tensor<?x?x8xf32>, %kt: tensor<?x8x?xf32>, %v: tensor<?x?x8xf32>, %m: tensor<?x?x?xf32>) -> tensor<?x?x8xf32> {
+  %s = onnx.MatMul %q, %kt : (tensor<?x?x8xf32>, tensor<?x8x?xf32>) -> tensor<?x?x?xf32>
+  %x = onnx.Add %s, %m : (tensor<?x?x?xf32>, tensor<?x?x?xf32>) -> tensor<?x?x?xf32>
+  %p = onnx.Softmax %x {axis = -1 : i64} : (tensor<?x?x?xf32>) -> tensor<?x?x?xf32>
+  %o = onnx.MatMul %p, %v : (tensor<?x?x?xf32>, tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return %o : tensor<?x?x8xf32>
+}
