@@ -296,8 +296,9 @@ Mask Masks::classify(const Term &term) {
   if (!isSelf)
     return classifyAt(term, zero);
   // One number, by the operands or by the term's own sizes: what follows from
-  // one may not follow from the other.
-  Mask mask = classifyAt(term, k[2] - q[2]);
+  // one may not follow from the other. Equal sizes that are products of others
+  // do not cancel.
+  Mask mask = classifyAt(term, k[2] == q[2] ? zero : k[2] - q[2]);
   const Place sizes = values.shape(term.value);
   size_t rank = sizes.size();
   AffineExpr one = positions.constant(1);

@@ -45,7 +45,10 @@ public:
   /// without being told.
   /// Facts that are not affine are of no use and are dropped.
   void assume(const Condition &facts) {
-    if (toSet(facts))
+    if (facts.kind() == Condition::Kind::And)
+      for (const Condition &fact : facts.args())
+        assume(fact);
+    else if (toSet(facts))
       known = known && facts;
   }
   void forget() { known = Condition::constant(true); }

@@ -193,3 +193,30 @@ func.func @all_but_a_stride(%q: !q {onnx.dims = ["b", "", "n", ""]}, %k: !q {onn
   %o = onnx.MatMul %p, %k : (!p, !q) -> !q
   return %o : !q
 }
+
+// As many rows as an image has places: a product of sizes, of which no set knows, leaves what is known of the rows.
+// CHECK-LABEL: @rows_of_an_image
+// CHECK: megactx.source %{{[^ ]+}}, %{{[^ ]+}} pattern(#megactx.pattern<dense>)
+func.func @rows_of_an_image(%image: tensor<?x2x?x?x8xf32>) -> !q {
+  %from = onnx.initializer {value = dense<0> : tensor<i64>} : tensor<i64>
+  %by = onnx.initializer {value = dense<1> : tensor<i64>} : tensor<i64>
+  %down = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %zero = onnx.initializer {value = dense<0.> : tensor<f32>} : tensor<f32>
+  %least = onnx.initializer {value = dense<0xFF7FFFFF> : tensor<f32>} : tensor<f32>
+  %flat = onnx.initializer {value = dense<[0, 0, -1, 8]> : tensor<4xi64>} : tensor<4xi64>
+  %q = onnx.Reshape %image, %flat : (tensor<?x2x?x?x8xf32>, tensor<4xi64>) -> !q
+  %height = onnx.Shape %image {start = 2 : i64, end = 3 : i64} : (tensor<?x2x?x?x8xf32>) -> tensor<1xi64>
+  %width = onnx.Shape %image {start = 3 : i64, end = 4 : i64} : (tensor<?x2x?x?x8xf32>) -> tensor<1xi64>
+  %size = onnx.Mul %height, %width : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %n = onnx.Squeeze %size : (tensor<1xi64>) -> tensor<i64>
+  %range = onnx.Range %from, %n, %by : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %rows = onnx.Unsqueeze %range, %down : (tensor<?xi64>, tensor<1xi64>) -> tensor<?x1xi64>
+  %seen = onnx.GreaterOrEqual %rows, %from : (tensor<?x1xi64>, tensor<i64>) -> tensor<?x1xi1>
+  %mask = onnx.Where %seen, %zero, %least : (tensor<?x1xi1>, tensor<f32>, tensor<f32>) -> tensor<?x1xf32>
+  %kt = onnx.Transpose %q {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %t = onnx.Add %s, %mask : (!p, tensor<?x1xf32>) -> !p
+  %p = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %q : (!p, !q) -> !q
+  return %o : !q
+}
