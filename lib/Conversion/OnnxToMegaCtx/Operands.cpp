@@ -3,6 +3,7 @@
 #include "Operands.h"
 #include "Nodes.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using namespace mlir::megactx::raise;
@@ -154,6 +155,60 @@ static Roots deepRootsOf(Value start) {
   return roots;
 }
 
+/// The activation before changes of its shape and type.
+static Value bare(Value value) {
+  while (llvm::is_contained({"Reshape", "Identity", "Cast"}, typeOf(value)))
+    value = value.getDefiningOp()->getOperand(0);
+  return value;
+}
+
+/// Whether a node's rows are each of its own operands' rows alone, as those of
+/// attention, pooling and convolutions are not.
+static bool keepsRows(Operation *op) {
+  static const llvm::StringSet<> names = {
+      "Abs",   "Add",     "Cast",      "Clip",       "Concat",
+      "Div",   "Erf",     "Exp",       "Expand",     "Gelu",
+      "Max",   "Min",     "Mul",       "Neg",        "Pow",
+      "Relu",  "Sub",     "Reshape",   "Identity",   "LayerNormalization",
+      "Sqrt",  "Split",   "Sigmoid",   "Reciprocal", "RMSNormalization",
+      "Swish", "Tanh",    "Squeeze",   "Softplus",   "Transpose",
+      "Where", "Dropout", "ScatterND", "Unsqueeze"};
+  StringRef type = typeOf(op);
+  if (type == "Gather")
+    return isConstant(op->getOperand(1));
+  if (type == "Slice") {
+    auto axes =
+        hasOperand(op, 3) ? constantIntegers(op->getOperand(3)) : std::nullopt;
+    int64_t rank = rankOf(op->getResult(0));
+    return axes && rank > 1 && llvm::all_of(*axes, [&](int64_t axis) {
+             return axis != -2 && axis != rank - 2;
+           });
+  }
+  if (type == "MatMul" || type == "Gemm")
+    return llvm::any_of(op->getOperands(), [](Value v) { return isWeight(v); });
+  return names.contains(type);
+}
+
+/// Whether the rows of one of the activations are computed of those of
+/// `origin`, each of its own.
+static bool hasRowsOf(const Roots &roots, Value origin) {
+  constexpr size_t kMost = 20000;
+  llvm::SetVector<Value> seen(roots.activations.begin(),
+                              roots.activations.end());
+  for (size_t i = 0; i < seen.size() && i < kMost; ++i) {
+    if (bare(seen[i]) == origin)
+      return true;
+    Operation *op = seen[i].getDefiningOp();
+    if (!op || !keepsRows(op))
+      continue;
+    for (Value operand : op->getOperands())
+      if (auto tensor = dyn_cast<TensorType>(operand.getType());
+          tensor && isa<FloatType>(tensor.getElementType()))
+        seen.insert(operand);
+  }
+  return false;
+}
+
 StringRef mlir::megactx::raise::kindOf(Value query, Value key, Value value) {
   Roots queries = deepRootsOf(query), keys = deepRootsOf(key);
   bool learnedScores = queries.isLearned && keys.isLearned;
@@ -162,18 +217,14 @@ StringRef mlir::megactx::raise::kindOf(Value query, Value key, Value value) {
   if (queries.isLearned != keys.isLearned && !learnedScores)
     return "cross";
   // Projections may see the same activation through different reshapes.
-  auto bare = [](Value value) {
-    while (true) {
-      StringRef type = typeOf(value.getDefiningOp());
-      if (type != "Reshape" && type != "Identity" && type != "Cast")
-        return value;
-      value = value.getDefiningOp()->getOperand(0);
-    }
-  };
   for (Value q : queries.activations)
     for (Value k : keys.activations)
       if (bare(q) == bare(k))
         return "self";
+  // Layers may share the keys of one before them.
+  for (Value k : keys.activations)
+    if (hasRowsOf(queries, bare(k)))
+      return "self";
   // Keys that are not projected here, of queries that are, are a cache of
   // another sequence's.
   return queries.activations.empty() ? "self" : "cross";

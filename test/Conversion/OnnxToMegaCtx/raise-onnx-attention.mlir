@@ -164,3 +164,37 @@ func.func @no_heads(%q: tensor<?x?x8xf32>, %kt: tensor<?x8x?xf32>, %v: tensor<?x
   %o = onnx.MatMul %p, %v : (tensor<?x?x?xf32>, tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   return %o : tensor<?x?x8xf32>
 }
+
+// Keys of a layer before, as some of Gemma 3n's layers share them: of the same rows, but not of other rows of theirs.
+// CHECK-LABEL: @keys_of_a_layer_before(
+// CHECK: megactx.attention
+// CHECK-NOT: kind = "cross"
+// CHECK-LABEL: @keys_of_rows_before(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+func.func @keys_of_a_layer_before(%x: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !ww} : !ww
+  %k = onnx.MatMul %x, %w : (!x, !ww) -> !x
+  %h = onnx.Relu %k : (!x) -> !x
+  %u = onnx.MatMul %h, %w : (!x, !ww) -> !x
+  %y = onnx.Add %x, %u : (!x, !x) -> !x
+  %q = onnx.MatMul %y, %w : (!x, !ww) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> tensor<?x1x8x?xf32>
+  %s = onnx.MatMul %q, %kt : (!x, tensor<?x1x8x?xf32>) -> tensor<?x1x?x?xf32>
+  %p = onnx.Softmax %s {axis = -1 : i64} : (tensor<?x1x?x?xf32>) -> tensor<?x1x?x?xf32>
+  %o = onnx.MatMul %p, %k : (tensor<?x1x?x?xf32>, !x) -> !x
+  return %o : !x
+}
+func.func @keys_of_rows_before(%x: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !ww} : !ww
+  %0 = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %1 = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %2 = onnx.initializer {value = dense<2> : tensor<1xi64>} : tensor<1xi64>
+  %k = onnx.MatMul %x, %w : (!x, !ww) -> !x
+  %y = onnx.Slice %x, %0, %1, %2 : (!x, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> !x
+  %q = onnx.MatMul %y, %w : (!x, !ww) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> tensor<?x1x8x?xf32>
+  %s = onnx.MatMul %q, %kt : (!x, tensor<?x1x8x?xf32>) -> tensor<?x1x?x?xf32>
+  %p = onnx.Softmax %s {axis = -1 : i64} : (tensor<?x1x?x?xf32>) -> tensor<?x1x?x?xf32>
+  %o = onnx.MatMul %p, %k : (tensor<?x1x?x?xf32>, !x) -> !x
+  return %o : !x
+}
