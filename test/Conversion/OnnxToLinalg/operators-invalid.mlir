@@ -177,3 +177,19 @@ func.func @product_of_f8(%x: tensor<2x4xf8E4M3FN>, %w: tensor<4x3xf8E4M3FN>) -> 
   %0 = "onnx.MatMul"(%x, %w) : (tensor<2x4xf8E4M3FN>, tensor<4x3xf8E4M3FN>) -> tensor<2x3xf8E4M3FN> loc("n")
   return %0 : tensor<2x3xf8E4M3FN>
 }
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'c' (Compress): expected an axis in range
+func.func @compress_along_no_axis(%x: tensor<3x4xf32>, %c: tensor<3xi1>) -> tensor<*xf32> {
+  %0 = "onnx.Compress"(%x, %c) {axis = 2 : i64} : (tensor<3x4xf32>, tensor<3xi1>) -> tensor<*xf32> loc("c")
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+// CHECK: error:{{.*}}cannot lower node 'c' (Compress): expected a list of conditions, but its rank is 2
+func.func @compress_by_a_matrix(%x: tensor<3x4xf32>, %c: tensor<3x4xi1>) -> tensor<*xf32> {
+  %0 = "onnx.Compress"(%x, %c) : (tensor<3x4xf32>, tensor<3x4xi1>) -> tensor<*xf32> loc("c")
+  return %0 : tensor<*xf32>
+}
