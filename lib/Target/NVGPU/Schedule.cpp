@@ -189,17 +189,20 @@ static ScheduleAttr chooseGradient(MLIRContext *context, const Machine &machine,
   if (shape.hasTest() || shape.hasQueryPositions ||
       (hasViews && shape.largerDim() > 96))
     columns = std::max<int64_t>(columns / 2, 16);
+  int64_t warps = 4;
   auto make = [&](int64_t blocks) {
     return ScheduleAttr::get(
-        context, /*rows=*/64, columns, /*warps=*/4, /*stages=*/2,
+        context, /*rows=*/16 * warps, columns, warps, /*stages=*/2,
         isF32 ? Product::fma : Product::mma_sync, /*held=*/false, blocks,
         /*grouped=*/false, /*split=*/0, nvx::Loads::cp_async,
         /*producer=*/false, /*persistent=*/false);
   };
+  auto bytes = [&] { return Tiling(shape, make(1)).bytes(); };
+  while (bytes() > machine.sharedMemory && warps > 1)
+    warps /= 2;
   // Of a multiprocessor's, the system takes a part for each block.
   constexpr int64_t system = 1 << 10;
-  int64_t bytes = Tiling(shape, make(1)).bytes() + system;
-  return make(2 * bytes <= machine.sharedMemory + system ? 2 : 1);
+  return make(2 * (bytes() + system) <= machine.sharedMemory + system ? 2 : 1);
 }
 
 ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,

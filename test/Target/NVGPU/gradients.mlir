@@ -1,4 +1,5 @@
 // RUN: megactx-opt %s --megactx-convert-attention-to-nvgpu-kernels=arch=sm_90a --canonicalize | FileCheck %s
+// RUN: megactx-opt %s --megactx-convert-attention-to-nvgpu-kernels=arch=sm_86 | FileCheck %s --check-prefix=SMALL
 
 !q = memref<1x8x?x64xbf16>
 !k = memref<1x2x?x64xbf16>
@@ -61,5 +62,15 @@ func.func @blocks(%q: !q, %k: !k, %row: !row, %dk: !dk, %dv: !dk) {
   megactx.fused_key_gradient %q, %k, %k lse(%row) delta(%row) dout(%q) outs(%dk, %dv)
       [#megactx.piece<test<table([1, 0, 0, 1], ((p floordiv 64) * 2) + (k floordiv 64))>>] {scale = 1.0 : f32}
       : (!q, !k, !k, !row, !row, !q, !dk, !dk) -> ()
+  return
+}
+
+// Blocks of fewer rows where shared memory has no room for 64.
+// SMALL-DAG: gpu.func {{.*}}64xbf16{{.*}}<rows = 64, columns = 64, warps = 4,
+// SMALL-DAG: gpu.func {{.*}}128xf32{{.*}}<rows = 32, columns = 16, warps = 2,
+!f = memref<1x8x?x128xf32>
+func.func @large_elements(%q: !f, %row: !row, %dk: !f, %dv: !f) {
+  megactx.fused_key_gradient %q, %q, %q lse(%row) delta(%row) dout(%q) outs(%dk, %dv) [#megactx.piece<all>] {scale = 1.0 : f32}
+      : (!f, !f, !f, !row, !row, !f, !f, !f) -> ()
   return
 }

@@ -104,8 +104,8 @@ def ConvertAttentionToNVGPUKernelsPass
     - Where a block does not fit, columns are halved down to 16, then warps down
       to 1 (wgmma: 4), until it does.
 
-    - Gradients: mma_sync, or fma for f32; 4 `warps`, 2 `stages`, 2 `blocks` if
-      they fit, else 1. `columns` (keys of a tile, or queries): 64 where both
+    - Gradients: mma_sync, or fma for f32; 4 `warps`, fewer where a block does not
+      fit, 2 `stages`, 2 `blocks` if they fit, else 1. `columns` (keys of a tile, or queries): 64 where both
       head dims are at most 64, else 32; half of it with a test per element or
       rows at positions, and, without wgmma, for strided views and head dims
       above 96; half of it for f32; 16 at least. Only an operation's own
