@@ -125,3 +125,9 @@ def test_gpu_kernels_of_more_operands(pattern, more, offset, bias, gpu_program):
     queries = 163
     past = max(offset) if isinstance(offset, list) else offset
     gradients.check(gpu_program(spec.module()), [spec], 2, queries, queries + past, offset=offset, bias=bias)
+
+
+def test_gpu_kernels_far_from_the_first_position(gpu_program):
+    """Queries are numbered by rows, not by positions."""
+    spec = gradients.Spec(pattern="strided<stride = 4>", dtype="f16", given=True, offset=True)
+    gradients.check(gpu_program(spec.module()), [spec], 1, 10, 10, offset=2**33 + 1)

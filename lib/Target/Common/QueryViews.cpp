@@ -122,9 +122,9 @@ std::pair<Value, Value> QueryViews::queriesOf(unsigned index, Value lowest,
   const Piece &piece = shape.pieces[index];
   Value begin = a.c(0), end = queries;
   if (queryResidues[index].begin) {
-    Value offset = rows.offsetOfQueries();
+    Value first = firstInPeriod(queryResidues[index]);
     std::tie(begin, end) =
-        periodsOf(queryResidues[index], offset, a.add(offset, queries));
+        periodsOf(queryResidues[index], first, a.add(first, queries));
   }
   // Rows at positions in any order: all of them.
   if (arguments.queryPositions)
@@ -152,9 +152,13 @@ std::pair<Value, Value> QueryViews::queriesOf(unsigned index, Value lowest,
   return {begin, end};
 }
 
+Value QueryViews::firstInPeriod(const Residues &residues) const {
+  return emitFloorMod(b, rows.offsetOfQueries(), a.c(residues.period));
+}
+
 Value QueryViews::queryRow(unsigned index, Value number) const {
   const Residues &residues = queryResidues[index];
   if (!residues.begin)
     return number;
-  return a.sub(positionOf(residues, number), rows.offsetOfQueries());
+  return a.sub(positionOf(residues, number), firstInPeriod(residues));
 }

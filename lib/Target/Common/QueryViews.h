@@ -78,6 +78,10 @@ private:
   Value positionOf(const Residues &residues, Value number) const;
   std::pair<Value, Value> periodsOf(const Residues &residues, Value begin,
                                     Value end) const;
+  /// Where the first query stands in its period. Queries are numbered from the
+  /// beginning of that on: numbers are about as many as rows, whatever the
+  /// offset.
+  Value firstInPeriod(const Residues &residues) const;
 
   ImplicitLocOpBuilder &b;
   Arith a;
