@@ -147,8 +147,8 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
     // In order: a result that is copied is aligned for who reads it next.
     for (AttentionLinkInterface op : kernels) {
       copyUnalignedRows(op);
-      if (auto attention = dyn_cast<FusedAttentionOp>(*op))
-        copyUnalignedResult(attention);
+      for (Value rows : rowsWritten(op))
+        copyUnalignedResult(rows);
     }
   }
 
@@ -167,6 +167,12 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
     if (!isa<FusedAttentionOp>(*op))
       rows.push_back(&op->getOpOperand(op.getLinkOperands().size() + 2));
     return rows;
+  }
+
+  /// Of attention, not the log-sum-exp.
+  static ResultRange rowsWritten(AttentionLinkInterface op) {
+    ResultRange results = op->getResults();
+    return isa<FusedAttentionOp>(*op) ? results.take_front() : results;
   }
 
   bool isAligned(Value rows, Multiple multiple) {
@@ -255,20 +261,20 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
         operand->set(copied(b, op.getLoc(), operand->get()));
   }
 
-  void copyUnalignedResult(FusedAttentionOp op) {
-    Value out = op.getResult(0);
+  void copyUnalignedResult(Value out) {
     // Another source adds to the same rows, and copies what is left.
     bool goesOn = llvm::any_of(out.getUses(), [](OpOperand &use) {
-      auto next = dyn_cast<FusedAttentionOp>(use.getOwner());
-      return next && next.isDpsInit(&use);
+      Operation *next = use.getOwner();
+      return isKernel(next) &&
+             cast<DestinationStyleOpInterface>(next).isDpsInit(&use);
     });
     if (goesOn ||
         isAligned(
             out, multipleOfUses(out, lastDim(cast<ShapedType>(out.getType())))))
       return;
-    OpBuilder b(op->getContext());
-    b.setInsertionPointAfter(op);
-    Value copy = copied(b, op.getLoc(), out);
+    OpBuilder b(out.getContext());
+    b.setInsertionPointAfterValue(out);
+    Value copy = copied(b, out.getLoc(), out);
     out.replaceAllUsesExcept(copy, copy.getDefiningOp());
   }
 };

@@ -210,6 +210,33 @@ func.func @gradients(%qs: tensor<1x?x2x8xf32>, %ds: tensor<1x?x2x8xf32>, %k: !ro
 
 // -----
 
+// Rows of gradients that begin at the second column, and sums that are put there.
+// CHECK-LABEL: @unaligned_gradients
+// CHECK-NOT: alloc_tensor
+
+// WIDE-LABEL: @unaligned_gradients
+// WIDE: %[[D:.*]] = tensor.extract_slice
+// WIDE-NEXT: %[[DCOPY:.*]] = bufferization.alloc_tensor() copy(%[[D]])
+// WIDE: %[[DQ:.*]] = megactx.fused_query_gradient {{.*}} dout(%[[DCOPY]])
+// WIDE-NEXT: %[[DQCOPY:.*]] = bufferization.alloc_tensor() copy(%[[DQ]])
+// WIDE: %[[DKV:.*]]:2 = megactx.fused_key_gradient
+// WIDE-NEXT: %[[DVCOPY:.*]] = bufferization.alloc_tensor() copy(%[[DKV]]#1)
+// WIDE-NOT: alloc_tensor
+// WIDE: tensor.insert_slice %[[DQCOPY]]
+// WIDE: tensor.insert_slice %[[DVCOPY]]
+!rows = tensor<1x2x?x8xf32>
+!wide = tensor<1x2x?x9xf32>
+func.func @unaligned_gradients(%q: !rows, %k: !rows, %w: !wide, %e: !rows, %lse: tensor<1x2x?xf32>, %dq: !rows, %dk: !rows, %dv: !rows, %n: index) -> (!wide, !rows, !wide) {
+  %d = tensor.extract_slice %w[0, 0, 0, 1] [1, 2, %n, 8] [1, 1, 1, 1] : !wide to !rows
+  %0 = megactx.fused_query_gradient %q, %k, %k lse(%lse) delta(%lse) dout(%d) outs(%dq) [#megactx.piece<all>] {scale = 1.0 : f32} : (!rows, !rows, !rows, tensor<1x2x?xf32>, tensor<1x2x?xf32>, !rows, !rows) -> !rows
+  %1:2 = megactx.fused_key_gradient %q, %k, %k lse(%lse) delta(%lse) dout(%e) outs(%dk, %dv) [#megactx.piece<all>] {scale = 1.0 : f32} : (!rows, !rows, !rows, tensor<1x2x?xf32>, tensor<1x2x?xf32>, !rows, !rows, !rows) -> (!rows, !rows)
+  %2 = tensor.insert_slice %0 into %w[0, 0, 0, 1] [1, 2, %n, 8] [1, 1, 1, 1] : !rows into !wide
+  %3 = tensor.insert_slice %1#1 into %w[0, 0, 0, 1] [1, 2, %n, 8] [1, 1, 1, 1] : !rows into !wide
+  return %2, %1#0, %3 : !wide, !rows, !wide
+}
+
+// -----
+
 // Results that another attention reads, and that are put between others, are
 // written to rows of their own; those that another source adds to, by that.
 // WIDE-LABEL: @read_and_inserted
