@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 
+import attention
 import patterns
 
 
@@ -28,9 +29,11 @@ class Spec:
     key_heads: int = 1
     dim: int = 16
     dtype: str = "f32"
+    gradients: bool = False
 
     def module(self):
-        """main(q, [query positions], (k, v, [positions], [lengths]) of each source) -> out, lse; all files hold f32 and i64."""
+        """main(q, [query positions], (k, v, [positions], [lengths]) of each source) -> out, lse, or, with dout and dlse behind the others,
+        dq, (dk, dv) of each source; all files hold f32 and i64."""
         wide, narrow = (lambda heads, t=t: f"tensor<?x{heads}x?x{self.dim}x{t}>" for t in ("f32", self.dtype))
         arguments, lines, names, types = [], [], [], []
 
@@ -65,14 +68,25 @@ class Spec:
             names.append(f"%s{i}")
             types.append(made)
         where = f" positions({at})" if at else ""
-        rows, lse, out = f"tensor<?x{self.heads}x?xf32>", "%r#1", "%r#0"
+        lse, ends = f"tensor<?x{self.heads}x?xf32>", [at_type] if at else []
         lines.append(f"%r:2 = megactx.attention {query}, {', '.join(names)}{where} {{scale = {self.dim**-0.5!r} : f32}} "
-                     f": ({', '.join([narrow(self.heads), *types] + ([at_type] if at else []))}) -> ({narrow(self.heads)}, {rows})")
-        if self.dtype != "f32":
-            lines.append(f"%w = arith.extf %r#0 : {narrow(self.heads)} to {wide(self.heads)}")
-            out = "%w"
-        body = "\n  ".join(lines)
-        return f"func.func @main({', '.join(arguments)}) -> ({wide(self.heads)}, {rows}) {{\n  {body}\n  return {out}, {lse} : {wide(self.heads)}, {rows}\n}}\n"
+                     f": ({', '.join([narrow(self.heads), *types, *ends])}) -> ({narrow(self.heads)}, {lse})")
+        results = [("%r#0", self.heads), ("%r#1", None)]
+        if self.gradients:
+            dout = value("dout", self.heads)
+            arguments.append(f"%dlse: {lse}")
+            results = [(f"%x#{i}", heads) for i, heads in enumerate([self.heads] + [self.key_heads] * 2 * len(names))]
+            out = narrow(self.heads)
+            lines.append(f"%x:{len(results)} = megactx.attention_backward {query}, {', '.join(names)} out(%r#0) lse(%r#1) dout({dout}) dlse(%dlse){where} {{scale = {self.dim**-0.5!r} : f32}} "
+                         f": ({', '.join([out, *types, out, lse, out, lse, *ends])}) -> ({', '.join(narrow(heads) for _, heads in results)})")
+        given = []
+        for i, (result, heads) in enumerate(results):
+            if self.dtype != "f32" and heads:
+                lines.append(f"%w{i} = arith.extf {result} : {narrow(heads)} to {wide(heads)}")
+                result = f"%w{i}"
+            given.append((result, wide(heads) if heads else lse))
+        body, made = "\n  ".join(lines), ", ".join(kind for _, kind in given)
+        return f"func.func @main({', '.join(arguments)}) -> ({made}) {{\n  {body}\n  return {', '.join(result for result, _ in given)} : {made}\n}}\n"
 
 
 def pyramid(ratio, windows, lengths=False, **rest):
@@ -98,8 +112,8 @@ def inputs(spec, random, batch, queries, rows, query_positions=None, positions=(
     return given
 
 
-def reference(spec, given):
-    """out [B, H, Nq, D] and lse [B, H, Nq] in float64: the keys of all sources side by side, one softmax."""
+def rows_of(spec, given):
+    """Queries, keys, values and who sees whom, in float64: the keys of all sources side by side."""
     given = iter(given)
     q = next(given).astype(np.float64)
     batch, heads, queries, dim = q.shape
@@ -114,10 +128,15 @@ def reference(spec, given):
         for b, length in enumerate(np.clip(lengths, 0, rows)):
             seen[b, ..., :length] = patterns.relation(source.pattern, at[b], where[b, :length], heads, source.key_step)
         keys, values, allowed = [*keys, k], [*values, v], [*allowed, seen]
-    k, v, seen = (np.concatenate(parts, axis) for parts, axis in ((keys, 2), (values, 2), (allowed, 3)))
+    return q, *(np.concatenate(parts, axis) for parts, axis in ((keys, 2), (values, 2), (allowed, 3)))
+
+
+def reference(spec, given):
+    """out [B, H, Nq, D] and lse [B, H, Nq] in float64: one softmax."""
+    q, k, v, seen = rows_of(spec, given)
     out, lse = np.zeros_like(q), np.full(q.shape[:3], -np.inf)
-    for b, h in np.ndindex(batch, heads):
-        scores = np.where(seen[b, h], q[b, h] @ k[b, h].T * dim**-0.5, -np.inf)
+    for b, h in np.ndindex(q.shape[:2]):
+        scores = np.where(seen[b, h], q[b, h] @ k[b, h].T * spec.dim**-0.5, -np.inf)
         top = scores.max(1, keepdims=True, initial=-1e30)
         weights = np.exp(scores - top)
         total = weights.sum(1, keepdims=True)
@@ -125,3 +144,16 @@ def reference(spec, given):
         some = total[:, 0] > 0
         lse[b, h, some] = (top + np.log(np.where(total == 0, 1, total)))[some, 0]
     return out, lse
+
+
+def gradients_of(spec, given, dout, dlse):
+    """dq, then dk and dv of each source, in float64."""
+    q, k, v, seen = rows_of(spec, given)
+    weights, _ = attention.softmax(np.where(seen, q @ k.swapaxes(2, 3) * spec.dim**-0.5, -np.inf))
+    slopes = dout @ v.swapaxes(2, 3)
+    slopes = weights * (slopes - (weights * slopes).sum(3, keepdims=True) + dlse[..., None]) * spec.dim**-0.5
+    dk, dv = (x.swapaxes(2, 3) @ y for x, y in ((slopes, q), (weights, dout)))
+    rows = [source.shape[2] for source in given if source.ndim == 4][2::2]
+    ends = np.cumsum(rows)[:-1]
+    of_sources = [np.split(x.reshape(len(q), spec.key_heads, -1, *x.shape[2:]).sum(2), ends, axis=2) for x in (dk, dv)]
+    return [slopes @ k, *(x for pair in zip(*of_sources) for x in pair)]

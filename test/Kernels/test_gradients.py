@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 import attention
 import gradients
+import sources
 from test_kernels import BLOCK_PATTERNS, PATTERNS
 
 
@@ -131,3 +133,16 @@ def test_gpu_kernels_far_from_the_first_position(gpu_program):
     """Queries are numbered by rows, not by positions."""
     spec = gradients.Spec(pattern="strided<stride = 4>", dtype="f16", given=True, offset=True)
     gradients.check(gpu_program(spec.module()), [spec], 1, 10, 10, offset=2**33 + 1)
+
+
+@pytest.mark.parametrize("target, others", [("program", ()), ("gpu_program", (sources.Source("causal and window<left = 9, right = 0>", key_step=3),))], ids=["cpu", "gpu"])
+def test_sources_at_positions_of_their_own(target, others, request):
+    """Blocks of keys whose first is not at position 0, and queries in no order."""
+    spec = sources.Spec((sources.Source("causal", positions=True, lengths=True), *others), positions=True, gradients=True)
+    random = np.random.default_rng()
+    run = request.getfixturevalue(target)(spec.module())
+    at, own = random.integers(0, 150, (2, 70)), np.sort(random.integers(20, 150, (2, 80)), axis=1)
+    given = sources.inputs(spec, random, 2, 70, [80, 40][:1 + len(others)], at, [own], [np.array([80, 3])])
+    dout, dlse = random.standard_normal((2, 2, 70, 16)).astype(np.float32), random.standard_normal((2, 2, 70)).astype(np.float32)
+    for got, want in zip(run([*given, dout, dlse]), sources.gradients_of(spec, given, dout, dlse), strict=True):
+        assert np.abs(got - want).max() < 3e-5 * max(1, np.abs(want).max())

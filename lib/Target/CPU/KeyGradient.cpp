@@ -90,8 +90,9 @@ KeyGradientKernel::placeQueries(unsigned index, const GradientBuffers &buffers,
                                 Value from, Value end, Value count) {
   Value log2e = a.f32(static_cast<float>(M_LOG2E));
   Value none = a.c(0), most = a.c(INT32_MAX), last = a.sub(end, a.c(1));
+  // What bounds nothing is so low that it has no distance.
   auto fromFirst = [&](Value position) {
-    return a.min(a.max(a.sub(position, lowest), none), most);
+    return a.min(a.sub(a.max(position, lowest), lowest), most);
   };
   SmallVector<Value> hull =
       emitFor(b, none, count, 1, ValueRange{none, most},

@@ -320,9 +320,10 @@ void KeyGradientEmitter::copyTile(const PieceTiles &of, Value from,
 /// block's first on; those past the end see none.
 void KeyGradientEmitter::placeQueries(const PieceTiles &of, Value from,
                                       Value stage) {
-  Value none = a.c(0), most = a.c(INT32_MAX);
+  Value most = a.c(INT32_MAX);
+  // What bounds nothing is so low that it has no distance.
   auto narrow = [&](Value position) -> Value {
-    Value apart = a.min(a.max(a.sub(position, lowest), none), most);
+    Value apart = a.min(a.sub(a.max(position, lowest), lowest), most);
     return arith::IndexCastOp::create(b, b.getI32Type(), apart);
   };
   Value begin = a.mul(stage, a.c(tiling.keys));
