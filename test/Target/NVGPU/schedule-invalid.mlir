@@ -80,10 +80,36 @@ func.func @group_of_heads_that_differ(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) 
 !q = memref<?x?x?x64xf16>
 !s = memref<?x?x?x64xf32>
 !l = memref<?x?x?xf32>
-func.func @split_gradient(%q: !q, %k: !q, %v: !q, %lse: !l, %dq: !s) {
+func.func @gradient_with_held_rows(%q: !q, %k: !q, %v: !q, %lse: !l, %s: !s) {
   // expected-error@+1 {{expected a schedule of gradients without wgmma, held, grouped, split and producer, but got #nvx.schedule<}}
-  megactx.fused_query_gradient %q, %k, %v lse(%lse) delta(%lse) dout(%q) outs(%dq) [#megactx.piece<all>] {scale = 0.125 : f32,
-      nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = false, blocks = 1, split = 8>}
+  megactx.fused_query_gradient %q, %k, %v lse(%lse) delta(%lse) dout(%q) outs(%s) [#megactx.piece<all>] {scale = 0.125 : f32,
+      nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 1>}
+      : (!q, !q, !q, !l, !l, !q, !s) -> ()
+  return
+}
+
+// -----
+
+!q = memref<?x?x?x64xf16>
+!s = memref<?x?x?x64xf32>
+!l = memref<?x?x?xf32>
+func.func @gradient_of_grouped_heads(%q: !q, %k: !q, %v: !q, %lse: !l, %s: !s) {
+  // expected-error@+1 {{expected a schedule of gradients without wgmma, held, grouped, split and producer, but got #nvx.schedule<}}
+  megactx.fused_query_gradient %q, %k, %v lse(%lse) delta(%lse) dout(%q) outs(%s) [#megactx.piece<all>] {scale = 0.125 : f32,
+      nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = false, blocks = 1, grouped = true>}
+      : (!q, !q, !q, !l, !l, !q, !s) -> ()
+  return
+}
+
+// -----
+
+!q = memref<?x?x?x64xf16>
+!s = memref<?x?x?x64xf32>
+!l = memref<?x?x?xf32>
+func.func @gradient_of_split_keys(%q: !q, %k: !q, %v: !q, %lse: !l, %s: !s) {
+  // expected-error@+1 {{expected a schedule of gradients without wgmma, held, grouped, split and producer, but got #nvx.schedule<}}
+  megactx.fused_query_gradient %q, %k, %v lse(%lse) delta(%lse) dout(%q) outs(%s) [#megactx.piece<all>] {scale = 0.125 : f32,
+      nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = false, blocks = 1, split = 64>}
       : (!q, !q, !q, !l, !l, !q, !s) -> ()
   return
 }

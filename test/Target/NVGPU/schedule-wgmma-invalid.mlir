@@ -115,3 +115,16 @@ func.func @producer_of_f32(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<all>] {scale = 0.125 : f32, nvx.schedule = #s} : (!q, !q, !q, !q, !l) -> ()
   return
 }
+
+// -----
+
+!q = memref<?x?x?x64xf16>
+!s = memref<?x?x?x64xf32>
+!l = memref<?x?x?xf32>
+func.func @gradient(%q: !q, %k: !q, %v: !q, %lse: !l, %s: !s) {
+  // expected-error@+1 {{expected a schedule of gradients without wgmma, held, grouped, split and producer, but got #nvx.schedule<}}
+  megactx.fused_query_gradient %q, %k, %v lse(%lse) delta(%lse) dout(%q) outs(%s) [#megactx.piece<all>] {scale = 0.125 : f32,
+      nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 1>}
+      : (!q, !q, !q, !l, !l, !q, !s) -> ()
+  return
+}
