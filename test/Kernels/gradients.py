@@ -54,10 +54,12 @@ def reference(spec, q, k, v, offset, bias, lengths, key_offset, segments, dout, 
             grouped(np.einsum("bhij,bhid->bhjd", weights, dout)), ds, out, lse)
 
 
-def check(run, specs, batch, queries, keys, offset=0, bias=None):
-    """`specs` differ in the pattern alone; where what attention gave comes in, there is one."""
+def check(run, specs, batch, queries, keys, offset=0, bias=None, apart=0):
+    """`specs` differ in the pattern alone; where what attention gave comes in, there is one. `apart`: how far queries and keys are from zero, on either side of it."""
     spec = specs[0]
     inputs, given = attention.draw_inputs(spec, batch, queries, keys, offset, bias)
+    for array, by in zip(inputs, (-apart, apart)):
+        array[...] = attention.rounded(array + by, spec.dtype)
     random = np.random.default_rng()
     dout = attention.rounded(random.standard_normal((batch, spec.heads, queries, spec.value_dim)), spec.dtype)
     dlse = random.standard_normal((batch, spec.heads, queries)).astype(np.float32)

@@ -135,6 +135,12 @@ def test_gpu_kernels_far_from_the_first_position(gpu_program):
     gradients.check(gpu_program(spec.module()), [spec], 1, 10, 10, offset=2**33 + 1)
 
 
+def test_gpu_kernels_of_scores_far_below_zero(gpu_program):
+    """Queries past the end are zeros, whose scores then are far above all others."""
+    spec = gradients.Spec(pattern="dense", dtype="f16", given=True)
+    gradients.check(gpu_program(spec.module()), [spec], 1, 70, 64, apart=8)
+
+
 @pytest.mark.parametrize("target, others", [("program", ()), ("gpu_program", (sources.Source("causal and window<left = 9, right = 0>", key_step=3),))], ids=["cpu", "gpu"])
 def test_sources_at_positions_of_their_own(target, others, request):
     """Blocks of keys whose first is not at position 0, and queries in no order."""
