@@ -34,6 +34,11 @@ private:
   static Value number(Emitter &in, float value) {
     return arith::ConstantOp::create(in, in.getF32FloatAttr(value));
   }
+  /// Of a row, by its log-sum-exp.
+  static Value isWithoutKeys(Emitter &in, Value lse) {
+    return arith::CmpFOp::create(in, arith::CmpFPredicate::OEQ, lse,
+                                 number(in, -kInfinity));
+  }
   Value delta();
   Value knownLse();
   unsigned links(const SourcePieces &source);
@@ -48,7 +53,8 @@ private:
 };
 } // namespace
 
-/// <dout, out> - dlse of each row.
+/// <dout, out> - dlse of each row; of one without keys, whose weights are 0,
+/// not what dlse may be there.
 Value Backward::delta() {
   Value out = withoutCasts(op.getOut()), dout = withoutCasts(op.getDout());
   Value init = zeros(ArrayRef(sizesOf(query)).take_front(3));
@@ -61,9 +67,11 @@ Value Backward::delta() {
                   });
   if (!op.getDlse())
     return sum;
-  return emitGeneric(b, withoutCasts(op.getDlse()), sum, {{0, 1, 2}, {0, 1, 2}},
+  return emitGeneric(b, {withoutCasts(op.getDlse()), withoutCasts(op.getLse())},
+                     sum, {{0, 1, 2}, {0, 1, 2}, {0, 1, 2}},
                      [](Emitter &in, ValueRange x) -> Value {
-                       return arith::SubFOp::create(in, x[1], x[0]);
+                       Value less = arith::SubFOp::create(in, x[2], x[0]);
+                       return in.select(isWithoutKeys(in, x[1]), x[2], less);
                      });
 }
 
@@ -73,9 +81,7 @@ Value Backward::knownLse() {
   Value init = tensor::EmptyOp::create(b, sizesOf(given), b.getF32Type());
   return emitGeneric(
       b, given, init, {{0, 1, 2}, {0, 1, 2}}, [](Emitter &in, ValueRange x) {
-        Value none = arith::CmpFOp::create(in, arith::CmpFPredicate::OEQ, x[0],
-                                           number(in, -kInfinity));
-        return in.select(none, number(in, kInfinity), x[0]);
+        return in.select(isWithoutKeys(in, x[0]), number(in, kInfinity), x[0]);
       });
 }
 

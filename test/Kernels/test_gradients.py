@@ -148,6 +148,8 @@ def test_sources_at_positions_of_their_own(target, others, request):
     random = np.random.default_rng()
     run = request.getfixturevalue(target)(spec.module())
     at, own = random.integers(0, 150, (2, 70)), np.sort(random.integers(20, 150, (2, 80)), axis=1)
+    at[:, ::2] += 2**40  # far, and further than 32 bits count
+    own[:, 60:] += 2**40
     given = sources.inputs(spec, random, 2, 70, [80, 40][:1 + len(others)], at, [own], [np.array([80, 3])])
     dout, dlse = random.standard_normal((2, 2, 70, 16)).astype(np.float32), random.standard_normal((2, 2, 70)).astype(np.float32)
     for got, want in zip(run([*given, dout, dlse]), sources.gradients_of(spec, given, dout, dlse), strict=True):

@@ -35,6 +35,8 @@ private:
   Value rowAt(Value i) override { return walk.rowAt(i); }
   void task(GradientBuffers &buffers, Value batch, Value keyHead) override;
 
+  Value positionOf(const GradientBuffers &buffers, Value lane);
+  Value placeOf(const GradientBuffers &buffers, Value position);
   void ofHead(const GradientBuffers &buffers, Value batch, Value head);
   void queriesOf(unsigned piece, const GradientBuffers &buffers);
   std::pair<Value, Value> placeQueries(unsigned piece,
@@ -52,15 +54,10 @@ void KeyGradientKernel::task(GradientBuffers &buffers, Value batch,
                              Value keyHead) {
   loadLanes(buffers, {arguments.key, batch, keyHead, shape.headDim},
             {arguments.value, batch, keyHead, shape.valueDim});
-  auto positionOf = [&](Value lane) {
-    return views->positionOfKey(memref::LoadOp::create(b, buffers.rowOf, lane));
-  };
-  lowest = positionOf(a.c(0));
-  highest = positionOf(a.sub(lanesHere, a.c(1)));
-  // Keys are numbered by how far they stand from the first.
+  lowest = positionOf(buffers, a.c(0));
+  highest = positionOf(buffers, a.sub(lanesHere, a.c(1)));
   emitFor(b, a.c(0), a.c(buffers.lanes), 1, [&](Value lane) {
-    Value apart = a.sub(positionOf(lane), lowest);
-    storeI32(a.min(apart, a.c(INT32_MAX - 1)), buffers.number, lane);
+    storeI32(placeOf(buffers, positionOf(buffers, lane)), buffers.number, lane);
   });
   Value first = a.mul(keyHead, group);
   emitFor(b, first, a.add(first, group), 1,
@@ -69,6 +66,17 @@ void KeyGradientKernel::task(GradientBuffers &buffers, Value batch,
            {arguments.dk, batch, keyHead, shape.headDim});
   storeSum(buffers, &GradientBuffers::sumB, 1.0f,
            {arguments.dv, batch, keyHead, shape.valueDim});
+}
+
+Value KeyGradientKernel::positionOf(const GradientBuffers &buffers,
+                                    Value lane) {
+  return views->positionOfKey(memref::LoadOp::create(b, buffers.rowOf, lane));
+}
+
+Value KeyGradientKernel::placeOf(const GradientBuffers &buffers,
+                                 Value position) {
+  return placeInBlock(b, shape, position, lowest, lanesHere,
+                      [&](Value lane) { return positionOf(buffers, lane); });
 }
 
 void KeyGradientKernel::ofHead(const GradientBuffers &buffers, Value batch,
@@ -83,17 +91,13 @@ void KeyGradientKernel::ofHead(const GradientBuffers &buffers, Value batch,
     ifHead(i, [&] { queriesOf(i, buffers); });
 }
 
-/// The rows of a block's queries, and what each sees, counted from the first of
-/// the lanes' keys. Returns the highest beginning and the lowest end of these.
+/// The rows of a block's queries, and what each sees, by places among the
+/// lanes' keys. Returns the highest beginning and the lowest end of these.
 std::pair<Value, Value>
 KeyGradientKernel::placeQueries(unsigned index, const GradientBuffers &buffers,
                                 Value from, Value end, Value count) {
   Value log2e = a.f32(static_cast<float>(M_LOG2E));
   Value none = a.c(0), most = a.c(INT32_MAX), last = a.sub(end, a.c(1));
-  // What bounds nothing is so low that it has no distance.
-  auto fromFirst = [&](Value position) {
-    return a.min(a.sub(a.max(position, lowest), lowest), most);
-  };
   SmallVector<Value> hull =
       emitFor(b, none, count, 1, ValueRange{none, most},
               [&](Value n, ValueRange so) -> SmallVector<Value> {
@@ -109,8 +113,8 @@ KeyGradientKernel::placeQueries(unsigned index, const GradientBuffers &buffers,
                 auto [lo, hi] =
                     views->rowInterval(index, views->positionOf(row));
                 // Queries past the end repeat the last one and see nothing.
-                lo = fromFirst(lo);
-                hi = a.select(exists, fromFirst(hi), none);
+                lo = placeOf(buffers, lo);
+                hi = a.select(exists, placeOf(buffers, hi), none);
                 storeI32(lo, buffers.low, n);
                 storeI32(hi, buffers.high, n);
                 return {a.max(so[0], lo), a.min(so[1], hi)};
@@ -129,7 +133,7 @@ void KeyGradientKernel::queriesOf(unsigned index,
     auto [highestLow, lowestHigh] =
         placeQueries(index, buffers, from, end, count);
     Value isFull = a.both(a.le(highestLow, a.c(0)),
-                          a.lt(a.sub(highest, lowest), lowestHigh));
+                          a.lt(placeOf(buffers, highest), lowestHigh));
     block.add(parts, count, isFull,
               {piece.test, *views, arguments.biases, isAllowed});
   };

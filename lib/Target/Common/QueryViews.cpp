@@ -162,3 +162,15 @@ Value QueryViews::queryRow(unsigned index, Value number) const {
     return number;
   return a.sub(positionOf(residues, number), firstInPeriod(residues));
 }
+
+Value mlir::megactx::placeInBlock(ImplicitLocOpBuilder &b,
+                                  const AttentionShape &shape, Value position,
+                                  Value lowest, Value count,
+                                  function_ref<Value(Value)> positionAt) {
+  Arith a{b};
+  if (shape.hasKeyPositions)
+    return emitFirstNot(b, a.c(0), count,
+                        [&](Value i) { return a.lt(positionAt(i), position); });
+  // What bounds nothing is so low that it has no distance.
+  return a.min(a.sub(a.max(position, lowest), lowest), a.c(INT32_MAX));
+}

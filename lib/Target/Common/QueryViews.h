@@ -97,6 +97,14 @@ private:
   SmallVector<Residues> queryResidues; ///< of each piece
 };
 
+/// Where a position stands among a block's keys, below 2^31: how far behind the
+/// first of them or, where keys are at positions of their own, how many are
+/// before it. Keys and bounds compare by their places as by their positions.
+/// `positionAt`: of the i-th of `count` keys, of which the first is `lowest`.
+Value placeInBlock(ImplicitLocOpBuilder &b, const AttentionShape &shape,
+                   Value position, Value lowest, Value count,
+                   function_ref<Value(Value i)> positionAt);
+
 } // namespace mlir::megactx
 
 #endif

@@ -48,6 +48,8 @@ private:
   Value rowOf(const PieceTiles &of, Value number);
   Value ofColumns(Value words, Value row, int64_t n);
   Value rowOfHalf(int64_t half);
+  Value positionOf(Value number);
+  Value placeOf(Value position);
   Value ints(Value first, Value second);
 
   const AttentionShape &shape;
@@ -66,8 +68,8 @@ private:
   Value thread, lane, warp, batch, keyHead, queries;
   Value begin, last;     ///< numbers of the block's first row, and of the last
   Value lowest, highest; ///< positions of the block's keys
-  Value span;            ///< from one to the other, i32
-  Value places; ///< of the lane's keys, from the lowest on: vector<2x2xi32>
+  Value span;            ///< the place of the highest among them
+  Value places;          ///< of the lane's keys: vector<2x2xi32>
   std::array<Value, 2> own; ///< rows of the lane's keys
   Value keyTile, valueTile, queryTile, doutTile;
   Value lse, delta, low, high; ///< of queries, by stages
@@ -187,22 +189,27 @@ Value KeyGradientEmitter::ints(Value first, Value second) {
       b, VectorType::get({2, 2}, b.getI32Type()), ValueRange{x, x, y, y});
 }
 
+/// Of the key with a number of the class; of those past the last, that one's.
+Value KeyGradientEmitter::positionOf(Value number) {
+  return views.positionOfKey(walk.rowAt(a.min(number, last)));
+}
+
+Value KeyGradientEmitter::placeOf(Value position) {
+  Value count = a.min(a.sub(walk.rowsHere, begin), a.c(tiling.rows));
+  return placeInBlock(b, shape, position, lowest, count,
+                      [&](Value i) { return positionOf(a.add(begin, i)); });
+}
+
 void KeyGradientEmitter::block() {
   last = a.sub(walk.rowsHere, a.c(1));
   copyRows();
-  auto positionOf = [&](Value number) {
-    return views.positionOfKey(walk.rowAt(a.min(number, last)));
-  };
   lowest = positionOf(begin);
   highest = positionOf(a.add(begin, a.c(tiling.rows - 1)));
-  auto apart = [&](Value position) {
-    return a.min(a.sub(position, lowest), a.c(INT32_MAX - 1));
-  };
-  span = apart(highest);
+  span = placeOf(highest);
   std::array<Value, 2> at;
   for (int64_t half = 0; half < 2; ++half) {
     own[half] = walk.rowAt(a.min(rowOfHalf(half), last));
-    at[half] = apart(views.positionOfKey(own[half]));
+    at[half] = placeOf(views.positionOfKey(own[half]));
   }
   places = ints(at[0], at[1]);
   Value none = a.splat(0.0f, VectorType::get({2, 2}, b.getF32Type()));
@@ -316,20 +323,17 @@ void KeyGradientEmitter::copyTile(const PieceTiles &of, Value from,
   });
 }
 
-/// What the queries of a tile have: which keys they see is counted from the
-/// block's first on; those past the end see none.
+/// What the queries of a tile have: which keys they see, by places among the
+/// block's; those past the end see none.
 void KeyGradientEmitter::placeQueries(const PieceTiles &of, Value from,
                                       Value stage) {
-  Value most = a.c(INT32_MAX);
-  // What bounds nothing is so low that it has no distance.
   auto narrow = [&](Value position) -> Value {
-    Value apart = a.min(a.sub(a.max(position, lowest), lowest), most);
-    return arith::IndexCastOp::create(b, b.getI32Type(), apart);
+    return arith::IndexCastOp::create(b, b.getI32Type(), placeOf(position));
   };
-  Value begin = a.mul(stage, a.c(tiling.keys));
+  Value first = a.mul(stage, a.c(tiling.keys));
   emitFor(b, thread, a.c(tiling.keys), tiling.threads, [&](Value column) {
     Value number = a.add(from, column), row = rowOf(of, number);
-    Value at = a.add(begin, column);
+    Value at = a.add(first, column);
     SmallVector<Value> place = {batch, views.head, row};
     auto copy = [&](Value memory, Value words) {
       Value x = memref::LoadOp::create(b, memory, place);
