@@ -153,8 +153,7 @@ struct AttentionLayout : impl::AttentionLayoutPassBase<AttentionLayout> {
   }
 
   static bool isKernel(Operation *op) {
-    return isa<FusedAttentionOp, FusedQueryGradientOp, FusedKeyGradientOp>(
-               op) &&
+    return isFused(op) &&
            cast<DestinationStyleOpInterface>(op).hasPureTensorSemantics();
   }
 

@@ -25,8 +25,8 @@ namespace {
 bool staysOnHost(Operation *op) {
   if (isa<scf::ParallelOp, scf::ForallOp, scf::ReduceOp>(op))
     return false;
-  if (isa<FusedAttentionOp, FusedQueryGradientOp, FusedKeyGradientOp,
-          nvx::EncodeTensorMapOp, nvx::MultiprocessorsOp, nvx::ReportChecksOp>(
+  if (isFused(op) ||
+      isa<nvx::EncodeTensorMapOp, nvx::MultiprocessorsOp, nvx::ReportChecksOp>(
           op))
     return true;
   return isa<affine::AffineDialect, arith::ArithDialect, cf::ControlFlowDialect,

@@ -32,7 +32,7 @@ struct ConvertAttentionToCPUKernels
     number = 0;
     SmallVector<AttentionLinkInterface> ops;
     getOperation().walk([&](AttentionLinkInterface op) {
-      if (isa<FusedAttentionOp, FusedQueryGradientOp, FusedKeyGradientOp>(*op))
+      if (isFused(op))
         ops.push_back(op);
     });
     for (AttentionLinkInterface op : ops)

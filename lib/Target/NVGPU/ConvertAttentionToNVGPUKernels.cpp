@@ -51,7 +51,7 @@ struct ConvertAttentionToNVGPUKernels
     kernels.clear();
     SmallVector<AttentionLinkInterface> ops;
     getOperation().walk([&](AttentionLinkInterface op) {
-      if (isa<FusedAttentionOp, FusedQueryGradientOp, FusedKeyGradientOp>(*op))
+      if (isFused(op))
         ops.push_back(op);
     });
     for (AttentionLinkInterface op : ops)

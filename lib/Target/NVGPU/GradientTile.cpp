@@ -10,24 +10,23 @@ using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
 
+Value GradientTiles::splat(float x) {
+  return Arith{b}.splat(x, VectorType::get({2, 2}, b.getF32Type()));
+}
+
 /// Plus infinity of a row without keys makes it 0.
 Value GradientTiles::weight(Value score, Value lse) {
-  Value factor = Arith{b}.splat(factorOf(shape) * static_cast<float>(M_LOG2E),
-                                cast<VectorType>(score.getType()));
-  Value power;
+  constexpr float log2e = static_cast<float>(M_LOG2E);
+  Value factor = splat(factorOf(shape) * log2e), power;
   // As in the softmax: of a finite bias that hides keys, the rounding of a
   // product is more than what exponents can be.
-  if (!shape.biasPerKey.empty())
-    power =
-        arith::MulFOp::create(b, arith::SubFOp::create(b, score, lse), factor);
-  else
-    power = vector::FMAOp::create(
-        b, score, factor,
-        arith::NegFOp::create(
-            b, arith::MulFOp::create(
-                   b, lse,
-                   Arith{b}.splat(static_cast<float>(M_LOG2E),
-                                  cast<VectorType>(score.getType())))));
+  if (!shape.biasPerKey.empty()) {
+    Value apart = arith::SubFOp::create(b, score, lse);
+    power = arith::MulFOp::create(b, apart, factor);
+  } else {
+    Value shift = arith::MulFOp::create(b, lse, splat(-log2e));
+    power = vector::FMAOp::create(b, score, factor, shift);
+  }
   return nvx::Exp2Op::create(b, power);
 }
 
@@ -39,9 +38,6 @@ Value GradientTiles::slope(Value weight, Value product, Value doutProduct,
       b, weight, arith::SubFOp::create(b, doutProduct, delta));
   if (!shape.softcap)
     return slope;
-  auto splat = [&](float x) {
-    return Arith{b}.splat(x, cast<VectorType>(weight.getType()));
-  };
   Value t = arith::MulFOp::create(b, cappedScore(b, shape, product),
                                   splat(1 / *shape.softcap));
   Value minus = arith::NegFOp::create(b, t);

@@ -42,6 +42,7 @@ public:
                     function_ref<QueryNumbers(int64_t n)> of);
 
 private:
+  Value splat(float x);
   Value weight(Value score, Value lse);
   Value slope(Value weight, Value product, Value doutProduct, Value delta);
 
@@ -49,12 +50,12 @@ private:
   const AttentionShape &shape;
 };
 
-/// Adds `factor` times the 16x8 tiles of a warp's sums to rows of f32: of each
-/// of the lane's two rows, where it is and whether there is one.
+/// One of a lane's two rows: where it is, and whether there is one.
 struct SumRow {
   SmallVector<Value> at; ///< batch, head, row
   Value exists;
 };
+/// Adds `factor` times the 16x8 tiles of a warp's sums to rows of f32.
 void addSums(ImplicitLocOpBuilder &b, Value lane, ValueRange sums, float factor,
              Value memory, const std::array<SumRow, 2> &rows);
 

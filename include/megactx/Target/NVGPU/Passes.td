@@ -105,11 +105,11 @@ def ConvertAttentionToNVGPUKernelsPass
       to 1 (wgmma: 4), until it does.
 
     - Gradients: mma_sync, or fma for f32; 4 `warps`, fewer where a block does not
-      fit, 2 `stages`, 2 `blocks` if they fit, else 1. `columns` (keys of a tile, or queries): 64 where both
-      head dims are at most 64, else 32; half of it with a test per element or
-      rows at positions, and, without wgmma, for strided views and head dims
-      above 96; half of it for f32; 16 at least. Only an operation's own
-      `nvx.schedule` says something else.
+      fit, 2 `stages`, 2 `blocks` if they fit, else 1. `columns` (keys of a tile,
+      or queries): 64 where both head dims are at most 64, else 32; half of it
+      with a test per element or rows at positions, and, without wgmma, for
+      strided views and head dims above 96; half of it for f32; 16 at least. Only
+      an operation's own `nvx.schedule` says something else.
 
     Head dims that are not static multiples of 8 up to 256, of gradients up to
     128, are errors, and so are schedules that the kernel or the architecture

@@ -32,6 +32,12 @@ llvm::SmallVector<pattern::Piece> pieceList(ArrayAttr pieces);
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxOps.h.inc"
 
 namespace mlir::megactx {
+/// Whether a target's kernel takes the op as it is: fused attention, or one of
+/// its fused gradients.
+inline bool isFused(Operation *op) {
+  return isa<FusedAttentionOp, FusedQueryGradientOp, FusedKeyGradientOp>(op);
+}
+
 /// Lets one-shot bufferization take the ops in destination style to memrefs.
 void registerBufferization(DialectRegistry &registry);
 
