@@ -211,14 +211,7 @@ static Value widened(ImplicitLocOpBuilder &b, Value term) {
     term = createNode(b, "Cast", term, type,
                       {b.getNamedAttr("to", b.getI64IntegerAttr(1))});
   }
-  int64_t missing = 4 - type.getRank();
-  if (missing == 0)
-    return term;
-  SmallVector<int64_t> axes = llvm::to_vector(llvm::seq<int64_t>(missing));
-  SmallVector<int64_t> shape(missing, 1);
-  llvm::append_range(shape, type.getShape());
-  return createNode(b, "Unsqueeze", {term, integerList(b, axes)},
-                    type.clone(shape));
+  return withRank4(b, term);
 }
 
 /// Whether numbers of the element that a run knows may be finite and mask.

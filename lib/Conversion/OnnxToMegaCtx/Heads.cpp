@@ -3,17 +3,11 @@
 #include "Heads.h"
 #include "Nodes.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
+#include "llvm/ADT/Sequence.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
-
-static Value transposed(ImplicitLocOpBuilder &b, Value rows) {
-  auto type = cast<RankedTensorType>(rows.getType());
-  ArrayRef<int64_t> s = type.getShape();
-  return raise::createNode(
-      b, "Transpose", rows, type.clone({s[0], s[2], s[1], s[3]}),
-      {b.getNamedAttr("perm", b.getDenseI64ArrayAttr({0, 2, 1, 3}))});
-}
 
 Value raise::integerList(ImplicitLocOpBuilder &b, ArrayRef<int64_t> list) {
   auto type = RankedTensorType::get({int64_t(list.size())}, b.getI64Type());
@@ -21,18 +15,45 @@ Value raise::integerList(ImplicitLocOpBuilder &b, ArrayRef<int64_t> list) {
                                      DenseElementsAttr::get(type, list));
 }
 
+Value raise::transposed(ImplicitLocOpBuilder &b, Value value,
+                        ArrayRef<int64_t> perm) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (!type || type.getRank() != int64_t(perm.size()) || llvm::is_sorted(perm))
+    return value;
+  return createNode(b, "Transpose", value,
+                    type.clone(applyPermutation(type.getShape(), perm)),
+                    {b.getNamedAttr("perm", b.getDenseI64ArrayAttr(perm))});
+}
+
+Value raise::unsqueezed(ImplicitLocOpBuilder &b, Value value,
+                        ArrayRef<int64_t> axes) {
+  auto type = cast<RankedTensorType>(value.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  for (int64_t axis : axes)
+    shape.insert(shape.begin() + axis, 1);
+  return createNode(b, "Unsqueeze", {value, integerList(b, axes)},
+                    type.clone(shape));
+}
+
+Value raise::withRank4(ImplicitLocOpBuilder &b, Value value) {
+  int64_t rank = rankOf(value), missing = 4 - rank;
+  if (rank < 0 || missing <= 0)
+    return value;
+  return unsqueezed(b, value, llvm::to_vector(llvm::seq<int64_t>(missing)));
+}
+
 Value raise::splitHeads(ImplicitLocOpBuilder &b, Value rows, int64_t heads) {
   auto type = cast<RankedTensorType>(rows.getType());
   int64_t width = type.getDimSize(2);
   int64_t depth = ShapedType::isDynamic(width) ? width : width / heads;
-  return transposed(
-      b, createNode(b, "Reshape", {rows, integerList(b, {0, 0, heads, -1})},
-                    type.clone({type.getDimSize(0), type.getDimSize(1), heads,
-                                depth})));
+  rows = createNode(
+      b, "Reshape", {rows, integerList(b, {0, 0, heads, -1})},
+      type.clone({type.getDimSize(0), type.getDimSize(1), heads, depth}));
+  return transposed(b, rows, {0, 2, 1, 3});
 }
 
 Value raise::joinHeads(ImplicitLocOpBuilder &b, Value rows) {
-  rows = transposed(b, rows);
+  rows = transposed(b, rows, {0, 2, 1, 3});
   auto type = cast<RankedTensorType>(rows.getType());
   ArrayRef<int64_t> s = type.getShape();
   int64_t width = ShapedType::isDynamic(s[3]) ? s[3] : s[2] * s[3];

@@ -1,4 +1,8 @@
-//===- Heads.h - heads folded into the last dim -----------------*- C++ -*-===//
+//===- Heads.h - dims of attention's operands -------------------*- C++ -*-===//
+//
+// Owns how nodes bring operands to [B, H, N, D], and results from there.
+//
+//===----------------------------------------------------------------------===//
 
 #ifndef MEGACTX_CONVERSION_ONNXTOMEGACTX_HEADS_H
 #define MEGACTX_CONVERSION_ONNXTOMEGACTX_HEADS_H
@@ -9,6 +13,15 @@ namespace mlir::megactx::raise {
 
 /// An initializer of rank 1.
 Value integerList(ImplicitLocOpBuilder &b, ArrayRef<int64_t> list);
+
+/// The same where `perm` changes nothing, or is none of the value's dims.
+Value transposed(ImplicitLocOpBuilder &b, Value value, ArrayRef<int64_t> perm);
+
+/// With dims of 1, at the ascending `axes` of the result.
+Value unsqueezed(ImplicitLocOpBuilder &b, Value value, ArrayRef<int64_t> axes);
+
+/// Dims of 1 in front, as products of matrices see an operand of lower rank.
+Value withRank4(ImplicitLocOpBuilder &b, Value value);
 
 /// [B, N, H * D] as [B, H, N, D].
 Value splitHeads(ImplicitLocOpBuilder &b, Value rows, int64_t heads);

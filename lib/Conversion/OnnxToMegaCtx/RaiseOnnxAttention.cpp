@@ -55,9 +55,6 @@ private:
   std::string build(Scores &scores);
   void replaceProduct(Value out, bool isFolded);
   Value peelScales(Value value, Scores &scores);
-  Value transposed(Value value, ArrayRef<int64_t> perm);
-  Value withRank4(Value value);
-  Value withOneHead(Value value);
   void repeat(Value &value, Value batchLike, Value headsLike);
   void alignSizes(Value &query, Value &key, Value &value);
 
@@ -142,38 +139,6 @@ Value Raiser::peelScales(Value value, Scores &scores) {
   }
 }
 
-/// The same where `perm` changes nothing.
-Value Raiser::transposed(Value value, ArrayRef<int64_t> perm) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (!type || type.getRank() != int64_t(perm.size()) || llvm::is_sorted(perm))
-    return value;
-  return createNode(b, "Transpose", value,
-                    type.clone(applyPermutation(type.getShape(), perm)),
-                    {b.getNamedAttr("perm", b.getDenseI64ArrayAttr(perm))});
-}
-
-/// Dims of 1 in front, as products of matrices see an operand of lower rank.
-Value Raiser::withRank4(Value value) {
-  int64_t rank = rankOf(value), missing = 4 - rank;
-  if (rank < 0 || missing <= 0)
-    return value;
-  auto type = cast<RankedTensorType>(value.getType());
-  SmallVector<int64_t> shape(missing, 1), axes;
-  llvm::append_range(shape, type.getShape());
-  for (int64_t axis = 0; axis < missing; ++axis)
-    axes.push_back(axis);
-  return createNode(b, "Unsqueeze", {value, integerList(b, axes)},
-                    type.clone(shape));
-}
-
-/// [B, N, D] as [B, 1, N, D].
-Value Raiser::withOneHead(Value value) {
-  auto type = cast<RankedTensorType>(value.getType());
-  ArrayRef<int64_t> s = type.getShape();
-  return createNode(b, "Unsqueeze", {value, integerList(b, 1)},
-                    type.clone({s[0], 1, s[1], s[2]}));
-}
-
 /// Repeats the value along its batch and its heads, which are 1, as often as
 /// other tensors have; null for what stays.
 void Raiser::repeat(Value &value, Value batchLike, Value headsLike) {
@@ -228,20 +193,20 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   if ((isFolded && (rankOf(scores.query) != 3 || rankOf(scores.key) != 3)) ||
       (hasFoldedValues && rankOf(values) != 3))
     return "its operands have no known rank 4";
-  key = transposed(peelScales(scores.key, scores), scores.keyPerm);
-  query = transposed(peelScales(scores.query, scores), scores.queryPerm);
-  values = transposed(values, valuePerm);
+  key = transposed(b, peelScales(scores.key, scores), scores.keyPerm);
+  query = transposed(b, peelScales(scores.query, scores), scores.queryPerm);
+  values = transposed(b, values, valuePerm);
   if (!isFolded) {
-    key = withRank4(key);
-    query = withRank4(query);
+    key = withRank4(b, key);
+    query = withRank4(b, query);
   }
   if (!hasFoldedValues)
-    values = withRank4(values);
+    values = withRank4(b, values);
   auto queries = operands.sourcesOf(query, false);
   llvm::erase_if(queries, [](const Operand &o) { return o.group != 1; });
   auto keys = operands.sourcesOf(key, scores.isKeyTransposed);
   if (keys.empty() && scores.isKeyTransposed && !isFolded)
-    keys.push_back({transposed(key, {0, 1, 3, 2})});
+    keys.push_back({transposed(b, key, {0, 1, 3, 2})});
   auto shared = sharedSources(keys, operands.sourcesOf(values, false));
   bool isFound = !queries.empty() && shared;
   if (!isFound && !(isFolded && hasFoldedValues))
@@ -254,9 +219,9 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
     // Nothing has heads of their own: there is one, or each is an entry of the
     // batch.
     if (scores.isKeyTransposed)
-      key = transposed(key, {0, 2, 1});
+      key = transposed(b, key, {0, 2, 1});
     for (Value *operand : {&query, &key, &values})
-      *operand = withOneHead(*operand);
+      *operand = unsqueezed(b, *operand, 1);
   }
   for (Value v : {query, key, values}) {
     auto type = dyn_cast<RankedTensorType>(v.getType());
@@ -430,7 +395,7 @@ std::string Raiser::build(Scores &scores) {
 
 /// Brings [B, H, N, D] to the form of the product with values.
 void Raiser::replaceProduct(Value out, bool isFolded) {
-  out = transposed(out, outPerm);
+  out = transposed(b, out, outPerm);
   if (isFolded) {
     SmallVector<ReassociationIndices> groups = {{0, 1}, {2}, {3}};
     out = tensor::CollapseShapeOp::create(b, out, groups);

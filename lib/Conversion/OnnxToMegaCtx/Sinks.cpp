@@ -22,12 +22,9 @@ Value mlir::megactx::raise::withSink(ImplicitLocOpBuilder &b,
                                      AttentionOp attention, Value sink) {
   Value out = attention.getOut(), lse = attention.getLse();
   auto type = cast<RankedTensorType>(out.getType());
-  auto rows = cast<RankedTensorType>(lse.getType());
-  SmallVector<int64_t> shape(rows.getShape());
-  shape.push_back(1);
   Type f32 = b.getF32Type();
-  auto column = RankedTensorType::get(shape, f32);
-  lse = createNode(b, "Unsqueeze", {lse, integerList(b, {3})}, column);
+  lse = unsqueezed(b, lse, 3);
+  auto column = cast<RankedTensorType>(lse.getType());
   Value less = createNode(b, "Sub", {lse, toType(b, sink, f32)}, column);
   Value share = createNode(b, "Sigmoid", less, column);
   Value product = createNode(b, "Mul", {toType(b, out, f32), share},

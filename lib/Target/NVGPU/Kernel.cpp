@@ -461,9 +461,7 @@ SmallVector<Value> KernelEmitter::scores(const PieceView &here,
 
 /// The number of one of the lane's two rows.
 Value KernelEmitter::rowOfHalf(int64_t half) {
-  Value inBlock =
-      a.add(a.mul(warp, a.c(16)), a.add(a.div(lane, a.c(4)), a.c(8 * half)));
-  return a.add(rows->begin, inBlock);
+  return a.add(rows->begin, rowOfLane(a, warp, lane, half));
 }
 
 gpu::GPUFuncOp mlir::megactx::nvgpu::emitKernel(gpu::GPUModuleOp module,

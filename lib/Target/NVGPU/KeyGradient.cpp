@@ -90,20 +90,13 @@ KeyGradientEmitter::Sums::unpack(ValueRange values) const {
           SmallVector<Value>(values.drop_front(dk.size()))};
 }
 
-static gpu::GPUFuncOp createKernel(ImplicitLocOpBuilder &b, StringRef name,
-                                   const AttentionShape &shape,
-                                   const Tiling &tiling,
-                                   nvx::ScheduleAttr schedule) {
-  return createKernel(b, name, kernelArguments(b.getContext(), shape), tiling,
-                      schedule);
-}
-
 KeyGradientEmitter::KeyGradientEmitter(gpu::GPUModuleOp module, StringRef name,
                                        const AttentionShape &shape,
                                        nvx::ScheduleAttr schedule)
     : shape(shape), tiling(shape, schedule),
       b(module.getLoc(), OpBuilder::atBlockEnd(module.getBody())), a{b},
-      function(createKernel(b, name, shape, tiling, schedule)),
+      function(createKernel(b, name, kernelArguments(b.getContext(), shape),
+                            tiling, schedule)),
       arguments(function.getArguments(), shape),
       views(b, module, shape, arguments),
       walk(b, module, shape, arguments, views,
@@ -175,9 +168,7 @@ void KeyGradientEmitter::copyRows() {
 }
 
 Value KeyGradientEmitter::rowOfHalf(int64_t half) {
-  Value inBlock =
-      a.add(a.mul(warp, a.c(16)), a.add(a.div(lane, a.c(4)), a.c(8 * half)));
-  return a.add(begin, inBlock);
+  return a.add(begin, rowOfLane(a, warp, lane, half));
 }
 
 Value KeyGradientEmitter::ints(Value first, Value second) {
@@ -259,16 +250,12 @@ KeyGradientEmitter::Sums KeyGradientEmitter::ofHead(Value head,
   return sums;
 }
 
-/// Where a test says the same of blocks of queries that tiles divide, tiles
-/// begin with a block's part, so that none holds queries of two.
 PieceTiles KeyGradientEmitter::queriesOf(unsigned index) {
   auto [from, end] = walk.queriesOf(index, lowest, highest, queries);
   auto test = TestBlocks::of(shape, shape.pieces[index]);
-  if (test && test->queries % tiling.keys == 0) {
-    Value inTile =
-        emitFloorMod(b, a.add(from, views.offsetOfQueries()), a.c(tiling.keys));
-    from = a.max(a.sub(from, inTile), a.c(0));
-  }
+  if (test)
+    from = beginOfTiles(a, from, views.offsetOfQueries(), test->queries,
+                        tiling.keys);
   return {index, indexOfWarp(b, from), indexOfWarp(b, end), Value(), Value()};
 }
 

@@ -71,18 +71,23 @@ bool PieceBounds::beginsWithBox(unsigned index) const {
   return !piece.digits.isIdentity() && tiling.loadsBoxes(piece);
 }
 
-/// Where a test says the same of blocks of keys that tiles divide, tiles begin
-/// with a block's part, so that none holds keys of two: if there are keys from
-/// there on.
+Value mlir::megactx::nvgpu::beginOfTiles(const Arith &a, Value begin,
+                                         Value offset, int64_t block,
+                                         int64_t columns) {
+  if (block % columns)
+    return begin;
+  Value inTile = emitFloorMod(a.b, a.add(begin, offset), a.c(columns));
+  return a.max(a.sub(begin, inTile), a.c(0));
+}
+
 Value PieceBounds::beginOfTiles(unsigned index, Value begin) const {
   if (beginsWithBox(index))
     return a.sub(begin, a.rem(begin, a.c(tiling.keyBoxRows)));
   auto test = TestBlocks::of(shape, shape.pieces[index]);
-  if (!test || test->keys % tiling.keys)
+  if (!test)
     return begin;
-  Value inTile =
-      emitFloorMod(b, a.add(begin, arguments.keyOffset), a.c(tiling.keys));
-  return a.max(a.sub(begin, inTile), a.c(0));
+  return nvgpu::beginOfTiles(a, begin, arguments.keyOffset, test->keys,
+                             tiling.keys);
 }
 
 /// Bounds never decrease: those at the least and the greatest position enclose

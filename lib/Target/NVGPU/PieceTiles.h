@@ -32,6 +32,13 @@ struct LaneBounds {
   Value low, high;
 };
 
+/// Where a test says the same of blocks of so many positions that tiles of
+/// columns divide, tiles begin with a block's part, so that none holds columns
+/// of two: if there are columns from there on. `offset`: the position of number
+/// 0.
+Value beginOfTiles(const Arith &a, Value begin, Value offset, int64_t block,
+                   int64_t columns);
+
 class PieceBounds {
 public:
   PieceBounds(ImplicitLocOpBuilder &b, const AttentionShape &shape,

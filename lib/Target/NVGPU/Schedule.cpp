@@ -179,6 +179,13 @@ static BlockChoice chooseWgmma(const AttentionShape &shape,
   return {4, 48, 3};
 }
 
+/// Whether a multiprocessor has room for as many blocks: of its shared memory,
+/// the system takes a part for each.
+static bool fit(const Machine &machine, int64_t blocks, int64_t bytes) {
+  constexpr int64_t system = 1 << 10;
+  return blocks * (bytes + system) <= machine.sharedMemory + system;
+}
+
 /// Of gradients: four warps, and keys or queries of a tile so many that sums,
 /// two products and what pairs depend on are in registers.
 static ScheduleAttr chooseGradient(MLIRContext *context, const Machine &machine,
@@ -200,9 +207,7 @@ static ScheduleAttr chooseGradient(MLIRContext *context, const Machine &machine,
   auto bytes = [&] { return Tiling(shape, make(1)).bytes(); };
   while (bytes() > machine.sharedMemory && warps > 1)
     warps /= 2;
-  // Of a multiprocessor's, the system takes a part for each block.
-  constexpr int64_t system = 1 << 10;
-  return make(2 * (bytes() + system) <= machine.sharedMemory + system ? 2 : 1);
+  return make(fit(machine, 2, bytes()) ? 2 : 1);
 }
 
 ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
@@ -241,11 +246,6 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
                              choice.producer, choice.persistent);
   };
   auto bytes = [&] { return Tiling(shape, make(1, 0)).bytes(); };
-  // Of a multiprocessor's, the system takes a part for each block.
-  constexpr int64_t system = 1 << 10;
-  auto fit = [&](int64_t count) {
-    return count * (bytes() + system) <= machine.sharedMemory + system;
-  };
   int64_t leastWarps = product == Product::wgmma ? 4 : 1;
   while (bytes() > machine.sharedMemory &&
          (choice.columns > 16 || choice.warps > leastWarps))
@@ -254,7 +254,7 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
     else
       choice.warps /= 2;
   int64_t blocks = choice.blocks;
-  while (blocks > 1 && !fit(blocks))
+  while (blocks > 1 && !fit(machine, blocks, bytes()))
     --blocks;
   return make(blocks,
               splitOf(machine, shape, blocks, 16 * choice.warps, group, known));

@@ -9,6 +9,11 @@ using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
 
+Value mlir::megactx::nvgpu::rowOfLane(const Arith &a, Value warp, Value lane,
+                                      int64_t half) {
+  return a.add(a.mul(warp, a.c(16)), a.add(a.div(lane, a.c(4)), a.c(8 * half)));
+}
+
 WarpOperands::WarpOperands(ImplicitLocOpBuilder &b, Type element, Value lane,
                            Value warp)
     : b(b), a{b}, element(element), lane(lane), warp(warp),

@@ -14,6 +14,9 @@
 
 namespace mlir::megactx::nvgpu {
 
+/// Of the rows of a block's warps, that of a lane in one of its two halves.
+Value rowOfLane(const Arith &a, Value warp, Value lane, int64_t half);
+
 /// What a warp reads of shared memory for products, and makes of its registers.
 class WarpOperands {
 public:
