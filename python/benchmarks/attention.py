@@ -3,7 +3,7 @@
 
     tools/dev/build release
     pip install torch           # optional; without it only our own kernels are timed
-    python python/benchmarks/attention.py [--queries 4096 16384] [--threads 1 2 4] [--cases NAME ...] [--json FILE]
+    python python/benchmarks/attention.py [--queries 4096 16384] [--threads 1 2 4] [--cases NAME ...] [--gradients] [--json FILE]
 
 With --device cuda it is attention_gpu.py, with options of its own.
 
@@ -11,6 +11,7 @@ Each number of threads is measured in a process of its own. Compared, where they
 its compilation is not timed, its mask building is shown apart) and, for a stride, rows permuted by hand
 with the permutation timed. Numbers are checked before anything is timed. Rounds take every kernel in
 turn; the table shows medians. One pair costs 2 · (D + Dv) FLOPs; nothing else counts.
+With --gradients those of queries, keys and values are timed, by torch.autograd.grad, of 10 · D FLOPs a pair; FlexAttention has none on CPUs.
 """
 
 import argparse
@@ -31,6 +32,7 @@ sys.path.insert(0, str(HERE.parent))
 import megactx  # noqa: E402
 from attention_cases import CPU as CASES, mask_of, module  # noqa: E402
 from rounds import medians  # noqa: E402
+from torch_cases import Gradients  # noqa: E402
 
 HEADS, DIM, TOLERANCE = 8, 64, 2e-4
 
@@ -129,9 +131,32 @@ def measure(name, queries, threads, rounds, folder):
         if not error < TOLERANCE:
             raise SystemExit(f"error: {label}, {name}, {queries} queries: differs from the reference by {error:.1e}")
     took = medians({label: functools.partial(function, *inputs) for label, (function, _, inputs) in kernels.items()}, rounds)
-    flops = 2.0 * HEADS * pairs_of(name, queries) * 2 * DIM
-    return [dict(case=name, queries=queries, threads=threads, kernel=label, seconds=seconds, gflops=flops / seconds / 1e9,
-                 preparation=kernels[label][1]) for label, seconds in took.items()]
+    return lines(name, queries, threads, took, 4, {label: preparation for label, (_, preparation, _) in kernels.items()})
+
+
+def measure_gradients(name, queries, threads, rounds):
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention as sdpa
+
+    torch.set_num_threads(threads)
+    case = Gradients(name, queries, DIM, "f32", device="cpu")
+    tensors = case.tensors()
+    kernels = {"megactx": case.timed(lambda q, k, v: megactx.attention(q, k, v, case.pattern))}
+    if name == "causal":
+        kernels["PyTorch SDPA"] = case.timed(lambda q, k, v: sdpa(q, k, v, is_causal=True))
+    for label, function in kernels.items():
+        error = case.error(function(*tensors), *tensors)
+        if not error < TOLERANCE:
+            raise SystemExit(f"error: {label}, gradients of {name}, {queries} queries: differ from the reference by {error:.1e}")
+    took = medians({label: functools.partial(function, *tensors) for label, function in kernels.items()}, rounds)
+    return lines(name, queries, threads, took, case.FLOPS, dict.fromkeys(took, 0.0))
+
+
+def lines(name, queries, threads, took, flops, preparation):
+    """Of each kernel that `took` seconds: flops are of a pair, times the head dim."""
+    all = float(flops) * DIM * HEADS * pairs_of(name, queries)
+    return [dict(case=name, queries=queries, threads=threads, kernel=label, seconds=seconds, gflops=all / seconds / 1e9, preparation=preparation[label])
+            for label, seconds in took.items()]
 
 
 def show(rows, peak):
@@ -153,6 +178,7 @@ def main():
     parser.add_argument("--queries", type=int, nargs="+", default=[4096, 16384])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, len(os.sched_getaffinity(0))])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--gradients", action="store_true", help="those of queries, keys and values, instead; needs PyTorch")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--build", type=pathlib.Path, help="build folder (default: the newest under build/)")
     parser.add_argument("--json", type=pathlib.Path, help="also write the measurements here")
@@ -168,6 +194,7 @@ def main():
                 part = pathlib.Path(folder) / f"{threads}.json"
                 again = [a for name in ("queries", "cases") for a in (f"--{name}", *map(str, getattr(options, name)))]
                 again += ["--rounds", str(options.rounds), "--threads", str(threads), "--json", str(part)]
+                again += ["--gradients"] * options.gradients
                 again += ["--build", str(options.build)] if options.build else []
                 subprocess.run([sys.executable, __file__, *again], check=True)
                 found += json.loads(part.read_text())
@@ -181,7 +208,9 @@ def measure_all(options, threads, folder):
     megactx.set_threads(threads)
     for queries in options.queries:
         for name in options.cases:
-            rows = measure(name, queries, threads, options.rounds, folder)
+            if options.gradients and name == "decode":
+                continue
+            rows = measure_gradients(name, queries, threads, options.rounds) if options.gradients else measure(name, queries, threads, options.rounds, folder)
             show(rows, peak)
             found += [dict(row, peak_gflops=peak / 1e9) for row in rows]
     return found

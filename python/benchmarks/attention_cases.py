@@ -60,3 +60,15 @@ func.func @main(%q: {queries}, %k: {keys}, %v: {keys}) -> {queries} {{
   return %out : {queries}
 }}
 """
+
+
+def gradients_module(pattern, queries, keys, lse, dim):
+    """MLIR with the gradients of q, k and v, of these, the result, the log-sum-exp and the result's gradient; types as of `module`, and the log-sum-exp's."""
+    return f"""\
+func.func @main(%q: {queries}, %k: {keys}, %v: {keys}, %out: {queries}, %lse: {lse}, %dout: {queries}) -> ({queries}, {keys}, {keys}) {{
+  %source = megactx.source %k, %v pattern(#megactx.pattern<{pattern}>) : ({keys}, {keys}) -> !megactx.source<{keys}, {keys}>
+  %dq, %dk, %dv = megactx.attention_backward %q, %source out(%out) lse(%lse) dout(%dout) {{scale = {dim**-0.5!r} : f32}}
+    : ({queries}, !megactx.source<{keys}, {keys}>, {queries}, {lse}, {queries}) -> ({queries}, {keys}, {keys})
+  return %dq, %dk, %dv : {queries}, {keys}, {keys}
+}}
+"""

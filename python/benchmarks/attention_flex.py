@@ -135,11 +135,13 @@ def main():
     import torch
     from torch.nn.attention.flex_attention import flex_attention
 
-    from attention_gpu import Case, Measurement, Timer
+    from attention_gpu import Measurement, Timer
+    from torch_cases import case_of
 
-    name, keys, dim, dtype, pairs = sys.argv[1:]
-    case = Case(name, int(keys), int(dim), dtype)
+    *words, pairs = sys.argv[1:]
+    case = case_of(*words)
     torch.set_grad_enabled(False)
+    torch._functorch.config.donated_buffer = False  # gradients are computed again of what was kept
     tensors = case.tensors()
     torch.cuda.synchronize()
     step("imports and inputs")
@@ -147,7 +149,7 @@ def main():
     try:
         mask, how, building = mask_of(case, step)
         compiled = torch.compile(flex_attention, dynamic=False)
-        function = lambda q, k, v: compiled(q, k, v, block_mask=mask, enable_gqa=case.heads != case.key_heads)
+        function = case.timed(lambda q, k, v: compiled(q, k, v, block_mask=mask, enable_gqa=case.heads != case.key_heads))
         measurement.check(function, tensors)
         step("compilation, first call and check")
         print("ready", flush=True)

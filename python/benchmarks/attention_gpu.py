@@ -5,19 +5,18 @@
     # where the GPU is; neither MLIR nor a build is needed, but build/gpu/lib/libmegactx_runtime.so
     python python/benchmarks/attention.py --device cuda --runtime build/gpu --artifacts build/gpu/benchmarks
         [--cases NAME ...] [--queries 4096 16384 65536] [--more NAME@QUERIES ...] [--dims 64 128] [--dtypes bf16 f16]
-        [--seconds S] [--flex-seconds S] [--json FILE]
+        [--gradients] [--seconds S] [--flex-seconds S] [--json FILE]
     # the table again, from a file of an earlier run, also of one that was ended
     python python/benchmarks/attention.py --device cuda --table FILE
 
 Compared, where they can express a pattern: scaled_dot_product_attention by FlashAttention-2 ("flash") and cuDNN; dense attention on rows
 reshaped or permuted by hand, with that timed; last, as its compilation takes most of the time, FlexAttention (attention_flex.py), its
 block mask built and shown apart. Every kernel's numbers are checked first, some rows against float64. Times are medians by CUDA events
-around one call, with the L2 cache flushed before it. One pair costs 4 D FLOPs; nothing else counts. What is not begun within --seconds is
+around one call, with the L2 cache flushed before it. One pair costs 4 D FLOPs, its gradients 10 D; nothing else counts. What is not begun within --seconds is
 left out.
 """
 
 import argparse
-import functools
 import json
 import pathlib
 import signal
@@ -29,69 +28,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import attention_flex  # noqa: E402
 import megactx  # noqa: E402
-from attention_cases import ALL, mask_of, module  # noqa: E402
+from attention_cases import ALL  # noqa: E402
+from torch_cases import cases_of  # noqa: E402
 
-TOKENS = 65536  # batch times queries, at least one batch
 TOLERANCE = {"bf16": 2e-2, "f16": 3e-3}  # of the rows' norm
-
-
-class Case:
-    """One pattern at one size. [batch, heads, rows, dim]; queries and keys are as many, and have as many heads, but for decode."""
-
-    def __init__(self, name, keys, dim, dtype):
-        self.name, self.keys, self.dim, self.dtype = name, keys, dim, dtype
-        self.pattern = ALL[name][0]
-        self.decode = name.startswith("decode")
-        self.queries = 1 if self.decode else keys
-        self.batch = 8 if self.decode else max(1, TOKENS // keys // 4)
-        self.heads = 16 if keys <= 16384 or self.decode else 8
-        self.key_heads = self.heads
-        if name == "decode_gqa":
-            self.heads, self.key_heads = 32, 8
-
-    @functools.cached_property
-    def mask(self):
-        """Of tensors on the device."""
-        import torch
-
-        return mask_of(self.name, self.keys, lambda table: torch.from_numpy(table).cuda())
-
-    def __str__(self):
-        return f"{self.name.replace('/', '-')}_{self.dtype}_d{self.dim}_n{self.keys}"
-
-    @property
-    def module(self):
-        tensor = lambda heads, rows: f"tensor<?x{heads}x{rows}x{self.dim}x{self.dtype}>"
-        return module(self.pattern, tensor(self.heads, self.queries), tensor(self.key_heads, self.keys), self.dim)
-
-    def pairs(self):
-        """Of all heads and batches, by the compiler's statistics."""
-        text = megactx.tools.run("megactx-pattern", self.pattern, "--queries", self.queries, "--keys", self.keys, "--print=stats")
-        return self.batch * self.heads * json.loads(text)["pairs"]
-
-
-    @property
-    def words(self):
-        """What makes it, as a command's arguments."""
-        return [self.name, str(self.keys), str(self.dim), self.dtype]
-
-    def tensors(self):
-        """q, k and v on the device, the same for all kernels."""
-        import torch
-
-        torch.manual_seed(self.keys)
-        dtype = {"bf16": torch.bfloat16, "f16": torch.float16}[self.dtype]
-        made = lambda heads, rows: torch.randn(self.batch, heads, rows, self.dim, device="cuda", dtype=dtype)
-        return [made(self.heads, self.queries), made(self.key_heads, self.keys), made(self.key_heads, self.keys)]
-
-
-def cases_of(options):
-    several = [(name, keys) for keys in options.queries for name in options.cases if "256" not in name or keys >= 65536]
-    for group in (several, options.more):
-        for dtype in options.dtypes:
-            for dim in options.dims:
-                for name, keys in group:
-                    yield Case(name, keys, dim, dtype)
 
 
 def compile_all(options):
@@ -134,14 +74,6 @@ class Timer:
         return [1e-3 * begin.elapsed_time(end) for begin, end in events]
 
 
-def ours(case, folder):
-    import torch
-
-    model = megactx.load(folder / f"{case}.mctx")
-    output, = model.outputs
-    return lambda q, k, v: torch.from_dlpack(model.run(dict(zip(model.inputs, (q, k, v))))[output])
-
-
 def by_hand(case):
     """Dense attention on rows that are viewed or permuted so that it is what the pattern says, where it can be."""
     from torch.nn.functional import scaled_dot_product_attention as sdpa
@@ -177,22 +109,6 @@ def competitors(case):
         yield label, function
 
 
-def error_of(case, got, q, k, v, rows):
-    """Of some rows, against float64 straight from the definition, by norms."""
-    import torch
-
-    keys = torch.arange(case.keys, device="cuda")
-    seen = case.mask(0, 0, rows[:, None], keys[None])
-    want = torch.empty(case.batch, case.heads, len(rows), case.dim, dtype=torch.float64, device="cuda")
-    for b in range(case.batch):
-        # The heads of a group are rows of one product.
-        grouped = q[b, :, rows].double().reshape(case.key_heads, -1, case.dim)
-        scores = (grouped @ k[b].double().transpose(-1, -2)) * case.dim**-0.5
-        weights = scores.masked_fill(~seen.repeat(case.heads // case.key_heads, 1), -torch.inf).softmax(-1)
-        want[b] = (weights @ v[b].double()).reshape(case.heads, -1, case.dim)
-    return float((got[:, :, rows].double() - want).norm() / want.norm())
-
-
 class Measurement:
     """One kernel on a case, as a line: what it is, `ok`, and times and error, or why it `failed`."""
 
@@ -209,18 +125,16 @@ class Measurement:
         """Calls it, once, and compares."""
         import torch
 
-        case, last = self.case, self.case.queries - 1
         begin = time.perf_counter()
         got = function(*tensors)
         torch.cuda.synchronize()
         self.line["first_seconds"] = time.perf_counter() - begin
-        rows = torch.unique(torch.tensor([0, min(1, last), last, *torch.randint(0, last + 1, (29,)).tolist()], device="cuda"))
-        self.line["error"] = error_of(case, got, *tensors, rows)
-        self.line["ok"] = self.line["error"] < TOLERANCE[case.dtype]
+        self.line["error"] = self.case.error(got, *tensors)
+        self.line["ok"] = self.line["error"] < TOLERANCE[self.case.dtype]
 
     def time(self, function, tensors, timer, pairs):
         seconds = timer(lambda: function(*tensors))
-        self.line |= dict(seconds=seconds, tflops=4e-12 * self.case.dim * pairs / seconds)
+        self.line |= dict(seconds=seconds, tflops=1e-12 * self.case.FLOPS * self.case.dim * pairs / seconds)
         return self.line
 
 
@@ -229,10 +143,10 @@ def measure(case, options, timer):
     import torch
 
     tensors = case.tensors()
-    for label, function in [("megactx", None), *competitors(case)]:
+    for label, attention in [("megactx", None), *competitors(case)]:
         measurement = Measurement(case, label)
         try:
-            function = function or ours(case, options.artifacts)
+            function = case.timed(attention) if attention else case.ours(options.artifacts)
             measurement.check(function, tensors)
             yield measurement.time(function, tensors, timer, options.pairs[str(case)])
         except Exception as error:  # one kernel that fails must not end the others
@@ -342,6 +256,7 @@ def main():
     parser.add_argument("--more", nargs="+", type=case_at, default=[], metavar="NAME@QUERIES", help="further cases, after those")
     parser.add_argument("--dims", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--dtypes", nargs="+", choices=TOLERANCE, default=["bf16", "f16"])
+    parser.add_argument("--gradients", action="store_true", help="those of queries, keys and values, instead; PyTorch's by torch.autograd.grad")
     parser.add_argument("--no-flex", dest="flex", action="store_false", help="without FlexAttention")
     parser.add_argument("--seconds", type=float, default=360, help="after which nothing more is begun")
     parser.add_argument("--flex-seconds", type=float, default=60, help="after which a case of FlexAttention is ended (default 60)")

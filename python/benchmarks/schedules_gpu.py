@@ -17,7 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import megactx  # noqa: E402
 from attention_cases import ALL  # noqa: E402
-from attention_gpu import Case  # noqa: E402
+from torch_cases import Case  # noqa: E402
 from megactx import schedules  # noqa: E402
 from megactx.gpu_timer import Timer  # noqa: E402
 
