@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Library.h"
+#include "Branches.h"
 #include "ContribOps.h"
 #include "ContribSchemas.h"
 #include "megactx/Onnx/Onnx.h"
@@ -283,11 +284,15 @@ static void flattenOldHardmax(GraphProto &graph) {
   graph.mutable_node()->Swap(result.mutable_node());
 }
 
-static void inferTypes(ModelProto &model) {
+/// Gives what is known of integers too.
+static shape_inference::DataValueMap inferTypes(ModelProto &model) {
   checkHeads(model.graph());
   importContribDomains(model);
   ShapeInferenceOptions options{true, 0, true};
-  shape_inference::InferShapes(model, OpSchemaRegistry::Instance(), options);
+  shape_inference::DataValueMap data;
+  shape_inference::InferShapes(model, OpSchemaRegistry::Instance(), options,
+                               &data);
+  return data;
 }
 
 /// Composites in bodies of others are inlined by the next turn.
@@ -359,9 +364,12 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
         placeOldResizes(*model.mutable_graph());
       putBack(model);
     }
-    do
-      inferTypes(model);
-    while (expandContribOps(*model.mutable_graph()));
+    bool changed = true;
+    while (changed) {
+      shape_inference::DataValueMap data = inferTypes(model);
+      GraphProto &graph = *model.mutable_graph();
+      changed = expandContribOps(graph) || inlineBranches(graph, data);
+    }
     // What others are made of takes their operands.
     checkNodes(model);
     inlineComposites(model);

@@ -12,8 +12,9 @@
 
 namespace mlir::onnx {
 
-/// Converts to the opset, inlines functions and composite operators without a
-/// lowering, infers types with data propagation. Returns an error text.
+/// Converts to the opset, inlines functions, composite operators without a
+/// lowering and branches that sizes decide, infers types with data propagation.
+/// Returns an error text.
 std::string runOnnxLibrary(::ONNX_NAMESPACE::ModelProto &model, int64_t opset);
 
 } // namespace mlir::onnx

@@ -86,6 +86,23 @@ def test_condition_of_shapes(compare, tool, tmp_path):
     check(made, [{"x": random(3)}], tool, tmp_path)
 
 
+def test_condition_of_ranks(tool, tmp_path):
+    """Branches that ranks decide, also within others: attention behind them is found, which other branches' ranks would hide. Branches have values of
+    one name, and weights."""
+    flat = subgraph([node("Reshape", ["x", "flat"], ["t"])], ["t"], constants={"flat": [-1]})
+    half = subgraph([node("Mul", ["x", "s"], ["t"])], ["t"], constants={"s": np.float32(0.5)})
+    less = subgraph([node("Abs", ["x"], ["i"]), chosen(subgraph([node("Neg", ["i"], ["t"])], ["t"]), flat, ["o"], "is_two", "inner")], ["o"])
+    weight = subgraph([], ["t"], constants={"t": random(6)})
+    nodes = [node("Shape", ["x"], ["sizes"]), node("Size", ["sizes"], ["rank"]), node("Equal", ["rank", "two"], ["is_two"]),
+             node("Greater", ["rank", "two"], ["is_more"]), node("Not", ["is_more"], ["is_less"]), chosen(half, flat, ["q"], "is_two", "first"),
+             chosen(flat, less, ["k"], "is_more", "second"), chosen(weight, flat, ["w"], "is_less", "third"), node("Concat", ["k", "w"], ["all"], axis=0),
+             *(node("Unsqueeze", [name, "zero"], [name + "3"]) for name in ("q", "all")), node("Transpose", ["all3"], ["kt"], perm=[0, 2, 1]),
+             node("MatMul", ["q3", "kt"], ["s"]), node("Softmax", ["s"], ["p"], axis=-1), node("MatMul", ["p", "all3"], ["y"])]
+    made = model(nodes, [X], [value("y")], {"two": 2, "zero": [0]})
+    check(made, [{"x": random(3)}, {"x": random(5)}], tool, tmp_path)
+    assert "raised 1 attentions" in compile_(made, tool, tmp_path).err
+
+
 def test_weights_of_branches(tool, tmp_path):
     """Branches have weights of one name, and give other sizes, also of dims that are known."""
     branches = [subgraph([node("MatMul", ["x", "w"], ["t"])], ["t"], constants={"w": random(4, size)}) for size in (300, 7)]

@@ -15,8 +15,9 @@ def NormalizeOnnxPass : Pass<"megactx-normalize-onnx", "::mlir::ModuleOp"> {
   let description = [{
     Before: an `onnx` module of any opset. After: opset 27 of ai.onnx, every
     value with the type that ONNX's shape inference (with data propagation)
-    finds, local functions and composite operators without a lowering inlined.
-    Weights are not touched. A module with other ops than ONNX's nodes is past
+    finds, local functions and composite operators without a lowering inlined,
+    and of an `If` whose condition follows from sizes and ranks that are known
+    the branch that is taken. Weights are not touched. A module with other ops than ONNX's nodes is past
     this and left as it is. Uses ONNX's own version converter, inliner and
     shape inference.
   }];
