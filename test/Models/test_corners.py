@@ -247,3 +247,19 @@ def test_attention_without_heads(tool, tmp_path):
     nodes = [node("Transpose", ["k"], ["kt"], perm=[0, 2, 1]), node("MatMul", ["q", "kt"], ["s"]), node("Add", ["s", "m"], ["x"]),
              node("Softmax", ["x"], ["p"], axis=-1), node("MatMul", ["p", "v"], ["y"])]
     check(tool, tmp_path, nodes, {"q": random(3, 7, 8), "k": random(3, 9, 8), "v": random(3, 9, 5), "m": random(3, 7, 9)})
+
+
+def test_windows_of_a_shifted_image(tool, tmp_path):
+    """Swin's mask as its exports compute it, from the parts of an image that each row and column are of: too much for a pattern, or for words."""
+    node = helper.make_node
+    nodes = [node("Range", ["zero", "size", "one"], ["at"]), node("GreaterOrEqual", ["at", "four"], ["a"]), node("GreaterOrEqual", ["at", "six"], ["b"]),
+             node("Cast", ["a"], ["ai"], to=TensorProto.INT64), node("Cast", ["b"], ["bi"], to=TensorProto.INT64), node("Add", ["ai", "bi"], ["part"]),
+             node("Mul", ["part", "three"], ["row"]), node("Unsqueeze", ["row", "ones"], ["rows"]), node("Add", ["rows", "part"], ["image"]),
+             node("Reshape", ["image", "blocks"], ["w"]), node("Transpose", ["w"], ["t"], perm=[0, 2, 1, 3]), node("Reshape", ["t", "windows"], ["l"]),
+             node("Unsqueeze", ["l", "ones"], ["keys"]), node("Unsqueeze", ["l", "twos"], ["queries"]), node("Sub", ["keys", "queries"], ["d"]),
+             node("Equal", ["d", "zero"], ["same"]), node("Where", ["same", "none", "hidden"], ["mask"]), node("Unsqueeze", ["mask", "dims"], ["m"]),
+             node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]), node("MatMul", ["q", "kt"], ["s"]), node("Reshape", ["s", "apart"], ["x"]),
+             node("Add", ["x", "m"], ["z"]), node("Reshape", ["z", "back"], ["f"]), node("Softmax", ["f"], ["p"], axis=-1), node("MatMul", ["p", "v"], ["y"])]
+    constants = {"zero": 0, "one": 1, "size": 8, "four": 4, "six": 6, "three": 3, "ones": [1], "twos": [2], "dims": [0, 2], "blocks": [2, 4, 2, 4],
+                 "windows": [4, 16], "apart": [2, 4, 2, 16, 16], "back": [8, 2, 16, 16], "none": np.float32(0), "hidden": np.float32(-100)}
+    check(tool, tmp_path, nodes, {name: random(8, 2, 16, 8) for name in "qkv"}, {name: np.asarray(value) for name, value in constants.items()})

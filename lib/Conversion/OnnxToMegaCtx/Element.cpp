@@ -141,6 +141,16 @@ void Condition::walkReads(llvm::function_ref<void(Value)> visit) const {
   });
 }
 
+unsigned Condition::size(unsigned limit) const {
+  unsigned total = 1;
+  if (kind() == Kind::Runtime)
+    total += element().size(limit);
+  for (const Condition &arg : args())
+    if (total <= limit)
+      total += arg.size(limit - total);
+  return total;
+}
+
 bool Condition::isStatic() const {
   bool isStatic = true;
   walk([&](const Condition &c) { isStatic &= c.kind() != Kind::Runtime; });
@@ -229,6 +239,17 @@ std::optional<Element> Element::map(
   if (!a || !b)
     return std::nullopt;
   return choice(condition(), *a, *b);
+}
+
+unsigned Element::size(unsigned limit) const {
+  unsigned total = 1;
+  for (const Condition &condition : node->conditions)
+    if (total <= limit)
+      total += condition.size(limit - total);
+  for (const Element &arg : node->args)
+    if (total <= limit)
+      total += arg.size(limit - total);
+  return total;
 }
 
 bool Element::uses(unsigned variable) const {

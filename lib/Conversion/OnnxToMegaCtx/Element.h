@@ -62,6 +62,8 @@ public:
   /// Whether no run-time value takes part.
   bool isStatic() const;
   void walk(llvm::function_ref<void(const Condition &)> visit) const;
+  /// As of elements.
+  unsigned size(unsigned limit) const;
   /// The tensors that its run-time values are read from.
   void walkReads(llvm::function_ref<void(Value)> visit) const;
   bool operator==(const Condition &other) const;
@@ -114,6 +116,10 @@ public:
   /// f of the leaves of choices. Nothing where f gives nothing for a leaf.
   std::optional<Element>
   map(llvm::function_ref<std::optional<Element>(const Element &)> f) const;
+
+  /// The number of values and conditions that it is made of, as far as it is at
+  /// most `limit`; more where it is more.
+  unsigned size(unsigned limit) const;
 
   /// Whether it depends on the affine dimension.
   bool uses(unsigned variable) const;

@@ -187,12 +187,15 @@ ElementValues::Result ElementValues::sliced(Operation *op,
     auto along =
         axis ? dyn_cast<AffineConstantExpr>(*axis) : AffineConstantExpr();
     auto by = step ? dyn_cast<AffineConstantExpr>(*step) : AffineConstantExpr();
-    if (!start || !along || !by || by.getValue() < 1)
+    if (!start || !along || !by || by.getValue() == 0)
       return std::nullopt;
     int64_t d = along.getValue() + (along.getValue() < 0 ? rank : 0);
+    AffineExpr size = shape(data)[d];
     if (positions.isNonNegative(-*start - 1))
-      start = shape(data)[d] + *start;
-    if (!positions.isNonNegative(*start))
+      start = size + *start;
+    // Backwards a start past the end is the last element.
+    if (!positions.isNonNegative(*start) ||
+        (by.getValue() < 0 && !positions.isNonNegative(size - *start - 1)))
       return std::nullopt;
     inner[d] = *start + place[d] * by.getValue();
   }

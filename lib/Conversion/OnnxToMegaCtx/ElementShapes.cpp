@@ -56,6 +56,30 @@ std::optional<AffineExpr> ElementValues::integerAt(Value tensor,
   return element.integer();
 }
 
+/// The integer at a place, or a choice between integers none of which is known
+/// to stand for something else than a size.
+std::optional<Element> ElementValues::sizeAt(Value tensor, int64_t place) {
+  if (rankOf(tensor) > 1 || rankOf(tensor) < 0)
+    return std::nullopt;
+  Element element =
+      at(tensor, Place(rankOf(tensor), positions.constant(place)));
+  return element.map([](const Element &leaf) -> Result {
+    if (auto number = leaf.number(); number && *number <= 0)
+      return std::nullopt;
+    return leaf.integer() ? Result(leaf) : std::nullopt;
+  });
+}
+
+AffineExpr ElementValues::symbolOf(ChosenSize size, Value tensor, int64_t dim) {
+  for (const ChosenSize &known : chosenSizes)
+    if (known.end == size.end && known.start == size.start &&
+        known.whole == size.whole)
+      return known.symbol;
+  size.symbol = positions.size(tensor, dim);
+  chosenSizes.push_back(size);
+  return size.symbol;
+}
+
 /// The operand's size that is not 1, or the last one.
 AffineExpr ElementValues::broadcastSize(ValueRange operands, int64_t rank,
                                         int64_t dim) {
@@ -155,7 +179,31 @@ static std::optional<AffineExpr> quotientOf(ArrayRef<AffineExpr> sizes,
   return quotient;
 }
 
-/// Operators that move elements without computing any.
+/// Operators whose second operand says which dims of the result are added ones
+/// of 1, or which dims of the first operand the result has not.
+std::optional<AffineExpr> ElementValues::inferUnits(Operation *op, int64_t dim,
+                                                    bool adds) {
+  auto axes =
+      hasOperand(op, 1) ? constantIntegers(op->getOperand(1)) : std::nullopt;
+  if (!axes)
+    return std::nullopt;
+  Value data = op->getOperand(0);
+  int64_t outer = adds ? rankOf(op->getResult(0)) : rankOf(data);
+  for (int64_t &axis : *axes)
+    axis += axis < 0 ? outer : 0;
+  int64_t from = 0, to = 0;
+  for (int64_t i = 0; i < outer; ++i) {
+    bool isOdd = llvm::is_contained(*axes, i);
+    int64_t here = adds ? i : to;
+    if (here == dim && !(isOdd && !adds))
+      return isOdd ? positions.constant(1) : shape(data)[adds ? from : i];
+    from += !isOdd;
+    to += !isOdd;
+  }
+  return std::nullopt;
+}
+
+/// Operators that move elements without computing any, and reductions.
 std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
                                                     int64_t dim) {
   StringRef type = typeOf(op);
@@ -170,26 +218,18 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
     auto perm = op->getAttrOfType<DenseI64ArrayAttr>("perm");
     return shape(data)[perm ? perm[dim] : rank - 1 - dim];
   }
-  if (type == "Unsqueeze" || type == "Squeeze") {
-    if (!hasOperand(op, 1))
+  if (type == "Unsqueeze" || type == "Squeeze")
+    return inferUnits(op, dim, type == "Unsqueeze");
+  if (type.starts_with("Reduce")) {
+    auto axes =
+        hasOperand(op, 1) ? constantIntegers(op->getOperand(1)) : std::nullopt;
+    if (!axes || axes->empty())
       return std::nullopt;
-    auto axes = constantIntegers(op->getOperand(1));
-    if (!axes)
-      return std::nullopt;
-    bool adds = type == "Unsqueeze";
-    int64_t outer = adds ? resultRank : rank;
-    for (int64_t &axis : *axes)
-      axis += axis < 0 ? outer : 0;
-    int64_t from = 0, to = 0;
-    for (int64_t i = 0; i < outer; ++i) {
-      bool isOdd = llvm::is_contained(*axes, i);
-      int64_t here = adds ? i : to;
-      if (here == dim && !(isOdd && !adds))
-        return isOdd ? positions.constant(1) : shape(data)[adds ? from : i];
-      from += !isOdd;
-      to += !isOdd;
-    }
-    return std::nullopt;
+    if (!integerAttr(op, "keepdims", 1))
+      return inferUnits(op, dim, /*adds=*/false);
+    bool isReduced =
+        llvm::is_contained(*axes, dim) || llvm::is_contained(*axes, dim - rank);
+    return isReduced ? positions.constant(1) : shape(data)[dim];
   }
   if (type == "Reshape" || type == "Expand") {
     auto size = integerAt(op->getOperand(1), dim);
@@ -201,8 +241,11 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
         return shape(data)[d];
       return size;
     }
-    if (!constant)
-      return size;
+    if (!constant) {
+      auto choice = size ? std::nullopt : sizeAt(op->getOperand(1), dim);
+      return choice ? symbolOf({*choice, {}, {}, {}}, op->getResult(0), dim)
+                    : size;
+    }
     if (constant.getValue() == 0 && !integerAttr(op, "allowzero", 0) &&
         dim < rank)
       return shape(data)[dim];
@@ -236,6 +279,13 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
       return std::nullopt;
     return isOne(*repeats) ? shape(data)[dim] : shape(data)[dim] * *repeats;
   }
+  if (type == "Pad" && !hasOperand(op, 3)) {
+    auto before = integerAt(op->getOperand(1), dim),
+         after = integerAt(op->getOperand(1), rank + dim);
+    if (!before || !after)
+      return std::nullopt;
+    return shape(data)[dim] + *before + *after;
+  }
   if (type == "Split")
     return axisOf(0) == dim ? std::nullopt : std::optional(shape(data)[dim]);
   if (type == "Gather") {
@@ -261,10 +311,13 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
            end = integerAt(op->getOperand(2), i);
       auto step = hasOperand(op, 4) ? integerAt(op->getOperand(4), i)
                                     : positions.constant(1);
-      if (!start || !end || !step || !isOne(*step) ||
+      auto choice = end ? std::nullopt : sizeAt(op->getOperand(2), i);
+      if (!start || !(end || choice) || !step || !isOne(*step) ||
           !positions.holds(Condition::nonNegative(*start) &&
                            Condition::nonNegative(whole - *start)))
         return std::nullopt;
+      if (!end)
+        return symbolOf({*choice, *start, whole, {}}, op->getResult(0), dim);
       auto last = dyn_cast<AffineConstantExpr>(*end);
       if (last && last.getValue() >= INT32_MAX)
         return whole - *start;
@@ -272,10 +325,8 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
         end = whole + last.getValue();
       if (!positions.holds(Condition::nonNegative(whole - *end) &&
                            Condition::nonNegative(*end - *start)))
-        return clippedSizes
-            .try_emplace({whole, *start, *end},
-                         positions.size(op->getResult(0), dim))
-            .first->second;
+        return symbolOf({Element::integer(*end), *start, whole, {}},
+                        op->getResult(0), dim);
       return *end - *start;
     }
     return shape(data)[dim];

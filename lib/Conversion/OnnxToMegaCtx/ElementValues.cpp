@@ -105,7 +105,11 @@ Element ElementValues::at(Value tensor, ArrayRef<AffineExpr> place) {
     result = compute(tensor, place);
     --depth;
   }
-  Element element = result ? simplified(*result) : Element::read(tensor, place);
+  // What says where it is masked in too many words is better read.
+  constexpr unsigned kLargest = 128;
+  bool isKnown = result && result->size(kLargest) <= kLargest;
+  Element element =
+      isKnown ? simplified(*result) : Element::read(tensor, place);
   elements.insert({key, element});
   return element;
 }

@@ -56,8 +56,10 @@ private:
   std::optional<AffineExpr> inferSize(Operation *op, unsigned result,
                                       int64_t dim);
   std::optional<AffineExpr> inferMoved(Operation *op, int64_t dim);
+  std::optional<AffineExpr> inferUnits(Operation *op, int64_t dim, bool adds);
   AffineExpr broadcastSize(ValueRange operands, int64_t rank, int64_t dim);
   std::optional<AffineExpr> integerAt(Value tensor, int64_t place);
+  std::optional<Element> sizeAt(Value tensor, int64_t place);
 
   Result compute(Value tensor, ArrayRef<AffineExpr> place);
   Result constantElement(Value tensor, ElementsAttr elements,
@@ -82,10 +84,15 @@ private:
 
   Positions &positions;
   llvm::DenseMap<Value, std::unique_ptr<Place>> shapes;
-  /// Sizes of slices that may end where their tensor does, by the tensor's
-  /// size, start and end: no expressions, but equal where these are.
-  llvm::DenseMap<std::tuple<AffineExpr, AffineExpr, AffineExpr>, AffineExpr>
-      clippedSizes;
+  /// A size that is no expression, but equal to others where what it is made of
+  /// is: a choice, or the end of a slice, which may be where its tensor's is.
+  struct ChosenSize {
+    Element end;
+    AffineExpr start, whole; ///< of a slice, else null
+    AffineExpr symbol;
+  };
+  AffineExpr symbolOf(ChosenSize size, Value tensor, int64_t dim);
+  std::vector<ChosenSize> chosenSizes;
   std::map<std::pair<void *, std::vector<const void *>>, Element> elements;
   /// Where `movesOf` collects.
   std::vector<std::pair<Value, Place>> *moves = nullptr;

@@ -218,7 +218,8 @@ bool Masks::isPlaced(const Term &term) {
     return rank >= 0 && rank <= 4;
   AffineExpr row = positions.variable(kQuery);
   assumeSizes(row);
-  return rank >= 0 && elementOf(term, row).has_value();
+  auto place = placeOf(term, row);
+  return place && rank >= 0 && rank <= int64_t(place->size());
 }
 
 Mask Masks::classifyAt(const Term &term, AffineExpr at) {

@@ -16,8 +16,13 @@ std::optional<double> Operands::scalar(Value value) {
 
 bool Operands::haveOneShape(Value a, Value b) {
   int64_t x = rankOf(a), y = rankOf(b);
-  if (x == y)
-    return x > 0 && values.shape(a) == values.shape(b);
+  if (x == y) {
+    // Of as many elements: where one size is not known, the others say it.
+    unsigned others = 0;
+    for (auto [s, t] : llvm::zip(values.shape(a), values.shape(b)))
+      others += s != t;
+    return x > 0 && others <= 1;
+  }
   if (std::min(x, y) != 3 || std::max(x, y) != 4)
     return false;
   return ArrayRef(values.shape(a)).take_back(2) ==

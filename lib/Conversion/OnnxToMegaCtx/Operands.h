@@ -34,8 +34,8 @@ public:
     return values.shape(value)[dim] == positions.constant(1);
   }
 
-  /// Whether two tensors [B, H, N, M] always have the same sizes, or one of
-  /// them those of the other with heads folded into the batch.
+  /// Whether two tensors [B, H, N, M] of as many elements always have the same
+  /// sizes, or one of them those of the other with heads folded into the batch.
   bool haveOneShape(Value a, Value b);
   bool haveOneSize(Value a, Value b, int64_t dim) {
     return values.shape(a)[dim] == values.shape(b)[dim];

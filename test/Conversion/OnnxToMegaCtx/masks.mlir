@@ -45,6 +45,36 @@ func.func @constant_matrix_sliced(%q: !q {onnx.dims = ["b", "", "n", ""]}, %v: !
   return %o : !q
 }
 
+// A band, and of it as much as there are tokens, of which there are at most four: queries, keys and band have one size,
+// which is a choice. GPT-Neo's second layer.
+// CHECK-LABEL: @constant_band_sliced_by_a_choice
+// CHECK: megactx.source %{{.*}}, %{{[^ ]*}} pattern(#megactx.pattern<window<left = 1, right = 0>>)
+func.func @constant_band_sliced_by_a_choice(%x: tensor<?x?x16xf32>, %y: tensor<?x?x16xf32>, %v: !q) -> !q {
+  %band = onnx.initializer {value = dense<[[true, false, false, false], [true, true, false, false], [false, true, true, false], [false, false, true, true]]> : tensor<4x4xi1>} : tensor<4x4xi1>
+  %fill = onnx.initializer {value = dense<0xFF800000> : tensor<f32>} : tensor<f32>
+  %0 = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %1 = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %four = onnx.initializer {value = dense<4> : tensor<1xi64>} : tensor<1xi64>
+  %batch = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %heads = onnx.initializer {value = dense<[2, 8]> : tensor<2xi64>} : tensor<2xi64>
+  %shape = onnx.Shape %v : (!q) -> tensor<4xi64>
+  %two = onnx.initializer {value = dense<2> : tensor<1xi64>} : tensor<1xi64>
+  %n = onnx.Gather %shape, %two {axis = 0 : i64} : (tensor<4xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %most = onnx.Min %n, %four : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %sizes = onnx.Concat %batch, %most, %heads {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<2xi64>) -> tensor<4xi64>
+  %xs = onnx.Reshape %x, %sizes : (tensor<?x?x16xf32>, tensor<4xi64>) -> tensor<?x?x2x8xf32>
+  %ys = onnx.Reshape %y, %sizes : (tensor<?x?x16xf32>, tensor<4xi64>) -> tensor<?x?x2x8xf32>
+  %q = onnx.Transpose %xs {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x?x2x8xf32>) -> !q
+  %kt = onnx.Transpose %ys {perm = array<i64: 0, 2, 3, 1>} : (tensor<?x?x2x8xf32>) -> !kt
+  %rows = onnx.Slice %band, %0, %most, %0, %1 : (tensor<4x4xi1>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x4xi1>
+  %part = onnx.Slice %rows, %0, %most, %1, %1 : (tensor<?x4xi1>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x?xi1>
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %t = onnx.Where %part, %s, %fill : (tensor<?x?xi1>, !p, tensor<f32>) -> !p
+  %p = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
 // Any other matrix stays as bias.
 // CHECK-LABEL: @constant_matrix_that_no_pattern_says
 // CHECK: megactx.source {{.*}} bias({{.*}}) pattern(#megactx.pattern<dense>)

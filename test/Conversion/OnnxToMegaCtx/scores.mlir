@@ -413,3 +413,40 @@ func.func @scores_subtracted(%q: !q, %k: !q, %v: !q, %m: !p) -> !q {
   %o = onnx.MatMul %p, %v : (!p, !q) -> !q
   return %o : !q
 }
+
+// Scores with a dim of windows beside that of images, as many as a padded image has: Swin's in images of any number. The
+// sizes that they come back to are those of before because all others are.
+// CHECK-LABEL: @windows_of_padded_images
+// CHECK: %[[MASK:.+]] = onnx.Pad
+// CHECK: %[[B:.+]] = linalg.index 0
+// CHECK: %[[FOUR:.+]] = arith.constant 4
+// CHECK: arith.remsi %[[B]], %[[FOUR]]
+// CHECK: tensor.extract %[[MASK]]
+// CHECK: megactx.attention
+// CHECK-NOT: onnx.Softmax
+func.func @windows_of_padded_images(%q: tensor<?x2x4x8xf32>, %m: tensor<3x4x4xf32>) -> tensor<?x2x4x8xf32> {
+  %ends = onnx.initializer {value = dense<[0, 0, 0, 0, 0, 1]> : tensor<6xi64>} : tensor<6xi64>
+  %0 = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %last = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %least = onnx.initializer {value = dense<-9223372036854775807> : tensor<1xi64>} : tensor<1xi64>
+  %axes = onnx.initializer {value = dense<[0, 2]> : tensor<2xi64>} : tensor<2xi64>
+  %heads = onnx.initializer {value = dense<[2, 4, 4]> : tensor<3xi64>} : tensor<3xi64>
+  %back = onnx.initializer {value = dense<[-1, 2, 4, 4]> : !sizes} : !sizes
+  %pads = onnx.Slice %ends, %last, %least, %0, %last : (tensor<6xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<6xi64>
+  %padded = onnx.Pad %m, %pads : (tensor<3x4x4xf32>, tensor<6xi64>) -> tensor<?x4x4xf32>
+  %mask = onnx.Unsqueeze %padded, %axes : (tensor<?x4x4xf32>, tensor<2xi64>) -> tensor<1x?x1x4x4xf32>
+  %qs = onnx.Shape %q : (tensor<?x2x4x8xf32>) -> !sizes
+  %all = onnx.Gather %qs, %0 {axis = 0 : i64} : (!sizes, tensor<1xi64>) -> tensor<1xi64>
+  %ms = onnx.Shape %padded : (tensor<?x4x4xf32>) -> tensor<3xi64>
+  %windows = onnx.Gather %ms, %0 {axis = 0 : i64} : (tensor<3xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %images = onnx.Div %all, %windows : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %sizes = onnx.Concat %images, %windows, %heads {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<3xi64>) -> tensor<5xi64>
+  %kt = onnx.Transpose %q {perm = array<i64: 0, 1, 3, 2>} : (tensor<?x2x4x8xf32>) -> tensor<?x2x8x4xf32>
+  %s = onnx.MatMul %q, %kt : (tensor<?x2x4x8xf32>, tensor<?x2x8x4xf32>) -> tensor<?x2x4x4xf32>
+  %w = onnx.Reshape %s, %sizes : (tensor<?x2x4x4xf32>, tensor<5xi64>) -> tensor<?x?x2x4x4xf32>
+  %x = onnx.Add %w, %mask : (tensor<?x?x2x4x4xf32>, tensor<1x?x1x4x4xf32>) -> tensor<?x?x2x4x4xf32>
+  %f = onnx.Reshape %x, %back : (tensor<?x?x2x4x4xf32>, !sizes) -> tensor<?x2x4x4xf32>
+  %p = onnx.Softmax %f {axis = -1 : i64} : (tensor<?x2x4x4xf32>) -> tensor<?x2x4x4xf32>
+  %o = onnx.MatMul %p, %q : (tensor<?x2x4x4xf32>, tensor<?x2x4x8xf32>) -> tensor<?x2x4x8xf32>
+  return %o : tensor<?x2x4x8xf32>
+}
