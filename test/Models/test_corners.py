@@ -249,6 +249,24 @@ def test_attention_without_heads(tool, tmp_path):
     check(tool, tmp_path, nodes, {"q": random(3, 7, 8), "k": random(3, 9, 8), "v": random(3, 9, 5), "m": random(3, 7, 9)})
 
 
+@pytest.mark.parametrize("windows", [4, 1])
+def test_scores_with_more_outer_dims(windows, tool, tmp_path):
+    """Heads of windows: of five dims, with a mask for each image and window, and one for each image and head."""
+    node = helper.make_node
+    nodes = [node("Transpose", ["k"], ["kt"], perm=[0, 1, 2, 4, 3]), node("MatMul", ["q", "kt"], ["s"]), node("Add", ["s", "m"], ["x"]),
+             node("Add", ["x", "h"], ["z"]), node("Softmax", ["z"], ["p"], axis=-1), node("MatMul", ["p", "v"], ["y"])]
+    check(tool, tmp_path, nodes, {"q": random(2, 3, windows, 5, 8), "k": random(2, 3, windows, 7, 8), "v": random(2, 3, windows, 7, 6),
+                                  "m": random(2, 1, windows, 5, 7), "h": random(2, 3, 1, 1, 7)})
+
+
+def test_probabilities_of_several_values(tool, tmp_path):
+    """One softmax, masked, for two products with values of other depths."""
+    node = helper.make_node
+    nodes = [node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]), node("MatMul", ["q", "kt"], ["s"]), node("Add", ["s", "m"], ["x"]),
+             node("Softmax", ["x"], ["p"], axis=-1), node("MatMul", ["p", "v"], ["a"]), node("MatMul", ["p", "w"], ["b"]), node("Sub", ["a", "b"], ["y"])]
+    check(tool, tmp_path, nodes, {"q": random(2, 3, 5, 8), "k": random(2, 3, 7, 8), "v": random(2, 3, 7, 6), "w": random(2, 3, 7, 1), "m": random(2, 1, 5, 7)})
+
+
 def test_windows_of_a_shifted_image(tool, tmp_path):
     """Swin's mask as its exports compute it, from the parts of an image that each row and column are of: too much for a pattern, or for words."""
     node = helper.make_node

@@ -17,9 +17,11 @@ def RaiseOnnxAttentionPass
     Before: a normalized `onnx` module. After: each Softmax of a product of
     queries and keys, with scales, a softcap (a scaled Tanh), masks, changes of
     the element type and reshapes on the way, whose probabilities multiply
-    values, is a `megactx.attention`. A Softmax that is none of these is left.
-    What products broadcast, such as learned keys that a batch shares, is
-    repeated. Einsums may have their axes in any order.
+    values, is a `megactx.attention`; where they multiply several values, each
+    product is one. A Softmax that is none of these is left. What products
+    broadcast, such as learned keys that a batch shares, is repeated. Einsums may
+    have their axes in any order. Of products with more than two outer dims the
+    last one that is not 1 is the heads, those before it are one batch.
 
     A mask is followed backwards, element by element, through the nodes that
     compute it, as a function of batch, head, query position and key position.

@@ -18,6 +18,46 @@ using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::raise;
 
+/// The number, at least `kLeastMasked` where its type has that.
+static Value floorInRange(ImplicitLocOpBuilder &b, Value floor) {
+  Type element = getElementTypeOrSelf(floor.getType());
+  if (*constantNumber(floor) >= kLeastMasked)
+    return floor;
+  auto type = RankedTensorType::get({}, element);
+  return onnx::InitializerOp::create(
+      b, type,
+      DenseElementsAttr::get(type, b.getFloatAttr(element, kLeastMasked)));
+}
+
+bool mlir::megactx::raise::changeTerm(ImplicitLocOpBuilder &b, Term &term) {
+  if (term.fill) {
+    auto type = RankedTensorType::get({}, b.getF32Type());
+    bool hasFloor = llvm::any_of(
+        term.changes, [](const Change &c) { return c.type == "Max"; });
+    if (hasFloor || !std::isinf(*constantNumber(term.fill)))
+      term.fill = onnx::InitializerOp::create(
+          b, type, DenseElementsAttr::get(type, kLeastMasked));
+    return true;
+  }
+  Value &changed = term.value;
+  for (auto [type, operand] : term.changes) {
+    if (!operand) {
+      changed = createNode(b, type, changed, changed.getType());
+      continue;
+    }
+    bool isWider = rankOf(operand) > rankOf(changed);
+    if (getElementTypeOrSelf(operand.getType()) !=
+            getElementTypeOrSelf(changed.getType()) ||
+        (isWider && !isScalar(changed)))
+      return false;
+    if (type == "Max")
+      operand = floorInRange(b, operand);
+    Type result = isWider ? operand.getType() : changed.getType();
+    changed = createNode(b, type, {changed, operand}, result);
+  }
+  return true;
+}
+
 /// How many of [B, H, Nq, Nk] a tensor of the element has.
 static unsigned countDims(const Element &element) {
   return llvm::count_if(
@@ -104,8 +144,10 @@ void Masks::requireSizes(ImplicitLocOpBuilder &b, const Term &term) {
   Place scores = {q[0] == one ? k[0] : q[0], q[1], q[2], k[2]};
   if (!term.reshapes.empty())
     scores = values.shape(term.reshapes.back()->getResult(0));
-  else if (!isPlain(term))
+  else if (product && rankOf(product) == 3)
     scores = {scores[0] * scores[1], scores[2], scores[3]};
+  else if (!isPlain(term))
+    scores = values.shape(product);
   SmallVector<Value> sizes;
   for (auto [tensor, dim] : positions.sizes())
     sizes.push_back(b.createOrFold<tensor::DimOp>(tensor, dim));

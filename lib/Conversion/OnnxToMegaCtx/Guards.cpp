@@ -78,7 +78,7 @@ Value mlir::megactx::raise::skipGuards(ImplicitLocOpBuilder &b, Value p,
         users.push_back(user);
     Operation *next = nanGuardOf(p, users);
     if (!next && users.size() != 1)
-      return {};
+      return hasSink ? Value() : p;
     bool isCut =
         !next && hasSink && cutsSinkOff(users[0], p, scores.isSinkFirst);
     bool isReshaped =

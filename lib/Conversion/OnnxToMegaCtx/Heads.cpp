@@ -3,6 +3,7 @@
 #include "Heads.h"
 #include "Nodes.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "llvm/ADT/Sequence.h"
 
@@ -20,6 +21,15 @@ Value raise::transposed(ImplicitLocOpBuilder &b, Value value,
   auto type = dyn_cast<RankedTensorType>(value.getType());
   if (!type || type.getRank() != int64_t(perm.size()) || llvm::is_sorted(perm))
     return value;
+  if (typeOf(value) == "Transpose") {
+    Operation *first = value.getDefiningOp();
+    auto before = first->getAttrOfType<DenseI64ArrayAttr>("perm");
+    if (before && before.size() == type.getRank() &&
+        isPermutationVector(before.asArrayRef()) &&
+        rankOf(first->getOperand(0)) == type.getRank())
+      return transposed(b, first->getOperand(0),
+                        applyPermutation(before.asArrayRef(), perm));
+  }
   return createNode(b, "Transpose", value,
                     type.clone(applyPermutation(type.getShape(), perm)),
                     {b.getNamedAttr("perm", b.getDenseI64ArrayAttr(perm))});
@@ -33,6 +43,38 @@ Value raise::unsqueezed(ImplicitLocOpBuilder &b, Value value,
     shape.insert(shape.begin() + axis, 1);
   return createNode(b, "Unsqueeze", {value, integerList(b, axes)},
                     type.clone(shape));
+}
+
+/// The dims that those of [B, H, N, D] are made of.
+static SmallVector<ReassociationIndices> outerDims(int64_t rank,
+                                                   int64_t heads) {
+  SmallVector<ReassociationIndices> groups(4);
+  for (int64_t dim = 0; dim < rank; ++dim)
+    groups[dim < heads ? 0 : std::max<int64_t>(1, dim - (rank - 4))].push_back(
+        dim);
+  return groups;
+}
+
+Value raise::foldedOuterDims(ImplicitLocOpBuilder &b, Value value,
+                             int64_t heads) {
+  return tensor::CollapseShapeOp::create(b, value,
+                                         outerDims(rankOf(value), heads));
+}
+
+Value raise::withOuterDims(ImplicitLocOpBuilder &b, Value rows, Value like,
+                           int64_t heads) {
+  auto type = cast<RankedTensorType>(rows.getType());
+  auto wanted = cast<RankedTensorType>(like.getType());
+  int64_t rank = wanted.getRank();
+  SmallVector<int64_t> shape(wanted.getShape());
+  shape.back() = type.getDimSize(3);
+  SmallVector<OpFoldResult> sizes;
+  for (int64_t dim = 0; dim < rank; ++dim)
+    sizes.push_back(dim + 1 < rank
+                        ? tensor::getMixedSize(b, b.getLoc(), like, dim)
+                        : tensor::getMixedSize(b, b.getLoc(), rows, 3));
+  return tensor::ExpandShapeOp::create(b, type.clone(shape), rows,
+                                       outerDims(rank, heads), sizes);
 }
 
 Value raise::withRank4(ImplicitLocOpBuilder &b, Value value) {

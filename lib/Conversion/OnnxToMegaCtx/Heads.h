@@ -23,6 +23,15 @@ Value unsqueezed(ImplicitLocOpBuilder &b, Value value, ArrayRef<int64_t> axes);
 /// Dims of 1 in front, as products of matrices see an operand of lower rank.
 Value withRank4(ImplicitLocOpBuilder &b, Value value);
 
+/// [B, H, N, D] of a tensor with more outer dims: those before `heads` are the
+/// batch, those from there on the heads.
+Value foldedOuterDims(ImplicitLocOpBuilder &b, Value value, int64_t heads);
+
+/// The same backwards, with the outer dims of `like`, whose queries' rows
+/// [B, H, N, D] has.
+Value withOuterDims(ImplicitLocOpBuilder &b, Value rows, Value like,
+                    int64_t heads);
+
 /// [B, N, H * D] as [B, H, N, D].
 Value splitHeads(ImplicitLocOpBuilder &b, Value rows, int64_t heads);
 

@@ -48,11 +48,17 @@ bool Masks::isPlain(const Term &term) const {
 std::optional<Place> Masks::placeOf(const Term &term, AffineExpr row) {
   Place place = {positions.variable(kBatch), positions.variable(kHead), row,
                  positions.variable(kKey)};
-  if (product && rankOf(product) == 3) {
-    AffineExpr heads = values.shape(query)[1];
-    if (!isa<AffineConstantExpr>(heads))
+  if (product && rankOf(product) != 4) {
+    const Place sizes = values.shape(query), all = values.shape(product);
+    if (!isa<AffineConstantExpr>(sizes[1]))
       return std::nullopt;
-    place = {place[0] * heads + place[1], place[2], place[3]};
+    auto outer = values.renumbered(Place(ArrayRef(all).drop_back(2)),
+                                   Place(ArrayRef(sizes).take_front(2)),
+                                   ArrayRef(place).take_front(2));
+    if (!outer)
+      return std::nullopt;
+    place = *outer;
+    place.append({row, positions.variable(kKey)});
   }
   for (Operation *reshape : term.reshapes) {
     auto next = values.renumbered(values.shape(reshape->getResult(0)),

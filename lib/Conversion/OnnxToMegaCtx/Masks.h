@@ -49,6 +49,11 @@ struct Term {
   SmallVector<Change> changes = {};
 };
 
+/// A term with what changes it. False where their types do not fit. A number
+/// that replaces scores, whatever they are, becomes one beside which they do
+/// not count: rows of nothing else have equal weights.
+bool changeTerm(ImplicitLocOpBuilder &b, Term &term);
+
 /// What a term comes to: scores outside of `pattern` have no weight. Inside,
 /// `bias` is added, if there is one, of which the term is the tensor where
 /// `keepsTerm` is true.
@@ -78,7 +83,7 @@ public:
   /// stands at i + (keys - queries) where the last query and the last key have
   /// one position, else at i.
   /// `product`, where it is given, is the tensor of scores as it is computed,
-  /// [B, H, Nq, Nk] or [B * H, Nq, Nk].
+  /// [B, H, Nq, Nk], [B * H, Nq, Nk] or with a batch of several dims.
   void setOperands(Value query, Value key, bool isSelf, Value product = {});
 
   /// Whether it is known for which scores the term's elements are.

@@ -27,6 +27,7 @@
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Iterators.h"
+#include "llvm/ADT/Sequence.h"
 
 namespace mlir::megactx {
 using namespace raise;
@@ -45,23 +46,26 @@ public:
   std::string run();
 
 private:
-  std::string findValues(Scores &scores);
-  std::string findEinsumValues(Value probabilities);
+  std::string findProducts(Scores &scores);
+  std::string findValues();
+  std::string findEinsumValues();
+  std::string foldOuterDims(Scores &scores, Value &query, Value &key);
   std::string findOperands(Scores &scores, Value &query, Value &key);
   std::string applyScales(const Scores &scores, Value &query, double &scale,
                           std::optional<double> &cap);
-  Value floorInRange(Value floor);
-  bool changeTerm(Term &term);
   std::string build(Scores &scores);
-  void replaceProduct(Value out, bool isFolded);
+  void replaceProduct(Value out);
   Value peelScales(Value value, Scores &scores);
   void repeat(Value &value, Value batchLike, Value headsLike);
   void alignSizes(Value &query, Value &key, Value &value);
 
   Operation *softmax;
   ImplicitLocOpBuilder b;
-  Operation *product = nullptr; ///< probabilities x values
-  Value weights, values;        ///< its operands
+  SmallVector<Operation *> products; ///< probabilities x values
+  Operation *product = nullptr;      ///< the one that is raised now
+  Value weights, values;             ///< its operands
+  Value unfolded; ///< queries before their outer dims were folded, or null
+  int64_t heads;  ///< the dim of theirs
   /// Of an Einsum: how values are transposed to [B, H, Nk, D], and attention's
   /// result to that of the product; else empty.
   SmallVector<int64_t> valuePerm, outPerm;
@@ -72,9 +76,9 @@ private:
 } // namespace
 
 /// Probabilities [b, h, i, j], in whatever letters, times values.
-std::string Raiser::findEinsumValues(Value p) {
+std::string Raiser::findEinsumValues() {
   auto equation = equationOf(product);
-  bool isSwapped = product->getOperand(0) != p;
+  bool isSwapped = product->getOperand(0) != weights;
   std::string letters = equation ? equation->left : "",
               others = equation ? equation->right : "";
   if (isSwapped)
@@ -97,17 +101,29 @@ std::string Raiser::findEinsumValues(Value p) {
   return "";
 }
 
-std::string Raiser::findValues(Scores &scores) {
+std::string Raiser::findValues() {
+  valuePerm.clear();
+  outPerm.clear();
+  if (typeOf(product) == "Einsum")
+    return findEinsumValues();
+  values = product->getOperand(1);
+  return "";
+}
+
+std::string Raiser::findProducts(Scores &scores) {
   Value lastReshape;
-  Value p = skipGuards(b, softmax->getResult(0), scores, lastReshape);
-  if (!p)
-    return scores.sink ? "the scores beside its own are not cut off alone"
-                       : "its probabilities have other uses";
-  product = *p.getUsers().begin();
-  weights = p;
-  bool isMatMul = typeOf(product) == "MatMul" && product->getOperand(0) == p;
-  if (!isMatMul && typeOf(product) != "Einsum")
-    return "its probabilities multiply no values";
+  weights = skipGuards(b, softmax->getResult(0), scores, lastReshape);
+  if (!weights)
+    return "the scores beside its own are not cut off alone";
+  for (Operation *user : weights.getUsers())
+    if (!llvm::is_contained(products, user))
+      products.push_back(user);
+  for (Operation *user : products) {
+    bool isMatMul = typeOf(user) == "MatMul" && user->getOperand(0) == weights;
+    if (!isMatMul && typeOf(user) != "Einsum")
+      return products.size() > 1 ? "its probabilities have other uses"
+                                 : "its probabilities multiply no values";
+  }
   // Reshapes on the way keep keys last and come back to the scores' sizes.
   Value before = scores.product;
   if (!scores.reshapes.empty())
@@ -117,10 +133,7 @@ std::string Raiser::findValues(Scores &scores) {
     if (rankOf(before) < 1 || !operands.isLastSize(before, scores.product) ||
         !operands.haveOneShape(after, scores.product))
       return "its scores are reshaped in an unknown way";
-  if (!isMatMul)
-    return findEinsumValues(p);
-  values = product->getOperand(1);
-  return "";
+  return products.empty() ? "its probabilities multiply no values" : "";
 }
 
 /// A scale of queries or keys is one of the scores.
@@ -185,6 +198,32 @@ void Raiser::alignSizes(Value &query, Value &key, Value &value) {
   }
 }
 
+/// Operands of a rank above 4: the last outer dim that is not 1 is the heads,
+/// those before it are one batch.
+std::string Raiser::foldOuterDims(Scores &scores, Value &query, Value &key) {
+  int64_t rank = rankOf(scores.product);
+  for (Value operand : {query, key, values})
+    if (rankOf(operand) != rank)
+      return "its operands have several ranks";
+  for (int64_t dim = 0; dim + 2 < rank; ++dim)
+    if (!operands.haveOneSize(query, key, dim) ||
+        !operands.haveOneSize(query, values, dim))
+      return "its operands differ in the size of dim " + std::to_string(dim);
+  if (scores.isKeyTransposed) {
+    auto perm = llvm::to_vector(llvm::seq<int64_t>(rank));
+    std::swap(perm[rank - 1], perm[rank - 2]);
+    key = transposed(b, key, perm);
+    scores.isKeyTransposed = false;
+  }
+  unfolded = query;
+  heads = rank - 3;
+  while (heads > 1 && operands.isOne(query, heads))
+    --heads;
+  for (Value *operand : {&query, &key, &values})
+    *operand = foldedOuterDims(b, *operand, heads);
+  return "";
+}
+
 /// The tensors [B, H, N, D] that are multiplied, in place of the operands.
 std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   // Heads may be folded into the batch for one of the products alone.
@@ -196,6 +235,10 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   key = transposed(b, peelScales(scores.key, scores), scores.keyPerm);
   query = transposed(b, peelScales(scores.query, scores), scores.queryPerm);
   values = transposed(b, values, valuePerm);
+  unfolded = nullptr;
+  if (rankOf(scores.product) > 4)
+    if (std::string reason = foldOuterDims(scores, query, key); !reason.empty())
+      return reason;
   if (!isFolded) {
     key = withRank4(b, key);
     query = withRank4(b, query);
@@ -245,7 +288,7 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
 
 /// Whether a product of queries with a factor that is no known number has the
 /// queries' type and is what makes the scores.
-static bool canScale(Value query, Value factor, bool isFolded) {
+static bool canScale(Value query, Value factor, bool hasHeads) {
   auto all = cast<RankedTensorType>(query.getType());
   auto own = dyn_cast<RankedTensorType>(factor.getType());
   if (!own || own.getElementType() != all.getElementType() || own.getRank() > 4)
@@ -256,7 +299,7 @@ static bool canScale(Value query, Value factor, bool isFolded) {
        llvm::zip(llvm::reverse(own.getShape()), llvm::reverse(all.getShape())))
     if (whole == 1 && size != 1)
       return false;
-  return !isFolded;
+  return hasHeads;
 }
 
 /// The scores' factor and cap as numbers; other factors scale the queries.
@@ -280,56 +323,13 @@ std::string Raiser::applyScales(const Scores &scores, Value &query,
       scale = divides ? scale / *number : scale * *number;
       continue;
     }
-    if (!canScale(query, factor, rankOf(scores.product) == 3))
+    if (!canScale(query, factor, rankOf(scores.product) == 4))
       return "its scores are scaled by " + describe(factor) +
              ", which queries cannot be";
     query = createNode(b, divides ? "Div" : "Mul", {query, factor},
                        query.getType());
   }
   return "";
-}
-
-/// The number, at least `kLeastMasked` where its type has that.
-Value Raiser::floorInRange(Value floor) {
-  Type element = getElementTypeOrSelf(floor.getType());
-  if (*constantNumber(floor) >= kLeastMasked)
-    return floor;
-  auto type = RankedTensorType::get({}, element);
-  return onnx::InitializerOp::create(
-      b, type,
-      DenseElementsAttr::get(type, b.getFloatAttr(element, kLeastMasked)));
-}
-
-/// A term with what changes it. False where their types do not fit. A number
-/// that replaces scores, whatever they are, becomes one beside which they do
-/// not count: rows of nothing else have equal weights.
-bool Raiser::changeTerm(Term &term) {
-  if (term.fill) {
-    auto type = RankedTensorType::get({}, b.getF32Type());
-    bool hasFloor = llvm::any_of(
-        term.changes, [](const Change &c) { return c.type == "Max"; });
-    if (hasFloor || !std::isinf(*constantNumber(term.fill)))
-      term.fill = onnx::InitializerOp::create(
-          b, type, DenseElementsAttr::get(type, kLeastMasked));
-    return true;
-  }
-  Value &changed = term.value;
-  for (auto [type, operand] : term.changes) {
-    if (!operand) {
-      changed = createNode(b, type, changed, changed.getType());
-      continue;
-    }
-    bool isWider = rankOf(operand) > rankOf(changed);
-    if (getElementTypeOrSelf(operand.getType()) !=
-            getElementTypeOrSelf(changed.getType()) ||
-        (isWider && !isScalar(changed)))
-      return false;
-    if (type == "Max")
-      operand = floorInRange(operand);
-    Type result = isWider ? operand.getType() : changed.getType();
-    changed = createNode(b, type, {changed, operand}, result);
-  }
-  return true;
 }
 
 std::string Raiser::build(Scores &scores) {
@@ -343,7 +343,7 @@ std::string Raiser::build(Scores &scores) {
       !reason.empty())
     return reason;
   for (Term &term : scores.terms)
-    if (!changeTerm(term))
+    if (!changeTerm(b, term))
       return describe(term.value) + " is changed by a number of another type";
   StringRef kind = kindOf(query, key, values);
   masks.setOperands(query, key, kind == "self", scores.product);
@@ -388,15 +388,17 @@ std::string Raiser::build(Scores &scores) {
   Value out = attention.getOut();
   if (scores.sink)
     out = withSink(b, attention, scores.sink);
-  replaceProduct(out, rankOf(weights) == 3);
+  replaceProduct(out);
   passed(softmax, kAttentionRaised) << remark::add("{0}", pattern.str());
   return "";
 }
 
 /// Brings [B, H, N, D] to the form of the product with values.
-void Raiser::replaceProduct(Value out, bool isFolded) {
+void Raiser::replaceProduct(Value out) {
   out = transposed(b, out, outPerm);
-  if (isFolded) {
+  if (unfolded)
+    out = withOuterDims(b, out, unfolded, heads);
+  if (rankOf(weights) == 3) {
     SmallVector<ReassociationIndices> groups = {{0, 1}, {2}, {3}};
     out = tensor::CollapseShapeOp::create(b, out, groups);
   }
@@ -416,8 +418,20 @@ std::string Raiser::run() {
   Scores scores;
   std::string reason = matchScores(softmax->getOperand(0), scores);
   if (reason.empty())
-    reason = findValues(scores);
-  return reason.empty() ? build(scores) : reason;
+    reason = findProducts(scores);
+  if (!reason.empty())
+    return reason;
+  // Products with other values are attentions of their own.
+  for (Operation *next : products) {
+    product = next;
+    Scores own = scores;
+    std::string here = findValues();
+    if (here.empty())
+      here = build(own);
+    if (reason.empty())
+      reason = here;
+  }
+  return reason;
 }
 
 /// A Softmax written as its parts: Div(Exp(x), ReduceSum(Exp(x))).
@@ -456,11 +470,10 @@ struct RaiseOnnxAttention
     MaskCounts counts;
     for (Operation *node : nodes) {
       std::optional<std::string> reason = tryRaise(node, counts);
-      if (reason && reason->empty())
-        ++numRaised;
-      else if (reason)
+      if (reason && !reason->empty())
         missed(node, kAttentionNotRaised) << remark::reason("{0}", *reason);
     }
+    getOperation().walk([&](AttentionOp) { ++numRaised; });
     numPatterns += counts.patterns;
     numBiases += counts.biases;
     numTables += counts.tables;

@@ -166,8 +166,7 @@ bool ScoreMatcher::matchProduct(Operation *op, Scores &scores) {
   scores.query = op->getOperand(0);
   scores.key = op->getOperand(1);
   scores.isKeyTransposed = true;
-  int64_t rank = rankOf(op->getResult(0));
-  return (rank == 4 || rank == 3) && rankOf(scores.query) >= 2 &&
+  return rankOf(op->getResult(0)) >= 3 && rankOf(scores.query) >= 2 &&
          rankOf(scores.key) >= 2;
 }
 
@@ -324,8 +323,9 @@ bool ScoreMatcher::match(Value value, Scores &scores, int depth) {
                            describe(value));
   if (type == "MatMul" || type == "Einsum")
     return matchProduct(op, scores) ||
-           fail(depth, describe(value) +
-                           " is no product of queries and keys of rank 3 or 4");
+           fail(depth,
+                describe(value) +
+                    " is no product of queries and keys of rank 3 or more");
   if (isCopy(op))
     return match(op->getOperand(0), scores, depth + 1);
   if (type == "Reshape") {

@@ -15,7 +15,7 @@ namespace mlir::megactx::raise {
 
 /// Everything found between the product of queries and keys and the Softmax.
 struct Scores {
-  Value product; ///< [B, H, Nq, Nk] or [B * H, Nq, Nk]
+  Value product; ///< [B, H, Nq, Nk] or [B * H, Nq, Nk], or of more outer dims
   Value query, key;
   bool isKeyTransposed = false; ///< [.., D, Nk] instead of [.., Nk, D]
   /// Of an Einsum: how the operands are transposed to [B, H, N, D]; else empty.
@@ -41,10 +41,11 @@ struct Scores {
 std::string matchScores(Value value, Scores &scores);
 
 /// Follows the one use of probabilities through copies, reshapes and guards
-/// against rows without keys; null where there are several uses. Probabilities
-/// that a mask hides once more make that mask's number minus infinity.
-/// `lastReshape` is the result of the last reshape, if there is one. Where
-/// scores have a sink, its probability has to be cut off on the way.
+/// against rows without keys, to where there is another or several.
+/// Probabilities that a mask hides once more make that mask's number minus
+/// infinity. `lastReshape` is the result of the last reshape, if there is one.
+/// Where scores have a sink, its probability has to be cut off on the way: null
+/// where it is not.
 Value skipGuards(ImplicitLocOpBuilder &b, Value probabilities, Scores &scores,
                  Value &lastReshape);
 

@@ -414,6 +414,71 @@ func.func @scores_subtracted(%q: !q, %k: !q, %v: !q, %m: !p) -> !q {
   return %o : !q
 }
 
+// Heads of windows, Hiera's mask units: the dims before the last of them are one batch, also for a mask.
+// CHECK-LABEL: @windows_of_heads
+// CHECK: %[[Q:.+]] = tensor.collapse_shape %arg0 {{\[\[}}0, 1], [2], [3], [4]] : tensor<?x3x4x?x8xf32> into tensor<?x4x?x8xf32>
+// CHECK: %[[K:.+]] = tensor.collapse_shape %arg1
+// CHECK: %[[THREE:.+]] = arith.constant 3
+// CHECK: arith.divsi %{{.+}}, %[[THREE]]
+// CHECK: tensor.extract %arg3
+// CHECK: megactx.source %[[K]], {{.*}} bias
+// CHECK: %[[OUT:.+]] = megactx.attention %[[Q]]
+// CHECK: tensor.expand_shape %[[OUT]] {{\[\[}}0, 1], [2], [3], [4]] output_shape [%{{.+}}, 3, 4, %{{.+}}, 5]
+// CHECK-NOT: onnx.Softmax
+!five = tensor<?x3x4x?x8xf32>
+func.func @windows_of_heads(%q: !five {onnx.dims = ["b", "", "", "n", ""]}, %k: !five {onnx.dims = ["b", "", "", "m", ""]},
+                            %v: tensor<?x3x4x?x5xf32> {onnx.dims = ["b", "", "", "m", ""]}, %m: tensor<?x1x1x1x?xf32>) -> tensor<?x3x4x?x5xf32> {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 2, 4, 3>} : (!five) -> tensor<?x3x4x8x?xf32>
+  %s = onnx.MatMul %q, %kt : (!five, tensor<?x3x4x8x?xf32>) -> tensor<?x3x4x?x?xf32>
+  %x = onnx.Add %s, %m : (tensor<?x3x4x?x?xf32>, tensor<?x1x1x1x?xf32>) -> tensor<?x3x4x?x?xf32>
+  %p = onnx.Softmax %x {axis = -1 : i64} : (tensor<?x3x4x?x?xf32>) -> tensor<?x3x4x?x?xf32>
+  %o = onnx.MatMul %p, %v : (tensor<?x3x4x?x?xf32>, tensor<?x3x4x?x5xf32>) -> tensor<?x3x4x?x5xf32>
+  return %o : tensor<?x3x4x?x5xf32>
+}
+
+// One window: the heads are heads.
+// CHECK-LABEL: @heads_of_one_window
+// CHECK: %[[Q:.+]] = tensor.collapse_shape %arg0 {{\[\[}}0], [1, 2], [3], [4]] : tensor<?x3x1x?x8xf32> into tensor<?x3x?x8xf32>
+// CHECK: %[[OUT:.+]] = megactx.attention %[[Q]]
+// CHECK: tensor.expand_shape %[[OUT]] {{\[\[}}0], [1, 2], [3], [4]]
+!window = tensor<?x3x1x?x8xf32>
+func.func @heads_of_one_window(%q: !window {onnx.dims = ["b", "", "", "n", ""]}, %k: !window {onnx.dims = ["b", "", "", "m", ""]}) -> !window {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 2, 4, 3>} : (!window) -> tensor<?x3x1x8x?xf32>
+  %s = onnx.MatMul %q, %kt : (!window, tensor<?x3x1x8x?xf32>) -> tensor<?x3x1x?x?xf32>
+  %p = onnx.Softmax %s {axis = -1 : i64} : (tensor<?x3x1x?x?xf32>) -> tensor<?x3x1x?x?xf32>
+  %o = onnx.MatMul %p, %k : (tensor<?x3x1x?x?xf32>, !window) -> !window
+  return %o : !window
+}
+
+// Keys that all windows share are no batch of as many.
+// CHECK-LABEL: @keys_of_all_windows
+// CHECK: onnx.Softmax
+func.func @keys_of_all_windows(%q: !five {onnx.dims = ["b", "", "", "n", ""]}, %kt: tensor<?x3x1x8x?xf32> {onnx.dims = ["b", "", "", "", "m"]},
+                               %v: tensor<?x3x1x?x5xf32> {onnx.dims = ["b", "", "", "m", ""]}) -> tensor<?x3x4x?x5xf32> {
+  %s = onnx.MatMul %q, %kt : (!five, tensor<?x3x1x8x?xf32>) -> tensor<?x3x4x?x?xf32>
+  %p = onnx.Softmax %s {axis = -1 : i64} : (tensor<?x3x4x?x?xf32>) -> tensor<?x3x4x?x?xf32>
+  %o = onnx.MatMul %p, %v : (tensor<?x3x4x?x?xf32>, tensor<?x3x1x?x5xf32>) -> tensor<?x3x4x?x5xf32>
+  return %o : tensor<?x3x4x?x5xf32>
+}
+
+// Probabilities of several values, DiffLlama's: each product is an attention.
+// CHECK-LABEL: @several_values
+// CHECK: megactx.source %arg1, %arg2
+// CHECK: %[[FIRST:.+]] = megactx.attention %arg0
+// CHECK: megactx.source %arg1, %arg3
+// CHECK: %[[SECOND:.+]] = megactx.attention %arg0
+// CHECK: onnx.Sub %[[FIRST]], %[[SECOND]]
+// CHECK-NOT: onnx.Softmax
+func.func @several_values(%q: !q, %k: !q, %v: !q, %w: !q) -> !q {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %a = onnx.MatMul %p, %v : (!p, !q) -> !q
+  %b = onnx.MatMul %p, %w : (!p, !q) -> !q
+  %o = onnx.Sub %a, %b : (!q, !q) -> !q
+  return %o : !q
+}
+
 // Scores with a dim of windows beside that of images, as many as a padded image has: Swin's in images of any number. The
 // sizes that they come back to are those of before because all others are.
 // CHECK-LABEL: @windows_of_padded_images
