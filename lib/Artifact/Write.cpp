@@ -161,10 +161,25 @@ static void disableUnrolling(llvm::Module &code) {
   }
 }
 
-/// LLVM's pipeline for speed. Nobody calls anything but the entry: what is
+static llvm::OptimizationLevel pipelineLevel(llvm::CodeGenOptLevel level) {
+  switch (level) {
+  case llvm::CodeGenOptLevel::None:
+    return llvm::OptimizationLevel::O0;
+  case llvm::CodeGenOptLevel::Less:
+    return llvm::OptimizationLevel::O1;
+  case llvm::CodeGenOptLevel::Default:
+    return llvm::OptimizationLevel::O2;
+  case llvm::CodeGenOptLevel::Aggressive:
+    return llvm::OptimizationLevel::O3;
+  }
+  llvm_unreachable("every level has its pipeline");
+}
+
+/// LLVM's pipeline of a level. Nobody calls anything but the entry: what is
 /// inlined wherever it is called need not be compiled for itself too, and the
 /// loops that a model's layers have in common are compiled once.
-static void optimize(llvm::Module &code, llvm::TargetMachine &machine) {
+static void optimize(llvm::Module &code, llvm::TargetMachine &machine,
+                     llvm::CodeGenOptLevel level) {
   llvm::internalizeModule(code, [](const llvm::GlobalValue &value) {
     return value.getName() == "mctx_main";
   });
@@ -186,13 +201,12 @@ static void optimize(llvm::Module &code, llvm::TargetMachine &machine) {
   builder.crossRegisterProxies(loops, functions, components, modules);
   llvm::ModulePassManager passes;
   passes.addPass(llvm::MergeFunctionsPass());
-  passes.addPass(
-      builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3));
+  passes.addPass(builder.buildPerModuleDefaultPipeline(pipelineLevel(level)));
   passes.run(code, modules);
 }
 
 static LogicalResult emitObject(ModuleOp module, const CPUTarget &target,
-                                StringRef path) {
+                                llvm::CodeGenOptLevel level, StringRef path) {
   llvm::InitializeNativeTarget();
   llvm::InitializeNativeTargetAsmPrinter();
   llvm::LLVMContext context;
@@ -208,9 +222,9 @@ static LogicalResult emitObject(ModuleOp module, const CPUTarget &target,
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Fast;
   options.UseInitArray = true;
-  std::unique_ptr<llvm::TargetMachine> machine(backend->createTargetMachine(
-      triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
-      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+  std::unique_ptr<llvm::TargetMachine> machine(
+      backend->createTargetMachine(triple, target.cpu, target.features, options,
+                                   llvm::Reloc::PIC_, std::nullopt, level));
   code->setTargetTriple(triple);
   code->setDataLayout(machine->createDataLayout());
   for (llvm::Function &function : *code) {
@@ -219,7 +233,7 @@ static LogicalResult emitObject(ModuleOp module, const CPUTarget &target,
     if (target.vectorBits == 512)
       function.addFnAttr("prefer-vector-width", "512");
   }
-  optimize(*code, *machine);
+  optimize(*code, *machine, level);
   bool unsupported = false;
   LogicalResult written = writeFile(module, path, [&](llvm::raw_ostream &os) {
     llvm::SmallVector<char, 0> buffer;
@@ -320,7 +334,7 @@ LogicalResult mlir::megactx::writeArtifact(ModuleOp module,
   if (!staging.error.empty())
     return module.emitError("cannot write '") << path << "': " << staging.error;
   std::string object = staging.file("model.o");
-  if (failed(emitObject(module, target.host, object)) ||
+  if (failed(emitObject(module, target.host, target.optimization, object)) ||
       failed(link(module, object, staging.file("model.so"))))
     return failure();
   fs::remove(object);

@@ -42,8 +42,9 @@ public:
   explicit Compilation(const CompileOptions &options)
       : options(options),
         target(options.target == "cpu"
-                   ? ArtifactTarget{hostTarget(), ""}
-                   : ArtifactTarget{genericTarget(), options.target}) {}
+                   ? ArtifactTarget{hostTarget(), "", options.optimization}
+                   : ArtifactTarget{genericTarget(), options.target,
+                                    options.optimization}) {}
 
   LogicalResult run();
 

@@ -36,16 +36,19 @@ def run(name, *arguments, messages=False):
     return done.stdout + done.stderr * messages
 
 
-def compile(model, output, pattern=None, policy=None, target=None, schedule=None, schedules=None, generic=False, fuse_lod=True):
+def compile(model, output, pattern=None, policy=None, target=None, schedule=None, schedules=None, generic=False, fuse_lod=True, optimize=3):
     """Compiles an ONNX or MLIR file to the artifact `output`; gives the compiler's closing line.
 
     pattern: for every self-attention, a Pattern or its text; policy: a JSON file of rules per layer and head.
     target: cpu, or a GPU's architecture such as sm_90; schedule: the #nvx.schedule of its attention kernels, instead of the rule's;
     schedules: a file of such by architecture and class, which megactx-tune-schedule writes.
     generic: attention without kernels, the same numbers: quick to compile, slow to run. fuse_lod: whether pooling and rotary embedding
-    are fused with the attention that they belong to.
+    are fused with the attention that they belong to. optimize: how far LLVM optimizes code for the CPU, 0 (compiles in half of the time, to code that is
+    several times slower) to 3.
     """
-    options = ["--generic"] * generic + ["--fuse-lod=false"] * (not fuse_lod)
+    if optimize not in (0, 1, 2, 3):
+        raise Error(f"optimize: expected 0, 1, 2 or 3, but got {optimize!r}")
+    options = ["--generic"] * generic + ["--fuse-lod=false"] * (not fuse_lod) + [f"-O{optimize}"]
     for name, value in dict(pattern=pattern, policy=policy, target=target, schedule=schedule, schedules=schedules).items():
         options += [] if value is None else [f"--{name}={value}"]
     return run("megactx-compile", model, *options, "-o", output, messages=True).strip().splitlines()[-1]

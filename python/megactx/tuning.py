@@ -24,7 +24,7 @@ from .tools import Error, run
 
 DENSE = "dense"
 STEPS = 400  # of the budget, in dynamic programming
-GENERIC_LENGTH = 512  # tokens up to which generic code, which compiles in a third of the time, runs quickly enough
+QUICK_LENGTH = 512  # tokens up to which code that LLVM does not optimize, which compiles in half of the time, runs quickly enough
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,11 +93,11 @@ class Tuner:
             self._add_layer(attention, granularity)
         if not self.groups:
             raise Error(f"'{model}': no self-attention of a known number of heads was found to make sparse")
-        dense = load(artifacts.of_file(model, generic=True))
+        dense = load(artifacts.of_file(model, optimize=0))
         self.sets = quality.load_sets(data, len(dense.inputs))
         self.length = self._length()
-        self.generic = self.length <= GENERIC_LENGTH
-        if not self.generic:
+        self.optimize = 0 if self.length <= QUICK_LENGTH else 3
+        if self.optimize:
             dense = load(artifacts.of_file(model))
         self.judges = []
         for inputs, labels in self.sets:
@@ -147,7 +147,7 @@ class Tuner:
         texts = [policy_text(choice) for choice in choices]
         new = {text: choice for text, choice in zip(texts, choices) if text not in self._measured}
         with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
-            pending = {text: pool.submit(self.artifacts.of_file, self.model, text, generic=self.generic) for text in new}
+            pending = {text: pool.submit(self.artifacts.of_file, self.model, text, optimize=self.optimize) for text in new}
             for number, (text, choice) in enumerate(new.items(), 1):
                 try:
                     errors = self._errors(load(pending[text].result()))
@@ -166,7 +166,7 @@ class Tuner:
             file.flush()
             explained = json.loads(run("megactx-explain", self.model, "--policy", file.name, "--json", "--queries", self.length))
         flops = sum(source["flops"] for a in explained["attentions"] if a["layer"] in self.originals for source in a["sources"])
-        return Measured(name, {}, flops, self._errors(load(self.artifacts.of_file(self.model, text, generic=self.generic))))
+        return Measured(name, {}, flops, self._errors(load(self.artifacts.of_file(self.model, text, optimize=self.optimize))))
 
     def _errors(self, model):
         found = [judge.errors(model.run(dict(zip(model.inputs, inputs))).values()) for judge, (inputs, _) in zip(self.judges, self.sets)]

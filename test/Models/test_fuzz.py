@@ -11,7 +11,7 @@ from conftest import generated
 IMPORTED = ["gpt_sdpa_ts17", "vit_sdpa_ts17"]
 COMPILED = ["bert_eager_ts14", "gpt_einsum_ts13", "gpt_attention_op_dynamo23", "llama_past_sdpa_ts17", "vit_sdpa_ts17"]
 PARTS = 4  # of the compiler's, for workers to share
-COUNT = 40  # in each part
+COUNT = 25  # in each part
 
 
 def fuzz(build, keep, names, *options):
@@ -22,7 +22,7 @@ def fuzz(build, keep, names, *options):
 
 
 def test_importer(request, tmp_path):
-    fuzz(request.config.getoption("--build").resolve(), tmp_path, IMPORTED, "--count", "300")
+    fuzz(request.config.getoption("--build").resolve(), tmp_path, IMPORTED, "--count", "200")
 
 
 @pytest.mark.parametrize("part", range(PARTS))

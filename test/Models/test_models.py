@@ -175,11 +175,11 @@ def raised_for_sure(model):
 @pytest.mark.one_of_a_name
 @pytest.mark.besides_one_of_a_family
 def test_dense_and_sparse_layers_equal_brute_force(model, tool, tmp_path):
-    """By one compilation: the first layer's attentions are as the model has them, the others have a pattern."""
+    """By one compilation, without LLVM's optimizations: the first layer's attentions are as the model has them, the others have a pattern."""
     raised_for_sure(model)
     policy, artifact = tmp_path / "policy.json", tmp_path / "model.mctx"
     policy.write_text(json.dumps(BUT_THE_FIRST))
-    done = compiled(model, tool, artifact, "--policy", policy)
+    done = compiled(model, tool, artifact, "-O0", "--policy", policy)
     found = reference.attentions(onnx.load(model.path))
     check_counts(done, model.facts.get("attentions", len(found)), sum(not cross for _, _, cross in found[1:]))
     check_sparse(model, tool, artifact, BUT_THE_FIRST, tmp_path)

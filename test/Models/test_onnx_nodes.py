@@ -79,7 +79,7 @@ def differences(folder, got, prefix=""):
 def fault(tool, folder, operator, scratch):
     """What is wrong with a case by itself, or None."""
     artifact = scratch / f"{folder.name}.mctx"
-    done = tool("megactx-compile", folder / "model.onnx", "-o", artifact)
+    done = tool("megactx-compile", folder / "model.onnx", "-O0", "-o", artifact)
     if is_refused(done, operator):
         return None
     if done.status == 1 and any(kind in done.err for kind in kinds(onnx.load(folder / "model.onnx").graph)) and "error" in done.err:
@@ -100,7 +100,7 @@ def compiled(tool, folders, artifact):
     rest, alone = {folder.name: folder for folder in folders}, []
     while len(rest) > 1:
         onnx.save(merged({name: onnx.load(folder / "model.onnx") for name, folder in rest.items()}), artifact.with_suffix(".onnx"))
-        done = tool("megactx-compile", artifact.with_suffix(".onnx"), "-o", artifact)
+        done = tool("megactx-compile", artifact.with_suffix(".onnx"), "-O0", "-o", artifact)
         if done.status == 0:
             return list(rest.values()), alone
         alone += (named := [rest.pop(name) for name in set(re.findall(r"[\w-]+", done.err)) & rest.keys()])

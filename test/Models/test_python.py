@@ -56,6 +56,24 @@ func.func @main(%x: tensor<?xf32> {{onnx.name = "x"}}) -> (tensor<?xf32> {{onnx.
     np.testing.assert_array_equal(megactx.load(tmp_path / "negf.mctx").run({"x": x})["y"], -x)
 
 
+def test_levels_of_optimization(request, tmp_path):
+    megactx.use_build(request.config.getoption("--build"))
+    (tmp_path / "m.mlir").write_text("""\
+func.func @main(%x: tensor<?xf32> {onnx.name = "x"}) -> (tensor<?xf32> {onnx.name = "y"}) {
+  %y = math.exp %x : tensor<?xf32>
+  return %y : tensor<?xf32>
+}
+""")
+    x, sizes = np.linspace(-2, 2, 37, dtype=np.float32), {}
+    for level in (0, 3):
+        megactx.compile(tmp_path / "m.mlir", tmp_path / "m.mctx", optimize=level)
+        sizes[level] = (tmp_path / "m.mctx" / "model.so").stat().st_size
+        np.testing.assert_allclose(megactx.load(tmp_path / "m.mctx").run({"x": x})["y"], np.exp(x), rtol=1e-5)
+    assert sizes[0] != sizes[3]
+    with pytest.raises(megactx.Error, match="expected 0, 1, 2 or 3, but got 4"):
+        megactx.compile(tmp_path / "m.mlir", tmp_path / "m.mctx", optimize=4)
+
+
 def test_arrays_of_another_byte_order_and_layout(gpt, tmp_path):
     megactx.compile(gpt, tmp_path / "m.mctx")
     run = megactx.load(tmp_path / "m.mctx").run

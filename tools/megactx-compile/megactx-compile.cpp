@@ -29,6 +29,16 @@ int main(int argc, char **argv) {
       cl::desc("What the code is for: cpu (this machine's, default), or an "
                "NVIDIA GPU by its architecture, such as sm_80 or sm_90"),
       cl::cat(category));
+  using Level = llvm::CodeGenOptLevel;
+  cl::opt<Level> optimization(
+      cl::desc("How far LLVM optimizes code for the CPU:"),
+      cl::init(Level::Aggressive), cl::cat(category),
+      cl::values(clEnumValN(Level::None, "O0",
+                            "Not at all: compiles in half of the time, to "
+                            "code that is several times slower"),
+                 clEnumValN(Level::Less, "O1", "Little"),
+                 clEnumValN(Level::Default, "O2", "As clang's -O2"),
+                 clEnumValN(Level::Aggressive, "O3", "Fully (default)")));
   cl::opt<std::string> schedule(
       "schedule", cl::value_desc("#nvx.schedule<...>"),
       cl::desc("What a GPU's attention kernels take of the machine, instead of "
@@ -78,6 +88,7 @@ int main(int argc, char **argv) {
   options.output = output;
   options.level = level;
   options.target = target;
+  options.optimization = optimization;
   options.schedule = schedule;
   options.schedules = schedules;
   options.patterns = *choice;

@@ -10,6 +10,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/CodeGen.h"
 #include "llvm/Support/JSON.h"
 
 namespace mlir::megactx {
@@ -41,6 +42,8 @@ struct ArtifactTarget {
   CPUTarget host;
   /// The GPU's architecture, sm_90 for instance; empty: none.
   std::string device;
+  /// How far LLVM optimizes the host's code.
+  llvm::CodeGenOptLevel optimization = llvm::CodeGenOptLevel::Aggressive;
 
   std::string name() const { return device.empty() ? host.cpu : device; }
 };

@@ -4,6 +4,7 @@
 #define MEGACTX_PIPELINES_COMPILE_H
 
 #include "megactx/Pipelines/Pipelines.h"
+#include "llvm/Support/CodeGen.h"
 
 namespace mlir::megactx {
 
@@ -16,6 +17,8 @@ struct CompileOptions {
   std::string level = "artifact";
   /// cpu, or an NVIDIA GPU's architecture, such as sm_90.
   std::string target = "cpu";
+  /// How far LLVM optimizes code for the CPU.
+  llvm::CodeGenOptLevel optimization = llvm::CodeGenOptLevel::Aggressive;
   /// #nvx.schedule of a GPU's attention kernels; empty: by rule.
   std::string schedule;
   /// File of schedules that were measured, for those; empty: none.
