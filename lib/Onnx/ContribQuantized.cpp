@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "ContribRules.h"
+#include "Rules.h"
 
 using namespace mlir::onnx;
 

@@ -6,8 +6,8 @@
 
 #include "Library.h"
 #include "Branches.h"
-#include "ContribOps.h"
 #include "ContribSchemas.h"
+#include "Rules.h"
 #include "megactx/Onnx/Onnx.h"
 #include <algorithm>
 #include <cctype>
@@ -329,8 +329,9 @@ std::vector<Operator> mlir::onnx::standardOperators() {
     NodeProto node;
     node.set_op_type(current->Name());
     found[current->Name()] =
-        !isKept(node) &&
-        (current->HasFunction() || current->HasContextDependentFunction());
+        hasRule(current->Name()) || makesSequence(current->Name()) ||
+        (!isKept(node) &&
+         (current->HasFunction() || current->HasContextDependentFunction()));
   }
   std::vector<Operator> operators;
   for (const auto &[name, isInlined] : found)
@@ -368,7 +369,8 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
     while (changed) {
       shape_inference::DataValueMap data = inferTypes(model);
       GraphProto &graph = *model.mutable_graph();
-      changed = expandContribOps(graph) || inlineBranches(graph, data);
+      changed = applyRules(graph, data) || dropUnusedSequences(graph) ||
+                inlineBranches(graph, data);
     }
     // What others are made of takes their operands.
     checkNodes(model);

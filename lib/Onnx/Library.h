@@ -13,8 +13,8 @@
 namespace mlir::onnx {
 
 /// Converts to the opset, inlines functions, composite operators without a
-/// lowering and branches that sizes decide, infers types with data propagation.
-/// Returns an error text.
+/// lowering and branches that sizes decide, applies rules to other operators,
+/// infers types with data propagation. Returns an error text.
 std::string runOnnxLibrary(::ONNX_NAMESPACE::ModelProto &model, int64_t opset);
 
 } // namespace mlir::onnx

@@ -33,7 +33,8 @@ bool isGraph(ModuleOp module);
 /// An operator of ai.onnx at kOpset.
 struct Operator {
   std::string name;
-  /// Whether normalization replaces its nodes by the body that ONNX gives.
+  /// Whether normalization replaces its nodes by others: the body that ONNX
+  /// gives, or those of a rule.
   bool isInlined;
 };
 

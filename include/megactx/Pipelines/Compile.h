@@ -38,8 +38,8 @@ struct CompileOptions {
 LogicalResult compile(const CompileOptions &options);
 
 /// Prints a line per operator of ai.onnx: its name and `compiled` (it has a
-/// lowering), `raised` (it becomes megactx.attention), `inlined` (its body in
-/// ONNX takes its place) or `refused`.
+/// lowering), `raised` (it becomes megactx.attention), `inlined` (others take
+/// its place) or `refused`.
 void printOperators(llvm::raw_ostream &os);
 
 } // namespace mlir::megactx

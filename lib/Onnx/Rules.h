@@ -1,0 +1,137 @@
+//===- Rules.h - operators by what others do --------------------*- C++ -*-===//
+//
+// Owns how operators without a lowering become others, by a rule each: what
+// rules read of a node, the text that they share, and their application. A rule
+// writes nodes in ONNX's text format. In it i0, i1, ... are the node's inputs,
+// o0, o1, ... its outputs, s0, s1, ... the inputs of the node that makes its
+// first input, `none` is an absent input, and every other name is local.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_ONNX_RULES_H
+#define MEGACTX_LIB_ONNX_RULES_H
+
+#include "Known.h"
+#include <map>
+#include <onnx/onnx_pb.h>
+#include <string>
+
+namespace mlir::onnx {
+
+using Types = std::map<std::string, ::ONNX_NAMESPACE::TypeProto::Tensor>;
+using Makers = std::map<std::string, const ::ONNX_NAMESPACE::NodeProto *>;
+
+/// What a graph's rules see of it.
+struct GraphFacts {
+  Types types;
+  Makers makers; ///< the node that makes each value
+  KnownIntegers integers;
+};
+
+/// A node as its rule sees it.
+class Call {
+public:
+  Call(const ::ONNX_NAMESPACE::NodeProto &node, const GraphFacts &facts)
+      : node(node), types(facts.types), facts(facts) {}
+
+  int countInputs() const { return node.input_size(); }
+  const std::string &inputName(int i) const { return node.input(i); }
+
+  bool has(int i) const {
+    return i < node.input_size() && !node.input(i).empty();
+  }
+  bool wants(int i) const {
+    return i < node.output_size() && !node.output(i).empty();
+  }
+  const ::ONNX_NAMESPACE::AttributeProto *
+  attribute(const std::string &name) const {
+    for (const ::ONNX_NAMESPACE::AttributeProto &attribute : node.attribute())
+      if (attribute.name() == name)
+        return &attribute;
+    return nullptr;
+  }
+  int64_t integer(const std::string &name, int64_t otherwise) const {
+    const ::ONNX_NAMESPACE::AttributeProto *found = attribute(name);
+    return found ? found->i() : otherwise;
+  }
+  double real(const std::string &name, double otherwise) const {
+    const ::ONNX_NAMESPACE::AttributeProto *found = attribute(name);
+    return found ? found->f() : otherwise;
+  }
+  /// A TensorProto's, 0 where it is unknown.
+  int elementType(int i) const {
+    auto found = has(i) ? types.find(node.input(i)) : types.end();
+    return found != types.end() ? found->second.elem_type() : 0;
+  }
+  /// -1 where the rank is unknown.
+  int rank(int i) const {
+    auto found = has(i) ? types.find(node.input(i)) : types.end();
+    return found != types.end() && found->second.has_shape()
+               ? found->second.shape().dim_size()
+               : -1;
+  }
+  /// Null where the rank is unknown or too small.
+  const ::ONNX_NAMESPACE::TensorShapeProto::Dimension *dim(int i,
+                                                           int axis) const {
+    return rank(i) > axis ? &types.at(node.input(i)).shape().dim(axis)
+                          : nullptr;
+  }
+  /// The numbers of a list of integers, or the one of a scalar, where they are
+  /// known.
+  std::optional<std::vector<int64_t>> integers(int i) const {
+    return has(i) ? facts.integers.numbersOf(node.input(i)) : std::nullopt;
+  }
+  /// The node in the same graph that makes an input, as a rule would see it.
+  std::optional<Call> maker(int i) const {
+    auto found = has(i) ? facts.makers.find(node.input(i)) : facts.makers.end();
+    return found != facts.makers.end()
+               ? std::optional(Call(*found->second, facts))
+               : std::nullopt;
+  }
+  const std::string &type() const { return node.op_type(); }
+
+private:
+  const ::ONNX_NAMESPACE::NodeProto &node;
+  const Types &types;
+  const GraphFacts &facts;
+};
+
+/// The nodes' text; empty for a form that it does not cover.
+using Rule = std::string (*)(const Call &);
+using Rules = std::map<std::string, Rule>;
+
+/// A number as the text format has it.
+std::string text(double number);
+/// The name of input i.
+std::string input(int i);
+/// Its name, or `none`.
+std::string inputOrNone(const Call &call, int i);
+
+/// onnxruntime's operators, but for those of the other files.
+void addContribRules(Rules &rules);
+/// Attention over caches with a length for each batch entry.
+void addCacheRules(Rules &rules);
+/// Products, attention and tables of quantized numbers.
+void addQuantizedRules(Rules &rules);
+/// Sequences of tensors of which it is known how many and which they are.
+void addSequenceRules(Rules &rules);
+
+/// Whether an operator of ONNX makes a sequence of tensors.
+bool makesSequence(const std::string &type);
+/// Drops the graph's sequences that nothing takes. False where all are taken;
+/// what they were made of may be unused after that.
+bool dropUnusedSequences(::ONNX_NAMESPACE::GraphProto &graph);
+
+/// Whether ONNX's operator has a rule.
+bool hasRule(const std::string &type);
+
+/// Replaces each node of the graph that a rule covers. Rules may need the ranks
+/// of operands, and integers, which inference finds between rounds: call until
+/// false, which says that nothing was replaced. A form that no rule covers
+/// stays.
+bool applyRules(::ONNX_NAMESPACE::GraphProto &graph,
+                const ::ONNX_NAMESPACE::shape_inference::DataValueMap &data);
+
+} // namespace mlir::onnx
+
+#endif
