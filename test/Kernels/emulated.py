@@ -8,6 +8,7 @@ Run as a program, it prints one kernel's errors on random inputs.
 
 import argparse
 import ctypes
+import functools
 import pathlib
 import re
 import subprocess
@@ -34,6 +35,10 @@ def call(*command, text):
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stderr.decode()}")
     return done.stdout
+
+
+# Tests of one kernel, such as its mutations, follow each other.
+call_once = functools.lru_cache(maxsize=16)(call)
 
 
 class Library:
@@ -140,13 +145,13 @@ class Kernel:
     def __init__(self, library, tools, spec, mutate=None, more=(), schedule="", arch="sm_80"):
         self.library, self.spec, self.patterns = library, spec, (spec.pattern, *more)
         opt = tools / "megactx-opt"
-        fused = call(opt, "--megactx-decompose-patterns", "--megactx-fuse-attention-pieces", text=self.tensors().encode()).decode()
+        fused = call_once(opt, "--megactx-decompose-patterns", "--megactx-fuse-attention-pieces", text=self.tensors().encode()).decode()
         # The key names the source: arguments after the query.
         self.launches = [(int(key) - 1, pieces, attributes) for key, pieces, attributes in re.findall(
             r"megactx\.fused_attention %\w+, %arg(\d+), .*? outs\([^)]*\) (\[.*\]) \{(.*?)\} :", fused)]
         assert self.launches, f"no kernel takes {spec}"
-        text = call(opt, f'--megactx-attention-to-gpu-pipeline=format=llvm arch={arch} schedule="{schedule}"', "--megactx-gpu-to-llvm-pipeline",
-                    text=self.memrefs().encode())
+        text = call_once(opt, f'--megactx-attention-to-gpu-pipeline=format=llvm arch={arch} schedule="{schedule}"', "--megactx-gpu-to-llvm-pipeline",
+                         text=self.memrefs().encode())
         objects = objects_of(text)
         if mutate:
             ((begin, end), code), = objects

@@ -31,7 +31,7 @@ class Model:
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             common = [tools / "megactx-compile", path, f"--target={arch}", *options]
-            emulated.call(*common, "-o", folder / "m.mctx", text=b"")
+            emulated.call(*common, "-O0", "-o", folder / "m.mctx", text=b"")
             self.manifest = json.loads((folder / "m.mctx" / "manifest.json").read_text())
             self.weights = np.fromfile(folder / "m.mctx" / "weights.bin", np.uint8)
             emulated.call(*common, "--compile-to=memref", "-o", folder / "m.mlir", text=b"")

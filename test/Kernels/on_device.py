@@ -72,7 +72,7 @@ def compile_artifact(tools, target, source, artifact, *options, schedule="", for
         buffers = emulated.call(*compiler, source, *options, "--compile-to=memref", "-o", "-", text=b"")
         launches = emulated.call(tools / "megactx-opt", f'--megactx-gpu-launches-pipeline=arch={target} format={format} schedule="{schedule}"', text=buffers)
         made.write_bytes(with_text(launches) if format == "llvm" else launches)
-        emulated.call(*compiler, made, "-o", artifact, text=b"")
+        emulated.call(*compiler, made, *["-O0"] * (format == "llvm"), "-o", artifact, text=b"")
 
 
 ZONE = 1 << 16  # bytes: more than a kernel's tile
