@@ -25,9 +25,13 @@ def build(request):
     return pathlib.Path(request.config.getoption("--build")).resolve()
 
 
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+@pytest.fixture(scope="module", params=["sm_80", "sm_90a"])
+def arch(request):
+    return request.param
+
+
 @pytest.mark.parametrize("name", ["gistnet_ts17", "lensnet_ts17", "t5_encoder_ts17"])
-def test_stored_outputs(name, arch, models, build):
+def test_stored_outputs(arch, name, models, build):
     model = emulated_model.Model(emulated.Library(build), build / "bin", models / name / "model.onnx", arch=arch)
     for data_set in sorted((models / name).glob("test_data_set_*")):
         assert max(emulated_model.errors(model, data_set)) < 1e-5
