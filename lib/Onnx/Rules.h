@@ -70,11 +70,12 @@ public:
                ? found->second.shape().dim_size()
                : -1;
   }
-  /// Null where the rank is unknown or too small.
+  /// Null where there is none, or the rank is unknown.
   const ::ONNX_NAMESPACE::TensorShapeProto::Dimension *dim(int i,
                                                            int axis) const {
-    return rank(i) > axis ? &types.at(node.input(i)).shape().dim(axis)
-                          : nullptr;
+    return axis >= 0 && rank(i) > axis
+               ? &types.at(node.input(i)).shape().dim(axis)
+               : nullptr;
   }
   /// The numbers of a list of integers, or the one of a scalar, where they are
   /// known.

@@ -99,6 +99,10 @@ REFUSED = {
         place = Constant <value = int64 {0}> ()
         pieces = SplitToSequence(x, sizes)
         a = SequenceAt(pieces, place)""", "float[m, 6] a", "Split"),
+    "an axis that there is not": ("float[5, 6] x", """
+        two = Constant <value = int64 {2}> ()
+        pieces = SplitToSequence <axis = -9> (x, two)
+        a = SequenceAt(pieces, two)""", "float[m, 6] a", "axis -9"),
     "a list by a place that is an input": ("float[n, 6] x, int64 place", """
         list = SequenceConstruct(x, x)
         a = SequenceAt(list, place)""", "float[n, 6] a", "SequenceAt"),
