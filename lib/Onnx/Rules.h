@@ -32,10 +32,9 @@ struct GraphFacts {
 class Call {
 public:
   Call(const ::ONNX_NAMESPACE::NodeProto &node, const GraphFacts &facts)
-      : node(node), types(facts.types), facts(facts) {}
+      : node(node), facts(facts) {}
 
   int countInputs() const { return node.input_size(); }
-  const std::string &inputName(int i) const { return node.input(i); }
 
   bool has(int i) const {
     return i < node.input_size() && !node.input(i).empty();
@@ -60,13 +59,13 @@ public:
   }
   /// A TensorProto's, 0 where it is unknown.
   int elementType(int i) const {
-    auto found = has(i) ? types.find(node.input(i)) : types.end();
-    return found != types.end() ? found->second.elem_type() : 0;
+    auto found = has(i) ? facts.types.find(node.input(i)) : facts.types.end();
+    return found != facts.types.end() ? found->second.elem_type() : 0;
   }
   /// -1 where the rank is unknown.
   int rank(int i) const {
-    auto found = has(i) ? types.find(node.input(i)) : types.end();
-    return found != types.end() && found->second.has_shape()
+    auto found = has(i) ? facts.types.find(node.input(i)) : facts.types.end();
+    return found != facts.types.end() && found->second.has_shape()
                ? found->second.shape().dim_size()
                : -1;
   }
@@ -74,7 +73,7 @@ public:
   const ::ONNX_NAMESPACE::TensorShapeProto::Dimension *dim(int i,
                                                            int axis) const {
     return axis >= 0 && rank(i) > axis
-               ? &types.at(node.input(i)).shape().dim(axis)
+               ? &facts.types.at(node.input(i)).shape().dim(axis)
                : nullptr;
   }
   /// The numbers of a list of integers, or the one of a scalar, where they are
@@ -93,7 +92,6 @@ public:
 
 private:
   const ::ONNX_NAMESPACE::NodeProto &node;
-  const Types &types;
   const GraphFacts &facts;
 };
 

@@ -7,6 +7,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "Rules.h"
+#include <algorithm>
+#include <set>
 
 using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
