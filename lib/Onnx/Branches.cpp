@@ -2,8 +2,8 @@
 
 #include "Branches.h"
 #include "Known.h"
+#include "Names.h"
 #include <map>
-#include <set>
 
 using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
@@ -11,7 +11,7 @@ using shape_inference::DataValueMap;
 
 /// The subgraph that runs; null where that is not known.
 static const GraphProto *takenBranch(const NodeProto &node,
-                                     const KnownIntegers &known) {
+                                     const KnownValues &known) {
   if (node.op_type() != "If" || !node.domain().empty() ||
       node.input_size() != 1)
     return nullptr;
@@ -24,22 +24,6 @@ static const GraphProto *takenBranch(const NodeProto &node,
         attribute.g().sparse_initializer_size() == 0)
       return &attribute.g();
   return nullptr;
-}
-
-/// Calls `visit` with every name that the graph or one within it defines.
-template <typename Visit>
-static void forEachName(const GraphProto &graph, const Visit &visit) {
-  for (const ValueInfoProto &info : graph.input())
-    visit(info.name());
-  for (const TensorProto &tensor : graph.initializer())
-    visit(tensor.name());
-  for (const NodeProto &node : graph.node()) {
-    for (const std::string &name : node.output())
-      visit(name);
-    for (const AttributeProto &attribute : node.attribute())
-      if (attribute.has_g())
-        forEachName(attribute.g(), visit);
-  }
 }
 
 using Names = std::map<std::string, std::string>;
@@ -71,10 +55,7 @@ static void appendBranch(const NodeProto &node, const GraphProto &branch,
                          std::set<std::string> &taken, GraphProto &result) {
   Names names;
   auto define = [&](const std::string &name) {
-    std::string own = node.output(0) + "/" + name;
-    while (!taken.insert(own).second)
-      own += "_";
-    return names[name] = own;
+    return names[name] = unusedName(node.output(0) + "/" + name, taken);
   };
   for (const TensorProto &tensor : branch.initializer()) {
     TensorProto &added = *result.add_initializer();
@@ -102,9 +83,9 @@ static void appendBranch(const NodeProto &node, const GraphProto &branch,
 }
 
 static bool inlineIn(GraphProto &graph, const DataValueMap &data,
-                     const KnownIntegers *outer, std::set<std::string> &names) {
+                     const KnownValues *outer, std::set<std::string> &names) {
   bool changed = false;
-  KnownIntegers known(graph, data, outer);
+  KnownValues known(graph, data, outer);
   std::map<const NodeProto *, const GraphProto *> taken;
   for (NodeProto &node : *graph.mutable_node()) {
     if (const GraphProto *branch = takenBranch(node, known)) {
@@ -131,7 +112,6 @@ static bool inlineIn(GraphProto &graph, const DataValueMap &data,
 }
 
 bool mlir::onnx::inlineBranches(GraphProto &graph, const DataValueMap &data) {
-  std::set<std::string> names;
-  forEachName(graph, [&](const std::string &name) { names.insert(name); });
+  std::set<std::string> names = namesIn(graph);
   return inlineIn(graph, data, /*outer=*/nullptr, names);
 }

@@ -1,4 +1,4 @@
-//===- Known.cpp - integers that are known before a model runs ------------===//
+//===- Known.cpp - values that are known before a model runs --------------===//
 
 #include "Known.h"
 #include <algorithm>
@@ -8,9 +8,9 @@ using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
 using Numbers = std::optional<std::vector<int64_t>>;
 
-KnownIntegers::KnownIntegers(const GraphProto &graph,
-                             const shape_inference::DataValueMap &data,
-                             const KnownIntegers *outer)
+KnownValues::KnownValues(const GraphProto &graph,
+                         const shape_inference::DataValueMap &data,
+                         const KnownValues *outer)
     : data(data), outer(outer) {
   for (const NodeProto &node : graph.node())
     for (const std::string &name : node.output())
@@ -44,8 +44,8 @@ static Numbers numbersIn(const TensorProto &tensor) {
   return int64_t(numbers.size()) == count ? Numbers(numbers) : std::nullopt;
 }
 
-Numbers KnownIntegers::numbersOf(const std::string &name,
-                                 unsigned nodesLeft) const {
+Numbers KnownValues::numbersOf(const std::string &name,
+                               unsigned nodesLeft) const {
   if (auto known = data.find(name); known != data.end()) {
     const auto &list = known->second.dim();
     if (std::all_of(list.begin(), list.end(),
@@ -60,13 +60,13 @@ Numbers KnownIntegers::numbersOf(const std::string &name,
     return std::nullopt;
   if (auto tensor = initializers.find(name); tensor != initializers.end())
     return numbersIn(*tensor->second);
-  if (auto node = nodes.find(name); node != nodes.end())
-    return nodesLeft ? computed(*node->second, nodesLeft - 1) : std::nullopt;
+  if (const NodeProto *node = makerOf(name))
+    return nodesLeft ? computed(*node, nodesLeft - 1) : std::nullopt;
   return outer ? outer->numbersOf(name, nodesLeft) : std::nullopt;
 }
 
-std::optional<int64_t> KnownIntegers::numberOf(const std::string &name,
-                                               unsigned nodesLeft) const {
+std::optional<int64_t> KnownValues::numberOf(const std::string &name,
+                                             unsigned nodesLeft) const {
   Numbers numbers = numbersOf(name, nodesLeft);
   return numbers && numbers->size() == 1 ? std::optional((*numbers)[0])
                                          : std::nullopt;
@@ -100,8 +100,7 @@ static std::optional<int64_t> compared(const std::string &type, int64_t a,
 }
 
 /// What inference does not propagate: what conditions are made of.
-Numbers KnownIntegers::computed(const NodeProto &node,
-                                unsigned nodesLeft) const {
+Numbers KnownValues::computed(const NodeProto &node, unsigned nodesLeft) const {
   if (!node.domain().empty())
     return std::nullopt;
   if (node.op_type() == "Constant")

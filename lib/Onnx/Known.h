@@ -1,4 +1,4 @@
-//===- Known.h - integers that are known before a model runs ----*- C++ -*-===//
+//===- Known.h - values that are known before a model runs ------*- C++ -*-===//
 
 #ifndef MEGACTX_LIB_ONNX_KNOWN_H
 #define MEGACTX_LIB_ONNX_KNOWN_H
@@ -13,13 +13,20 @@
 
 namespace mlir::onnx {
 
-/// Tensors of integers and bools that a graph sees: constants, what inference
-/// propagated (`data`), and what comparisons make of them.
-class KnownIntegers {
+/// What is known of a graph's values: the nodes that make them, and tensors of
+/// integers and bools, which are constants, what inference propagated (`data`),
+/// and what comparisons make of them.
+class KnownValues {
 public:
-  KnownIntegers(const ::ONNX_NAMESPACE::GraphProto &graph,
-                const ::ONNX_NAMESPACE::shape_inference::DataValueMap &data,
-                const KnownIntegers *outer = nullptr);
+  KnownValues(const ::ONNX_NAMESPACE::GraphProto &graph,
+              const ::ONNX_NAMESPACE::shape_inference::DataValueMap &data,
+              const KnownValues *outer = nullptr);
+
+  /// The node of the graph itself that makes a value, or null.
+  const ::ONNX_NAMESPACE::NodeProto *makerOf(const std::string &name) const {
+    auto found = nodes.find(name);
+    return found != nodes.end() ? found->second : nullptr;
+  }
 
   /// Of a scalar or a list, at most so many nodes from where it is known: names
   /// of a bad file may go in circles.
@@ -34,7 +41,7 @@ private:
   computed(const ::ONNX_NAMESPACE::NodeProto &node, unsigned nodesLeft) const;
 
   const ::ONNX_NAMESPACE::shape_inference::DataValueMap &data;
-  const KnownIntegers *outer;
+  const KnownValues *outer;
   std::map<std::string, const ::ONNX_NAMESPACE::NodeProto *> nodes;
   std::map<std::string, const ::ONNX_NAMESPACE::TensorProto *> initializers;
   std::set<std::string> inputs; ///< also those whose initializer is a default

@@ -1,6 +1,7 @@
 //===- Rules.cpp - applying rules -----------------------------------------===//
 
 #include "Rules.h"
+#include "Names.h"
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
@@ -62,9 +63,9 @@ namespace {
 /// What the names in a rule's text stand for: the node's own, or new ones.
 class Names {
 public:
-  Names(const NodeProto &node, const Makers &makers,
+  Names(const NodeProto &node, const KnownValues &values,
         std::set<std::string> &taken)
-      : node(node), makers(makers), taken(taken) {}
+      : node(node), values(values), taken(taken) {}
 
   void rename(std::string &name) {
     auto [found, isNew] = known.try_emplace(name);
@@ -86,26 +87,23 @@ private:
       if (local[0] == 'o' && i < node.output_size() && !node.output(i).empty())
         return node.output(i);
       if (local[0] == 's' && node.input_size() > 0)
-        if (auto maker = makers.find(node.input(0)); maker != makers.end())
-          return i < maker->second->input_size() ? maker->second->input(i) : "";
+        if (const NodeProto *maker = values.makerOf(node.input(0)))
+          return i < maker->input_size() ? maker->input(i) : "";
     }
-    std::string name = node.output(0) + "/" + local;
-    while (!taken.insert(name).second)
-      name += "_";
-    return name;
+    return unusedName(node.output(0) + "/" + local, taken);
   }
 
   const NodeProto &node;
-  const Makers &makers;
+  const KnownValues &values;
   std::set<std::string> &taken;
   std::map<std::string, std::string> known;
 };
 } // namespace
 
 static void append(const std::string &body, const NodeProto &node,
-                   const Makers &makers, std::set<std::string> &taken,
+                   const KnownValues &values, std::set<std::string> &taken,
                    google::protobuf::RepeatedPtrField<NodeProto> &nodes) {
-  Names names(node, makers, taken);
+  Names names(node, values, taken);
   OnnxParser parser(body.c_str());
   while (!parser.EndOfInput()) {
     NodeProto &made = *nodes.Add();
@@ -123,13 +121,8 @@ static void append(const std::string &body, const NodeProto &node,
 
 bool mlir::onnx::applyRules(GraphProto &graph,
                             const shape_inference::DataValueMap &data) {
-  GraphFacts facts{typesOf(graph), {}, KnownIntegers(graph, data)};
-  std::set<std::string> taken;
-  for (const NodeProto &node : graph.node()) {
-    taken.insert(node.output().begin(), node.output().end());
-    for (const std::string &name : node.output())
-      facts.makers[name] = &node;
-  }
+  GraphFacts facts{typesOf(graph), KnownValues(graph, data)};
+  std::set<std::string> taken = namesIn(graph);
   google::protobuf::RepeatedPtrField<NodeProto> nodes;
   bool changed = false;
   for (const NodeProto &node : graph.node()) {
@@ -140,7 +133,7 @@ bool mlir::onnx::applyRules(GraphProto &graph,
     if (body.empty())
       *nodes.Add() = node;
     else
-      append(body, node, facts.makers, taken, nodes);
+      append(body, node, facts.values, taken, nodes);
     changed |= !body.empty();
   }
   if (changed)

@@ -19,13 +19,11 @@
 namespace mlir::onnx {
 
 using Types = std::map<std::string, ::ONNX_NAMESPACE::TypeProto::Tensor>;
-using Makers = std::map<std::string, const ::ONNX_NAMESPACE::NodeProto *>;
 
 /// What a graph's rules see of it.
 struct GraphFacts {
   Types types;
-  Makers makers; ///< the node that makes each value
-  KnownIntegers integers;
+  KnownValues values;
 };
 
 /// A node as its rule sees it.
@@ -79,14 +77,13 @@ public:
   /// The numbers of a list of integers, or the one of a scalar, where they are
   /// known.
   std::optional<std::vector<int64_t>> integers(int i) const {
-    return has(i) ? facts.integers.numbersOf(node.input(i)) : std::nullopt;
+    return has(i) ? facts.values.numbersOf(node.input(i)) : std::nullopt;
   }
   /// The node in the same graph that makes an input, as a rule would see it.
   std::optional<Call> maker(int i) const {
-    auto found = has(i) ? facts.makers.find(node.input(i)) : facts.makers.end();
-    return found != facts.makers.end()
-               ? std::optional(Call(*found->second, facts))
-               : std::nullopt;
+    const ::ONNX_NAMESPACE::NodeProto *found =
+        has(i) ? facts.values.makerOf(node.input(i)) : nullptr;
+    return found ? std::optional(Call(*found, facts)) : std::nullopt;
   }
   const std::string &type() const { return node.op_type(); }
 

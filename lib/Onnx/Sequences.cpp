@@ -20,7 +20,7 @@ static std::string numbered(const char *letter, int64_t i) {
   return letter + std::to_string(i);
 }
 
-/// `prefix`0, `prefix`1, ..., as operands or results.
+/// The letter with 0, 1, ..., as operands or results.
 static std::vector<std::string> names(const char *letter, int64_t count) {
   std::vector<std::string> result;
   for (int64_t i = 0; i < count; ++i)
@@ -53,10 +53,11 @@ static std::optional<std::vector<std::string>> tensorsOf(const Call &call) {
   return std::nullopt;
 }
 
-/// Which of so many an input says, counted from the end where it is negative;
-/// `otherwise` where it is absent, nothing where it is not known or not there.
+/// The place that an input says, counted from the end of so many where it is
+/// negative; `otherwise` where it is absent, nothing where it is not known or
+/// past `last`.
 static std::optional<int64_t> placeOf(const Call &call, int i, int64_t count,
-                                      int64_t otherwise) {
+                                      int64_t otherwise, int64_t last) {
   int64_t place = otherwise;
   if (call.has(i)) {
     auto known = call.integers(i);
@@ -64,7 +65,7 @@ static std::optional<int64_t> placeOf(const Call &call, int i, int64_t count,
       return std::nullopt;
     place = (*known)[0] + ((*known)[0] < 0 ? count : 0);
   }
-  return place >= 0 && place < count ? std::optional(place) : std::nullopt;
+  return place >= 0 && place <= last ? std::optional(place) : std::nullopt;
 }
 
 static bool dropsAxis(const Call &split) {
@@ -127,7 +128,8 @@ static bool writeStarts(const Call &split, std::string &body) {
 
 static std::string sequenceAt(const Call &call) {
   if (auto tensors = tensorsOf(call)) {
-    auto place = placeOf(call, 1, tensors->size(), -1);
+    int64_t count = tensors->size();
+    auto place = placeOf(call, 1, count, /*otherwise=*/-1, count - 1);
     return place ? "o0 = Identity(" + (*tensors)[*place] + ")" : "";
   }
   auto maker = call.maker(0);
@@ -148,11 +150,7 @@ static std::string sequenceInsert(const Call &call) {
   if (!tensors)
     return "";
   int64_t count = tensors->size();
-  auto place = placeOf(call, 2, count + 1, count);
-  // Counted from the end, the last place is that before the last tensor.
-  auto given = call.integers(2);
-  if (given && given->size() == 1 && (*given)[0] < 0)
-    place = placeOf(call, 2, count, count);
+  auto place = placeOf(call, 2, count, /*otherwise=*/count, /*last=*/count);
   if (!place)
     return "";
   tensors->insert(tensors->begin() + *place, "i1");
@@ -161,9 +159,11 @@ static std::string sequenceInsert(const Call &call) {
 
 static std::string sequenceErase(const Call &call) {
   auto tensors = tensorsOf(call);
-  auto place = tensors ? placeOf(call, 1, tensors->size(), tensors->size() - 1)
-                       : std::nullopt;
-  if (!place || tensors->size() == 1)
+  if (!tensors || tensors->size() == 1)
+    return "";
+  int64_t count = tensors->size();
+  auto place = placeOf(call, 1, count, /*otherwise=*/count - 1, count - 1);
+  if (!place)
     return "";
   tensors->erase(tensors->begin() + *place);
   return "o0 = SequenceConstruct(" + joined(*tensors) + ")";
@@ -227,15 +227,14 @@ bool mlir::onnx::makesSequence(const std::string &type) {
 bool mlir::onnx::dropUnusedSequences(GraphProto &graph) {
   std::set<std::string> used;
   addUses(graph, used);
-  google::protobuf::RepeatedPtrField<NodeProto> nodes;
-  for (const NodeProto &node : graph.node()) {
-    bool isUnused = node.domain().empty() && makesSequence(node.op_type()) &&
-                    node.output_size() == 1 && !used.count(node.output(0));
-    if (!isUnused)
-      *nodes.Add() = node;
-  }
-  bool changed = nodes.size() != graph.node_size();
-  graph.mutable_node()->Swap(&nodes);
+  auto &nodes = *graph.mutable_node();
+  auto kept =
+      std::remove_if(nodes.begin(), nodes.end(), [&](const NodeProto &node) {
+        return node.domain().empty() && makesSequence(node.op_type()) &&
+               node.output_size() == 1 && !used.count(node.output(0));
+      });
+  bool changed = kept != nodes.end();
+  nodes.erase(kept, nodes.end());
   return changed;
 }
 

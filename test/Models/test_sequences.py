@@ -22,9 +22,9 @@ CASES = {
         sizes = Constant <value_ints = [1, 3, 2]> ()
         pieces = SplitToSequence <axis = 1> (x, sizes)
         zero = Constant <value = int64 {0}> ()
-        two = Constant <value = int64 {-1}> ()
+        last = Constant <value = int64 {-1}> ()
         a = SequenceAt(pieces, zero)
-        b = SequenceAt(pieces, two)
+        b = SequenceAt(pieces, last)
         count = SequenceLength(pieces)
         pair = SequenceConstruct(b, b)
         c = ConcatFromSequence <axis = 0> (pair)""", "float[n, 1] a, float[n, 2] b, int64 count, float[m, 2] c"),
@@ -51,8 +51,6 @@ CASES = {
         b = SequenceAt(shorter, minus)
         count = SequenceLength(three)""", "float[2, n, 6] a, float[n, 6] b, int64 count"),
 }
-
-
 INPUTS = {"x": np.arange(30, dtype=np.float32).reshape(5, 6), "size": np.array(4, np.int32), "place": np.array(-1)}
 
 

@@ -17,9 +17,10 @@ def NormalizeOnnxPass : Pass<"megactx-normalize-onnx", "::mlir::ModuleOp"> {
     value with the type that ONNX's shape inference (with data propagation)
     finds, local functions and composite operators without a lowering inlined,
     and of an `If` whose condition follows from sizes and ranks that are known
-    the branch that is taken. Weights are not touched. A module with other ops than ONNX's nodes is past
-    this and left as it is. Uses ONNX's own version converter, inliner and
-    shape inference.
+    the branch that is taken. Sequences of tensors that are known one by one are
+    these tensors. Weights are not touched. A module with other ops than ONNX's
+    nodes is past this and left as it is. Uses ONNX's own version converter,
+    inliner and shape inference.
   }];
   let dependentDialects = ["::mlir::onnx::OnnxDialect",
                            "::mlir::func::FuncDialect"];
