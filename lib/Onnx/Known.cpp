@@ -1,6 +1,7 @@
 //===- Known.cpp - values that are known before a model runs --------------===//
 
 #include "Known.h"
+#include "Names.h"
 #include <algorithm>
 #include <onnx/defs/tensor_proto_util.h>
 
@@ -9,16 +10,94 @@ using namespace mlir::onnx;
 using Numbers = std::optional<std::vector<int64_t>>;
 
 KnownValues::KnownValues(const GraphProto &graph,
-                         const shape_inference::DataValueMap &data,
-                         const KnownValues *outer)
-    : data(data), outer(outer) {
+                         const shape_inference::DataValueMap &data)
+    : data(data) {
+  addTypes(graph);
+  addValues(graph);
+}
+
+void KnownValues::addTypes(const GraphProto &graph) {
+  auto add = [&](const auto &values) {
+    for (const ValueInfoProto &value : values)
+      if (value.type().has_tensor_type())
+        types[value.name()] = value.type().tensor_type();
+  };
+  add(graph.input());
+  add(graph.value_info());
+  add(graph.output());
+  for (const TensorProto &tensor : graph.initializer()) {
+    TypeProto::Tensor &type = types[tensor.name()];
+    type.set_elem_type(tensor.data_type());
+    type.mutable_shape()->clear_dim();
+    for (int64_t size : tensor.dims())
+      type.mutable_shape()->add_dim()->set_dim_value(size);
+  }
   for (const NodeProto &node : graph.node())
-    for (const std::string &name : node.output())
-      nodes[name] = &node;
-  for (const TensorProto &tensor : graph.initializer())
-    initializers[tensor.name()] = &tensor;
+    forEachSubgraph(node, [&](const GraphProto &inner) { addTypes(inner); });
+}
+
+void KnownValues::addValues(const GraphProto &graph) {
   for (const ValueInfoProto &info : graph.input())
     inputs.insert(info.name());
+  for (const TensorProto &tensor : graph.initializer()) {
+    initializers[tensor.name()] = &tensor;
+    if (isList(tensor.name()) && !inputs.count(tensor.name()))
+      exact.insert(tensor.name());
+  }
+  for (const NodeProto &node : graph.node()) {
+    forEachSubgraph(node, [&](const GraphProto &inner) { addValues(inner); });
+    define(node);
+  }
+}
+
+void KnownValues::define(const NodeProto &node) {
+  bool makesExact = isExact(node);
+  for (const std::string &name : node.output()) {
+    nodes[name] = &node;
+    if (makesExact && isList(name))
+      exact.insert(name);
+  }
+}
+
+/// Of integers, as shapes are.
+bool KnownValues::isList(const std::string &name) const {
+  const TypeProto::Tensor *type = typeOf(name);
+  return type && type->has_shape() && type->shape().dim_size() <= 1 &&
+         (type->elem_type() == TensorProto::INT64 ||
+          type->elem_type() == TensorProto::INT32);
+}
+
+/// Whether inference computes what a run does. It takes tensors of any rank for
+/// lists, and no Cast changes its numbers.
+bool KnownValues::isExact(const NodeProto &node) const {
+  if (node.op_type() == "Shape")
+    return true;
+  bool areExact = std::all_of(node.input().begin(), node.input().end(),
+                              [&](const std::string &name) {
+                                return name.empty() || exact.count(name);
+                              });
+  if (!areExact || node.op_type() != "Cast")
+    return areExact;
+  auto numbers = data.find(node.output(0));
+  return numbers == data.end() ||
+         std::all_of(numbers->second.dim().begin(), numbers->second.dim().end(),
+                     [](const auto &dim) {
+                       return dim.dim_value() == int32_t(dim.dim_value());
+                     });
+}
+
+const NodeProto *KnownValues::makerOf(const std::string &name) const {
+  const std::string *value = &name;
+  for (unsigned left = 32; left; --left) {
+    auto found = nodes.find(*value);
+    if (found == nodes.end())
+      return nullptr;
+    const NodeProto *node = found->second;
+    if (node->op_type() != "Identity" || node->input_size() != 1)
+      return node;
+    value = &node->input(0);
+  }
+  return nullptr;
 }
 
 template <typename T> static std::vector<int64_t> parsed(const TensorProto &t) {
@@ -46,7 +125,7 @@ static Numbers numbersIn(const TensorProto &tensor) {
 
 Numbers KnownValues::numbersOf(const std::string &name,
                                unsigned nodesLeft) const {
-  if (auto known = data.find(name); known != data.end()) {
+  if (auto known = data.find(name); known != data.end() && exact.count(name)) {
     const auto &list = known->second.dim();
     if (std::all_of(list.begin(), list.end(),
                     [](const auto &dim) { return dim.has_dim_value(); })) {
@@ -62,7 +141,7 @@ Numbers KnownValues::numbersOf(const std::string &name,
     return numbersIn(*tensor->second);
   if (const NodeProto *node = makerOf(name))
     return nodesLeft ? computed(*node, nodesLeft - 1) : std::nullopt;
-  return outer ? outer->numbersOf(name, nodesLeft) : std::nullopt;
+  return std::nullopt;
 }
 
 std::optional<int64_t> KnownValues::numberOf(const std::string &name,
@@ -99,6 +178,12 @@ static std::optional<int64_t> compared(const std::string &type, int64_t a,
   return std::nullopt;
 }
 
+static bool isCastToBool(const NodeProto &node) {
+  return node.op_type() == "Cast" && node.attribute_size() > 0 &&
+         node.attribute(0).name() == "to" &&
+         node.attribute(0).i() == TensorProto::BOOL;
+}
+
 /// What inference does not propagate: what conditions are made of.
 Numbers KnownValues::computed(const NodeProto &node, unsigned nodesLeft) const {
   if (!node.domain().empty())
@@ -110,6 +195,8 @@ Numbers KnownValues::computed(const NodeProto &node, unsigned nodesLeft) const {
   auto a = numberOf(node.input(0), nodesLeft);
   if (a && node.op_type() == "Not")
     return Numbers({!*a});
+  if (a && isCastToBool(node))
+    return Numbers({*a != 0});
   if (!a || node.input_size() != 2)
     return std::nullopt;
   auto b = numberOf(node.input(1), nodesLeft);

@@ -7,6 +7,7 @@
 #include "Library.h"
 #include "Branches.h"
 #include "ContribSchemas.h"
+#include "Names.h"
 #include "Rules.h"
 #include "megactx/Onnx/Onnx.h"
 #include <algorithm>
@@ -67,12 +68,8 @@ template <typename Visit>
 static void forEachNode(GraphProto &graph, const Visit &visit) {
   for (NodeProto &node : *graph.mutable_node()) {
     visit(node);
-    for (AttributeProto &attribute : *node.mutable_attribute()) {
-      if (attribute.has_g())
-        forEachNode(*attribute.mutable_g(), visit);
-      for (GraphProto &inner : *attribute.mutable_graphs())
-        forEachNode(inner, visit);
-    }
+    forEachSubgraph(node,
+                    [&](GraphProto &inner) { forEachNode(inner, visit); });
   }
 }
 
@@ -139,11 +136,9 @@ static Composites compositesOf(ModelProto &model) {
 
 /// ONNX's shape inference divides by the number of heads without a look at it.
 static void checkHeads(const GraphProto &graph) {
-  for (const NodeProto &node : graph.node())
+  for (const NodeProto &node : graph.node()) {
+    forEachSubgraph(node, checkHeads);
     for (const AttributeProto &attribute : node.attribute()) {
-      checkHeads(attribute.g());
-      for (const GraphProto &inner : attribute.graphs())
-        checkHeads(inner);
       bool isHeads =
           node.op_type() == "Attention" && (attribute.name() == "q_num_heads" ||
                                             attribute.name() == "kv_num_heads");
@@ -153,6 +148,7 @@ static void checkHeads(const GraphProto &graph) {
                                  " of at least 1, but got " +
                                  std::to_string(attribute.i()));
     }
+  }
 }
 
 /// Data propagation makes a list of as many entries as a tensor of one dim has.
@@ -250,12 +246,7 @@ static void renameOldGroupNormalizations(ModelProto &model) {
 static void flattenOldHardmax(GraphProto &graph) {
   GraphProto result;
   for (NodeProto &node : *graph.mutable_node()) {
-    for (AttributeProto &attribute : *node.mutable_attribute()) {
-      if (attribute.has_g())
-        flattenOldHardmax(*attribute.mutable_g());
-      for (GraphProto &inner : *attribute.mutable_graphs())
-        flattenOldHardmax(inner);
-    }
+    forEachSubgraph(node, flattenOldHardmax);
     if (!node.domain().empty() || node.op_type() != "Hardmax") {
       *result.add_node() = node;
       continue;
@@ -365,12 +356,14 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
         placeOldResizes(*model.mutable_graph());
       putBack(model);
     }
+    GraphProto &graph = *model.mutable_graph();
+    makeNamesUnique(graph);
     bool changed = true;
     while (changed) {
       shape_inference::DataValueMap data = inferTypes(model);
-      GraphProto &graph = *model.mutable_graph();
-      changed = applyRules(graph, data) || dropUnusedSequences(graph) ||
-                inlineBranches(graph, data);
+      changed = applyRules(graph, data);
+      changed |= dropUnusedSequences(graph);
+      changed |= inlineBranches(graph, data);
     }
     // What others are made of takes their operands.
     checkNodes(model);

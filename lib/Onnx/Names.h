@@ -9,37 +9,38 @@
 
 namespace mlir::onnx {
 
-/// Calls `visit` with every name that the graph or one within it defines.
+/// Calls `visit` with each graph that the node has: a branch or a body.
 template <typename Visit>
-void forEachName(const ::ONNX_NAMESPACE::GraphProto &graph,
-                 const Visit &visit) {
-  for (const ::ONNX_NAMESPACE::ValueInfoProto &info : graph.input())
-    visit(info.name());
-  for (const ::ONNX_NAMESPACE::TensorProto &tensor : graph.initializer())
-    visit(tensor.name());
-  for (const ::ONNX_NAMESPACE::NodeProto &node : graph.node()) {
-    for (const std::string &name : node.output())
-      visit(name);
-    for (const ::ONNX_NAMESPACE::AttributeProto &attribute : node.attribute())
-      if (attribute.has_g())
-        forEachName(attribute.g(), visit);
+void forEachSubgraph(const ::ONNX_NAMESPACE::NodeProto &node,
+                     const Visit &visit) {
+  for (const ::ONNX_NAMESPACE::AttributeProto &attribute : node.attribute()) {
+    if (attribute.has_g())
+      visit(attribute.g());
+    for (const ::ONNX_NAMESPACE::GraphProto &graph : attribute.graphs())
+      visit(graph);
+  }
+}
+template <typename Visit>
+void forEachSubgraph(::ONNX_NAMESPACE::NodeProto &node, const Visit &visit) {
+  for (::ONNX_NAMESPACE::AttributeProto &attribute :
+       *node.mutable_attribute()) {
+    if (attribute.has_g())
+      visit(*attribute.mutable_g());
+    for (::ONNX_NAMESPACE::GraphProto &graph : *attribute.mutable_graphs())
+      visit(graph);
   }
 }
 
-/// All of these.
-inline std::set<std::string>
-namesIn(const ::ONNX_NAMESPACE::GraphProto &graph) {
-  std::set<std::string> names;
-  forEachName(graph, [&](const std::string &name) { names.insert(name); });
-  return names;
-}
+/// Every name that the graph or one within it defines.
+std::set<std::string> namesIn(const ::ONNX_NAMESPACE::GraphProto &graph);
 
-/// The name, with more behind it where it is taken; it is taken then.
-inline std::string unusedName(std::string name, std::set<std::string> &taken) {
-  while (!taken.insert(name).second)
-    name += "_";
-  return name;
-}
+/// The name, with a number behind it where it is taken; it is taken then.
+std::string unusedName(const std::string &name, std::set<std::string> &taken);
+
+/// Renames values of graphs within the graph, so that no two graphs define the
+/// same name. ONNX's inference knows values by their names alone, also where
+/// graphs beside each other have one of that name each.
+void makeNamesUnique(::ONNX_NAMESPACE::GraphProto &graph);
 
 } // namespace mlir::onnx
 

@@ -39,26 +39,6 @@ bool mlir::onnx::hasRule(const std::string &type) {
   return rules().count("." + type) > 0;
 }
 
-static Types typesOf(const GraphProto &graph) {
-  Types types;
-  auto add = [&](const auto &values) {
-    for (const ValueInfoProto &value : values)
-      if (value.type().has_tensor_type())
-        types[value.name()] = value.type().tensor_type();
-  };
-  add(graph.input());
-  add(graph.value_info());
-  add(graph.output());
-  for (const TensorProto &tensor : graph.initializer()) {
-    TypeProto::Tensor &type = types[tensor.name()];
-    type.set_elem_type(tensor.data_type());
-    type.mutable_shape()->clear_dim();
-    for (int64_t size : tensor.dims())
-      type.mutable_shape()->add_dim()->set_dim_value(size);
-  }
-  return types;
-}
-
 namespace {
 /// What the names in a rule's text stand for: the node's own, or new ones.
 class Names {
@@ -100,9 +80,13 @@ private:
 };
 } // namespace
 
-static void append(const std::string &body, const NodeProto &node,
-                   const KnownValues &values, std::set<std::string> &taken,
-                   google::protobuf::RepeatedPtrField<NodeProto> &nodes) {
+using Nodes = google::protobuf::RepeatedPtrField<NodeProto>;
+
+/// Gives the place of the first.
+static int append(const std::string &body, const NodeProto &node,
+                  const KnownValues &values, std::set<std::string> &taken,
+                  Nodes &nodes) {
+  int first = nodes.size();
   Names names(node, values, taken);
   OnnxParser parser(body.c_str());
   while (!parser.EndOfInput()) {
@@ -117,26 +101,44 @@ static void append(const std::string &body, const NodeProto &node,
       names.rename(name);
     made.set_name(node.name() + "/" + made.op_type());
   }
+  return first;
+}
+
+static std::string bodyOf(const NodeProto &node, const KnownValues &values) {
+  auto rule = rules().find(node.domain() + "." + node.op_type());
+  return rule == rules().end() || node.output_size() == 0
+             ? ""
+             : rule->second(Call(node, values));
+}
+
+/// Rules see what those before them have made. Nodes that they replace go to
+/// `replaced`, as `values` may still know them.
+static void applyIn(GraphProto &graph, KnownValues &values,
+                    std::set<std::string> &taken, Nodes &replaced) {
+  std::vector<NodeProto *> before(graph.node_size());
+  graph.mutable_node()->ExtractSubrange(0, graph.node_size(), before.data());
+  Nodes &nodes = *graph.mutable_node();
+  for (NodeProto *node : before) {
+    forEachSubgraph(*node, [&](GraphProto &inner) {
+      applyIn(inner, values, taken, replaced);
+    });
+    std::string body = bodyOf(*node, values);
+    if (body.empty()) {
+      nodes.AddAllocated(node);
+      continue;
+    }
+    replaced.AddAllocated(node);
+    for (int i = append(body, *node, values, taken, nodes); i < nodes.size();
+         ++i)
+      values.define(nodes.Get(i));
+  }
 }
 
 bool mlir::onnx::applyRules(GraphProto &graph,
                             const shape_inference::DataValueMap &data) {
-  GraphFacts facts{typesOf(graph), KnownValues(graph, data)};
+  KnownValues values(graph, data);
   std::set<std::string> taken = namesIn(graph);
-  google::protobuf::RepeatedPtrField<NodeProto> nodes;
-  bool changed = false;
-  for (const NodeProto &node : graph.node()) {
-    auto rule = rules().find(node.domain() + "." + node.op_type());
-    std::string body = rule == rules().end() || node.output_size() == 0
-                           ? ""
-                           : rule->second(Call(node, facts));
-    if (body.empty())
-      *nodes.Add() = node;
-    else
-      append(body, node, facts.values, taken, nodes);
-    changed |= !body.empty();
-  }
-  if (changed)
-    graph.mutable_node()->Swap(&nodes);
-  return changed;
+  Nodes replaced;
+  applyIn(graph, values, taken, replaced);
+  return !replaced.empty();
 }

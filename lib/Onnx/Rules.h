@@ -18,19 +18,11 @@
 
 namespace mlir::onnx {
 
-using Types = std::map<std::string, ::ONNX_NAMESPACE::TypeProto::Tensor>;
-
-/// What a graph's rules see of it.
-struct GraphFacts {
-  Types types;
-  KnownValues values;
-};
-
 /// A node as its rule sees it.
 class Call {
 public:
-  Call(const ::ONNX_NAMESPACE::NodeProto &node, const GraphFacts &facts)
-      : node(node), facts(facts) {}
+  Call(const ::ONNX_NAMESPACE::NodeProto &node, const KnownValues &values)
+      : node(node), values(values) {}
 
   int countInputs() const { return node.input_size(); }
 
@@ -57,39 +49,40 @@ public:
   }
   /// A TensorProto's, 0 where it is unknown.
   int elementType(int i) const {
-    auto found = has(i) ? facts.types.find(node.input(i)) : facts.types.end();
-    return found != facts.types.end() ? found->second.elem_type() : 0;
+    const ::ONNX_NAMESPACE::TypeProto::Tensor *found = tensorType(i);
+    return found ? found->elem_type() : 0;
   }
   /// -1 where the rank is unknown.
   int rank(int i) const {
-    auto found = has(i) ? facts.types.find(node.input(i)) : facts.types.end();
-    return found != facts.types.end() && found->second.has_shape()
-               ? found->second.shape().dim_size()
-               : -1;
+    const ::ONNX_NAMESPACE::TypeProto::Tensor *found = tensorType(i);
+    return found && found->has_shape() ? found->shape().dim_size() : -1;
   }
   /// Null where there is none, or the rank is unknown.
   const ::ONNX_NAMESPACE::TensorShapeProto::Dimension *dim(int i,
                                                            int axis) const {
-    return axis >= 0 && rank(i) > axis
-               ? &facts.types.at(node.input(i)).shape().dim(axis)
-               : nullptr;
+    return axis >= 0 && rank(i) > axis ? &tensorType(i)->shape().dim(axis)
+                                       : nullptr;
   }
   /// The numbers of a list of integers, or the one of a scalar, where they are
   /// known.
   std::optional<std::vector<int64_t>> integers(int i) const {
-    return has(i) ? facts.values.numbersOf(node.input(i)) : std::nullopt;
+    return has(i) ? values.numbersOf(node.input(i)) : std::nullopt;
   }
-  /// The node in the same graph that makes an input, as a rule would see it.
+  /// The node that makes an input, as a rule would see it.
   std::optional<Call> maker(int i) const {
     const ::ONNX_NAMESPACE::NodeProto *found =
-        has(i) ? facts.values.makerOf(node.input(i)) : nullptr;
-    return found ? std::optional(Call(*found, facts)) : std::nullopt;
+        has(i) ? values.makerOf(node.input(i)) : nullptr;
+    return found ? std::optional(Call(*found, values)) : std::nullopt;
   }
   const std::string &type() const { return node.op_type(); }
 
 private:
+  const ::ONNX_NAMESPACE::TypeProto::Tensor *tensorType(int i) const {
+    return has(i) ? values.typeOf(node.input(i)) : nullptr;
+  }
+
   const ::ONNX_NAMESPACE::NodeProto &node;
-  const GraphFacts &facts;
+  const KnownValues &values;
 };
 
 /// The nodes' text; empty for a form that it does not cover.
@@ -114,15 +107,16 @@ void addSequenceRules(Rules &rules);
 
 /// Whether an operator of ONNX makes a sequence of tensors.
 bool makesSequence(const std::string &type);
-/// Drops the graph's sequences that nothing takes. False where all are taken;
-/// what they were made of may be unused after that.
+/// Drops sequences that nothing takes, of the graph and of graphs within it.
+/// False where all are taken; what they were made of may be unused after that.
 bool dropUnusedSequences(::ONNX_NAMESPACE::GraphProto &graph);
 
 /// Whether ONNX's operator has a rule.
 bool hasRule(const std::string &type);
 
-/// Replaces each node of the graph that a rule covers. Rules may need the ranks
-/// of operands, and integers, which inference finds between rounds: call until
+/// Replaces each node that a rule covers, of the graph and of graphs within it,
+/// of which no two may define the same name. Rules may need the ranks of
+/// operands, and integers, which inference finds between rounds: call until
 /// false, which says that nothing was replaced. A form that no rule covers
 /// stays.
 bool applyRules(::ONNX_NAMESPACE::GraphProto &graph,

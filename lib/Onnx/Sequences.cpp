@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Names.h"
 #include "Rules.h"
 #include <algorithm>
 #include <set>
@@ -159,12 +160,17 @@ static std::string sequenceInsert(const Call &call) {
 
 static std::string sequenceErase(const Call &call) {
   auto tensors = tensorsOf(call);
-  if (!tensors || tensors->size() == 1)
+  if (!tensors)
     return "";
   int64_t count = tensors->size();
   auto place = placeOf(call, 1, count, /*otherwise=*/count - 1, count - 1);
   if (!place)
     return "";
+  if (count == 1) { // an empty list says of what it is one
+    int type = call.maker(0)->elementType(0);
+    return type ? "o0 = SequenceEmpty <dtype = " + std::to_string(type) + "> ()"
+                : "";
+  }
   tensors->erase(tensors->begin() + *place);
   return "o0 = SequenceConstruct(" + joined(*tensors) + ")";
 }
@@ -198,22 +204,13 @@ static std::string concatFromSequence(const Call &call) {
          joined(*tensors) + ")";
 }
 
-/// Of a sequence.
-static std::string identity(const Call &call) {
-  auto maker = call.maker(0);
-  if (!maker || maker->type() != "SequenceConstruct")
-    return "";
-  return "o0 = SequenceConstruct(" + joined(*tensorsOf(call)) + ")";
-}
-
 static void addUses(const GraphProto &graph, std::set<std::string> &used) {
   for (const ValueInfoProto &output : graph.output())
     used.insert(output.name());
   for (const NodeProto &node : graph.node()) {
     used.insert(node.input().begin(), node.input().end());
-    for (const AttributeProto &attribute : node.attribute())
-      if (attribute.has_g())
-        addUses(attribute.g(), used);
+    forEachSubgraph(node,
+                    [&](const GraphProto &inner) { addUses(inner, used); });
   }
 }
 
@@ -224,18 +221,26 @@ bool mlir::onnx::makesSequence(const std::string &type) {
   return makers.count(type) > 0;
 }
 
+/// Other names of sequences go with them.
+static bool dropIn(GraphProto &graph, const std::set<std::string> &used) {
+  auto &nodes = *graph.mutable_node();
+  auto kept = std::remove_if(nodes.begin(), nodes.end(), [&](NodeProto &node) {
+    bool isOne = makesSequence(node.op_type()) || node.op_type() == "Identity";
+    return isOne && node.domain().empty() && node.output_size() == 1 &&
+           !used.count(node.output(0));
+  });
+  bool changed = kept != nodes.end();
+  nodes.erase(kept, nodes.end());
+  for (NodeProto &node : nodes)
+    forEachSubgraph(node,
+                    [&](GraphProto &inner) { changed |= dropIn(inner, used); });
+  return changed;
+}
+
 bool mlir::onnx::dropUnusedSequences(GraphProto &graph) {
   std::set<std::string> used;
   addUses(graph, used);
-  auto &nodes = *graph.mutable_node();
-  auto kept =
-      std::remove_if(nodes.begin(), nodes.end(), [&](const NodeProto &node) {
-        return node.domain().empty() && makesSequence(node.op_type()) &&
-               node.output_size() == 1 && !used.count(node.output(0));
-      });
-  bool changed = kept != nodes.end();
-  nodes.erase(kept, nodes.end());
-  return changed;
+  return dropIn(graph, used);
 }
 
 void mlir::onnx::addSequenceRules(Rules &rules) {
@@ -244,6 +249,5 @@ void mlir::onnx::addSequenceRules(Rules &rules) {
                 {".SequenceInsert", sequenceInsert},
                 {".SequenceErase", sequenceErase},
                 {".SequenceLength", sequenceLength},
-                {".ConcatFromSequence", concatFromSequence},
-                {".Identity", identity}});
+                {".ConcatFromSequence", concatFromSequence}});
 }

@@ -416,7 +416,7 @@ static LogicalResult lowerScan(Node &node) {
       loop.count = all.shape[*axis];
     loop.slices.push_back({&all, stack});
   }
-  for (size_t i = 0; i < node.numOutputs() - numCarried; ++i)
+  for (int64_t i = 0; i < int64_t(node.numOutputs()) - numCarried; ++i)
     loop.stacks.push_back(
         stackOf("scan_output_axes", "scan_output_directions", i));
   return loop.run();

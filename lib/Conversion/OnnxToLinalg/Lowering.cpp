@@ -323,18 +323,29 @@ Tensor Graph::slice(Location loc, Tensor &tensor, ArrayRef<IndexExpr> offsets,
 }
 
 Tensor Graph::concat(Location loc, ArrayRef<Tensor *> parts, int64_t axis) {
+  // Of few parts, each may be made in its place. Bufferization looks at all
+  // pairs of such places, and again for each of them.
+  constexpr size_t kMostInserted = 32;
   Shape shape(parts.front()->shape);
   IndexExpr total(0);
   for (Tensor *part : parts)
     total = total + part->shape[axis];
   shape[axis] = total;
-  Value result = empty(loc, shape, parts.front()->elementType);
+  auto full = llvm::make_filter_range(
+      parts, [](Tensor *part) { return !isEmpty(part->shape); });
+  Type elementType = parts.front()->elementType;
+  if (parts.size() > kMostInserted && !full.empty()) {
+    SmallVector<Value> values = llvm::map_to_vector(
+        full, [&](Tensor *part) { return materialize(loc, *part); });
+    return wrap(tensor::ConcatOp::create(b, loc, typeOf(shape, elementType),
+                                         axis, values),
+                shape);
+  }
+  Value result = empty(loc, shape, elementType);
   SmallVector<OpFoldResult> offsets(shape.size(), b.getIndexAttr(0)),
       strides(shape.size(), b.getIndexAttr(1));
   IndexExpr at(0);
-  for (Tensor *part : parts) {
-    if (isEmpty(part->shape))
-      continue;
+  for (Tensor *part : full) {
     offsets[axis] = ix.fold(loc, at);
     Value value = materialize(loc, *part);
     result = tensor::InsertSliceOp::create(b, loc, value, result, offsets,
@@ -348,12 +359,12 @@ Tensor Graph::concat(Location loc, ArrayRef<Tensor *> parts, int64_t axis) {
 // Run-time values
 //===----------------------------------------------------------------------===//
 
-std::optional<SmallVector<IndexExpr>> Graph::elementsOf(Location loc,
-                                                        Tensor &tensor) {
+std::optional<SmallVector<IndexExpr>>
+Graph::elementsOf(Location loc, Tensor &tensor, int64_t most) {
   if (tensor.elements)
     return tensor.elements;
   auto count = tensor.staticCount();
-  if (!count || *count > 64 || tensor.rank() > 1 ||
+  if (!count || *count > most || tensor.rank() > 1 ||
       !isa<IntegerType>(tensor.elementType))
     return std::nullopt;
   Value value = materialize(loc, tensor);

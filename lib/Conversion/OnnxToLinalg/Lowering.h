@@ -193,9 +193,10 @@ public:
 
   //===--- run-time values ------------------------------------------------===//
   /// The elements of a 0-d or 1-d integer tensor of static size, loaded where
-  /// they are not known; nullopt where the size is not static or too large.
-  std::optional<SmallVector<IndexExpr>> elementsOf(Location loc,
-                                                   Tensor &tensor);
+  /// they are not known; nullopt where the size is not static, or they are more
+  /// than `most`.
+  std::optional<SmallVector<IndexExpr>> elementsOf(Location loc, Tensor &tensor,
+                                                   int64_t most = 64);
   /// `shape` without the `removed` dims that have a flag.
   Shape without(Location loc, ArrayRef<IndexExpr> shape,
                 ArrayRef<IndexExpr> flags, size_t removed);

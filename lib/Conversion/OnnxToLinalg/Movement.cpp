@@ -71,7 +71,7 @@ static LogicalResult lowerSplit(Node &node) {
   int64_t parts = node.numOutputs();
   SmallVector<IndexExpr> sizes;
   if (node.has(1)) {
-    auto list = graph.elementsOf(node.loc(), node.in(1));
+    auto list = graph.elementsOf(node.loc(), node.in(1), parts);
     if (!list || static_cast<int64_t>(list->size()) != parts)
       return node.error() << "expected " << parts << " split sizes";
     sizes = *list;
