@@ -99,7 +99,8 @@ static int append(const std::string &body, const NodeProto &node,
       made.mutable_input()->RemoveLast();
     for (std::string &name : *made.mutable_output())
       names.rename(name);
-    made.set_name(node.name() + "/" + made.op_type());
+    made.set_name((node.name().empty() ? node.op_type() : node.name()) + "/" +
+                  made.op_type());
   }
   return first;
 }

@@ -119,8 +119,15 @@ static bool writeStarts(const Call &split, std::string &body) {
           "size = Gather(shape, axis)\n";
   if (split.has(1) && split.rank(1) != 0)
     return false;
+  // No shape has a size below zero, by which lengths below one are refused.
   body += split.has(1) ? "wide = Cast <to = 7> (s1)\n"
-                         "length = Reshape(wide, one)\n"
+                         "given = Reshape(wide, one)\n"
+                         "longest = Max(size, one)\n"
+                         "least = Min(given, longest)\n"
+                         "below = Sub(least, one)\n"
+                         "checked = ConstantOfShape(below)\n"
+                         "above = Shape(checked)\n"
+                         "length = Add(above, one)\n"
                        : "length = Identity(one)\n";
   body += "to = Squeeze(size, zero)\nstep = Squeeze(length, zero)\n"
           "starts = Range(from, to, step)\n";
@@ -187,12 +194,31 @@ static std::string sequenceLength(const Call &call) {
              : "";
 }
 
+/// Whether a ConcatFromSequence joins what its SplitToSequence has split.
+static bool joinsPieces(const Call &call) {
+  auto split = call.maker(0);
+  if (!split || split->type() != "SplitToSequence" || split->rank(0) < 0 ||
+      dropsAxis(*split) != bool(call.integer("new_axis", 0)))
+    return false;
+  auto fromStart = [&](int64_t axis) {
+    return axis < 0 ? axis + split->rank(0) : axis;
+  };
+  return fromStart(split->integer("axis", 0)) ==
+         fromStart(call.integer("axis", 0));
+}
+
 static std::string concatFromSequence(const Call &call) {
+  if (!call.attribute("axis"))
+    return "";
+  std::string body;
+  if (joinsPieces(call) && writeStarts(*call.maker(0), body))
+    return body + "count = Size(starts)\nall = Mul(count, length)\n"
+                  "o0 = Slice(s0, zero, all, axis)";
   auto tensors = tensorsOf(call);
-  if (!tensors || tensors->empty() || !call.attribute("axis"))
+  if (!tensors || tensors->empty())
     return "";
   int64_t axis = call.integer("axis", 0);
-  std::string body;
+  body.clear();
   if (call.integer("new_axis", 0)) {
     body = list("axes", {axis});
     for (size_t i = 0; i < tensors->size(); ++i) {

@@ -46,7 +46,7 @@ def compile(model, output, pattern=None, policy=None, target=None, schedule=None
     are fused with the attention that they belong to. optimize: how far LLVM optimizes code for the CPU, 0 (compiles in half of the time, to code that is
     several times slower) to 3.
     """
-    if optimize not in (0, 1, 2, 3):
+    if type(optimize) is not int or not 0 <= optimize <= 3:
         raise Error(f"optimize: expected 0, 1, 2 or 3, but got {optimize!r}")
     options = ["--generic"] * generic + ["--fuse-lod=false"] * (not fuse_lod) + [f"-O{optimize}"]
     for name, value in dict(pattern=pattern, policy=policy, target=target, schedule=schedule, schedules=schedules).items():

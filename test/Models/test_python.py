@@ -70,8 +70,9 @@ func.func @main(%x: tensor<?xf32> {onnx.name = "x"}) -> (tensor<?xf32> {onnx.nam
         sizes[level] = (tmp_path / "m.mctx" / "model.so").stat().st_size
         np.testing.assert_allclose(megactx.load(tmp_path / "m.mctx").run({"x": x})["y"], np.exp(x), rtol=1e-5)
     assert sizes[0] != sizes[3]
-    with pytest.raises(megactx.Error, match="expected 0, 1, 2 or 3, but got 4"):
-        megactx.compile(tmp_path / "m.mlir", tmp_path / "m.mctx", optimize=4)
+    for level in (4, -1, 2.0, True, "3"):
+        with pytest.raises(megactx.Error, match=f"expected 0, 1, 2 or 3, but got {level!r}"):
+            megactx.compile(tmp_path / "m.mlir", tmp_path / "m.mctx", optimize=level)
 
 
 def test_arrays_of_another_byte_order_and_layout(gpt, tmp_path):

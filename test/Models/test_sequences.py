@@ -50,8 +50,64 @@ CASES = {
         shorter = SequenceErase(left)
         b = SequenceAt(shorter, minus)
         count = SequenceLength(three)""", "float[2, n, 6] a, float[n, 6] b, int64 count"),
+    "a list that is empty again": ("float[n, 6] x", """
+        one = SequenceConstruct(x)
+        none = SequenceErase(one)
+        negative = Neg(x)
+        other = SequenceInsert(none, negative)
+        a = ConcatFromSequence <axis = 0> (other)
+        count = SequenceLength(none)""", "float[m, 6] a, int64 count"),
+    "pieces by other names": ("float[n, 6] x", """
+        two = Constant <value = int64 {2}> ()
+        pieces = SplitToSequence(x, two)
+        same = Identity(pieces)
+        again = Identity(same)
+        a = SequenceAt(again, two)
+        count = SequenceLength(again)""", "float[m, 6] a, int64 count"),
+    "pieces of a run-time size, joined again": ("float[n, 6] x, int32 size", """
+        pieces = SplitToSequence <axis = -1> (x, size)
+        a = ConcatFromSequence <axis = 1> (pieces)
+        rows = SplitToSequence <keepdims = 0> (x)
+        b = ConcatFromSequence <axis = -2, new_axis = 1> (rows)""", "float[n, 6] a, float[n, 6] b"),
+    "in a branch and in a loop": ("float[n, 6] x, int64 place", """
+        list = SequenceConstruct(x, x)
+        two = Constant <value = int64 {2}> ()
+        three = Constant <value = int64 {3}> ()
+        zero = Constant <value = int64 {0}> ()
+        true = Constant <value = bool {1}> ()
+        isFirst = Equal(place, zero)
+        a = If(isFirst)
+          <then_branch = t () => (float[p, q] then) {
+             pieces = SplitToSequence <axis = 0> (x, two)
+             then = SequenceAt(pieces, zero) },
+           else_branch = e () => (float[p, q] else) {
+             negative = Neg(x)
+             pieces = SequenceInsert(list, negative)
+             else = ConcatFromSequence <axis = 1> (pieces) }>
+        b = Loop(three, true, x)
+          <body = l (int64 i, bool go, float[n, 6] w) => (bool goes, float[n, 6] v) {
+             goes = Identity(go)
+             halves = SplitToSequence <axis = 1> (w, three)
+             one = Constant <value = int64 {1}> ()
+             left = SequenceAt(halves, zero)
+             right = SequenceAt(halves, one)
+             v = Concat <axis = 1> (right, left) }>""", "float[p, q] a, float[n, 6] b"),
+    "names that the model has already": ('float[n, 6] x, float[n, 1] "a/starts", int64 place', """
+        "a/one" = Constant <value_float = 1.5> ()
+        two = Constant <value = int64 {2}> ()
+        "a/length" = Add("a/starts", "a/one")
+        pieces = SplitToSequence(x, two)
+        a = SequenceAt(pieces, place)""", 'float[p, 6] a, float[n, 1] "a/length"'),
+    "hundreds of tensors": ("float[n, 6] x", "none = SequenceEmpty()\n" + "".join(
+        f"list{i} = SequenceInsert({f'list{i - 1}' if i else 'none'}, x)\n" for i in range(150)) + """
+        wide = ConcatFromSequence <axis = 1> (list149)
+        pieces = SplitToSequence <axis = 1> (wide)
+        place = Constant <value = int64 {77}> ()
+        a = SequenceAt(pieces, place)
+        shorter = SequenceErase(pieces, place)
+        b = ConcatFromSequence <axis = 1> (shorter)""", "float[n, 1] a, float[n, 899] b"),
 }
-INPUTS = {"x": np.arange(30, dtype=np.float32).reshape(5, 6), "size": np.array(4, np.int32), "place": np.array(-1)}
+INPUTS = {"x": np.arange(30, dtype=np.float32).reshape(5, 6), "size": np.array(4, np.int32), "place": np.array(-1), "a/starts": np.arange(5, dtype=np.float32).reshape(5, 1)}
 
 
 def model_of(inputs, body, outputs):
@@ -91,7 +147,14 @@ REFUSED = {
     "pieces of no rows": ("float[n, 6] x", """
         zero = Constant <value = int64 {0}> ()
         pieces = SplitToSequence(x, zero)
-        a = SequenceAt(pieces, zero)""", "float[m, 6] a", "Range"),
+        a = SequenceAt(pieces, zero)""", "float[m, 6] a", "cannot lower node 'SequenceAt/ConstantOfShape' (ConstantOfShape): the result has a size of -1"),
+    "pieces of no rows, counted": ("float[n, 6] x", """
+        zero = Constant <value = int64 {0}> ()
+        pieces = SplitToSequence(x, zero)
+        a = SequenceLength(pieces)""", "int64 a", "a size of -1"),
+    "pieces of fewer rows than none": ("float[n, 6] x, int64 place", """
+        pieces = SplitToSequence(x, place)
+        a = ConcatFromSequence <axis = 0> (pieces)""", "float[n, 6] a", "negative"),
     "sizes that are not all": ("float[5, 6] x", """
         sizes = Constant <value_ints = [1, 3]> ()
         place = Constant <value = int64 {0}> ()

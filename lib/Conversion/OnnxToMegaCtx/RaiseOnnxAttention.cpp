@@ -226,6 +226,10 @@ std::string Raiser::foldOuterDims(Scores &scores, Value &query, Value &key) {
 
 /// The tensors [B, H, N, D] that are multiplied, in place of the operands.
 std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
+  // A product with a vector has a dim less than one with a matrix.
+  if (rankOf(scores.query) == 1 || rankOf(scores.key) == 1 ||
+      rankOf(values) == 1)
+    return "an operand of its products is a vector";
   // Heads may be folded into the batch for one of the products alone.
   bool isFolded = rankOf(scores.product) == 3;
   bool hasFoldedValues = rankOf(weights) == 3;

@@ -45,6 +45,15 @@ func.func @row_scale_above_a_mask(%q: !q, %k: !q, %v: !q, %m: !p, %c: tensor<2x1
   return %o : !q
 }
 
+// CHECK: [Missed] attention-not-raised {{.*}}Function=values_that_are_a_vector | {{.*}}Reason="an operand of its products is a vector"
+func.func @values_that_are_a_vector(%q: !q, %k: !q, %v: tensor<?xf32>) -> tensor<?x2x?xf32> {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p loc("all")
+  %o = onnx.MatMul %p, %v : (!p, tensor<?xf32>) -> tensor<?x2x?xf32>
+  return %o : tensor<?x2x?xf32>
+}
+
 // CHECK: [Missed] attention-not-raised {{.*}}Function=softmax_in_parts | Reason="it is a softmax in parts, from Exp to Div, not a Softmax"
 func.func @softmax_in_parts(%s: !p, %v: !q) -> !q {
   %axes = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>

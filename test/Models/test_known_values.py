@@ -1,0 +1,102 @@
+"""What is known of integers when a model is compiled is what a run gives: graphs beside each other may use the same names, casts may change numbers."""
+
+import numpy as np
+import onnx
+import pytest
+
+import megactx
+import reference
+
+NEGATED = """
+  {0} = If(decided)
+    <then_branch = yes () => (float[m, k] a) {{ a = Neg(x) }},
+     else_branch = no () => (float[m, k] b) {{ b = Identity(x) }}>"""
+
+X = np.arange(30, dtype=np.float32).reshape(5, 6)
+WAYS = [{"p": np.array(way)} for way in (True, False)]
+CASES = {
+    "a condition of one name in two branches": ("float[5, 6] x, bool p, int64[1] r", """
+  y = If(p)
+    <then_branch = t () => (float[m, k] c) {
+       sizes = Shape <start = 0, end = 1> (x)
+       five = Constant <value_ints = [5]> ()
+       decided = Equal(sizes, five)""" + NEGATED.format("c") + """ },
+     else_branch = e () => (float[m, k] d) {
+       sizes = Identity(r)
+       five = Constant <value_ints = [5]> ()
+       decided = Equal(sizes, five)""" + NEGATED.format("d") + " }>", [{**way, "r": np.array([size])} for way in WAYS for size in (5, 7)]),
+    "a shape of one name in two branches": ("float[5, 6] x, bool p, int64[2] r", """
+  y = If(p)
+    <then_branch = t () => (float[m, k] a) {
+       sizes = Shape(x)
+       a = ConstantOfShape(sizes) },
+     else_branch = e () => (float[m, k] b) {
+       sizes = Identity(r)
+       b = Reshape(x, sizes) }>""", [{**way, "r": np.array([10, 3])} for way in WAYS]),
+    "an iteration's number that a branch has as a constant": ("float[5, 6] x, bool p", """
+  four = Constant <value = int64 {4}> ()
+  true = Constant <value = bool {1}> ()
+  two = Constant <value = int64 {2}> ()
+  first = If(p)
+    <then_branch = t () => (float[m, k] c) {
+       i = Constant <value = int64 {2}> ()
+       decided = Equal(i, two)""" + NEGATED.format("c") + """ },
+     else_branch = e () => (float[m, k] d) { d = Identity(x) }>
+  y = Loop(four, true, first)
+    <body = l (int64 i, bool go, float[5, 6] w) => (bool goes, float[5, 6] v) {
+       goes = Identity(go)
+       decided = Equal(i, two)
+       v = If(decided)
+         <then_branch = t () => (float[m, k] a) { a = Neg(w) },
+          else_branch = e () => (float[m, k] b) { b = Add(w, x) }> }>""", WAYS),
+    "a name that hides another": ("float[5, 6] x, bool p", """
+  sum = Add(x, x)
+  y = If(p)
+    <then_branch = t () => (float[m, k] c) { c = Identity(sum) },
+     else_branch = e () => (float[m, k] d) {
+       c = Neg(sum)
+       d = Mul(c, sum) }>""", WAYS),
+    "a number as a bool": ("float[5, 6] x", """
+  sizes = Shape <start = 0, end = 1> (x)
+  any = Cast <to = 9> (sizes)
+  number = Cast <to = 7> (any)
+  one = Constant <value_ints = [1]> ()
+  decided = Equal(number, one)""" + NEGATED.format("y"), [{}]),
+    "a number of eight bits": ("float[5, 6] x", """
+  sizes = Shape <start = 0, end = 1> (x)
+  many = Constant <value_ints = [256]> ()
+  more = Add(sizes, many)
+  byte = Cast <to = 2> (more)
+  number = Cast <to = 7> (byte)
+  decided = Equal(number, sizes)""" + NEGATED.format("y"), [{}]),
+    "a number of 32 bits": ("float[5, 6] x", """
+  sizes = Shape <start = 0, end = 1> (x)
+  many = Constant <value_ints = [4294967296]> ()
+  more = Add(sizes, many)
+  narrow = Cast <to = 6> (more)
+  number = Cast <to = 7> (narrow)
+  decided = Equal(number, sizes)""" + NEGATED.format("y"), [{}]),
+    "a table of numbers": ("float[5, 6] x", """
+  sizes = Shape(x)
+  zero = Constant <value = int64 {0}> ()
+  one = Constant <value = int64 {1}> ()
+  axis = Constant <value_ints = [0]> ()
+  row = Unsqueeze(sizes, axis)
+  table = Concat <axis = 0> (row, row)
+  second = Gather <axis = 0> (table, one)
+  number = Gather <axis = 0> (second, zero)
+  five = Constant <value = int64 {5}> ()
+  decided = Equal(number, five)""" + NEGATED.format("y"), [{}]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_against_onnxruntime(name, tool, tmp_path):
+    inputs, body, feeds = CASES[name]
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": 21]>\nm ({inputs}) => (float[rows, columns] y) {{{body}\n}}')
+    onnx.save(model, tmp_path / "m.onnx")
+    done = tool("megactx-compile", "-O0", tmp_path / "m.onnx", "-o", tmp_path / "m.mctx")
+    assert done.status == 0, done
+    ours, theirs = megactx.load(tmp_path / "m.mctx"), reference.session(model)
+    for feed in feeds:
+        np.testing.assert_array_equal(ours.run({"x": X, **feed})["y"], theirs.run(None, {"x": X, **feed})[0], err_msg=str(feed))
