@@ -1,7 +1,7 @@
 //===- ContribQuantized.cpp - quantized operators -------------------------===//
 //
-// onnxruntime's products and attention of numbers of 8 bits in ONNX's integer
-// products.
+// Products, convolutions and attention of numbers of 8 bits, onnxruntime's and
+// ONNX's, in ONNX's integer products.
 //
 //===----------------------------------------------------------------------===//
 
@@ -60,6 +60,34 @@ static std::string qLinearMatMul(const Call &call) {
                              : "rows = Identity(i1)\n") +
          "scale_of_inputs = Mul(rows, i4)\nscale = Div(scale_of_inputs, i6)\n" +
          scaledProduct("i0", "i3", "i2", "i5") +
+         "one = Constant <value = float {1.0}> ()\n"
+         "o0 = QuantizeLinear(product, one, i7)\n";
+}
+
+/// As QLinearMatMul: the exact sums, of each filter by its scale.
+static std::string qLinearConv(const Call &call) {
+  int64_t rank = call.rank(0);
+  if (rank < 3 || call.rank(4) < 0)
+    return "";
+  static const char *const ints[] = {"dilations", "kernel_shape", "pads",
+                                     "strides"};
+  std::vector<std::string> attributes = {
+      "group = " + std::to_string(call.integer("group", 1)),
+      "auto_pad = \"" + call.word("auto_pad", "NOTSET") + "\""};
+  for (const char *name : ints)
+    if (const auto *found = call.attribute(name))
+      attributes.push_back(
+          std::string(name) + " = " +
+          listed({found->ints().begin(), found->ints().end()}));
+  std::vector<int64_t> column(rank - 1, 1);
+  column[0] = -1;
+  return list("column", column) + "sums = ConvInteger <" + joined(attributes) +
+         "> (i0, i3, i2, " + inputOrNone(call, 5) + ")\n" +
+         (call.has(8) ? "bias = Reshape(i8, column)\nall = Add(sums, bias)\n"
+                      : "all = Identity(sums)\n") +
+         "reals = Cast <to = 1> (all)\nfilters = Reshape(i4, column)\n"
+         "scale_of_inputs = Mul(i1, filters)\n"
+         "scale = Div(scale_of_inputs, i6)\nproduct = Mul(reals, scale)\n"
          "one = Constant <value = float {1.0}> ()\n"
          "o0 = QuantizeLinear(product, one, i7)\n";
 }
@@ -155,4 +183,5 @@ void mlir::onnx::addQuantizedRules(Rules &rules) {
   rules["com.microsoft.QLinearSigmoid"] = qLinearSigmoid;
   rules["com.microsoft.QLinearSoftmax"] = qLinearSoftmax;
   rules[".QLinearMatMul"] = qLinearMatMul;
+  rules[".QLinearConv"] = qLinearConv;
 }

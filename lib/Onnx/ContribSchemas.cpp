@@ -1,11 +1,14 @@
 //===- ContribSchemas.cpp - operators beside ONNX's -----------------------===//
 
 #include "ContribSchemas.h"
+#include "Names.h"
+#include <algorithm>
 #include <onnx/defs/schema.h>
 #include <onnx/defs/shape_inference.h>
 #include <string>
 
 using namespace ::ONNX_NAMESPACE;
+using namespace mlir::onnx;
 
 static constexpr char kContribDomain[] = "com.microsoft";
 
@@ -90,15 +93,24 @@ void mlir::onnx::registerContribSchemas() {
   (void)once;
 }
 
+static bool hasOurs(const GraphProto &graph) {
+  return std::any_of(graph.node().begin(), graph.node().end(),
+                     [](const NodeProto &node) {
+                       bool isFound = node.domain() == kMegaCtxDomain;
+                       forEachSubgraph(node, [&](const GraphProto &inner) {
+                         isFound = isFound || hasOurs(inner);
+                       });
+                       return isFound;
+                     });
+}
+
 void mlir::onnx::importContribDomains(ModelProto &model) {
   for (const OperatorSetIdProto &set : model.opset_import())
     if (set.domain() == kMegaCtxDomain)
       return;
-  for (const NodeProto &node : model.graph().node())
-    if (node.domain() == kMegaCtxDomain) {
-      OperatorSetIdProto &set = *model.add_opset_import();
-      set.set_domain(kMegaCtxDomain);
-      set.set_version(1);
-      return;
-    }
+  if (!hasOurs(model.graph()))
+    return;
+  OperatorSetIdProto &set = *model.add_opset_import();
+  set.set_domain(kMegaCtxDomain);
+  set.set_version(1);
 }

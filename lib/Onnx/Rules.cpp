@@ -19,6 +19,25 @@ std::string mlir::onnx::text(double number) {
 
 std::string mlir::onnx::input(int i) { return "i" + std::to_string(i); }
 
+std::string mlir::onnx::joined(const std::vector<std::string> &words) {
+  std::string result;
+  for (const std::string &word : words)
+    result += (result.empty() ? "" : ", ") + word;
+  return result;
+}
+
+std::string mlir::onnx::listed(const std::vector<int64_t> &numbers) {
+  std::vector<std::string> words;
+  for (int64_t number : numbers)
+    words.push_back(std::to_string(number));
+  return "[" + joined(words) + "]";
+}
+
+std::string mlir::onnx::list(const std::string &name,
+                             const std::vector<int64_t> &numbers) {
+  return name + " = Constant <value_ints = " + listed(numbers) + "> ()\n";
+}
+
 std::string mlir::onnx::inputOrNone(const Call &call, int i) {
   return call.has(i) ? input(i) : "none";
 }
@@ -30,6 +49,10 @@ static const Rules &rules() {
     addCacheRules(made);
     addQuantizedRules(made);
     addSequenceRules(made);
+    addRecurrentRules(made);
+    addSamplingRules(made);
+    addSpectrumRules(made);
+    addNormalizationRules(made);
     return made;
   }();
   return table;
@@ -47,6 +70,26 @@ public:
         std::set<std::string> &taken)
       : node(node), values(values), taken(taken) {}
 
+  /// Of the node, which gets one itself, and of graphs within it.
+  void renameIn(NodeProto &made) {
+    made.set_name((node.name().empty() ? node.op_type() : node.name()) + "/" +
+                  made.op_type());
+    for (std::string &name : *made.mutable_input())
+      rename(name);
+    while (made.input_size() && made.input(made.input_size() - 1).empty())
+      made.mutable_input()->RemoveLast();
+    for (std::string &name : *made.mutable_output())
+      rename(name);
+    forEachSubgraph(made, [&](GraphProto &inner) {
+      for (auto *infos : {inner.mutable_input(), inner.mutable_output()})
+        for (ValueInfoProto &info : *infos)
+          rename(*info.mutable_name());
+      for (NodeProto &nested : *inner.mutable_node())
+        renameIn(nested);
+    });
+  }
+
+private:
   void rename(std::string &name) {
     auto [found, isNew] = known.try_emplace(name);
     if (isNew)
@@ -54,7 +97,6 @@ public:
     name = found->second;
   }
 
-private:
   std::string nameOf(const std::string &local) {
     if (local.empty() || local == "none")
       return "";
@@ -93,14 +135,7 @@ static int append(const std::string &body, const NodeProto &node,
     NodeProto &made = *nodes.Add();
     if (auto status = parser.Parse(made); !status.IsOK())
       throw std::logic_error(status.ErrorMessage());
-    for (std::string &name : *made.mutable_input())
-      names.rename(name);
-    while (made.input_size() && made.input(made.input_size() - 1).empty())
-      made.mutable_input()->RemoveLast();
-    for (std::string &name : *made.mutable_output())
-      names.rename(name);
-    made.set_name((node.name().empty() ? node.op_type() : node.name()) + "/" +
-                  made.op_type());
+    names.renameIn(made);
   }
   return first;
 }

@@ -4,7 +4,8 @@
 // rules read of a node, the text that they share, and their application. A rule
 // writes nodes in ONNX's text format. In it i0, i1, ... are the node's inputs,
 // o0, o1, ... its outputs, s0, s1, ... the inputs of the node that makes its
-// first input, `none` is an absent input, and every other name is local.
+// first input, `none` is an absent input, and every other name is local, also
+// to graphs within the text.
 //
 //===----------------------------------------------------------------------===//
 
@@ -42,6 +43,11 @@ public:
   int64_t integer(const std::string &name, int64_t otherwise) const {
     const ::ONNX_NAMESPACE::AttributeProto *found = attribute(name);
     return found ? found->i() : otherwise;
+  }
+  std::string word(const std::string &name,
+                   const std::string &otherwise) const {
+    const ::ONNX_NAMESPACE::AttributeProto *found = attribute(name);
+    return found ? found->s() : otherwise;
   }
   double real(const std::string &name, double otherwise) const {
     const ::ONNX_NAMESPACE::AttributeProto *found = attribute(name);
@@ -93,6 +99,12 @@ using Rules = std::map<std::string, Rule>;
 std::string text(double number);
 /// The name of input i.
 std::string input(int i);
+/// Words with commas between them.
+std::string joined(const std::vector<std::string> &words);
+/// Numbers as an attribute has them.
+std::string listed(const std::vector<int64_t> &numbers);
+/// A node that makes the list of int64.
+std::string list(const std::string &name, const std::vector<int64_t> &numbers);
 /// Its name, or `none`.
 std::string inputOrNone(const Call &call, int i);
 
@@ -102,6 +114,14 @@ void addContribRules(Rules &rules);
 void addCacheRules(Rules &rules);
 /// Products, attention and tables of quantized numbers.
 void addQuantizedRules(Rules &rules);
+/// LSTM, GRU, RNN as a Scan for each direction, and sequences in reverse.
+void addRecurrentRules(Rules &rules);
+/// Samples between the elements of an image.
+void addSamplingRules(Rules &rules);
+/// Discrete Fourier transforms, as products with matrices.
+void addSpectrumRules(Rules &rules);
+/// Norms over channels or space.
+void addNormalizationRules(Rules &rules);
 /// Sequences of tensors of which it is known how many and which they are.
 void addSequenceRules(Rules &rules);
 

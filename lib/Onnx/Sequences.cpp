@@ -29,21 +29,6 @@ static std::vector<std::string> names(const char *letter, int64_t count) {
   return result;
 }
 
-static std::string joined(const std::vector<std::string> &words) {
-  std::string result;
-  for (const std::string &word : words)
-    result += (result.empty() ? "" : ", ") + word;
-  return result;
-}
-
-static std::string list(const char *name, const std::vector<int64_t> &numbers) {
-  std::vector<std::string> words;
-  for (int64_t number : numbers)
-    words.push_back(std::to_string(number));
-  return std::string(name) + " = Constant <value_ints = [" + joined(words) +
-         "]> ()\n";
-}
-
 /// The tensors of the sequence that is the first input, where they are known.
 static std::optional<std::vector<std::string>> tensorsOf(const Call &call) {
   auto maker = call.maker(0);

@@ -130,6 +130,18 @@ def test_checks_are_of_the_branch_taken(tool, tmp_path):
         megactx.load(tmp_path / "m.mctx").run(both_ways(3)[0])
 
 
+def test_operators_that_rules_replace(tool, tmp_path):
+    """onnxruntime's operators in a branch, of which one becomes an operator of a domain that the model does not name."""
+    attention = node("Attention", ["x3", "w", "b"], ["a"], domain="com.microsoft", num_heads=2)
+    then = subgraph([node("Unsqueeze", ["x", "zero"], ["x3"]), attention, node("Squeeze", ["a", "zero"], ["t"])], ["t"],
+                    constants={"zero": [0], "w": random(4, 12), "b": random(1, 12)[0]})
+    other = subgraph([node("BiasGelu", ["x", "v"], ["e"], domain="com.microsoft")], ["e"], constants={"v": random(4)[0]})
+    made = model([chosen(then, other)], [X, C], [value("y", [None, None])])
+    made.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    check(made, both_ways(3, 5), tool, tmp_path)
+    assert "raised 1 attentions" in compile_(made, tool, tmp_path).err
+
+
 def test_sizes_of_data(tool, tmp_path):
     """A size that the one branch computes, also after it."""
     nodes = [node("ReduceMax", ["x"], ["most"], keepdims=0), node("Abs", ["most"], ["far"]), node("Ceil", ["far"], ["whole"]),

@@ -200,14 +200,12 @@ static Tensor withBias(Node &node, Tensor &sums) {
                    });
 }
 
-/// Checks ranks, types, groups and the bias; gives the number of groups.
+/// Checks ranks and groups of data and kernel; gives the number of groups.
 static FailureOr<int64_t> groupsOf(Node &node, bool isTransposed) {
   Tensor &x = node.in(0), &w = node.in(1);
   int64_t group = node.integer("group", 1);
-  if (x.rank() < 3 || w.rank() != x.rank() || !isFloat(x.elementType) ||
-      w.elementType != x.elementType)
-    return node.error() << "expected float operands of one type and of one "
-                           "rank of at least 3";
+  if (x.rank() < 3 || w.rank() != x.rank())
+    return node.error() << "expected operands of one rank of at least 3";
   if (group < 1)
     return node.error() << "expected at least one group, but got " << group;
   IndexExpr groups(group);
@@ -221,30 +219,103 @@ static FailureOr<int64_t> groupsOf(Node &node, bool isTransposed) {
   if (group > 1 && (!count || *count % group))
     return node.error() << "expected the kernel to have channels for " << group
                         << " groups";
-  if (node.has(2) &&
-      (node.in(2).rank() != 1 || node.in(2).elementType != x.elementType))
+  return group;
+}
+
+/// The same of floats, which may have a bias for each filter.
+static FailureOr<int64_t> floatGroupsOf(Node &node, bool isTransposed) {
+  Tensor &x = node.in(0), &w = node.in(1);
+  auto group = groupsOf(node, isTransposed);
+  if (failed(group))
+    return failure();
+  if (!isFloat(x.elementType) || w.elementType != x.elementType)
+    return node.error() << "expected float operands of one type";
+  if (!node.has(2))
+    return group;
+  if (node.in(2).rank() != 1 || node.in(2).elementType != x.elementType)
     return node.error() << "expected a bias of one dim and of the data's type";
-  if (node.has(2) && failed(node.requireEqual(node.in(2).shape[0], filters,
-                                              "sizes of kernel and bias")))
+  IndexExpr filters =
+      isTransposed ? w.shape[1] * IndexExpr(*group) : w.shape[0];
+  if (failed(node.requireEqual(node.in(2).shape[0], filters,
+                               "sizes of kernel and bias")))
     return failure();
   return group;
 }
 
-static LogicalResult lowerConv(Node &node) {
-  auto group = groupsOf(node, /*isTransposed=*/false);
-  if (failed(group))
-    return failure();
-  Tensor &x = node.in(0), &w = node.in(1);
+/// The convolution of the data, which may be the node's in another type, in the
+/// node's windows.
+static FailureOr<Tensor> sumsOf(Node &node, Tensor &x, Tensor &w,
+                                int64_t group) {
   auto windows = windowsOf(node, ArrayRef(w.shape).drop_front(2));
   if (failed(windows))
     return failure();
   auto data = padded(node, x, windows->before, windows->after);
   if (failed(data))
     return failure();
-  Tensor sums =
-      convolve(node, *data, w,
-               {*group, windows->strides, windows->dilations, windows->counts});
-  node.set(0, withBias(node, sums));
+  return convolve(
+      node, *data, w,
+      {group, windows->strides, windows->dilations, windows->counts});
+}
+
+static LogicalResult lowerConv(Node &node) {
+  auto group = floatGroupsOf(node, /*isTransposed=*/false);
+  if (failed(group))
+    return failure();
+  auto sums = sumsOf(node, node.in(0), node.in(1), *group);
+  if (failed(sums))
+    return failure();
+  node.set(0, withBias(node, *sums));
+  return success();
+}
+
+/// Data (0) or kernel (1) of 8 bits less their zero points, one for all or one
+/// for each filter, as i32.
+static FailureOr<Tensor> centred(Node &node, unsigned i) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  Tensor &x = node.in(i);
+  if (!signlessOf(x.elementType).isInteger(8))
+    return node.error() << "expected data and kernel of int8 or uint8";
+  SmallVector<Tensor *> inputs = {&x};
+  Tensor zeros;
+  if (node.has(i + 2)) {
+    zeros = node.in(i + 2);
+    if (zeros.elementType != x.elementType || zeros.rank() > 1)
+      return node.error() << "expected zero points of the operand's type, one "
+                             "for all or one for each filter";
+    if (zeros.rank() == 1) {
+      IndexExpr wanted = i == 1 && !zeros.shape[0].is(1) ? x.shape[0] : 1;
+      if (failed(node.requireEqual(zeros.shape[0], wanted,
+                                   "numbers of filters and zero points")))
+        return failure();
+      Shape column(x.rank(), IndexExpr(1));
+      column[0] = wanted;
+      zeros = graph.reshape(loc, zeros, column);
+    }
+    inputs.push_back(&zeros);
+  }
+  Type i32 = graph.b.getI32Type();
+  return graph.map(loc, inputs, x.shape, i32,
+                   [&](OpBuilder &b, Location l, ValueRange args) -> Value {
+                     Value own = castScalar(b, l, args[0], i32);
+                     if (args.size() == 1)
+                       return own;
+                     return arith::SubIOp::create(
+                         b, l, own, castScalar(b, l, args[1], i32));
+                   });
+}
+
+static LogicalResult lowerConvInteger(Node &node) {
+  auto group = groupsOf(node, /*isTransposed=*/false);
+  if (failed(group))
+    return failure();
+  auto x = centred(node, 0), w = centred(node, 1);
+  if (failed(x) || failed(w))
+    return failure();
+  auto sums = sumsOf(node, *x, *w, *group);
+  if (failed(sums))
+    return failure();
+  node.set(0, *sums);
   return success();
 }
 
@@ -318,7 +389,7 @@ static Tensor flipped(Node &node, Tensor &w) {
 static LogicalResult lowerConvTranspose(Node &node) {
   Graph &graph = node.graph;
   Location loc = node.loc();
-  auto group = groupsOf(node, /*isTransposed=*/true);
+  auto group = floatGroupsOf(node, /*isTransposed=*/true);
   if (failed(group))
     return failure();
   Tensor &x = node.in(0), &w = node.in(1);
@@ -378,5 +449,6 @@ static LogicalResult lowerConvTranspose(Node &node) {
 
 void mlir::megactx::registerConv(Registry &registry) {
   registry["Conv"] = lowerConv;
+  registry["ConvInteger"] = lowerConvInteger;
   registry["ConvTranspose"] = lowerConvTranspose;
 }

@@ -1,0 +1,54 @@
+//===- NormalizationRules.cpp - norms over channels or space --------------===//
+
+#include "Rules.h"
+
+using namespace mlir::onnx;
+
+/// Each element by what it and its neighbours among the channels are squared:
+/// x / (bias + alpha / size * sum)^beta. Pools along channels that are a
+/// spatial axis have their mean.
+static std::string localResponseNormalization(const Call &call) {
+  int64_t size = call.integer("size", 0);
+  if (call.rank(0) < 2 || size < 1)
+    return "";
+  int64_t spatial = call.rank(0) - 2, before = (size - 1) / 2;
+  std::vector<int64_t> kernel(1 + spatial, 1), pads(2 * (1 + spatial), 0);
+  kernel[0] = size;
+  pads[0] = before;
+  pads[1 + spatial] = size - 1 - before;
+  auto number = [&](const char *name, double otherwise) {
+    return std::string(name) + "_wide = Constant <value = float {" +
+           text(call.real(name, otherwise)) + "}> ()\n" + name +
+           " = CastLike(" + name + "_wide, i0)\n";
+  };
+  return number("alpha", 1e-4) + number("beta", 0.75) + number("bias", 1.0) +
+         list("axis", {1}) +
+         "squares = Mul(i0, i0)\nspread = Unsqueeze(squares, axis)\n"
+         "pooled = AveragePool <count_include_pad = 1, kernel_shape = " +
+         listed(kernel) + ", pads = " + listed(pads) +
+         "> (spread)\nmeans = Squeeze(pooled, axis)\n"
+         "scaled = Mul(means, alpha)\nsums = Add(scaled, bias)\n"
+         "norms = Pow(sums, beta)\no0 = Div(i0, norms)";
+}
+
+/// The p-norm of each channel.
+static std::string globalLpPool(const Call &call) {
+  int64_t p = call.integer("p", 2);
+  if (call.rank(0) < 3 || p < 1)
+    return "";
+  std::vector<int64_t> axes;
+  for (int axis = 2; axis < call.rank(0); ++axis)
+    axes.push_back(axis);
+  return list("axes", axes) + "power_wide = Constant <value = float {" +
+         text(double(p)) + "}> ()\nroot_wide = Constant <value = float {" +
+         text(1.0 / double(p)) +
+         "}> ()\npower = CastLike(power_wide, i0)\n"
+         "root = CastLike(root_wide, i0)\nsizes = Abs(i0)\n"
+         "powers = Pow(sizes, power)\nsums = ReduceSum(powers, axes)\n"
+         "o0 = Pow(sums, root)";
+}
+
+void mlir::onnx::addNormalizationRules(Rules &rules) {
+  rules[".LRN"] = localResponseNormalization;
+  rules[".GlobalLpPool"] = globalLpPool;
+}

@@ -1,0 +1,366 @@
+//===- RecurrentRules.cpp - LSTM, GRU, RNN by Scan ------------------------===//
+//
+// A product for all steps of the inputs, and a Scan over the steps for each
+// direction. Texts of a direction have @ in their names, for its number.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Rules.h"
+#include <algorithm>
+#include <set>
+
+using namespace ::ONNX_NAMESPACE;
+using namespace mlir::onnx;
+
+/// The element type's name in ONNX's text; empty for one that no operator here
+/// has.
+static std::string nameOf(int elementType) {
+  switch (elementType) {
+  case TensorProto::FLOAT:
+    return "float";
+  case TensorProto::DOUBLE:
+    return "double";
+  case TensorProto::FLOAT16:
+    return "float16";
+  case TensorProto::BFLOAT16:
+    return "bfloat16";
+  default:
+    return "";
+  }
+}
+
+static std::string ofDirection(std::string text, int64_t direction) {
+  std::string number = "_" + std::to_string(direction);
+  for (size_t at; (at = text.find('@')) != std::string::npos;)
+    text.replace(at, 1, number);
+  return text;
+}
+
+namespace {
+/// One of the three operators. Its inputs are X, W, R, B, sequence_lens,
+/// initial_h, and of an LSTM initial_c and P.
+class Recurrent {
+public:
+  Recurrent(const Call &call, int64_t gates,
+            std::vector<std::string> activations, bool hasCells = false)
+      : call(call), gates(gates), activations(std::move(activations)),
+        hasCells(hasCells) {}
+  virtual ~Recurrent() = default;
+
+  std::string text();
+
+protected:
+  /// The nodes before the Scan that it takes; `given@` is what the step adds
+  /// to, of all gates, from `product@` and the bias's halves `bias_w@` and
+  /// `bias_r@`.
+  virtual std::string before() const;
+  /// The nodes of a step: `h_new@`, and of an LSTM `c_new@`, from `now@`,
+  /// `h@` and `c@`, where `recur@` is R transposed.
+  virtual std::string step() const = 0;
+
+  /// Of the step's direction, the i-th activation of x.
+  std::string activation(size_t i, const std::string &result,
+                         const std::string &x) const {
+    return result + " = " + own[i] + "(" + x + ")\n";
+  }
+  bool hasBias() const { return call.has(3); }
+
+  const Call &call;
+  int64_t hidden = 0;
+
+private:
+  bool isCovered();
+  bool findActivations(int64_t direction);
+  std::string shared() const;
+  std::string scan(bool isReversed) const;
+  std::string stacked(const std::string &name, const std::string &result,
+                      int64_t axis) const;
+  std::string results() const;
+
+  int64_t gates;
+  std::vector<std::string> activations, own;
+  bool hasCells;
+  bool isBatchFirst = false;
+  int64_t directions = 1;
+  std::string type;
+};
+} // namespace
+
+bool Recurrent::isCovered() {
+  const auto *dim = call.dim(2, 2);
+  hidden = call.integer("hidden_size", dim ? dim->dim_value() : 0);
+  isBatchFirst = call.integer("layout", 0) != 0;
+  directions = call.word("direction", "forward") == "bidirectional" ? 2 : 1;
+  type = nameOf(call.elementType(0));
+  for (const char *name : {"clip", "activation_alpha", "activation_beta"})
+    if (call.attribute(name))
+      return false;
+  return hidden > 0 && !type.empty() && !call.integer("input_forget", 0);
+}
+
+/// Those without numbers of their own.
+bool Recurrent::findActivations(int64_t direction) {
+  static const std::set<std::string> known = {"Relu", "Sigmoid", "Softplus",
+                                              "Softsign", "Tanh"};
+  own = activations;
+  if (const AttributeProto *given = call.attribute("activations")) {
+    if (given->strings_size() != int(directions * activations.size()))
+      return false;
+    auto first = given->strings().begin() + direction * activations.size();
+    own.assign(first, first + activations.size());
+  }
+  return std::all_of(own.begin(), own.end(), [](const std::string &name) {
+    return known.count(name) > 0;
+  });
+}
+
+/// What the directions have in common.
+std::string Recurrent::shared() const {
+  std::string body = isBatchFirst ? "x = Transpose <perm = [1, 0, 2]> (i0)\n"
+                                  : "x = Identity(i0)\n";
+  body += "batch = Shape <start = 1, end = 2> (x)\n" +
+          list("hidden", {hidden}) + list("first", {0}) + list("second", {1}) +
+          list("third", {2}) +
+          "state_shape = Concat <axis = 0> (batch, hidden)\n"
+          "zeros_wide = ConstantOfShape(state_shape)\n"
+          "zeros = CastLike(zeros_wide, i0)\n";
+  if (call.has(4))
+    body += "from = Constant <value = int64 {0}> ()\n"
+            "by = Constant <value = int64 {1}> ()\n"
+            "length = Shape <start = 0, end = 1> (x)\n"
+            "to = Squeeze(length, first)\nsteps = Range(from, to, by)\n"
+            "column = Unsqueeze(steps, second)\nlengths = Cast <to = 7> (i4)\n"
+            "row = Unsqueeze(lengths, first)\nalive = Less(column, row)\n"
+            "live = Unsqueeze(alive, third)\n";
+  return body;
+}
+
+std::string Recurrent::before() const {
+  return hasBias() ? "bias@ = Add(bias_w@, bias_r@)\n"
+                     "given@ = Add(product@, bias@)\n"
+                   : "given@ = Identity(product@)\n";
+}
+
+/// Steps beyond an entry's length leave its states, and give zeros.
+std::string Recurrent::scan(bool isReversed) const {
+  std::string axis = std::to_string(int(isBatchFirst));
+  auto state = [&](const std::string &name, int i) {
+    return call.has(i)
+               ? name + "_given@ = Gather <axis = " + axis + "> (" + input(i) +
+                     ", which@)\n" + name + "_first@ = Reshape(" + name +
+                     "_given@, state_shape)\n"
+               : name + "_first@ = Identity(zeros)\n";
+  };
+  std::string body = state("h", 5) + (hasCells ? state("c", 6) : "");
+  std::string rows = type + "[?, ?] ", cells = hasCells ? ", " : "";
+  std::string way = isReversed ? "1" : "0", ways = way;
+  std::string slices = rows + "now@", taken = "given@";
+  if (call.has(4)) {
+    slices += ", bool[?, 1] live@";
+    taken += ", live";
+    ways += ", " + way;
+  }
+  auto cell = [&](const std::string &text) {
+    return hasCells ? ", " + text : "";
+  };
+  body += "h_last@" + cell("c_last@") +
+          ", all@ = Scan <num_scan_inputs = " + (call.has(4) ? "2" : "1") +
+          ", scan_input_directions = [" + ways +
+          "], scan_output_directions = [" + way + "], body = step@ (" + rows +
+          "h@" + cell(rows + "c@") + ", " + slices + ") => (" + rows +
+          "h_after@" + cell(rows + "c_after@") + ", " + rows + "y@) {\n" +
+          step();
+  auto after = [&](const std::string &name, const char *isNot,
+                   const std::string &is) {
+    return name + " = " +
+           (call.has(4) ? "Where(live@, " + is + ", " + isNot + ")"
+                        : "Identity(" + is + ")") +
+           "\n";
+  };
+  body += after("h_after@", "h@", "h_new@") + after("y@", "zeros", "h_new@") +
+          (hasCells ? after("c_after@", "c@", "c_new@") : "");
+  return body + "}> (h_first@" + cell("c_first@") + ", " + taken + ")\n";
+}
+
+/// The directions' tensors along an axis of their own.
+std::string Recurrent::stacked(const std::string &name,
+                               const std::string &result, int64_t axis) const {
+  std::string body, along = axis ? "second" : "first";
+  std::vector<std::string> parts;
+  for (int64_t d = 0; d < directions; ++d) {
+    parts.push_back(name + "_part_" + std::to_string(d));
+    body += parts.back() + " = Unsqueeze(" + name + "_" + std::to_string(d) +
+            ", " + along + ")\n";
+  }
+  return body + result + " = Concat <axis = " + std::to_string(axis) + "> (" +
+         joined(parts) + ")\n";
+}
+
+std::string Recurrent::results() const {
+  std::string body;
+  if (call.wants(0))
+    body += isBatchFirst ? stacked("all", "whole", 1) +
+                               "o0 = Transpose <perm = [2, 0, 1, 3]> (whole)\n"
+                         : stacked("all", "o0", 1);
+  if (call.wants(1))
+    body += stacked("h_last", "o1", isBatchFirst);
+  if (hasCells && call.wants(2))
+    body += stacked("c_last", "o2", isBatchFirst);
+  return body;
+}
+
+std::string Recurrent::text() {
+  if (!isCovered())
+    return "";
+  // Sizes that steps keep are known before the first.
+  std::string body = shared() + list("recur_shape", {hidden, gates * hidden}) +
+                     list("product_shape", {0, 0, gates * hidden});
+  for (int64_t d = 0; d < directions; ++d) {
+    if (!findActivations(d))
+      return "";
+    std::string own = "which@ = Constant <value = int64 {" + std::to_string(d) +
+                      "}> ()\nweight@ = Gather(i1, which@)\n"
+                      "input@ = Transpose <perm = [1, 0]> (weight@)\n"
+                      "states@ = Gather(i2, which@)\n"
+                      "recur_plain@ = Transpose <perm = [1, 0]> (states@)\n"
+                      "recur@ = Reshape(recur_plain@, recur_shape)\n"
+                      "product_plain@ = MatMul(x, input@)\n"
+                      "product@ = Reshape(product_plain@, product_shape)\n";
+    if (hasBias())
+      own += "biases@ = Gather(i3, which@)\n"
+             "bias_w@, bias_r@ = Split <num_outputs = 2> (biases@)\n";
+    bool isReversed = d == 1 || call.word("direction", "forward") == "reverse";
+    body += ofDirection(own + before() + scan(isReversed), d);
+  }
+  return body + results();
+}
+
+namespace {
+class RNN final : public Recurrent {
+public:
+  explicit RNN(const Call &call) : Recurrent(call, 1, {"Tanh"}) {}
+
+protected:
+  std::string step() const override {
+    return "recurred@ = MatMul(h@, recur@)\nsum@ = Add(now@, recurred@)\n" +
+           activation(0, "h_new@", "sum@");
+  }
+};
+
+/// Gates in the order update, reset, hidden.
+class GRU final : public Recurrent {
+public:
+  explicit GRU(const Call &call)
+      : Recurrent(call, 3, {"Sigmoid", "Tanh"}),
+        resetsProduct(call.integer("linear_before_reset", 0) != 0) {}
+
+protected:
+  std::string before() const override {
+    std::string body = list("sizes@", {2 * hidden, hidden});
+    if (!resetsProduct)
+      body += "recur_gates@, recur_hidden@ = Split <axis = 1> (recur@, "
+              "sizes@)\n";
+    else if (hasBias())
+      return body + "given@ = Add(product@, bias_w@)\n";
+    return body + Recurrent::before();
+  }
+  std::string step() const override {
+    std::string recurred =
+        !resetsProduct ? "recurred_gates@ = MatMul(h@, recur_gates@)\n"
+                       : std::string("plain@ = MatMul(h@, recur@)\n") +
+                             (hasBias() ? "recurred@ = Add(plain@, bias_r@)\n"
+                                        : "recurred@ = Identity(plain@)\n") +
+                             "recurred_gates@, recurred_hidden@ = "
+                             "Split <axis = 1> (recurred@, sizes@)\n";
+    return recurred +
+           "now_gates@, now_hidden@ = Split <axis = 1> (now@, sizes@)\n"
+           "sum_gates@ = Add(now_gates@, recurred_gates@)\n" +
+           activation(0, "gates@", "sum_gates@") +
+           "update@, reset@ = Split <axis = 1, num_outputs = 2> (gates@)\n" +
+           (resetsProduct ? "seen@ = Mul(reset@, recurred_hidden@)\n"
+                          : "left@ = Mul(reset@, h@)\n"
+                            "seen@ = MatMul(left@, recur_hidden@)\n") +
+           "sum@ = Add(now_hidden@, seen@)\n" + activation(1, "next@", "sum@") +
+           "less@ = Sub(h@, next@)\nkept@ = Mul(update@, less@)\n"
+           "h_new@ = Add(next@, kept@)\n";
+  }
+
+private:
+  bool resetsProduct; ///< and not the state before it
+};
+
+/// Gates in the order input, output, forget, cell.
+class LSTM final : public Recurrent {
+public:
+  explicit LSTM(const Call &call)
+      : Recurrent(call, 4, {"Sigmoid", "Tanh", "Tanh"}, /*hasCells=*/true) {}
+
+protected:
+  std::string before() const override {
+    std::string body = Recurrent::before();
+    if (call.has(7))
+      body += "peeps@ = Gather(i7, which@)\n"
+              "peep_in@, peep_out@, peep_forget@ = Split <num_outputs = 3> "
+              "(peeps@)\n";
+    return body;
+  }
+  std::string step() const override {
+    return "recurred@ = MatMul(h@, recur@)\nsums@ = Add(now@, recurred@)\n"
+           "sum_in@, sum_out@, sum_forget@, sum_cell@ = "
+           "Split <axis = 1, num_outputs = 4> (sums@)\n" +
+           gate("in", "c@") + gate("forget", "c@") +
+           activation(1, "cell@", "sum_cell@") +
+           "kept@ = Mul(forget@, c@)\nadded@ = Mul(in@, cell@)\n"
+           "c_new@ = Add(kept@, added@)\n" +
+           gate("out", "c_new@") + activation(2, "seen@", "c_new@") +
+           "h_new@ = Mul(out@, seen@)\n";
+  }
+
+private:
+  std::string gate(const std::string &name, const std::string &cells) const {
+    if (!call.has(7))
+      return activation(0, name + "@", "sum_" + name + "@");
+    return "look_" + name + "@ = Mul(peep_" + name + "@, " + cells + ")\nall_" +
+           name + "@ = Add(sum_" + name + "@, look_" + name + "@)\n" +
+           activation(0, name + "@", "all_" + name + "@");
+  }
+};
+} // namespace
+
+template <typename Operator> static std::string recurrent(const Call &call) {
+  return Operator(call).text();
+}
+
+/// The first steps of each entry from their last.
+static std::string reverseSequence(const Call &call) {
+  int64_t time = call.integer("time_axis", 0), rank = call.rank(0);
+  if (rank < 2 || time + call.integer("batch_axis", 1) != 1)
+    return "";
+  std::vector<int64_t> rest;
+  for (int64_t axis = 2; axis < rank; ++axis)
+    rest.push_back(axis);
+  std::string axis = std::to_string(time);
+  return list("first", {0}) + list("across", {1 - time}) +
+         list("along", {time}) +
+         "from = Constant <value = int64 {0}> ()\n"
+         "one = Constant <value = int64 {1}> ()\nshape = Shape(i0)\n"
+         "length = Gather(shape, along)\nto = Squeeze(length, first)\n"
+         "range = Range(from, to, one)\nlengths_wide = Cast <to = 7> (i1)\n"
+         "steps = Unsqueeze(range, across)\n"
+         "lengths = Unsqueeze(lengths_wide, along)\n"
+         "isWithin = Less(steps, lengths)\nleft = Sub(lengths, steps)\n"
+         "last = Sub(left, one)\nplaces = Where(isWithin, last, steps)\n" +
+         (rest.empty()
+              ? "spread = Identity(places)\n"
+              : list("rest", rest) + "spread = Unsqueeze(places, rest)\n") +
+         "all = Expand(spread, shape)\n"
+         "o0 = GatherElements <axis = " +
+         axis + "> (i0, all)";
+}
+
+void mlir::onnx::addRecurrentRules(Rules &rules) {
+  rules[".RNN"] = recurrent<RNN>;
+  rules[".GRU"] = recurrent<GRU>;
+  rules[".LSTM"] = recurrent<LSTM>;
+  rules[".ReverseSequence"] = reverseSequence;
+}

@@ -1,0 +1,261 @@
+//===- SamplingRules.cpp - samples between an image's elements ------------===//
+
+#include "Rules.h"
+#include <map>
+#include <set>
+
+using namespace mlir::onnx;
+
+namespace {
+/// GridSample of an image [N, C, size 0, ...] at places [N, ..., axes], of
+/// which the last axis is the first number. Each sample is a sum over taps,
+/// some along each axis, of which each has a place, a weight, and with zeros
+/// around whether it is inside.
+class Sampler {
+public:
+  explicit Sampler(const Call &call)
+      : call(call), axes(call.rank(0) - 2),
+        padding(call.word("padding_mode", "zeros")),
+        isAligned(call.integer("align_corners", 0) != 0) {}
+
+  std::string text();
+
+private:
+  void number(const std::string &name, double value) {
+    body += name + "_wide = Constant <value = float {" +
+            mlir::onnx::text(value) + "}> ()\n" + name + " = CastLike(" + name +
+            "_wide, i1)\n";
+  }
+  /// result = function(a, b)
+  void set(const std::string &result, const char *function,
+           const std::string &a, const std::string &b = "") {
+    body += result + " = " + function + "(" + a + (b.empty() ? "" : ", " + b) +
+            ")\n";
+  }
+  void findPlaces(const std::string &axis, int64_t number);
+  void reflect(const std::string &result, const std::string &place,
+               const std::string &axis);
+  void addTaps(const std::string &axis);
+  void setWeight(const std::string &tap, const std::string &axis, int64_t i);
+  void addSample(const std::vector<int64_t> &taps);
+  void addSamples();
+
+  const Call &call;
+  int64_t axes, numTaps = 0;
+  std::string padding, body, sum;
+  std::set<std::string> indices; ///< of rows that several samples share
+  bool isAligned;
+};
+} // namespace
+
+/// Of places beyond the ends, again and again, until they are between them.
+void Sampler::reflect(const std::string &result, const std::string &place,
+                      const std::string &axis) {
+  const std::string r = result + "_";
+  set(r + "off", "Sub", place, "low" + axis);
+  set(r + "far", "Abs", r + "off");
+  set(r + "turns", "Div", r + "far", "range" + axis);
+  set(r + "times", "Floor", r + "turns");
+  set(r + "gone", "Mul", r + "times", "range" + axis);
+  set(r + "rest", "Sub", r + "far", r + "gone");
+  set(r + "back", "Sub", "range" + axis, r + "rest");
+  set(r + "half", "Mul", r + "times", "half");
+  set(r + "whole", "Floor", r + "half");
+  set(r + "isEven", "Equal", r + "half", r + "whole");
+  body += r + "in = Where(" + r + "isEven, " + r + "rest, " + r + "back)\n";
+  set(r + "inside", "Add", r + "in", "low" + axis);
+  // Of one element there is no way to go.
+  body += result + " = Where(isOne" + axis + ", none_left, " + r + "inside)\n";
+}
+
+/// `at`, [N, samples], in elements.
+void Sampler::findPlaces(const std::string &axis, int64_t number) {
+  const std::string a = axis;
+  body += "size_list" + a + " = Shape <start = " + std::to_string(2 + number) +
+          ", end = " + std::to_string(3 + number) + "> (i0)\n" + "which" + a +
+          " = Constant <value = int64 {" + std::to_string(axes - 1 - number) +
+          "}> ()\nplaced" + a + " = Gather <axis = -1> (i1, which" + a + ")\n";
+  set("given" + a, "Reshape", "placed" + a, "rows");
+  set("size" + a, "CastLike", "size_list" + a, "i1");
+  set("last" + a, "Sub", "size" + a, "unit");
+  set("above" + a, "Add", "given" + a, "unit");
+  if (isAligned) {
+    set("part" + a, "Mul", "above" + a, "half");
+    set("raw" + a, "Mul", "part" + a, "last" + a);
+    set("low" + a, "Identity", "none_left");
+    set("range" + a, "Identity", "last" + a);
+  } else {
+    set("part" + a, "Mul", "above" + a, "size" + a);
+    set("less" + a, "Sub", "part" + a, "unit");
+    set("raw" + a, "Mul", "less" + a, "half");
+    set("low" + a, "Neg", "half");
+    set("range" + a, "Identity", "size" + a);
+  }
+  set("isOne" + a, "Equal", "last" + a, "none_left");
+  std::string found = numTaps == 1 ? "near" + a : "raw" + a;
+  if (numTaps == 1)
+    set(found, "Round", "raw" + a);
+  // A cubic tap's distance is from where the place is, also outside.
+  bool isMoved = numTaps < 4;
+  if (isMoved && padding == "reflection") {
+    reflect("at" + a, found, a);
+  } else if (isMoved && padding == "border") {
+    set("at_least" + a, "Max", found, "none_left");
+    set("at" + a, "Min", "at_least" + a, "last" + a);
+  } else {
+    set("at" + a, "Identity", found);
+  }
+}
+
+/// The weight of the i-th tap, by `share`, how far the place is from the
+/// element before it: linear, or Keys' cubic convolution with a = -0.75.
+void Sampler::setWeight(const std::string &tap, const std::string &axis,
+                        int64_t i) {
+  const std::string w = "weight" + tap, share = "share" + axis,
+                    rest = "rest" + axis;
+  if (numTaps == 2) {
+    set(w, "Identity", i ? share : rest);
+    return;
+  }
+  bool isInner = i == 1 || i == 2;
+  const std::string &x = i < 2 ? share : rest;
+  if (isInner) { // (a + 2) x³ - (a + 3) x² + 1
+    set(w + "_cubed", "Mul", "inner_cube", x);
+    set(w + "_line", "Sub", w + "_cubed", "inner_square");
+    set(w + "_once", "Mul", w + "_line", x);
+    set(w + "_twice", "Mul", w + "_once", x);
+    set(w, "Add", w + "_twice", "unit");
+    return;
+  }
+  // a y³ - 5 a y² + 8 a y - 4 a with y = x + 1: a x (x - 1)².
+  set(w + "_less", "Sub", x, "unit");
+  set(w + "_square", "Mul", w + "_less", w + "_less");
+  set(w + "_line", "Mul", w + "_square", x);
+  set(w, "Mul", w + "_line", "outer_factor");
+}
+
+void Sampler::addTaps(const std::string &axis) {
+  const std::string at = "at" + axis;
+  set("before" + axis, "Floor", at);
+  if (numTaps > 1) {
+    set("share" + axis, "Sub", at, "before" + axis);
+    set("rest" + axis, "Sub", "unit", "share" + axis);
+  }
+  for (int64_t i = 0; i < numTaps; ++i) {
+    const std::string tap = axis + "_" + std::to_string(i),
+                      place = "place" + tap;
+    number("step" + tap, double(numTaps == 4 ? i - 1 : i));
+    set(place, "Add", "before" + axis, "step" + tap);
+    std::string found = place;
+    if (padding == "reflection")
+      reflect(found = "mirrored" + tap, place, axis);
+    set("atLeast" + tap, "Max", found, "none_left");
+    set("clamped" + tap, "Min", "atLeast" + tap, "last" + axis);
+    body += "element" + tap + " = Cast <to = 7> (clamped" + tap + ")\n";
+    if (numTaps > 1)
+      setWeight(tap, axis, i);
+    if (padding == "zeros") {
+      set("isIn" + tap, "Equal", place, "clamped" + tap);
+      set("inside" + tap, "CastLike", "isIn" + tap, "i1");
+    }
+  }
+}
+
+/// One tap along each axis.
+void Sampler::addSample(const std::vector<int64_t> &taps) {
+  std::string name, element, weight;
+  std::vector<std::string> factors;
+  for (int64_t a = 0; a < axes; ++a) {
+    std::string axis = "_" + std::to_string(a),
+                tap = axis + "_" + std::to_string(taps[a]);
+    name += tap;
+    if (numTaps > 1)
+      factors.push_back("weight" + tap);
+    if (padding == "zeros")
+      factors.push_back("inside" + tap);
+    if (a == 0) {
+      element = "element" + tap;
+      continue;
+    }
+    std::string index = "index" + name;
+    if (indices.insert(index).second) {
+      set("row" + name, "Mul", element, "size_list" + axis);
+      set(index, "Add", "row" + name, "element" + tap);
+    }
+    element = index;
+  }
+  set("found" + name, "Unsqueeze", element, "last_axis");
+  body += "values" + name + " = GatherND <batch_dims = 1> (elements, found" +
+          name + ")\n";
+  std::string sample = "values" + name;
+  for (size_t i = 0; i < factors.size(); ++i) {
+    std::string all = "product" + name + "_" + std::to_string(i);
+    if (i == 0)
+      set(all, "Identity", factors[i]);
+    else
+      set(all, "Mul", weight, factors[i]);
+    weight = all;
+  }
+  if (!weight.empty()) {
+    set("column" + name, "Unsqueeze", weight, "last_axis");
+    set("factor" + name, "CastLike", "column" + name, "i0");
+    set("sample" + name, "Mul", sample, "factor" + name);
+    sample = "sample" + name;
+  }
+  if (!sum.empty())
+    set("sum" + name, "Add", sum, sample);
+  sum = sum.empty() ? sample : "sum" + name;
+}
+
+void Sampler::addSamples() {
+  std::vector<int64_t> taps(axes, 0);
+  for (;;) {
+    addSample(taps);
+    int64_t axis = axes - 1;
+    while (axis >= 0 && ++taps[axis] == numTaps)
+      taps[axis--] = 0;
+    if (axis < 0)
+      return;
+  }
+}
+
+std::string Sampler::text() {
+  static const std::map<std::string, int64_t> tapsOf = {{"nearest", 1},
+                                                        {"linear", 2},
+                                                        {"bilinear", 2},
+                                                        {"cubic", 4},
+                                                        {"bicubic", 4}};
+  auto mode = tapsOf.find(call.word("mode", "linear"));
+  // Cubic samples of a volume have 64 taps.
+  if (axes < 1 || axes > 3 || mode == tapsOf.end() ||
+      (padding != "zeros" && padding != "border" && padding != "reflection"))
+    return "";
+  numTaps = mode->second;
+  body = list("rows", {0, -1}) + list("columns", {0, 0, -1}) +
+         list("last_axis", {-1});
+  number("unit", 1.0);
+  number("half", 0.5);
+  number("none_left", 0.0);
+  number("inner_cube", 1.25);
+  number("inner_square", 2.25);
+  number("outer_factor", -0.75);
+  for (int64_t a = 0; a < axes; ++a) {
+    std::string axis = "_" + std::to_string(a);
+    findPlaces(axis, a);
+    addTaps(axis);
+  }
+  body += "channels = Reshape(i0, columns)\n"
+          "elements = Transpose <perm = [0, 2, 1]> (channels)\n";
+  addSamples();
+  body += "across = Transpose <perm = [0, 2, 1]> (" + sum +
+          ")\noutside = Shape <end = 2> (i0)\ninside = Shape <start = 1, end "
+          "= -1> (i1)\nshape = Concat <axis = 0> (outside, inside)\n"
+          "o0 = Reshape(across, shape)\n";
+  return body;
+}
+
+static std::string gridSample(const Call &call) { return Sampler(call).text(); }
+
+void mlir::onnx::addSamplingRules(Rules &rules) {
+  rules[".GridSample"] = gridSample;
+}

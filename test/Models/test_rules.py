@@ -1,0 +1,180 @@
+"""Operators that rules make of others, in the forms that ONNX's own node tests leave out: against onnxruntime."""
+
+import itertools
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+import megactx
+import reference
+
+node = helper.make_node
+KINDS = {np.dtype(k): v for k, v in [(np.float32, onnx.TensorProto.FLOAT), (np.int64, onnx.TensorProto.INT64), (np.int32, onnx.TensorProto.INT32),
+                                     (np.int8, onnx.TensorProto.INT8), (np.uint8, onnx.TensorProto.UINT8), (np.float64, onnx.TensorProto.DOUBLE)]}
+
+
+def normal(*shape):
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def model_of(made, feeds, constants=(), outputs=None):
+    """A node as a model of run-time sizes, but of the ranks and the last sizes that its inputs have."""
+    def info(name, array):
+        return helper.make_tensor_value_info(name, KINDS[array.dtype], [f"{name}_{i}" for i in range(array.ndim - 1)] + list(array.shape[-1:]))
+    inputs = [info(name, array) for name, array in feeds.items() if name not in constants]
+    weights = [onnx.numpy_helper.from_array(feeds[name], name) for name in constants]
+    results = [helper.make_empty_tensor_value_info(name) for name in outputs or made.output if name]
+    graph = helper.make_graph([made], "g", inputs, results, weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def results(model, feeds, tool, tmp_path):
+    onnx.save(model, tmp_path / "m.onnx")
+    done = tool("megactx-compile", "-O0", tmp_path / "m.onnx", "-o", tmp_path / "m.mctx")
+    assert done.status == 0, done
+    return megactx.load(tmp_path / "m.mctx").run(feeds)
+
+
+def check(made, feeds, tool, tmp_path, constants=(), tolerance=1e-5):
+    model = model_of(made, feeds, constants)
+    given = {name: array for name, array in feeds.items() if name not in constants}
+    got = results(model, given, tool, tmp_path)
+    for output, want in zip(model.graph.output, reference.session(model).run(None, given)):
+        assert got[output.name].shape == want.shape and got[output.name].dtype == want.dtype
+        np.testing.assert_allclose(got[output.name].astype(np.float64), want.astype(np.float64), rtol=tolerance, atol=tolerance, err_msg=output.name)
+
+
+STEPS, BATCH, SIZE, HIDDEN = 7, 3, 5, 4
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+
+
+def recurrent(kind, directions=1, **given):
+    """The inputs of a recurrent operator: always X, W, R, and others by name."""
+    gates, states = GATES[kind] * HIDDEN, (directions, BATCH, HIDDEN)
+    optional = {"b": normal(directions, 2 * gates), "lens": np.array([7, 1, 4], np.int32), "h": normal(*states), "c": -normal(*states),
+                "p": normal(directions, 3 * HIDDEN)}
+    feeds = {"x": normal(STEPS, BATCH, SIZE), "w": normal(directions, gates, SIZE), "r": normal(directions, gates, HIDDEN)}
+    feeds |= {name: array for name, array in optional.items() if name in given.get("have", ())}
+    return feeds, [name if name in feeds else "" for name in ("x", "w", "r", "b", "lens", "h", "c", "p")][:8 if kind == "LSTM" else 6]
+
+
+FORMS = [("RNN", {"direction": "bidirectional", "activations": ["Relu", "Softsign"]}, "b lens h"), ("RNN", {"direction": "reverse"}, ""),
+         ("GRU", {"direction": "bidirectional", "linear_before_reset": 1}, "b lens h"), ("GRU", {"linear_before_reset": 1}, "h"),
+         ("GRU", {"direction": "reverse"}, "b lens"), ("LSTM", {"direction": "bidirectional"}, "b lens h c p"), ("LSTM", {"direction": "reverse"}, "lens c"),
+         ("LSTM", {"activations": ["Sigmoid", "Softsign", "Relu"]}, "b h")]
+
+
+@pytest.mark.parametrize("kind, attributes, have", FORMS, ids=[f"{kind}-{i}" for i, (kind, *_) in enumerate(FORMS)])
+def test_recurrent(kind, attributes, have, tool, tmp_path):
+    """Both directions, entries of several lengths, states to begin with."""
+    feeds, inputs = recurrent(kind, 2 if attributes.get("direction") == "bidirectional" else 1, have=have.split())
+    outputs = ["y", "y_h", "y_c"][:3 if kind == "LSTM" else 2]
+    check(node(kind, inputs, outputs, hidden_size=HIDDEN, **attributes), feeds, tool, tmp_path)
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_recurrent_of_batches_first(kind, tool, tmp_path):
+    """Which onnxruntime does not know: the same, but for the order of the dims."""
+    feeds, inputs = recurrent(kind, 2, have=["b", "h", "c"])
+    outputs = ["y", "y_h", "y_c"][:3 if kind == "LSTM" else 2]
+    common = {"hidden_size": HIDDEN, "direction": "bidirectional"}
+    want = reference.session(model_of(node(kind, inputs, outputs, **common), feeds)).run(None, feeds)
+    turned = {name: array.swapaxes(0, 1).copy() if name in "xhc" else array for name, array in feeds.items()}
+    got = results(model_of(node(kind, inputs, outputs, layout=1, **common), turned), turned, tool, tmp_path)
+    np.testing.assert_allclose(got["y"], want[0].transpose(2, 0, 1, 3), rtol=1e-5, atol=1e-5)
+    for name, array in zip(outputs[1:], want[1:]):
+        np.testing.assert_allclose(got[name], array.swapaxes(0, 1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("made", [node("LSTM", ["x", "w", "r"], ["y"], hidden_size=HIDDEN, clip=0.5),
+                                  node("GRU", ["x", "w", "r"], ["y"], hidden_size=HIDDEN, activations=["Affine", "Tanh"])], ids=["clip", "activation"])
+def test_recurrent_forms_that_are_refused(made, tool, tmp_path):
+    onnx.save(model_of(made, recurrent(made.op_type)[0]), tmp_path / "m.onnx")
+    done = tool("megactx-compile", tmp_path / "m.onnx", "-o", tmp_path / "m.mctx")
+    assert done.status == 1 and f"error: no lowering for {made.op_type}" in done.err, done
+
+
+@pytest.mark.parametrize("time", [0, 1])
+def test_reversed_sequences(time, tool, tmp_path):
+    feeds = {"x": normal(4, 4, 2, 3), "lens": np.array([4, 1, 0, 3])}
+    check(node("ReverseSequence", ["x", "lens"], ["y"], time_axis=time, batch_axis=1 - time), feeds, tool, tmp_path)
+    check(node("ReverseSequence", ["x", "lens"], ["y"], time_axis=time, batch_axis=1 - time), {**feeds, "x": normal(4, 4)}, tool, tmp_path)
+
+
+@pytest.mark.parametrize("mode, padding", list(itertools.product(["nearest", "linear", "cubic"], ["zeros", "border", "reflection"])))
+def test_grid_samples(mode, padding, tool, tmp_path):
+    """Places far beyond the image, at its edges and between its elements; an image of one row."""
+    edges = np.array([-3.7, -1.0, -0.99, 0.0, 0.3, 1.0, 1.01, 2.6], np.float32)
+    grid = np.stack(np.meshgrid(edges, edges), -1)[None].repeat(2, 0)
+    for aligned in (0, 1):
+        made = node("GridSample", ["x", "grid"], ["y"], mode=mode, padding_mode=padding, align_corners=aligned)
+        check(made, {"x": normal(2, 3, 5, 4), "grid": grid}, tool, tmp_path, tolerance=1e-4)
+    if mode != "cubic":
+        check(made, {"x": normal(1, 2, 1, 4), "grid": grid[:1, :, :, ::-1].copy()}, tool, tmp_path, tolerance=1e-4)
+        volume = np.concatenate([grid, grid[..., :1]], -1)[:, None]
+        check(made, {"x": normal(2, 3, 2, 5, 4), "grid": volume}, tool, tmp_path, tolerance=1e-4)
+
+
+@pytest.mark.parametrize("shape, axis, length, attributes", [((2, 9, 1), 1, None, {}), ((2, 10, 2), 1, 7, {}), ((3, 4, 6, 2), 1, 9, {"inverse": 1}),
+                                                             ((2, 12, 1), -2, 15, {"onesided": 1}), ((1024, 1), 0, None, {"onesided": 1})])
+def test_fourier_transforms(shape, axis, length, attributes, tool, tmp_path):
+    feeds = {"x": normal(*shape), "axis": np.array(axis)}
+    if length:
+        feeds["length"] = np.array(length)
+    made = node("DFT", ["x", "length" if length else "", "axis"], ["y"], **attributes)
+    check(made, feeds, tool, tmp_path, constants=["axis"], tolerance=1e-3 if shape[0] > 1000 else 1e-4)
+
+
+@pytest.mark.parametrize("length", [None, 8, 9])
+def test_real_transforms_come_back(length, tool, tmp_path):
+    """Of all that the sides of a real signal's transform have in common, one is there."""
+    x = normal(2, length or 10, 3)
+    waves = np.fft.rfft(x, axis=1)
+    feeds = {"x": np.stack([waves.real, waves.imag], -1).astype(np.float32), "axis": np.array(1)}
+    if length:
+        feeds["length"] = np.array(length)
+    made = node("DFT", ["x", "length" if length else "", "axis"], ["y"], onesided=1, inverse=1)
+    given = {name: array for name, array in feeds.items() if name != "axis"}
+    got = results(model_of(made, feeds, ["axis"]), given, tool, tmp_path)["y"]
+    np.testing.assert_allclose(got[..., 0], x, rtol=1e-4, atol=1e-5)
+
+
+def test_frames_of_a_signal(tool, tmp_path):
+    feeds = {"x": normal(2, 50, 1), "step": np.array(7), "window": np.hanning(12).astype(np.float32), "length": np.array(12)}
+    check(node("STFT", ["x", "step", "window", "length"], ["y"], onesided=1), feeds, tool, tmp_path, tolerance=1e-4)
+    check(node("STFT", ["x", "step", "window"], ["y"], onesided=0), {n: a for n, a in feeds.items() if n != "length"}, tool, tmp_path, tolerance=1e-4)
+
+
+def bytes_of(kind, *shape):
+    info = np.iinfo(kind)
+    return np.random.default_rng(sum(shape)).integers(info.min, info.max + 1, shape).astype(kind)
+
+
+@pytest.mark.parametrize("attributes, groups", [({"strides": [2, 1], "pads": [1, 0, 2, 1], "dilations": [1, 2]}, 1), ({"auto_pad": "SAME_UPPER"}, 2)])
+def test_integer_convolutions(attributes, groups, tool, tmp_path):
+    """Sums that f32 does not hold; one zero point, one for each filter, none."""
+    filters = 8
+    feeds = {"x": bytes_of(np.uint8, 2, 64 * groups, 9, 10), "w": bytes_of(np.int8, filters, 64, 3, 2), "x_zero": np.array(131, np.uint8),
+             "w_zero": np.array(-7, np.int8)}
+    check(node("ConvInteger", ["x", "w", "x_zero", "w_zero"], ["y"], group=groups, **attributes), feeds, tool, tmp_path, constants=["w"], tolerance=0)
+    scales = {"x_scale": np.array(0.02, np.float32), "w_scale": np.linspace(0.01, 0.05, filters, dtype=np.float32), "y_scale": np.array(20.0, np.float32),
+              "y_zero": np.array(120, np.uint8), "bias": np.arange(filters, dtype=np.int32) * 1000 - 3000}
+    inputs = ["x", "x_scale", "x_zero", "w", "w_scale", "w_zero", "y_scale", "y_zero", "bias"]
+    feeds = {name: {**feeds, **scales, "w_zero": np.zeros(filters, np.int8)}[name] for name in inputs}
+    check(node("QLinearConv", inputs, ["y"], group=groups, **attributes), feeds, tool, tmp_path, constants=["w", "w_scale", "w_zero"], tolerance=0)
+
+
+def test_a_zero_point_for_each_filter(tool, tmp_path):
+    x, w, zeros = bytes_of(np.uint8, 1, 3, 6, 6), bytes_of(np.int8, 4, 3, 2, 2), np.array([1, -128, 127, 0], np.int8)
+    made = node("ConvInteger", ["x", "w", "", "zeros"], ["y"])
+    got = results(model_of(made, {"x": x, "w": w, "zeros": zeros}), {"x": x, "w": w, "zeros": zeros}, tool, tmp_path)["y"]
+    windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.int64), (2, 2), axis=(2, 3))
+    np.testing.assert_array_equal(got, np.einsum("nchwab,mcab->nmhw", windows, w.astype(np.int64) - zeros.reshape(4, 1, 1, 1)))
+
+
+@pytest.mark.parametrize("made", [node("LRN", ["x"], ["y"], size=5, alpha=0.3, beta=0.6, bias=1.5), node("GlobalLpPool", ["x"], ["y"], p=3)],
+                         ids=["LRN", "GlobalLpPool"])
+def test_norms(made, tool, tmp_path):
+    check(made, {"x": normal(2, 7, 3, 5)}, tool, tmp_path)
