@@ -13,7 +13,7 @@ using namespace mlir::onnx;
 
 std::string mlir::onnx::text(double number) {
   char buffer[32];
-  std::snprintf(buffer, sizeof(buffer), "%.9e", number);
+  std::snprintf(buffer, sizeof(buffer), "%.17e", number);
   return buffer;
 }
 

@@ -7,14 +7,19 @@
 
 #include "Rules.h"
 
+using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
 
-static constexpr double kTurn = 6.283185307179586;
+static constexpr double kQuarterTurn = 1.5707963267948966;
 
 /// Writes `sines` and `cosines`, [used, waves], of a transform of `length`
-/// elements; all three are lists of one.
-static std::string tables() {
-  return "from = Constant <value = int64 {0}> ()\n"
+/// elements; all three are lists of one. Each angle is a number of quarters,
+/// which change signs and places, and a rest, so that those of whole quarters
+/// are exact.
+static std::string tables(bool isDouble) {
+  const std::string real = isDouble ? "11" : "1"; // narrow floats: of f32
+  return list("three", {3}) + list("four", {4}) +
+         "from = Constant <value = int64 {0}> ()\n"
          "by = Constant <value = int64 {1}> ()\n"
          "to = Squeeze(used, first)\nto_wave = Squeeze(waves, first)\n"
          "elements_list = Range(from, to, by)\n"
@@ -22,15 +27,24 @@ static std::string tables() {
          "elements_column = Unsqueeze(elements_list, one)\n"
          "waves_row = Unsqueeze(waves_list, first)\n"
          "steps = Mul(elements_column, waves_row)\n"
-         "places = Mod(steps, length)\n"
-         "turn = Constant <value = double {" +
-         text(kTurn) +
-         "}> ()\nplaces_real = Cast <to = 11> (places)\n"
-         "length_real = Cast <to = 11> (length)\n"
-         "parts = Div(places_real, length_real)\nangles = Mul(parts, turn)\n"
-         "sines_wide = Sin(angles)\ncosines_wide = Cos(angles)\n"
-         "sines = CastLike(sines_wide, i0)\n"
-         "cosines = CastLike(cosines_wide, i0)\n";
+         "places = Mod(steps, length)\nfourfold = Mul(places, four)\n"
+         "quarter = Div(fourfold, length)\nrest = Mod(fourfold, length)\n"
+         "wide = Constant <value = double {" +
+         text(kQuarterTurn) + "}> ()\nturn = Cast <to = " + real +
+         "> (wide)\nrest_real = Cast <to = " + real +
+         "> (rest)\nlength_real = Cast <to = " + real +
+         "> (length)\nparts = Div(rest_real, length_real)\n"
+         "angles = Mul(parts, turn)\nsine = Sin(angles)\n"
+         "cosine = Cos(angles)\n"
+         "isSecond = Equal(quarter, one)\n"
+         "isThird = Equal(quarter, two)\nisLast = Equal(quarter, three)\n"
+         "isTurned = Or(isSecond, isLast)\n"
+         "isBelow = Or(isThird, isLast)\nisLeft = Or(isSecond, isThird)\n"
+         "height = Where(isTurned, cosine, sine)\n"
+         "depth = Neg(height)\nheights = Where(isBelow, depth, height)\n"
+         "width = Where(isTurned, sine, cosine)\n"
+         "left = Neg(width)\nwidths = Where(isLeft, left, width)\n"
+         "sines = CastLike(heights, i0)\ncosines = CastLike(widths, i0)\n";
 }
 
 namespace {
@@ -155,10 +169,10 @@ std::string Transform::results() const {
 std::string Transform::text() {
   if (!isCovered())
     return "";
-  return sizes() + tables() + (isRealResult() ? half() : "") +
-         list("along", {axis}) + "all = Slice(i0, first, used, along)\n" +
-         products("real", 0) + (isComplex ? products("imaginary", 1) : "") +
-         sums() + results();
+  return sizes() + tables(call.elementType(0) == TensorProto::DOUBLE) +
+         (isRealResult() ? half() : "") + list("along", {axis}) +
+         "all = Slice(i0, first, used, along)\n" + products("real", 0) +
+         (isComplex ? products("imaginary", 1) : "") + sums() + results();
 }
 
 static std::string dft(const Call &call) { return Transform(call).text(); }
