@@ -21,6 +21,7 @@
 #include "llvm/TargetParser/Host.h"
 #include "llvm/Transforms/IPO/Internalize.h"
 #include "llvm/Transforms/IPO/MergeFunctions.h"
+#include "llvm/Transforms/Vectorize/SLPVectorizer.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -175,6 +176,28 @@ static llvm::OptimizationLevel pipelineLevel(llvm::CodeGenOptLevel level) {
   llvm_unreachable("every level has its pipeline");
 }
 
+namespace {
+/// LLVM's vectorizer of what is alike side by side. It looks at all pairs in a
+/// block; a graph's own is thousands of stores long, and has no arithmetic.
+struct VectorizeArithmetic : llvm::PassInfoMixin<VectorizeArithmetic> {
+  static bool isLongAndIdle(const llvm::BasicBlock &block) {
+    constexpr size_t kLong = 1000, kLeastShare = 16; // instructions
+    return block.size() > kLong &&
+           llvm::count_if(block, [](const llvm::Instruction &instruction) {
+             return instruction.isBinaryOp() &&
+                    instruction.getType()->isFPOrFPVectorTy();
+           }) < int64_t(block.size() / kLeastShare);
+  }
+
+  llvm::PreservedAnalyses run(llvm::Function &function,
+                              llvm::FunctionAnalysisManager &analyses) {
+    if (llvm::any_of(function, isLongAndIdle))
+      return llvm::PreservedAnalyses::all();
+    return llvm::SLPVectorizerPass().run(function, analyses);
+  }
+};
+} // namespace
+
 /// LLVM's pipeline of a level. Nobody calls anything but the entry: what is
 /// inlined wherever it is called need not be compiled for itself too, and the
 /// loops that a model's layers have in common are compiled once.
@@ -191,9 +214,12 @@ static void optimize(llvm::Module &code, llvm::TargetMachine &machine,
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager components;
   llvm::ModuleAnalysisManager modules;
-  llvm::PipelineTuningOptions tuning;
-  tuning.SLPVectorization = true; // as clang has it; the default is not
-  llvm::PassBuilder builder(&machine, tuning);
+  llvm::PassBuilder builder(&machine);
+  builder.registerVectorizerEndEPCallback(
+      [](llvm::FunctionPassManager &passes, llvm::OptimizationLevel level) {
+        if (level.getSpeedupLevel() > 1)
+          passes.addPass(VectorizeArithmetic());
+      });
   builder.registerModuleAnalyses(modules);
   builder.registerCGSCCAnalyses(components);
   builder.registerFunctionAnalyses(functions);
