@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Rules.h"
+#include <set>
 
 using namespace mlir::onnx;
 
@@ -67,13 +68,16 @@ static std::string qLinearMatMul(const Call &call) {
 /// As QLinearMatMul: the exact sums, of each filter by its scale.
 static std::string qLinearConv(const Call &call) {
   int64_t rank = call.rank(0);
-  if (rank < 3 || call.rank(4) < 0)
+  const std::string padding = call.word("auto_pad", "NOTSET");
+  static const std::set<std::string> paddings = {"NOTSET", "SAME_LOWER",
+                                                 "SAME_UPPER", "VALID"};
+  if (rank < 3 || call.rank(4) < 0 || !paddings.count(padding))
     return "";
   static const char *const ints[] = {"dilations", "kernel_shape", "pads",
                                      "strides"};
   std::vector<std::string> attributes = {
       "group = " + std::to_string(call.integer("group", 1)),
-      "auto_pad = \"" + call.word("auto_pad", "NOTSET") + "\""};
+      "auto_pad = \"" + padding + "\""};
   for (const char *name : ints)
     if (const auto *found = call.attribute(name))
       attributes.push_back(

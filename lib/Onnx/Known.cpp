@@ -67,23 +67,71 @@ bool KnownValues::isList(const std::string &name) const {
           type->elem_type() == TensorProto::INT32);
 }
 
+/// What inference says of a list, or an initializer has.
+std::vector<std::optional<int64_t>>
+KnownValues::entriesOf(const std::string &name) const {
+  std::vector<std::optional<int64_t>> entries;
+  if (auto known = data.find(name); known != data.end()) {
+    for (const auto &dim : known->second.dim())
+      entries.push_back(dim.has_dim_value() ? std::optional(dim.dim_value())
+                                            : std::nullopt);
+  } else if (auto numbers = numbersOf(name)) {
+    entries.assign(numbers->begin(), numbers->end());
+  }
+  return entries;
+}
+
+static bool fitInto32Bits(const std::vector<std::optional<int64_t>> &entries) {
+  return std::all_of(entries.begin(), entries.end(), [](const auto &entry) {
+    return !entry || *entry == int32_t(*entry);
+  });
+}
+
+static std::optional<int64_t> combined(const std::string &type, int64_t a,
+                                       int64_t b) {
+  int64_t result;
+  bool overflows = type == "Add"   ? __builtin_add_overflow(a, b, &result)
+                   : type == "Sub" ? __builtin_sub_overflow(a, b, &result)
+                                   : __builtin_mul_overflow(a, b, &result);
+  return overflows || result != int32_t(result) ? std::nullopt
+                                                : std::optional(result);
+}
+
+/// Of an Add, Sub or Mul: whether the numbers are those of 64 bits, and fit
+/// into 32.
+bool KnownValues::isRight(const NodeProto &node) const {
+  auto a = entriesOf(node.input(0)), b = entriesOf(node.input(1)),
+       all = entriesOf(node.output(0));
+  auto entry = [](const auto &entries, size_t i) {
+    size_t at = entries.size() == 1 ? 0 : i;
+    return at < entries.size() ? entries[at] : std::nullopt;
+  };
+  for (size_t i = 0; i < all.size(); ++i) {
+    auto x = entry(a, i), y = entry(b, i);
+    if (all[i] && !(x && y && combined(node.op_type(), *x, *y) == all[i]))
+      return false;
+  }
+  return true;
+}
+
 /// Whether inference computes what a run does. It takes tensors of any rank for
-/// lists, and no Cast changes its numbers.
+/// lists, no Cast changes its numbers, and sums and products have 32 bits.
 bool KnownValues::isExact(const NodeProto &node) const {
-  if (node.op_type() == "Shape")
+  const std::string &type = node.op_type();
+  if (type == "Shape")
     return true;
   bool areExact = std::all_of(node.input().begin(), node.input().end(),
                               [&](const std::string &name) {
                                 return name.empty() || exact.count(name);
                               });
-  if (!areExact || node.op_type() != "Cast")
+  if (!areExact || node.output_size() != 1)
     return areExact;
-  auto numbers = data.find(node.output(0));
-  return numbers == data.end() ||
-         std::all_of(numbers->second.dim().begin(), numbers->second.dim().end(),
-                     [](const auto &dim) {
-                       return dim.dim_value() == int32_t(dim.dim_value());
-                     });
+  if (type == "Cast")
+    return fitInto32Bits(entriesOf(node.output(0)));
+  if (node.input_size() == 2 &&
+      (type == "Add" || type == "Sub" || type == "Mul"))
+    return isRight(node);
+  return true;
 }
 
 const NodeProto *KnownValues::makerOf(const std::string &name) const {
@@ -105,8 +153,15 @@ template <typename T> static std::vector<int64_t> parsed(const TensorProto &t) {
   return {numbers.begin(), numbers.end()};
 }
 
+/// Large weights are not told.
+static bool hasContents(const TensorProto &tensor) {
+  return tensor.data_location() != TensorProto::EXTERNAL &&
+         (tensor.has_raw_data() || tensor.int64_data_size() > 0 ||
+          tensor.int32_data_size() > 0);
+}
+
 static Numbers numbersIn(const TensorProto &tensor) {
-  if (tensor.dims_size() > 1 || tensor.data_location() == TensorProto::EXTERNAL)
+  if (tensor.dims_size() > 1 || !hasContents(tensor))
     return std::nullopt;
   int64_t count = tensor.dims_size() ? tensor.dims(0) : 1;
   std::vector<int64_t> numbers;

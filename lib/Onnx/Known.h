@@ -47,6 +47,8 @@ private:
   void addTypes(const ::ONNX_NAMESPACE::GraphProto &graph);
   void addValues(const ::ONNX_NAMESPACE::GraphProto &graph);
   bool isExact(const ::ONNX_NAMESPACE::NodeProto &node) const;
+  std::vector<std::optional<int64_t>> entriesOf(const std::string &name) const;
+  bool isRight(const ::ONNX_NAMESPACE::NodeProto &node) const;
   bool isList(const std::string &name) const;
   std::optional<std::vector<int64_t>>
   computed(const ::ONNX_NAMESPACE::NodeProto &node, unsigned nodesLeft) const;

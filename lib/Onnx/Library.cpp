@@ -134,6 +134,41 @@ static Composites compositesOf(ModelProto &model) {
   return found;
 }
 
+/// Inference has another default for this than the operator.
+static void spellOutDefaultsOfTransforms(GraphProto &graph) {
+  forEachNode(graph, [](NodeProto &node) {
+    const OpSchema *schema = OpSchemaRegistry::Schema("STFT", 17, "");
+    if (node.op_type() == "STFT" && node.domain().empty() && schema)
+      spellOutDefaults(node, *schema);
+  });
+}
+
+/// Calls of the model's own functions get the attributes that they leave to
+/// defaults, which the inliner takes for absent.
+static void spellOutDefaultsOfFunctions(ModelProto &model) {
+  std::map<std::pair<std::string, std::string>, const FunctionProto *> known;
+  for (const FunctionProto &function : model.functions())
+    known[{function.domain(), function.name()}] = &function;
+  auto spellOut = [&](NodeProto &node) {
+    auto function = known.find({node.domain(), node.op_type()});
+    if (function == known.end())
+      return;
+    std::set<std::string> given;
+    for (const AttributeProto &attribute : node.attribute())
+      given.insert(attribute.name());
+    for (const AttributeProto &attribute : function->second->attribute_proto())
+      if (!given.count(attribute.name()))
+        *node.add_attribute() = attribute;
+  };
+  forEachNode(*model.mutable_graph(), spellOut);
+  for (FunctionProto &function : *model.mutable_functions())
+    for (NodeProto &node : *function.mutable_node()) {
+      spellOut(node);
+      forEachSubgraph(node,
+                      [&](GraphProto &inner) { forEachNode(inner, spellOut); });
+    }
+}
+
 /// ONNX's shape inference divides by the number of heads without a look at it.
 static void checkHeads(const GraphProto &graph) {
   for (const NodeProto &node : graph.node()) {
@@ -334,8 +369,10 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
   try {
     registerContribSchemas();
     // The converter loses functions.
-    if (model.functions_size() > 0)
+    if (model.functions_size() > 0) {
+      spellOutDefaultsOfFunctions(model);
       inliner::InlineLocalFunctions(model);
+    }
     if (opsetOf(model) < 21)
       renameOldGroupNormalizations(model);
     checkNodes(model);
@@ -358,6 +395,7 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
     }
     GraphProto &graph = *model.mutable_graph();
     makeNamesUnique(graph);
+    spellOutDefaultsOfTransforms(graph);
     bool changed = true;
     while (changed) {
       shape_inference::DataValueMap data = inferTypes(model);

@@ -1,7 +1,7 @@
 //===- Names.cpp - names of values in ONNX graphs -------------------------===//
 
 #include "Names.h"
-#include <map>
+#include <set>
 
 using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
@@ -21,25 +21,28 @@ static void forEachOwnName(const GraphProto &graph, const Visit &visit) {
         visit(name);
 }
 
-static void addNames(const GraphProto &graph, std::set<std::string> &names) {
-  forEachOwnName(graph, [&](const std::string &name) { names.insert(name); });
+static void addNames(const GraphProto &graph, UniqueNames &names) {
+  forEachOwnName(graph, [&](const std::string &name) { names.take(name); });
   for (const NodeProto &node : graph.node())
     forEachSubgraph(node,
                     [&](const GraphProto &inner) { addNames(inner, names); });
 }
 
-std::set<std::string> mlir::onnx::namesIn(const GraphProto &graph) {
-  std::set<std::string> names;
+UniqueNames mlir::onnx::namesIn(const GraphProto &graph) {
+  UniqueNames names;
   addNames(graph, names);
   return names;
 }
 
-std::string mlir::onnx::unusedName(const std::string &name,
-                                   std::set<std::string> &taken) {
-  std::string unused = name;
-  for (int64_t i = 1; !taken.insert(unused).second; ++i)
-    unused = name + "_" + std::to_string(i);
-  return unused;
+std::string UniqueNames::unused(const std::string &name) {
+  auto [own, isNew] = next.try_emplace(name, 1);
+  if (isNew)
+    return name;
+  for (;;) {
+    std::string other = name + "_" + std::to_string(own->second++);
+    if (next.try_emplace(other, 1).second)
+      return other;
+  }
 }
 
 namespace {
@@ -53,15 +56,15 @@ public:
     if (auto found = names.find(name); found != names.end())
       name = found->second;
   }
-  void renameGraph(GraphProto &graph, std::set<std::string> &taken) const;
-  void renameNode(NodeProto &node, std::set<std::string> &taken) const;
+  void renameGraph(GraphProto &graph, UniqueNames &taken) const;
+  void renameNode(NodeProto &node, UniqueNames &taken) const;
 
 private:
   std::map<std::string, std::string> names;
 };
 } // namespace
 
-void Scope::renameNode(NodeProto &node, std::set<std::string> &taken) const {
+void Scope::renameNode(NodeProto &node, UniqueNames &taken) const {
   for (std::string &name : *node.mutable_input())
     rename(name);
   forEachSubgraph(node, [&](GraphProto &inner) { renameGraph(inner, taken); });
@@ -69,12 +72,12 @@ void Scope::renameNode(NodeProto &node, std::set<std::string> &taken) const {
 
 /// Nodes see what is defined before them, others' values where they name none
 /// of their own graph.
-void Scope::renameGraph(GraphProto &graph, std::set<std::string> &taken) const {
+void Scope::renameGraph(GraphProto &graph, UniqueNames &taken) const {
   Scope own, seen(*this);
   std::set<std::string> defined;
   forEachOwnName(graph, [&](const std::string &name) {
     if (defined.insert(name).second)
-      own.define(name, unusedName(name, taken));
+      own.define(name, taken.unused(name));
   });
   auto define = [&](std::string &name) {
     std::string before = name;
@@ -99,8 +102,8 @@ void Scope::renameGraph(GraphProto &graph, std::set<std::string> &taken) const {
 }
 
 void mlir::onnx::makeNamesUnique(GraphProto &graph) {
-  std::set<std::string> taken;
-  forEachOwnName(graph, [&](const std::string &name) { taken.insert(name); });
+  UniqueNames taken;
+  forEachOwnName(graph, [&](const std::string &name) { taken.take(name); });
   for (NodeProto &node : *graph.mutable_node())
     Scope().renameNode(node, taken);
 }

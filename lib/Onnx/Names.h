@@ -3,8 +3,8 @@
 #ifndef MEGACTX_LIB_ONNX_NAMES_H
 #define MEGACTX_LIB_ONNX_NAMES_H
 
+#include <map>
 #include <onnx/onnx_pb.h>
-#include <set>
 #include <string>
 
 namespace mlir::onnx {
@@ -31,11 +31,19 @@ void forEachSubgraph(::ONNX_NAMESPACE::NodeProto &node, const Visit &visit) {
   }
 }
 
-/// Every name that the graph or one within it defines.
-std::set<std::string> namesIn(const ::ONNX_NAMESPACE::GraphProto &graph);
+/// Names that are taken.
+class UniqueNames {
+public:
+  void take(const std::string &name) { next.try_emplace(name, 1); }
+  /// The name, with a number behind it where it is taken; it is taken then.
+  std::string unused(const std::string &name);
 
-/// The name, with a number behind it where it is taken; it is taken then.
-std::string unusedName(const std::string &name, std::set<std::string> &taken);
+private:
+  std::map<std::string, int64_t> next; ///< the number to look at first
+};
+
+/// Every name that the graph or one within it defines.
+UniqueNames namesIn(const ::ONNX_NAMESPACE::GraphProto &graph);
 
 /// Renames values of graphs within the graph, so that no two graphs define the
 /// same name. ONNX's inference knows values by their names alone, also where

@@ -36,6 +36,33 @@ static std::string ofDirection(std::string text, int64_t direction) {
   return text;
 }
 
+/// `name`: the lengths of so many `entries`, a list of one; a run refuses one
+/// below zero or beyond `most`, another, as no shape has a size below zero.
+static std::string checkedLengths(const std::string &name,
+                                  const std::string &given,
+                                  const std::string &entries,
+                                  const std::string &most) {
+  return "lengths_wide = Cast <to = 7> (" + given +
+         ")\nlengths_given = Reshape(lengths_wide, " + entries + ")\n" +
+         list("lengths_none", {0}) + list("lengths_one", {1}) +
+         "lengths_all = Concat <axis = 0> (lengths_given, lengths_none)\n"
+         "lengths_most = ReduceMax <keepdims = 0> (lengths_all)\n"
+         "lengths_left = Sub(" +
+         most +
+         ", lengths_most)\n"
+         "lengths_room = ConstantOfShape(lengths_left)\n"
+         "lengths_room_size = Shape(lengths_room)\n"
+         "lengths_last = Sub(" +
+         most +
+         ", lengths_room_size)\n"
+         "lengths_below = Min(lengths_given, lengths_last)\n"
+         "lengths_least = ReduceMin <keepdims = 0> (lengths_all)\n"
+         "lengths_least_list = Reshape(lengths_least, lengths_one)\n"
+         "lengths_rest = ConstantOfShape(lengths_least_list)\n"
+         "lengths_first = Shape(lengths_rest)\n" +
+         name + " = Max(lengths_below, lengths_first)\n";
+}
+
 namespace {
 /// One of the three operators. Its inputs are X, W, R, B, sequence_lens,
 /// initial_h, and of an LSTM initial_c and P.
@@ -93,9 +120,23 @@ bool Recurrent::isCovered() {
   directions = call.word("direction", "forward") == "bidirectional" ? 2 : 1;
   type = nameOf(call.elementType(0));
   for (const char *name : {"clip", "activation_alpha", "activation_beta"})
-    if (call.attribute(name))
-      return false;
-  return hidden > 0 && !type.empty() && !call.integer("input_forget", 0);
+    if (const AttributeProto *given = call.attribute(name))
+      if (given->has_f() || given->floats_size() > 0)
+        return false;
+  auto fits = [&](int i, int axis, int64_t size) {
+    const auto *found = call.dim(i, axis);
+    return !found || !found->has_dim_value() || found->dim_value() == size;
+  };
+  constexpr int64_t kMost = 1 << 24; // so that products of it are sizes
+  const std::string way = call.word("direction", "forward");
+  return hidden > 0 && hidden <= kMost && !type.empty() &&
+         !call.integer("input_forget", 0) &&
+         (way == "forward" || way == "reverse" || directions == 2) &&
+         fits(1, 0, directions) && fits(1, 1, gates * hidden) &&
+         fits(2, 0, directions) && fits(2, 1, gates * hidden) &&
+         fits(2, 2, hidden) && fits(3, 0, directions) &&
+         fits(3, 1, 2 * gates * hidden) && fits(5, 2, hidden) &&
+         fits(5, isBatchFirst, directions);
 }
 
 /// Those without numbers of their own.
@@ -103,7 +144,8 @@ bool Recurrent::findActivations(int64_t direction) {
   static const std::set<std::string> known = {"Relu", "Sigmoid", "Softplus",
                                               "Softsign", "Tanh"};
   own = activations;
-  if (const AttributeProto *given = call.attribute("activations")) {
+  const AttributeProto *given = call.attribute("activations");
+  if (given && given->strings_size() > 0) {
     if (given->strings_size() != int(directions * activations.size()))
       return false;
     auto first = given->strings().begin() + direction * activations.size();
@@ -127,11 +169,14 @@ std::string Recurrent::shared() const {
   if (call.has(4))
     body += "from = Constant <value = int64 {0}> ()\n"
             "by = Constant <value = int64 {1}> ()\n"
-            "length = Shape <start = 0, end = 1> (x)\n"
+            "length = Shape <start = 0, end = 1> (x)\n" +
+            checkedLengths("lengths", "i4", "batch", "length") +
             "to = Squeeze(length, first)\nsteps = Range(from, to, by)\n"
-            "column = Unsqueeze(steps, second)\nlengths = Cast <to = 7> (i4)\n"
+            "column = Unsqueeze(steps, second)\n"
             "row = Unsqueeze(lengths, first)\nalive = Less(column, row)\n"
-            "live = Unsqueeze(alive, third)\n";
+            "live = Unsqueeze(alive, third)\n"
+            "isSome = Greater(lengths, from)\n"
+            "some = Unsqueeze(isSome, second)\n";
   return body;
 }
 
@@ -188,9 +233,13 @@ std::string Recurrent::stacked(const std::string &name,
   std::string body, along = axis ? "second" : "first";
   std::vector<std::string> parts;
   for (int64_t d = 0; d < directions; ++d) {
+    const std::string part = name + "_" + std::to_string(d);
     parts.push_back(name + "_part_" + std::to_string(d));
-    body += parts.back() + " = Unsqueeze(" + name + "_" + std::to_string(d) +
-            ", " + along + ")\n";
+    // As onnxruntime: an entry without steps has no state.
+    body += call.has(4) && name != "all"
+                ? part + "_kept = Where(some, " + part + ", zeros)\n"
+                : part + "_kept = Identity(" + part + ")\n";
+    body += parts.back() + " = Unsqueeze(" + part + "_kept, " + along + ")\n";
   }
   return body + result + " = Concat <axis = " + std::to_string(axis) + "> (" +
          joined(parts) + ")\n";
@@ -344,10 +393,11 @@ static std::string reverseSequence(const Call &call) {
          list("along", {time}) +
          "from = Constant <value = int64 {0}> ()\n"
          "one = Constant <value = int64 {1}> ()\nshape = Shape(i0)\n"
-         "length = Gather(shape, along)\nto = Squeeze(length, first)\n"
-         "range = Range(from, to, one)\nlengths_wide = Cast <to = 7> (i1)\n"
+         "length = Gather(shape, along)\nentries = Gather(shape, across)\n" +
+         checkedLengths("lengths_list", "i1", "entries", "length") +
+         "to = Squeeze(length, first)\nrange = Range(from, to, one)\n"
          "steps = Unsqueeze(range, across)\n"
-         "lengths = Unsqueeze(lengths_wide, along)\n"
+         "lengths = Unsqueeze(lengths_list, along)\n"
          "isWithin = Less(steps, lengths)\nleft = Sub(lengths, steps)\n"
          "last = Sub(left, one)\nplaces = Where(isWithin, last, steps)\n" +
          (rest.empty()

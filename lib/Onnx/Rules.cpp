@@ -38,6 +38,16 @@ std::string mlir::onnx::list(const std::string &name,
   return name + " = Constant <value_ints = " + listed(numbers) + "> ()\n";
 }
 
+std::string mlir::onnx::checkedSize(const std::string &name,
+                                    const std::string &input) {
+  return list(name + "_one", {1}) + name + "_wide = Cast <to = 7> (" + input +
+         ")\n" + name + "_given = Reshape(" + name + "_wide, " + name +
+         "_one)\n" + name + "_below = Sub(" + name + "_given, " + name +
+         "_one)\n" + name + "_checked = ConstantOfShape(" + name + "_below)\n" +
+         name + "_above = Shape(" + name + "_checked)\n" + name + " = Add(" +
+         name + "_above, " + name + "_one)\n";
+}
+
 std::string mlir::onnx::inputOrNone(const Call &call, int i) {
   return call.has(i) ? input(i) : "none";
 }
@@ -66,8 +76,7 @@ namespace {
 /// What the names in a rule's text stand for: the node's own, or new ones.
 class Names {
 public:
-  Names(const NodeProto &node, const KnownValues &values,
-        std::set<std::string> &taken)
+  Names(const NodeProto &node, const KnownValues &values, UniqueNames &taken)
       : node(node), values(values), taken(taken) {}
 
   /// Of the node, which gets one itself, and of graphs within it.
@@ -112,12 +121,12 @@ private:
         if (const NodeProto *maker = values.makerOf(node.input(0)))
           return i < maker->input_size() ? maker->input(i) : "";
     }
-    return unusedName(node.output(0) + "/" + local, taken);
+    return taken.unused(node.output(0) + "/" + local);
   }
 
   const NodeProto &node;
   const KnownValues &values;
-  std::set<std::string> &taken;
+  UniqueNames &taken;
   std::map<std::string, std::string> known;
 };
 } // namespace
@@ -126,8 +135,7 @@ using Nodes = google::protobuf::RepeatedPtrField<NodeProto>;
 
 /// Gives the place of the first.
 static int append(const std::string &body, const NodeProto &node,
-                  const KnownValues &values, std::set<std::string> &taken,
-                  Nodes &nodes) {
+                  const KnownValues &values, UniqueNames &taken, Nodes &nodes) {
   int first = nodes.size();
   Names names(node, values, taken);
   OnnxParser parser(body.c_str());
@@ -149,8 +157,8 @@ static std::string bodyOf(const NodeProto &node, const KnownValues &values) {
 
 /// Rules see what those before them have made. Nodes that they replace go to
 /// `replaced`, as `values` may still know them.
-static void applyIn(GraphProto &graph, KnownValues &values,
-                    std::set<std::string> &taken, Nodes &replaced) {
+static void applyIn(GraphProto &graph, KnownValues &values, UniqueNames &taken,
+                    Nodes &replaced) {
   std::vector<NodeProto *> before(graph.node_size());
   graph.mutable_node()->ExtractSubrange(0, graph.node_size(), before.data());
   Nodes &nodes = *graph.mutable_node();
@@ -173,7 +181,7 @@ static void applyIn(GraphProto &graph, KnownValues &values,
 bool mlir::onnx::applyRules(GraphProto &graph,
                             const shape_inference::DataValueMap &data) {
   KnownValues values(graph, data);
-  std::set<std::string> taken = namesIn(graph);
+  UniqueNames taken = namesIn(graph);
   Nodes replaced;
   applyIn(graph, values, taken, replaced);
   return !replaced.empty();

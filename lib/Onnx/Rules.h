@@ -105,6 +105,9 @@ std::string joined(const std::vector<std::string> &words);
 std::string listed(const std::vector<int64_t> &numbers);
 /// A node that makes the list of int64.
 std::string list(const std::string &name, const std::vector<int64_t> &numbers);
+/// Writes `name`, an input's number as a list of one; a run refuses one below
+/// 1, as no shape has a size below zero.
+std::string checkedSize(const std::string &name, const std::string &input);
 /// Its name, or `none`.
 std::string inputOrNone(const Call &call, int i);
 

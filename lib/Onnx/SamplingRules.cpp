@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
 
 namespace {
@@ -15,6 +16,7 @@ class Sampler {
 public:
   explicit Sampler(const Call &call)
       : call(call), axes(call.rank(0) - 2),
+        isDouble(call.elementType(1) == TensorProto::DOUBLE),
         padding(call.word("padding_mode", "zeros")),
         isAligned(call.integer("align_corners", 0) != 0) {}
 
@@ -22,9 +24,8 @@ public:
 
 private:
   void number(const std::string &name, double value) {
-    body += name + "_wide = Constant <value = float {" +
-            mlir::onnx::text(value) + "}> ()\n" + name + " = CastLike(" + name +
-            "_wide, i1)\n";
+    body += name + " = Constant <value = " + (isDouble ? "double" : "float") +
+            " {" + mlir::onnx::text(value) + "}> ()\n";
   }
   /// result = function(a, b)
   void set(const std::string &result, const char *function,
@@ -42,6 +43,7 @@ private:
 
   const Call &call;
   int64_t axes, numTaps = 0;
+  bool isDouble; ///< places; others are of f32, narrow ones too
   std::string padding, body, sum;
   std::set<std::string> indices; ///< of rows that several samples share
   bool isAligned;
@@ -74,9 +76,10 @@ void Sampler::findPlaces(const std::string &axis, int64_t number) {
   body += "size_list" + a + " = Shape <start = " + std::to_string(2 + number) +
           ", end = " + std::to_string(3 + number) + "> (i0)\n" + "which" + a +
           " = Constant <value = int64 {" + std::to_string(axes - 1 - number) +
-          "}> ()\nplaced" + a + " = Gather <axis = -1> (i1, which" + a + ")\n";
-  set("given" + a, "Reshape", "placed" + a, "rows");
-  set("size" + a, "CastLike", "size_list" + a, "i1");
+          "}> ()\nplaced" + a + " = Gather <axis = -1> (grid, which" + a +
+          ")\ngiven" + a + " = Reshape <allowzero = 1> (placed" + a +
+          ", rows)\n";
+  set("size" + a, "CastLike", "size_list" + a, "grid");
   set("last" + a, "Sub", "size" + a, "unit");
   set("above" + a, "Add", "given" + a, "unit");
   if (isAligned) {
@@ -154,16 +157,14 @@ void Sampler::addTaps(const std::string &axis) {
     body += "element" + tap + " = Cast <to = 7> (clamped" + tap + ")\n";
     if (numTaps > 1)
       setWeight(tap, axis, i);
-    if (padding == "zeros") {
+    if (padding == "zeros")
       set("isIn" + tap, "Equal", place, "clamped" + tap);
-      set("inside" + tap, "CastLike", "isIn" + tap, "i1");
-    }
   }
 }
 
 /// One tap along each axis.
 void Sampler::addSample(const std::vector<int64_t> &taps) {
-  std::string name, element, weight;
+  std::string name, element, weight, isInside;
   std::vector<std::string> factors;
   for (int64_t a = 0; a < axes; ++a) {
     std::string axis = "_" + std::to_string(a),
@@ -171,23 +172,32 @@ void Sampler::addSample(const std::vector<int64_t> &taps) {
     name += tap;
     if (numTaps > 1)
       factors.push_back("weight" + tap);
-    if (padding == "zeros")
-      factors.push_back("inside" + tap);
     if (a == 0) {
       element = "element" + tap;
+      isInside = "isIn" + tap;
       continue;
     }
     std::string index = "index" + name;
     if (indices.insert(index).second) {
       set("row" + name, "Mul", element, "size_list" + axis);
       set(index, "Add", "row" + name, "element" + tap);
+      if (padding == "zeros")
+        set("areIn" + name, "And", isInside, "isIn" + tap);
     }
     element = index;
+    isInside = "areIn" + name;
   }
   set("found" + name, "Unsqueeze", element, "last_axis");
   body += "values" + name + " = GatherND <batch_dims = 1> (elements, found" +
           name + ")\n";
   std::string sample = "values" + name;
+  // What is not there is 0, also where the element beside it is not finite.
+  if (padding == "zeros") {
+    set("isThere" + name, "Unsqueeze", isInside, "last_axis");
+    body += "visible" + name + " = Where(isThere" + name + ", " + sample +
+            ", nothing)\n";
+    sample = "visible" + name;
+  }
   for (size_t i = 0; i < factors.size(); ++i) {
     std::string all = "product" + name + "_" + std::to_string(i);
     if (i == 0)
@@ -219,6 +229,21 @@ void Sampler::addSamples() {
   }
 }
 
+/// Of an input's sizes from an axis on to before another, as a list of one.
+static std::string product(const std::string &name, const std::string &input,
+                           int64_t from, int64_t to) {
+  std::string body, all;
+  for (int64_t axis = from; axis < to; ++axis) {
+    std::string size = name + "_" + std::to_string(axis);
+    body += size + " = Shape <start = " + std::to_string(axis) +
+            ", end = " + std::to_string(axis + 1) + "> (" + input + ")\n";
+    if (!all.empty())
+      body += size + "_all = Mul(" + all + ", " + size + ")\n";
+    all = all.empty() ? size : size + "_all";
+  }
+  return body + name + " = Identity(" + all + ")\n";
+}
+
 std::string Sampler::text() {
   static const std::map<std::string, int64_t> tapsOf = {{"nearest", 1},
                                                         {"linear", 2},
@@ -227,12 +252,23 @@ std::string Sampler::text() {
                                                         {"bicubic", 4}};
   auto mode = tapsOf.find(call.word("mode", "linear"));
   // Cubic samples of a volume have 64 taps.
+  const auto *numbers = call.dim(1, int(axes) + 1);
   if (axes < 1 || axes > 3 || mode == tapsOf.end() ||
+      call.rank(1) != call.rank(0) ||
+      (numbers->has_dim_value() && numbers->dim_value() != axes) ||
       (padding != "zeros" && padding != "border" && padding != "reflection"))
     return "";
   numTaps = mode->second;
-  body = list("rows", {0, -1}) + list("columns", {0, 0, -1}) +
-         list("last_axis", {-1});
+  body = list("last_axis", {-1}) +
+         "grid = Cast <to = " + (isDouble ? "11" : "1") +
+         "> (i1)\nbatch = Shape <end = 1> (i1)\n" +
+         product("samples", "i1", 1, axes + 1) +
+         product("elements_each", "i0", 2, axes + 2) +
+         "rows = Concat <axis = 0> (batch, samples)\n"
+         "outside = Shape <end = 2> (i0)\n"
+         "columns = Concat <axis = 0> (outside, elements_each)\n"
+         "zero = Constant <value = float {0.0}> ()\n"
+         "nothing = CastLike(zero, i0)\n";
   number("unit", 1.0);
   number("half", 0.5);
   number("none_left", 0.0);
@@ -244,13 +280,13 @@ std::string Sampler::text() {
     findPlaces(axis, a);
     addTaps(axis);
   }
-  body += "channels = Reshape(i0, columns)\n"
+  body += "channels = Reshape <allowzero = 1> (i0, columns)\n"
           "elements = Transpose <perm = [0, 2, 1]> (channels)\n";
   addSamples();
   body += "across = Transpose <perm = [0, 2, 1]> (" + sum +
-          ")\noutside = Shape <end = 2> (i0)\ninside = Shape <start = 1, end "
+          ")\ninside = Shape <start = 1, end "
           "= -1> (i1)\nshape = Concat <axis = 0> (outside, inside)\n"
-          "o0 = Reshape(across, shape)\n";
+          "o0 = Reshape <allowzero = 1> (across, shape)\n";
   return body;
 }
 

@@ -249,9 +249,12 @@ static bool dropIn(GraphProto &graph, const std::set<std::string> &used) {
 }
 
 bool mlir::onnx::dropUnusedSequences(GraphProto &graph) {
-  std::set<std::string> used;
-  addUses(graph, used);
-  return dropIn(graph, used);
+  for (bool changed = false;; changed = true) {
+    std::set<std::string> used;
+    addUses(graph, used);
+    if (!dropIn(graph, used))
+      return changed;
+  }
 }
 
 void mlir::onnx::addSequenceRules(Rules &rules) {

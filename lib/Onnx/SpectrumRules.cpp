@@ -84,7 +84,9 @@ bool Transform::isCovered() {
     return false;
   axis = (*given)[0] + ((*given)[0] < 0 ? rank : 0);
   isComplex = parts->dim_value() == 2;
-  if (axis < 0 || axis > rank - 2 || (!isComplex && parts->dim_value() != 1))
+  // One side is of real numbers, and comes back from complex ones.
+  if (axis < 0 || axis > rank - 2 || (!isComplex && parts->dim_value() != 1) ||
+      (isOneSided && isComplex != isInverse))
     return false;
   back.assign(rank - 1, 0);
   for (int64_t i = 0; i < rank - 1; ++i)
@@ -102,8 +104,7 @@ std::string Transform::sizes() const {
                      "size = Shape <start = " + std::to_string(axis) +
                      ", end = " + std::to_string(axis + 1) + "> (i0)\n";
   if (call.has(1))
-    body += "length_wide = Cast <to = 7> (i1)\n"
-            "length = Reshape(length_wide, one)\n";
+    body += checkedSize("length", "i1");
   else
     body += isRealResult() ? "size_less = Sub(size, one)\n"
                              "length = Mul(size_less, two)\n"
@@ -184,11 +185,8 @@ static std::string stft(const Call &call) {
     return "";
   std::string body =
       list("first", {0}) + list("one", {1}) +
-      "size = Shape <start = 1, end = 2> (i0)\n"
-      "step_wide = Cast <to = 7> (i1)\nstep = Reshape(step_wide, one)\n";
-  body += call.has(3) ? "length_wide = Cast <to = 7> (i3)\n"
-                        "length = Reshape(length_wide, one)\n"
-                      : "length = Shape(i2)\n";
+      "size = Shape <start = 1, end = 2> (i0)\n" + checkedSize("step", "i1") +
+      (call.has(3) ? checkedSize("length", "i3") : "length = Shape(i2)\n");
   body += "from = Constant <value = int64 {0}> ()\n"
           "by = Constant <value = int64 {1}> ()\nfree = Sub(size, length)\n"
           "steps = Div(free, step)\ncount = Add(steps, one)\n"
@@ -200,7 +198,8 @@ static std::string stft(const Call &call) {
           "places = Add(rows, columns)\n"
           "frames = Gather <axis = 1> (i0, places)\n";
   if (call.has(2))
-    body += "window = Unsqueeze(i2, one)\nweighted = Mul(frames, window)\n";
+    body += "whole = Reshape(i2, length)\nwindow = Unsqueeze(whole, one)\n"
+            "weighted = Mul(frames, window)\n";
   else
     body += "weighted = Identity(frames)\n";
   return body +

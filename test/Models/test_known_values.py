@@ -76,6 +76,26 @@ CASES = {
   narrow = Cast <to = 6> (more)
   number = Cast <to = 7> (narrow)
   decided = Equal(number, sizes)""" + NEGATED.format("y"), [{}]),
+    "products beyond 32 bits": ("float[5, 6] x", """
+  sizes = Shape <start = 0, end = 1> (x)
+  many = Constant <value_ints = [1000000000]> ()
+  more = Mul(sizes, many)
+  decided = Greater(more, many)""" + NEGATED.format("y"), [{}]),
+    "a difference beyond 32 bits": ("float[5, 6] x", """
+  sizes = Shape <start = 0, end = 1> (x)
+  many = Constant <value_ints = [3000000000]> ()
+  less = Sub(many, sizes)
+  zero = Constant <value_ints = [0]> ()
+  decided = Greater(less, zero)""" + NEGATED.format("y"), [{}]),
+    "sums of 32 bits that begin again": ("float[5, 6] x", """
+  most = Constant <value = int32[1] {2147483647}> ()
+  twice = Add(most, most)
+  wide = Constant <value_ints = [4294967301]> ()
+  narrow = Cast <to = 6> (wide)
+  both = Concat <axis = 0> (twice, narrow)
+  numbers = Cast <to = 1> (both)
+  axes = Constant <value_ints = [0]> ()
+  y = Unsqueeze(numbers, axes)""", [{}]),
     "a table of numbers": ("float[5, 6] x", """
   sizes = Shape(x)
   zero = Constant <value = int64 {0}> ()

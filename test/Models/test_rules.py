@@ -12,17 +12,19 @@ import reference
 
 node = helper.make_node
 KINDS = {np.dtype(k): v for k, v in [(np.float32, onnx.TensorProto.FLOAT), (np.int64, onnx.TensorProto.INT64), (np.int32, onnx.TensorProto.INT32),
-                                     (np.int8, onnx.TensorProto.INT8), (np.uint8, onnx.TensorProto.UINT8), (np.float64, onnx.TensorProto.DOUBLE)]}
+                                     (np.int8, onnx.TensorProto.INT8), (np.uint8, onnx.TensorProto.UINT8), (np.float64, onnx.TensorProto.DOUBLE), (np.float16, onnx.TensorProto.FLOAT16)]}
 
 
 def normal(*shape):
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
-def model_of(made, feeds, constants=(), outputs=None):
-    """A node as a model of run-time sizes, but of the ranks and the last sizes that its inputs have."""
+def model_of(made, feeds, constants=(), outputs=None, fixed=None):
+    """A node as a model of run-time sizes, but of the ranks that its inputs have, and of the last sizes where there are several, or all or none where
+    `fixed` says so."""
     def info(name, array):
-        return helper.make_tensor_value_info(name, KINDS[array.dtype], [f"{name}_{i}" for i in range(array.ndim - 1)] + list(array.shape[-1:]))
+        sizes = [size if (fixed is None and array.ndim > 1 and i == array.ndim - 1) or fixed else f"{name}_{i}" for i, size in enumerate(array.shape)]
+        return helper.make_tensor_value_info(name, KINDS[array.dtype], sizes)
     inputs = [info(name, array) for name, array in feeds.items() if name not in constants]
     weights = [onnx.numpy_helper.from_array(feeds[name], name) for name in constants]
     results = [helper.make_empty_tensor_value_info(name) for name in outputs or made.output if name]
@@ -37,8 +39,8 @@ def results(model, feeds, tool, tmp_path):
     return megactx.load(tmp_path / "m.mctx").run(feeds)
 
 
-def check(made, feeds, tool, tmp_path, constants=(), tolerance=1e-5):
-    model = model_of(made, feeds, constants)
+def check(made, feeds, tool, tmp_path, constants=(), tolerance=1e-5, fixed=None):
+    model = model_of(made, feeds, constants, fixed=fixed)
     given = {name: array for name, array in feeds.items() if name not in constants}
     got = results(model, given, tool, tmp_path)
     for output, want in zip(model.graph.output, reference.session(model).run(None, given)):
@@ -53,7 +55,7 @@ GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 def recurrent(kind, directions=1, **given):
     """The inputs of a recurrent operator: always X, W, R, and others by name."""
     gates, states = GATES[kind] * HIDDEN, (directions, BATCH, HIDDEN)
-    optional = {"b": normal(directions, 2 * gates), "lens": np.array([7, 1, 4], np.int32), "h": normal(*states), "c": -normal(*states),
+    optional = {"b": normal(directions, 2 * gates), "lens": np.array([7, 0, 4], np.int32), "h": normal(*states), "c": -normal(*states),
                 "p": normal(directions, 3 * HIDDEN)}
     feeds = {"x": normal(STEPS, BATCH, SIZE), "w": normal(directions, gates, SIZE), "r": normal(directions, gates, HIDDEN)}
     feeds |= {name: array for name, array in optional.items() if name in given.get("have", ())}
@@ -68,7 +70,7 @@ FORMS = [("RNN", {"direction": "bidirectional", "activations": ["Relu", "Softsig
 
 @pytest.mark.parametrize("kind, attributes, have", FORMS, ids=[f"{kind}-{i}" for i, (kind, *_) in enumerate(FORMS)])
 def test_recurrent(kind, attributes, have, tool, tmp_path):
-    """Both directions, entries of several lengths, states to begin with."""
+    """Both directions, entries of several lengths, one of none, states to begin with."""
     feeds, inputs = recurrent(kind, 2 if attributes.get("direction") == "bidirectional" else 1, have=have.split())
     outputs = ["y", "y_h", "y_c"][:3 if kind == "LSTM" else 2]
     check(node(kind, inputs, outputs, hidden_size=HIDDEN, **attributes), feeds, tool, tmp_path)
@@ -96,6 +98,40 @@ def test_recurrent_forms_that_are_refused(made, tool, tmp_path):
     assert done.status == 1 and f"error: no lowering for {made.op_type}" in done.err, done
 
 
+def refused(made, feeds, word, tool, tmp_path, constants=(), fixed=None):
+    """By the compiler, or by the run."""
+    onnx.save(model_of(made, feeds, constants, fixed=fixed), tmp_path / "m.onnx")
+    done = tool("megactx-compile", "-O0", tmp_path / "m.onnx", "-o", tmp_path / "m.mctx")
+    if done.status == 0:
+        with pytest.raises(megactx.Error, match=word):
+            megactx.load(tmp_path / "m.mctx").run({name: array for name, array in feeds.items() if name not in constants})
+    else:
+        assert done.status == 1 and done.err.count("error:") == 1 and word in done.err, done
+
+
+@pytest.mark.parametrize("lens", [[7, 0, 8], [1, -1, 2], [3]], ids=["beyond", "below", "fewer"])
+def test_lengths_that_are_none(lens, tool, tmp_path):
+    feeds, inputs = recurrent("RNN", have=["lens"])
+    word = "number of elements" if len(lens) == 1 else "negative"
+    refused(node("RNN", inputs, ["y"], hidden_size=HIDDEN), {**feeds, "lens": np.array(lens, np.int32)}, word, tool, tmp_path)
+    feeds = {"x": normal(7, 3, 2), "lens": np.array(lens)}
+    refused(node("ReverseSequence", ["x", "lens"], ["y"]), feeds, word, tool, tmp_path)
+
+
+@pytest.mark.parametrize("change, attributes", [({"w": normal(2, 16, SIZE)}, {}), ({"r": normal(1, HIDDEN, 16)}, {}), ({"b": normal(1, 2)}, {}),
+                                                ({}, {"direction": "backward"}), ({}, {"hidden_size": 1 << 40})])
+def test_recurrent_operands_that_do_not_fit(change, attributes, tool, tmp_path):
+    feeds, inputs = recurrent("LSTM", have=["b"])
+    refused(node("LSTM", inputs, ["y"], **{"hidden_size": HIDDEN, **attributes}), {**feeds, **change}, "LSTM", tool, tmp_path, fixed=True)
+
+
+def test_no_entries(tool, tmp_path):
+    """Of known sizes, which tensors of steps then have none of."""
+    feeds = {"x": normal(STEPS, 0, SIZE), "w": normal(1, 4 * HIDDEN, SIZE), "r": normal(1, 4 * HIDDEN, HIDDEN)}
+    got = results(model_of(node("LSTM", ["x", "w", "r"], ["y"], hidden_size=HIDDEN), feeds, fixed=True), feeds, tool, tmp_path)["y"]
+    assert got.shape == (STEPS, 1, 0, HIDDEN)
+
+
 @pytest.mark.parametrize("time", [0, 1])
 def test_reversed_sequences(time, tool, tmp_path):
     feeds = {"x": normal(4, 4, 2, 3), "lens": np.array([4, 1, 0, 3])}
@@ -115,6 +151,25 @@ def test_grid_samples(mode, padding, tool, tmp_path):
         check(made, {"x": normal(1, 2, 1, 4), "grid": grid[:1, :, :, ::-1].copy()}, tool, tmp_path, tolerance=1e-4)
         volume = np.concatenate([grid, grid[..., :1]], -1)[:, None]
         check(made, {"x": normal(2, 3, 2, 5, 4), "grid": volume}, tool, tmp_path, tolerance=1e-4)
+
+
+def test_samples_beside_what_is_not_finite(tool, tmp_path):
+    """Places outside are 0, whatever is at the edge; images and grids of nothing."""
+    x, grid = np.array([[[[np.inf, 1], [1, np.nan]]]], np.float32), np.array([[[[-3, -3], [3, 3], [-1, -1]]]], np.float32)
+    check(node("GridSample", ["x", "grid"], ["y"], mode="nearest", align_corners=1), {"x": x, "grid": grid}, tool, tmp_path)
+    for fixed in (True, False):
+        check(node("GridSample", ["x", "grid"], ["y"]), {"x": normal(1, 0, 2, 2), "grid": grid}, tool, tmp_path, fixed=fixed)
+        check(node("GridSample", ["x", "grid"], ["y"]), {"x": x, "grid": grid[:, :, :0]}, tool, tmp_path, fixed=fixed)
+    refused(node("GridSample", ["x", "grid"], ["y"]), {"x": x, "grid": normal(1, 1, 3, 3)}, "GridSample", tool, tmp_path)
+
+
+def test_narrow_places_on_a_wide_image(tool, tmp_path):
+    """f16 does not hold the number of the last column."""
+    x = normal(1, 1, 1, 4096)
+    made = node("GridSample", ["x", "grid"], ["y"], mode="nearest", padding_mode="border", align_corners=1)
+    grid = np.array([[[[1, 0], [-1, 0], [2, 0]]]], np.float16)
+    got = results(model_of(made, {"x": x, "grid": grid}), {"x": x, "grid": grid}, tool, tmp_path)["y"]
+    np.testing.assert_array_equal(got.ravel(), x[0, 0, 0, [-1, 0, -1]])
 
 
 @pytest.mark.parametrize("shape, axis, length, attributes", [((2, 9, 1), 1, None, {}), ((2, 10, 2), 1, 7, {}), ((3, 4, 6, 2), 1, 9, {"inverse": 1}),
@@ -147,6 +202,24 @@ def test_frames_of_a_signal(tool, tmp_path):
     check(node("STFT", ["x", "step", "window"], ["y"], onesided=0), {n: a for n, a in feeds.items() if n != "length"}, tool, tmp_path, tolerance=1e-4)
 
 
+def test_frames_by_default_and_of_no_steps(tool, tmp_path):
+    """One side of the transform, where nothing says otherwise, also where all sizes are known."""
+    feeds = {"x": normal(2, 64, 1), "step": np.array(8), "window": np.hanning(16).astype(np.float32), "length": np.array(16)}
+    made = node("STFT", ["x", "step", "window"], ["y"])
+    given = {name: feeds[name] for name in ("x", "window")}
+    model = model_of(made, {**given, "step": feeds["step"]}, ["step"], fixed=True)
+    got = results(model, given, tool, tmp_path)["y"]
+    frames = np.stack([feeds["x"][:, i:i + 16, 0] for i in range(0, 49, 8)], 1) * feeds["window"]
+    want = np.fft.rfft(frames, axis=-1)
+    np.testing.assert_allclose(got, np.stack([want.real, want.imag], -1), rtol=1e-4, atol=1e-4)
+    made = node("STFT", ["x", "step", "window", "length"], ["y"])
+    for change, word in (({"step": np.array(0)}, "negative"), ({"length": np.array(-3)}, "negative"), ({"length": np.array(7)}, "number of elements")):
+        refused(made, {**feeds, **change}, word, tool, tmp_path)
+    for length in (0, -7):
+        refused(node("DFT", ["x", "length", "axis"], ["y"]), {"x": normal(2, 9, 1), "length": np.array(length), "axis": np.array(1)}, "negative", tool,
+                tmp_path, constants=["axis"])
+
+
 def bytes_of(kind, *shape):
     info = np.iinfo(kind)
     return np.random.default_rng(sum(shape)).integers(info.min, info.max + 1, shape).astype(kind)
@@ -169,6 +242,9 @@ def test_integer_convolutions(attributes, groups, tool, tmp_path):
 def test_a_zero_point_for_each_filter(tool, tmp_path):
     x, w, zeros = bytes_of(np.uint8, 1, 3, 6, 6), bytes_of(np.int8, 4, 3, 2, 2), np.array([1, -128, 127, 0], np.int8)
     made = node("ConvInteger", ["x", "w", "", "zeros"], ["y"])
+    refused(made, {"x": x, "w": w, "zeros": zeros[:2]}, "broadcast", tool, tmp_path)
+    for attributes, word in (({"kernel_shape": [2]}, "kernel_shape"), ({"kernel_shape": [2, 3]}, "kernel_shape"), ({"auto_pad": "SOME"}, "auto_pad")):
+        refused(node("ConvInteger", ["x", "w"], ["y"], **attributes), {"x": x, "w": w}, word, tool, tmp_path)
     got = results(model_of(made, {"x": x, "w": w, "zeros": zeros}), {"x": x, "w": w, "zeros": zeros}, tool, tmp_path)["y"]
     windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.int64), (2, 2), axis=(2, 3))
     np.testing.assert_array_equal(got, np.einsum("nchwab,mcab->nmhw", windows, w.astype(np.int64) - zeros.reshape(4, 1, 1, 1)))

@@ -170,6 +170,17 @@ REFUSED = {
 }
 
 
+def test_sizes_that_are_a_large_weight(tool, tmp_path):
+    """Of which the rules see nothing; the model's other nodes are not to blame."""
+    model = model_of("float[n, 6] x", """
+        zero = Constant <value = int64 {0}> ()
+        pieces = SplitToSequence(x, sizes)
+        a = SequenceAt(pieces, zero)""", "float[m, 6] a")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(500, np.int64), "sizes"))
+    done = run(tool, tmp_path, model)
+    assert done.status == 1 and "error: no lowering for SplitToSequence" in done.err, done
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name, tool, tmp_path):
     *model, word = REFUSED[name]

@@ -51,6 +51,11 @@ FailureOr<Windows> mlir::megactx::windowsOf(Node &node,
     return failure();
   Windows w{*strides, *dilations, Shape(kernel), {}, {}, {}};
   StringRef rule = node.string("auto_pad", "NOTSET");
+  if (rule != "NOTSET" && rule != "VALID" && rule != "SAME_LOWER" &&
+      rule != "SAME_UPPER")
+    return node.error() << "expected auto_pad to be NOTSET, VALID, SAME_LOWER "
+                           "or SAME_UPPER, but got '"
+                        << rule << "'";
   for (size_t i = 0; i < rank; ++i) {
     w.before.push_back(IndexExpr(rule == "NOTSET" ? (*pads)[i] : 0));
     w.after.push_back(IndexExpr(rule == "NOTSET" ? (*pads)[rank + i] : 0));
@@ -246,7 +251,17 @@ static FailureOr<int64_t> floatGroupsOf(Node &node, bool isTransposed) {
 /// node's windows.
 static FailureOr<Tensor> sumsOf(Node &node, Tensor &x, Tensor &w,
                                 int64_t group) {
-  auto windows = windowsOf(node, ArrayRef(w.shape).drop_front(2));
+  ArrayRef<IndexExpr> kernel = ArrayRef(w.shape).drop_front(2);
+  if (auto sizes = node.integers("kernel_shape")) {
+    if (sizes->size() != kernel.size())
+      return node.error() << "expected " << kernel.size()
+                          << " sizes in kernel_shape";
+    for (auto [size, own] : llvm::zip_equal(*sizes, kernel))
+      if (failed(node.requireEqual(IndexExpr(size), own,
+                                   "sizes of kernel_shape and kernel")))
+        return failure();
+  }
+  auto windows = windowsOf(node, kernel);
   if (failed(windows))
     return failure();
   auto data = padded(node, x, windows->before, windows->after);
@@ -284,18 +299,23 @@ static FailureOr<Tensor> centred(Node &node, unsigned i) {
       return node.error() << "expected zero points of the operand's type, one "
                              "for all or one for each filter";
     if (zeros.rank() == 1) {
-      IndexExpr wanted = i == 1 && !zeros.shape[0].is(1) ? x.shape[0] : 1;
-      if (failed(node.requireEqual(zeros.shape[0], wanted,
+      Shape column(x.rank(), IndexExpr(1));
+      column[0] = zeros.shape[0];
+      // One that is known at run time only to be one broadcasts.
+      IndexExpr wanted = i == 1 ? x.shape[0] : IndexExpr(1);
+      if ((i == 0 || zeros.shape[0].constant()) && !zeros.shape[0].is(1) &&
+          failed(node.requireEqual(zeros.shape[0], wanted,
                                    "numbers of filters and zero points")))
         return failure();
-      Shape column(x.rank(), IndexExpr(1));
-      column[0] = wanted;
       zeros = graph.reshape(loc, zeros, column);
     }
     inputs.push_back(&zeros);
   }
   Type i32 = graph.b.getI32Type();
-  return graph.map(loc, inputs, x.shape, i32,
+  auto shape = graph.broadcastShape(node, inputs);
+  if (failed(shape))
+    return failure();
+  return graph.map(loc, inputs, *shape, i32,
                    [&](OpBuilder &b, Location l, ValueRange args) -> Value {
                      Value own = castScalar(b, l, args[0], i32);
                      if (args.size() == 1)

@@ -197,8 +197,9 @@ LogicalResult Repetition::addSlice(Node &copy, Stack stack, Tensor &slice,
         ix.fold(loc, full), strides);
   }
   offsets[*axis] = ix.fold(loc, place);
-  whole = tensor::InsertSliceOp::create(b, loc, value, whole, offsets,
-                                        ix.fold(loc, one), strides);
+  if (!isEmpty(slice.shape))
+    whole = tensor::InsertSliceOp::create(b, loc, value, whole, offsets,
+                                          ix.fold(loc, one), strides);
   if (isEnded())
     whole = b.createOrFold<tensor::CastOp>(loc, before.getType(), whole);
   yielded.push_back(whole);

@@ -57,6 +57,11 @@ Tensor Graph::ofElements(ArrayRef<IndexExpr> elements,
   tensor.elementType = elementType;
   tensor.shape.assign(shape.begin(), shape.end());
   tensor.elements.emplace(elements.begin(), elements.end());
+  // Sizes fit into 32 bits; other numbers begin again.
+  if (elementType.isSignlessInteger(32))
+    for (IndexExpr &element : *tensor.elements)
+      if (auto constant = element.constant())
+        element = IndexExpr(int64_t(int32_t(*constant)));
   return tensor;
 }
 
@@ -302,8 +307,7 @@ Tensor Graph::cast(Location loc, Tensor &tensor, Type elementType) {
              });
 }
 
-/// Slices of nothing are not made: their offsets would not be inside.
-static bool isEmpty(ArrayRef<IndexExpr> shape) {
+bool mlir::megactx::isEmpty(ArrayRef<IndexExpr> shape) {
   return llvm::any_of(shape, [](const IndexExpr &size) { return size.is(0); });
 }
 

@@ -253,6 +253,10 @@ bool isNumber(Type type);
 /// f16, bf16, f32 or f64.
 bool isFloat(Type type);
 
+/// Whether a size is known to be 0. Slices of nothing are not made: their
+/// offsets would not be inside.
+bool isEmpty(ArrayRef<IndexExpr> shape);
+
 /// Whether contents of the type may be kept as expressions, which do not wrap.
 bool holdsExpressions(Type type);
 
