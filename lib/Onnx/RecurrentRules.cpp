@@ -190,11 +190,11 @@ std::string Recurrent::before() const {
 std::string Recurrent::scan(bool isReversed) const {
   std::string axis = std::to_string(int(isBatchFirst));
   auto state = [&](const std::string &name, int i) {
-    return call.has(i)
-               ? name + "_given@ = Gather <axis = " + axis + "> (" + input(i) +
-                     ", which@)\n" + name + "_first@ = Reshape(" + name +
-                     "_given@, state_shape)\n"
-               : name + "_first@ = Identity(zeros)\n";
+    return call.has(i) ? name + "_given@ = Gather <axis = " + axis + "> (" +
+                             input(i) + ", which@)\n" + name +
+                             "_first@ = Reshape <allowzero = 1> (" + name +
+                             "_given@, state_shape)\n"
+                       : name + "_first@ = Identity(zeros)\n";
   };
   std::string body = state("h", 5) + (hasCells ? state("c", 6) : "");
   std::string rows = type + "[?, ?] ", cells = hasCells ? ", " : "";
@@ -215,12 +215,14 @@ std::string Recurrent::scan(bool isReversed) const {
           "h@" + cell(rows + "c@") + ", " + slices + ") => (" + rows +
           "h_after@" + cell(rows + "c_after@") + ", " + rows + "y@) {\n" +
           step();
-  auto after = [&](const std::string &name, const char *isNot,
+  // Sizes stay as they are, whatever is known of operands.
+  auto after = [&](const std::string &name, const std::string &isNot,
                    const std::string &is) {
-    return name + " = " +
+    return name + "_plain = " +
            (call.has(4) ? "Where(live@, " + is + ", " + isNot + ")"
                         : "Identity(" + is + ")") +
-           "\n";
+           "\n" + name + " = Reshape <allowzero = 1> (" + name +
+           "_plain, state_shape)\n";
   };
   body += after("h_after@", "h@", "h_new@") + after("y@", "zeros", "h_new@") +
           (hasCells ? after("c_after@", "c@", "c_new@") : "");

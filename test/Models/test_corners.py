@@ -117,6 +117,12 @@ def test_pads_of_transposed_convolutions(attributes, tool, tmp_path):
     check(tool, tmp_path, [node], {"x": random(1, 2, 4, 5)}, {"w": random(2, 3, 3, 3)})
 
 
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "wrap"])
+def test_pads_that_cut(mode, tool, tmp_path):
+    """A negative pad takes elements away, before others are added at the other end."""
+    check(tool, tmp_path, [helper.make_node("Pad", ["x", "pads"], ["y"], mode=mode)], {"x": random(4, 5, 6)}, {"pads": np.array([1, -2, 0, -1, 2, -3])})
+
+
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 @pytest.mark.parametrize("operator,opset", [("Upsample", 9), ("Resize", 10)])
 def test_old_resizes(operator, opset, mode, tool, tmp_path):

@@ -98,6 +98,25 @@ def test_recurrent_forms_that_are_refused(made, tool, tmp_path):
     assert done.status == 1 and f"error: no lowering for {made.op_type}" in done.err, done
 
 
+def test_recurrent_after_pads_of_a_run(tool, tmp_path):
+    """Of a batch whose size is one that pads change, as EnCodec's is; states are of the same size by other means."""
+    text = """<ir_version: 10, opset_import: ["": 21]>
+m (float[batch, 1, len] x, float[1, 16, 4] r, int64[6] pads) => (float[steps, 1, entries, 4] y) {
+  padded = Pad <mode = "reflect"> (x, pads)
+  steps = Transpose <perm = [2, 0, 1]> (padded)
+  entries = Shape <start = 1, end = 2> (steps)
+  one = Constant <value_ints = [1]> ()
+  four = Constant <value_ints = [4]> ()
+  sizes = Concat <axis = 0> (one, entries, four)
+  state = ConstantOfShape(sizes)
+  w = Constant <value = float[1, 16, 1] {1, 2, 3, 4, 5, 6, 7, 8, 8, 7, 6, 5, 4, 3, 2, 1}> ()
+  y = LSTM <hidden_size = 4> (steps, w, r, "", "", state, state)
+}"""
+    model = onnx.parser.parse_model(text)
+    feeds = {"x": normal(3, 1, 20), "r": normal(1, 16, 4), "pads": np.array([0, 0, 2, 0, 0, 3])}
+    np.testing.assert_allclose(results(model, feeds, tool, tmp_path)["y"], reference.session(model).run(None, feeds)[0], rtol=1e-5, atol=1e-5)
+
+
 def refused(made, feeds, word, tool, tmp_path, constants=(), fixed=None):
     """By the compiler, or by the run."""
     onnx.save(model_of(made, feeds, constants, fixed=fixed), tmp_path / "m.onnx")

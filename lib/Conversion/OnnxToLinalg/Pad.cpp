@@ -8,9 +8,10 @@ using namespace mlir;
 using namespace mlir::megactx;
 
 namespace {
-/// What each dim gets before its elements, and after them.
+/// What each dim gets before its elements, and after them, and how many of
+/// these go first, by negative pads.
 struct Pads {
-  Shape low, high;
+  Shape low, high, cutLow, cutHigh;
 };
 } // namespace
 
@@ -28,30 +29,45 @@ static FailureOr<Pads> padsOf(Node &node) {
     return node.error() << "expected two pads per axis";
   if (failed(node.axisFlags(axes, rank)))
     return failure();
-  Pads result{Shape(rank, IndexExpr(0)), Shape(rank, IndexExpr(0))};
+  Shape zeros(rank, IndexExpr(0));
+  Pads result{zeros, zeros, zeros, zeros};
   for (size_t i = 0; i < axes.size(); ++i) {
-    const IndexExpr &low = (*pads)[i], &high = (*pads)[axes.size() + i];
-    for (const IndexExpr &pad : {low, high})
-      if (pad.constant().value_or(0) < 0)
-        return node.error() << "negative pads have no lowering";
-      else
-        graph.check(loc, graph.ix.compare(loc, Compare::Ge, pad, 0),
-                    "a pad is negative, which has no lowering");
     auto flags = node.axisFlags(axes[i], rank);
-    for (int64_t d = 0; d < rank; ++d) {
-      result.low[d] = result.low[d] + (*flags)[d] * low;
-      result.high[d] = result.high[d] + (*flags)[d] * high;
-    }
+    auto add = [&](const IndexExpr &pad, Shape &added, Shape &cut) {
+      bool isCut = pad.constant().value_or(0) < 0;
+      if (!isCut)
+        graph.check(loc, graph.ix.compare(loc, Compare::Ge, pad, 0),
+                    "a pad is negative that is not known before");
+      IndexExpr size = isCut ? IndexExpr(0) - pad : graph.ix.max(loc, pad, 0);
+      for (int64_t d = 0; d < rank; ++d)
+        (isCut ? cut : added)[d] =
+            (isCut ? cut : added)[d] + (*flags)[d] * size;
+    };
+    add((*pads)[i], result.low, result.cutLow);
+    add((*pads)[axes.size() + i], result.high, result.cutHigh);
   }
   return result;
 }
 
-static LogicalResult padConstant(Node &node, const Pads &pads,
+/// What negative pads leave.
+static FailureOr<Tensor> cut(Node &node, const Pads &pads) {
+  Tensor &data = node.in(0);
+  Shape shape;
+  for (auto [low, size, high] :
+       llvm::zip_equal(pads.cutLow, data.shape, pads.cutHigh)) {
+    shape.push_back(size - low - high);
+    if (shape.back() != size && failed(node.requireSize(shape.back())))
+      return failure();
+  }
+  return node.graph.slice(node.loc(), data, pads.cutLow, shape,
+                          Shape(data.rank(), IndexExpr(1)));
+}
+
+static LogicalResult padConstant(Node &node, Tensor &data, const Pads &pads,
                                  ArrayRef<IndexExpr> shape) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
-  Tensor &data = node.in(0);
   Value fill;
   if (node.has(2)) {
     if (node.in(2).staticCount() != 1 ||
@@ -97,13 +113,16 @@ static Value sourceOf(OpBuilder &b, Location loc, StringRef mode, Value at,
 static LogicalResult lowerPad(Node &node) {
   Graph &graph = node.graph;
   Location loc = node.loc();
-  Tensor &data = node.in(0);
   StringRef mode = node.string("mode", "constant");
   if (!llvm::is_contained({"constant", "edge", "reflect", "wrap"}, mode))
     return node.error() << "mode '" << mode << "' of Pad has no lowering";
   auto pads = padsOf(node);
   if (failed(pads))
     return failure();
+  auto left = cut(node, *pads);
+  if (failed(left))
+    return failure();
+  Tensor &data = *left;
   Shape shape;
   for (auto [low, size, high] :
        llvm::zip_equal(pads->low, data.shape, pads->high))
@@ -117,7 +136,7 @@ static LogicalResult lowerPad(Node &node) {
   if (failed(node.requireMemory(shape, data.elementType, numbers)))
     return failure();
   if (mode == "constant")
-    return padConstant(node, *pads, shape);
+    return padConstant(node, data, *pads, shape);
   for (const IndexExpr &size : data.shape)
     if (failed(node.requireSize(size - 1)))
       return failure();
