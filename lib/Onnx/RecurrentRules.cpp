@@ -136,7 +136,9 @@ bool Recurrent::isCovered() {
          fits(2, 0, directions) && fits(2, 1, gates * hidden) &&
          fits(2, 2, hidden) && fits(3, 0, directions) &&
          fits(3, 1, 2 * gates * hidden) && fits(5, 2, hidden) &&
-         fits(5, isBatchFirst, directions);
+         fits(5, isBatchFirst, directions) && fits(6, 2, hidden) &&
+         fits(6, isBatchFirst, directions) && fits(7, 0, directions) &&
+         fits(7, 1, 3 * hidden);
 }
 
 /// Those without numbers of their own.
@@ -197,7 +199,7 @@ std::string Recurrent::scan(bool isReversed) const {
                        : name + "_first@ = Identity(zeros)\n";
   };
   std::string body = state("h", 5) + (hasCells ? state("c", 6) : "");
-  std::string rows = type + "[?, ?] ", cells = hasCells ? ", " : "";
+  std::string rows = type + "[?, ?] ";
   std::string way = isReversed ? "1" : "0", ways = way;
   std::string slices = rows + "now@", taken = "given@";
   if (call.has(4)) {
@@ -337,7 +339,7 @@ protected:
   }
 
 private:
-  bool resetsProduct; ///< and not the state before it
+  bool resetsProduct; ///< of states and weights, not the states before it
 };
 
 /// Gates in the order input, output, forget, cell.
@@ -385,7 +387,8 @@ template <typename Operator> static std::string recurrent(const Call &call) {
 /// The first steps of each entry from their last.
 static std::string reverseSequence(const Call &call) {
   int64_t time = call.integer("time_axis", 0), rank = call.rank(0);
-  if (rank < 2 || time + call.integer("batch_axis", 1) != 1)
+  if (rank < 2 || time < 0 || time > 1 ||
+      call.integer("batch_axis", 1) != 1 - time)
     return "";
   std::vector<int64_t> rest;
   for (int64_t axis = 2; axis < rank; ++axis)

@@ -251,7 +251,6 @@ std::string Sampler::text() {
                                                         {"cubic", 4},
                                                         {"bicubic", 4}};
   auto mode = tapsOf.find(call.word("mode", "linear"));
-  // Cubic samples of a volume have 64 taps.
   const auto *numbers = call.dim(1, int(axes) + 1);
   if (axes < 1 || axes > 3 || mode == tapsOf.end() ||
       call.rank(1) != call.rank(0) ||

@@ -12,6 +12,7 @@ namespace {
 /// these go first, by negative pads.
 struct Pads {
   Shape low, high, cutLow, cutHigh;
+  SmallVector<IndexExpr> given;
 };
 } // namespace
 
@@ -30,7 +31,7 @@ static FailureOr<Pads> padsOf(Node &node) {
   if (failed(node.axisFlags(axes, rank)))
     return failure();
   Shape zeros(rank, IndexExpr(0));
-  Pads result{zeros, zeros, zeros, zeros};
+  Pads result{zeros, zeros, zeros, zeros, *pads};
   for (size_t i = 0; i < axes.size(); ++i) {
     auto flags = node.axisFlags(axes[i], rank);
     auto add = [&](const IndexExpr &pad, Shape &added, Shape &cut) {
@@ -131,9 +132,7 @@ static LogicalResult lowerPad(Node &node) {
     node.set(0, data);
     return success();
   }
-  SmallVector<IndexExpr> numbers(pads->low);
-  llvm::append_range(numbers, pads->high);
-  if (failed(node.requireMemory(shape, data.elementType, numbers)))
+  if (failed(node.requireMemory(shape, data.elementType, pads->given)))
     return failure();
   if (mode == "constant")
     return padConstant(node, data, *pads, shape);
