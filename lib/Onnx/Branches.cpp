@@ -26,7 +26,7 @@ static const GraphProto *takenBranch(const NodeProto &node,
   return nullptr;
 }
 
-/// Appends the branch's nodes to `result`.
+/// Appends the branch's nodes to `result`, where no name of theirs is taken.
 static void appendBranch(const NodeProto &node, const GraphProto &branch,
                          GraphProto &result) {
   result.mutable_initializer()->MergeFrom(branch.initializer());

@@ -67,21 +67,25 @@ bool KnownValues::isList(const std::string &name) const {
           type->elem_type() == TensorProto::INT32);
 }
 
-/// What inference says of a list, or an initializer has.
-std::vector<std::optional<int64_t>>
-KnownValues::entriesOf(const std::string &name) const {
-  std::vector<std::optional<int64_t>> entries;
-  if (auto known = data.find(name); known != data.end()) {
-    for (const auto &dim : known->second.dim())
-      entries.push_back(dim.has_dim_value() ? std::optional(dim.dim_value())
-                                            : std::nullopt);
-  } else if (auto numbers = numbersOf(name)) {
-    entries.assign(numbers->begin(), numbers->end());
-  }
+using Entries = std::vector<std::optional<int64_t>>;
+
+static Entries entriesIn(const TensorShapeProto &list) {
+  Entries entries;
+  for (const auto &dim : list.dim())
+    entries.push_back(dim.has_dim_value() ? std::optional(dim.dim_value())
+                                          : std::nullopt);
   return entries;
 }
 
-static bool fitInto32Bits(const std::vector<std::optional<int64_t>> &entries) {
+/// What inference says of a list, or an initializer has.
+Entries KnownValues::entriesOf(const std::string &name) const {
+  if (auto known = data.find(name); known != data.end())
+    return entriesIn(known->second);
+  Numbers numbers = numbersOf(name);
+  return numbers ? Entries(numbers->begin(), numbers->end()) : Entries();
+}
+
+static bool fitInto32Bits(const Entries &entries) {
   return std::all_of(entries.begin(), entries.end(), [](const auto &entry) {
     return !entry || *entry == int32_t(*entry);
   });
@@ -181,14 +185,13 @@ static Numbers numbersIn(const TensorProto &tensor) {
 Numbers KnownValues::numbersOf(const std::string &name,
                                unsigned nodesLeft) const {
   if (auto known = data.find(name); known != data.end() && exact.count(name)) {
-    const auto &list = known->second.dim();
-    if (std::all_of(list.begin(), list.end(),
-                    [](const auto &dim) { return dim.has_dim_value(); })) {
-      std::vector<int64_t> numbers;
-      for (const auto &dim : list)
-        numbers.push_back(dim.dim_value());
+    Entries entries = entriesIn(known->second);
+    std::vector<int64_t> numbers;
+    for (const auto &entry : entries)
+      if (entry)
+        numbers.push_back(*entry);
+    if (numbers.size() == entries.size())
       return numbers;
-    }
   }
   if (inputs.count(name))
     return std::nullopt;

@@ -102,19 +102,23 @@ static void putBack(ModelProto &model) {
   });
 }
 
+/// Gives the node the attribute under that name, unless it has one.
+static void addMissing(NodeProto &node, const std::string &name,
+                       const AttributeProto &attribute) {
+  for (const AttributeProto &given : node.attribute())
+    if (given.name() == name)
+      return;
+  AttributeProto &added = *node.add_attribute();
+  added = attribute;
+  added.set_name(name);
+}
+
 /// Bodies refer to attributes, and the inliner drops what refers to one that a
 /// node leaves to its default.
 static void spellOutDefaults(NodeProto &node, const OpSchema &schema) {
-  std::set<std::string> given;
-  for (const AttributeProto &attribute : node.attribute())
-    given.insert(attribute.name());
   for (const auto &[name, attribute] : schema.attributes())
-    if (attribute.default_value.type() != AttributeProto::UNDEFINED &&
-        !given.count(name)) {
-      AttributeProto &added = *node.add_attribute();
-      added = attribute.default_value;
-      added.set_name(name);
-    }
+    if (attribute.default_value.type() != AttributeProto::UNDEFINED)
+      addMissing(node, name, attribute.default_value);
 }
 
 using Composites = std::set<std::pair<std::string, std::string>>;
@@ -153,12 +157,8 @@ static void spellOutDefaultsOfFunctions(ModelProto &model) {
     auto function = known.find({node.domain(), node.op_type()});
     if (function == known.end())
       return;
-    std::set<std::string> given;
-    for (const AttributeProto &attribute : node.attribute())
-      given.insert(attribute.name());
     for (const AttributeProto &attribute : function->second->attribute_proto())
-      if (!given.count(attribute.name()))
-        *node.add_attribute() = attribute;
+      addMissing(node, attribute.name(), attribute);
   };
   forEachNode(*model.mutable_graph(), spellOut);
   for (FunctionProto &function : *model.mutable_functions())

@@ -104,15 +104,10 @@ static bool writeStarts(const Call &split, std::string &body) {
           "size = Gather(shape, axis)\n";
   if (split.has(1) && split.rank(1) != 0)
     return false;
-  // No shape has a size below zero, by which lengths below one are refused.
-  body += split.has(1) ? "wide = Cast <to = 7> (s1)\n"
-                         "given = Reshape(wide, one)\n"
+  body += split.has(1) ? "given = Cast <to = 7> (s1)\n"
                          "longest = Max(size, one)\n"
-                         "least = Min(given, longest)\n"
-                         "below = Sub(least, one)\n"
-                         "checked = ConstantOfShape(below)\n"
-                         "above = Shape(checked)\n"
-                         "length = Add(above, one)\n"
+                         "least = Min(given, longest)\n" +
+                             checkedSize("length", "least")
                        : "length = Identity(one)\n";
   body += "to = Squeeze(size, zero)\nstep = Squeeze(length, zero)\n"
           "starts = Range(from, to, step)\n";

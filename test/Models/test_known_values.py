@@ -12,6 +12,14 @@ NEGATED = """
     <then_branch = yes () => (float[m, k] a) {{ a = Neg(x) }},
      else_branch = no () => (float[m, k] b) {{ b = Identity(x) }}>"""
 
+NARROWED = """
+  sizes = Shape <start = 0, end = 1> (x)
+  many = Constant <value_ints = [{many}]> ()
+  more = Add(sizes, many)
+  narrow = Cast <to = {type}> (more)
+  number = Cast <to = 7> (narrow)
+  decided = Equal(number, sizes)""" + NEGATED.format("y").replace("{", "{{").replace("}", "}}")
+
 X = np.arange(30, dtype=np.float32).reshape(5, 6)
 WAYS = [{"p": np.array(way)} for way in (True, False)]
 CASES = {
@@ -62,20 +70,8 @@ CASES = {
   number = Cast <to = 7> (any)
   one = Constant <value_ints = [1]> ()
   decided = Equal(number, one)""" + NEGATED.format("y"), [{}]),
-    "a number of eight bits": ("float[5, 6] x", """
-  sizes = Shape <start = 0, end = 1> (x)
-  many = Constant <value_ints = [256]> ()
-  more = Add(sizes, many)
-  byte = Cast <to = 2> (more)
-  number = Cast <to = 7> (byte)
-  decided = Equal(number, sizes)""" + NEGATED.format("y"), [{}]),
-    "a number of 32 bits": ("float[5, 6] x", """
-  sizes = Shape <start = 0, end = 1> (x)
-  many = Constant <value_ints = [4294967296]> ()
-  more = Add(sizes, many)
-  narrow = Cast <to = 6> (more)
-  number = Cast <to = 7> (narrow)
-  decided = Equal(number, sizes)""" + NEGATED.format("y"), [{}]),
+    "a number of eight bits": ("float[5, 6] x", NARROWED.format(many=256, type=onnx.TensorProto.UINT8), [{}]),
+    "a number of 32 bits": ("float[5, 6] x", NARROWED.format(many=1 << 32, type=onnx.TensorProto.INT32), [{}]),
     "products beyond 32 bits": ("float[5, 6] x", """
   sizes = Shape <start = 0, end = 1> (x)
   many = Constant <value_ints = [1000000000]> ()
