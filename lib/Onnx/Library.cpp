@@ -18,6 +18,7 @@
 #include <onnx/shape_inference/implementation.h>
 #include <onnx/version_converter/convert.h>
 #include <set>
+#include <sstream>
 
 using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
@@ -44,23 +45,47 @@ static int64_t opsetOf(const ModelProto &model) {
   return 0;
 }
 
-/// The inliner wants a type for each initializer.
-static void declareInitializers(GraphProto &graph) {
-  std::set<std::string> declared;
-  for (const ValueInfoProto &info : graph.input())
-    declared.insert(info.name());
-  for (const ValueInfoProto &info : graph.value_info())
-    declared.insert(info.name());
+/// Types of initializers and of values, of a graph and of those within it.
+static void collectTypes(const GraphProto &graph,
+                         std::vector<ValueInfoProto> &types) {
+  for (auto *infos : {&graph.input(), &graph.value_info(), &graph.output()})
+    types.insert(types.end(), infos->begin(), infos->end());
   for (const TensorProto &tensor : graph.initializer()) {
-    if (!declared.insert(tensor.name()).second)
-      continue;
-    ValueInfoProto &info = *graph.add_value_info();
+    ValueInfoProto &info = types.emplace_back();
     info.set_name(tensor.name());
     TypeProto::Tensor &type = *info.mutable_type()->mutable_tensor_type();
     type.set_elem_type(tensor.data_type());
     for (int64_t dim : tensor.dims())
       type.mutable_shape()->add_dim()->set_dim_value(dim);
   }
+  for (const NodeProto &node : graph.node())
+    forEachSubgraph(
+        node, [&](const GraphProto &inner) { collectTypes(inner, types); });
+}
+
+/// The inliner looks for the types of a node's operands among the model's own
+/// values, also where the node is in a graph within it or the operand is an
+/// initializer or left out, which is the empty name.
+static void inlineFunctions(ModelProto &model,
+                            const inliner::FunctionIdVector &functions) {
+  std::vector<ValueInfoProto> types(1);
+  types[0].mutable_type();
+  collectTypes(model.graph(), types);
+  std::set<std::string> declared;
+  for (auto *infos : {&model.graph().input(), &model.graph().value_info(),
+                      &model.graph().output()})
+    for (const ValueInfoProto &info : *infos)
+      declared.insert(info.name());
+  auto &infos = *model.mutable_graph()->mutable_value_info();
+  int numBefore = infos.size();
+  for (ValueInfoProto &info : types)
+    if (declared.insert(info.name()).second)
+      infos.Add()->Swap(&info);
+  int numAdded = infos.size() - numBefore;
+  auto set =
+      inliner::FunctionIdSet::Create(inliner::FunctionIdVector(functions));
+  inliner::InlineSelectedFunctions(model, *set, OpSchemaRegistry::Instance());
+  infos.DeleteSubrange(numBefore, numAdded);
 }
 
 /// Calls `visit` with every node, also of subgraphs.
@@ -169,19 +194,45 @@ static void spellOutDefaultsOfFunctions(ModelProto &model) {
     }
 }
 
-/// ONNX's shape inference divides by the number of heads without a look at it.
-static void checkHeads(const GraphProto &graph) {
+/// Letters and spaces beside one ellipsis at most.
+static bool isTerm(std::string term) {
+  if (size_t dots = term.find("..."); dots != std::string::npos)
+    term.erase(dots, 3);
+  return std::all_of(term.begin(), term.end(), [](unsigned char c) {
+    return c == ' ' || std::isalpha(c);
+  });
+}
+
+static bool isEquation(const std::string &equation) {
+  size_t arrow = equation.find("->");
+  std::stringstream operands(equation.substr(0, arrow));
+  bool areTerms =
+      arrow == std::string::npos || isTerm(equation.substr(arrow + 2));
+  for (std::string term; std::getline(operands, term, ',');)
+    areTerms &= isTerm(term);
+  return areTerms;
+}
+
+/// ONNX's shape inference divides by the number of heads without a look at it,
+/// and never ends for equations of other characters.
+static void checkAttributes(const GraphProto &graph) {
   for (const NodeProto &node : graph.node()) {
-    forEachSubgraph(node, checkHeads);
+    forEachSubgraph(node, checkAttributes);
     for (const AttributeProto &attribute : node.attribute()) {
+      auto refuse = [&](const std::string &what) {
+        throw std::runtime_error("node '" + node.name() + "' (" +
+                                 node.op_type() + "): expected " + what);
+      };
       bool isHeads =
           node.op_type() == "Attention" && (attribute.name() == "q_num_heads" ||
                                             attribute.name() == "kv_num_heads");
       if (isHeads && attribute.i() < 1)
-        throw std::runtime_error("node '" + node.name() +
-                                 "' (Attention): expected " + attribute.name() +
-                                 " of at least 1, but got " +
-                                 std::to_string(attribute.i()));
+        refuse(attribute.name() + " of at least 1, but got " +
+               std::to_string(attribute.i()));
+      if (node.op_type() == "Einsum" && attribute.name() == "equation" &&
+          !isEquation(attribute.s()))
+        refuse("an equation of letters and ellipses, but got '" +
+               attribute.s() + "'");
     }
   }
 }
@@ -312,7 +363,7 @@ static void flattenOldHardmax(GraphProto &graph) {
 
 /// Gives what is known of integers too.
 static shape_inference::DataValueMap inferTypes(ModelProto &model) {
-  checkHeads(model.graph());
+  checkAttributes(model.graph());
   importContribDomains(model);
   ShapeInferenceOptions options{true, 0, true};
   shape_inference::DataValueMap data;
@@ -328,13 +379,8 @@ static void inlineComposites(ModelProto &model) {
     setAside(model, isKept);
     Composites composites = compositesOf(model);
     bool isDone = composites.empty() || composites == before;
-    if (!isDone) {
-      declareInitializers(*model.mutable_graph());
-      auto set = inliner::FunctionIdSet::Create(
-          inliner::FunctionIdVector(composites.begin(), composites.end()));
-      inliner::InlineSelectedFunctions(model, *set,
-                                       OpSchemaRegistry::Instance());
-    }
+    if (!isDone)
+      inlineFunctions(model, {composites.begin(), composites.end()});
     putBack(model);
     if (isDone)
       return;
@@ -376,6 +422,7 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
     if (opsetOf(model) < 21)
       renameOldGroupNormalizations(model);
     checkNodes(model);
+    checkAttributes(model.graph());
     forgetLongLists(*model.mutable_graph());
     // Models of opset 7 and newer; the converter has no adapters before.
     if (int64_t old = opsetOf(model); old != opset) {

@@ -59,6 +59,7 @@ static const Rules &rules() {
     addCacheRules(made);
     addQuantizedRules(made);
     addSequenceRules(made);
+    addEinsumRules(made);
     addRecurrentRules(made);
     addSamplingRules(made);
     addSpectrumRules(made);

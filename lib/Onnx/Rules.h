@@ -119,6 +119,8 @@ void addCacheRules(Rules &rules);
 void addQuantizedRules(Rules &rules);
 /// LSTM, GRU, RNN as a Scan for each direction, and sequences in reverse.
 void addRecurrentRules(Rules &rules);
+/// Einstein sums that are products of matrices.
+void addEinsumRules(Rules &rules);
 /// Samples between the elements of an image.
 void addSamplingRules(Rules &rules);
 /// Discrete Fourier transforms, as products with matrices.

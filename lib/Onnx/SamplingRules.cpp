@@ -291,6 +291,69 @@ std::string Sampler::text() {
 
 static std::string gridSample(const Call &call) { return Sampler(call).text(); }
 
+/// Writes `name`, the coordinates along one of `axes` axes, [..., n, ..., 1]:
+/// from -1 to 1 of the first to the last element's centres, or of the ends.
+static std::string coordinates(const std::string &name, int64_t axis,
+                               int64_t axes, bool isAligned) {
+  const std::string n = name + "_";
+  std::vector<int64_t> shape(axes + 1, 1);
+  shape[axis] = -1;
+  std::string body =
+      list(n + "which", {2 + axis}) + n + "size = Gather(i1, " + n +
+      "which)\n" + n + "count = Squeeze(" + n + "size, first)\n" + n +
+      "list = Range(from, " + n + "count, by)\n" + n + "places = CastLike(" +
+      n + "list, theta)\n" + n + "twice = Mul(" + n + "places, two)\n" + n +
+      "all = CastLike(" + n + "size, theta)\n";
+  if (isAligned)
+    body += n + "less = Sub(" + n + "all, unit)\n" + n + "steps = Max(" + n +
+            "less, unit)\n" + n + "parts = Div(" + n + "twice, " + n +
+            "steps)\n";
+  else
+    body += n + "centres = Add(" + n + "twice, unit)\n" + n + "parts = Div(" +
+            n + "centres, " + n + "all)\n";
+  return body + n + "line = Sub(" + n + "parts, unit)\n" +
+         list(n + "shape", shape) + n + "plain = Reshape(" + n + "line, " + n +
+         "shape)\n" + name + " = Expand(" + n + "plain, extents)\n";
+}
+
+/// The points [..., x, y, (z,) 1] of a grid, each times theta [N, axes, axes +
+/// 1].
+static std::string affineGrid(const Call &call) {
+  const auto *rows = call.dim(0, 1);
+  int64_t axes = rows ? rows->dim_value() : 0;
+  if (axes != 2 && axes != 3)
+    return "";
+  std::vector<int64_t> spatial;
+  std::string columns;
+  for (int64_t axis = 0; axis < axes; ++axis)
+    spatial.push_back(2 + axis);
+  int real = call.elementType(0) == TensorProto::DOUBLE ? TensorProto::DOUBLE
+                                                        : TensorProto::FLOAT;
+  std::string body =
+      list("first", {0}) + list("one", {1}) + list("spatial", spatial) +
+      list("columns", {axes}) + list("flat", {-1, axes + 1}) +
+      "from = Constant <value = int64 {0}> ()\n"
+      "by = Constant <value = int64 {1}> ()\ntheta = Cast <to = " +
+      std::to_string(real) +
+      "> (i0)\nunit = CastLike(one, theta)\ntwo = Add(unit, unit)\n"
+      "sizes = Gather(i1, spatial)\n"
+      "extents = Concat <axis = 0> (sizes, one)\n";
+  for (int64_t axis = axes - 1; axis >= 0; --axis) {
+    std::string name = "axis" + std::to_string(axis);
+    body += coordinates(name, axis, axes, call.integer("align_corners", 0));
+    columns += name + ", ";
+  }
+  return body + "units = Expand(unit, extents)\npoints = Concat <axis = -1> (" +
+         columns + "units)\nlisted = Reshape(points, flat)\n" +
+         "turned = Transpose <perm = [0, 2, 1]> (theta)\n"
+         "moved = MatMul(listed, turned)\n"
+         "batch = Shape <start = 0, end = 1> (i0)\n"
+         "shape = Concat <axis = 0> (batch, sizes, columns)\n"
+         "grid = Reshape <allowzero = 1> (moved, shape)\n"
+         "o0 = CastLike(grid, i0)";
+}
+
 void mlir::onnx::addSamplingRules(Rules &rules) {
+  rules[".AffineGrid"] = affineGrid;
   rules[".GridSample"] = gridSample;
 }

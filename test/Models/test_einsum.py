@@ -20,6 +20,13 @@ SUMS = {
     "a summed letter of 1": ("bi,bi->b", (2, 1), (2, 4)),
     "no output": ("cb,ba", (2, 3), (3, 4)),
     "no output, ellipsis": ("...zy,...yA", (2, 4, 5), (2, 5, 6)),
+    "matrices in any order": ("jbi,kjb->kib", (4, 2, 5), (6, 4, 2)),
+    "one side repeats": ("bhid,bjd->bhij", (2, 3, 4, 8), (2, 5, 8)),
+    "both sides repeat": ("ahid,bjd->ahbij", (2, 3, 4, 8), (2, 5, 8)),
+    "two are summed": ("bide,bjde->bij", (2, 4, 3, 5), (2, 6, 3, 5)),
+    "none is summed": ("bi,bj->bij", (2, 3), (2, 4)),
+    "a vector": ("bd,bkd->bk", (2, 3), (2, 4, 3)),
+    "one is left out": ("bid,bjd->bi", (2, 4, 3), (2, 5, 3)),
     "spaces": (" ... i j , ... j k -> ... i k ", (2, 4, 5), (2, 5, 6)),
 }
 
@@ -48,6 +55,8 @@ REFUSED = {
     "too high a rank": ("ij->i", (2, 3, 4), "does not fit rank 3"),
     "two ellipses": ("...i...->...i", (2, 3, 4), "of letters and ellipses"),
     "half an ellipsis": ("..ij->..ij", (2, 3, 4), "of letters and ellipses"),
+    "a digit": ("i1j->ij", (2, 3, 4), "of letters and ellipses"),
+    "two arrows": ("ij->i->j", (2, 3), "of letters and ellipses"),
     "too many operands": ("ij,jk->ik", (2, 3), "for 1 operands"),
 }
 
@@ -60,3 +69,30 @@ def test_refused(case, tool, tmp_path):
     done = tool("megactx-compile", tmp_path / "odd.onnx", "-o", tmp_path / "odd.mctx")
     assert done.status == 1 and "node 'odd'" in done.err and not (tmp_path / "odd.mctx").exists(), done
     assert words in done.err, done
+
+
+# Sizes of queries, and of keys and values, and the two products.
+ATTENTIONS = {
+    "heads first": ((2, 3, 5, 8), (2, 3, 7, 8), "bhid,bhjd->bhij", "bhij,bhjd->bhid"),
+    "tokens first": ((2, 5, 3, 8), (2, 7, 3, 8), "bqhd,bkhd->bhqk", "bhqk,bkhd->bqhd"),
+    "keys are the first operand": ((2, 5, 3, 8), (2, 7, 3, 8), "aecd,abcd->acbe", "acbe,aecd->abcd"),
+    "blocks": ((2, 4, 5, 3, 8), (2, 4, 7, 3, 8), "...qhd,...khd->...hqk", "...hqk,...khd->...qhd"),
+    "one head of keys": ((2, 3, 5, 8), (2, 7, 8), "bhid,bjd->bhij", "bhij,bjd->bhid"),
+    "no heads": ((2, 5, 8), (2, 7, 8), "bid,bjd->bij", "bij,bjd->bid"),
+}
+
+
+@pytest.mark.parametrize("case", ATTENTIONS)
+def test_attention_is_raised(case, tool, tmp_path):
+    query, key, scores, values = ATTENTIONS[case]
+    inputs = {"q": random(*query), "k": random(*key), "v": random(*key)}
+    swapped = scores.startswith("ae")
+    nodes = [helper.make_node("Einsum", ["k", "q"] if swapped else ["q", "k"], ["s"], equation=scores),
+             helper.make_node("Softmax", ["s"], ["p"], axis=-1), helper.make_node("Einsum", ["p", "v"], ["y"], equation=values)]
+    model = model_of(nodes, inputs, np.float32)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    assert "raised 1 attentions" in tool("megactx-compile", tmp_path / "model.onnx", "-o", tmp_path / "model.mctx").err
+    operands = [inputs["k"], inputs["q"]] if swapped else [inputs["q"], inputs["k"]]
+    weights = np.exp(np.einsum(scores, *operands, dtype=np.float64))
+    want = np.einsum(values, weights / weights.sum(-1, keepdims=True), inputs["v"])
+    np.testing.assert_allclose(result(tool, tmp_path, model, inputs), want, rtol=1e-4, atol=1e-5)

@@ -1,11 +1,10 @@
-"""ONNX's own node tests, from the onnx wheel, for the operators that the supported models use.
+"""ONNX's own node tests, for the operators that the supported models use.
 
 A case in the types of those models (f32, i64, i32, bool) must compile and give the stored outputs, but for
 the forms in REFUSED. One in another type may also be refused, with a message that names the operator.
 """
 
 import functools
-import pathlib
 import re
 
 import ml_dtypes
@@ -15,28 +14,30 @@ import pytest
 
 import reference
 from merged import merged, version
+from node_tests import folders
 
-CASES = pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data" / "node"
-OPERATORS = """Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool BatchNormalization BitCast BitShift BitwiseAnd BitwiseNot
-    BitwiseOr BitwiseXor BlackmanWindow Cast Ceil Celu CenterCropPad Clip Compress Concat Constant ConstantOfShape Conv ConvInteger
-    ConvTranspose Cos Cosh CumProd CumSum DFT DepthToSpace Div Dropout Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather
-    GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization
-    HammingWindow HannWindow HardSigmoid HardSwish Hardmax Identity If InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu
-    Less LessOrEqual Log LogSoftmax Loop LpNormalization LpPool MatMul Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul Neg
-    NegativeLogLikelihoodLoss NonZero Not OneHot Or PRelu Pad Pow QLinearConv RMSNormalization RNN Range Reciprocal ReduceL1 ReduceL2
+OPERATORS = """Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool BatchNormalization BitCast BitShift BitwiseAnd
+    BitwiseNot BitwiseOr BitwiseXor BlackmanWindow Cast CastLike CausalConvWithState Ceil Celu CenterCropPad Clip Compress Concat Constant
+    ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumProd CumSum DFT DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear
+    Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool
+    GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization HammingWindow HannWindow HardSigmoid HardSwish Hardmax Identity If
+    InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual LinearAttention Log LogSoftmax Loop
+    LpNormalization LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul Neg NegativeLogLikelihoodLoss
+    NonZero Not OneHot Or PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization RNN Range Reciprocal ReduceL1 ReduceL2
     ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize ReverseSequence
     RotaryEmbedding Round STFT Scan ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax
-    SoftmaxCrossEntropyLoss Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh TensorScatter ThresholdedRelu Tile TopK
-    Transpose Trilu Unsqueeze Where Xor""".split()
+    SoftmaxCrossEntropyLoss Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum SwiGLU Swish Tan Tanh TensorScatter ThresholdedRelu Tile
+    TopK Transpose Trilu Unsqueeze Where Xor""".split()
 # Forms without a lowering, by a word of the message; what data says is found by the run. DFT's axis must be known.
 REFUSED = {"BatchNormalization": "training_mode", "DFT": "no lowering for DFT", "Dropout": "training_mode", "Resize": "has no lowering|have no lowering", "Scan": "before opset 9"}
 TYPES = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.BOOL}
 
 
-def cases():
+@functools.cache
+def cases(build):
     """{operator: [folder]} of the node tests that hold one operator of the list (and constants)."""
     found = {name: [] for name in OPERATORS}
-    for folder in sorted(CASES.iterdir()):
+    for folder in folders(build):
         graph = onnx.load(folder / "model.onnx").graph
         kinds = {n.op_type for n in graph.node if not n.domain}
         kinds = kinds - {"Constant"} or kinds
@@ -124,11 +125,6 @@ def faults_of_version(tool, folders, operator, scratch):
     return [(folder, differences(folder, got, f"{folder.name}.")) for folder in together] + [(folder, fault(tool, folder, operator, scratch)) for folder in alone]
 
 
-@functools.cache
-def cases_by_operator():
-    return cases()
-
-
 def by_version(folders):
     found = {}
     for folder in folders:
@@ -137,9 +133,9 @@ def by_version(folders):
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_node(operator, tool, tmp_path):
+def test_node(operator, tool, request, tmp_path):
     """As one model, where a case that is refused is named and left to itself."""
-    alike = enumerate(by_version(cases_by_operator()[operator]))
+    alike = enumerate(by_version(cases(request.config.getoption("--build"))[operator]))
     found = [f"{folder.name}: {what}" for i, folders in alike for folder, what in faults_of_version(tool, folders, operator, tmp_path / str(i)) if what]
     assert not found, "\n".join(found)
 
@@ -156,9 +152,8 @@ def graph_kind(graph):
     return tuple(nodes), tuple(types), tuple(tensor.data_type for tensor in graph.initializer)
 
 
-@functools.cache
-def one_of_a_kind():
-    return list({graph_kind(onnx.load(folder / "model.onnx").graph): folder for folder in sorted(CASES.iterdir())}.values())
+def one_of_a_kind(folders):
+    return list({graph_kind(onnx.load(folder / "model.onnx").graph): folder for folder in folders}.values())
 
 
 def round_trip_fault(tool, path, back):
@@ -176,12 +171,13 @@ def round_trip_fault(tool, path, back):
 
 def test_every_node_test_survives_a_round_trip(tool, request, tmp_path):
     """Of ONNX's node tests, also of operators that we do not lower, one of each kind of graph; those of a version as one model, and one by itself."""
-    found = []
-    for i, folders in enumerate(by_version(sorted(CASES.iterdir()) if request.config.getoption("--all") else one_of_a_kind())):
+    option, found = request.config.getoption, []
+    every = folders(option("--build"))
+    for i, alike in enumerate(by_version(every if option("--all") else one_of_a_kind(every))):
         path, back = tmp_path / f"{i}.onnx", tmp_path / f"back-{i}.onnx"
-        onnx.save(merged({folder.name: onnx.load(folder / "model.onnx") for folder in folders}), path)
-        whole, first = (round_trip_fault(tool, p, back) for p in (path, folders[0] / "model.onnx"))
+        onnx.save(merged({folder.name: onnx.load(folder / "model.onnx") for folder in alike}), path)
+        whole, first = (round_trip_fault(tool, p, back) for p in (path, alike[0] / "model.onnx"))
         if whole or first:
-            of_each = [f"{folder.name}: {fault}" for folder in folders if (fault := round_trip_fault(tool, folder / "model.onnx", back))]
-            found += of_each or [f"{folders[0].name} and others, but none by itself: {whole}"]
+            of_each = [f"{folder.name}: {fault}" for folder in alike if (fault := round_trip_fault(tool, folder / "model.onnx", back))]
+            found += of_each or [f"{alike[0].name} and others, but none by itself: {whole}"]
     assert not found, "\n".join(found[:20])

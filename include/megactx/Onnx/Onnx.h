@@ -16,7 +16,7 @@
 namespace mlir::onnx {
 
 /// The opset of ai.onnx that normalization converts to.
-constexpr int64_t kOpset = 27;
+constexpr int64_t kOpset = 28;
 
 /// Reads a model verbatim. Weights stay where they are: in the parsed file, or
 /// mapped from external data next to it. Emits `file: node 'x' (Op, opset n):

@@ -102,9 +102,27 @@ static Value quotient(const Scalar &s) {
   return s.make<arith::SelectOp>(isZero, s.zero(), result);
 }
 
+/// The remainder of floats, with the divisor's sign unless `fmod` is set.
+static Value realModulo(const Scalar &s) {
+  Value remainder = s.make<arith::RemFOp>(s.in[0], s.in[1]);
+  if (s.node.integer("fmod", 0))
+    return remainder;
+  auto compare = [&](arith::CmpFPredicate kind, Value x) -> Value {
+    return s.make<arith::CmpFOp>(kind, x, s.zero());
+  };
+  Value differs =
+      s.make<arith::XOrIOp>(compare(arith::CmpFPredicate::OLT, remainder),
+                            compare(arith::CmpFPredicate::OLT, s.in[1]));
+  Value sum = s.make<arith::AddFOp>(remainder, s.in[1]);
+  Value moved = s.make<arith::SelectOp>(differs, sum, remainder);
+  Value zero = s.make<math::CopySignOp>(s.zero(), s.in[1]);
+  return s.make<arith::SelectOp>(compare(arith::CmpFPredicate::OEQ, remainder),
+                                 zero, moved);
+}
+
 static Value modulo(const Scalar &s) {
   if (s.isFloat())
-    return s.make<arith::RemFOp>(s.in[0], s.in[1]);
+    return realModulo(s);
   Value divisor = safeDivisor(s);
   if (s.isUnsigned)
     return s.make<arith::RemUIOp>(s.in[0], divisor);
@@ -143,15 +161,21 @@ static Value sign(const Scalar &s) {
   return s.make<arith::SelectOp>(hasSign, unit, s.in[0]);
 }
 
-/// Shifts by the width or more give 0.
+/// Shifts by the width or more leave copies of what moves in: zeros, or to the
+/// right the sign.
 static Value bitShift(const Scalar &s) {
-  Value width = s.integer(s.type().getIntOrFloatBitWidth());
-  Value isInside =
-      s.make<arith::CmpIOp>(arith::CmpIPredicate::ult, s.in[1], width);
+  bool isLeft = s.node.string("direction", "") == "LEFT";
+  int64_t width = s.type().getIntOrFloatBitWidth();
+  Value isInside = s.make<arith::CmpIOp>(arith::CmpIPredicate::ult, s.in[1],
+                                         s.integer(width));
+  if (!isLeft && !s.isUnsigned) {
+    Value amount =
+        s.make<arith::SelectOp>(isInside, s.in[1], s.integer(width - 1));
+    return s.make<arith::ShRSIOp>(s.in[0], amount);
+  }
   Value amount = s.make<arith::SelectOp>(isInside, s.in[1], s.zero());
-  Value shifted = s.node.string("direction", "") == "LEFT"
-                      ? s.make<arith::ShLIOp>(s.in[0], amount)
-                      : s.make<arith::ShRUIOp>(s.in[0], amount);
+  Value shifted = isLeft ? s.make<arith::ShLIOp>(s.in[0], amount)
+                         : s.make<arith::ShRUIOp>(s.in[0], amount);
   return s.make<arith::SelectOp>(isInside, shifted, s.zero());
 }
 

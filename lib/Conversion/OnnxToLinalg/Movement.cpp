@@ -299,7 +299,9 @@ template <bool isBack> static LogicalResult lowerDepthSpace(Node &node) {
     return failure();
   if (isBack) {
     Tensor split = graph.reshape(loc, data, {n, c, h, b, w, b});
-    Tensor moved = graph.transpose(loc, split, {0, 3, 5, 1, 2, 4});
+    Tensor moved = isColumnsFirst
+                       ? graph.transpose(loc, split, {0, 1, 3, 5, 2, 4})
+                       : graph.transpose(loc, split, {0, 3, 5, 1, 2, 4});
     node.set(0, graph.reshape(loc, moved, {n, square * c, h, w}));
     return success();
   }

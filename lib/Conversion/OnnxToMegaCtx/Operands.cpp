@@ -63,7 +63,7 @@ Operands::sourceAt(Value tensor, ArrayRef<AffineExpr> place, bool isFolded) {
   return Operand{tensor, 1};
 }
 
-SmallVector<Operand> Operands::sourcesOf(Value operand, bool isTransposed) {
+SmallVector<Operand> Operands::sourcesOf(Value operand) {
   int64_t rank = rankOf(operand);
   if (rank != 3 && rank != 4)
     return {};
@@ -71,8 +71,6 @@ SmallVector<Operand> Operands::sourcesOf(Value operand, bool isTransposed) {
                  positions.variable(kKey), positions.variable(kPlace)};
   if (rank == 3)
     place.erase(place.begin() + 1);
-  if (isTransposed)
-    std::swap(place[rank - 1], place[rank - 2]);
   values.forget();
   const Place sizes = values.shape(operand);
   positions.forget();

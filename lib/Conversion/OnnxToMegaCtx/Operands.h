@@ -25,9 +25,8 @@ class Operands {
 public:
   Operands(MLIRContext *context) : positions(context), values(positions) {}
 
-  /// Sources of an operand [B, H, N, D] or [B * H, N, D], the nearest first;
-  /// with `isTransposed` its last two dims stand in the other order.
-  SmallVector<Operand> sourcesOf(Value operand, bool isTransposed);
+  /// Sources of an operand [B, H, N, D] or [B * H, N, D], the nearest first.
+  SmallVector<Operand> sourcesOf(Value operand);
 
   /// Whether the size is always 1.
   bool isOne(Value value, int64_t dim) {

@@ -37,9 +37,10 @@ private:
   Value widened(Value mask);
   Term readMask();
   Value readLengths();
+  pattern::Pattern readPattern();
+  Value offsetOf();
   void build();
 
-  bool isCausal() const { return integerAttr(op, "is_causal", 0) != 0; }
   RankedTensorType typeAt(unsigned i) const {
     return cast<RankedTensorType>(op->getOperand(i).getType());
   }
@@ -74,8 +75,13 @@ std::string OperatorRaiser::check() {
         (hasOperand(op, i) && rankOf(op->getOperand(i)) != 4))
       return "its cache has no known rank 4";
   int64_t maskRank = hasOperand(op, kMask) ? rankOf(op->getOperand(kMask)) : 2;
-  if (maskRank < 2 || maskRank > 4)
-    return "its mask has no known rank from 2 to 4";
+  if (maskRank < 1 || maskRank > 4)
+    return "its mask has no known rank from 1 to 4";
+  for (StringRef attr : {"left_window_size", "right_window_size"})
+    if (integerAttr(op, attr, -1) < -1)
+      return "its " + attr.str() + " is below -1";
+  if (hasOperand(op, kLengths) && hasOperand(op, kPastKey))
+    return "it has lengths beside a cache of its own";
   if (hasOperand(op, kLengths) &&
       (rankOf(op->getOperand(kLengths)) != 1 ||
        !typeAt(kLengths).getElementType().isInteger(64)))
@@ -138,34 +144,62 @@ Value OperatorRaiser::readLengths() {
   return arith::IndexCastOp::create(b, type, op->getOperand(kLengths));
 }
 
+/// What the operator itself says of positions.
+pattern::Pattern OperatorRaiser::readPattern() {
+  int64_t left = integerAttr(op, "left_window_size", -1),
+          right = integerAttr(op, "right_window_size", -1);
+  if (integerAttr(op, "is_causal", 0))
+    right = 0;
+  if (left < 0 && right < 0)
+    return pattern::Pattern();
+  std::string text = left < 0 && right == 0
+                         ? "causal"
+                         : "window<left = " + std::to_string(left) +
+                               ", right = " + std::to_string(right) + ">";
+  return *pattern::Pattern::parse(text, [](size_t, const Twine &) {});
+}
+
+/// Where the operator has positions, queries stand behind a cache: one of its
+/// own, or keys of a length per batch entry, of which the last ones are theirs.
+Value OperatorRaiser::offsetOf() {
+  if (hasOperand(op, kPastKey))
+    return tensor::DimOp::create(b, op->getOperand(kPastKey), 2);
+  if (!hasOperand(op, kLengths))
+    return {};
+  Value rows =
+      createNode(b, "Shape", query, RankedTensorType::get(1, b.getI64Type()),
+                 {b.getNamedAttr("start", b.getI64IntegerAttr(2)),
+                  b.getNamedAttr("end", b.getI64IntegerAttr(3))});
+  Value before =
+      createNode(b, "Sub", {op->getOperand(kLengths), rows}, typeAt(kLengths));
+  return arith::IndexCastOp::create(b, typeAt(kLengths).clone(b.getIndexType()),
+                                    before);
+}
+
 void OperatorRaiser::build() {
   query = headsOf(0, "q_num_heads");
   key = withPast(kPastKey, headsOf(1, "kv_num_heads"));
   value = withPast(kPastValue, headsOf(2, "kv_num_heads"));
   StringRef kind = kindOf(query, key, value);
-  // Causal queries stand behind the cache; else the last query and the last
-  // key have one position.
-  bool isLast = kind == "self" && !isCausal();
+  pattern::Pattern own = readPattern(), pattern;
+  // Without positions, the last query and the last key have one.
+  bool isLast = kind == "self" && own.isDense();
   Value offset;
   if (isLast)
     offset = arith::SubIOp::create(b, tensor::DimOp::create(b, key, 2),
                                    tensor::DimOp::create(b, query, 2));
-  else if (isCausal() && hasOperand(op, kPastKey))
-    offset = tensor::DimOp::create(b, op->getOperand(kPastKey), 2);
-  pattern::Pattern pattern;
+  else if (!own.isDense())
+    offset = offsetOf();
   SmallVector<Value> biases;
   if (hasOperand(op, kMask)) {
     masks.setOperands(query, key, isLast);
     bool hasPatterns = isLast || !offset;
     biases = masks.biasesOf(b, readMask(), pattern, counts, hasPatterns);
   }
-  if (isCausal()) {
-    auto causal =
-        *pattern::Pattern::parse("causal", [](size_t, const Twine &) {});
-    pattern = pattern.isDense()
-                  ? causal
-                  : pattern::Pattern::conjunction(causal, pattern);
-  }
+  if (pattern.isDense())
+    pattern = own;
+  else if (!own.isDense())
+    pattern = pattern::Pattern::conjunction(own, pattern);
   auto queryType = cast<RankedTensorType>(query.getType());
   auto valueType = cast<RankedTensorType>(value.getType());
   Value source = SourceOp::create(

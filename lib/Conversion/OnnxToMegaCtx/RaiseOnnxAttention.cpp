@@ -47,9 +47,7 @@ public:
 
 private:
   std::string findProducts(Scores &scores);
-  std::string findValues();
-  std::string findEinsumValues();
-  std::string foldOuterDims(Scores &scores, Value &query, Value &key);
+  std::string foldOuterDims(Value &query, Value &key);
   std::string findOperands(Scores &scores, Value &query, Value &key);
   std::string applyScales(const Scores &scores, Value &query, double &scale,
                           std::optional<double> &cap);
@@ -66,49 +64,11 @@ private:
   Value weights, values;             ///< its operands
   Value unfolded; ///< queries before their outer dims were folded, or null
   int64_t heads;  ///< the dim of theirs
-  /// Of an Einsum: how values are transposed to [B, H, Nk, D], and attention's
-  /// result to that of the product; else empty.
-  SmallVector<int64_t> valuePerm, outPerm;
   MaskCounts &counts;
   Masks masks;
   Operands operands;
 };
 } // namespace
-
-/// Probabilities [b, h, i, j], in whatever letters, times values.
-std::string Raiser::findEinsumValues() {
-  auto equation = equationOf(product);
-  bool isSwapped = product->getOperand(0) != weights;
-  std::string letters = equation ? equation->left : "",
-              others = equation ? equation->right : "";
-  if (isSwapped)
-    std::swap(letters, others);
-  if (letters.size() != 4)
-    return "its values are combined in an unknown way";
-  std::string depth;
-  for (char letter : others)
-    if (letters.find(letter) == std::string::npos)
-      depth += letter;
-  auto byValue =
-      permutationTo(letters.substr(0, 2) + letters[3] + depth, others);
-  auto byOut = permutationTo(equation->out, letters.substr(0, 3) + depth);
-  if (depth.size() != 1 || !byValue || !byOut)
-    return "its values are combined by '" + equation->left + "," +
-           equation->right + "->" + equation->out + "'";
-  values = product->getOperand(isSwapped ? 0 : 1);
-  valuePerm = *byValue;
-  outPerm = *byOut;
-  return "";
-}
-
-std::string Raiser::findValues() {
-  valuePerm.clear();
-  outPerm.clear();
-  if (typeOf(product) == "Einsum")
-    return findEinsumValues();
-  values = product->getOperand(1);
-  return "";
-}
 
 std::string Raiser::findProducts(Scores &scores) {
   Value lastReshape;
@@ -119,8 +79,7 @@ std::string Raiser::findProducts(Scores &scores) {
     if (!llvm::is_contained(products, user))
       products.push_back(user);
   for (Operation *user : products) {
-    bool isMatMul = typeOf(user) == "MatMul" && user->getOperand(0) == weights;
-    if (!isMatMul && typeOf(user) != "Einsum")
+    if (typeOf(user) != "MatMul" || user->getOperand(0) != weights)
       return products.size() > 1 ? "its probabilities have other uses"
                                  : "its probabilities multiply no values";
   }
@@ -200,21 +159,15 @@ void Raiser::alignSizes(Value &query, Value &key, Value &value) {
 
 /// Operands of a rank above 4: the last outer dim that is not 1 is the heads,
 /// those before it are one batch.
-std::string Raiser::foldOuterDims(Scores &scores, Value &query, Value &key) {
-  int64_t rank = rankOf(scores.product);
-  for (Value operand : {query, key, values})
+std::string Raiser::foldOuterDims(Value &query, Value &key) {
+  int64_t rank = rankOf(query);
+  for (Value operand : {key, values})
     if (rankOf(operand) != rank)
       return "its operands have several ranks";
   for (int64_t dim = 0; dim + 2 < rank; ++dim)
     if (!operands.haveOneSize(query, key, dim) ||
         !operands.haveOneSize(query, values, dim))
       return "its operands differ in the size of dim " + std::to_string(dim);
-  if (scores.isKeyTransposed) {
-    auto perm = llvm::to_vector(llvm::seq<int64_t>(rank));
-    std::swap(perm[rank - 1], perm[rank - 2]);
-    key = transposed(b, key, perm);
-    scores.isKeyTransposed = false;
-  }
   unfolded = query;
   heads = rank - 3;
   while (heads > 1 && operands.isOne(query, heads))
@@ -236,12 +189,13 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   if ((isFolded && (rankOf(scores.query) != 3 || rankOf(scores.key) != 3)) ||
       (hasFoldedValues && rankOf(values) != 3))
     return "its operands have no known rank 4";
-  key = transposed(b, peelScales(scores.key, scores), scores.keyPerm);
-  query = transposed(b, peelScales(scores.query, scores), scores.queryPerm);
-  values = transposed(b, values, valuePerm);
+  auto perm = llvm::to_vector(llvm::seq(rankOf(scores.key)));
+  std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
+  key = transposed(b, peelScales(scores.key, scores), perm);
+  query = peelScales(scores.query, scores);
   unfolded = nullptr;
   if (rankOf(scores.product) > 4)
-    if (std::string reason = foldOuterDims(scores, query, key); !reason.empty())
+    if (std::string reason = foldOuterDims(query, key); !reason.empty())
       return reason;
   if (!isFolded) {
     key = withRank4(b, key);
@@ -249,12 +203,10 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   }
   if (!hasFoldedValues)
     values = withRank4(b, values);
-  auto queries = operands.sourcesOf(query, false);
+  auto queries = operands.sourcesOf(query);
   llvm::erase_if(queries, [](const Operand &o) { return o.group != 1; });
-  auto keys = operands.sourcesOf(key, scores.isKeyTransposed);
-  if (keys.empty() && scores.isKeyTransposed && !isFolded)
-    keys.push_back({transposed(b, key, {0, 1, 3, 2})});
-  auto shared = sharedSources(keys, operands.sourcesOf(values, false));
+  auto shared =
+      sharedSources(operands.sourcesOf(key), operands.sourcesOf(values));
   bool isFound = !queries.empty() && shared;
   if (!isFound && !(isFolded && hasFoldedValues))
     return "its heads are folded in an unknown way";
@@ -265,8 +217,6 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   } else {
     // Nothing has heads of their own: there is one, or each is an entry of the
     // batch.
-    if (scores.isKeyTransposed)
-      key = transposed(b, key, {0, 2, 1});
     for (Value *operand : {&query, &key, &values})
       *operand = unsqueezed(b, *operand, 1);
   }
@@ -399,7 +349,6 @@ std::string Raiser::build(Scores &scores) {
 
 /// Brings [B, H, N, D] to the form of the product with values.
 void Raiser::replaceProduct(Value out) {
-  out = transposed(b, out, outPerm);
   if (unfolded)
     out = withOuterDims(b, out, unfolded, heads);
   if (rankOf(weights) == 3) {
@@ -429,9 +378,8 @@ std::string Raiser::run() {
   for (Operation *next : products) {
     product = next;
     Scores own = scores;
-    std::string here = findValues();
-    if (here.empty())
-      here = build(own);
+    values = product->getOperand(1);
+    std::string here = build(own);
     if (reason.empty())
       reason = here;
   }

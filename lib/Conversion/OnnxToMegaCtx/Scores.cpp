@@ -23,7 +23,6 @@ public:
 
 private:
   bool matchProduct(Operation *op, Scores &scores);
-  bool matchEinsum(Operation *op, Scores &scores);
   bool matchAdd(Operation *op, Scores &scores, int depth);
   bool matchSub(Operation *op, Scores &scores, int depth);
   bool matchWhere(Operation *op, Scores &scores, int depth);
@@ -97,35 +96,6 @@ bool mlir::megactx::raise::isCopy(Operation *op) {
          isa<FloatType>(getElementTypeOrSelf(op->getResult(0).getType()));
 }
 
-std::optional<Equation> mlir::megactx::raise::equationOf(Operation *einsum) {
-  auto attr = einsum->getAttrOfType<StringAttr>("equation");
-  if (!attr || einsum->getNumOperands() != 2)
-    return std::nullopt;
-  std::string text;
-  for (char c : attr.getValue())
-    if (c != ' ')
-      text += c;
-  auto [inputs, out] = StringRef(text).split("->");
-  auto [left, right] = inputs.split(',');
-  for (StringRef letters : {left, right, out})
-    for (auto [i, letter] : llvm::enumerate(letters))
-      if (!llvm::isAlpha(letter) || letters.find(letter) != i)
-        return std::nullopt;
-  return Equation{left.str(), right.str(), out.str()};
-}
-
-std::optional<SmallVector<int64_t>>
-mlir::megactx::raise::permutationTo(StringRef wanted, StringRef letters) {
-  SmallVector<int64_t> places;
-  for (char letter : wanted) {
-    size_t place = letters.find(letter);
-    if (place == StringRef::npos)
-      return std::nullopt;
-    places.push_back(place);
-  }
-  return wanted.size() == letters.size() ? std::optional(places) : std::nullopt;
-}
-
 bool ScoreMatcher::fail(int depth, const Twine &reason) {
   if (depth > blockerDepth) {
     blockerDepth = depth;
@@ -134,38 +104,10 @@ bool ScoreMatcher::fail(int depth, const Twine &reason) {
   return false;
 }
 
-/// Scores [b, h, i, j], in whatever letters, of a sum over one other letter.
-bool ScoreMatcher::matchEinsum(Operation *op, Scores &scores) {
-  auto equation = equationOf(op);
-  if (!equation || equation->out.size() != 4)
-    return false;
-  StringRef out = equation->out;
-  // The operand without the keys' letter has the queries.
-  bool isSwapped = StringRef(equation->left).contains(out[3]);
-  StringRef query = isSwapped ? equation->right : equation->left;
-  StringRef key = isSwapped ? equation->left : equation->right;
-  std::string summed;
-  for (char letter : query)
-    if (!out.contains(letter))
-      summed += letter;
-  auto queryPerm = permutationTo(out.substr(0, 3).str() + summed, query),
-       keyPerm = permutationTo(out.substr(0, 2).str() + out[3] + summed, key);
-  if (summed.size() != 1 || !queryPerm || !keyPerm)
-    return false;
-  scores.query = op->getOperand(isSwapped ? 1 : 0);
-  scores.key = op->getOperand(isSwapped ? 0 : 1);
-  scores.queryPerm = *queryPerm;
-  scores.keyPerm = *keyPerm;
-  return true;
-}
-
 bool ScoreMatcher::matchProduct(Operation *op, Scores &scores) {
   scores.product = op->getResult(0);
-  if (typeOf(op) == "Einsum")
-    return matchEinsum(op, scores);
   scores.query = op->getOperand(0);
   scores.key = op->getOperand(1);
-  scores.isKeyTransposed = true;
   return rankOf(op->getResult(0)) >= 3 && rankOf(scores.query) >= 2 &&
          rankOf(scores.key) >= 2;
 }
@@ -321,7 +263,7 @@ bool ScoreMatcher::match(Value value, Scores &scores, int depth) {
   if (depth > kMaxNodes)
     return fail(depth, "more than " + Twine(kMaxNodes) + " nodes follow " +
                            describe(value));
-  if (type == "MatMul" || type == "Einsum")
+  if (type == "MatMul")
     return matchProduct(op, scores) ||
            fail(depth,
                 describe(value) +

@@ -16,10 +16,7 @@ namespace mlir::megactx::raise {
 /// Everything found between the product of queries and keys and the Softmax.
 struct Scores {
   Value product; ///< [B, H, Nq, Nk] or [B * H, Nq, Nk], or of more outer dims
-  Value query, key;
-  bool isKeyTransposed = false; ///< [.., D, Nk] instead of [.., Nk, D]
-  /// Of an Einsum: how the operands are transposed to [B, H, N, D]; else empty.
-  SmallVector<int64_t> queryPerm, keyPerm;
+  Value query, key;          ///< [.., Nq, D] and [.., D, Nk]
   SmallVector<Scale> scales; ///< of the product
   /// Where the scores are cap * tanh(scaled product / cap): numbers whose
   /// product is the cap after Tanh; the scales above are those before it.
@@ -48,17 +45,6 @@ std::string matchScores(Value value, Scores &scores);
 /// where it is not.
 Value skipGuards(ImplicitLocOpBuilder &b, Value probabilities, Scores &scores,
                  Value &lastReshape);
-
-/// The letters of an Einsum of two operands, each letter once per operand.
-struct Equation {
-  std::string left, right, out;
-};
-std::optional<Equation> equationOf(Operation *einsum);
-
-/// The places of `wanted`'s letters in `letters`; nothing where one is not
-/// there or their counts differ.
-std::optional<SmallVector<int64_t>> permutationTo(StringRef wanted,
-                                                  StringRef letters);
 
 /// A node that says nothing new of its first operand's numbers: a copy, or a
 /// change to another type of floats.

@@ -110,19 +110,6 @@ func.func @softmax_in_f32(%q: !h, %k: !h, %v: !h) -> !h {
   return %o : !h
 }
 
-// Keys first, heads after tokens: Keras' products.
-// CHECK-LABEL: @einsum_in_any_order
-// CHECK: %[[V:.+]] = onnx.Transpose %arg2 {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x?x2x8xf32>) -> tensor<?x2x?x8xf32>
-// CHECK: megactx.source
-// CHECK: %[[OUT:.+]] = megactx.attention
-// CHECK: onnx.Transpose %[[OUT]] {perm = array<i64: 0, 2, 1, 3>}
-func.func @einsum_in_any_order(%q: tensor<?x?x2x8xf32>, %k: tensor<?x?x2x8xf32>, %v: tensor<?x?x2x8xf32>) -> tensor<?x?x2x8xf32> {
-  %s = onnx.Einsum %k, %q {equation = "aecd,abcd->acbe"} : (tensor<?x?x2x8xf32>, tensor<?x?x2x8xf32>) -> !p
-  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
-  %o = onnx.Einsum %p, %v {equation = "acbe,aecd->abcd"} : (!p, tensor<?x?x2x8xf32>) -> tensor<?x?x2x8xf32>
-  return %o : tensor<?x?x2x8xf32>
-}
-
 // Heads folded into the batch for the products alone: a bias of the folded form, then a mask of the other.
 // CHECK-LABEL: @reshaped_scores
 // CHECK-DAG: tensor.extract %arg3
