@@ -389,6 +389,37 @@ static void inlineComposites(ModelProto &model) {
   }
 }
 
+/// A constant's number or list of them as the tensor that it is.
+static void spellOutTensor(NodeProto &node) {
+  if (node.op_type() != "Constant" || !node.domain().empty() ||
+      node.attribute_size() != 1)
+    return;
+  AttributeProto &given = *node.mutable_attribute(0);
+  const std::string &name = given.name();
+  TensorProto tensor;
+  if (name == "value_float") {
+    tensor.set_data_type(TensorProto::FLOAT);
+    tensor.add_float_data(given.f());
+  } else if (name == "value_int") {
+    tensor.set_data_type(TensorProto::INT64);
+    tensor.add_int64_data(given.i());
+  } else if (name == "value_floats") {
+    tensor.set_data_type(TensorProto::FLOAT);
+    tensor.add_dims(given.floats_size());
+    *tensor.mutable_float_data() = given.floats();
+  } else if (name == "value_ints") {
+    tensor.set_data_type(TensorProto::INT64);
+    tensor.add_dims(given.ints_size());
+    *tensor.mutable_int64_data() = given.ints();
+  } else {
+    return;
+  }
+  given.Clear();
+  given.set_name("value");
+  given.set_type(AttributeProto::TENSOR);
+  given.mutable_t()->Swap(&tensor);
+}
+
 std::vector<Operator> mlir::onnx::standardOperators() {
   std::map<std::string, bool> found;
   for (const OpSchema &schema : OpSchemaRegistry::get_all_schemas()) {
@@ -423,6 +454,7 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
       renameOldGroupNormalizations(model);
     checkNodes(model);
     checkAttributes(model.graph());
+    spellOutDefaultsOfTransforms(*model.mutable_graph());
     forgetLongLists(*model.mutable_graph());
     // Models of opset 7 and newer; the converter has no adapters before.
     if (int64_t old = opsetOf(model); old != opset) {
@@ -442,7 +474,6 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
     }
     GraphProto &graph = *model.mutable_graph();
     makeNamesUnique(graph);
-    spellOutDefaultsOfTransforms(graph);
     bool changed = true;
     while (changed) {
       shape_inference::DataValueMap data = inferTypes(model);
@@ -453,6 +484,7 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
     // What others are made of takes their operands.
     checkNodes(model);
     inlineComposites(model);
+    forEachNode(*model.mutable_graph(), spellOutTensor);
   } catch (const std::exception &e) {
     std::string what = e.what();
     // The library's assertions start with where it was built and what failed.

@@ -59,7 +59,9 @@ static const Rules &rules() {
     addCacheRules(made);
     addQuantizedRules(made);
     addSequenceRules(made);
+    addConvolutionRules(made);
     addEinsumRules(made);
+    addRandomRules(made);
     addRecurrentRules(made);
     addSamplingRules(made);
     addSpectrumRules(made);

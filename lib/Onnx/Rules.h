@@ -81,6 +81,7 @@ public:
     return found ? std::optional(Call(*found, values)) : std::nullopt;
   }
   const std::string &type() const { return node.op_type(); }
+  const std::string &output(int i) const { return node.output(i); }
 
 private:
   const ::ONNX_NAMESPACE::TypeProto::Tensor *tensorType(int i) const {
@@ -117,8 +118,12 @@ void addContribRules(Rules &rules);
 void addCacheRules(Rules &rules);
 /// Products, attention and tables of quantized numbers.
 void addQuantizedRules(Rules &rules);
+/// Random numbers, of a seed.
+void addRandomRules(Rules &rules);
 /// LSTM, GRU, RNN as a Scan for each direction, and sequences in reverse.
 void addRecurrentRules(Rules &rules);
+/// What transposed convolutions of constants do.
+void addConvolutionRules(Rules &rules);
 /// Einstein sums that are products of matrices.
 void addEinsumRules(Rules &rules);
 /// Samples between the elements of an image.

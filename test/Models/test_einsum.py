@@ -82,6 +82,11 @@ ATTENTIONS = {
 }
 
 
+def raised(model, tool, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    return "raised 1 attentions" in tool("megactx-compile", tmp_path / "model.onnx", "-o", tmp_path / "model.mctx").err
+
+
 @pytest.mark.parametrize("case", ATTENTIONS)
 def test_attention_is_raised(case, tool, tmp_path):
     query, key, scores, values = ATTENTIONS[case]
@@ -90,9 +95,36 @@ def test_attention_is_raised(case, tool, tmp_path):
     nodes = [helper.make_node("Einsum", ["k", "q"] if swapped else ["q", "k"], ["s"], equation=scores),
              helper.make_node("Softmax", ["s"], ["p"], axis=-1), helper.make_node("Einsum", ["p", "v"], ["y"], equation=values)]
     model = model_of(nodes, inputs, np.float32)
-    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
-    assert "raised 1 attentions" in tool("megactx-compile", tmp_path / "model.onnx", "-o", tmp_path / "model.mctx").err
+    assert raised(model, tool, tmp_path)
     operands = [inputs["k"], inputs["q"]] if swapped else [inputs["q"], inputs["k"]]
     weights = np.exp(np.einsum(scores, *operands, dtype=np.float64))
     want = np.einsum(values, weights / weights.sum(-1, keepdims=True), inputs["v"])
+    np.testing.assert_allclose(result(tool, tmp_path, model, inputs), want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mask", [(2, 3, 1, 5, 7), (2, 3, 4, 5, 7), (3, 1, 5, 7), (1, 1, 1, 5, 7), (2, 1, 1, 1, 7)], ids=str)
+@pytest.mark.parametrize("is_where", [False, True], ids=["added", "where"])
+def test_blocks_of_a_run(mask, is_where, tool, tmp_path):
+    """Scores [B, blocks, H, Nq, Nk], of which sizes tell no compiler which block a mask is for, with a bias of each head."""
+    inputs = {"q": random(2, 3, 5, 4, 8), "k": random(2, 3, 7, 4, 8), "v": random(2, 3, 7, 4, 8), "bias": random(1, 1, 4, 5, 7), "mask": random(*mask)}
+    nodes = [helper.make_node("Einsum", ["q", "k"], ["s"], equation="...qhd,...khd->...hqk"), helper.make_node("Add", ["s", "bias"], ["t"])]
+    if is_where:
+        nodes += [helper.make_node("Constant", [], ["none"], value_float=0.0), helper.make_node("Constant", [], ["low"], value_float=float("-inf")),
+                  helper.make_node("Greater", ["mask", "none"], ["isSeen"]), helper.make_node("Where", ["isSeen", "t", "low"], ["u"])]
+        inputs["mask"][..., 2] = 1
+        added = np.where(inputs["mask"] > 0, 0, -np.inf)
+    else:
+        nodes[1].input[1] = "all"
+        nodes += [helper.make_node("Identity", ["t"], ["u"])]
+        nodes.insert(0, helper.make_node("Add", ["bias", "mask"], ["all"]))
+        added = inputs["mask"]
+    nodes += [helper.make_node("Softmax", ["u"], ["p"], axis=-1), helper.make_node("Einsum", ["p", "v"], ["y"], equation="...hqk,...khd->...qhd")]
+    model = model_of(nodes, inputs, np.float32)
+    for value in model.graph.input:
+        for i, dim in enumerate(value.type.tensor_type.shape.dim):
+            if i < 2 and dim.dim_value != 1 and value.name != "bias":
+                dim.dim_param = f"{value.name if value.name == 'mask' else 'q'}_{i}"
+    assert raised(model, tool, tmp_path)
+    weights = np.exp(np.einsum("...qhd,...khd->...hqk", inputs["q"], inputs["k"], dtype=np.float64) + inputs["bias"] + added)
+    want = np.einsum("...hqk,...khd->...qhd", weights / weights.sum(-1, keepdims=True), inputs["v"])
     np.testing.assert_allclose(result(tool, tmp_path, model, inputs), want, rtol=1e-4, atol=1e-5)

@@ -1,6 +1,7 @@
 """Operators that rules make of others, in the forms that ONNX's own node tests leave out: against onnxruntime."""
 
 import itertools
+import math
 
 import numpy as np
 import onnx
@@ -273,3 +274,57 @@ def test_a_zero_point_for_each_filter(tool, tmp_path):
                          ids=["LRN", "GlobalLpPool"])
 def test_norms(made, tool, tmp_path):
     check(made, {"x": normal(2, 7, 3, 5)}, tool, tmp_path)
+
+
+@pytest.mark.parametrize("image, block, attributes", [((6, 7), (2, 3), {"strides": [2, 2], "pads": [1, 0, 0, 1]}), ((9, 8), (3, 2), {"dilations": [2, 3]}),
+                                                      ((8, 8), (2, 2), {"strides": [2, 2]}), ((5, 4, 6), (2, 2, 3), {"strides": [1, 2, 2]}), ((11,), (4,), {"strides": [3]})])
+def test_blocks_of_images_are_summed(image, block, attributes, tool, tmp_path):
+    axes = len(image)
+    pads, strides, dilations = (attributes.get(name, [otherwise] * count) for name, otherwise, count in
+                                [("pads", 0, 2 * axes), ("strides", 1, axes), ("dilations", 1, axes)])
+    steps = [(n + pads[i] + pads[axes + i] - dilations[i] * (block[i] - 1) - 1) // strides[i] + 1 for i, n in enumerate(image)]
+    x = normal(2, 3 * int(np.prod(block)), int(np.prod(steps)))
+    feeds = {"x": x, "image": np.array(image), "block": np.array(block)}
+    made = node("Col2Im", ["x", "image", "block"], ["y"], **attributes)
+    padded = np.zeros((2, 3, *(n + pads[i] + pads[axes + i] for i, n in enumerate(image))))
+    blocks = x.reshape(2, 3, *block, *steps)
+    for at in np.ndindex(*block):
+        where = tuple(slice(a * d, a * d + (n - 1) * s + 1, s) for a, d, n, s in zip(at, dilations, steps, strides))
+        padded[(slice(None), slice(None), *where)] += blocks[(slice(None), slice(None), *at)]
+    want = padded[(slice(None), slice(None), *(slice(pads[i], pads[i] + n) for i, n in enumerate(image)))]
+    got = results(model_of(made, feeds, ("image", "block")), {"x": x}, tool, tmp_path)["y"]
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+RANDOM = {"RandomNormal": ({"mean": 2.0, "scale": 3.0}, "shape"), "RandomNormalLike": ({"mean": -1.0, "scale": 0.5}, "x"),
+          "RandomUniform": ({"low": -2.0, "high": 6.0}, "shape"), "RandomUniformLike": ({"low": 1.0, "high": 2.0}, "x")}
+
+
+@pytest.mark.parametrize("kind", RANDOM)
+def test_random_numbers(kind, tool, tmp_path):
+    """Their distribution, by Kolmogorov and Smirnov's distance; neighbours and the two nodes have nothing in common."""
+    attributes, source = RANDOM[kind]
+    if source == "shape":
+        attributes = {**attributes, "shape": [100, 500]}
+    feeds = {"x": normal(100, 500)}
+    model = model_of(node(kind, ["x"] if source == "x" else [], ["y"], **attributes), feeds, fixed=False)
+    model.graph.node.append(node("Identity", ["x"], ["same"]))
+    model.graph.node.append(node(kind, ["x"] if source == "x" else [], ["z"], **attributes, seed=7.0))
+    model.graph.output.append(helper.make_empty_tensor_value_info("z"))
+    got = results(model, feeds, tool, tmp_path)
+    low, scale = list(attributes.values())[:2]
+    for values in (got["y"], got["z"]):
+        assert values.shape == (100, 500) and values.dtype == np.float32
+        values = np.sort(values.ravel().astype(np.float64))
+        if "Normal" in kind:
+            share = 0.5 * (1 + np.vectorize(math.erf)((values - low) / scale / 2**0.5))
+        else:
+            share = (values - low) / (scale - low)
+            assert 0 <= share[0] and share[-1] < 1
+        places = np.arange(values.size) / values.size
+        assert max(np.abs(share - places).max(), np.abs(share - places - 1 / values.size).max()) < 1.63 / values.size**0.5
+    flat = got["y"].ravel()
+    for other in (np.roll(flat, 1), np.roll(flat, 500), got["z"].ravel(), feeds["x"].ravel()):
+        assert abs(np.corrcoef(flat, other)[0, 1]) < 0.02
+    again = results(model, feeds, tool, tmp_path)
+    np.testing.assert_array_equal(got["y"], again["y"])

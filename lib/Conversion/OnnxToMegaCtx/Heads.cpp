@@ -16,6 +16,23 @@ Value raise::integerList(ImplicitLocOpBuilder &b, ArrayRef<int64_t> list) {
                                      DenseElementsAttr::get(type, list));
 }
 
+Value raise::sizesOf(ImplicitLocOpBuilder &b, Value value, int64_t first,
+                     int64_t last) {
+  return createNode(b, "Shape", value,
+                    RankedTensorType::get(last - first, b.getI64Type()),
+                    {b.getNamedAttr("start", b.getI64IntegerAttr(first)),
+                     b.getNamedAttr("end", b.getI64IntegerAttr(last))});
+}
+
+Value raise::joinedLists(ImplicitLocOpBuilder &b, ArrayRef<Value> lists) {
+  int64_t size = 0;
+  for (Value list : lists)
+    size += cast<RankedTensorType>(list.getType()).getDimSize(0);
+  return createNode(b, "Concat", lists,
+                    RankedTensorType::get(size, b.getI64Type()),
+                    {b.getNamedAttr("axis", b.getI64IntegerAttr(0))});
+}
+
 Value raise::transposed(ImplicitLocOpBuilder &b, Value value,
                         ArrayRef<int64_t> perm) {
   auto type = dyn_cast<RankedTensorType>(value.getType());

@@ -14,6 +14,13 @@ namespace mlir::megactx::raise {
 /// An initializer of rank 1.
 Value integerList(ImplicitLocOpBuilder &b, ArrayRef<int64_t> list);
 
+/// The sizes of dims from `first` to before `last`, a list.
+Value sizesOf(ImplicitLocOpBuilder &b, Value value, int64_t first,
+              int64_t last);
+
+/// One list of several.
+Value joinedLists(ImplicitLocOpBuilder &b, ArrayRef<Value> lists);
+
 /// The same where `perm` changes nothing, or is none of the value's dims.
 Value transposed(ImplicitLocOpBuilder &b, Value value, ArrayRef<int64_t> perm);
 

@@ -41,14 +41,15 @@ void Masks::setOperands(Value q, Value k, bool self, Value scores) {
 }
 
 bool Masks::isPlain(const Term &term) const {
-  return term.reshapes.empty() && (!product || rankOf(product) == 4);
+  return term.isFolded ||
+         (term.reshapes.empty() && (!product || rankOf(product) == 4));
 }
 
 /// The place, where the term is added, of the score [b, h, row, k].
 std::optional<Place> Masks::placeOf(const Term &term, AffineExpr row) {
   Place place = {positions.variable(kBatch), positions.variable(kHead), row,
                  positions.variable(kKey)};
-  if (product && rankOf(product) != 4) {
+  if (product && rankOf(product) != 4 && !term.isFolded) {
     const Place sizes = values.shape(query), all = values.shape(product);
     if (!isa<AffineConstantExpr>(sizes[1]))
       return std::nullopt;

@@ -47,6 +47,9 @@ struct Term {
   SmallVector<Operation *> reshapes = {};
   /// What changes the term after it is applied, in the graph's order.
   SmallVector<Change> changes = {};
+  /// Whether its outer dims have been folded to the attention's batch and
+  /// heads.
+  bool isFolded = false;
 };
 
 /// A term with what changes it. False where their types do not fit. A number

@@ -150,8 +150,10 @@ std::string raise::describe(Value value) {
                                      : StringAttr());
   }
   auto place = op->getLoc()->findInstanceOf<NameLoc>();
-  return quoted("the result of node", place ? place.getName() : StringAttr()) +
-         " (" + typeOf(op).str() + ")";
+  std::string node =
+      quoted("the result of node", place ? place.getName() : StringAttr());
+  // What raising made itself is no node of the graph.
+  return typeOf(op).empty() ? node : node + " (" + typeOf(op).str() + ")";
 }
 
 Value raise::createNode(ImplicitLocOpBuilder &b, StringRef type,

@@ -49,6 +49,9 @@ private:
   std::string findProducts(Scores &scores);
   std::string foldOuterDims(Value &query, Value &key);
   std::string findOperands(Scores &scores, Value &query, Value &key);
+  Value foldedTerm(Value term);
+  bool foldTerm(const Term &term, SmallVectorImpl<Term> &folded);
+  std::string placeTerms(Scores &scores);
   std::string applyScales(const Scores &scores, Value &query, double &scale,
                           std::optional<double> &cap);
   std::string build(Scores &scores);
@@ -124,16 +127,11 @@ void Raiser::repeat(Value &value, Value batchLike, Value headsLike) {
       continue;
     }
     shape[dim] = cast<RankedTensorType>(like.getType()).getDimSize(dim);
-    sizes.push_back(
-        createNode(b, "Shape", like, RankedTensorType::get(1, b.getI64Type()),
-                   {b.getNamedAttr("start", b.getI64IntegerAttr(dim)),
-                    b.getNamedAttr("end", b.getI64IntegerAttr(dim + 1))}));
+    sizes.push_back(sizesOf(b, like, dim, dim + 1));
   }
   sizes.push_back(integerList(b, {1, 1}));
-  Value target =
-      createNode(b, "Concat", sizes, RankedTensorType::get(4, b.getI64Type()),
-                 {b.getNamedAttr("axis", b.getI64IntegerAttr(0))});
-  value = createNode(b, "Expand", {value, target}, type.clone(shape));
+  value = createNode(b, "Expand", {value, joinedLists(b, sizes)},
+                     type.clone(shape));
 }
 
 /// Products of matrices broadcast batch and heads, attention does not.
@@ -240,6 +238,68 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   return "";
 }
 
+/// With outer dims folded as those of the operands: into 1 where all are, else
+/// all of them are repeated.
+Value Raiser::foldedTerm(Value term) {
+  // Remarks name where it comes from.
+  ImplicitLocOpBuilder b(term.getLoc(), this->b);
+  int64_t rank = rankOf(unfolded);
+  if (int64_t missing = rank - rankOf(term))
+    term = unsqueezed(b, term, llvm::to_vector(llvm::seq<int64_t>(0, missing)));
+  auto all = cast<RankedTensorType>(unfolded.getType());
+  auto type = cast<RankedTensorType>(term.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  SmallVector<Value> target;
+  for (auto [first, last] : {std::pair(int64_t(0), heads), {heads, rank - 2}}) {
+    auto isOne = [&](int64_t dim) { return operands.isOne(term, dim); };
+    bool areOne = llvm::all_of(llvm::seq(first, last), isOne);
+    target.push_back(areOne
+                         ? integerList(b, SmallVector<int64_t>(last - first, 1))
+                         : sizesOf(b, unfolded, first, last));
+    for (int64_t dim = first; dim < last && !areOne; ++dim)
+      shape[dim] = all.getDimSize(dim);
+  }
+  target.push_back(integerList(b, {1, 1}));
+  term = createNode(b, "Expand", {term, joinedLists(b, target)},
+                    type.clone(shape));
+  return foldedOuterDims(b, term, heads);
+}
+
+/// Sums are taken apart: what is the same for a whole batch stays so.
+bool Raiser::foldTerm(const Term &term, SmallVectorImpl<Term> &folded) {
+  int64_t rank = rankOf(term.value);
+  if (!unfolded || !term.reshapes.empty() || rank < 0 ||
+      rank > rankOf(unfolded))
+    return false;
+  if (!term.fill && typeOf(term.value) == "Add" &&
+      isa<FloatType>(getElementTypeOrSelf(term.value.getType())))
+    return llvm::all_of(term.value.getDefiningOp()->getOperands(),
+                        [&](Value operand) {
+                          Term part = term;
+                          part.value = operand;
+                          return foldTerm(part, folded);
+                        });
+  folded.push_back(term);
+  folded.back().value = foldedTerm(term.value);
+  folded.back().isFolded = true;
+  return true;
+}
+
+/// Where sizes do not tell which scores a term is added to, it gets the form of
+/// the operands.
+std::string Raiser::placeTerms(Scores &scores) {
+  SmallVector<Term> placed;
+  for (const Term &term : scores.terms) {
+    if (masks.isPlaced(term))
+      placed.push_back(term);
+    else if (!foldTerm(term, placed))
+      return "it is not known which scores " + describe(term.value) +
+             " is added to";
+  }
+  scores.terms = placed;
+  return "";
+}
+
 /// Whether a product of queries with a factor that is no known number has the
 /// queries' type and is what makes the scores.
 static bool canScale(Value query, Value factor, bool hasHeads) {
@@ -305,10 +365,8 @@ std::string Raiser::build(Scores &scores) {
       !(rankOf(scores.sink) == 4 && rankOf(scores.product) == 4 &&
         operands.isOne(scores.sink, 3)))
     return describe(scores.sink) + " is no score of one more key per row";
-  for (const Term &term : scores.terms)
-    if (!masks.isPlaced(term))
-      return "it is not known which scores " + describe(term.value) +
-             " is added to";
+  if (std::string reason = placeTerms(scores); !reason.empty())
+    return reason;
   pattern::Pattern pattern;
   SmallVector<Value> biases = masks.biasesOf(b, scores.terms, pattern, counts);
   alignSizes(query, key, values);
