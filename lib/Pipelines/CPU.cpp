@@ -102,6 +102,7 @@ void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm,
                                           int64_t vectorBits) {
   pm.addPass(createCopiesToLinalgPass());
   pm.addPass(createConvertMatmulToRuntimePass());
+  pm.addPass(createConvertConvolutionToRuntimePass());
   pm.addPass(createConvertAssertToRuntimePass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToTasksPass());
   pm.addPass(createCanonicalizerPass());

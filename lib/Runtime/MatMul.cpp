@@ -5,12 +5,12 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "OneDNN.h"
 #include "PackedWeights.h"
 #include "Pool.h"
 #include "Products.h"
 #include <algorithm>
 #include <cstring>
-#include <dlfcn.h>
 #include <map>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <tuple>
@@ -18,21 +18,9 @@
 
 using namespace dnnl;
 using megactx::cpuEngine;
+using megactx::guarded;
 
 namespace {
-/// Debian's oneDNN brings OpenMP; within the pool's tasks it must not start
-/// threads of its own.
-void singleThreaded() {
-  thread_local bool done = [] {
-    using SetThreads = void (*)(int);
-    if (auto set = reinterpret_cast<SetThreads>(
-            dlsym(RTLD_DEFAULT, "omp_set_num_threads")))
-      set(1);
-    return true;
-  }();
-  (void)done;
-}
-
 /// From this many rows on, products read weights that are packed.
 constexpr int64_t kPackedRows = 64;
 
@@ -47,7 +35,7 @@ struct Product {
   const memory *packed = nullptr; ///< b in the products' layout, if there is
 
   void run(void *a, void *b, void *c) const {
-    singleThreaded();
+    megactx::singleThreaded();
     thread_local std::map<Key, matmul> primitives;
     thread_local stream s(cpuEngine());
     memory::desc da({m, k}, type, memory::dims{aRow, aColumn});
@@ -226,15 +214,6 @@ bool multipliesBFloat() {
     }
   }();
   return does;
-}
-
-/// oneDNN throws; generated code does not catch.
-template <typename F> void guarded(F body) {
-  try {
-    body();
-  } catch (const std::exception &e) {
-    mctx_rt_fail(e.what());
-  }
 }
 } // namespace
 

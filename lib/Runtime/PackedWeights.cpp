@@ -15,9 +15,12 @@ struct Registry {
   std::map<const char *, size_t> ranges;
   using Shape = std::tuple<memory::data_type, int64_t, int64_t>;
   std::map<Shape, std::unique_ptr<memory::desc>> layouts;
-  /// By place and shape: one tensor may be multiplied in two shapes.
-  std::map<std::pair<const char *, Shape>, std::shared_ptr<const memory>>
-      packed;
+  struct Copy {
+    memory::desc from; ///< the tensor that the copy is of
+    std::shared_ptr<const memory> memory;
+  };
+  /// By place: one tensor may be read in several shapes and layouts.
+  std::multimap<const char *, Copy> packed;
 
   bool isWeight(const char *begin, size_t size) const {
     auto after = ranges.upper_bound(begin);
@@ -92,11 +95,8 @@ void megactx::removeWeights(const void *begin) {
   if (range == all.ranges.end())
     return;
   const char *end = range->first + range->second;
-  auto first = all.packed.lower_bound({range->first, Registry::Shape()});
-  auto last = first;
-  while (last != all.packed.end() && last->first.first < end)
-    ++last;
-  all.packed.erase(first, last);
+  all.packed.erase(all.packed.lower_bound(range->first),
+                   all.packed.lower_bound(end));
   all.ranges.erase(range);
 }
 
@@ -105,8 +105,43 @@ size_t megactx::packedWeightBytes() {
   std::lock_guard<std::mutex> lock(all.mutex);
   size_t bytes = 0;
   for (const auto &[key, copy] : all.packed)
-    bytes += copy->get_desc().get_size();
+    bytes += copy.memory->get_desc().get_size();
   return bytes;
+}
+
+static std::shared_ptr<const memory>
+copied(const memory::desc &from, const memory::desc &to, void *plain) {
+  auto made = std::make_shared<memory>(to, megactx::cpuEngine());
+  memory source(from, megactx::cpuEngine(), plain);
+  stream s(megactx::cpuEngine());
+  reorder(source, *made).execute(s, source, *made);
+  s.wait();
+  return made;
+}
+
+/// Of a weight, under the registry's lock.
+static std::shared_ptr<const memory> keptCopy(Registry &all,
+                                              const memory::desc &from,
+                                              const memory::desc &to,
+                                              char *begin) {
+  auto [first, last] = all.packed.equal_range(begin);
+  for (; first != last; ++first)
+    if (first->second.from == from && first->second.memory->get_desc() == to)
+      return first->second.memory;
+  auto made = copied(from, to, begin);
+  giveBack(begin, from.get_size());
+  all.packed.insert({begin, {from, made}});
+  return made;
+}
+
+std::shared_ptr<const memory> megactx::packedCopy(const memory::desc &from,
+                                                  const memory::desc &to,
+                                                  void *plain) {
+  auto *begin = static_cast<char *>(plain);
+  Registry &all = registry();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  return all.isWeight(begin, from.get_size()) ? keptCopy(all, from, to, begin)
+                                              : copied(from, to, begin);
 }
 
 std::shared_ptr<const memory> megactx::packedWeight(memory::data_type type,
@@ -118,20 +153,8 @@ std::shared_ptr<const memory> megactx::packedWeight(memory::data_type type,
   std::lock_guard<std::mutex> lock(all.mutex);
   if (!all.isWeight(begin, from.get_size()))
     return nullptr;
-  Registry::Shape shape(type, k, n);
-  const memory::desc *layout = layoutOf(all, shape);
-  if (!layout)
-    return nullptr;
-  std::shared_ptr<const memory> &copy = all.packed[{begin, shape}];
-  if (copy)
-    return copy;
-  auto made = std::make_shared<memory>(*layout, cpuEngine());
-  memory source(from, cpuEngine(), begin);
-  stream s(cpuEngine());
-  reorder(source, *made).execute(s, source, *made);
-  s.wait();
-  giveBack(begin, from.get_size());
-  return copy = std::move(made);
+  const memory::desc *layout = layoutOf(all, Registry::Shape(type, k, n));
+  return layout ? keptCopy(all, from, *layout, begin) : nullptr;
 }
 
 extern "C" void mctx_products_add_weights(const void *begin, size_t size) {

@@ -138,6 +138,24 @@ def ConvertMatmulToRuntimePass
                            "::mlir::LLVM::LLVMDialect"];
 }
 
+def ConvertConvolutionToRuntimePass
+    : Pass<"megactx-convert-convolution-to-runtime", "::mlir::ModuleOp"> {
+  let summary = "hand convolutions to the runtime";
+  let description = [{
+    Before: `linalg.generic` on memrefs of f32 that is a convolution of padded
+    data over 1 to 3 spatial axes, [N, C, ...] with [M, C, ...] into [N, M, ...]
+    or with groups before C and M, onto zeros. After: a call of
+    `mctx_rt_convolution_f32`, which convolves with oneDNN on the pool's threads.
+  }];
+  let statistics = [
+    Statistic<"numConvolutions", "convolutions", "convolutions handed over">
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::func::FuncDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::LLVM::LLVMDialect"];
+}
+
 def ConvertAssertToRuntimePass
     : Pass<"megactx-convert-assert-to-runtime", "::mlir::ModuleOp"> {
   let summary = "hand run-time checks to the runtime";

@@ -53,6 +53,23 @@ void _mlir_ciface_mctx_rt_matmul_f16(mctx_memref3 *a, mctx_memref3 *b,
 void _mlir_ciface_mctx_rt_matmul_bf16(mctx_memref3 *a, mctx_memref3 *b,
                                       mctx_memref3 *c);
 
+/** A memref of any rank, whose descriptor is as those above. */
+typedef struct {
+  int64_t rank;
+  void *descriptor;
+} mctx_memref;
+
+/** The convolution over `axes` spatial axes, 1 to 3, of data [N, C, ...] with a
+ *  kernel [M, C, ...] into [N, M, ...], or of [N, G, C, ...] with [G, M, C,
+ * ...] into [N, G, M, ...]: each element is the sum over c and k of the data at
+ *  (element * step + k * dilation) times the kernel at k. */
+void _mlir_ciface_mctx_rt_convolution_f32(mctx_memref *data,
+                                          mctx_memref *kernel,
+                                          mctx_memref *result, int64_t axes,
+                                          int64_t step0, int64_t step1,
+                                          int64_t step2, int64_t dilation0,
+                                          int64_t dilation1, int64_t dilation2);
+
 /** What maps the elements of a product: nothing, max(x, 0), or
  *  x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). */
 enum mctx_activation {

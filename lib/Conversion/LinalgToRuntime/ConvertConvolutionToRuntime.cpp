@@ -1,0 +1,95 @@
+//===- ConvertConvolutionToRuntime.cpp - convolutions as calls ------------===//
+
+#include "../LinalgLoops/LinalgLoops.h"
+#include "megactx/Conversion/Passes.h"
+#include "megactx/Dialect/MegaCtx/IR/Convolution.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/Matchers.h"
+
+namespace mlir::megactx {
+#define GEN_PASS_DEF_CONVERTCONVOLUTIONTORUNTIMEPASS
+#include "megactx/Conversion/Passes.h.inc"
+
+namespace {
+/// Whether groups and their channels are one dim in memory.
+bool haveJointGroups(linalg::GenericOp op) {
+  return llvm::all_of(op->getOperands(), [](Value operand) {
+    return cast<MemRefType>(operand.getType()).getLayout().isIdentity();
+  });
+}
+
+struct ConvertConvolutionToRuntime
+    : impl::ConvertConvolutionToRuntimePassBase<ConvertConvolutionToRuntime> {
+  void runOnOperation() override {
+    SmallVector<std::pair<linalg::GenericOp, Convolution>> found;
+    getOperation().walk([&](linalg::GenericOp op) {
+      if (!op.hasPureBufferSemantics() ||
+          !llvm::all_of(op->getOperandTypes(), [](Type type) {
+            return getElementTypeOrSelf(type).isF32();
+          }))
+        return;
+      auto convolution = convolutionOf(op);
+      if (convolution && (!convolution->hasGroups || haveJointGroups(op)))
+        found.push_back({op, *convolution});
+    });
+    for (auto &[op, convolution] : found)
+      convert(op, convolution);
+  }
+
+  func::FuncOp runtimeFunction(TypeRange operands) {
+    constexpr StringLiteral name = "mctx_rt_convolution_f32";
+    if (auto known = getOperation().lookupSymbol<func::FuncOp>(name))
+      return known;
+    OpBuilder b = OpBuilder::atBlockBegin(getOperation().getBody());
+    auto function = func::FuncOp::create(b, getOperation().getLoc(), name,
+                                         b.getFunctionType(operands, {}));
+    function.setPrivate();
+    function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),
+                      b.getUnitAttr());
+    return function;
+  }
+
+  void convert(linalg::GenericOp op, const Convolution &convolution) {
+    // The runtime overwrites. What adds to what is there is left to loops.
+    linalg::FillOp fill = fillBefore(op, op.getDpsInitsMutable()[0]);
+    if (!fill || !matchPattern(fill.value(), m_AnyZeroFloat()))
+      return;
+    fill.erase();
+    ImplicitLocOpBuilder b(op.getLoc(), op);
+    SmallVector<Value> operands = {op.getDpsInputs()[0], op.getDpsInputs()[1],
+                                   op.getDpsInits()[0]};
+    if (convolution.isTransposed)
+      operands[1] = withFiltersFirst(b, operands[1], convolution.hasGroups);
+    for (Value &operand : operands)
+      operand = memref::CastOp::create(
+          b, UnrankedMemRefType::get(b.getF32Type(), Attribute()), operand);
+    auto pass = [&](int64_t number) {
+      operands.push_back(arith::ConstantIntOp::create(b, number, 64));
+    };
+    pass(convolution.getNumAxes());
+    for (const auto *list : {&convolution.strides, &convolution.dilations})
+      for (unsigned axis = 0; axis < 3; ++axis)
+        pass(axis < list->size() ? (*list)[axis] : 1);
+    func::CallOp::create(b, runtimeFunction(TypeRange(operands)), operands);
+    op.erase();
+    ++numConvolutions;
+  }
+
+  Value withFiltersFirst(ImplicitLocOpBuilder &b, Value kernel,
+                         bool hasGroups) {
+    unsigned rank = cast<MemRefType>(kernel.getType()).getRank();
+    SmallVector<AffineExpr> dims;
+    for (unsigned i = 0; i < rank; ++i)
+      dims.push_back(b.getAffineDimExpr(i));
+    std::swap(dims[hasGroups], dims[hasGroups + 1]);
+    return memref::TransposeOp::create(
+        b, kernel,
+        AffineMapAttr::get(AffineMap::get(rank, 0, dims, &getContext())));
+  }
+};
+} // namespace
+} // namespace mlir::megactx

@@ -1,0 +1,432 @@
+//===- Convolution.cpp - convolutions by oneDNN ---------------------------===//
+//
+// The result is cut into blocks of rows of each image (and of channels, where
+// rows are few); each is one task of the pool, which brings its part of the
+// data into the layout that oneDNN convolves fastest and the result back from
+// it, and one single-threaded call.
+//
+//===----------------------------------------------------------------------===//
+
+#include "OneDNN.h"
+#include "PackedWeights.h"
+#include "Pool.h"
+#include "megactx/Runtime/KernelABI.h"
+#include <algorithm>
+#include <map>
+#include <vector>
+
+using namespace dnnl;
+using megactx::cpuEngine;
+using Dims = memory::dims;
+
+namespace {
+/// A tensor of floats [outer, groups, channels, axes...], or of the kernel
+/// [groups, filters, channels, axes...]; strides in elements.
+struct Tensor {
+  float *data;
+  Dims sizes, strides;
+
+  /// Without groups there is one.
+  Tensor(const mctx_memref &memref, bool hasGroups, size_t groupsAt) {
+    struct Head {
+      void *allocated, *aligned;
+      int64_t offset;
+    };
+    auto *head = static_cast<const Head *>(memref.descriptor);
+    auto *numbers = reinterpret_cast<const int64_t *>(head + 1);
+    data = static_cast<float *>(head->aligned) + head->offset;
+    sizes.assign(numbers, numbers + memref.rank);
+    strides.assign(numbers + memref.rank, numbers + 2 * memref.rank);
+    if (!hasGroups) {
+      int64_t stride = groupsAt ? sizes[1] * strides[1] : 0;
+      sizes.insert(sizes.begin() + groupsAt, 1);
+      strides.insert(strides.begin() + groupsAt, stride);
+    }
+  }
+
+  bool isEmpty() const {
+    return std::find(sizes.begin(), sizes.end(), 0) != sizes.end();
+  }
+
+  /// Whether oneDNN has such strides: none is within what smaller ones reach,
+  /// as where only some of the elements of rows belong to the tensor.
+  bool isDescribable() const {
+    std::vector<std::pair<int64_t, int64_t>> dims;
+    for (size_t i = 0; i < sizes.size(); ++i)
+      if (sizes[i] > 1)
+        dims.push_back({strides[i], sizes[i]});
+    std::sort(dims.begin(), dims.end());
+    int64_t reached = 1;
+    for (auto [stride, size] : dims) {
+      if (stride < reached)
+        return false;
+      reached = stride * size;
+    }
+    return true;
+  }
+};
+
+/// The tensor where oneDNN can describe it, else a dense one.
+class Dense {
+public:
+  explicit Dense(const Tensor &original) : tensor(original), own(original) {
+    if (original.isDescribable())
+      return;
+    int64_t elements = 1;
+    for (size_t i = own.sizes.size(); i-- > 0;) {
+      own.strides[i] = elements;
+      elements *= own.sizes[i];
+    }
+    copy.resize(elements);
+    own.data = copy.data();
+  }
+
+  const Tensor &get() const { return own; }
+  void load() {
+    if (!copy.empty())
+      move(tensor, own, 0, 0, 0);
+  }
+  void store() {
+    if (!copy.empty())
+      move(own, tensor, 0, 0, 0);
+  }
+
+private:
+  static void move(const Tensor &from, const Tensor &to, size_t dim,
+                   int64_t source, int64_t target) {
+    if (dim == from.sizes.size()) {
+      to.data[target] = from.data[source];
+      return;
+    }
+    for (int64_t i = 0; i < from.sizes[dim]; ++i)
+      move(from, to, dim + 1, source + i * from.strides[dim],
+           target + i * to.strides[dim]);
+  }
+
+  Tensor tensor, own;
+  std::vector<float> copy;
+};
+
+/// What one call convolves: sizes and strides as oneDNN has them.
+struct Shape {
+  Dims data, dataStrides, kernel, kernelStrides, result, resultStrides, steps,
+      dilations;
+
+  memory::desc plainData() const { return plain(data, dataStrides); }
+  memory::desc plainKernel() const { return plain(kernel, kernelStrides); }
+  memory::desc plainResult() const { return plain(result, resultStrides); }
+
+  convolution_forward::primitive_desc describe() const {
+    auto any = [](const Dims &sizes) {
+      return memory::desc(sizes, memory::data_type::f32,
+                          memory::format_tag::any);
+    };
+    Dims none(steps.size(), 0);
+    return {{prop_kind::forward_inference, algorithm::convolution_direct,
+             any(data), any(kernel), any(result), steps, dilations, none, none},
+            cpuEngine()};
+  }
+
+  std::vector<int64_t> key() const {
+    std::vector<int64_t> all;
+    for (const Dims *dims : {&data, &dataStrides, &kernel, &kernelStrides,
+                             &result, &resultStrides, &steps, &dilations}) {
+      all.push_back(int64_t(dims->size()));
+      all.insert(all.end(), dims->begin(), dims->end());
+    }
+    return all;
+  }
+
+private:
+  static memory::desc plain(const Dims &sizes, const Dims &strides) {
+    return memory::desc(sizes, memory::data_type::f32, strides);
+  }
+};
+
+/// Memory of the thread for tensors in another layout, by what they are of.
+memory scratch(const memory::desc &desc, unsigned which) {
+  thread_local std::vector<char> buffers[2];
+  constexpr size_t alignment = 64;
+  std::vector<char> &buffer = buffers[which];
+  if (buffer.size() < desc.get_size() + alignment)
+    buffer.resize(desc.get_size() + alignment);
+  auto address = reinterpret_cast<uintptr_t>(buffer.data());
+  address = (address + alignment - 1) / alignment * alignment;
+  return memory(desc, cpuEngine(), reinterpret_cast<void *>(address));
+}
+
+/// A call of oneDNN, and what brings operands to it. One per thread.
+class Call {
+public:
+  explicit Call(const Shape &shape)
+      : shape(shape), described(shape.describe()), call(described),
+        toData(reorderOf(shape.plainData(), described.src_desc())),
+        toResult(reorderOf(described.dst_desc(), shape.plainResult())) {}
+
+  void run(float *data, const memory &packed, float *result) {
+    thread_local stream s(cpuEngine());
+    memory plainData(shape.plainData(), cpuEngine(), data),
+        plainResult(shape.plainResult(), cpuEngine(), result);
+    memory own = toData ? scratch(described.src_desc(), 0) : plainData,
+           made = toResult ? scratch(described.dst_desc(), 1) : plainResult;
+    if (toData)
+      toData.execute(s, plainData, own);
+    call.execute(s, {{DNNL_ARG_SRC, own},
+                     {DNNL_ARG_WEIGHTS, packed},
+                     {DNNL_ARG_DST, made}});
+    if (toResult)
+      toResult.execute(s, made, plainResult);
+    s.wait();
+  }
+
+private:
+  static reorder reorderOf(const memory::desc &from, const memory::desc &to) {
+    if (from == to)
+      return {};
+    return reorder({cpuEngine(), from, cpuEngine(), to});
+  }
+
+  Shape shape;
+  convolution_forward::primitive_desc described;
+  convolution_forward call;
+  reorder toData, toResult;
+};
+
+/// What is made of shapes. These vary with run-time lengths: what is kept is
+/// bounded.
+template <typename T> class ByShape {
+public:
+  template <typename F> T &get(const Shape &shape, F make) {
+    constexpr size_t kMost = 256;
+    std::vector<int64_t> key = shape.key();
+    auto found = all.find(key);
+    if (found == all.end()) {
+      if (all.size() >= kMost)
+        all.clear();
+      found = all.emplace(std::move(key), make()).first;
+    }
+    return found->second;
+  }
+
+private:
+  std::map<std::vector<int64_t>, T> all;
+};
+
+Call &callOf(const Shape &shape) {
+  thread_local ByShape<Call> calls;
+  return calls.get(shape, [&] { return Call(shape); });
+}
+
+/// The layout of the kernel that oneDNN chooses.
+memory::desc layoutOf(const Shape &shape) {
+  thread_local ByShape<memory::desc> layouts;
+  return layouts.get(shape, [&] { return shape.describe().weights_desc(); });
+}
+
+/// A whole convolution, cut into tasks.
+class Convolution {
+public:
+  Convolution(const Tensor &data, const Tensor &kernel, const Tensor &result,
+              const Dims &steps, const Dims &dilations)
+      : data(data), kernel(kernel), result(result), steps(steps),
+        dilations(dilations) {}
+
+  void run();
+
+private:
+  /// Blocks are of groups, where there are several, or else of filters.
+  int64_t countOuter() const {
+    return kernel.sizes[0] > 1 ? kernel.sizes[0] : kernel.sizes[1];
+  }
+  void cut();
+  Shape shapeOf(int64_t rows, int64_t outer) const;
+  void pack();
+  void runTask(int64_t task) const;
+
+  const Tensor &data, &kernel, &result;
+  const Dims &steps, &dilations;
+  int64_t rows = 0, rowBlocks = 0, outer = 0, outerBlocks = 0;
+  /// Of each block; those of the last rows, where these are fewer, come after.
+  std::vector<std::shared_ptr<const memory>> packed;
+};
+} // namespace
+
+/// Rows of a block are not too few for the rows around them that it reads too.
+void Convolution::cut() {
+  constexpr int64_t leastRows = 4, leastPixels = 64, leastOuter = 32;
+  int64_t all = result.sizes[3], pixels = 1;
+  for (size_t i = 4; i < result.sizes.size(); ++i)
+    pixels *= result.sizes[i];
+  int64_t threads = megactx::poolSize();
+  int64_t wanted = threads == 1 ? 1 : 3 * threads;
+  int64_t least = std::max(leastRows, leastPixels / pixels);
+  auto divided = [](int64_t total, int64_t parts) {
+    return (total + parts - 1) / parts;
+  };
+  int64_t parts = std::max<int64_t>(1, wanted / result.sizes[0]);
+  rows = std::min(all, std::max(least, divided(all, parts)));
+  // Blocks of one size, where a few rows more make them so: kernels may be
+  // packed otherwise for another.
+  for (int64_t more = rows; more <= rows + rows / 2 && more < all; ++more)
+    if (all % more == 0) {
+      rows = more;
+      break;
+    }
+  rowBlocks = divided(all, rows);
+  parts = std::max<int64_t>(1, wanted / (result.sizes[0] * rowBlocks));
+  int64_t block = divided(countOuter(), parts);
+  block = divided(block, leastOuter) * leastOuter;
+  outer = std::min(countOuter(), block);
+  outerBlocks = divided(countOuter(), outer);
+}
+
+Shape Convolution::shapeOf(int64_t ofRows, int64_t ofOuter) const {
+  bool hasGroups = kernel.sizes[0] > 1;
+  int64_t groups = hasGroups ? ofOuter : 1,
+          filters = hasGroups ? kernel.sizes[1] : ofOuter;
+  Shape shape;
+  auto from = [](const Dims &dims, size_t first) {
+    return Dims(dims.begin() + first, dims.end());
+  };
+  auto append = [](Dims &to, const Dims &dims) {
+    to.insert(to.end(), dims.begin(), dims.end());
+  };
+  shape.data = {1, groups * data.sizes[2]};
+  append(shape.data, from(data.sizes, 3));
+  shape.data[2] =
+      (ofRows - 1) * steps[0] + (kernel.sizes[3] - 1) * dilations[0] + 1;
+  // What no window reaches is left out.
+  for (size_t i = 1; i < steps.size(); ++i)
+    shape.data[2 + i] = (result.sizes[3 + i] - 1) * steps[i] +
+                        (kernel.sizes[3 + i] - 1) * dilations[i] + 1;
+  shape.dataStrides = from(data.strides, 2);
+  shape.dataStrides.insert(shape.dataStrides.begin(), data.strides[0]);
+  shape.result = {1, groups * filters, ofRows};
+  append(shape.result, from(result.sizes, 4));
+  shape.resultStrides = from(result.strides, 2);
+  shape.resultStrides.insert(shape.resultStrides.begin(), result.strides[0]);
+  shape.kernel = {filters};
+  append(shape.kernel, from(kernel.sizes, 2));
+  shape.kernelStrides = from(kernel.strides, 1);
+  if (hasGroups) {
+    shape.kernel.insert(shape.kernel.begin(), groups);
+    shape.kernelStrides.insert(shape.kernelStrides.begin(), kernel.strides[0]);
+  }
+  shape.steps = steps;
+  for (int64_t dilation : dilations)
+    shape.dilations.push_back(dilation - 1);
+  return shape;
+}
+
+/// The kernel of each block in the layout that its calls want.
+void Convolution::pack() {
+  int64_t stride = kernel.strides[kernel.sizes[0] > 1 ? 0 : 1];
+  std::vector<int64_t> heights = {rows};
+  if (int64_t rest = result.sizes[3] % rows)
+    heights.push_back(rest);
+  for (int64_t height : heights)
+    for (int64_t first = 0; first < countOuter(); first += outer) {
+      Shape shape = shapeOf(height, std::min(outer, countOuter() - first));
+      packed.push_back(megactx::packedCopy(shape.plainKernel(), layoutOf(shape),
+                                           kernel.data + first * stride));
+    }
+}
+
+void Convolution::runTask(int64_t task) const {
+  megactx::singleThreaded();
+  int64_t block = task % outerBlocks;
+  int64_t row = task / outerBlocks % rowBlocks * rows;
+  int64_t image = task / outerBlocks / rowBlocks;
+  int64_t first = block * outer;
+  int64_t height = std::min(rows, result.sizes[3] - row);
+  Shape shape = shapeOf(height, std::min(outer, countOuter() - first));
+  bool hasGroups = kernel.sizes[0] > 1;
+  float *from = data.data + image * data.strides[0] +
+                row * steps[0] * data.strides[3] +
+                (hasGroups ? first * data.strides[1] : 0);
+  float *to = result.data + image * result.strides[0] +
+              row * result.strides[3] +
+              first * result.strides[hasGroups ? 1 : 2];
+  callOf(shape).run(from, *packed[height < rows ? outerBlocks + block : block],
+                    to);
+}
+
+void Convolution::run() {
+  cut();
+  pack();
+  mctx_rt_parallel_for(
+      [](void *context, int64_t i) {
+        megactx::guarded(
+            [&] { static_cast<Convolution *>(context)->runTask(i); });
+      },
+      this, result.sizes[0] * rowBlocks * outerBlocks);
+}
+
+/// Whether the axes after the third lie in memory as one.
+static bool isFlat(const Tensor &x) {
+  for (size_t i = 3; i + 1 < x.sizes.size(); ++i)
+    if (x.strides[i] != x.sizes[i + 1] * x.strides[i + 1])
+      return false;
+  return x.strides.back() == 1;
+}
+
+/// Whether each element of the result is of one of the data's.
+static bool isProduct(const Tensor &data, const Tensor &kernel,
+                      const Tensor &result, const Dims &steps) {
+  auto isOne = [](int64_t size) { return size == 1; };
+  return kernel.sizes[0] == 1 &&
+         std::all_of(kernel.sizes.begin() + 3, kernel.sizes.end(), isOne) &&
+         std::all_of(steps.begin(), steps.end(), isOne) &&
+         std::equal(data.sizes.begin() + 3, data.sizes.end(),
+                    result.sizes.begin() + 3) &&
+         isFlat(data) && isFlat(result) &&
+         (kernel.strides[2] == 1 || kernel.strides[1] == 1);
+}
+
+/// [1, M, C] times [N, C, elements].
+static void multiply(const Tensor &data, const Tensor &kernel,
+                     const Tensor &result) {
+  auto flat = [](const Tensor &x) {
+    int64_t elements = 1;
+    for (size_t i = 3; i < x.sizes.size(); ++i)
+      elements *= x.sizes[i];
+    return mctx_memref3{x.data,
+                        x.data,
+                        0,
+                        {x.sizes[0], x.sizes[2], elements},
+                        {x.strides[0], x.strides[2], 1}};
+  };
+  mctx_memref3 a = {kernel.data,
+                    kernel.data,
+                    0,
+                    {1, kernel.sizes[1], kernel.sizes[2]},
+                    {0, kernel.strides[1], kernel.strides[2]}},
+               b = flat(data), c = flat(result);
+  _mlir_ciface_mctx_rt_matmul_f32(&a, &b, &c);
+}
+
+extern "C" void _mlir_ciface_mctx_rt_convolution_f32(
+    mctx_memref *ofData, mctx_memref *ofKernel, mctx_memref *ofResult,
+    int64_t axes, int64_t step0, int64_t step1, int64_t step2,
+    int64_t dilation0, int64_t dilation1, int64_t dilation2) {
+  megactx::guarded([&] {
+    // Layouts depend on the number of threads.
+    megactx::singleThreaded();
+    bool hasGroups = ofData->rank > axes + 2;
+    Tensor x(*ofData, hasGroups, 1), w(*ofKernel, hasGroups, 0),
+        y(*ofResult, hasGroups, 1);
+    if (y.isEmpty())
+      return;
+    Dims steps = {step0, step1, step2},
+         dilations = {dilation0, dilation1, dilation2};
+    steps.resize(axes);
+    dilations.resize(axes);
+    if (isProduct(x, w, y, steps))
+      return multiply(x, w, y);
+    Dense data(x), kernel(w), result(y);
+    data.load();
+    kernel.load();
+    Convolution(data.get(), kernel.get(), result.get(), steps, dilations).run();
+    result.store();
+  });
+}
