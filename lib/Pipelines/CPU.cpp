@@ -78,13 +78,7 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
   // which branches and loops give what need not be copied.
   pm.addPass(bufferization::createEmptyTensorToAllocTensorPass());
   pm.addPass(createProtectArgumentsPass());
-  bufferization::OneShotBufferizePassOptions oneShot;
-  oneShot.bufferizeFunctionBoundaries = true;
-  // What a loop carries may be a new tensor each time.
-  oneShot.allowReturnAllocsFromLoops = true;
-  oneShot.functionBoundaryTypeConversion =
-      bufferization::LayoutMapOption::IdentityLayoutMap;
-  pm.addPass(bufferization::createOneShotBufferizePass(oneShot));
+  pm.addPass(createBufferizePass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createCopyStridedCastsPass());

@@ -100,6 +100,20 @@ def SeparateInitsPass : Pass<"megactx-separate-inits"> {
   let statistics = [Statistic<"numClones", "clones", "initial values cloned">];
 }
 
+def BufferizePass : Pass<"megactx-bufferize", "::mlir::ModuleOp"> {
+  let summary = "tensors as memrefs";
+  let description = [{
+    Before: tensors. After: memrefs, by MLIR's one-shot bufferization of whole
+    functions, whose arguments and results have identity layouts. Offsets and
+    sizes of slices that come from choices (`arith.select`, minima, maxima) or
+    from tensors' sizes are hidden from its analysis, which compares slices in a
+    time that doubles with each choice on the way: such slices are equal to it
+    where their numbers are the same values.
+  }];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
+                           "::mlir::memref::MemRefDialect"];
+}
+
 def ProtectArgumentsPass
     : Pass<"megactx-protect-arguments", "::mlir::ModuleOp"> {
   let summary = "let bufferization write to no argument of main";
