@@ -12,7 +12,9 @@
 #include "Pool.h"
 #include "megactx/Runtime/KernelABI.h"
 #include <algorithm>
+#include <functional>
 #include <map>
+#include <numeric>
 #include <vector>
 
 using namespace dnnl;
@@ -251,13 +253,23 @@ private:
 };
 } // namespace
 
+static int64_t countOf(const Dims &sizes) {
+  return std::accumulate(sizes.begin(), sizes.end(), int64_t(1),
+                         std::multiplies<int64_t>());
+}
+
 /// Rows of a block are not too few for the rows around them that it reads too.
 void Convolution::cut() {
   constexpr int64_t leastRows = 4, leastPixels = 64, leastOuter = 32;
   int64_t all = result.sizes[3], pixels = 1;
   for (size_t i = 4; i < result.sizes.size(); ++i)
     pixels *= result.sizes[i];
-  int64_t threads = megactx::poolSize();
+  // Other threads take longer to begin than they need for so few products.
+  constexpr int64_t kFewProducts = 1 << 20;
+  int64_t products = countOf(result.sizes) * kernel.sizes[2];
+  for (size_t i = 3; i < kernel.sizes.size(); ++i)
+    products *= kernel.sizes[i];
+  int64_t threads = products < kFewProducts ? 1 : megactx::poolSize();
   int64_t wanted = threads == 1 ? 1 : 3 * threads;
   int64_t least = std::max(leastRows, leastPixels / pixels);
   auto divided = [](int64_t total, int64_t parts) {
