@@ -271,6 +271,10 @@ void Convolution::cut() {
     products *= kernel.sizes[i];
   int64_t threads = products < kFewProducts ? 1 : megactx::poolSize();
   int64_t wanted = threads == 1 ? 1 : 3 * threads;
+  // Blocks in another layout are copies of what they are of.
+  constexpr int64_t kMostBytes = 4 << 20;
+  int64_t elements = countOf(data.sizes) + countOf(result.sizes);
+  wanted = std::max(wanted, elements * int64_t(sizeof(float)) / kMostBytes);
   int64_t least = std::max(leastRows, leastPixels / pixels);
   auto divided = [](int64_t total, int64_t parts) {
     return (total + parts - 1) / parts;

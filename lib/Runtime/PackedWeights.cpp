@@ -130,6 +130,10 @@ static std::shared_ptr<const memory> keptCopy(Registry &all,
       return first->second.memory;
   auto made = copied(from, to, begin);
   giveBack(begin, from.get_size());
+  // Layouts vary with run-time sizes: what is kept is bounded.
+  constexpr size_t kMostCopies = 4;
+  if (all.packed.count(begin) >= kMostCopies)
+    all.packed.erase(all.packed.lower_bound(begin));
   all.packed.insert({begin, {from, made}});
   return made;
 }

@@ -111,6 +111,55 @@ TEST(PackedWeights, MemoryOfAnUnloadedModelMayHoldOthers) {
   EXPECT_LT(first.errorOf(700, 192), 1e-3);
 }
 
+/// Filters [k, n / 9, 3, 3] over an image of ones: what a result is.
+double errorOfConvolution(MappedMatrix &weights, int64_t size) {
+  int64_t k = weights.k, c = weights.n / 9, out = size - 2;
+  std::vector<float> x(c * size * size, 1), y(k * out * out, NAN);
+  auto descriptor = [](float *data, std::vector<int64_t> sizes) {
+    auto address = reinterpret_cast<int64_t>(data);
+    std::vector<int64_t> words = {address, address, 0}, strides(4, 1);
+    for (int i = 2; i >= 0; --i)
+      strides[i] = strides[i + 1] * sizes[i + 1];
+    words.insert(words.end(), sizes.begin(), sizes.end());
+    words.insert(words.end(), strides.begin(), strides.end());
+    return words;
+  };
+  auto ofX = descriptor(x.data(), {1, c, size, size}),
+       ofW = descriptor(weights.data, {k, c, 3, 3}),
+       ofY = descriptor(y.data(), {1, k, out, out});
+  mctx_memref mx{4, ofX.data()}, mw{4, ofW.data()}, my{4, ofY.data()};
+  _mlir_ciface_mctx_rt_convolution_f32(&mx, &mw, &my, 2, 1, 1, 1, 1, 1, 1);
+  double worst = 0;
+  for (int64_t i = 0; i < k * out * out; ++i) {
+    double sum = 0;
+    for (int64_t j = 0; j < weights.n; ++j)
+      sum += weights.contents[i / (out * out) * weights.n + j];
+    double error = std::fabs(sum - y[i]);
+    worst = std::isnan(error) ? INFINITY : std::max(worst, error);
+  }
+  return worst;
+}
+
+TEST(PackedWeights, FiltersArePackedSomeTimesAtMost) {
+  MappedMatrix weights(160, 9 * 32);
+  megactx::addWeights(weights.data, weights.bytes);
+  size_t before = megactx::packedWeightBytes();
+  EXPECT_LT(errorOfConvolution(weights, 30), 1e-3);
+  size_t packed = megactx::packedWeightBytes();
+  EXPECT_GE(packed - before, weights.bytes);
+  EXPECT_LT(errorOfConvolution(weights, 30), 1e-3);
+  EXPECT_EQ(megactx::packedWeightBytes(), packed);
+  for (int threads : {1, 2, 3, 5, 8, 13}) {
+    mctx_set_threads(threads);
+    for (int64_t size : {40, 17, 8, 3, 25, 64})
+      EXPECT_LT(errorOfConvolution(weights, size), 1e-3);
+  }
+  mctx_set_threads(2);
+  EXPECT_LE(megactx::packedWeightBytes() - before, 16 * weights.bytes);
+  megactx::removeWeights(weights.data);
+  EXPECT_EQ(megactx::packedWeightBytes(), before);
+}
+
 TEST(PackedWeights, RemovingWhatIsNotThereDoesNothing) {
   megactx::removeWeights(nullptr);
   EXPECT_EQ(megactx::packedWeightBytes(), 0u);
