@@ -252,6 +252,18 @@ static void forgetLongLists(GraphProto &graph) {
     }
 }
 
+/// Of operands as many as one likes, none may be left out; schemas check the
+/// others.
+static void checkOperands(const NodeProto &node, const OpSchema &schema) {
+  for (int i = 0; i < node.input_size(); ++i) {
+    const auto &formal = schema.inputs();
+    size_t at = std::min(size_t(i), formal.size() - 1);
+    if (!formal.empty() && node.input(i).empty() &&
+        formal[at].GetOption() == OpSchema::Variadic)
+      throw std::runtime_error("operand " + std::to_string(i) + " is left out");
+  }
+}
+
 /// Converter and inliner index and read what a node's schema demands without a
 /// look at whether it is there.
 static void checkNodes(ModelProto &model) {
@@ -274,6 +286,7 @@ static void checkNodes(ModelProto &model) {
       if (schema->attributes().count(attribute.name()))
         *known.add_attribute() = attribute;
     try {
+      checkOperands(known, *schema);
       schema->Verify(known);
     } catch (const std::exception &e) {
       throw std::runtime_error("node '" + node.name() + "' (" + node.op_type() +
@@ -372,8 +385,9 @@ static shape_inference::DataValueMap inferTypes(ModelProto &model) {
   return data;
 }
 
-/// Composites in bodies of others are inlined by the next turn.
-static void inlineComposites(ModelProto &model) {
+/// Composites in bodies of others are inlined by the next turn. False where
+/// there are none.
+static bool inlineComposites(ModelProto &model) {
   Composites before;
   for (;;) {
     setAside(model, isKept);
@@ -383,9 +397,22 @@ static void inlineComposites(ModelProto &model) {
       inlineFunctions(model, {composites.begin(), composites.end()});
     putBack(model);
     if (isDone)
-      return;
+      return !before.empty();
     inferTypes(model);
     before = std::move(composites);
+  }
+}
+
+/// By rules, branches that are known, and sequences, until nothing changes.
+static void rewrite(ModelProto &model) {
+  GraphProto &graph = *model.mutable_graph();
+  makeNamesUnique(graph);
+  bool changed = true;
+  while (changed) {
+    shape_inference::DataValueMap data = inferTypes(model);
+    changed = applyRules(graph, data);
+    changed |= dropUnusedSequences(graph);
+    changed |= inlineBranches(graph, data);
   }
 }
 
@@ -472,18 +499,12 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
         placeOldResizes(*model.mutable_graph());
       putBack(model);
     }
-    GraphProto &graph = *model.mutable_graph();
-    makeNamesUnique(graph);
-    bool changed = true;
-    while (changed) {
-      shape_inference::DataValueMap data = inferTypes(model);
-      changed = applyRules(graph, data);
-      changed |= dropUnusedSequences(graph);
-      changed |= inlineBranches(graph, data);
-    }
-    // What others are made of takes their operands.
-    checkNodes(model);
-    inlineComposites(model);
+    // Bodies may have operators that have rules.
+    do {
+      rewrite(model);
+      // What others are made of takes their operands.
+      checkNodes(model);
+    } while (inlineComposites(model));
     forEachNode(*model.mutable_graph(), spellOutTensor);
   } catch (const std::exception &e) {
     std::string what = e.what();

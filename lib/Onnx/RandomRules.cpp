@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Rules.h"
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -81,7 +82,7 @@ static uint32_t seedOf(const Call &call) {
 }
 
 /// Writes `values`, by Box and Muller's transform.
-static std::string normalNumbers(const Call &call) {
+static std::string normalNumbers(const Call &call, int64_t) {
   uint32_t seed = seedOf(call);
   return uniform("first", seed, true) + uniform("second", ~seed, false) +
          number("minus", -2.0) + number("turn", kTurn) +
@@ -93,18 +94,31 @@ static std::string normalNumbers(const Call &call) {
          "scaled = Mul(plain, scale)\nvalues = Add(scaled, mean)\n";
 }
 
-/// Writes `values`, below `high` also where a sum is rounded up to it.
-static std::string uniformNumbers(const Call &call) {
-  float low = float(call.real("low", 0.0)),
-        high = float(call.real("high", 1.0));
+/// The next lower number of so many binary digits, or one below that.
+static double below(double number, int digits) {
+  int exponent;
+  std::frexp(number, &exponent);
+  constexpr int kLeast = -14; // of the narrowest type
+  return number - std::ldexp(1.0, std::max(exponent, kLeast) - digits);
+}
+
+/// Writes `values`, below `high` also where a sum, or its type, would round up
+/// to it. Nothing where there are none.
+static std::string uniformNumbers(const Call &call, int64_t type) {
+  double low = call.real("low", 0.0), high = call.real("high", 1.0);
+  if (!(low < high) || !std::isfinite(float(high - low)))
+    return "";
+  int digits = type == TensorProto::FLOAT16    ? 11
+               : type == TensorProto::BFLOAT16 ? 8
+                                               : 24;
   return uniform("plain", seedOf(call), false) + number("low", low) +
          number("range", high - low) +
-         number("most", std::nextafter(high, low)) +
+         number("most", std::max(low, below(high, digits))) +
          "scaled = Mul(plain, range)\nsum = Add(scaled, low)\n"
          "values = Min(sum, most)\n";
 }
 
-template <std::string (*valuesOf)(const Call &)>
+template <std::string (*valuesOf)(const Call &, int64_t)>
 static std::string random(const Call &call) {
   bool isLike = call.has(0);
   const AttributeProto *sizes = call.attribute("shape");
@@ -113,15 +127,35 @@ static std::string random(const Call &call) {
                 type == TensorProto::BFLOAT16 || type == TensorProto::DOUBLE;
   if (!isReal || (!isLike && !sizes))
     return "";
+  if (!isLike && std::any_of(sizes->ints().begin(), sizes->ints().end(),
+                             [](int64_t size) { return size < 0; }))
+    return "";
+  std::string values = valuesOf(call, type);
+  if (values.empty())
+    return "";
   return (isLike
               ? "shape = Shape(i0)\n"
               : list("shape", {sizes->ints().begin(), sizes->ints().end()})) +
-         places() + valuesOf(call) +
-         "typed = Cast <to = " + std::to_string(type) +
+         places() + values + "typed = Cast <to = " + std::to_string(type) +
          "> (values)\no0 = Reshape <allowzero = 1> (typed, shape)";
 }
 
+/// 1 where a uniform number is below its chance. (ONNX's own body has it the
+/// other way round.)
+static std::string bernoulli(const Call &call) {
+  int64_t type = call.integer("dtype", call.elementType(0));
+  if (type == 0)
+    return "";
+  std::string seed =
+      call.attribute("seed") ? ", seed = " + text(call.real("seed", 0.0)) : "";
+  return "number = RandomUniformLike <dtype = 1" + seed +
+         "> (i0)\nchance = Cast <to = 1> (i0)\n"
+         "isOne = Less(number, chance)\no0 = Cast <to = " +
+         std::to_string(type) + "> (isOne)";
+}
+
 void mlir::onnx::addRandomRules(Rules &rules) {
+  rules[".Bernoulli"] = bernoulli;
   rules[".RandomNormal"] = random<normalNumbers>;
   rules[".RandomNormalLike"] = random<normalNumbers>;
   rules[".RandomUniform"] = random<uniformNumbers>;

@@ -35,6 +35,8 @@ std::string mlir::onnx::listed(const std::vector<int64_t> &numbers) {
 
 std::string mlir::onnx::list(const std::string &name,
                              const std::vector<int64_t> &numbers) {
+  if (numbers.empty())
+    return name + " = Constant <value = int64[0] {}> ()\n";
   return name + " = Constant <value_ints = " + listed(numbers) + "> ()\n";
 }
 

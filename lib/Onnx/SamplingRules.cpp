@@ -319,8 +319,10 @@ static std::string coordinates(const std::string &name, int64_t axis,
 /// The points [..., x, y, (z,) 1] of a grid, each times theta [N, axes, axes +
 /// 1].
 static std::string affineGrid(const Call &call) {
-  const auto *rows = call.dim(0, 1);
-  int64_t axes = rows ? rows->dim_value() : 0;
+  const auto *rows = call.dim(0, 1), *sizes = call.dim(1, 0);
+  int64_t axes = rows && rows->has_dim_value() ? rows->dim_value()
+                 : sizes                       ? sizes->dim_value() - 2
+                                               : 0;
   if (axes != 2 && axes != 3)
     return "";
   std::vector<int64_t> spatial;

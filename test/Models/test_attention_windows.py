@@ -18,7 +18,27 @@ def check(text, feeds, tool, tmp_path):
     assert done.status == 0 and "raised 1 attentions" in done.err, done
     ours, reference = megactx.load(tmp_path / "m.mctx"), ReferenceEvaluator(model)
     for given in feeds:
-        np.testing.assert_allclose(ours.run(given)["y"], reference.run(None, given)[0], rtol=1e-4, atol=1e-5)
+        got = ours.run(given)
+        for output, want in zip(model.graph.output, reference.run(None, given)):
+            np.testing.assert_allclose(got[output.name], want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [2**31, 2**53, 2**63 - 1])
+def test_windows_of_absurd_sizes(size, tool, tmp_path):
+    rng = np.random.default_rng(0)
+    feeds = [{name: rows(rng, 2, 9) for name in "qkv"}]
+    text = "g (float[B, 2, Q, 8] q, float[B, 2, Q, 8] k, float[B, 2, Q, 8] v) => (float[a, b, c, d] y) {{ y = Attention<{}>(q, k, v) }}"
+    for sides in (f"left_window_size = {size}, right_window_size = 2", f"left_window_size = 3, right_window_size = {size}",
+                  f"left_window_size = {size}, is_causal = 1"):
+        check(text.format(sides), feeds, tool, tmp_path)
+
+
+@pytest.mark.parametrize("form", ["[a, b, c, d]", "[]"], ids=["sizes", "unknown"])
+def test_caches_that_come_out(form, tool, tmp_path):
+    rng = np.random.default_rng(2)
+    feeds = [{name: rows(rng, 2, count) for name, count in (("q", 3), ("k", 3), ("v", 3), ("pk", past), ("pv", past))} for past in (0, 5)]
+    check(f"""g (float[B, 2, Q, 8] q, float[B, 2, Q, 8] k, float[B, 2, Q, 8] v, float[B, 2, P, 8] pk, float[B, 2, P, 8] pv)
+      => (float[a, b, c, d] y, float{form} k2, float{form} v2) {{ y, k2, v2 = Attention<is_causal = 1>(q, k, v, , pk, pv) }}""", feeds, tool, tmp_path)
 
 
 def rows(rng, heads, count):

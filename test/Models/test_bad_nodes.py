@@ -30,6 +30,7 @@ MISSING = {
     "no k": (helper.make_node("TopK", ["x"], ["y", "z"], name="odd"), 9, "k"),
     "no starts": (helper.make_node("Slice", ["x"], ["y"], name="odd", ends=[1]), 9, "starts"),
     "axes of another type": (helper.make_node("Squeeze", ["x"], ["y"], name="odd", axes=1.5), 11, "axes"),
+    "one of many is left out": (helper.make_node("Concat", ["x", ""], ["y"], name="odd", axis=0), 17, "operand 1 is left out"),
     "too many inputs": (helper.make_node("Clip", ["x", "x", "x"], ["y"], name="odd"), 6, "input size 3"),
 }
 

@@ -44,6 +44,17 @@ def test_carried_tensor_grows(tool, tmp_path):
     check(model([loop(body)], [X, M], [value("y")]), runs((3, 1), (0, 1, 4)), tool, tmp_path)
 
 
+def test_memory_beside_a_sum_of_lengths(tool, tmp_path):
+    """Rows of what is carried, and those of two others together, are not as many."""
+    nodes = [GOES_ON, node("Concat", ["k", "p"], ["kp"], axis=0), node("MatMul", ["kp", "w"], ["all"]), node("ReduceMean", ["all"], ["mean"], keepdims=1)]
+    nodes += [node("MatMul", [before, "w"], [after]) for before, after in ("ar", "rs", "st")]
+    nodes += [node("Add", ["t", "mean"], ["far"]), node("Tanh", ["far"], ["u"]), node("Concat", ["u", "row"], ["ao"], axis=0)]
+    others = [value("k", ["K", 4]), value("p", ["P", 4]), value("row", [1, 4])]
+    made = model([loop(subgraph(nodes, [ON, GROWN], HEAD))], [X, M, *others], [value("y")], {"w": W})
+    feeds = [{"x": random(q), "k": random(k), "p": random(p), "row": random(1), "m": np.array(4)} for q, k, p in [(5, 5, 5), (20, 1, 1), (3000, 1, 1), (700, 300, 1)]]
+    check(made, feeds, tool, tmp_path)
+
+
 def branch_in_a_loop():
     odd = chosen(subgraph([node("Neg", ["a"], ["t"])], ["t"]), subgraph([node("MatMul", ["a", "w"], ["t"])], ["t"]), ["b"], "odd")
     nodes = [GOES_ON, node("Mod", ["i", "two"], ["r"]), node("Cast", ["r"], ["odd"], to=BOOL), odd, node("Add", ["b", "x"], ["ao"])]

@@ -328,3 +328,34 @@ def test_random_numbers(kind, tool, tmp_path):
         assert abs(np.corrcoef(flat, other)[0, 1]) < 0.02
     again = results(model, feeds, tool, tmp_path)
     np.testing.assert_array_equal(got["y"], again["y"])
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32], ids=["f16", "f32"])
+def test_uniform_numbers_stay_below(kind, tool, tmp_path):
+    """Also where their type, or a sum, would round up."""
+    made = node("RandomUniform", [], ["y"], shape=[300, 1000], low=1.0, high=2.0, dtype=KINDS[np.dtype(kind)])
+    got = results(model_of(made, {}), {}, tool, tmp_path)["y"]
+    assert got.dtype == kind and got.min() >= 1 and got.max() < 2
+
+
+@pytest.mark.parametrize("attributes", [{"low": 3.0, "high": 1.0}, {"low": -3e38, "high": 3e38}, {"shape": [-1, 3]}], ids=["order", "range", "shape"])
+def test_random_numbers_that_are_none(attributes, tool, tmp_path):
+    refused(node("RandomUniform", [], ["y"], **{"shape": [5], **attributes}), {}, "no lowering for RandomUniform", tool, tmp_path)
+
+
+def test_chances(tool, tmp_path):
+    feeds = {"x": np.linspace(0, 1, 30000, dtype=np.float32).reshape(10, 3000)}
+    got = results(model_of(node("Bernoulli", ["x"], ["y"]), feeds), feeds, tool, tmp_path)["y"]
+    assert set(np.unique(got)) == {0, 1} and abs(got.mean() - 0.5) < 0.01 and got[0].mean() < 0.1 < 0.9 < got[-1].mean()
+
+
+@pytest.mark.parametrize("size", [(2, 3, 1, 5), (2, 3, 4, 5), (2, 3, 4, 1, 5)], ids=str)
+@pytest.mark.parametrize("aligned", [0, 1])
+def test_grids_of_unknown_matrices(size, aligned, tool, tmp_path):
+    axes = len(size) - 2
+    feeds = {"theta": normal(2, axes, axes + 1), "size": np.array(size)}
+    made = node("AffineGrid", ["theta", "size"], ["y"], align_corners=aligned)
+    got = results(model_of(made, feeds, ["size"], fixed=False), {"theta": feeds["theta"]}, tool, tmp_path)["y"]
+    points = [np.linspace(-1, 1, n) if aligned and n > 1 else np.array([-1.0]) if aligned else (2 * np.arange(n) + 1) / n - 1 for n in size[2:]]
+    grid = np.stack([*reversed(np.meshgrid(*points, indexing="ij")), np.ones(size[2:])], -1)
+    np.testing.assert_allclose(got, np.einsum("nac,...c->n...a", feeds["theta"], grid), rtol=1e-4, atol=1e-5)

@@ -211,3 +211,36 @@ func.func @one_buffer() {
   memref.dealloc %a : memref<16xf32>
   return
 }
+
+// -----
+
+// What a loop carries has rows of its own: sums of others are none of its sizes.
+// CHECK-LABEL: @carried_rows
+// CHECK: scf.for {{.*}} iter_args(%[[X:[^ ]+]] = %{{.+}})
+// CHECK: %[[ROWS:.+]] = memref.dim %[[X]]
+// CHECK: arith.mului_extended {{.*}}%[[ROWS]]
+func.func @carried_rows(%q: memref<?x8xf32>, %k: memref<?x8xf32>, %p: memref<?x8xf32>, %n: index) -> memref<?x8xf32> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %one = arith.constant 1.0 : f32
+  %dk = memref.dim %k, %c0 : memref<?x8xf32>
+  %dp = memref.dim %p, %c0 : memref<?x8xf32>
+  %dq = memref.dim %q, %c0 : memref<?x8xf32>
+  %init = memref.alloc(%dq) : memref<?x8xf32>
+  memref.copy %q, %init : memref<?x8xf32> to memref<?x8xf32>
+  %r = scf.for %i = %c0 to %n step %c1 iter_args(%x = %init) -> (memref<?x8xf32>) {
+    %s = arith.addi %dk, %dp : index
+    %dx = memref.dim %x, %c0 : memref<?x8xf32>
+    %a = memref.alloc(%s) : memref<?x8xf32>
+    %b = memref.alloc(%dx) : memref<?x8xf32>
+    %y = memref.alloc(%dx) : memref<?x8xf32>
+    linalg.fill ins(%one : f32) outs(%a : memref<?x8xf32>)
+    linalg.fill ins(%one : f32) outs(%b : memref<?x8xf32>)
+    linalg.fill ins(%one : f32) outs(%a : memref<?x8xf32>)
+    memref.copy %b, %y : memref<?x8xf32> to memref<?x8xf32>
+    memref.dealloc %a : memref<?x8xf32>
+    memref.dealloc %b : memref<?x8xf32>
+    scf.yield %y : memref<?x8xf32>
+  }
+  return %r : memref<?x8xf32>
+}

@@ -280,7 +280,11 @@ template <bool isBack> static LogicalResult lowerDepthSpace(Node &node) {
   Location loc = node.loc();
   Tensor &data = node.in(0);
   int64_t block = node.integer("blocksize", 0);
-  bool isColumnsFirst = node.string("mode", "DCR") == "CRD";
+  StringRef mode = node.string("mode", "DCR");
+  bool isColumnsFirst = mode == "CRD";
+  if (mode != "DCR" && !isColumnsFirst)
+    return node.error() << "expected mode to be DCR or CRD, but got '" << mode
+                        << "'";
   if (data.rank() != 4 || block < 1 || block > 4096)
     return node.error() << "expected data of rank 4 and a blocksize from 1 to "
                            "4096";

@@ -119,3 +119,10 @@ Value raise::joinHeads(ImplicitLocOpBuilder &b, Value rows) {
   return createNode(b, "Reshape", {rows, integerList(b, {0, 0, -1})},
                     type.clone({s[0], s[1], width}));
 }
+
+Value raise::withKnownType(ImplicitLocOpBuilder &b, Value value, Type known) {
+  if (value.getType() == known ||
+      !tensor::CastOp::areCastCompatible(value.getType(), known))
+    return value;
+  return tensor::CastOp::create(b, known, value);
+}

@@ -146,8 +146,14 @@ Value OperatorRaiser::readLengths() {
 
 /// What the operator itself says of positions.
 pattern::Pattern OperatorRaiser::readPattern() {
-  int64_t left = integerAttr(op, "left_window_size", -1),
-          right = integerAttr(op, "right_window_size", -1);
+  // Windows as wide as that have all keys.
+  constexpr int64_t kOpen = int64_t(1) << 32;
+  auto sizeOf = [&](StringRef name) {
+    int64_t size = integerAttr(op, name, -1);
+    return size < kOpen ? size : -1;
+  };
+  int64_t left = sizeOf("left_window_size"),
+          right = sizeOf("right_window_size");
   if (integerAttr(op, "is_causal", 0))
     right = 0;
   if (left < 0 && right < 0)
@@ -222,12 +228,10 @@ void OperatorRaiser::build() {
       b.getI64IntegerAttr(1), b.getStringAttr(kind));
   passed(op, kAttentionRaised) << remark::add("{0}", pattern.str());
   Value out = attention.getOut();
-  op->getResult(0).replaceAllUsesWith(
-      typeAt(0).getRank() == 4 ? out : joinHeads(b, out));
-  if (op->getNumResults() > 1)
-    op->getResult(1).replaceAllUsesWith(key);
-  if (op->getNumResults() > 2)
-    op->getResult(2).replaceAllUsesWith(value);
+  Value results[] = {typeAt(0).getRank() == 4 ? out : joinHeads(b, out), key,
+                     value};
+  for (auto [old, made] : llvm::zip(op->getResults(), results))
+    old.replaceAllUsesWith(withKnownType(b, made, old.getType()));
 }
 
 std::string OperatorRaiser::run() {

@@ -231,13 +231,8 @@ void CachedRaiser::build(const pattern::Pattern &own) {
                    type));
   }
   Value results[] = {joinHeads(b, out), presentKey, presentValue};
-  for (auto [old, made] : llvm::zip(op->getResults(), results)) {
-    // The graph may know less of the sizes.
-    if (made.getType() != old.getType() &&
-        tensor::CastOp::areCastCompatible(made.getType(), old.getType()))
-      made = tensor::CastOp::create(b, old.getType(), made);
-    old.replaceAllUsesWith(made);
-  }
+  for (auto [old, made] : llvm::zip(op->getResults(), results))
+    old.replaceAllUsesWith(withKnownType(b, made, old.getType()));
 }
 
 std::string CachedRaiser::run() {

@@ -413,12 +413,8 @@ void Raiser::replaceProduct(Value out) {
     SmallVector<ReassociationIndices> groups = {{0, 1}, {2}, {3}};
     out = tensor::CollapseShapeOp::create(b, out, groups);
   }
-  // The graph may know less of the sizes.
-  Type known = product->getResult(0).getType();
-  if (out.getType() != known &&
-      tensor::CastOp::areCastCompatible(out.getType(), known))
-    out = tensor::CastOp::create(b, known, out);
-  product->getResult(0).replaceAllUsesWith(out);
+  Value old = product->getResult(0);
+  old.replaceAllUsesWith(withKnownType(b, out, old.getType()));
 }
 
 std::string Raiser::run() {

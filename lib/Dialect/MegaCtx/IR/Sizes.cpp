@@ -29,8 +29,10 @@ struct SizeSet : ValueBoundsConstraintSet {
       return first >= 0 && second >= 0 &&
              static_cast<SizeSet &>(all).comparePos(first, EQ, second);
     });
-    first = set.insert(a);
-    second = set.insert(b);
+    // As dims, which keep their places: symbols move when loops' bounds add
+    // dims before them, and other columns would be compared.
+    first = set.insert(a, /*isSymbol=*/false);
+    second = set.insert(b, /*isSymbol=*/false);
     set.processWorklist();
     return set.comparePos(first, EQ, second);
   }
