@@ -50,7 +50,7 @@ def test_memory_beside_a_sum_of_lengths(tool, tmp_path):
     nodes += [node("MatMul", [before, "w"], [after]) for before, after in ("ar", "rs", "st")]
     nodes += [node("Add", ["t", "mean"], ["far"]), node("Tanh", ["far"], ["u"]), node("Concat", ["u", "row"], ["ao"], axis=0)]
     others = [value("k", ["K", 4]), value("p", ["P", 4]), value("row", [1, 4])]
-    made = model([loop(subgraph(nodes, [ON, GROWN], HEAD))], [X, M, *others], [value("y")], {"w": W})
+    made = model([loop(subgraph(nodes, [ON, GROWN], HEAD))], [X, M, *others], [value("y")], {"w": W / 4})
     feeds = [{"x": random(q), "k": random(k), "p": random(p), "row": random(1), "m": np.array(4)} for q, k, p in [(5, 5, 5), (20, 1, 1), (3000, 1, 1), (700, 300, 1)]]
     check(made, feeds, tool, tmp_path)
 
