@@ -386,9 +386,9 @@ static shape_inference::DataValueMap inferTypes(ModelProto &model) {
 }
 
 /// Composites in bodies of others are inlined by the next turn. False where
-/// there are none.
+/// nothing was: some have no body for what they are given.
 static bool inlineComposites(ModelProto &model) {
-  Composites before;
+  Composites first, before;
   for (;;) {
     setAside(model, isKept);
     Composites composites = compositesOf(model);
@@ -397,8 +397,10 @@ static bool inlineComposites(ModelProto &model) {
       inlineFunctions(model, {composites.begin(), composites.end()});
     putBack(model);
     if (isDone)
-      return !before.empty();
+      return composites != first;
     inferTypes(model);
+    if (before.empty())
+      first = composites;
     before = std::move(composites);
   }
 }
