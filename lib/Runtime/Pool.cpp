@@ -2,7 +2,8 @@
 //
 // Workers take tasks from an atomic counter, in order. They spin for a short
 // while between loops, since loops of one model follow each other closely, and
-// then sleep.
+// then sleep. A caller waits for those that have begun alone: one that wakes up
+// late, or on a core that another thread has, finds the loop closed.
 //
 //===----------------------------------------------------------------------===//
 
@@ -61,15 +62,21 @@ public:
     this->context = context;
     this->count = count;
     next.store(0, std::memory_order_relaxed);
-    busy.store(static_cast<int>(workers.size()), std::memory_order_relaxed);
+    isOpen.store(true);
     {
       std::lock_guard<std::mutex> lock(mutex);
       generation.fetch_add(1, std::memory_order_release);
     }
     wake.notify_all();
     take();
-    while (busy.load(std::memory_order_acquire) > 0)
+    // Sequentially consistent, as in work(): either a worker is seen here, or
+    // it sees that the loop is closed.
+    isOpen.store(false);
+    for (int spin = 0; inside.load() > 0; ++spin) {
       relax();
+      if (spin % 1024 == 1023) // it may wait for this core
+        std::this_thread::yield();
+    }
   }
 
 private:
@@ -92,11 +99,13 @@ private:
         std::unique_lock<std::mutex> lock(mutex);
         wake.wait(lock, [&] { return generation.load() != seen; });
       }
-      ++seen;
+      seen = generation.load(std::memory_order_acquire);
       if (stopping)
         return;
-      take();
-      busy.fetch_sub(1, std::memory_order_release);
+      inside.fetch_add(1);
+      if (isOpen.load())
+        take();
+      inside.fetch_sub(1);
     }
   }
 
@@ -105,7 +114,8 @@ private:
   std::condition_variable wake;
   std::atomic<uint64_t> generation{0};
   std::atomic<int64_t> next{0};
-  std::atomic<int> busy{0};
+  std::atomic<bool> isOpen{false};
+  std::atomic<int> inside{0}; ///< workers that may take tasks
   std::atomic<bool> stopping{false};
   void (*body)(void *, int64_t) = nullptr;
   void *context = nullptr;
