@@ -64,12 +64,7 @@ bool BlockSum::findSizes() {
 }
 
 std::string BlockSum::text() {
-  constexpr int kFloats[] = {TensorProto::FLOAT, TensorProto::FLOAT16,
-                             TensorProto::BFLOAT16, TensorProto::DOUBLE};
-  bool isReal = false;
-  for (int type : kFloats)
-    isReal |= call.elementType(0) == type;
-  if (!isReal || !findSizes())
+  if (!isReal(call.elementType(0)) || !findSizes())
     return "";
   int64_t elements = 1;
   for (int64_t size : block)

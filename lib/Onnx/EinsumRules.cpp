@@ -172,11 +172,7 @@ std::string MatrixProduct::text() {
 }
 
 static std::string einsum(const Call &call) {
-  constexpr int kFloats[] = {TensorProto::FLOAT, TensorProto::FLOAT16,
-                             TensorProto::BFLOAT16, TensorProto::DOUBLE};
-  bool isReal = std::count(std::begin(kFloats), std::end(kFloats),
-                           call.elementType(0)) > 0;
-  return isReal ? MatrixProduct(call).text() : "";
+  return isReal(call.elementType(0)) ? MatrixProduct(call).text() : "";
 }
 
 void mlir::onnx::addEinsumRules(Rules &rules) { rules[".Einsum"] = einsum; }

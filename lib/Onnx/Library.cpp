@@ -6,6 +6,7 @@
 
 #include "Library.h"
 #include "Branches.h"
+#include "Checks.h"
 #include "ContribSchemas.h"
 #include "Names.h"
 #include "Rules.h"
@@ -18,7 +19,6 @@
 #include <onnx/shape_inference/implementation.h>
 #include <onnx/version_converter/convert.h>
 #include <set>
-#include <sstream>
 
 using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
@@ -36,13 +36,6 @@ static bool isKept(const NodeProto &node) {
   bool hasScores = node.op_type() == "Attention" && node.output_size() > 3 &&
                    !node.output(3).empty();
   return node.domain().empty() && kept.count(node.op_type()) && !hasScores;
-}
-
-static int64_t opsetOf(const ModelProto &model) {
-  for (const OperatorSetIdProto &set : model.opset_import())
-    if (set.domain().empty() || set.domain() == "ai.onnx")
-      return set.version();
-  return 0;
 }
 
 /// Types of initializers and of values, of a graph and of those within it.
@@ -86,16 +79,6 @@ static void inlineFunctions(ModelProto &model,
       inliner::FunctionIdSet::Create(inliner::FunctionIdVector(functions));
   inliner::InlineSelectedFunctions(model, *set, OpSchemaRegistry::Instance());
   infos.DeleteSubrange(numBefore, numAdded);
-}
-
-/// Calls `visit` with every node, also of subgraphs.
-template <typename Visit>
-static void forEachNode(GraphProto &graph, const Visit &visit) {
-  for (NodeProto &node : *graph.mutable_node()) {
-    visit(node);
-    forEachSubgraph(node,
-                    [&](GraphProto &inner) { forEachNode(inner, visit); });
-  }
 }
 
 /// The domain of nodes that a step of the library must not see: it knows no
@@ -194,49 +177,6 @@ static void spellOutDefaultsOfFunctions(ModelProto &model) {
     }
 }
 
-/// Letters and spaces beside one ellipsis at most.
-static bool isTerm(std::string term) {
-  if (size_t dots = term.find("..."); dots != std::string::npos)
-    term.erase(dots, 3);
-  return std::all_of(term.begin(), term.end(), [](unsigned char c) {
-    return c == ' ' || std::isalpha(c);
-  });
-}
-
-static bool isEquation(const std::string &equation) {
-  size_t arrow = equation.find("->");
-  std::stringstream operands(equation.substr(0, arrow));
-  bool areTerms =
-      arrow == std::string::npos || isTerm(equation.substr(arrow + 2));
-  for (std::string term; std::getline(operands, term, ',');)
-    areTerms &= isTerm(term);
-  return areTerms;
-}
-
-/// ONNX's shape inference divides by the number of heads without a look at it,
-/// and never ends for equations of other characters.
-static void checkAttributes(const GraphProto &graph) {
-  for (const NodeProto &node : graph.node()) {
-    forEachSubgraph(node, checkAttributes);
-    for (const AttributeProto &attribute : node.attribute()) {
-      auto refuse = [&](const std::string &what) {
-        throw std::runtime_error("node '" + node.name() + "' (" +
-                                 node.op_type() + "): expected " + what);
-      };
-      bool isHeads =
-          node.op_type() == "Attention" && (attribute.name() == "q_num_heads" ||
-                                            attribute.name() == "kv_num_heads");
-      if (isHeads && attribute.i() < 1)
-        refuse(attribute.name() + " of at least 1, but got " +
-               std::to_string(attribute.i()));
-      if (node.op_type() == "Einsum" && attribute.name() == "equation" &&
-          !isEquation(attribute.s()))
-        refuse("an equation of letters and ellipses, but got '" +
-               attribute.s() + "'");
-    }
-  }
-}
-
 /// Data propagation makes a list of as many entries as a tensor of one dim has.
 /// Sizes of long ones are left out: they are no shapes.
 static void forgetLongLists(GraphProto &graph) {
@@ -250,50 +190,6 @@ static void forgetLongLists(GraphProto &graph) {
       if (dims.dim_size() == 1 && dims.dim(0).dim_value() > kLongest)
         dims.mutable_dim(0)->clear_dim_value();
     }
-}
-
-/// Of operands as many as one likes, none may be left out; schemas check the
-/// others.
-static void checkOperands(const NodeProto &node, const OpSchema &schema) {
-  for (int i = 0; i < node.input_size(); ++i) {
-    const auto &formal = schema.inputs();
-    size_t at = std::min(size_t(i), formal.size() - 1);
-    if (!formal.empty() && node.input(i).empty() &&
-        formal[at].GetOption() == OpSchema::Variadic)
-      throw std::runtime_error("operand " + std::to_string(i) + " is left out");
-  }
-}
-
-/// Converter and inliner index and read what a node's schema demands without a
-/// look at whether it is there.
-static void checkNodes(ModelProto &model) {
-  int64_t opset = opsetOf(model);
-  forEachNode(*model.mutable_graph(), [&](const NodeProto &node) {
-    bool isStandard = node.domain().empty() || node.domain() == "ai.onnx";
-    const OpSchema *schema =
-        isStandard ? OpSchemaRegistry::Schema(node.op_type(), int(opset), "")
-                   : OpSchemaRegistry::Schema(node.op_type(), 1, node.domain());
-    if (!schema)
-      return;
-    // Attributes that no schema knows harm nobody.
-    NodeProto known;
-    known.set_name(node.name());
-    known.set_op_type(node.op_type());
-    known.set_domain(isStandard ? "" : node.domain());
-    *known.mutable_input() = node.input();
-    *known.mutable_output() = node.output();
-    for (const AttributeProto &attribute : node.attribute())
-      if (schema->attributes().count(attribute.name()))
-        *known.add_attribute() = attribute;
-    try {
-      checkOperands(known, *schema);
-      schema->Verify(known);
-    } catch (const std::exception &e) {
-      throw std::runtime_error("node '" + node.name() + "' (" + node.op_type() +
-                               ", opset " + std::to_string(opset) +
-                               "): " + e.what());
-    }
-  });
 }
 
 /// Before opset 9, Scan had a batch, which the converter takes from the

@@ -31,6 +31,17 @@ void forEachSubgraph(::ONNX_NAMESPACE::NodeProto &node, const Visit &visit) {
   }
 }
 
+/// Calls `visit` with every node, also of subgraphs.
+template <typename Visit>
+void forEachNode(::ONNX_NAMESPACE::GraphProto &graph, const Visit &visit) {
+  for (::ONNX_NAMESPACE::NodeProto &node : *graph.mutable_node()) {
+    visit(node);
+    forEachSubgraph(node, [&](::ONNX_NAMESPACE::GraphProto &inner) {
+      forEachNode(inner, visit);
+    });
+  }
+}
+
 /// Names that are taken.
 class UniqueNames {
 public:

@@ -123,9 +123,7 @@ static std::string random(const Call &call) {
   bool isLike = call.has(0);
   const AttributeProto *sizes = call.attribute("shape");
   int64_t type = call.integer("dtype", isLike ? call.elementType(0) : 1);
-  bool isReal = type == TensorProto::FLOAT || type == TensorProto::FLOAT16 ||
-                type == TensorProto::BFLOAT16 || type == TensorProto::DOUBLE;
-  if (!isReal || (!isLike && !sizes))
+  if (!isReal(type) || (!isLike && !sizes))
     return "";
   if (!isLike && std::any_of(sizes->ints().begin(), sizes->ints().end(),
                              [](int64_t size) { return size < 0; }))

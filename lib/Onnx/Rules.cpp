@@ -11,6 +11,13 @@
 using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
 
+bool mlir::onnx::isReal(int64_t elementType) {
+  return elementType == TensorProto::FLOAT ||
+         elementType == TensorProto::FLOAT16 ||
+         elementType == TensorProto::BFLOAT16 ||
+         elementType == TensorProto::DOUBLE;
+}
+
 std::string mlir::onnx::text(double number) {
   char buffer[32];
   std::snprintf(buffer, sizeof(buffer), "%.17e", number);

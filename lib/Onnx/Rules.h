@@ -96,6 +96,8 @@ private:
 using Rule = std::string (*)(const Call &);
 using Rules = std::map<std::string, Rule>;
 
+/// Whether a TensorProto's type is of floats that compute: f16, bf16, f32, f64.
+bool isReal(int64_t elementType);
 /// A number as the text format has it.
 std::string text(double number);
 /// The name of input i.

@@ -13,13 +13,18 @@
 #include "megactx/Runtime/KernelABI.h"
 #include <algorithm>
 #include <functional>
-#include <map>
 #include <numeric>
 #include <vector>
 
 using namespace dnnl;
 using megactx::cpuEngine;
 using Dims = memory::dims;
+
+/// The elements of the dims from `first` on.
+static int64_t countOf(const Dims &sizes, size_t first = 0) {
+  return std::accumulate(sizes.begin() + first, sizes.end(), int64_t(1),
+                         std::multiplies<int64_t>());
+}
 
 namespace {
 /// A tensor of floats [outer, groups, channels, axes...], or of the kernel
@@ -194,35 +199,16 @@ private:
   reorder toData, toResult;
 };
 
-/// What is made of shapes. These vary with run-time lengths: what is kept is
-/// bounded.
-template <typename T> class ByShape {
-public:
-  template <typename F> T &get(const Shape &shape, F make) {
-    constexpr size_t kMost = 256;
-    std::vector<int64_t> key = shape.key();
-    auto found = all.find(key);
-    if (found == all.end()) {
-      if (all.size() >= kMost)
-        all.clear();
-      found = all.emplace(std::move(key), make()).first;
-    }
-    return found->second;
-  }
-
-private:
-  std::map<std::vector<int64_t>, T> all;
-};
-
 Call &callOf(const Shape &shape) {
-  thread_local ByShape<Call> calls;
-  return calls.get(shape, [&] { return Call(shape); });
+  thread_local megactx::Bounded<std::vector<int64_t>, Call> calls;
+  return calls.get(shape.key(), [&] { return Call(shape); });
 }
 
 /// The layout of the kernel that oneDNN chooses.
 memory::desc layoutOf(const Shape &shape) {
-  thread_local ByShape<memory::desc> layouts;
-  return layouts.get(shape, [&] { return shape.describe().weights_desc(); });
+  thread_local megactx::Bounded<std::vector<int64_t>, memory::desc> layouts;
+  return layouts.get(shape.key(),
+                     [&] { return shape.describe().weights_desc(); });
 }
 
 /// A whole convolution, cut into tasks.
@@ -237,9 +223,8 @@ public:
 
 private:
   /// Blocks are of groups, where there are several, or else of filters.
-  int64_t countOuter() const {
-    return kernel.sizes[0] > 1 ? kernel.sizes[0] : kernel.sizes[1];
-  }
+  int64_t countOuter() const { return kernel.sizes[hasGroups() ? 0 : 1]; }
+  bool hasGroups() const { return kernel.sizes[0] > 1; }
   void cut();
   Shape shapeOf(int64_t rows, int64_t outer) const;
   void pack();
@@ -253,22 +238,13 @@ private:
 };
 } // namespace
 
-static int64_t countOf(const Dims &sizes) {
-  return std::accumulate(sizes.begin(), sizes.end(), int64_t(1),
-                         std::multiplies<int64_t>());
-}
-
 /// Rows of a block are not too few for the rows around them that it reads too.
 void Convolution::cut() {
   constexpr int64_t leastRows = 4, leastPixels = 64, leastOuter = 32;
-  int64_t all = result.sizes[3], pixels = 1;
-  for (size_t i = 4; i < result.sizes.size(); ++i)
-    pixels *= result.sizes[i];
+  int64_t all = result.sizes[3], pixels = countOf(result.sizes, 4);
   // Other threads take longer to begin than they need for so few products.
   constexpr int64_t kFewProducts = 1 << 20;
-  int64_t products = countOf(result.sizes) * kernel.sizes[2];
-  for (size_t i = 3; i < kernel.sizes.size(); ++i)
-    products *= kernel.sizes[i];
+  int64_t products = countOf(result.sizes) * countOf(kernel.sizes, 2);
   int64_t threads = products < kFewProducts ? 1 : megactx::poolSize();
   int64_t wanted = threads == 1 ? 1 : 3 * threads;
   // Blocks in another layout are copies of what they are of.
@@ -297,9 +273,8 @@ void Convolution::cut() {
 }
 
 Shape Convolution::shapeOf(int64_t ofRows, int64_t ofOuter) const {
-  bool hasGroups = kernel.sizes[0] > 1;
-  int64_t groups = hasGroups ? ofOuter : 1,
-          filters = hasGroups ? kernel.sizes[1] : ofOuter;
+  int64_t groups = hasGroups() ? ofOuter : 1,
+          filters = hasGroups() ? kernel.sizes[1] : ofOuter;
   Shape shape;
   auto from = [](const Dims &dims, size_t first) {
     return Dims(dims.begin() + first, dims.end());
@@ -324,7 +299,7 @@ Shape Convolution::shapeOf(int64_t ofRows, int64_t ofOuter) const {
   shape.kernel = {filters};
   append(shape.kernel, from(kernel.sizes, 2));
   shape.kernelStrides = from(kernel.strides, 1);
-  if (hasGroups) {
+  if (hasGroups()) {
     shape.kernel.insert(shape.kernel.begin(), groups);
     shape.kernelStrides.insert(shape.kernelStrides.begin(), kernel.strides[0]);
   }
@@ -336,7 +311,7 @@ Shape Convolution::shapeOf(int64_t ofRows, int64_t ofOuter) const {
 
 /// The kernel of each block in the layout that its calls want.
 void Convolution::pack() {
-  int64_t stride = kernel.strides[kernel.sizes[0] > 1 ? 0 : 1];
+  int64_t stride = kernel.strides[hasGroups() ? 0 : 1];
   std::vector<int64_t> heights = {rows};
   if (int64_t rest = result.sizes[3] % rows)
     heights.push_back(rest);
@@ -356,13 +331,12 @@ void Convolution::runTask(int64_t task) const {
   int64_t first = block * outer;
   int64_t height = std::min(rows, result.sizes[3] - row);
   Shape shape = shapeOf(height, std::min(outer, countOuter() - first));
-  bool hasGroups = kernel.sizes[0] > 1;
   float *from = data.data + image * data.strides[0] +
                 row * steps[0] * data.strides[3] +
-                (hasGroups ? first * data.strides[1] : 0);
+                (hasGroups() ? first * data.strides[1] : 0);
   float *to = result.data + image * result.strides[0] +
               row * result.strides[3] +
-              first * result.strides[hasGroups ? 1 : 2];
+              first * result.strides[hasGroups() ? 1 : 2];
   callOf(shape).run(from, *packed[height < rows ? outerBlocks + block : block],
                     to);
 }
@@ -403,13 +377,10 @@ static bool isProduct(const Tensor &data, const Tensor &kernel,
 static void multiply(const Tensor &data, const Tensor &kernel,
                      const Tensor &result) {
   auto flat = [](const Tensor &x) {
-    int64_t elements = 1;
-    for (size_t i = 3; i < x.sizes.size(); ++i)
-      elements *= x.sizes[i];
     return mctx_memref3{x.data,
                         x.data,
                         0,
-                        {x.sizes[0], x.sizes[2], elements},
+                        {x.sizes[0], x.sizes[2], countOf(x.sizes, 3)},
                         {x.strides[0], x.strides[2], 1}};
   };
   mctx_memref3 a = {kernel.data,

@@ -11,7 +11,6 @@
 #include "Products.h"
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <tuple>
 #include <vector>
@@ -36,7 +35,7 @@ struct Product {
 
   void run(void *a, void *b, void *c) const {
     megactx::singleThreaded();
-    thread_local std::map<Key, matmul> primitives;
+    thread_local megactx::Bounded<Key, matmul> primitives;
     thread_local stream s(cpuEngine());
     memory::desc da({m, k}, type, memory::dims{aRow, aColumn});
     memory::desc db =
@@ -45,15 +44,9 @@ struct Product {
     memory::desc dc({m, n}, type, memory::dims{cRow, 1});
     Key key{int(type), m,    n,       k,    aRow,
             aColumn,   bRow, bColumn, cRow, packed != nullptr};
-    auto found = primitives.find(key);
-    if (found == primitives.end()) {
-      // Shapes vary with run-time lengths: what is kept is bounded.
-      if (primitives.size() >= 256)
-        primitives.clear();
-      matmul::desc d(da, db, dc);
-      found = primitives.emplace(key, matmul({d, cpuEngine()})).first;
-    }
-    found->second.execute(
+    matmul &product = primitives.get(
+        key, [&] { return matmul({matmul::desc(da, db, dc), cpuEngine()}); });
+    product.execute(
         s, {{DNNL_ARG_SRC, memory(da, cpuEngine(), a)},
             {DNNL_ARG_WEIGHTS, packed ? *packed : memory(db, cpuEngine(), b)},
             {DNNL_ARG_DST, memory(dc, cpuEngine(), c)}});

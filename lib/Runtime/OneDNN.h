@@ -6,6 +6,7 @@
 #include "megactx/Runtime/KernelABI.h"
 #include <dlfcn.h>
 #include <exception>
+#include <map>
 
 namespace megactx {
 
@@ -21,6 +22,25 @@ inline void singleThreaded() {
   }();
   (void)done;
 }
+
+/// What is made of shapes, by these. They vary with run-time lengths: what is
+/// kept is bounded.
+template <typename Key, typename T> class Bounded {
+public:
+  template <typename F> T &get(const Key &key, F make) {
+    constexpr size_t kMost = 256;
+    auto found = all.find(key);
+    if (found == all.end()) {
+      if (all.size() >= kMost)
+        all.clear();
+      found = all.emplace(key, make()).first;
+    }
+    return found->second;
+  }
+
+private:
+  std::map<Key, T> all;
+};
 
 /// oneDNN throws; generated code does not catch.
 template <typename F> void guarded(F body) {

@@ -1,11 +1,10 @@
 //===- ConvertConvolutionToRuntime.cpp - convolutions as calls ------------===//
 
 #include "../LinalgLoops/LinalgLoops.h"
+#include "RuntimeFunction.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/Convolution.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
@@ -40,19 +39,6 @@ struct ConvertConvolutionToRuntime
       convert(op, convolution);
   }
 
-  func::FuncOp runtimeFunction(TypeRange operands) {
-    constexpr StringLiteral name = "mctx_rt_convolution_f32";
-    if (auto known = getOperation().lookupSymbol<func::FuncOp>(name))
-      return known;
-    OpBuilder b = OpBuilder::atBlockBegin(getOperation().getBody());
-    auto function = func::FuncOp::create(b, getOperation().getLoc(), name,
-                                         b.getFunctionType(operands, {}));
-    function.setPrivate();
-    function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),
-                      b.getUnitAttr());
-    return function;
-  }
-
   void convert(linalg::GenericOp op, const Convolution &convolution) {
     // The runtime overwrites. What adds to what is there is left to loops.
     linalg::FillOp fill = fillBefore(op, op.getDpsInitsMutable()[0]);
@@ -74,7 +60,9 @@ struct ConvertConvolutionToRuntime
     for (const auto *list : {&convolution.strides, &convolution.dilations})
       for (unsigned axis = 0; axis < 3; ++axis)
         pass(axis < list->size() ? (*list)[axis] : 1);
-    func::CallOp::create(b, runtimeFunction(TypeRange(operands)), operands);
+    func::FuncOp function = runtimeFunction(
+        getOperation(), "mctx_rt_convolution_f32", TypeRange(operands));
+    func::CallOp::create(b, function, operands);
     op.erase();
     ++numConvolutions;
   }

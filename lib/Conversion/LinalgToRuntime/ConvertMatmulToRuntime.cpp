@@ -1,11 +1,10 @@
 //===- ConvertMatmulToRuntime.cpp - matrix products as calls --------------===//
 
 #include "../LinalgLoops/LinalgLoops.h"
+#include "RuntimeFunction.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
@@ -73,26 +72,14 @@ struct ConvertMatmulToRuntime
                            StridedLayoutAttr::get(&getContext(), any, sizes));
   }
 
-  func::FuncOp runtimeFunction(Type element, TypeRange operands) {
+  void call(ImplicitLocOpBuilder &b, Type element, ValueRange operands) {
     std::string name = onDevice ? "mctx_rt_device_matmul_" : "mctx_rt_matmul_";
     llvm::raw_string_ostream(name) << element;
-    if (auto known = getOperation().lookupSymbol<func::FuncOp>(name))
-      return known;
-    OpBuilder b = OpBuilder::atBlockBegin(getOperation().getBody());
-    auto type = b.getFunctionType(operands, {});
-    auto function =
-        func::FuncOp::create(b, getOperation().getLoc(), name, type);
-    function.setPrivate();
+    func::FuncOp function =
+        runtimeFunction(getOperation(), name, TypeRange(operands));
     if (onDevice)
       function->setAttr(kOnDeviceAttr, b.getUnitAttr());
-    function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),
-                      b.getUnitAttr());
-    return function;
-  }
-
-  void call(ImplicitLocOpBuilder &b, Type element, ValueRange operands) {
-    func::CallOp::create(b, runtimeFunction(element, TypeRange(operands)),
-                         operands);
+    func::CallOp::create(b, function, operands);
     ++numProducts;
   }
 
