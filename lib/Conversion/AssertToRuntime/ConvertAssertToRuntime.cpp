@@ -1,11 +1,10 @@
 //===- ConvertAssertToRuntime.cpp - run-time checks as calls --------------===//
 
+#include "../LinalgToRuntime/RuntimeFunction.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -41,8 +40,10 @@ struct ConvertAssertToRuntime
     scf::IfOp::create(b, bad, [&](OpBuilder &nested, Location loc) {
       ImplicitLocOpBuilder in(loc, nested);
       Value message = characters(in, text);
-      func::CallOp::create(in, runtimeFunction("mctx_rt_fail", message),
-                           message);
+      func::CallOp::create(
+          in,
+          runtimeFunction(getOperation(), "mctx_rt_fail", TypeRange(message)),
+          message);
       scf::YieldOp::create(in);
     });
     ++numChecks;
@@ -55,23 +56,11 @@ struct ConvertAssertToRuntime
     ImplicitLocOpBuilder b(op.getLoc(), op);
     SmallVector<Value> operands = {op.getNumber(),
                                    characters(b, makeText(symbols, op, texts))};
-    func::FuncOp function = runtimeFunction("mctx_rt_report_checks", operands);
+    func::FuncOp function = runtimeFunction(
+        getOperation(), "mctx_rt_report_checks", TypeRange(operands));
     function->setAttr(kOnDeviceAttr, b.getUnitAttr());
     func::CallOp::create(b, function, operands);
     numChecks += op.getTexts().size();
-  }
-
-  func::FuncOp runtimeFunction(StringRef name, ValueRange operands) {
-    if (auto known = getOperation().lookupSymbol<func::FuncOp>(name))
-      return known;
-    OpBuilder b = OpBuilder::atBlockBegin(getOperation().getBody());
-    auto function =
-        func::FuncOp::create(b, getOperation().getLoc(), name,
-                             b.getFunctionType(operands.getTypes(), {}));
-    function.setPrivate();
-    function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),
-                      b.getUnitAttr());
-    return function;
   }
 
   /// Characters as a constant of the module.
