@@ -1,27 +1,16 @@
-//===- Write.cpp - object code, library, manifest -------------------------===//
+//===- Write.cpp - library, weights, manifest -----------------------------===//
 
+#include "Objects.h"
 #include "megactx/Artifact/Artifact.h"
-#include "megactx/Support/LLVMAttributes.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
-#include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/Analysis/LoopInfo.h"
-#include "llvm/IR/Dominators.h"
-#include "llvm/IR/LegacyPassManager.h"
-#include "llvm/IR/Module.h"
-#include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/SHA256.h"
-#include "llvm/Support/TargetSelect.h"
-#include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Host.h"
-#include "llvm/Transforms/IPO/Internalize.h"
-#include "llvm/Transforms/IPO/MergeFunctions.h"
-#include "llvm/Transforms/Vectorize/SLPVectorizer.h"
+#include "llvm/TargetParser/Triple.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -150,133 +139,7 @@ static LogicalResult writeFile(ModuleOp module, StringRef path,
   return success();
 }
 
-/// Where functions ask for it.
-static void disableUnrolling(llvm::Module &code) {
-  for (llvm::Function &function : code) {
-    if (!function.hasFnAttribute(kNoUnrollAttr))
-      continue;
-    llvm::DominatorTree dominators(function);
-    llvm::LoopInfo loops(dominators);
-    for (llvm::Loop *loop : loops.getLoopsInPreorder())
-      loop->setLoopAlreadyUnrolled();
-  }
-}
-
-static llvm::OptimizationLevel pipelineLevel(llvm::CodeGenOptLevel level) {
-  switch (level) {
-  case llvm::CodeGenOptLevel::None:
-    return llvm::OptimizationLevel::O0;
-  case llvm::CodeGenOptLevel::Less:
-    return llvm::OptimizationLevel::O1;
-  case llvm::CodeGenOptLevel::Default:
-    return llvm::OptimizationLevel::O2;
-  case llvm::CodeGenOptLevel::Aggressive:
-    return llvm::OptimizationLevel::O3;
-  }
-  llvm_unreachable("every level has its pipeline");
-}
-
-namespace {
-/// LLVM's vectorizer of what is alike side by side. It looks at all pairs in a
-/// block; a graph's own is thousands of stores long, and has no arithmetic.
-struct VectorizeArithmetic : llvm::PassInfoMixin<VectorizeArithmetic> {
-  static bool isLongAndIdle(const llvm::BasicBlock &block) {
-    constexpr size_t kLong = 1000, kLeastShare = 16; // instructions
-    return block.size() > kLong &&
-           llvm::count_if(block, [](const llvm::Instruction &instruction) {
-             return instruction.isBinaryOp() &&
-                    instruction.getType()->isFPOrFPVectorTy();
-           }) < int64_t(block.size() / kLeastShare);
-  }
-
-  llvm::PreservedAnalyses run(llvm::Function &function,
-                              llvm::FunctionAnalysisManager &analyses) {
-    if (llvm::any_of(function, isLongAndIdle))
-      return llvm::PreservedAnalyses::all();
-    return llvm::SLPVectorizerPass().run(function, analyses);
-  }
-};
-} // namespace
-
-/// LLVM's pipeline of a level. Nobody calls anything but the entry: what is
-/// inlined wherever it is called need not be compiled for itself too, and the
-/// loops that a model's layers have in common are compiled once.
-static void optimize(llvm::Module &code, llvm::TargetMachine &machine,
-                     llvm::CodeGenOptLevel level) {
-  llvm::internalizeModule(code, [](const llvm::GlobalValue &value) {
-    return value.getName() == "mctx_main";
-  });
-  for (llvm::Function &function : code)
-    if (function.hasLocalLinkage())
-      function.setUnnamedAddr(llvm::GlobalValue::UnnamedAddr::Global);
-  disableUnrolling(code);
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager components;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(&machine);
-  builder.registerVectorizerEndEPCallback(
-      [](llvm::FunctionPassManager &passes, llvm::OptimizationLevel level) {
-        if (level.getSpeedupLevel() > 1)
-          passes.addPass(VectorizeArithmetic());
-      });
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(components);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, components, modules);
-  llvm::ModulePassManager passes;
-  passes.addPass(llvm::MergeFunctionsPass());
-  passes.addPass(builder.buildPerModuleDefaultPipeline(pipelineLevel(level)));
-  passes.run(code, modules);
-}
-
-static LogicalResult emitObject(ModuleOp module, const CPUTarget &target,
-                                llvm::CodeGenOptLevel level, StringRef path) {
-  llvm::InitializeNativeTarget();
-  llvm::InitializeNativeTargetAsmPrinter();
-  llvm::LLVMContext context;
-  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(module, context);
-  if (!code)
-    return module.emitError("cannot translate to LLVM IR");
-  llvm::Triple triple(llvm::sys::getDefaultTargetTriple());
-  std::string error;
-  const llvm::Target *backend =
-      llvm::TargetRegistry::lookupTarget(triple, error);
-  if (!backend)
-    return module.emitError("no code generator: ") << error;
-  llvm::TargetOptions options;
-  options.AllowFPOpFusion = llvm::FPOpFusion::Fast;
-  options.UseInitArray = true;
-  std::unique_ptr<llvm::TargetMachine> machine(
-      backend->createTargetMachine(triple, target.cpu, target.features, options,
-                                   llvm::Reloc::PIC_, std::nullopt, level));
-  code->setTargetTriple(triple);
-  code->setDataLayout(machine->createDataLayout());
-  for (llvm::Function &function : *code) {
-    function.addFnAttr("target-cpu", target.cpu);
-    function.addFnAttr("target-features", target.features);
-    if (target.vectorBits == 512)
-      function.addFnAttr("prefer-vector-width", "512");
-  }
-  optimize(*code, *machine, level);
-  bool unsupported = false;
-  LogicalResult written = writeFile(module, path, [&](llvm::raw_ostream &os) {
-    llvm::SmallVector<char, 0> buffer;
-    llvm::raw_svector_ostream stream(buffer);
-    llvm::legacy::PassManager passes;
-    unsupported = machine->addPassesToEmitFile(
-        passes, stream, nullptr, llvm::CodeGenFileType::ObjectFile);
-    if (!unsupported)
-      passes.run(*code);
-    os << stream.str();
-  });
-  if (unsupported)
-    return module.emitError("the target cannot emit object files");
-  return written;
-}
-
-static LogicalResult link(ModuleOp module, StringRef object,
+static LogicalResult link(ModuleOp module, ArrayRef<std::string> objects,
                           StringRef library) {
   llvm::ErrorOr<std::string> linker =
       llvm::sys::findProgramByName("ld.lld", {MEGACTX_LLVM_TOOLS});
@@ -286,12 +149,36 @@ static LogicalResult link(ModuleOp module, StringRef object,
     return module.emitError("no linker: ld.lld is neither in ")
            << MEGACTX_LLVM_TOOLS << " nor on the PATH";
   std::string message;
-  int status = llvm::sys::ExecuteAndWait(
-      *linker, {*linker, "-shared", "--gc-sections", "-o", library, object},
-      std::nullopt, {}, 0, 0, &message);
+  SmallVector<StringRef> arguments{*linker, "-shared", "--gc-sections", "-o",
+                                   library};
+  llvm::append_range(arguments, objects);
+  int status = llvm::sys::ExecuteAndWait(*linker, arguments, std::nullopt, {},
+                                         0, 0, &message);
   if (status != 0)
     return module.emitError("linking failed: ")
            << (message.empty() ? "see above" : message);
+  return success();
+}
+
+/// Compiles and links.
+static LogicalResult writeLibrary(ModuleOp module, const ArtifactTarget &target,
+                                  const Staging &staging) {
+  FailureOr<std::vector<ObjectCode>> objects =
+      compileToObjects(module, target.host, target.optimization);
+  if (failed(objects))
+    return failure();
+  SmallVector<std::string> names;
+  for (auto [number, object] : llvm::enumerate(*objects)) {
+    StringRef code(object.data(), object.size());
+    names.push_back(staging.file(llvm::formatv("part{0}.o", number).str()));
+    if (failed(writeFile(module, names.back(),
+                         [&](llvm::raw_ostream &os) { os << code; })))
+      return failure();
+  }
+  if (failed(link(module, names, staging.file("model.so"))))
+    return failure();
+  for (StringRef name : names)
+    fs::remove(name);
   return success();
 }
 
@@ -359,12 +246,8 @@ LogicalResult mlir::megactx::writeArtifact(ModuleOp module,
   Staging staging(path);
   if (!staging.error.empty())
     return module.emitError("cannot write '") << path << "': " << staging.error;
-  std::string object = staging.file("model.o");
-  if (failed(emitObject(module, target.host, target.optimization, object)) ||
-      failed(link(module, object, staging.file("model.so"))))
-    return failure();
-  fs::remove(object);
-  if (failed(writeFile(module, staging.file("weights.bin"),
+  if (failed(writeLibrary(module, target, staging)) ||
+      failed(writeFile(module, staging.file("weights.bin"),
                        [&](llvm::raw_ostream &os) {
                          for (ElementsAttr weight : interface.weights())
                            writeElements(weight, os);
