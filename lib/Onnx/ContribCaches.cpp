@@ -1,13 +1,22 @@
 //===- ContribCaches.cpp - attention over caches of many lengths ----------===//
 //
-// onnxruntime's GroupQueryAttention as this project's CachedAttention, which
-// has neither rotation nor packed operands: see ContribSchemas.h.
+// onnxruntime's GroupQueryAttention and SparseAttention as this project's
+// CachedAttention, which has neither rotation nor packed operands: see
+// ContribSchemas.h.
 //
 //===----------------------------------------------------------------------===//
 
 #include "Rules.h"
 
 using namespace mlir::onnx;
+
+namespace {
+/// Where an operator has its inputs.
+struct Places {
+  int lengths, total, cosines, sines, positions; ///< -1: it has none
+  int beyondLast; ///< what its lengths lack of the number of keys
+};
+} // namespace
 
 /// Writes `q`, `k` and `v` [B, N, H * D]. False for widths that are not known.
 static bool writeOperands(const Call &call, std::string &body) {
@@ -31,57 +40,86 @@ static bool writeOperands(const Call &call, std::string &body) {
 /// Writes `lengths` [B], the keys of each batch entry, `starts` [B], how many
 /// of them were there before, and `total` [1], the most that one may have. As
 /// many new rows as that are a prompt, which starts at 0 and may be padded.
-static void writeLengths(std::string &body) {
-  body += "one = Constant <value_ints = [1]> ()\n"
-          "zero = Constant <value_ints = [0]> ()\n"
+static void writeLengths(const Places &places, std::string &body) {
+  body += list("one", {1}) + list("zero", {0}) +
+          list("missing", {places.beyondLast}) +
           "batch = Shape <start = 0, end = 1> (i0)\n"
-          "wide_last = Cast <to = 7> (i5)\nlast = Reshape(wide_last, batch)\n"
-          "wide_total = Cast <to = 7> (i6)\n"
-          "total = Reshape(wide_total, one)\nlengths = Add(last, one)\n"
+          "wide_last = Cast <to = 7> (" +
+          input(places.lengths) +
+          ")\nlast = Reshape(wide_last, batch)\n"
+          "wide_total = Cast <to = 7> (" +
+          input(places.total) +
+          ")\n"
+          "total = Reshape(wide_total, one)\nlengths = Add(last, missing)\n"
           "rows = Shape <start = 1, end = 2> (i0)\n"
           "before = Sub(lengths, rows)\nis_prompt = Equal(rows, total)\n"
           "starts = Where(is_prompt, zero, before)\n";
 }
 
 /// Rotates queries and keys in place.
-static void writeRotation(const Call &call, std::string &body) {
-  std::string positions = "i9";
-  if (!call.has(9)) {
-    positions = "positions";
+static void writeRotation(const Call &call, const Places &places,
+                          std::string &body) {
+  std::string positions = "positions";
+  if (call.has(places.positions))
+    positions = input(places.positions);
+  else
     body += "column = Unsqueeze(starts, one)\ncount = Squeeze(rows, zero)\n"
             "first = Constant <value = int64 {0}> ()\n"
             "step = Constant <value = int64 {1}> ()\n"
             "place = Range(first, count, step)\n"
             "positions = Add(column, place)\n";
-  }
   int64_t part = 0; // of each head; all of it
-  if (const auto *half = call.dim(7, 1))
+  if (const auto *half = call.dim(places.cosines, 1))
     part = 2 * half->dim_value();
   auto rotate = [&](const std::string &name, const char *heads) {
     return "rotated_" + name + " = RotaryEmbedding <interleaved = " +
            std::to_string(call.integer("rotary_interleaved", 0)) +
            ", num_heads = " + std::to_string(call.integer(heads, 0)) +
            ", rotary_embedding_dim = " + std::to_string(part) + "> (" + name +
-           ", i7, i8, " + positions + ")\n";
+           ", " + input(places.cosines) + ", " + input(places.sines) + ", " +
+           positions + ")\n";
   };
   body += rotate("q", "num_heads") + rotate("k", "kv_num_heads");
 }
 
-static std::string groupQueryAttention(const Call &call) {
+/// All before the attention itself, or nothing for a form that is not covered.
+static std::string operandsOf(const Call &call, const Places &places) {
+  std::string body;
   bool isRotated = call.integer("do_rotary", 0);
+  if (!call.has(places.lengths) || !call.has(places.total) ||
+      call.has(3) != call.has(4) ||
+      (isRotated && (!call.has(places.cosines) || !call.has(places.sines))) ||
+      !writeOperands(call, body))
+    return "";
+  writeLengths(places, body);
+  if (isRotated)
+    writeRotation(call, places, body);
+  return body;
+}
+
+/// The attention over `q`, `k` and `v`; `attributes` and `operands` beyond what
+/// all have.
+static std::string cachedAttention(const Call &call,
+                                   const std::string &attributes,
+                                   const std::string &operands) {
+  return "o0, o1, o2 = ai.megactx.CachedAttention <num_heads = " +
+         std::to_string(call.integer("num_heads", 0)) +
+         ", kv_num_heads = " + std::to_string(call.integer("kv_num_heads", 0)) +
+         ", scale = " + text(call.real("scale", 0.0)) + ", " + attributes +
+         "> (" +
+         (call.integer("do_rotary", 0) ? "rotated_q, rotated_k" : "q, k") +
+         ", v, " + inputOrNone(call, 3) + ", " + inputOrNone(call, 4) +
+         ", starts, lengths, total, " + operands + ")\n";
+}
+
+static std::string groupQueryAttention(const Call &call) {
   bool isOther =
       call.wants(3) || call.has(12) || call.has(13) || call.has(14) ||
       call.has(15) || call.has(16) || call.integer("sliding_window_cache", 0) ||
       call.integer("local_window_size", -1) == 0 || !call.integer("causal", 1);
-  if (isOther || !call.has(5) || !call.has(6) || call.has(3) != call.has(4) ||
-      (isRotated && (!call.has(7) || !call.has(8))))
+  std::string body = isOther ? "" : operandsOf(call, {5, 6, 7, 8, 9, 1});
+  if (body.empty())
     return "";
-  std::string body;
-  if (!writeOperands(call, body))
-    return "";
-  writeLengths(body);
-  if (isRotated)
-    writeRotation(call, body);
   int64_t window = call.integer("local_window_size", -1);
   std::string pattern = "causal";
   if (window > 0)
@@ -91,18 +129,23 @@ static std::string groupQueryAttention(const Call &call) {
     body += "sink = Constant <value = float[1] {0.0}> ()\n";
     sink = "sink";
   }
-  body += "o0, o1, o2 = ai.megactx.CachedAttention <num_heads = " +
-          std::to_string(call.integer("num_heads", 0)) + ", kv_num_heads = " +
-          std::to_string(call.integer("kv_num_heads", 0)) +
-          ", scale = " + text(call.real("scale", 0.0)) +
-          ", softcap = " + text(call.real("softcap", 0.0)) + ", pattern = \"" +
-          pattern + "\"> (" + (isRotated ? "rotated_q, rotated_k" : "q, k") +
-          ", v, " + inputOrNone(call, 3) + ", " + inputOrNone(call, 4) +
-          ", starts, lengths, total, " + inputOrNone(call, 10) + ", " + sink +
-          ")\n";
-  return body;
+  return body + cachedAttention(call,
+                                "softcap = " + text(call.real("softcap", 0.0)) +
+                                    ", pattern = \"" + pattern + "\"",
+                                inputOrNone(call, 10) + ", " + sink);
+}
+
+/// Its blocks become a pattern where they are constants.
+static std::string sparseAttention(const Call &call) {
+  std::string body = operandsOf(call, {8, 7, 9, 10, -1, 0});
+  int64_t block = call.integer("sparse_block_size", 0);
+  if (body.empty() || !call.has(5) || !call.has(6) || block < 1)
+    return "";
+  return body + cachedAttention(call, "block_size = " + std::to_string(block),
+                                "none, none, i5, i6");
 }
 
 void mlir::onnx::addCacheRules(Rules &rules) {
   rules["com.microsoft.GroupQueryAttention"] = groupQueryAttention;
+  rules["com.microsoft.SparseAttention"] = sparseAttention;
 }

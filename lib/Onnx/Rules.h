@@ -28,7 +28,7 @@ public:
   int countInputs() const { return node.input_size(); }
 
   bool has(int i) const {
-    return i < node.input_size() && !node.input(i).empty();
+    return i >= 0 && i < node.input_size() && !node.input(i).empty();
   }
   bool wants(int i) const {
     return i < node.output_size() && !node.output(i).empty();

@@ -153,6 +153,15 @@ static std::string rangeOf(const json::Array &attentions, size_t from,
   return end - from == 1 ? first : first + "-" + std::to_string(layer(end - 1));
 }
 
+/// A source's pattern for a line: tables of blocks may have thousands of
+/// numbers, which JSON says.
+static std::string patternOf(const json::Object &source) {
+  constexpr size_t kMost = 1000; // characters
+  StringRef text = source.getString("pattern").value_or("");
+  return text.size() > kMost ? (text.take_front(kMost) + " ...").str()
+                             : text.str();
+}
+
 /// What a line says behind the pattern.
 static std::string marksOf(const json::Object &attention,
                            const json::Object &source) {
@@ -191,7 +200,7 @@ void mlir::megactx::printAttentions(const json::Array &attentions,
           attention.getString("kind").value_or(""),
           size(attention, "heads") + "/" + size(source, "key_heads"),
           size(source, "dim") + "/" + size(source, "value_dim"),
-          source.getString("pattern").value_or(""), marksOf(attention, source));
+          patternOf(source), marksOf(attention, source));
     }
   }
 }
@@ -248,8 +257,7 @@ static void printTable(const json::Array &attentions, const json::Array &missed,
       else
         os << llvm::format(" %10s  %11s %9s %9s ", "-", "-", "-", "-");
       os << llvm::format("%9.2f  ", whole(source, "bytes") / 1e6)
-         << source.getString("pattern").value_or("")
-         << marksOf(attention, source) << "\n";
+         << patternOf(source) << marksOf(attention, source) << "\n";
     }
   }
   os << "for each row of the batch, at " << costs.queries << " queries and "

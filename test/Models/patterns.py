@@ -54,8 +54,8 @@ def dilated(g, dilation, left=-1, right=-1):
     return strided(g, dilation) & window(g, side(left), side(right))
 
 
-def block_local(g, block):
-    return g.p // block == g.k // block
+def block_local(g, block, left=0, right=0):
+    return within(g.k // block - g.p // block, left, right)
 
 
 def columns(g, block, first, count):

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -154,12 +155,53 @@ CASES |= {
 }
 
 
+def table(layouts):
+    """Block masks as CSR, with -1 behind shorter ones."""
+    columns = [np.nonzero(layout)[1] for layout in layouts]
+    most = max(len(c) for c in columns)
+    starts = [np.concatenate([[0], np.cumsum(layout.sum(-1))]) for layout in layouts]
+    return np.array(starts, np.int32), np.array([np.pad(c, (0, most - len(c)), constant_values=-1) for c in columns], np.int32)
+
+
+def phi3_small(blocks, local, stride, heads=2):
+    """The layouts of Phi-3 small: blocks near a row's own, and every stride-th, other ones for each head."""
+    r, c = np.arange(blocks)[:, None], np.arange(blocks)
+    return [(c <= r) & ((r - c < local) | ((c + head * max(1, stride // heads) + 1) % stride == 0)) for head in range(heads)]
+
+
+def blocked(rows, lengths, layouts, past, packed=False, total=None, block=16, **attributes):
+    """`lengths`: keys of each batch entry, its new rows with them; `past`: the size of the cache."""
+    heads, batch = 2 * KEY_HEADS, len(lengths)
+    new = [random(batch, rows, many * DEPTH) for many in (heads, KEY_HEADS, KEY_HEADS)]
+    new = [np.concatenate(new, -1), None, None] if packed else new
+    cache = [random(batch, KEY_HEADS, past, DEPTH) for _ in range(2)]
+    rotated = [random(past, 8), random(past, 8)] if attributes.get("do_rotary") else [None, None]
+    inputs = [*new, *cache, *table(layouts), integers(total or max(lengths)), integers(*lengths), *rotated]
+    return ("SparseAttention", inputs, [0, 1, 2], {"num_heads": heads, "kv_num_heads": KEY_HEADS, "sparse_block_size": block, **attributes})
+
+
+CASES |= {
+    "blocked": blocked(70, [70, 70], phi3_small(6, 2, 3), past=96),
+    "blocked_padded": blocked(70, [70, 37], phi3_small(8, 2, 4, heads=4), past=96, packed=True, **ROTARY),
+    "blocked_decode": blocked(1, [70, 37], phi3_small(8, 1, 3), past=96, **ROTARY, rotary_interleaved=1, scale=0.3),
+    "blocked_chunk": blocked(20, [70], phi3_small(8, 2, 4), past=96, packed=True),
+    "blocked_dense": blocked(37, [37], [np.tri(3, dtype=bool)], past=64),
+    "blocked_table": blocked(64, [64], [np.eye(4, dtype=bool) | np.eye(4, k=-2, dtype=bool), np.tri(4, dtype=bool)], past=64),
+    "blocked_first": blocked(64, [64], [np.tri(4, dtype=bool) & (np.eye(4, dtype=bool) | (np.arange(4) == 0))], past=64),
+    "blocked_beyond": blocked(33, [33], [np.ones((4, 4), dtype=bool)], past=64),
+}
+
+
 def valid(name, key, value):
     """What is there: rows of padding, and of caches beyond their lengths, may hold anything."""
     operator, inputs, _, _ = CASES[name]
-    if operator != "GroupQueryAttention":
+    if operator == "GroupQueryAttention":
+        lengths, total = inputs[5] + 1, inputs[6][0]
+    elif operator == "SparseAttention":
+        lengths, total = inputs[8], inputs[7][0]
+    else:
         return value
-    lengths, total, rows = inputs[5] + 1, inputs[6][0], inputs[0].shape[1]
+    rows = inputs[0].shape[1]
     new = lengths if rows == total else np.full_like(lengths, rows)
     return np.concatenate([part[:many].ravel() if key == "y0" else part[:, :many].ravel()
                            for part, many in zip(value, new if key == "y0" else lengths)])
@@ -181,15 +223,46 @@ def write(folder, name):
     given = {f"x{i}": value for i, value in enumerate(inputs) if value is not None}
     outputs = [f"y{i}" if i in places else "" for i in range(max(places) + 1)]
     node = helper.make_node(operator, [f"x{i}" if f"x{i}" in given else "" for i in range(len(inputs))], outputs, domain=domain, **attributes)
-    sizes = lambda value: [f"batch{d}" if d == BATCH and a == 0 else d for a, d in enumerate(value.shape)]
+    rows = 1 if operator == "SparseAttention" else None
+    free = lambda value, a: (a == 0 and value.shape[0] == BATCH) or (a == rows and value.ndim == 3)
+    sizes = lambda value: [f"size{a}_{d}" if free(value, a) else d for a, d in enumerate(value.shape)]
     type_of = lambda n, v: helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), sizes(v))
     ends = [helper.make_tensor_value_info(o, type_of_output(operator, o), None) for o in outputs if o]
-    graph = helper.make_graph([node], name, [type_of(n, v) for n, v in given.items()], ends)
+    constants = [f"x{i}" for i in (5, 6) if operator == "SparseAttention"]
+    graph = helper.make_graph([node], name, [type_of(n, v) for n, v in given.items() if n not in constants], ends,
+                              [numpy_helper.from_array(given.pop(n), n) for n in constants])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)], ir_version=8)
     onnx.save(model, folder / "model.onnx")
     for i, (key, value) in enumerate(given.items()):
         (folder / f"input_{i}.pb").write_bytes(numpy_helper.from_array(value, key).SerializeToString())
     return model, given
+
+
+def expected(model, given):
+    """By onnxruntime."""
+    run = reference.session(model)
+    if model.graph.node[0].op_type == "SparseAttention":
+        return blocked_by_onnxruntime(run, given)
+    return dict(zip([o.name for o in run.get_outputs()], run.run(None, given)))
+
+
+def blocked_by_onnxruntime(run, given):
+    """SparseAttention by batch entry: onnxruntime mixes up the rows of entries of several lengths. One buffer is a cache that comes in and out."""
+    whole = {"y0": np.zeros_like(given["x0"][..., : 2 * KEY_HEADS * DEPTH]), "y1": np.zeros_like(given["x3"]), "y2": np.zeros_like(given["x4"])}
+    for entry, length in enumerate(given["x8"]):
+        rows = min(given["x0"].shape[1], length)
+        here = {n: v[entry : entry + 1, :rows] if n in ("x0", "x1", "x2") else v[entry : entry + 1] if n in ("x3", "x4", "x8") else v for n, v in given.items()}
+        values = {n: onnxruntime.OrtValue.ortvalue_from_numpy(np.array(v)) for n, v in (here | {"x7": integers(length)}).items()}
+        bound = run.io_binding()
+        for name, value in values.items():
+            bound.bind_ortvalue_input(name, value)
+        bound.bind_output("y0")
+        for name, shared in {"y1": "x3", "y2": "x4"}.items():
+            bound.bind_ortvalue_output(name, values[shared])
+        run.run_with_iobinding(bound)
+        for name, part in zip(whole, bound.copy_outputs_to_cpu()):
+            whole[name][entry, : part.shape[1]] = part[0]
+    return whole
 
 
 @pytest.mark.parametrize("part", range(2))
@@ -202,8 +275,7 @@ def test_operators_equal_onnxruntime(part, tool, tmp_path):
     inputs = {f"{name}.{key}": value for name, (_, given) in cases.items() for key, value in given.items()}
     all_got = results(tool, tmp_path, merged({name: model for name, (model, _) in cases.items()}), inputs)
     for name, (model, given) in cases.items():
-        run = reference.session(model)
-        want = dict(zip([o.name for o in run.get_outputs()], run.run(None, given)))
+        want = expected(model, given)
         got = {key.removeprefix(f"{name}."): value for key, value in all_got.items() if key.startswith(f"{name}.")}
         assert got.keys() == want.keys(), name
         for key, value in want.items():
@@ -221,6 +293,26 @@ def test_a_cache_of_other_sizes(sizes, tool, tmp_path, monkeypatch):
     assert done.status == 0, done
     done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path, "--outputs", tmp_path / "out")
     assert done.status == 1 and "the cache's batch, heads or head dim are not those of the new rows" in done.err, done
+
+
+def test_more_keys_than_blocks(tool, tmp_path, monkeypatch):
+    monkeypatch.setitem(CASES, "other", blocked(1, [70], [np.tri(4, dtype=bool)], past=96))
+    write(tmp_path, "other")
+    done = tool("megactx-compile", tmp_path / "model.onnx", "-O0", "-o", tmp_path / "model.mctx")
+    assert done.status == 0, done
+    done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path, "--outputs", tmp_path / "out")
+    assert done.status == 1 and "there are more keys than the blocks' 64 tokens" in done.err, done
+
+
+def test_blocks_that_come_at_run_time(tool, tmp_path, monkeypatch):
+    monkeypatch.setitem(CASES, "refused", blocked(1, [70], [np.tri(8, dtype=bool)], past=96))
+    model, _ = write(tmp_path, "refused")
+    for tensor in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    del model.graph.initializer[:]
+    onnx.save(model, tmp_path / "model.onnx")
+    done = tool("megactx-compile", tmp_path / "model.onnx", "-O0", "-o", tmp_path / "model.mctx")
+    assert done.status == 1 and re.search("error: .*Attention.*: its blocks are not known before a run", done.err), done
 
 
 @pytest.mark.parametrize("change", [{"sink": np.array(1, np.float32)}, {"sink": np.arange(4)}, {"local_window_size": 0}], ids=str)

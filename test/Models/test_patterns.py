@@ -20,6 +20,7 @@ def named(r):
     return r.choice([
         "dense", "causal", f"window<left = {side()}, right = {side()}>", f"strided<stride = {number(1, 7)}>",
         f"dilated<left = {side()}, right = {side()}, dilation = {number(1, 4)}>", f"block_local<block = {block}>",
+        f"block_local<block = {block}, left = {side()}, right = {side()}>",
         f"columns<block = {block}, first = {first}, count = {number(1, block - first)}>",
         f"fixed<block = {block}, count = {count}, slot = {r.choice(['head', number(0, block // count - 1)])}>",
         f"global_keys<first = {number(0, 9)}>", f"global_keys<indices = {indices()}>",

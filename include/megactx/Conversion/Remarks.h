@@ -25,6 +25,10 @@ constexpr llvm::StringLiteral kAttentionNotRaised = "attention-not-raised";
 /// raised attention, of which a bias is left.
 constexpr llvm::StringLiteral kTermStaysBias = "term-stays-bias";
 
+/// Attribute of an operator of attention that stays: why. Where nothing lowers
+/// it, the error says so.
+constexpr llvm::StringLiteral kReasonAttr = "megactx.reason";
+
 } // namespace mlir::megactx
 
 #endif

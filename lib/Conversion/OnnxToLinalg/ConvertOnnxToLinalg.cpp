@@ -2,6 +2,7 @@
 
 #include "Lowering.h"
 #include "megactx/Conversion/Passes.h"
+#include "megactx/Conversion/Remarks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -31,6 +32,8 @@ static LogicalResult checkOperators(ArrayRef<func::FuncOp> functions,
     if (nodes.size() > 1)
       error << " and " << nodes.size() - 1 << " more";
     error << ")";
+    if (auto reason = nodes.front()->getAttrOfType<StringAttr>(kReasonAttr))
+      error << ": " << reason.getValue();
   }
   return success(missing.empty());
 }

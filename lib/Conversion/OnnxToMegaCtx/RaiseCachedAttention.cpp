@@ -1,5 +1,6 @@
 //===- RaiseCachedAttention.cpp - caches of a length per batch entry ------===//
 
+#include "BlockLayouts.h"
 #include "Heads.h"
 #include "Nodes.h"
 #include "RaiseAttentionOp.h"
@@ -19,7 +20,17 @@ using namespace mlir::megactx::raise;
 
 namespace {
 /// The node's operands by number.
-enum { kPastKey = 3, kPastValue, kStarts, kLengths, kTotal, kBias, kSink };
+enum {
+  kPastKey = 3,
+  kPastValue,
+  kStarts,
+  kLengths,
+  kTotal,
+  kBias,
+  kSink,
+  kBlockRows,
+  kBlockColumns
+};
 
 class CachedRaiser {
 public:
@@ -37,18 +48,22 @@ private:
   Value index(int64_t value) {
     return arith::ConstantIndexOp::create(b, value);
   }
+  std::string readPattern();
+  void requireTokens();
   Value withPast(unsigned past, Value rows);
   void requireSizes(Value old, Value rows);
   Value firstRows(Value cache);
   SmallVector<Value> biasesOf(Value query, Value key,
                               pattern::Pattern &pattern);
-  void build(const pattern::Pattern &pattern);
+  void build();
 
   Operation *op;
   ImplicitLocOpBuilder b;
   MaskCounts &counts;
   Value starts, total; ///< [B] of index; an index
   float scale = 0;
+  pattern::Pattern own = pattern::Pattern(); ///< what the operator says
+  std::optional<BlockLayouts> blocks;
 };
 } // namespace
 
@@ -187,12 +202,24 @@ SmallVector<Value> CachedRaiser::biasesOf(Value query, Value key,
   return masks.biasesOf(b, term, pattern, counts, /*hasPatterns=*/false);
 }
 
-void CachedRaiser::build(const pattern::Pattern &own) {
+/// Blocks are of a table with an end.
+void CachedRaiser::requireTokens() {
+  if (!blocks)
+    return;
+  Value fits = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, total,
+                                     index(blocks->tokens()));
+  cf::AssertOp::create(b, fits,
+                       "there are more keys than the blocks' " +
+                           std::to_string(blocks->tokens()) + " tokens");
+}
+
+void CachedRaiser::build() {
   Value query =
       splitHeads(b, op->getOperand(0), integerAttr(op, "num_heads", 1));
   int64_t keyHeads = integerAttr(op, "kv_num_heads", 1);
   starts = indices(kStarts);
   total = tensor::ExtractOp::create(b, indices(kTotal), index(0));
+  requireTokens();
   Value presentKey =
       withPast(kPastKey, splitHeads(b, op->getOperand(1), keyHeads));
   Value presentValue =
@@ -235,14 +262,28 @@ void CachedRaiser::build(const pattern::Pattern &own) {
     old.replaceAllUsesWith(withKnownType(b, made, old.getType()));
 }
 
+std::string CachedRaiser::readPattern() {
+  auto attr = op->getAttrOfType<StringAttr>("pattern");
+  std::string text = attr ? attr.str() : "causal", fault;
+  if (hasOperand(op, kBlockRows) && hasOperand(op, kBlockColumns)) {
+    blocks = {op->getOperand(kBlockRows), op->getOperand(kBlockColumns),
+              integerAttr(op, "block_size", 0)};
+    if (std::string reason = blocks->toPattern(text); !reason.empty())
+      return reason;
+  }
+  auto parsed = pattern::Pattern::parse(
+      text, [&](size_t, const Twine &message) { fault = message.str(); });
+  if (!parsed)
+    return "its pattern is none: " + fault;
+  own = *parsed;
+  return "";
+}
+
 std::string CachedRaiser::run() {
   if (std::string reason = check(); !reason.empty())
     return reason;
-  auto text = op->getAttrOfType<StringAttr>("pattern");
-  auto pattern = pattern::Pattern::parse(text ? text.getValue() : "causal",
-                                         [](size_t, const Twine &) {});
-  if (!pattern)
-    return "its pattern is none";
+  if (std::string reason = readPattern(); !reason.empty())
+    return reason;
   int64_t width = typeAt(0).getDimSize(2);
   auto given = op->getAttrOfType<FloatAttr>("scale");
   if (given && given.getValueAsDouble() != 0.0)
@@ -251,7 +292,7 @@ std::string CachedRaiser::run() {
     return "its scale follows from an unknown head dim";
   else
     scale = 1.0 / std::sqrt(double(width / integerAttr(op, "num_heads", 1)));
-  build(*pattern);
+  build();
   return "";
 }
 

@@ -476,8 +476,12 @@ struct RaiseOnnxAttention
     MaskCounts counts;
     for (Operation *node : nodes) {
       std::optional<std::string> reason = tryRaise(node, counts);
-      if (reason && !reason->empty())
-        missed(node, kAttentionNotRaised) << remark::reason("{0}", *reason);
+      if (!reason || reason->empty())
+        continue;
+      missed(node, kAttentionNotRaised) << remark::reason("{0}", *reason);
+      // A softmax has a lowering of its own.
+      if (typeOf(node).contains("Attention"))
+        node->setAttr(kReasonAttr, StringAttr::get(&getContext(), *reason));
     }
     getOperation().walk([&](AttentionOp) { ++numRaised; });
     numPatterns += counts.patterns;

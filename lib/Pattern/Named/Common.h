@@ -25,8 +25,9 @@ inline llvm::ArrayRef<int64_t> listOf(const Arguments &arguments,
 Formula windowFormula(int64_t left, int64_t right);
 /// The relation of `strided`: (p - k) mod stride = 0.
 Formula stridedFormula(int64_t stride);
-/// The relation of `block_local`: p and k in the same block.
-Formula blockLocalFormula(int64_t block);
+/// The relation of `block_local`: k in p's block, or in one of so many before
+/// or after it, -1 = open.
+Formula blockLocalFormula(int64_t block, int64_t left = 0, int64_t right = 0);
 /// The relation of `columns`: first <= k mod block < first + count.
 Formula columnsFormula(int64_t block, int64_t first, int64_t count);
 

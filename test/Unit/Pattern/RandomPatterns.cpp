@@ -61,9 +61,14 @@ static Sample dilated(Random &r) {
 
 static Sample blockLocal(Random &r) {
   int64_t block = r.between(1, 9);
-  return {("block_local<block = " + Twine(block) + ">").str(),
+  int64_t left = r.oneOf({-1, 0, 0, 2}), right = r.oneOf({-1, 0, 0, 1});
+  return {("block_local<block = " + Twine(block) + ", left = " + Twine(left) +
+           ", right = " + Twine(right) + ">")
+              .str(),
           [=](const Element &e) {
-            return floorOf(e.p, block) == floorOf(e.k, block);
+            int64_t distance = floorOf(e.k, block) - floorOf(e.p, block);
+            return (left < 0 || distance >= -left) &&
+                   (right < 0 || distance <= right);
           }};
 }
 

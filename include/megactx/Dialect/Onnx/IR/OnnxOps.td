@@ -104,8 +104,8 @@ class Onnx_OtherOp<string domain, string name, string what>
 }
 
 def Onnx_CachedAttentionOp : Onnx_OtherOp<"ai.megactx", "CachedAttention", [{
-  (query, key, value, past_key, past_value, starts, lengths, total, bias, sink)
-  -> (out, present_key, present_value): attention over a cache that each entry
+  (query, key, value, past_key, past_value, starts, lengths, total, bias, sink,
+  block_rows, block_columns) -> (out, present_key, present_value): attention over a cache that each entry
   of the batch has filled to a length of its own.
 
   query [B, N, H * D], key and value [B, N, Hkv * D] are new rows, past_key and
@@ -116,7 +116,13 @@ def Onnx_CachedAttentionOp : Onnx_OtherOp<"ai.megactx", "CachedAttention", [{
   `pattern` says. bias, or none, is added to the scores and broadcast to
   [B, H, N, total]. sink [H] or [1], or none, is the score of one more key, whose
   value is 0. starts and lengths [B] and total [1] are i64. scale 0 is 1 / sqrt(D);
-  softcap 0 is none. onnxruntime's GroupQueryAttention becomes it.
+  softcap 0 is none. block_rows [L, R + 1] and block_columns [L, most] of i32,
+  constants, or none, say the pattern instead: query block r of layout l attends
+  the key blocks block_columns[l][block_rows[l][r]] to
+  block_columns[l][block_rows[l][r + 1] - 1], of block_size tokens, as far as
+  they are not after it; head h has layout h mod L, and total is at most
+  R * block_size. onnxruntime's GroupQueryAttention and SparseAttention become
+  it.
 }]>;
 def Onnx_MatMulNBitsOp : Onnx_OtherOp<"com.microsoft", "MatMulNBits", [{
   A product by weights of few bits. See onnxruntime's docs/ContribOperators.md.
