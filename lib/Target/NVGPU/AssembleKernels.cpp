@@ -1,14 +1,15 @@
 //===- AssembleKernels.cpp - machine code, PTX or LLVM IR of kernels ------===//
 //
-// Upstream's serialization, of whose several messages one error is made: they
-// name folders that nobody needs, and say twice that something failed.
+// Upstream's serialization of one module, for all modules side by side, which
+// gpu-module-to-binary compiles one by one. Of its several messages one error
+// is made: they name folders that nobody needs.
 //
 //===----------------------------------------------------------------------===//
 
 #include "megactx/Target/NVGPU/Passes.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
-#include "mlir/Dialect/GPU/Transforms/Passes.h"
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Threading.h"
 #include "llvm/ADT/StringSwitch.h"
 
 namespace mlir::megactx {
@@ -33,10 +34,11 @@ struct AssembleKernels : impl::AssembleKernelsPassBase<AssembleKernels> {
           << format << "'";
       return signalPassFailure();
     }
-    auto modules = getOperation().getOps<gpu::GPUModuleOp>();
-    numModules += std::distance(modules.begin(), modules.end());
+    SmallVector<gpu::GPUModuleOp> modules(
+        getOperation().getOps<gpu::GPUModuleOp>());
+    numModules += modules.size();
     SmallVector<std::string> said;
-    LogicalResult done = failure();
+    SmallVector<Attribute> objects(modules.size());
     {
       ScopedDiagnosticHandler listening(
           &getContext(), [&](Diagnostic &diagnostic) {
@@ -46,19 +48,46 @@ struct AssembleKernels : impl::AssembleKernelsPassBase<AssembleKernels> {
             return success();
           });
       gpu::TargetOptions options(toolkit, {}, {}, {}, *target);
-      done = gpu::transformGpuModulesToBinaries(getOperation(), {}, options);
+      parallelFor(&getContext(), 0, modules.size(), [&](size_t i) {
+        objects[i] = assemble(modules[i], options);
+      });
     }
-    if (succeeded(done))
+    if (llvm::all_of(objects, [](Attribute object) { return bool(object); })) {
+      for (auto [module, object] : llvm::zip(modules, objects))
+        replace(module, object);
       return;
+    }
     InFlightDiagnostic error = emitError(loc, "cannot assemble kernels for ")
                                << arch;
     for (StringRef text : said)
-      // What every failure ends in, and what kernels do not use.
-      if (!text.starts_with("An error happened") &&
-          !text.starts_with("LibDevice path"))
+      // What kernels do not use.
+      if (!text.starts_with("LibDevice path"))
         error << ": " << text;
     error.report();
     signalPassFailure();
+  }
+
+  /// The object of a module's one target, or null.
+  static Attribute assemble(gpu::GPUModuleOp module,
+                            const gpu::TargetOptions &options) {
+    ArrayAttr targets = module.getTargetsAttr();
+    auto target = targets && targets.size() == 1
+                      ? dyn_cast<gpu::TargetAttrInterface>(targets[0])
+                      : nullptr;
+    if (!target) {
+      module.emitError("expected one target");
+      return {};
+    }
+    auto object = target.serializeToObject(module, options);
+    return object ? target.createObject(module, *object, options) : Attribute();
+  }
+
+  static void replace(gpu::GPUModuleOp module, Attribute object) {
+    OpBuilder b(module);
+    gpu::BinaryOp::create(b, module.getLoc(), module.getName(),
+                          /*offloadingHandler=*/nullptr,
+                          b.getArrayAttr({object}));
+    module.erase();
   }
 };
 } // namespace

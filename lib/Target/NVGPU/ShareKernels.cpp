@@ -1,4 +1,4 @@
-//===- ShareKernels.cpp - one module of a program's kernels ---------------===//
+//===- ShareKernels.cpp - a program's kernels in few modules --------------===//
 
 #include "megactx/Target/NVGPU/Passes.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -28,56 +28,88 @@ bool isEqual(Operation *x, Operation *y) {
                           });
 }
 
+int64_t sizeOf(Operation *op) {
+  int64_t size = 0;
+  op->walk([&](Operation *) { ++size; });
+  return size;
+}
+
 struct ShareKernels : impl::ShareKernelsPassBase<ShareKernels> {
+  using ShareKernelsPassBase::ShareKernelsPassBase;
+
   void runOnOperation() override {
     SmallVector<gpu::GPUModuleOp> modules(
         getOperation().getOps<gpu::GPUModuleOp>());
-    if (modules.empty())
-      return;
-    OpBuilder b(modules.front());
-    auto shared =
-        gpu::GPUModuleOp::create(b, getOperation().getLoc(), "mctx_kernels");
-    SymbolTable table(shared);
     for (gpu::GPUModuleOp module : modules) {
+      if (shared.empty() || filled >= moduleSize)
+        begin(module);
       // What kernels refer to first, so that equal kernels refer to the same.
       Renamed renamed;
-      moveOps(module, /*areKernels=*/false, table, renamed);
+      moveOps(module, /*areKernels=*/false, renamed);
       rename(module, renamed);
-      moveOps(module, /*areKernels=*/true, table, renamed);
-      module.erase();
+      moveOps(module, /*areKernels=*/true, renamed);
     }
-    SymbolTable(getOperation()).insert(shared);
-    redirect(shared.getSymNameAttr());
+    SymbolTable all(getOperation());
+    for (gpu::GPUModuleOp module : modules)
+      all.erase(module);
+    for (gpu::GPUModuleOp module : shared)
+      all.insert(module);
+    redirect();
   }
 
   using Renamed = llvm::DenseMap<Attribute, StringAttr>;
 
-  void moveOps(gpu::GPUModuleOp from, bool areKernels, SymbolTable &table,
-               Renamed &renamed) {
-    for (Operation &op : llvm::make_early_inc_range(*from.getBody()))
-      if (isa<gpu::GPUFuncOp>(op) == areKernels) {
-        StringAttr old = SymbolTable::getSymbolName(&op);
-        renamed[old] = move(op, table);
-        if (areKernels)
-          names[{from.getSymNameAttr(), old}] = renamed[old];
-      }
+  /// The next shared module, before another.
+  void begin(gpu::GPUModuleOp before) {
+    OpBuilder b(before);
+    shared.push_back(
+        gpu::GPUModuleOp::create(b, getOperation().getLoc(), "mctx_kernels"));
+    filled = 0;
+    ++numModules;
   }
 
-  /// Moves an op to the shared module, or finds its equal there; gives its
-  /// name.
-  StringAttr move(Operation &op, SymbolTable &table) {
+  void moveOps(gpu::GPUModuleOp from, bool areKernels, Renamed &renamed) {
+    for (Operation &op : llvm::make_early_inc_range(*from.getBody())) {
+      if (isa<gpu::GPUFuncOp>(op) != areKernels)
+        continue;
+      StringAttr old = SymbolTable::getSymbolName(&op);
+      Operation *moved = move(op);
+      renamed[old] = SymbolTable::getSymbolName(moved);
+      if (areKernels)
+        kernels[{from.getSymNameAttr(), old}] = moved;
+    }
+  }
+
+  /// Moves an op to the last shared module, or finds its equal in any.
+  Operation *move(Operation &op) {
     SmallVector<Operation *> &alike = known[factsOf(&op)];
     auto equal = llvm::find_if(
         alike, [&](Operation *other) { return isEqual(other, &op); });
     if (equal != alike.end())
-      return SymbolTable::getSymbolName(*equal);
-    StringAttr name = freshName(op, table);
-    SymbolTable::setSymbolName(&op, name);
+      return *equal;
+    SymbolTable::setSymbolName(&op, freshName(op));
     op.remove();
-    table.insert(&op);
+    add(&op);
     alike.push_back(&op);
+    byName[SymbolTable::getSymbolName(&op)] = &op;
     numKernels += isa<gpu::GPUFuncOp>(op);
-    return name;
+    return &op;
+  }
+
+  /// With what it refers to, which an earlier module may have.
+  void add(Operation *op) {
+    Block *body = shared.back().getBody();
+    body->push_back(op);
+    filled += sizeOf(op);
+    auto uses = SymbolTable::getSymbolUses(op);
+    if (!uses)
+      return;
+    for (const SymbolTable::SymbolUse &use : *uses) {
+      StringAttr name = use.getSymbolRef().getRootReference();
+      Operation *found = byName.lookup(name);
+      if (found && !SymbolTable::lookupSymbolIn(shared.back(), name))
+        add(found->clone());
+    }
   }
 
   /// All at once: one's new name may be another's old one.
@@ -90,34 +122,40 @@ struct ShareKernels : impl::ShareKernelsPassBase<ShareKernels> {
     replacer.recursivelyReplaceElementsIn(module);
   }
 
-  StringAttr freshName(Operation &op, SymbolTable &table) {
-    StringRef name = SymbolTable::getSymbolName(&op).getValue();
-    if (!table.lookup(name))
-      return StringAttr::get(&getContext(), name);
+  /// The same name says the same in all shared modules.
+  StringAttr freshName(Operation &op) {
+    StringAttr name = SymbolTable::getSymbolName(&op);
+    auto isTaken = [&](StringRef other) {
+      return byName.contains(StringAttr::get(&getContext(), other));
+    };
+    if (!isTaken(name))
+      return name;
     unsigned number = 0;
-    SmallString<64> fresh = SymbolTable::generateSymbolName<64>(
-        name, [&](StringRef other) { return table.lookup(other) != nullptr; },
-        number);
-    return StringAttr::get(&getContext(), fresh);
+    return StringAttr::get(&getContext(), SymbolTable::generateSymbolName<64>(
+                                              name, isTaken, number));
   }
 
-  void redirect(StringAttr container) {
+  void redirect() {
     getOperation().walk([&](gpu::LaunchFuncOp launch) {
-      StringAttr name =
-          names.lookup({launch.getKernelModuleName(), launch.getKernelName()});
+      Operation *kernel = kernels.lookup(
+          {launch.getKernelModuleName(), launch.getKernelName()});
       // Kernels that are compiled already are in a gpu.binary.
-      if (!name)
+      if (!kernel)
         return;
-      launch.setKernelAttr(
-          SymbolRefAttr::get(container, FlatSymbolRefAttr::get(name)));
+      launch.setKernelAttr(SymbolRefAttr::get(
+          kernel->getParentOfType<gpu::GPUModuleOp>().getSymNameAttr(),
+          FlatSymbolRefAttr::get(SymbolTable::getSymbolName(kernel))));
       ++numLaunches;
     });
   }
 
-  /// By what is not their names, ops of the shared module.
+  SmallVector<gpu::GPUModuleOp> shared;
+  int64_t filled = 0; ///< operations of the last one
+  /// By what is not their names, ops of shared modules.
   llvm::DenseMap<Attribute, SmallVector<Operation *>> known;
-  /// Module and name of kernels before, name now.
-  llvm::DenseMap<std::pair<Attribute, Attribute>, StringAttr> names;
+  llvm::DenseMap<StringAttr, Operation *> byName;
+  /// By their module and name before.
+  llvm::DenseMap<std::pair<Attribute, Attribute>, Operation *> kernels;
 };
 } // namespace
 } // namespace mlir::megactx

@@ -137,14 +137,20 @@ def ConvertAttentionToNVGPUKernelsPass
 }
 
 def ShareKernelsPass : Pass<"megactx-share-kernels", "::mlir::ModuleOp"> {
-  let summary = "gather a program's kernels in one module, equal ones once";
+  let summary = "gather a program's kernels in few modules, equal ones once";
   let description = [{
     Before: `gpu.module`s, each with its kernels and their tables. After: one
-    `gpu.module @mctx_kernels`, which is compiled and loaded at once; kernels that
-    differ only in their names are one, launched from several places, as the
+    `gpu.module @mctx_kernels`, or several of some thousand operations, each of
+    which is compiled and loaded at once, side by side with the others; kernels
+    that differ only in their names are one, launched from several places, as the
     layers of a model do.
   }];
+  let options = [
+    Option<"moduleSize", "module-size", "int64_t", "1500",
+           "operations, nested ones too, from which on kernels go to the next module">
+  ];
   let statistics = [
+    Statistic<"numModules", "modules", "modules that are left">,
     Statistic<"numKernels", "kernels", "kernels that are left">,
     Statistic<"numLaunches", "launches", "launches of them">
   ];
