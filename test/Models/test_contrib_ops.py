@@ -101,7 +101,7 @@ def packed(rows, width, size, bits, zeros=None, **more):
     count = rows * -(-blocks * bits // 8) if zeros == np.uint8 else rows * blocks
     points = None if zeros is None else rng.integers(0, 255, count).astype(np.uint8) if zeros == np.uint8 else random(count) + 2 ** (bits - 1)
     weights = rng.integers(0, 256, (rows, blocks, size * bits // 8)).astype(np.uint8)
-    return ("MatMulNBits", [random(2, 3, width), weights, random(rows * blocks) / np.float32(width**0.5), points, None, *more.pop("bias", [])], [0],
+    return ("MatMulNBits", [random(*more.pop("of", (2, 3)), width), weights, random(rows * blocks) / np.float32(width**0.5), points, None, *more.pop("bias", [])], [0],
             {"K": width, "N": rows, "bits": bits, "block_size": size, **more})
 
 
@@ -113,7 +113,7 @@ CASES |= {
     "bits4_rest": packed(5, 40, 32, 4, np.uint8),
     "bits8": packed(7, 64, 32, 8),
     "bits8_zeros": packed(7, 256, 128, 8, np.uint8),
-    "bits4_parts": packed(96, 131072, 256, 4, np.uint8),  # wide enough for several parts
+    "bits4_parts": packed(96, 131072, 256, 4, np.uint8, of=(2, 9)),  # wide enough for several parts
     "rows_of_bits4": ("GatherBlockQuantized", [rng.integers(0, 256, (9, 32)).astype(np.uint8), IDS.astype(np.int64), random(9, 2)], [0],
                       {"bits": 4, "block_size": 32, "gather_axis": 0, "quantize_axis": 1}),
     "rows_of_bits4_zeros": ("GatherBlockQuantized", [rng.integers(0, 256, (9, 32)).astype(np.uint8), IDS.astype(np.int64), random(9, 4), rng.integers(0, 256, (9, 2)).astype(np.uint8)], [0],
@@ -190,6 +190,11 @@ CASES |= {
     "blocked_first": blocked(64, [64], [np.tri(4, dtype=bool) & (np.eye(4, dtype=bool) | (np.arange(4) == 0))], past=64),
     "blocked_beyond": blocked(33, [33], [np.ones((4, 4), dtype=bool)], past=64),
 }
+
+
+# Of one row, of few and of many, at most 16 of which are widened in registers; blocks of 256 have several vectors of bytes.
+CASES |= {f"bits{bits}_{rows[0]}x{rows[1]}_{size}": packed(7, 264, size, bits, zeros, of=rows) for bits, size, zeros, rows in [
+    (4, 32, None, (1, 1)), (4, 256, np.uint8, (1, 1)), (4, 16, np.float32, (2, 8)), (4, 64, None, (2, 9)), (8, 32, np.uint8, (1, 1)), (8, 16, None, (2, 9))]}
 
 
 def valid(name, key, value):

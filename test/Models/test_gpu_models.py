@@ -42,8 +42,8 @@ RUNS = [("gpt_masked_fill_ts14", "f32", "sm_80", None), ("gpt_sdpa_ts17", "bf16"
 
 # How many products add a bias, and how many a residual: two layers, of each family.
 EPILOGUES = {"gpt": (8, 4), "bert": (12, 4), "llama": (0, 4), "mistral": (0, 4), "vit": (12, 4), "merged": (16, 6)}
-# Products of integers have scales after them.
-EPILOGUES |= {"llama_genai21": (0, 4), "bert_int8_ts17": (0, 0)}
+# Products of integers have scales after them; few rows by weights of few bits are no products.
+EPILOGUES |= {"llama_genai21": (0, 0), "bert_int8_ts17": (0, 0)}
 
 
 def narrow(array):
@@ -74,7 +74,7 @@ def test_runs(name, dtype, arch, pattern, fake_gpu, request, tmp_path):
         error = np.linalg.norm(got[key].astype(np.float64) - want) / (np.linalg.norm(want) or 1.0)
         assert error < TOLERANCES[dtype], f"{key}: error {error:.1e}"
     products = re.findall(r"^cublasLtMatmul (\w+).*?( bias|)( onto another|)$", log.read_text(), re.M)
-    assert {of for of, _, _ in products} == {dtype} and "cuLaunchKernel" in log.read_text()
+    assert {of for of, _, _ in products} == ({dtype} if "genai" not in name else set()) and "cuLaunchKernel" in log.read_text()
     assert tuple(sum(bool(product[i]) for product in products) for i in (1, 2)) == EPILOGUES.get(name, EPILOGUES[name.split("_")[0]])
 
 

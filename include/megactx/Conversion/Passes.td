@@ -179,8 +179,11 @@ def ConvertLinalgToTasksPass
   let description = [{
     Before: linalg ops on memrefs. After: one-dimensional `scf.parallel` whose
     iterations are tasks of at least `grain` elements (reductions count), with
-    sequential loops within. Where the innermost dimension is a reduction,
-    results stay in registers until it ends; a `linalg.fill` that they start from
+    sequential loops within. Where the innermost dimension is parallel and has few
+    elements, sums over other dimensions stay in registers as vectors of them, for
+    some rows at a time where a dimension within the reductions says so; what does
+    not differ between rows is computed once. Where it is a reduction, results stay
+    in registers until it ends; a `linalg.fill` that they start from
     and an op that maps them in place afterwards are part of the loop then, such
     as the scores of `megactx.lens_score` and what is legal of them (remark
     `map-fused` of the category `fuse-lod`).
@@ -194,7 +197,8 @@ def ConvertLinalgToTasksPass
   let dependentDialects = ["::mlir::affine::AffineDialect",
                            "::mlir::arith::ArithDialect",
                            "::mlir::memref::MemRefDialect",
-                           "::mlir::scf::SCFDialect"];
+                           "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect"];
 }
 
 def ConvertLinalgToGPUPass

@@ -11,7 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../LinalgLoops/LinalgLoops.h"
+#include "VectorRow.h"
 #include "megactx/Conversion/Passes.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -25,10 +25,10 @@ namespace mlir::megactx {
 
 namespace {
 /// Emits the tasks of one op, and of its follower, and erases it.
-class TaskEmitter : LinalgLoops {
+class TaskEmitter : VectorRow {
 public:
   TaskEmitter(linalg::GenericOp op, int64_t grain)
-      : LinalgLoops(op), grain(grain) {}
+      : VectorRow(op), grain(grain) {}
   using LinalgLoops::getFollower;
   void run();
 
@@ -40,11 +40,16 @@ private:
   void reduceInRegisters();
   void reduceInMemory(ArrayRef<unsigned> rest, Value begin, Value end);
   std::optional<int64_t> shortRow();
+  void takeUnrolled();
   void together(int64_t count);
+  void reduceVectors(int64_t count);
 
   int64_t grain;
   SmallVector<unsigned> outer, reductions;
   std::optional<unsigned> inner; ///< the innermost dimension, if parallel
+  /// The parallel one before it, within the reductions: its rows are summed at
+  /// a time, and what they have in common is computed once.
+  std::optional<unsigned> unrolled;
   SmallVector<Value> fills; ///< what outputs start from, if not from memory
   Value rowSegments;
 };
@@ -61,6 +66,7 @@ void TaskEmitter::run() {
     (kind == utils::IteratorType::parallel ? outer : reductions).push_back(dim);
   if (!outer.empty() && outer.back() + 1 == extents.size())
     inner = outer.pop_back_val();
+  takeUnrolled();
   fills.resize(op.getNumDpsInits());
   if (!inner && !reductions.empty())
     fills = takeFills();
@@ -86,7 +92,7 @@ void TaskEmitter::segment(Value number) {
   Value row = number, begin, end;
   if (std::optional<int64_t> count = shortRow()) {
     unflatten(row, outer);
-    return together(*count);
+    return reductions.empty() ? together(*count) : reduceVectors(*count);
   }
   if (inner) {
     row = arith::DivUIOp::create(b, number, rowSegments);
@@ -104,11 +110,14 @@ void TaskEmitter::segment(Value number) {
 /// The length of rows that few vectors hold; nothing for others.
 std::optional<int64_t> TaskEmitter::shortRow() {
   constexpr int64_t kShort = 32, kFewOps = 32;
-  if (!inner || !reductions.empty() || grain < kShort ||
+  if (!inner || grain < kShort ||
       op.getBody()->getOperations().size() > kFewOps)
     return std::nullopt;
   std::optional<int64_t> count = getConstantIntValue(extents[*inner]);
-  return count && *count <= kShort ? count : std::nullopt;
+  if (!count || *count > kShort)
+    return std::nullopt;
+  bool isVector = *count >= 4 && llvm::isPowerOf2_64(*count) && isVectorRow();
+  return reductions.empty() || isVector ? count : std::nullopt;
 }
 
 /// A row's elements without a loop, read before any is written: LLVM makes
@@ -124,6 +133,42 @@ void TaskEmitter::together(int64_t count) {
     indices[*inner] = c(i);
     storeOutputs(results[i]);
   }
+}
+
+void TaskEmitter::takeUnrolled() {
+  constexpr int64_t kFewRows = 4;
+  if (reductions.empty() || outer.empty() || outer.back() < reductions.back() ||
+      !shortRow())
+    return;
+  std::optional<int64_t> rows = getConstantIntValue(extents[outer.back()]);
+  if (rows && *rows <= kFewRows)
+    unrolled = outer.pop_back_val();
+}
+
+/// Sums of a row's elements stay in registers, as vectors: LLVM would make
+/// vectors of a row for each term, or gather terms.
+void TaskEmitter::reduceVectors(int64_t count) {
+  size_t outputs = op.getNumDpsInits();
+  int64_t rows = unrolled ? *getConstantIntValue(extents[*unrolled]) : 1;
+  auto forEach = [&](function_ref<void(size_t first)> row) {
+    for (int64_t i = 0; i < rows; ++i) {
+      if (unrolled)
+        indices[*unrolled] = c(i);
+      row(i * outputs);
+    }
+  };
+  indices[*inner] = c(0);
+  SmallVector<Value> sums;
+  forEach([&](size_t) { llvm::append_range(sums, loadRows(count)); });
+  sums = nest(reductions, sums, [&](ValueRange sofar) {
+    SmallVector<Value> next;
+    forEach([&](size_t first) {
+      llvm::append_range(next, rowBody(count, sofar.slice(first, outputs)));
+    });
+    return next;
+  });
+  forEach(
+      [&](size_t first) { storeRows(ArrayRef(sums).slice(first, outputs)); });
 }
 
 /// The outputs' element stays in registers throughout the reductions.

@@ -179,4 +179,5 @@ void mlir::megactx::registerQuantize(Registry &registry) {
   registry["DequantizeLinear"] = lowerDequantize;
   registry["QuantizeLinear"] = lowerQuantize;
   registerQuantizedProducts(registry);
+  registerPackedProducts(registry);
 }

@@ -14,6 +14,8 @@ Value toReal(OpBuilder &b, Location loc, Value value);
 
 /// Products of quantized operands.
 void registerQuantizedProducts(Registry &registry);
+/// Products by weights of few bits, and what such weights are.
+void registerPackedProducts(Registry &registry);
 
 } // namespace mlir::megactx
 

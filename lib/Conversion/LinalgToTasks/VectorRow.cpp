@@ -1,0 +1,132 @@
+//===- VectorRow.cpp - a row of a linalg op as vectors --------------------===//
+
+#include "VectorRow.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/IRMapping.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+/// Whether vectors have the elements where the memref has them: those of i1 are
+/// bits.
+static bool isMovable(Type element) {
+  return element.isIntOrFloat() &&
+         llvm::is_contained({8, 16, 32, 64}, element.getIntOrFloatBitWidth());
+}
+
+/// Whether points of a loop read neighbours; nothing where they read anything
+/// but these and one element.
+static std::optional<bool> readsNeighbours(Value operand, AffineMap map,
+                                           unsigned loop) {
+  auto type = dyn_cast<MemRefType>(operand.getType());
+  if (!type || !map.isFunctionOfDim(loop))
+    return false;
+  ArrayRef<AffineExpr> others = map.getResults().drop_back();
+  bool isRow = isa<AffineDimExpr>(map.getResults().back()) &&
+               llvm::none_of(others, [&](AffineExpr expr) {
+                 return expr.isFunctionOfDim(loop);
+               });
+  return isRow && type.isLastDimUnitStride() && isMovable(type.getElementType())
+             ? std::optional(true)
+             : std::nullopt;
+}
+
+static bool isByElement(Operation &inside) {
+  // The casts are those of integers with a sign to those without.
+  return isa<linalg::IndexOp, UnrealizedConversionCastOp>(inside) ||
+         inside.hasTrait<OpTrait::ConstantLike>() ||
+         OpTrait::hasElementwiseMappableTraits(&inside);
+}
+
+bool VectorRow::isVectorRow() {
+  unsigned loop = extents.size() - 1;
+  for (OpOperand &operand : op->getOpOperands()) {
+    auto neighbours = readsNeighbours(
+        operand.get(), op.getMatchingIndexingMap(&operand), loop);
+    if (!neighbours || (op.isDpsInit(&operand) && !*neighbours))
+      return false;
+  }
+  return llvm::all_of(op.getBody()->without_terminator(), isByElement);
+}
+
+Value VectorRow::loadRow(OpOperand &operand, int64_t count) {
+  auto type =
+      VectorType::get({count}, getElementTypeOrSelf(operand.get().getType()));
+  return vector::LoadOp::create(b, type, operand.get(), point(operand));
+}
+
+SmallVector<Value> VectorRow::loadRows(int64_t count) {
+  SmallVector<Value> rows;
+  for (OpOperand &init : op.getDpsInitsMutable())
+    rows.push_back(loadRow(init, count));
+  return rows;
+}
+
+void VectorRow::storeRows(ValueRange rows) {
+  for (auto [init, row] : llvm::zip_equal(op.getDpsInitsMutable(), rows))
+    vector::StoreOp::create(b, row, init.get(), point(init));
+}
+
+/// The op on vectors, where one of its operands is a vector.
+Operation *VectorRow::vectorized(Operation &inside, int64_t count,
+                                 IRMapping &map) {
+  SmallVector<Value> operands;
+  for (Value operand : inside.getOperands())
+    operands.push_back(map.lookupOrDefault(operand));
+  if (llvm::none_of(operands, [](Value operand) {
+        return isa<VectorType>(operand.getType());
+      }))
+    return b.clone(inside, map);
+  auto rowOf = [&](Type type) { return VectorType::get({count}, type); };
+  for (Value &operand : operands)
+    if (!isa<VectorType>(operand.getType()))
+      operand =
+          vector::BroadcastOp::create(b, rowOf(operand.getType()), operand);
+  SmallVector<Type> types = llvm::map_to_vector(
+      inside.getResultTypes(), [&](Type type) -> Type { return rowOf(type); });
+  Operation *made = b.create(inside.getLoc(), inside.getName().getIdentifier(),
+                             operands, types, inside.getAttrs());
+  map.map(&inside, made);
+  map.map(inside.getResults(), made->getResults());
+  return made;
+}
+
+SmallVector<Value> VectorRow::rowBody(int64_t count, ValueRange carried) {
+  IRMapping map;
+  unsigned loop = extents.size() - 1;
+  for (auto [input, argument] :
+       llvm::zip_equal(op.getDpsInputOperands(), op.getRegionInputArgs())) {
+    AffineMap places = op.getMatchingIndexingMap(input);
+    if (argument.use_empty())
+      continue;
+    if (readsNeighbours(input->get(), places, loop).value_or(false))
+      map.map(argument, loadRow(*input, count));
+    else
+      map.map(argument, isa<MemRefType>(input->get().getType()) ? load(*input)
+                                                                : input->get());
+  }
+  map.map(op.getRegionOutputArgs(), carried);
+  for (Operation &inside : op.getBody()->without_terminator()) {
+    auto index = dyn_cast<linalg::IndexOp>(inside);
+    if (!index)
+      vectorized(inside, count, map);
+    else if (index.getDim() != loop)
+      map.map(index.getResult(), indices[index.getDim()]);
+    else
+      map.map(index.getResult(),
+              vector::StepOp::create(
+                  b, VectorType::get({count}, b.getIndexType())));
+  }
+  SmallVector<Value> results;
+  for (auto [value, init] : llvm::zip_equal(
+           op.getBody()->getTerminator()->getOperands(), op.getDpsInits())) {
+    Value result = map.lookupOrDefault(value);
+    if (!isa<VectorType>(result.getType()))
+      result = vector::BroadcastOp::create(
+          b, VectorType::get({count}, result.getType()), result);
+    results.push_back(result);
+  }
+  return results;
+}

@@ -1,0 +1,52 @@
+// RUN: megactx-opt %s --megactx-convert-linalg-to-tasks | FileCheck %s
+
+#a = affine_map<(n, k, m, l) -> (k, m, l)>
+#w = affine_map<(n, k, m, l) -> (n, k, l)>
+#s = affine_map<(n, k, m, l) -> (n, k)>
+#o = affine_map<(n, k, m, l) -> (n, m, l)>
+
+// Sums along a short row outside of its loop: the row is a vector, and so many rows that are within the reduction are summed at a time.
+// CHECK-LABEL: @sums
+// CHECK: scf.parallel
+// CHECK: scf.for
+// CHECK-COUNT-2: vector.load {{.*}} : memref<?x2x16xf32>, vector<16xf32>
+// CHECK: scf.for {{.*}} iter_args(%[[P:.*]] = %{{.*}}, %[[Q:.*]] = %{{.*}}) -> (vector<16xf32>, vector<16xf32>)
+// CHECK: %[[BYTES:.*]] = vector.load {{.*}} : memref<?x?x16xi8>, vector<16xi8>
+// CHECK: %[[SCALE:.*]] = memref.load {{.*}} : memref<?x?xf32>
+// CHECK: arith.sitofp %[[BYTES]] : vector<16xi8> to vector<16xf32>
+// CHECK: vector.broadcast %[[SCALE]] : f32 to vector<16xf32>
+// CHECK: %[[SUM:.*]] = arith.addf %[[P]], %{{.*}} : vector<16xf32>
+// CHECK: %[[NEXT:.*]] = arith.addf %[[Q]], %{{.*}} : vector<16xf32>
+// CHECK: scf.yield %[[SUM]], %[[NEXT]]
+// CHECK-COUNT-2: vector.store {{.*}} : memref<?x2x16xf32>, vector<16xf32>
+func.func @sums(%a: memref<?x2x16xf32>, %w: memref<?x?x16xi8>, %s: memref<?x?xf32>, %o: memref<?x2x16xf32>) {
+  linalg.generic {indexing_maps = [#a, #w, #s, #o], iterator_types = ["parallel", "reduction", "parallel", "parallel"]}
+      ins(%a, %w, %s : memref<?x2x16xf32>, memref<?x?x16xi8>, memref<?x?xf32>) outs(%o : memref<?x2x16xf32>) {
+  ^bb0(%x: f32, %byte: i8, %scale: f32, %sum: f32):
+    %y = arith.sitofp %byte : i8 to f32
+    %z = arith.mulf %y, %scale : f32
+    %t = arith.mulf %x, %z : f32
+    %r = arith.addf %sum, %t : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+
+// Rows of another length, and rows apart in memory, stay loops.
+// CHECK-LABEL: @loops
+// CHECK-NOT: vector
+func.func @loops(%a: memref<?x?x12xf32>, %o: memref<?x12xf32>, %apart: memref<?x?x16xf32, strided<[?, 32, 2]>>, %p: memref<?x16xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(n, k, l) -> (n, k, l)>, affine_map<(n, k, l) -> (n, l)>], iterator_types = ["parallel", "reduction", "parallel"]}
+      ins(%a : memref<?x?x12xf32>) outs(%o : memref<?x12xf32>) {
+  ^bb0(%x: f32, %sum: f32):
+    %r = arith.addf %sum, %x : f32
+    linalg.yield %r : f32
+  }
+  linalg.generic {indexing_maps = [affine_map<(n, k, l) -> (n, k, l)>, affine_map<(n, k, l) -> (n, l)>], iterator_types = ["parallel", "reduction", "parallel"]}
+      ins(%apart : memref<?x?x16xf32, strided<[?, 32, 2]>>) outs(%p : memref<?x16xf32>) {
+  ^bb0(%x: f32, %sum: f32):
+    %r = arith.addf %sum, %x : f32
+    linalg.yield %r : f32
+  }
+  return
+}
