@@ -154,9 +154,13 @@ class Kernel:
                          text=self.memrefs().encode())
         objects = objects_of(text)
         if mutate:
-            ((begin, end), code), = objects
-            code = mutate(call(LLVM / "llvm-dis", text=code).decode())
-            text = text[:begin] + "".join(f"\\{c:02X}" for c in code.encode()).encode() + text[end:]
+            mutated = False
+            for (begin, end), code in reversed(objects):
+                plain = call(LLVM / "llvm-dis", text=code).decode()
+                code = mutate(plain)
+                mutated = mutated or code != plain
+                text = text[:begin] + "".join(f"\\{c:02X}" for c in code.encode()).encode() + text[end:]
+            assert mutated, "no kernel is mutated"
         else:
             for _, code in objects:
                 check_ptx(code, arch)

@@ -6,7 +6,7 @@ As test_gpu_emulated.py, whose bounds and reference these tests use; with --devi
 import pytest
 
 import emulated
-from test_gpu_emulated import check, emulate, inside, replaced, spec_of  # noqa: F401  emulate is a fixture
+from test_gpu_emulated import check, check_what_is_no_number, emulate, inside, replaced, spec_of  # noqa: F401  emulate is a fixture
 
 
 @pytest.fixture(params=["sm_80", "sm_90a"])
@@ -51,6 +51,12 @@ def test_patterns(pattern, emulate):
     kernel = emulate(spec_of(pattern, "f16", 32, heads=4, key_heads=2))
     for queries, offset in [(1, 1400), (6, 1395), (30, 3)]:
         check(kernel, batch=1, queries=queries, keys=1401, offset=offset)
+
+
+def test_what_is_no_number_stays_none(emulate):
+    """Through parts and their merge."""
+    kernel = emulate(spec_of("causal and (window<left = 40, right = 0> or strided<stride = 3>)", "f16", 32, heads=4, key_heads=2))
+    check_what_is_no_number(kernel, queries=6, keys=1401, offset=1395)
 
 
 @pytest.mark.parametrize("pattern, keys", [("causal", 1200), ("dense", 900)])

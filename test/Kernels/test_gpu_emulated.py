@@ -116,6 +116,25 @@ def reference(kernel, q, k, v, lengths, offset, key_offset, bias, segments):
     return total(0), lse, total(2)
 
 
+def check_what_is_no_number(kernel, queries, keys, offset=0):
+    """A row that sees a score that is NaN is NaN, and no other."""
+    spec, random = kernel.spec, np.random.default_rng()
+    q, k, v = (random.standard_normal((1, heads, rows, spec.head_dim)).astype(np.float16).astype(np.float32)
+               for heads, rows in [(spec.heads, queries), (spec.key_heads, keys), (spec.key_heads, keys)])
+    q[0, 0, queries // 2, 3] = k[0, -1, keys - 2, 1] = np.nan
+    out, lse = kernel.run(q, [k], [v], offset=offset)
+    with np.errstate(invalid="ignore"):
+        want = attention.reference(dataclasses.replace(spec, pattern=kernel.patterns[0]), q, k, v, offset)[1]
+    assert np.isnan(want).any() and not np.isnan(want).all()
+    assert (np.isnan(lse) == np.isnan(want)).all() and (np.isnan(out) == np.isnan(want)[..., None]).all()
+
+
+@pytest.mark.parametrize("pattern", ["causal", "causal and (window<left = 9, right = 0> or strided<stride = 4>)"])
+@pytest.mark.parametrize("dtype", ["f16", "f32"])
+def test_what_is_no_number_stays_none(pattern, dtype, emulate):
+    check_what_is_no_number(emulate(spec_of(pattern, dtype, heads=2, key_heads=2)), queries=100, keys=100)
+
+
 @pytest.mark.parametrize("number", range(len(PATTERNS)), ids=lambda i: PATTERNS[i])
 def test_pieces_at_ragged_sizes(number, emulate):
     heads = 4 if "head" in PATTERNS[number] else 2
@@ -278,9 +297,11 @@ def test_schedule(arch, dtype, chosen, emulate):
 
 
 def inside(name, mutate):
-    """A mutation of the kernel whose name begins so."""
+    """A mutation of the kernel whose name begins so, in the module that has it."""
     def part(text):
-        begin = text.index(f"define ptx_kernel void @{name}")
+        begin = text.find(f"define ptx_kernel void @{name}")
+        if begin < 0:
+            return text
         end = text.index("\n}\n", begin) + 3
         return text[:begin] + mutate(text[begin:end]) + text[end:]
     return part

@@ -164,6 +164,25 @@ def test_rows_without_keys():
     assert (np.asarray(out) == 0).all() and np.isneginf(lse).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("queries, keys", [(37, 37), (150, 150), (1, 3000)])
+def test_what_is_no_number_stays_none(queries, keys, dtype):
+    """A row that sees a score that is NaN is NaN, and no other: neither a row without keys nor one of the other keys."""
+    pattern = "causal and (window<left = 6, right = 0> or strided<stride = 5>)"
+    spec = kernels.Spec(pattern, dtype)
+    inputs = arrays(spec, queries=queries, keys=keys)
+    inputs[0][0, 1, queries // 2, 3] = inputs[0][1, 2] = np.nan
+    inputs[1][1, 0, keys - 5, 1] = np.nan
+    bias = np.random.default_rng().standard_normal((2, spec.heads, 1, keys)).astype(DTYPES[dtype])
+    bias[0, 0, 0, keys - 1] = np.nan
+    out, lse = megactx.attention(*inputs, pattern, bias=bias, offset=keys - queries, return_lse=True)
+    with np.errstate(invalid="ignore"):
+        want, want_lse = wanted(spec, inputs, bias=bias.astype(np.float32), offset=keys - queries)
+    assert np.isnan(want_lse).any() and not np.isnan(want_lse).all()
+    close(lse, want_lse, "f32" if dtype == "f32" else dtype)
+    close(out, want, dtype)
+
+
 @pytest.mark.parametrize("which", [(0, 1, 2), (0,), (1,), (2,)], ids=str)
 def test_views_of_heads_inside_are_read_and_written_in_place(which):
     spec = kernels.Spec(SPARSE)

@@ -303,7 +303,7 @@ Value KeyBlock::adjust(const Part &part, Value s, Value key, int64_t g,
   }
   // Minus infinity masks, as everywhere.
   if (masks.biasPerRow || masks.biasPerKey)
-    s = a.fmax(s, masked);
+    s = a.fmax(masked, s);
   auto ints = VectorType::get({shape.lanes}, b.getI32Type());
   auto load = [&](Value from, ValueRange place) -> Value {
     return vector::LoadOp::create(b, ints, from, place);

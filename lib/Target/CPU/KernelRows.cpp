@@ -30,7 +30,8 @@ void HeadRows::loadBody(Value query) {
       .load({query, batch, head, shape.headDim}, factor, buffers.queries);
 }
 
-/// `inverse` and `total` of each lane. A maximum is a logarithm to base 2.
+/// `inverse` and `total` of each lane. A maximum is a logarithm to base 2. The
+/// sum of scores of which one is no number is none; so are the row's results.
 void HeadRows::weights() {
   VectorType type = buffers.vector;
   Value least = a.splat(-std::numeric_limits<float>::infinity(), type);
@@ -39,8 +40,11 @@ void HeadRows::weights() {
     Value at = a.c(g * shape.lanes);
     Value top = vector::LoadOp::create(b, type, buffers.top, at);
     Value sum = vector::LoadOp::create(b, type, buffers.sum, at);
-    Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, top,
-                                       a.splat(kNoKey, type));
+    Value hasKey = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, top,
+                                         a.splat(kNoKey, type));
+    Value isNone =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, sum, sum);
+    Value some = arith::OrIOp::create(b, hasKey, isNone);
     Value inverse = a.select(some, arith::DivFOp::create(b, one, sum), zero);
     Value natural =
         arith::MulFOp::create(b, top, a.splat(static_cast<float>(M_LN2), type));
@@ -77,7 +81,7 @@ void HeadRows::mergeWeights(Value lse) {
     };
     Value oldShare = share(before), newShare = share(now);
     Value sum = arith::AddFOp::create(b, oldShare, newShare);
-    Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, sum, zero);
+    Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, sum, zero);
     sum = a.select(some, sum, one);
     Value total = arith::AddFOp::create(b, top, math::LogOp::create(b, sum));
     store(a.select(some, total, least), buffers.total);

@@ -106,7 +106,7 @@ KeySplit::Shares KeySplit::mergeLse(Value lse, ArrayRef<Value> row) {
                   return {arith::AddFOp::create(b, so[0], weight(lseOf(i)))};
                 })[0];
   Value some =
-      arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, sum, a.f32(0));
+      arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, sum, a.f32(0));
   sum = a.select(some, sum, a.f32(1));
   Value total = arith::AddFOp::create(b, top, math::LogOp::create(b, sum));
   total = a.select(some, total, a.f32(-std::numeric_limits<float>::infinity()));
@@ -143,7 +143,7 @@ void KeySplit::mergeRow(Value out, Value lse, ArrayRef<Value> row) {
         math::ExpOp::create(b, arith::SubFOp::create(b, logSum, shares.top));
     Value share = arith::DivFOp::create(b, part, shares.sum);
     Value any =
-        arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, share, a.f32(0));
+        arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, share, a.f32(0));
     scf::IfOp::create(b, any, [&](OpBuilder &, Location) {
       eachColumn([&](Value d, Type type) {
         Value x = scale(loadF32(b, type, partOut, inRow(at, d)), share, type);

@@ -214,7 +214,7 @@ void MergeEmitter::sumOwnParts() {
 void MergeEmitter::storePair() {
   Value column = a.mul(thread, a.c(2));
   Value some =
-      arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, sum, a.f32(0));
+      arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, sum, a.f32(0));
   Value divisor = a.select(some, sum, a.f32(1));
   SmallVector<Value> totals;
   for (int64_t j = 0; j < 2; ++j) {

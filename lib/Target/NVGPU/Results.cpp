@@ -71,7 +71,7 @@ Results::Result Results::normalised(Value top, Value sum) {
     return arith::MulFOp::create(b, x, y);
   };
   Value some =
-      arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, sum, a.f32(0.0f));
+      arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, sum, a.f32(0.0f));
   Value safe = a.select(some, sum, a.f32(1.0f));
   Value weight = a.select(some, reciprocal(safe), a.f32(0.0f));
   Value log =
@@ -101,7 +101,7 @@ void Results::merge(Result &row, Value old) {
   Value oldShare = share(old), newShare = share(row.lse);
   Value sum = arith::AddFOp::create(b, oldShare, newShare);
   Value some =
-      arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, sum, a.f32(0.0f));
+      arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, sum, a.f32(0.0f));
   Value divisor = a.select(some, sum, a.f32(1.0f));
   Value log = arith::MulFOp::create(b, nvx::Log2Op::create(b, divisor),
                                     a.f32(static_cast<float>(M_LN2)));
