@@ -364,7 +364,33 @@ private:
 };
 } // namespace
 
+/// Of how many heads below `heads` a condition on the head holds.
+static int64_t countHeads(const Expr &condition, int64_t heads) {
+  return llvm::count_if(llvm::seq(heads), [&](int64_t head) {
+    Point point;
+    point.h = head;
+    return evaluate(condition, point) != 0;
+  });
+}
+
 std::optional<std::vector<Piece>>
-mlir::megactx::pattern::expand(const Formula &formula, std::string &error) {
-  return Expander().run(formula, error);
+mlir::megactx::pattern::expand(const Formula &formula, std::string &error,
+                               std::optional<int64_t> heads) {
+  constexpr int64_t kMostHeads = 1 << 16;
+  if (!heads || *heads > kMostHeads)
+    return Expander().run(formula, error);
+  Formula known = formula;
+  for (const Atom &atom : formula.atoms()) {
+    if (atom.kind != Atom::Kind::Head)
+      continue;
+    int64_t count = countHeads(atom.expr, *heads);
+    if (count == 0 || count == *heads)
+      known = known.assume(atom, count != 0);
+  }
+  auto pieces = Expander().run(known, error);
+  if (pieces)
+    llvm::erase_if(*pieces, [&](const Piece &piece) {
+      return piece.heads && countHeads(piece.heads, *heads) == 0;
+    });
+  return pieces;
 }

@@ -8,6 +8,7 @@
 #include "megactx/Dialect/MegaCtx/IR/Sizes.h"
 #include "megactx/Pattern/Statistics.h"
 #include "megactx/Pattern/TileClasses.h"
+#include "megactx/Support/Json.h"
 #include "megactx/Transforms/Layers.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -277,12 +278,11 @@ static std::optional<json::Array> ofArtifact(const ExplainOptions &options,
   };
   if (!options.patterns.pattern.empty() || !options.patterns.policy.empty())
     return fail("an artifact's patterns are chosen; give the model instead");
-  auto file = llvm::MemoryBuffer::getFile(options.input + "/manifest.json");
-  if (!file)
-    return fail("cannot read manifest.json: " + file.getError().message());
-  llvm::Expected<json::Value> manifest = json::parse((*file)->getBuffer());
+  std::string error;
+  std::optional<json::Value> manifest =
+      readJson(options.input + "/manifest.json", "manifest", error);
   if (!manifest)
-    return fail("manifest.json: " + llvm::toString(manifest.takeError()));
+    return fail(error);
   json::Array *found = nullptr;
   if (json::Object *object = manifest->getAsObject())
     found = object->getArray("attentions");

@@ -5,12 +5,37 @@
 
 using llvm::StringRef;
 
+/// Whether lists and objects are so deep in each other that LLVM's parser,
+/// which calls itself for each, would run out of stack.
+static bool isTooDeep(StringRef text) {
+  constexpr int kMostDeep = 1000;
+  int depth = 0;
+  bool isString = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (isString && c == '\\')
+      ++i;
+    else if (c == '"')
+      isString = !isString;
+    else if (!isString && (c == '[' || c == '{') && ++depth > kMostDeep)
+      return true;
+    else if (!isString && (c == ']' || c == '}'))
+      --depth;
+  }
+  return false;
+}
+
 std::optional<llvm::json::Value>
 mlir::megactx::readJson(StringRef path, StringRef kind, std::string &error) {
   auto buffer = llvm::MemoryBuffer::getFile(path);
   if (!buffer) {
     error = ("cannot read " + kind + " '" + path +
              "': " + buffer.getError().message())
+                .str();
+    return std::nullopt;
+  }
+  if (isTooDeep((*buffer)->getBuffer())) {
+    error = (kind + " '" + path + "': lists and objects are nested too deeply")
                 .str();
     return std::nullopt;
   }

@@ -50,14 +50,16 @@ static LogicalResult boundSegments(SourceOp source,
   return success();
 }
 
-/// The pieces of a source's pattern.
-static FailureOr<SourcePieces> piecesOf(Operation *op, Value operand) {
+/// The pieces of a source's pattern, for so many heads.
+static FailureOr<SourcePieces> piecesOf(Operation *op, Value operand,
+                                        int64_t heads) {
   auto source = operand.getDefiningOp<SourceOp>();
   if (!source)
     return op->emitOpError("expected sources made by megactx.source");
   std::string error;
   auto pieces = expand(
-      source.getPattern().getPattern().formula(source.getKeyStep()), error);
+      source.getPattern().getPattern().formula(source.getKeyStep()), error,
+      ShapedType::isDynamic(heads) ? std::nullopt : std::optional(heads));
   if (!pieces)
     return source.emitOpError(error);
   if (failed(boundSegments(source, *pieces)))
@@ -69,8 +71,10 @@ template <typename Op>
 FailureOr<SmallVector<SourcePieces>> decomposeSources(Op op,
                                                       RewriterBase &rewriter) {
   SmallVector<SourcePieces> all;
+  int64_t heads = cast<RankedTensorType>(withoutCasts(op.getQuery()).getType())
+                      .getDimSize(1);
   for (Value operand : op.getSources()) {
-    FailureOr<SourcePieces> source = piecesOf(op, operand);
+    FailureOr<SourcePieces> source = piecesOf(op, operand, heads);
     if (failed(source))
       return failure();
     all.push_back(std::move(*source));

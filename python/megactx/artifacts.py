@@ -8,9 +8,14 @@ import functools
 import hashlib
 import os
 import pathlib
+import re
+import shutil
 import tempfile
 
+from .runtime import load
 from .tools import Error, build, compile
+
+DAMAGE = re.compile("is damaged|cannot read")  # what the runtime says of artifacts that are not whole
 
 
 def _stamps(files):
@@ -90,6 +95,17 @@ class Artifacts:
     def of_module(self, text, **options):
         """The artifact of a module in MLIR with a function main; options: of tools.compile."""
         return self._artifact(None, text.encode(), [], None, options)
+
+    def load_module(self, text, **options):
+        """The same, loaded. One that was there and is damaged is compiled anew."""
+        made = self.of_module(text, **options)
+        try:
+            return load(made)
+        except Error as error:
+            if not DAMAGE.search(str(error)):
+                raise
+        shutil.rmtree(made, ignore_errors=True)
+        return load(self.of_module(text, **options))
 
     def _artifact(self, model, content, external, policy, options):
         known = dict(options)

@@ -1,6 +1,7 @@
 """Attention with a pattern as a function of arrays, for those who have no model file, only queries, keys and values."""
 
 import math
+import operator
 import os
 import pathlib
 import re
@@ -12,7 +13,6 @@ import numpy as np
 from . import dlpack, driver
 from .artifacts import Artifacts
 from .attention_module import BackwardSignature, Operand, Signature
-from .runtime import load
 from .tools import Error
 
 _ELEMENTS = {"float32": "f32", "float": "f32", "float16": "f16", "bfloat16": "bf16"}
@@ -55,7 +55,7 @@ def _model(signature):
         with _lock:
             if signature not in _models:
                 try:
-                    made = load(_artifacts().of_module(signature.module(), target=signature.target))
+                    made = _artifacts().load_module(signature.module(), target=signature.target)
                 except Error as error:
                     said = re.search(r"error: (.*)", str(error))  # without the place in a text that the caller never saw
                     raise Error(f"attention: {said[1] if said else error}") from None
@@ -64,6 +64,16 @@ def _model(signature):
                 _models[signature] = made
                 return made
     return _models[signature]
+
+
+def _whole(offset):
+    """One offset for all as an int; others as they are."""
+    if offset is None or isinstance(offset, int) or getattr(offset, "ndim", 0 if isinstance(offset, float) else 1):
+        return offset
+    try:
+        return operator.index(offset)
+    except TypeError:
+        raise Error(f"offset: expected whole tokens, but got {offset}") from None
 
 
 def _check_shapes(query, key, value, biases, **per_batch):
@@ -102,6 +112,7 @@ def _target(arrays):
 def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset):
     """The fields of a Signature but for its results, and the arrays in its arguments' order, which lines up with theirs."""
     query, key, value = map(_array, (query, key, value))
+    offset = _whole(offset)
     biases = [_array(bias) for bias in biases]
     arrays = dict(query=query, key=key, value=value, **{f"bias {i}": bias for i, bias in enumerate(biases)})
     lengths, segments = (None if array is None else _array(array) for array in (lengths, segments))
@@ -117,14 +128,15 @@ def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments,
             raise Error(f"{name}: expected a finite number of float32, but got {number}")
     if softcap < 0 or 0 < softcap < float(np.finfo(np.float32).tiny):
         raise Error(f"softcap: expected a positive number, but got {softcap}")
-    if isinstance(offset, int) and abs(offset) > _MOST_OFFSET:
-        raise Error(f"offset: expected at most {_MOST_OFFSET} tokens, but got {offset}")
     fields = dict(
         pattern=str(pattern), query=operands[0], key=operands[1], value=operands[2], scale=scale, softcap=softcap,
         biases=tuple((_element("bias", bias, _ELEMENTS), tuple(n == 1 for n in bias.shape)) for bias in biases),
         lengths="" if lengths is None else _element("lengths", lengths, _INTEGERS), segments="" if segments is None else _element("segments", segments, _INTEGERS),
         offset="" if offset is None else "scalar" if offsets is None else _element("offset", offsets, _INTEGERS), target=_target(arrays))
     given = [_stored(array) for array in (query, key, value)]
+    for many in [offset] if isinstance(offset, int) else offsets.flat if isinstance(offsets, np.ndarray) else []:
+        if abs(int(many)) > _MOST_OFFSET:
+            raise Error(f"offset: expected at most {_MOST_OFFSET} tokens, but got {many}")
     given += [array for array in (*biases, lengths, segments, np.array(offset, np.int64) if fields["offset"] == "scalar" else offsets) if array is not None]
     return fields, given
 
@@ -206,8 +218,7 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     """
     torch = sys.modules.get("torch")
     biases = _listed(bias)
-    if offset is not None and not isinstance(offset, int) and getattr(offset, "ndim", 1) == 0:
-        offset = int(offset)
+    offset = _whole(offset)
     if torch and isinstance(query, torch.Tensor):
         from .attention_torch import attention as operation
 

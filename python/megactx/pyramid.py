@@ -44,7 +44,10 @@ class Gists:
 
     @property
     def rows(self):
-        return self._rows[:self.count]
+        """To read: a view of what grows."""
+        rows = self._rows[:self.count]
+        rows.setflags(write=False)
+        return rows
 
 
 class Pyramid:
@@ -113,16 +116,28 @@ class Pyramid:
     # --- appending ---
 
     def append(self, tokens):
-        """The next tokens, [n, E] of float32."""
+        """The next tokens, [n, E] of float32: all of them, or none where an Error is raised."""
+        tokens = np.asarray(tokens)
         if tokens.ndim != 2 or tokens.shape[1] != self.width:
             raise Error(f"timeline: expected embeddings [tokens, {self.width}], as GistNet takes, but got shape {list(tokens.shape)}")
-        for first in range(0, len(tokens), self._step):
-            part = tokens[first:first + self._step]
+        if tokens.dtype != np.float32:
+            raise Error(f"timeline: expected embeddings of float32, but got {tokens.dtype}")
+        parts = [tokens[first:first + self._step] for first in range(0, len(tokens), self._step)]
+        for number, part in enumerate(parts):
             if len(bad := not_finite(part)):
-                raise Error(f"timeline: token {self.tokens + bad[0]} is not finite")
-            self._pending = np.concatenate([self._pending, part])
-            self.tokens += len(part)
-            self._complete_blocks()
+                raise Error(f"timeline: token {self.tokens + number * self._step + bad[0]} is not finite")
+        before = self._pending, self.tokens, self._complete, [gists.count for gists in self._gists]
+        try:
+            for part in parts:
+                self._pending = np.concatenate([self._pending, part])
+                self.tokens += len(part)
+                self._complete_blocks()
+        except BaseException:
+            self._pending, self.tokens, self._complete, counts = before
+            for gists, count in zip(self._gists, counts):
+                gists.count = count
+            self._gisted = -1  # gists of a block that is not complete may be overwritten
+            raise
 
     def _complete_blocks(self):
         while (start := self._start()) + self.block <= len(self._pending):

@@ -159,6 +159,21 @@ def test_threads_that_want_one_kernel(cache):
     assert all((out == 1).all() for out in made)
 
 
+@pytest.mark.parametrize("damage", [lambda made: (made / "manifest.json").write_text("{"), lambda made: (made / "model.so").unlink(),
+                                    lambda made: (made / "model.so").write_bytes(b"")], ids=["manifest", "absent", "empty"])
+def test_a_damaged_kernel_is_compiled_anew(damage, cache, monkeypatch):
+    from megactx import attention_function
+
+    x = np.ones((1, 1, 4, 8), np.float32)
+    before = set(cache.glob("*.mctx")) if cache.exists() else set()
+    pattern = f"causal and window<left = {50 + len(before)}, right = 0>"
+    megactx.attention(x, x, x, pattern)
+    made, = set(cache.glob("*.mctx")) - before
+    monkeypatch.setattr(attention_function, "_models", {})  # as in the next process
+    damage(made)
+    assert (megactx.attention(x, x, x, pattern) == 1).all()
+
+
 def test_rows_without_keys():
     out, lse = megactx.attention(*arrays(kernels.Spec("dense")), "causal minus causal", return_lse=True)
     assert (np.asarray(out) == 0).all() and np.isneginf(lse).all()
@@ -266,6 +281,9 @@ Q, K, V = GOOD
     ((Q, K, V), {"lengths": [1.0, 2.0]}, "lengths: expected int32, int64, but got float64"),
     ((Q, K, V), {"offset": [1, 2, 3]}, r"offset: expected \[2\], but got \[3\]"),
     ((Q, K, V), {"offset": 1 << 63}, "offset: expected at most 281474976710656 tokens"),
+    ((Q, K, V), {"offset": np.array([0, (1 << 63) - 4])}, "offset: expected at most 281474976710656 tokens, but got 9223372036854775804"),
+    ((Q, K, V), {"offset": np.float64(1.9)}, "offset: expected whole tokens, but got 1.9"),
+    ((Q, K, V), {"offset": 1.9}, "offset: expected whole tokens, but got 1.9"),
     ((Q, K, V), {"lengths": 3}, r"lengths: expected \[2\], but got \[\]"),
     ((Q, K, V), {"scale": 1e300}, "scale: expected a finite number of float32, but got 1e[+]300"),
     ((Q, K, V), {"softcap": float("inf")}, "softcap: expected a finite number of float32, but got inf"),
@@ -331,6 +349,19 @@ def test_gradients(dtype):
         np.testing.assert_allclose(g.astype(np.float64), w, rtol=0, atol=gradients.TOLERANCE[dtype] * max(1, np.abs(w).max()))
     for g, w in zip(megactx.attention_backward(dout, q, k, v, out, lse, SPARSE, bias=bias), got, strict=True) if dtype == "bf16" else ():
         np.testing.assert_allclose(g.astype(np.float64), w.astype(np.float64), rtol=0, atol=gradients.TOLERANCE[dtype] * max(1, np.abs(w.astype(np.float64)).max()))
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 9, 1), (1, 1, 1, 1), (1, 4, 1, 9)], ids=str)
+def test_gradients_of_a_bias_that_is_broadcast(shape):
+    """Of one for all keys they are what rounding leaves of 0."""
+    spec = kernels.Spec("dense")
+    q, k, v = arrays(spec, queries=9, keys=9)
+    bias = np.random.default_rng().standard_normal(shape).astype(np.float32)
+    out, lse = megactx.attention(q, k, v, bias=bias, return_lse=True)
+    *_, (dbias,) = megactx.attention_backward(q, q, k, v, out, lse, bias=bias, bias_gradients=True)
+    *_, ds, _, _ = gradients.reference(spec, q, k, v, 0, np.broadcast_to(bias, (2, 4, 9, 9)), None, 0, None, q, 0)
+    want = ds.sum(tuple(i for i in range(4) if shape[i] == 1), keepdims=True)
+    np.testing.assert_allclose(dbias, want, rtol=0, atol=gradients.TOLERANCE["f32"] * max(1, np.abs(want).max()))
 
 
 @pytest.mark.parametrize("change, message", [

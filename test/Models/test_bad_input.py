@@ -229,7 +229,8 @@ def test_pattern_errors_point_at_the_place(good, tool, tmp_path, pattern):
     ({"rule": []}, "rule"),
     ([], ""),
     ("{", ""),
-])
+    ("[" * 100000, "nested too deeply"),
+], ids=lambda value: str(value)[:60])
 def test_policy_errors(good, tool, tmp_path, policy, word):
     path, out = tmp_path / "policy.json", tmp_path / "out.mctx"
     path.write_text(policy if isinstance(policy, str) else json.dumps(policy))

@@ -104,6 +104,32 @@ def test_with_the_whole_timeline_as_history_gists_are_those_of_one_run(world):
         np.testing.assert_allclose(got, want[0], atol=1e-4)
 
 
+def test_what_is_no_timeline_leaves_a_pyramid_as_it_is(world, monkeypatch):
+    pyramid, whole = megactx.Pyramid(world.gistnet, RATIO), megactx.Pyramid(world.gistnet, RATIO)
+    tokens, cut = world.timeline, RATIO**2 + 3
+    whole.append(tokens)
+    pyramid.append(tokens[:cut])
+    assert [len(rows) for rows in pyramid.levels] == [cut // RATIO, 1]
+    holed = tokens[cut:].copy()
+    holed[-1, 0] = np.nan
+    run, fails = pyramid._run, iter([False, True])
+    for wrong, message in [(tokens[cut:].astype(np.float64), "float64"), (tokens[cut:cut + 2].astype(np.int32), "int32"), (tokens[cut:].tolist(), "float64"),
+                           (holed, f"token {len(tokens) - 1} is not finite"), (tokens[cut:, 1:], "but got shape")]:
+        with pytest.raises(megactx.Error, match=message):
+            pyramid.append(wrong)
+    monkeypatch.setattr(pyramid, "_step", RATIO**2)
+    monkeypatch.setattr(pyramid, "_run", lambda block: 1 / 0 if next(fails) else run(block))
+    with pytest.raises(ZeroDivisionError):
+        pyramid.append(tokens[cut:])
+    monkeypatch.undo()
+    assert pyramid.tokens == cut
+    pyramid.append(tokens[cut:])
+    for got, want in zip(pyramid.levels, whole.levels):
+        np.testing.assert_allclose(got, want, atol=1e-5)
+        with pytest.raises(ValueError, match="read-only"):
+            got[:] = 7
+
+
 # --- the loop ---
 
 

@@ -127,3 +127,15 @@ func.func @sizes_before_rows(%q: !d, %k: !d, %l: tensor<?xindex>, %i: tensor<?x?
   %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!d, !e) -> !d
   return %o : !d
 }
+
+// Of 8 slots, 3 heads have one each.
+// CHECK-LABEL: @slots_of_heads
+// CHECK-COUNT-9: megactx.online_attention
+// CHECK-NOT: megactx.online_attention
+!slots = tensor<1x3x?x8xf32>
+!slot_source = !megactx.source<tensor<1x3x?x8xf32>, tensor<1x3x?x8xf32>>
+func.func @slots_of_heads(%q: !slots, %k: !slots) -> !slots {
+  %s = megactx.source %k, %k pattern(#megactx.pattern<fixed<block = 16, count = 2, slot = head>>) : (!slots, !slots) -> !slot_source
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!slots, !slot_source) -> !slots
+  return %o : !slots
+}

@@ -108,9 +108,11 @@ struct TestBlock {
 std::optional<TestBlock> blocksOfTest(const Piece &piece);
 
 /// The pieces of a formula, or an error text where there would be more than
-/// kMaxPieces.
-std::optional<std::vector<Piece>> expand(const Formula &formula,
-                                         std::string &error);
+/// kMaxPieces. Where the number of heads is known, those of heads beyond it are
+/// left out, and what is the same for all heads has no condition.
+std::optional<std::vector<Piece>>
+expand(const Formula &formula, std::string &error,
+       std::optional<int64_t> heads = std::nullopt);
 
 } // namespace mlir::megactx::pattern
 

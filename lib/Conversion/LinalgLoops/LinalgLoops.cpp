@@ -69,9 +69,10 @@ SmallVector<Value> LinalgLoops::point(OpOperand &operand) {
       at.push_back(indices[dim.getPosition()]);
       continue;
     }
+    // What is not used may be of a loop that has ended.
     SmallVector<Value> operands;
-    for (Value index : indices)
-      operands.push_back(index ? index : c(0));
+    for (auto [dim, index] : llvm::enumerate(indices))
+      operands.push_back(expr.isFunctionOfDim(dim) ? index : c(0));
     at.push_back(affine::AffineApplyOp::create(
         b, AffineMap::get(map.getNumDims(), 0, expr), operands));
   }

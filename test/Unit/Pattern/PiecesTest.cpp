@@ -45,6 +45,22 @@ TEST(Pieces, DisjointAndTheirUnionIsTheRelation) {
   });
 }
 
+TEST(Pieces, OfAsManyHeadsAsThereAreTheyAreTheSame) {
+  forRandomPatterns([](const Sample &sample, const Rows &rows) {
+    std::string error;
+    auto pieces =
+        expand(parsed(sample.text).formula(rows.keyStep), error, /*heads=*/3);
+    ASSERT_TRUE(pieces) << error;
+    forAll(rows, 3, [&](const Point &point, const Element &e) {
+      ASSERT_EQ(
+          llvm::count_if(
+              *pieces, [&](const Piece &piece) { return piece.holds(point); }),
+          sample.holds(e) ? 1 : 0)
+          << "p = " << e.p << ", k = " << e.k << ", h = " << e.h;
+    });
+  });
+}
+
 TEST(Pieces, TransposedDigitsExchangeQueriesAndKeys) {
   auto sees = [](const Digits &digits, int64_t query, int64_t key) {
     return llvm::any_of(digits.classes, [&](const Digits::Class &c) {
