@@ -48,7 +48,7 @@ func.func @attention_backward_c2_type(%q: !t, %s: !s, %out: !t, %lse: !row, %dou
 !row = tensor<1x4x?xf32>
 !s = !megactx.source<!t, !t>
 func.func @attention_backward_c3(%q: !t, %s: !s, %out: !t, %lse: !row, %dout: !t) {
-  // expected-error@+1 {{expected a positive softcap}}
+  // expected-error@+1 {{expected a positive and finite softcap}}
   %g:3 = megactx.attention_backward %q, %s out(%out) lse(%lse) dout(%dout) {scale = 1.0 : f32, softcap = 0.0 : f32} : (!t, !s, !t, !row, !t) -> (!t, !t, !t)
   return
 }

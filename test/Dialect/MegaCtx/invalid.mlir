@@ -46,8 +46,17 @@ func.func @source_c1_heads(%k: !t, %x: tensor<2x4x?x8xf32>) {
 
 !t = tensor<2x2x?x8xf32>
 func.func @source_c2(%k: !t) {
-  // expected-error@+1 {{expected key_step of at least 1, but got 0}}
+  // expected-error@+1 {{expected key_step of 1 to 1099511627776, but got 0}}
   %s = megactx.source %k, %k pattern(#megactx.pattern<dense>) {key_step = 0} : (!t, !t) -> !megactx.source<!t, !t>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+func.func @source_c2_negative(%k: !t) {
+  // expected-error@+1 {{expected key_step of 1 to 1099511627776, but got -1}}
+  %s = megactx.source %k, %k pattern(#megactx.pattern<dense>) {key_step = -1} : (!t, !t) -> !megactx.source<!t, !t>
   return
 }
 
@@ -152,7 +161,7 @@ func.func @attention_c4_scale(%q: !t, %s: !s) {
 !t = tensor<2x2x?x8xf32>
 !s = !megactx.source<!t, !t>
 func.func @attention_c4_softcap(%q: !t, %s: !s) {
-  // expected-error@+1 {{expected a positive softcap}}
+  // expected-error@+1 {{expected a positive and finite softcap}}
   %o = megactx.attention %q, %s {scale = 1.0 : f32, softcap = -1.0 : f32} : (!t, !s) -> !t
   return
 }
@@ -161,9 +170,29 @@ func.func @attention_c4_softcap(%q: !t, %s: !s) {
 
 !t = tensor<2x2x?x8xf32>
 !s = !megactx.source<!t, !t>
+func.func @attention_c4_infinite_softcap(%q: !t, %s: !s) {
+  // expected-error@+1 {{expected a positive and finite softcap}}
+  %o = megactx.attention %q, %s {scale = 1.0 : f32, softcap = 0x7F800000 : f32} : (!t, !s) -> !t
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+!s = !megactx.source<!t, !t>
 func.func @attention_c5(%q: !t, %s: !s) {
-  // expected-error@+1 {{expected query_step of at least 1, but got 0}}
+  // expected-error@+1 {{expected query_step of 1 to 1099511627776, but got 0}}
   %o = megactx.attention %q, %s {scale = 1.0 : f32, query_step = 0} : (!t, !s) -> !t
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+!s = !megactx.source<!t, !t>
+func.func @attention_c5_large(%q: !t, %s: !s) {
+  // expected-error@+1 {{expected query_step of 1 to 1099511627776, but got 4611686018427387904}}
+  %o = megactx.attention %q, %s {scale = 1.0 : f32, query_step = 4611686018427387904} : (!t, !s) -> !t
   return
 }
 

@@ -127,7 +127,7 @@ func.func @online_attention_c7_scale(%q: tensor<2x4x?x8xf32>, %k: tensor<2x2x?x8
 // -----
 
 func.func @online_attention_c7_softcap(%q: tensor<2x4x?x8xf32>, %k: tensor<2x2x?x8xf32>, %v: tensor<2x2x?x16xf32>, %acc: tensor<2x4x?x16xf32>, %max: tensor<2x4x?xf32>, %sum: tensor<2x4x?xf32>) {
-  // expected-error@+1 {{expected a positive softcap}}
+  // expected-error@+1 {{expected a positive and finite softcap}}
   %r:3 = megactx.online_attention %q, %k, %v outs(%acc, %max, %sum) #megactx.piece<all> {scale = 1.0 : f32, softcap = 0.0 : f32}
       : (tensor<2x4x?x8xf32>, tensor<2x2x?x8xf32>, tensor<2x2x?x16xf32>, tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>) -> (tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>)
   return
@@ -136,7 +136,7 @@ func.func @online_attention_c7_softcap(%q: tensor<2x4x?x8xf32>, %k: tensor<2x2x?
 // -----
 
 func.func @online_attention_c8(%q: tensor<2x4x?x8xf32>, %k: tensor<2x2x?x8xf32>, %v: tensor<2x2x?x16xf32>, %acc: tensor<2x4x?x16xf32>, %max: tensor<2x4x?xf32>, %sum: tensor<2x4x?xf32>) {
-  // expected-error@+1 {{expected query_step and key_step of at least 1, but got 1 and 0}}
+  // expected-error@+1 {{expected key_step of 1 to 1099511627776, but got 0}}
   %r:3 = megactx.online_attention %q, %k, %v outs(%acc, %max, %sum) #megactx.piece<all> {scale = 1.0 : f32, key_step = 0}
       : (tensor<2x4x?x8xf32>, tensor<2x2x?x8xf32>, tensor<2x2x?x16xf32>, tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>) -> (tensor<2x4x?x16xf32>, tensor<2x4x?xf32>, tensor<2x4x?xf32>)
   return

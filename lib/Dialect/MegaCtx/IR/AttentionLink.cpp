@@ -83,9 +83,18 @@ LogicalResult mlir::megactx::checkScores(Operation *op, const APFloat &scale,
                                          std::optional<APFloat> softcap) {
   if (!std::isfinite(scale.convertToFloat()))
     return op->emitOpError("expected a finite scale");
-  if (softcap && !(softcap->convertToFloat() > 0))
-    return op->emitOpError("expected a positive softcap");
+  if (softcap && !(softcap->convertToFloat() > 0 && softcap->isFinite()))
+    return op->emitOpError("expected a positive and finite softcap");
   return success();
+}
+
+LogicalResult mlir::megactx::checkStep(Operation *op, StringRef name,
+                                       int64_t step) {
+  if (step >= 1 && step <= pattern::kMaxPosition)
+    return success();
+  return op->emitOpError("expected ")
+         << name << " of 1 to " << pattern::kMaxPosition << ", but got "
+         << step;
 }
 
 LogicalResult mlir::megactx::checkLink(AttentionLinkInterface op, bool isTile) {
@@ -93,11 +102,9 @@ LogicalResult mlir::megactx::checkLink(AttentionLinkInterface op, bool isTile) {
       failed(::checkPositions(op, isTile)) ||
       failed(checkScores(op, op.getScale(), op.getSoftcap())))
     return failure();
-  auto step = [](uint64_t value) { return static_cast<int64_t>(value); };
-  if (step(op.getQueryStep()) < 1 || step(op.getKeyStep()) < 1)
-    return op.emitOpError("expected query_step and key_step of at least 1, but "
-                          "got ")
-           << step(op.getQueryStep()) << " and " << step(op.getKeyStep());
+  if (failed(checkStep(op, "query_step", op.getQueryStep())) ||
+      failed(checkStep(op, "key_step", op.getKeyStep())))
+    return failure();
   SmallVector<pattern::Piece> pieces = op.getPieceList();
   if (pieces.empty())
     return op.emitOpError("expected at least one piece");

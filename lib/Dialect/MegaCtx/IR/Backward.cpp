@@ -97,10 +97,7 @@ LogicalResult AttentionBackwardOp::verify() {
       failed(checkOffset(*this, "offset", getOffset(), query, "query")) ||
       failed(checkScores(*this, getScale(), getSoftcap())))
     return failure();
-  if (static_cast<int64_t>(getQueryStep()) < 1)
-    return emitOpError("expected query_step of at least 1, but got ")
-           << getQueryStep();
-  return success();
+  return checkStep(*this, "query_step", getQueryStep());
 }
 
 //===----------------------------------------------------------------------===//

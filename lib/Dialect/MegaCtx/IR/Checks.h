@@ -49,7 +49,10 @@ LogicalResult checkSegments(Operation *op, Value bounds,
 /// The operands of a link agree with each other and with its pieces; `isTile`:
 /// positions are those of a larger op.
 LogicalResult checkLink(AttentionLinkInterface op, bool isTile = false);
-/// The scale is finite and the softcap, if any, positive.
+/// Rows are at least 1 token apart, and at most what patterns count to.
+LogicalResult checkStep(Operation *op, StringRef name, int64_t step);
+
+/// The scale is finite and the softcap, if any, positive and finite.
 LogicalResult checkScores(Operation *op, const APFloat &scale,
                           std::optional<APFloat> softcap);
 /// Results stand for destinations on tensors; memrefs are updated in place.

@@ -27,9 +27,8 @@ LogicalResult SourceOp::verify() {
   for (unsigned i : {0, 1, 2})
     if (failed(checkDim(*this, "value", value, i, key, i, "key")))
       return failure();
-  if (getKeyStep() < 1)
-    return emitOpError("expected key_step of at least 1, but got ")
-           << getKeyStep();
+  if (failed(checkStep(*this, "key_step", getKeyStep())))
+    return failure();
   if (std::string error = getPattern().getPattern().checkKeyStep(getKeyStep());
       !error.empty())
     return emitOpError() << error;
@@ -117,10 +116,7 @@ LogicalResult AttentionOp::verify() {
     return failure();
   if (failed(checkScores(*this, getScale(), getSoftcap())))
     return failure();
-  if (getQueryStep() < 1)
-    return emitOpError("expected query_step of at least 1, but got ")
-           << getQueryStep();
-  return success();
+  return checkStep(*this, "query_step", getQueryStep());
 }
 
 MutableOperandRange FusedAttentionOp::getDpsInitsMutable() {

@@ -117,7 +117,7 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
     Constraints:
     * `source_c1`: key and value have rank 4, the same element type (f32, f16,
       bf16) and agree on B, Hkv and Nk.
-    * `source_c2`: key_step is at least 1, and where the pattern spans levels of
+    * `source_c2`: key_step is 1 to 2^40, and where the pattern spans levels of
       gists (`pyramid`), one of theirs.
     * `source_c3`: biases have rank 4 and element type f32; lengths is [B].
     * `source_c4`: the result has the types of key and value.
@@ -170,8 +170,8 @@ def MegaCtx_AttentionOp : Op<MegaCtx_Dialect, "attention",
     * `attention_c2`: q and every source agree on B and D, where static, and Hq
       is a multiple of Hkv.
     * `attention_c3`: out is [B, Hq, Nq, Dv], lse is [B, Hq, Nq] of f32.
-    * `attention_c4`: scale is finite; softcap, if given, is positive.
-    * `attention_c5`: query_step is at least 1.
+    * `attention_c4`: scale is finite; softcap, if given, is positive and finite.
+    * `attention_c5`: query_step is 1 to 2^40 (tokens).
     * `attention_c6`: positions is [B, Nq] of index, and then there is no offset.
     * `attention_c7`: an offset that is a tensor is [B].
 
@@ -279,8 +279,8 @@ def MegaCtx_OnlineAttentionOp : Op<MegaCtx_Dialect, "online_attention",
     * `online_attention_c5`: acc is [B, Hq, Nq, Dv], max and sum are [B, Hq, Nq].
     * `online_attention_c6`: biases have rank 4, element type f32, and dims of 1
       or those of [B, Hq, Nq, Nk]; lengths is [B] of index.
-    * `online_attention_c7`: scale is finite; softcap, if given, is positive.
-    * `online_attention_c8`: query_step and key_step are at least 1.
+    * `online_attention_c7`: scale is finite; softcap, if given, is positive and finite.
+    * `online_attention_c8`: query_step and key_step are 1 to 2^40 (tokens).
     * `online_attention_c9`: origin has five values or none.
     * `online_attention_c10`: a piece that reads values per row reads those of
       `segments`, which is there then and of rank 3.
