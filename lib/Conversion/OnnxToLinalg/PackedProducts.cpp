@@ -394,13 +394,21 @@ static Tensor multiplyFew(Graph &graph, Location loc, Tensor a,
                      {IndexExpr(1), few, rows}, Shape(3, IndexExpr(1)));
 }
 
+/// Upstream folds such into a constant of its type, which may have no sign
+/// where a generic op has it for an operand.
+static bool isOneNumber(const Tensor &tensor) {
+  auto constant = dyn_cast_or_null<DenseElementsAttr>(tensor.constant);
+  return tensor.splat || (constant && constant.isSplat()) ||
+         (tensor.elements && llvm::all_equal(*tensor.elements));
+}
+
 /// [1, M, K] times packed [N, K], transposed: [1, M, N].
 static Tensor multiplyPacked(Node &node, Tensor a, PackedBlocks weights,
                              int64_t rows) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   a = byPlace(graph, loc, a, weights);
-  if (lanesOf(weights) == 1)
+  if (isOneNumber(node.in(1)) || lanesOf(weights) == 1)
     return multiplyMany(graph, loc, a, weights, rows);
   // For both, before the run decides.
   graph.materialize(loc, a);
