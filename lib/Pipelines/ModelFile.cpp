@@ -4,10 +4,13 @@
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Onnx/Onnx.h"
 #include "megactx/Pipelines/Registration.h"
+#include "mlir/Bytecode/BytecodeReader.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/Parser/Parser.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
 
 using namespace mlir;
 
@@ -22,11 +25,32 @@ megactx::ModelFile::ModelFile() {
   context.loadDialect<MegaCtxDialect>();
 }
 
+/// Why a file is none of MLIR's; empty where its parser may say so itself.
+static StringRef faultOf(StringRef path) {
+  if (llvm::sys::fs::is_directory(path))
+    return llvm::sys::fs::exists(path + "/manifest.json")
+               ? "is an artifact, which is compiled already"
+               : "is a folder";
+  uint64_t size = 0;
+  if (path == "-" || llvm::sys::fs::file_size(path, size))
+    return "";
+  auto head = llvm::MemoryBuffer::getFileSlice(
+      path, std::min<uint64_t>(size, 4096), /*Offset=*/0);
+  if (head && (*head)->getBuffer().contains('\0') &&
+      !isBytecode((*head)->getMemBufferRef()))
+    return "is neither MLIR's text nor its bytecode; the names of ONNX's files "
+           "end in .onnx";
+  return "";
+}
+
 LogicalResult megactx::ModelFile::read(StringRef path) {
-  module =
-      path.ends_with(".onnx")
-          ? onnx::importOnnx(path, &context)
-          : parseSourceFile<ModuleOp>(path, sources, ParserConfig(&context));
+  if (path.ends_with_insensitive(".onnx")) {
+    module = onnx::importOnnx(path, &context);
+  } else if (StringRef fault = faultOf(path); !fault.empty()) {
+    return emitError(FileLineColLoc::get(&context, path, 0, 0)) << fault;
+  } else {
+    module = parseSourceFile<ModuleOp>(path, sources, ParserConfig(&context));
+  }
   return success(module && succeeded(verify(*module)));
 }
 

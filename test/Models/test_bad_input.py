@@ -71,6 +71,23 @@ def test_a_folder_as_model(tool, tmp_path):
     refuse_model(tool, tmp_path / "folder.onnx")
 
 
+@pytest.mark.parametrize("name, word", [("model.bin", "end in .onnx"), ("folder.mlir", "is a folder"), ("made.mctx", "is an artifact")])
+def test_what_is_no_model_by_its_name(good, artifact, tool, tmp_path, name, word):
+    path = tmp_path / name
+    if name == "model.bin":
+        path.write_bytes((good / "model.onnx").read_bytes())
+    elif name == "folder.mlir":
+        path.mkdir()
+    else:
+        path = artifact
+    refuses(tool("megactx-compile", path, "-o", tmp_path / "out.mctx"), word, output=tmp_path / "out.mctx")
+
+
+def test_names_in_capitals(good, tool, tmp_path):
+    (tmp_path / "MODEL.ONNX").write_bytes((good / "model.onnx").read_bytes())
+    assert tool("megactx-compile", tmp_path / "MODEL.ONNX", "--compile-to=attention", "-o", tmp_path / "out.mlir").status == 0
+
+
 def small_model(nodes, initializers=(), outputs=("y",), inputs=("x",)):
     value = lambda n: helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [2, 3])
     graph = helper.make_graph(nodes, "g", [value(i) for i in inputs], [value(o) for o in outputs], list(initializers))
