@@ -84,8 +84,8 @@ def _load_cublas():
 
 
 def set_threads(count):
-    """How many threads models use, 0 for one per core; to be called before the first run. Gives the number in use."""
-    return library().mctx_set_threads(count)
+    """How many threads models use, at most 1024, 0 for one per core; to be called before the first run. Gives the number in use."""
+    return library().mctx_set_threads(max(0, min(count, 1024)))
 
 
 def guard_memory(size):
