@@ -58,10 +58,17 @@ namespace {
 /// place may only be an artifact: whatever else a folder holds is the user's.
 class Staging {
 public:
+  /// Tries whether there may be a folder, which is left to `open`: who ends the
+  /// process meanwhile leaves nothing behind.
   explicit Staging(StringRef path) : final(withoutSeparators(path)) {
     error = faultOfPlace();
     if (!error.empty())
       return;
+    open();
+    if (error.empty())
+      fs::remove(folder);
+  }
+  void open() {
     fs::createUniquePath(final + ".%%%%%%", folder, false);
     if (std::error_code code = fs::create_directory(folder, false))
       error = code.message();
@@ -160,15 +167,11 @@ static LogicalResult link(ModuleOp module, ArrayRef<std::string> objects,
   return success();
 }
 
-/// Compiles and links.
-static LogicalResult writeLibrary(ModuleOp module, const ArtifactTarget &target,
+static LogicalResult writeLibrary(ModuleOp module,
+                                  const std::vector<ObjectCode> &objects,
                                   const Staging &staging) {
-  FailureOr<std::vector<ObjectCode>> objects =
-      compileToObjects(module, target.host, target.optimization);
-  if (failed(objects))
-    return failure();
   SmallVector<std::string> names;
-  for (auto [number, object] : llvm::enumerate(*objects)) {
+  for (auto [number, object] : llvm::enumerate(objects)) {
     StringRef code(object.data(), object.size());
     names.push_back(staging.file(llvm::formatv("part{0}.o", number).str()));
     if (failed(writeFile(module, names.back(),
@@ -244,9 +247,19 @@ LogicalResult mlir::megactx::writeArtifact(ModuleOp module,
                                            llvm::json::Object notes,
                                            StringRef path) {
   Staging staging(path);
-  if (!staging.error.empty())
+  auto isOpen = [&]() -> LogicalResult {
+    if (staging.error.empty())
+      return success();
     return module.emitError("cannot write '") << path << "': " << staging.error;
-  if (failed(writeLibrary(module, target, staging)) ||
+  };
+  if (failed(isOpen()))
+    return failure();
+  FailureOr<std::vector<ObjectCode>> objects =
+      compileToObjects(module, target.host, target.optimization);
+  if (failed(objects))
+    return failure();
+  staging.open();
+  if (failed(isOpen()) || failed(writeLibrary(module, *objects, staging)) ||
       failed(writeFile(module, staging.file("weights.bin"),
                        [&](llvm::raw_ostream &os) {
                          for (ElementsAttr weight : interface.weights())

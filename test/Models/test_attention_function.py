@@ -159,6 +159,14 @@ def test_threads_that_want_one_kernel(cache):
     assert all((out == 1).all() for out in made)
 
 
+def test_masked_keys_weigh_nothing():
+    """However large what they would add is."""
+    q, k, v = arrays(kernels.Spec("causal"))
+    large = v.copy()
+    large[:, :, 30:] = 1e37
+    np.testing.assert_array_equal(megactx.attention(q, k, large, "causal")[:, :, :30], megactx.attention(q, k, v, "causal")[:, :, :30])
+
+
 @pytest.mark.parametrize("damage", [lambda made: (made / "manifest.json").write_text("{"), lambda made: (made / "model.so").unlink(),
                                     lambda made: (made / "model.so").write_bytes(b"")], ids=["manifest", "absent", "empty"])
 def test_a_damaged_kernel_is_compiled_anew(damage, cache, monkeypatch):
@@ -362,6 +370,20 @@ def test_gradients_of_a_bias_that_is_broadcast(shape):
     *_, ds, _, _ = gradients.reference(spec, q, k, v, 0, np.broadcast_to(bias, (2, 4, 9, 9)), None, 0, None, q, 0)
     want = ds.sum(tuple(i for i in range(4) if shape[i] == 1), keepdims=True)
     np.testing.assert_allclose(dbias, want, rtol=0, atol=gradients.TOLERANCE["f32"] * max(1, np.abs(want).max()))
+
+
+@pytest.mark.parametrize("which", ["key", "value"])
+@pytest.mark.parametrize("of_biases", [True, False])
+def test_gradients_know_nothing_behind_lengths(which, of_biases):
+    q, k, v = arrays(kernels.Spec("dense"), queries=9, keys=9)
+    bias = np.random.default_rng().standard_normal((1, 1, 9, 9)).astype(np.float32)
+    more = dict(bias=bias, lengths=[5, 9])
+    gradients_of = lambda k, v: megactx.attention_backward(q, q, k, v, *megactx.attention(q, k, v, return_lse=True, **more), bias_gradients=of_biases, **more)
+    want = gradients_of(k, v)
+    {"key": k, "value": v}[which][0, :, 5:] = np.nan
+    got = gradients_of(k, v)
+    for one, other in zip(*([*made[:3], *(made[3] if of_biases else [])] for made in (got, want))):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("change, message", [

@@ -121,9 +121,10 @@ void *_mlir_memref_to_llvm_alloc(uint64_t size);
 void *_mlir_memref_to_llvm_aligned_alloc(uint64_t alignment, uint64_t size);
 void _mlir_memref_to_llvm_free(void *pointer);
 
-/** LLVM's name for f32 to bf16 where the CPU has no instruction for it: libgcc
- *  has it from version 13 on. */
+/** LLVM's names for f32 and f64 to bf16 where the CPU has no instruction for
+ * it: libgcc has them from version 13 on. */
 __bf16 __truncsfbf2(float value);
+__bf16 __truncdfbf2(double value);
 
 /** Records the first failure of the run; mctx_run reports it. */
 void mctx_rt_fail(const char *message);

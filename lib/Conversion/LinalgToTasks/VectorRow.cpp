@@ -2,6 +2,7 @@
 
 #include "VectorRow.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
@@ -33,11 +34,23 @@ static std::optional<bool> readsNeighbours(Value operand, AffineMap map,
              : std::nullopt;
 }
 
+/// Whether LLVM has an instruction or an intrinsic for vectors of it. Others
+/// become calls for each element, or polynomials of some types alone.
+static bool isOfVectors(Operation &inside) {
+  return !isa<math::MathDialect>(inside.getDialect()) ||
+         isa<math::AbsFOp, math::AbsIOp, math::CeilOp, math::CopySignOp,
+             math::CosOp, math::ExpOp, math::Exp2Op, math::FloorOp, math::FmaOp,
+             math::LogOp, math::Log2Op, math::PowFOp, math::RoundEvenOp,
+             math::RsqrtOp, math::SinOp, math::SqrtOp, math::TanhOp,
+             math::TruncOp>(inside);
+}
+
 static bool isByElement(Operation &inside) {
   // The casts are those of integers with a sign to those without.
   return isa<linalg::IndexOp, UnrealizedConversionCastOp>(inside) ||
          inside.hasTrait<OpTrait::ConstantLike>() ||
-         OpTrait::hasElementwiseMappableTraits(&inside);
+         (OpTrait::hasElementwiseMappableTraits(&inside) &&
+          isOfVectors(inside));
 }
 
 bool VectorRow::isVectorRow() {

@@ -270,6 +270,9 @@ std::string CachedRaiser::readPattern() {
               integerAttr(op, "block_size", 0)};
     if (std::string reason = blocks->toPattern(text); !reason.empty())
       return reason;
+    int64_t layouts = typeAt(kBlockRows).getDimSize(0);
+    if (integerAttr(op, "num_heads", 0) % layouts != 0)
+      return "its heads are no multiple of the layouts of blocks";
   }
   auto parsed = pattern::Pattern::parse(
       text, [&](size_t, const Twine &message) { fault = message.str(); });

@@ -42,9 +42,8 @@ func::FuncOp emitKernel(KernelParts &parts, StringRef name,
 void emitParallel(ImplicitLocOpBuilder &b, Value count,
                   function_ref<void(Value)> body);
 
-/// 2^x per lane, relative error 2e-7. Smaller x count as this: products of the
-/// result with values are then normal numbers, which denormals would be far
-/// slower than, and still nothing beside the weight 1 of a row's best key.
+/// 2^x per lane, relative error 2e-7. From this on down it is 0, nothing beside
+/// the weight 1 of a row's best key: results are no denormals, which are slow.
 constexpr float kLeastExponent = -100.0f;
 Value emitExp2(ImplicitLocOpBuilder &b, Value x);
 

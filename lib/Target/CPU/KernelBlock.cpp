@@ -325,9 +325,8 @@ Value KeyBlock::adjust(const Part &part, Value s, Value key, int64_t g,
   return a.select(keep, s, masked);
 }
 
-/// P = exp2(S - max) in place; returns the sums. A masked key leaves 2^-100 in
-/// the sum: nothing beside the 1 of the row's best key, and a row without any
-/// key is known by its maximum.
+/// P = exp2(S - max) in place, 0 for masked keys; returns the sums. A row
+/// without any key is known by its maximum.
 SmallVector<Value> KeyBlock::exponentials(const Part &part, ValueRange sums,
                                           ValueRange maxima) {
   return emitFor(b, part.begin, part.end, 1, sums,

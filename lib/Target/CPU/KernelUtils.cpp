@@ -18,7 +18,10 @@ Value mlir::megactx::cpu::emitExp2(ImplicitLocOpBuilder &b, Value x) {
   // 2^f on [-1/2, 1/2], then the exponent is added to the bits.
   const float terms[] = {1.0f,        0.69314718f, 0.24022651f,
                          0.05550411f, 0.00961813f, 0.00133336f};
-  Value clamped = a.fmax(a.splat(kLeastExponent, type), x);
+  // The bits of 2^-127 come out as those of 0.
+  Value isLeast = arith::CmpFOp::create(b, arith::CmpFPredicate::OLE, x,
+                                        a.splat(kLeastExponent, type));
+  Value clamped = a.select(isLeast, a.splat(-127.0f, type), x);
   // Beside 1.5 * 2^23 the last bit of a float is worth 1: the sum is rounded,
   // and its low bits are the integer.
   Value magic = a.splat(0x1.8p23f, type);

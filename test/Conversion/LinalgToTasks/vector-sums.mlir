@@ -32,7 +32,7 @@ func.func @sums(%a: memref<?x2x16xf32>, %w: memref<?x?x16xi8>, %s: memref<?x?xf3
   return
 }
 
-// Rows of another length, and rows apart in memory, stay loops.
+// Rows of another length, rows apart in memory, and functions that are calls, stay loops.
 // CHECK-LABEL: @loops
 // CHECK-NOT: vector
 func.func @loops(%a: memref<?x?x12xf32>, %o: memref<?x12xf32>, %apart: memref<?x?x16xf32, strided<[?, 32, 2]>>, %p: memref<?x16xf32>) {
@@ -40,6 +40,13 @@ func.func @loops(%a: memref<?x?x12xf32>, %o: memref<?x12xf32>, %apart: memref<?x
       ins(%a : memref<?x?x12xf32>) outs(%o : memref<?x12xf32>) {
   ^bb0(%x: f32, %sum: f32):
     %r = arith.addf %sum, %x : f32
+    linalg.yield %r : f32
+  }
+  linalg.generic {indexing_maps = [affine_map<(n, k, l) -> (k, l)>, affine_map<(n, k, l) -> (n, l)>], iterator_types = ["parallel", "reduction", "parallel"]}
+      ins(%p : memref<?x16xf32>) outs(%p : memref<?x16xf32>) {
+  ^bb0(%x: f32, %sum: f32):
+    %y = math.asinh %x : f32
+    %r = arith.addf %sum, %y : f32
     linalg.yield %r : f32
   }
   linalg.generic {indexing_maps = [affine_map<(n, k, l) -> (n, k, l)>, affine_map<(n, k, l) -> (n, l)>], iterator_types = ["parallel", "reduction", "parallel"]}

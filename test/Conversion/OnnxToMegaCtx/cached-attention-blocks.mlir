@@ -117,3 +117,14 @@ func.func @layouts(%x: !x, %k: !k, %s: !n, %l: !n, %t: tensor<1xi64>) -> !x {
       : (!x, !k, !k, none, none, !n, !n, tensor<1xi64>, none, none, tensor<2x3xi32>, tensor<1x2xi32>) -> (!x, tensor<?x2x?x16xf32>, tensor<?x2x?x16xf32>)
   return %o#0 : !x
 }
+
+// CHECK: attention-not-raised{{.*}}its heads are no multiple of the layouts of blocks
+func.func @heads(%x: !x, %k: !k, %s: !n, %l: !n, %t: tensor<1xi64>) -> !x {
+  %none = onnx.none
+  %rows = onnx.Constant {value = dense<[[0, 1, 2], [0, 1, 2], [0, 1, 2]]> : tensor<3x3xi32>} : () -> tensor<3x3xi32>
+  %columns = onnx.Constant {value = dense<[[0, 1], [0, 1], [0, 1]]> : tensor<3x2xi32>} : () -> tensor<3x2xi32>
+  %o:3 = onnx.ai.megactx.CachedAttention %x, %k, %k, %none, %none, %s, %l, %t, %none, %none, %rows, %columns
+      {num_heads = 4 : i64, kv_num_heads = 2 : i64, block_size = 16 : i64}
+      : (!x, !k, !k, none, none, !n, !n, tensor<1xi64>, none, none, tensor<3x3xi32>, tensor<3x2xi32>) -> (!x, tensor<?x2x?x16xf32>, tensor<?x2x?x16xf32>)
+  return %o#0 : !x
+}

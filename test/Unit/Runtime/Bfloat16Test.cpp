@@ -33,6 +33,32 @@ TEST(Bfloat16, IsTheNearestAndTiesGoToEven) {
   }
 }
 
+float truncated64(double value) {
+  __bf16 narrow = __truncdfbf2(value);
+  uint16_t upper;
+  memcpy(&upper, &narrow, sizeof(upper));
+  return ofBits(uint32_t(upper) << 16);
+}
+
+/// What a f32 would round to the middle, and the middle to even.
+TEST(Bfloat16, OfAnF64IsRoundedOnce) {
+  for (uint32_t upper = 0x80; upper < 0x7f7f; ++upper) {
+    float low = ofBits(upper << 16), high = ofBits((upper + 1) << 16);
+    double middle = (double(low) + high) / 2, little = (high - low) * 1e-12;
+    for (double sign : {1.0, -1.0}) {
+      ASSERT_EQ(truncated64(sign * low), float(sign * low));
+      ASSERT_EQ(truncated64(sign * (middle - little)), float(sign * low));
+      ASSERT_EQ(truncated64(sign * middle),
+                float(sign * (upper % 2 ? high : low)));
+      ASSERT_EQ(truncated64(sign * (middle + little)), float(sign * high));
+    }
+  }
+  EXPECT_EQ(truncated64(1e300), INFINITY);
+  EXPECT_EQ(truncated64(-INFINITY), -INFINITY);
+  EXPECT_EQ(truncated64(1e-300), 0.0f);
+  EXPECT_TRUE(std::isnan(truncated64(NAN)));
+}
+
 TEST(Bfloat16, KeepsWhatIsNoNumber) {
   EXPECT_EQ(truncated(INFINITY), INFINITY);
   EXPECT_EQ(truncated(-INFINITY), -INFINITY);

@@ -61,12 +61,13 @@ Value BackwardDecomposer::perGroup(Value x) {
       b, RankedTensorType::get(shape, type.getElementType()), x, dims, sizes);
 }
 
-/// sum[b, h, i, d] += sum over j of x[b, h, i, j] * rows[b, h, j, d].
+/// sum[b, h, i, d] += sum over j of x[b, h, i, j] * rows[b, h, j, d], of those
+/// rows whose x is not 0.
 Value BackwardDecomposer::product(Value x, Value rows, Value sum) {
   return emitGeneric(b, {x, rows}, sum,
                      {{0, 1, 2, 4}, {0, 1, 4, 3}, {0, 1, 2, 3}},
                      [](Emitter &in, ValueRange x) {
-                       return in.addProduct(x[2], x[0], in.toF32(x[1]));
+                       return in.addWeighted(x[2], x[0], in.toF32(x[1]));
                      });
 }
 
@@ -127,12 +128,12 @@ SmallVector<Value> BackwardDecomposer::run() {
                          [](Emitter &in, ValueRange x) -> Value {
                            Value difference =
                                arith::SubFOp::create(in, x[2], x[1]);
-                           return arith::MulFOp::create(in, x[0], difference);
+                           return in.weighted(x[0], difference);
                          });
-  Value dx = emitGeneric(
-      b, products, ds, {all, all}, [&](Emitter &in, ValueRange x) -> Value {
-        return arith::MulFOp::create(in, x[1], scores.slope(in, x[0]));
-      });
+  Value dx = emitGeneric(b, products, ds, {all, all},
+                         [&](Emitter &in, ValueRange x) -> Value {
+                           return in.weighted(x[1], scores.slope(in, x[0]));
+                         });
   SmallVector<Value> sums = {
       product(dx, scores.headPerQuery(op.getKey()), op.getDq()),
       sumOfGroup(dx, op.getQuery(), op.getDk()),

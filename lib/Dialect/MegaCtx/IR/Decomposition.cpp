@@ -39,13 +39,12 @@ OnlineAttentionOp::decomposeOperation(OpBuilder &builder) {
                             return arith::AddFOp::create(in, x[1], x[0]);
                           });
   // Dim 3 is a value's column where keys are no dim, else dim 4 is.
-  Value acc = emitGeneric(
-      b, {p, scores.headPerQuery(getValue())}, decayed(getAcc(), all),
-      {{0, 1, 2, 4}, {0, 1, 4, 3}, {0, 1, 2, 3}},
-      [](Emitter &in, ValueRange x) -> Value {
-        Value product = arith::MulFOp::create(in, x[0], in.toF32(x[1]));
-        return arith::AddFOp::create(in, x[2], product);
-      });
+  Value acc = emitGeneric(b, {p, scores.headPerQuery(getValue())},
+                          decayed(getAcc(), all),
+                          {{0, 1, 2, 4}, {0, 1, 4, 3}, {0, 1, 2, 3}},
+                          [](Emitter &in, ValueRange x) -> Value {
+                            return in.addWeighted(x[2], x[0], in.toF32(x[1]));
+                          });
   return SmallVector<Value>{acc, max, sum};
 }
 

@@ -37,6 +37,20 @@ Value Emitter::addProduct(Value sum, Value x, Value y) {
   return arith::AddFOp::create(*this, sum, term, any);
 }
 
+Value Emitter::weighted(Value weight, Value x) {
+  auto any = arith::FastMathFlags::contract;
+  Value zero = arith::ConstantOp::create(*this, getF32FloatAttr(0.0f));
+  Value isNone =
+      arith::CmpFOp::create(*this, arith::CmpFPredicate::OEQ, weight, zero);
+  x = arith::SelectOp::create(*this, isNone, zero, x);
+  return arith::MulFOp::create(*this, weight, x, any);
+}
+
+Value Emitter::addWeighted(Value sum, Value weight, Value x) {
+  auto any = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;
+  return arith::AddFOp::create(*this, sum, weighted(weight, x), any);
+}
+
 Value Emitter::insert(Value x, Value tensor, ValueRange at) {
   auto type = cast<RankedTensorType>(tensor.getType());
   if (x.getType().isIndex())

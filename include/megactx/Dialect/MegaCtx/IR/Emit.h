@@ -52,6 +52,11 @@ public:
 
   /// sum + x y, a term of a sum that may be taken in any order.
   Value addProduct(Value sum, Value x, Value y);
+  /// weight * x, 0 where the weight is 0, whatever x is: what nothing sees may
+  /// be no number.
+  Value weighted(Value weight, Value x);
+  /// The same, added to a sum in any order.
+  Value addWeighted(Value sum, Value weight, Value x);
 
   Value dim(Value tensor, int64_t i) {
     return createOrFold<tensor::DimOp>(tensor, i);
