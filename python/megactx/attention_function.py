@@ -213,8 +213,9 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     segments [B, M], integers that do not decrease: which document each key belongs to, and a query at its position, for the pattern `segments`.
     return_lse: also the log-sum-exp of each row's scores, [B, Hq, N] in float32.
 
-    A row without keys gives 0 and -inf. The first call for a pattern, element type, numbers of heads and dims compiles (seconds) and keeps the
-    kernel in ~/.cache/megactx; batch and numbers of tokens are free. PyTorch's tensors have gradients, by `attention_backward`. Raises Error.
+    A row without keys gives 0 and -inf, one that sees a score that is NaN gives NaN. The first call for a pattern, element type, numbers of
+    heads and dims compiles (seconds) and keeps the kernel in ~/.cache/megactx; batch and numbers of tokens are free. PyTorch's tensors have
+    gradients, by `attention_backward`. Raises Error.
     """
     torch = sys.modules.get("torch")
     biases = _listed(bias)
