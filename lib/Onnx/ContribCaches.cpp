@@ -16,6 +16,12 @@ struct Places {
   int lengths, total, cosines, sines, positions; ///< -1: it has none
   int beyondLast; ///< what its lengths lack of the number of keys
 };
+constexpr Places kGroupQuery = {
+    /*lengths=*/5, /*total=*/6,     /*cosines=*/7,
+    /*sines=*/8,   /*positions=*/9, /*beyondLast=*/1};
+constexpr Places kSparse = {
+    /*lengths=*/8, /*total=*/7,      /*cosines=*/9,
+    /*sines=*/10,  /*positions=*/-1, /*beyondLast=*/0};
 } // namespace
 
 /// Writes `q`, `k` and `v` [B, N, H * D]. False for widths that are not known.
@@ -117,7 +123,7 @@ static std::string groupQueryAttention(const Call &call) {
       call.wants(3) || call.has(12) || call.has(13) || call.has(14) ||
       call.has(15) || call.has(16) || call.integer("sliding_window_cache", 0) ||
       call.integer("local_window_size", -1) == 0 || !call.integer("causal", 1);
-  std::string body = isOther ? "" : operandsOf(call, {5, 6, 7, 8, 9, 1});
+  std::string body = isOther ? "" : operandsOf(call, kGroupQuery);
   if (body.empty())
     return "";
   int64_t window = call.integer("local_window_size", -1);
@@ -137,7 +143,7 @@ static std::string groupQueryAttention(const Call &call) {
 
 /// Its blocks become a pattern where they are constants.
 static std::string sparseAttention(const Call &call) {
-  std::string body = operandsOf(call, {8, 7, 9, 10, -1, 0});
+  std::string body = operandsOf(call, kSparse);
   int64_t block = call.integer("sparse_block_size", 0);
   if (body.empty() || !call.has(5) || !call.has(6) || block < 1)
     return "";

@@ -83,15 +83,16 @@ void VectorRow::storeRows(ValueRange rows) {
 }
 
 /// The op on vectors, where one of its operands is a vector.
-Operation *VectorRow::vectorized(Operation &inside, int64_t count,
-                                 IRMapping &map) {
+void VectorRow::vectorize(Operation &inside, int64_t count, IRMapping &map) {
   SmallVector<Value> operands;
   for (Value operand : inside.getOperands())
     operands.push_back(map.lookupOrDefault(operand));
   if (llvm::none_of(operands, [](Value operand) {
         return isa<VectorType>(operand.getType());
-      }))
-    return b.clone(inside, map);
+      })) {
+    b.clone(inside, map);
+    return;
+  }
   auto rowOf = [&](Type type) { return VectorType::get({count}, type); };
   for (Value &operand : operands)
     if (!isa<VectorType>(operand.getType()))
@@ -101,9 +102,7 @@ Operation *VectorRow::vectorized(Operation &inside, int64_t count,
       inside.getResultTypes(), [&](Type type) -> Type { return rowOf(type); });
   Operation *made = b.create(inside.getLoc(), inside.getName().getIdentifier(),
                              operands, types, inside.getAttrs());
-  map.map(&inside, made);
   map.map(inside.getResults(), made->getResults());
-  return made;
 }
 
 SmallVector<Value> VectorRow::rowBody(int64_t count, ValueRange carried) {
@@ -124,7 +123,7 @@ SmallVector<Value> VectorRow::rowBody(int64_t count, ValueRange carried) {
   for (Operation &inside : op.getBody()->without_terminator()) {
     auto index = dyn_cast<linalg::IndexOp>(inside);
     if (!index)
-      vectorized(inside, count, map);
+      vectorize(inside, count, map);
     else if (index.getDim() != loop)
       map.map(index.getResult(), indices[index.getDim()]);
     else

@@ -28,7 +28,7 @@ protected:
 
 private:
   Value loadRow(OpOperand &operand, int64_t count);
-  Operation *vectorized(Operation &inside, int64_t count, IRMapping &map);
+  void vectorize(Operation &inside, int64_t count, IRMapping &map);
 };
 
 } // namespace mlir::megactx

@@ -19,7 +19,8 @@ using namespace mlir::megactx;
 /// How many weights are widened at a time, about.
 static constexpr int64_t kWidened = 1 << 22;
 
-/// Up to so many rows weights are widened in registers, for so many at a time.
+/// Up to so many rows weights are widened in registers, for so many at a time
+/// as tasks sum at once.
 static constexpr int64_t kFewRows = 16, kRowsAtOnce = 4;
 
 /// Number `place` of those that are packed in a byte, the lowest bits first.
