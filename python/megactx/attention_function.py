@@ -112,7 +112,6 @@ def _target(arrays):
 def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset):
     """The fields of a Signature but for its results, and the arrays in its arguments' order, which lines up with theirs."""
     query, key, value = map(_array, (query, key, value))
-    offset = _whole(offset)
     biases = [_array(bias) for bias in biases]
     arrays = dict(query=query, key=key, value=value, **{f"bias {i}": bias for i, bias in enumerate(biases)})
     lengths, segments = (None if array is None else _array(array) for array in (lengths, segments))
@@ -134,7 +133,7 @@ def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments,
         lengths="" if lengths is None else _element("lengths", lengths, _INTEGERS), segments="" if segments is None else _element("segments", segments, _INTEGERS),
         offset="" if offset is None else "scalar" if offsets is None else _element("offset", offsets, _INTEGERS), target=_target(arrays))
     given = [_stored(array) for array in (query, key, value)]
-    for many in [offset] if isinstance(offset, int) else offsets.flat if isinstance(offsets, np.ndarray) else []:
+    for many in [offset] if isinstance(offset, int) else [offsets.min(initial=0), offsets.max(initial=0)] if isinstance(offsets, np.ndarray) else []:
         if abs(int(many)) > _MOST_OFFSET:
             raise Error(f"offset: expected at most {_MOST_OFFSET} tokens, but got {many}")
     given += [array for array in (*biases, lengths, segments, np.array(offset, np.int64) if fields["offset"] == "scalar" else offsets) if array is not None]
@@ -170,7 +169,7 @@ def attention_backward(dout, query, key, value, out, lse, pattern="dense", *, dl
     """
     biases = _listed(bias)
     query, key, value = map(_array, (query, key, value))
-    fields, given = _call(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset)
+    fields, given = _call(query, key, value, pattern, scale, softcap, biases, lengths, segments, _whole(offset))
     dout, out, lse = map(_array, (dout, out, lse))
     dlse = None if dlse is None else _array(dlse)
     like = [query.shape[0], query.shape[1], query.shape[2], value.shape[3]]

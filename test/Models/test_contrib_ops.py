@@ -289,24 +289,25 @@ def test_operators_equal_onnxruntime(part, tool, tmp_path):
                                        err_msg=f"{name} {key}")
 
 
+def a_run_refuses(case, message, tool, tmp_path, monkeypatch):
+    """What compiles."""
+    monkeypatch.setitem(CASES, "other", case)
+    write(tmp_path, "other")
+    done = tool("megactx-compile", tmp_path / "model.onnx", "-O0", "-o", tmp_path / "model.mctx")
+    assert done.status == 0, done
+    done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path, "--outputs", tmp_path / "out")
+    assert done.status == 1 and message in done.err, done
+
+
 @pytest.mark.parametrize("sizes", [(1, KEY_HEADS, 12, DEPTH), (2, 1, 12, DEPTH), (2, KEY_HEADS, 12, 8)], ids=str)
 def test_a_cache_of_other_sizes(sizes, tool, tmp_path, monkeypatch):
     operator, inputs, places, attributes = CASES["grouped_decode"]
-    monkeypatch.setitem(CASES, "other", (operator, [*inputs[:3], random(*sizes), random(*sizes), *inputs[5:]], places, attributes))
-    write(tmp_path, "other")
-    done = tool("megactx-compile", tmp_path / "model.onnx", "-O0", "-o", tmp_path / "model.mctx")
-    assert done.status == 0, done
-    done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path, "--outputs", tmp_path / "out")
-    assert done.status == 1 and "the cache's batch, heads or head dim are not those of the new rows" in done.err, done
+    case = (operator, [*inputs[:3], random(*sizes), random(*sizes), *inputs[5:]], places, attributes)
+    a_run_refuses(case, "the cache's batch, heads or head dim are not those of the new rows", tool, tmp_path, monkeypatch)
 
 
 def test_more_keys_than_blocks(tool, tmp_path, monkeypatch):
-    monkeypatch.setitem(CASES, "other", blocked(1, [70], [np.tri(4, dtype=bool)], past=96))
-    write(tmp_path, "other")
-    done = tool("megactx-compile", tmp_path / "model.onnx", "-O0", "-o", tmp_path / "model.mctx")
-    assert done.status == 0, done
-    done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path, "--outputs", tmp_path / "out")
-    assert done.status == 1 and "there are more keys than the blocks' 64 tokens" in done.err, done
+    a_run_refuses(blocked(1, [70], [np.tri(4, dtype=bool)], past=96), "there are more keys than the blocks' 64 tokens", tool, tmp_path, monkeypatch)
 
 
 def test_blocks_that_come_at_run_time(tool, tmp_path, monkeypatch):

@@ -79,6 +79,35 @@ SmallVector<Value> LinalgLoops::point(OpOperand &operand) {
   return at;
 }
 
+/// Whether vectors have the elements where the memref has them: those of i1 are
+/// bits.
+static bool isMovable(Type element) {
+  return element.isIntOrFloat() &&
+         llvm::is_contained({8, 16, 32, 64}, element.getIntOrFloatBitWidth());
+}
+
+LinalgLoops::Neighbours LinalgLoops::neighboursOf(OpOperand &operand,
+                                                  unsigned loop) {
+  auto type = dyn_cast<MemRefType>(operand.get().getType());
+  if (!type)
+    return Neighbours::Same;
+  AffineMap map = op.getMatchingIndexingMap(&operand);
+  std::optional<unsigned> along;
+  for (auto [i, expr] : llvm::enumerate(map.getResults())) {
+    if (!expr.isFunctionOfDim(loop))
+      continue;
+    if (along || !isa<AffineDimExpr>(expr))
+      return Neighbours::Apart;
+    along = i;
+  }
+  if (!along)
+    return Neighbours::Same;
+  // Vectors are along the last dim.
+  bool isNext = int64_t(*along) + 1 == type.getRank() &&
+                isMovable(type.getElementType()) && type.isLastDimUnitStride();
+  return isNext ? Neighbours::Next : Neighbours::Apart;
+}
+
 Value LinalgLoops::load(OpOperand &operand) {
   return memref::LoadOp::create(b, operand.get(), point(operand));
 }

@@ -47,6 +47,14 @@ protected:
 
   /// Where the loops' point lies in an operand.
   SmallVector<Value> point(OpOperand &operand);
+  /// Where points that are neighbours along a loop lie in an operand.
+  enum class Neighbours {
+    Apart, ///< anywhere, or where vectors are not moved
+    Same,  ///< at one element
+    Next   ///< next to one another
+  };
+  Neighbours neighboursOf(OpOperand &operand, unsigned loop);
+
   /// The element of a memref, one of the operands, at the loops' point.
   virtual Value load(OpOperand &operand);
   /// The body at the loops' point. `carried` stands for the outputs' elements;

@@ -18,37 +18,9 @@ static int64_t bytesOf(Value memref) {
   return getElementTypeOrSelf(memref).getIntOrFloatBitWidth() / 8;
 }
 
-/// Whether vectors have the elements where the memref has them: those of i1 are
-/// bits.
-static bool isMovable(Type element) {
-  return element.isIntOrFloat() &&
-         llvm::is_contained({8, 16, 32, 64}, element.getIntOrFloatBitWidth());
-}
-
 //===----------------------------------------------------------------------===//
 // Which operands, and how many elements
 //===----------------------------------------------------------------------===//
-
-Access VectorLoops::accessOf(OpOperand &operand) {
-  auto type = dyn_cast<MemRefType>(operand.get().getType());
-  if (!type)
-    return {Access::Same};
-  AffineMap map = op.getMatchingIndexingMap(&operand);
-  std::optional<unsigned> along;
-  for (auto [i, expr] : llvm::enumerate(map.getResults())) {
-    if (!expr.isFunctionOfDim(*inner))
-      continue;
-    if (along || !isa<AffineDimExpr>(expr))
-      return {Access::Apart};
-    along = i;
-  }
-  if (!along)
-    return {Access::Same};
-  // Vectors are along the last dim.
-  bool isNext = int64_t(*along) + 1 == type.getRank() &&
-                isMovable(type.getElementType()) && type.isLastDimUnitStride();
-  return {isNext ? Access::Next : Access::Apart};
-}
 
 /// The numbers that are to be multiples of what is moved at once, in elements:
 /// the offset, and the strides of what is at more than one place.
@@ -115,7 +87,7 @@ int64_t VectorLoops::narrow(int64_t wanted) {
   int64_t most = 1;
   for (OpOperand &operand : op->getOpOperands()) {
     Access &access = accesses[&operand];
-    if (access.kind != Access::Next)
+    if (access.kind != Neighbours::Next)
       continue;
     access.count = narrow(
         operand, std::min(wanted, kVectorBytes / bytesOf(operand.get())));
@@ -131,8 +103,9 @@ void VectorLoops::findWidth(ArrayRef<VectorLoops *> ops, unsigned loop) {
   for (VectorLoops *here : ops) {
     here->inner = loop;
     for (OpOperand &operand : here->op->getOpOperands()) {
-      Access &access = here->accesses[&operand] = here->accessOf(operand);
-      if (access.kind != Access::Next)
+      Access &access =
+          here->accesses[&operand] = {here->neighboursOf(operand, loop)};
+      if (access.kind != Neighbours::Next)
         continue;
       least = std::min(least, bytesOf(operand.get()));
       most = std::max(most, bytesOf(operand.get()));
@@ -277,7 +250,7 @@ Value VectorLoops::unpack(OpOperand &operand, ArrayRef<Value> vectors) {
 
 Value VectorLoops::load(OpOperand &operand) {
   Access access = accesses.lookup(&operand);
-  bool isSame = access.kind == Access::Same;
+  bool isSame = access.kind == Neighbours::Same;
   if (together == 1 || !(isSame || isVector(operand)))
     return LinalgLoops::load(operand);
   SmallVector<Value> &values = loaded[&operand];

@@ -15,17 +15,6 @@
 
 namespace mlir::megactx::gpukernel {
 
-/// Where neighbouring points lie in an operand.
-struct Access {
-  enum Kind {
-    Apart, ///< anywhere
-    Same,  ///< at one element
-    Next   ///< next to one another
-  } kind = Apart;
-  /// Of Next: elements that are moved at once, 1 for one by one.
-  int64_t count = 1;
-};
-
 class VectorLoops : public LinalgLoops {
 protected:
   using LinalgLoops::LinalgLoops;
@@ -71,7 +60,11 @@ protected:
   int64_t together = 1; ///< neighbours that are being emitted
 
 private:
-  Access accessOf(OpOperand &operand);
+  struct Access {
+    Neighbours kind = Neighbours::Apart;
+    /// Of Next: elements that are moved at once, 1 for one by one.
+    int64_t count = 1;
+  };
   int64_t narrow(int64_t wanted);
   int64_t narrow(OpOperand &operand, int64_t count);
   Value addressBits(OpOperand &operand);

@@ -116,8 +116,10 @@ std::optional<int64_t> TaskEmitter::shortRow() {
   std::optional<int64_t> count = getConstantIntValue(extents[*inner]);
   if (!count || *count > kShort)
     return std::nullopt;
+  if (reductions.empty())
+    return count;
   bool isVector = *count >= 4 && llvm::isPowerOf2_64(*count) && isVectorRow();
-  return reductions.empty() || isVector ? count : std::nullopt;
+  return isVector ? count : std::nullopt;
 }
 
 /// A row's elements without a loop, read before any is written: LLVM makes

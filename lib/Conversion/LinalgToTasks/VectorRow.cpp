@@ -10,30 +10,6 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-/// Whether vectors have the elements where the memref has them: those of i1 are
-/// bits.
-static bool isMovable(Type element) {
-  return element.isIntOrFloat() &&
-         llvm::is_contained({8, 16, 32, 64}, element.getIntOrFloatBitWidth());
-}
-
-/// Whether points of a loop read neighbours; nothing where they read anything
-/// but these and one element.
-static std::optional<bool> readsNeighbours(Value operand, AffineMap map,
-                                           unsigned loop) {
-  auto type = dyn_cast<MemRefType>(operand.getType());
-  if (!type || !map.isFunctionOfDim(loop))
-    return false;
-  ArrayRef<AffineExpr> others = map.getResults().drop_back();
-  bool isRow = isa<AffineDimExpr>(map.getResults().back()) &&
-               llvm::none_of(others, [&](AffineExpr expr) {
-                 return expr.isFunctionOfDim(loop);
-               });
-  return isRow && type.isLastDimUnitStride() && isMovable(type.getElementType())
-             ? std::optional(true)
-             : std::nullopt;
-}
-
 /// Whether LLVM has an instruction or an intrinsic for vectors of it. Others
 /// become calls for each element, or polynomials of some types alone.
 static bool isOfVectors(Operation &inside) {
@@ -56,9 +32,9 @@ static bool isByElement(Operation &inside) {
 bool VectorRow::isVectorRow() {
   unsigned loop = extents.size() - 1;
   for (OpOperand &operand : op->getOpOperands()) {
-    auto neighbours = readsNeighbours(
-        operand.get(), op.getMatchingIndexingMap(&operand), loop);
-    if (!neighbours || (op.isDpsInit(&operand) && !*neighbours))
+    Neighbours neighbours = neighboursOf(operand, loop);
+    if (neighbours == Neighbours::Apart ||
+        (op.isDpsInit(&operand) && neighbours != Neighbours::Next))
       return false;
   }
   return llvm::all_of(op.getBody()->without_terminator(), isByElement);
@@ -110,10 +86,9 @@ SmallVector<Value> VectorRow::rowBody(int64_t count, ValueRange carried) {
   unsigned loop = extents.size() - 1;
   for (auto [input, argument] :
        llvm::zip_equal(op.getDpsInputOperands(), op.getRegionInputArgs())) {
-    AffineMap places = op.getMatchingIndexingMap(input);
     if (argument.use_empty())
       continue;
-    if (readsNeighbours(input->get(), places, loop).value_or(false))
+    if (neighboursOf(*input, loop) == Neighbours::Next)
       map.map(argument, loadRow(*input, count));
     else
       map.map(argument, isa<MemRefType>(input->get().getType()) ? load(*input)

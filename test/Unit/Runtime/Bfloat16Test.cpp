@@ -12,12 +12,14 @@ float ofBits(uint32_t bits) {
   return value;
 }
 
-float truncated(float value) {
-  __bf16 narrow = __truncsfbf2(value);
+float wide(__bf16 narrow) {
   uint16_t upper;
   memcpy(&upper, &narrow, sizeof(upper));
   return ofBits(uint32_t(upper) << 16);
 }
+
+float truncated(float value) { return wide(__truncsfbf2(value)); }
+float truncated64(double value) { return wide(__truncdfbf2(value)); }
 
 /// Between each bf16 and the next: below, at and above the middle.
 TEST(Bfloat16, IsTheNearestAndTiesGoToEven) {
@@ -31,13 +33,6 @@ TEST(Bfloat16, IsTheNearestAndTiesGoToEven) {
       ASSERT_EQ(truncated(sign * ofBits(upper << 16 | 0x8001)), sign * high);
     }
   }
-}
-
-float truncated64(double value) {
-  __bf16 narrow = __truncdfbf2(value);
-  uint16_t upper;
-  memcpy(&upper, &narrow, sizeof(upper));
-  return ofBits(uint32_t(upper) << 16);
 }
 
 /// What a f32 would round to the middle, and the middle to even.
