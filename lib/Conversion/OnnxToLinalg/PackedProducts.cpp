@@ -347,31 +347,12 @@ static Value sumsByLane(Graph &graph, Location loc, Tensor a, Tensor bytes,
   return sums.getResult(0);
 }
 
-/// [M, N] of the sums of all lanes of [N, G, R, lanes], M = G * R.
-static Value addLanes(Graph &graph, Location loc, Value sums,
-                      ArrayRef<IndexExpr> shape) {
-  OpBuilder &b = graph.b;
-  Value zero = graph.filled(loc, shape, b.getZeroAttr(b.getF32Type()));
-  auto map = [&](ArrayRef<unsigned> dims) {
-    return AffineMap::getMultiDimMapWithTargets(4, dims, b.getContext());
-  };
-  SmallVector<utils::IteratorType> loops(4, utils::IteratorType::parallel);
-  loops.back() = utils::IteratorType::reduction;
-  return linalg::GenericOp::create(
-             b, loc, zero.getType(), sums, zero,
-             ArrayRef{map({2, 0, 1, 3}), map({0, 1, 2})}, loops,
-             [&](OpBuilder &inner, Location l, ValueRange args) {
-               Value sum =
-                   arith::AddFOp::create(inner, l, args[1], args[0], kAnyOrder);
-               linalg::YieldOp::create(inner, l, sum);
-             })
-      .getResult(0);
-}
-
 /// [1, M, K] in the order by place times packed [N, K], transposed: [1, M, N].
 /// No weight goes to memory, and `atOnce` rows read each once.
-static Tensor multiplyFew(Graph &graph, Location loc, Tensor a,
-                          const PackedBlocks &weights, int64_t atOnce) {
+static Tensor multiplyFew(Node &node, Tensor a, const PackedBlocks &weights,
+                          int64_t atOnce) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
   IndexExpr few = a.shape[1], rows = weights.bytes.shape[0],
             blocks = weights.bytes.shape[1], places(8 / weights.bits),
             lanes(lanesOf(weights)), group(atOnce),
@@ -386,9 +367,11 @@ static Tensor multiplyFew(Graph &graph, Location loc, Tensor a,
   a = graph.transpose(loc, a, {0, 2, 3, 4, 1, 5});
   Tensor bytes = weights.bytes;
   bytes = graph.reshape(loc, bytes, {rows, blocks, parts, lanes});
-  Value sums = sumsByLane(graph, loc, a, bytes, weights);
-  Shape shape = {groups, group, rows};
-  Tensor out = graph.wrap(addLanes(graph, loc, sums, shape), shape);
+  Tensor sums = graph.wrap(sumsByLane(graph, loc, a, bytes, weights),
+                           {rows, groups, group, lanes});
+  Tensor out = reduce(node, sums, {false, false, false, true}, Reduce::Sum);
+  out = graph.reshape(loc, out, {rows, groups * group});
+  out = graph.transpose(loc, out, {1, 0});
   out = graph.cast(loc, out, a.elementType);
   out = graph.reshape(loc, out, {IndexExpr(1), groups * group, rows});
   return graph.slice(loc, out, Shape(3, IndexExpr(0)),
@@ -423,8 +406,8 @@ static Tensor multiplyPacked(Node &node, Tensor a, PackedBlocks weights,
       return is.is(0) ? no() : yes();
     return choose(graph, loc, is, shape, a.elementType, yes, no);
   };
-  auto one = [&] { return multiplyFew(graph, loc, a, weights, 1); };
-  auto few = [&] { return multiplyFew(graph, loc, a, weights, kRowsAtOnce); };
+  auto one = [&] { return multiplyFew(node, a, weights, 1); };
+  auto few = [&] { return multiplyFew(node, a, weights, kRowsAtOnce); };
   auto many = [&] { return multiplyMany(graph, loc, a, weights, rows); };
   return atMost(1, one, [&] { return atMost(kFewRows, few, many); });
 }
