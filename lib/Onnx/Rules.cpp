@@ -65,6 +65,9 @@ static const Rules &rules() {
   static const Rules table = [] {
     Rules made;
     addContribRules(made);
+    addContribAttentionRules(made);
+    addExpertRules(made);
+    addContribRecurrentRules(made);
     addCacheRules(made);
     addQuantizedRules(made);
     addSequenceRules(made);

@@ -116,6 +116,12 @@ std::string inputOrNone(const Call &call, int i);
 
 /// onnxruntime's operators, but for those of the other files.
 void addContribRules(Rules &rules);
+/// Attention, and what it turns queries and keys by.
+void addContribAttentionRules(Rules &rules);
+/// Mixtures of experts.
+void addExpertRules(Rules &rules);
+/// Linear attention and convolutions that carry a state.
+void addContribRecurrentRules(Rules &rules);
 /// Attention over caches with a length for each batch entry.
 void addCacheRules(Rules &rules);
 /// Products, attention and tables of quantized numbers.

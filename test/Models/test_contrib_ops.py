@@ -6,11 +6,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 import reference
-from merged import merged
-from test_corners import results
+from contrib import BATCH, by_onnxruntime, check, write
 
 rng = np.random.default_rng(7)
 
@@ -23,7 +22,7 @@ def integers(*values):
     return np.array(values, dtype=np.int32)
 
 
-BATCH, LENGTH, WIDTH, HEADS = 2, 5, 12, 3
+LENGTH, WIDTH, HEADS = 5, 12, 3
 X = random(BATCH, LENGTH, WIDTH)
 SCALE, SHIFT, BIAS = random(WIDTH), random(WIDTH), random(WIDTH)
 QKV = [random(WIDTH, 3 * WIDTH), random(3 * WIDTH)]
@@ -177,7 +176,7 @@ def blocked(rows, lengths, layouts, past, packed=False, total=None, block=16, **
     cache = [random(batch, KEY_HEADS, past, DEPTH) for _ in range(2)]
     rotated = [random(past, 8), random(past, 8)] if attributes.get("do_rotary") else [None, None]
     inputs = [*new, *cache, *table(layouts), integers(total or max(lengths)), integers(*lengths), *rotated]
-    return ("SparseAttention", inputs, [0, 1, 2], {"num_heads": heads, "kv_num_heads": KEY_HEADS, "sparse_block_size": block, **attributes})
+    return ("SparseAttention", inputs, [0, 1, 2], {"num_heads": heads, "kv_num_heads": KEY_HEADS, "sparse_block_size": block, **attributes}, [5, 6])
 
 
 CASES |= {
@@ -199,7 +198,7 @@ CASES |= {f"bits{bits}_{rows[0]}x{rows[1]}_{size}": packed(7, 264, size, bits, z
 
 def valid(name, key, value):
     """What is there: rows of padding, and of caches beyond their lengths, may hold anything."""
-    operator, inputs, _, _ = CASES[name]
+    operator, inputs, *_ = CASES[name]
     if operator == "GroupQueryAttention":
         lengths, total = inputs[5] + 1, inputs[6][0]
     elif operator == "SparseAttention":
@@ -216,43 +215,13 @@ def valid(name, key, value):
 ROUNDED_OTHERWISE = {"softmax_of_bytes": 1, "sum_of_bytes": 1}
 
 
-def type_of_output(operator, name):
-    if operator == "QuantizeLinear" or operator.startswith("QLinear"):
-        return TensorProto.INT8 if operator == "QLinearMul" else TensorProto.UINT8
-    return TensorProto.INT32 if operator.startswith("Embed") and name == "y1" else TensorProto.FLOAT
+def expected(name, model, given):
+    return (blocked_by_onnxruntime if CASES[name][0] == "SparseAttention" else by_onnxruntime)(name, model, given)
 
 
-def write(folder, name):
-    operator, inputs, places, attributes = CASES[name]
-    domain, _, operator = operator.rpartition(".") if "." in operator else ("com.microsoft", "", operator)
-    given = {f"x{i}": value for i, value in enumerate(inputs) if value is not None}
-    outputs = [f"y{i}" if i in places else "" for i in range(max(places) + 1)]
-    node = helper.make_node(operator, [f"x{i}" if f"x{i}" in given else "" for i in range(len(inputs))], outputs, domain=domain, **attributes)
-    rows = 1 if operator == "SparseAttention" else None
-    free = lambda value, a: (a == 0 and value.shape[0] == BATCH) or (a == rows and value.ndim == 3)
-    sizes = lambda value: [f"size{a}_{d}" if free(value, a) else d for a, d in enumerate(value.shape)]
-    type_of = lambda n, v: helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), sizes(v))
-    ends = [helper.make_tensor_value_info(o, type_of_output(operator, o), None) for o in outputs if o]
-    constants = [f"x{i}" for i in (5, 6) if operator == "SparseAttention"]
-    graph = helper.make_graph([node], name, [type_of(n, v) for n, v in given.items() if n not in constants], ends,
-                              [numpy_helper.from_array(given.pop(n), n) for n in constants])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)], ir_version=8)
-    onnx.save(model, folder / "model.onnx")
-    for i, (key, value) in enumerate(given.items()):
-        (folder / f"input_{i}.pb").write_bytes(numpy_helper.from_array(value, key).SerializeToString())
-    return model, given
-
-
-def expected(model, given):
-    """By onnxruntime."""
-    run = reference.session(model)
-    if model.graph.node[0].op_type == "SparseAttention":
-        return blocked_by_onnxruntime(run, given)
-    return dict(zip([o.name for o in run.get_outputs()], run.run(None, given)))
-
-
-def blocked_by_onnxruntime(run, given):
+def blocked_by_onnxruntime(_, model, given):
     """SparseAttention by batch entry: onnxruntime mixes up the rows of entries of several lengths. One buffer is a cache that comes in and out."""
+    run = reference.session(model)
     whole = {"y0": np.zeros_like(given["x0"][..., : 2 * KEY_HEADS * DEPTH]), "y1": np.zeros_like(given["x3"]), "y2": np.zeros_like(given["x4"])}
     for entry, length in enumerate(given["x8"]):
         rows = min(given["x0"].shape[1], length)
@@ -270,29 +239,19 @@ def blocked_by_onnxruntime(run, given):
     return whole
 
 
+def rows(operator):
+    return 1 if operator == "SparseAttention" else None
+
+
 @pytest.mark.parametrize("part", range(2))
 def test_operators_equal_onnxruntime(part, tool, tmp_path):
     """Half of the cases as one model."""
-    cases = {}
-    for name in list(CASES)[part::2]:
-        (tmp_path / name).mkdir()
-        cases[name] = write(tmp_path / name, name)
-    inputs = {f"{name}.{key}": value for name, (_, given) in cases.items() for key, value in given.items()}
-    all_got = results(tool, tmp_path, merged({name: model for name, (model, _) in cases.items()}), inputs)
-    for name, (model, given) in cases.items():
-        want = expected(model, given)
-        got = {key.removeprefix(f"{name}."): value for key, value in all_got.items() if key.startswith(f"{name}.")}
-        assert got.keys() == want.keys(), name
-        for key, value in want.items():
-            assert got[key].shape == value.shape, f"{name} {key}"
-            np.testing.assert_allclose(valid(name, key, got[key]), valid(name, key, value), rtol=1e-4, atol=ROUNDED_OTHERWISE.get(name, 1e-4),
-                                       err_msg=f"{name} {key}")
+    check({name: CASES[name] for name in list(CASES)[part::2]}, tool, tmp_path, expected, valid, ROUNDED_OTHERWISE, rows)
 
 
-def a_run_refuses(case, message, tool, tmp_path, monkeypatch):
+def a_run_refuses(case, message, tool, tmp_path):
     """What compiles."""
-    monkeypatch.setitem(CASES, "other", case)
-    write(tmp_path, "other")
+    write(tmp_path, case, rows(case[0]))
     done = tool("megactx-compile", tmp_path / "model.onnx", "-O0", "-o", tmp_path / "model.mctx")
     assert done.status == 0, done
     done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path, "--outputs", tmp_path / "out")
@@ -300,19 +259,18 @@ def a_run_refuses(case, message, tool, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("sizes", [(1, KEY_HEADS, 12, DEPTH), (2, 1, 12, DEPTH), (2, KEY_HEADS, 12, 8)], ids=str)
-def test_a_cache_of_other_sizes(sizes, tool, tmp_path, monkeypatch):
+def test_a_cache_of_other_sizes(sizes, tool, tmp_path):
     operator, inputs, places, attributes = CASES["grouped_decode"]
     case = (operator, [*inputs[:3], random(*sizes), random(*sizes), *inputs[5:]], places, attributes)
-    a_run_refuses(case, "the cache's batch, heads or head dim are not those of the new rows", tool, tmp_path, monkeypatch)
+    a_run_refuses(case, "the cache's batch, heads or head dim are not those of the new rows", tool, tmp_path)
 
 
 def test_more_keys_than_blocks(tool, tmp_path, monkeypatch):
-    a_run_refuses(blocked(1, [70], [np.tri(4, dtype=bool)], past=96), "there are more keys than the blocks' 64 tokens", tool, tmp_path, monkeypatch)
+    a_run_refuses(blocked(1, [70], [np.tri(4, dtype=bool)], past=96), "there are more keys than the blocks' 64 tokens", tool, tmp_path)
 
 
 def test_blocks_that_come_at_run_time(tool, tmp_path, monkeypatch):
-    monkeypatch.setitem(CASES, "refused", blocked(1, [70], [np.tri(8, dtype=bool)], past=96))
-    model, _ = write(tmp_path, "refused")
+    model, _ = write(tmp_path, blocked(1, [70], [np.tri(8, dtype=bool)], past=96), rows=1)
     for tensor in model.graph.initializer:
         model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     del model.graph.initializer[:]
@@ -322,8 +280,7 @@ def test_blocks_that_come_at_run_time(tool, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("change", [{"sink": np.array(1, np.float32)}, {"sink": np.arange(4)}, {"local_window_size": 0}], ids=str)
-def test_attention_over_caches_that_is_refused(change, tool, tmp_path, monkeypatch):
-    monkeypatch.setitem(CASES, "refused", grouped(1, [7, 4], past=12, **change))
-    write(tmp_path, "refused")
+def test_attention_over_caches_that_is_refused(change, tool, tmp_path):
+    write(tmp_path, grouped(1, [7, 4], past=12, **change))
     done = tool("megactx-compile", tmp_path / "model.onnx", "-O0", "-o", tmp_path / "model.mctx")
     assert done.status == 1 and re.search("error: .*Attention", done.err), done

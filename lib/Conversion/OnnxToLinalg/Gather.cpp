@@ -84,22 +84,24 @@ void mlir::megactx::checkIndices(Node &node, Tensor &indices,
   graph.check(loc, ok, "an index of " + node.type() + " is out of range");
 }
 
-/// One index that is known, such as a layer's in a cache of all: a slice, which
-/// moves nothing. None for other indices.
-static std::optional<Tensor> slicedAt(Node &node, int64_t axis,
-                                      ArrayRef<IndexExpr> shape) {
+/// Where the one index of a Gather begins, checked; none for a known one that
+/// is out of range.
+static std::optional<OpFoldResult> offsetOf(Node &node, const IndexExpr &size) {
   Graph &graph = node.graph;
   IndexSpace &ix = graph.ix;
   Location loc = node.loc();
-  Tensor &data = node.in(0), &indices = node.in(1);
-  if (!indices.elements || indices.elements->size() != 1 ||
-      indices.rank() > 1 || data.splat ||
-      llvm::any_of(data.shape, [](const IndexExpr &dim) { return dim.is(0); }))
-    return std::nullopt;
-  std::optional<int64_t> index = indices.elements->front().constant();
-  if (!index)
-    return std::nullopt;
-  IndexExpr size = data.shape[axis], first(*index), least(*index + 1);
+  Tensor &indices = node.in(1);
+  std::optional<int64_t> index;
+  if (indices.elements)
+    index = indices.elements->front().constant();
+  if (!index) {
+    checkIndices(node, indices, size);
+    Tensor one = graph.reshape(loc, indices, {});
+    Value at = tensor::ExtractOp::create(
+        graph.b, loc, graph.materialize(loc, one), ValueRange());
+    return insideOf(graph.b, loc, at, ix.value(loc, size));
+  }
+  IndexExpr first(*index), least(*index + 1);
   if (*index < 0)
     first = size + first, least = IndexExpr(-*index);
   std::optional<bool> fits = ix.decide(Compare::Ge, size, least);
@@ -108,13 +110,36 @@ static std::optional<Tensor> slicedAt(Node &node, int64_t axis,
   if (!fits)
     graph.check(loc, ix.compare(loc, Compare::Ge, size, least),
                 "an index of " + node.type() + " is out of range");
-  Shape sizes(data.shape), offsets(data.rank(), 0), strides(data.rank(), 1);
+  return ix.fold(loc, first);
+}
+
+/// One index that is known, such as a layer's in a cache of all, or any one of
+/// many weights, such as an expert's: a slice, which moves nothing. None for
+/// other indices.
+static std::optional<Tensor> slicedAt(Node &node, int64_t axis,
+                                      ArrayRef<IndexExpr> shape) {
+  Graph &graph = node.graph;
+  IndexSpace &ix = graph.ix;
+  Location loc = node.loc();
+  Tensor &data = node.in(0), &indices = node.in(1);
+  bool isKnown = indices.elements && indices.elements->size() == 1 &&
+                 indices.elements->front().constant();
+  bool isOfWeights = data.constant && data.rank() > 2;
+  if (indices.rank() > 1 || indices.staticCount() != 1 || data.splat ||
+      (!isKnown && !isOfWeights) ||
+      llvm::any_of(data.shape, [](const IndexExpr &dim) { return dim.is(0); }))
+    return std::nullopt;
+  std::optional<OpFoldResult> first = offsetOf(node, data.shape[axis]);
+  if (!first)
+    return std::nullopt;
+  Shape sizes(data.shape), zeros(data.rank(), 0), ones(data.rank(), 1);
   sizes[axis] = IndexExpr(1);
-  offsets[axis] = first;
+  SmallVector<OpFoldResult> offsets = ix.fold(loc, zeros);
+  offsets[axis] = *first;
   Value value = graph.materialize(loc, data);
   Value slice = tensor::ExtractSliceOp::create(
-      graph.b, loc, graph.typeOf(shape, data.elementType), value,
-      ix.fold(loc, offsets), ix.fold(loc, sizes), ix.fold(loc, strides));
+      graph.b, loc, graph.typeOf(shape, data.elementType), value, offsets,
+      ix.fold(loc, sizes), ix.fold(loc, ones));
   return graph.wrap(slice, shape);
 }
 

@@ -1,6 +1,7 @@
 //===- MatMul.cpp - matrix products ---------------------------------------===//
 
 #include "Reduction.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -42,6 +43,44 @@ static Tensor withDim(Node &node, Tensor &x, int64_t dim,
                     shape);
 }
 
+namespace {
+/// A factor of batched products, read as the transpose of another tensor where
+/// it is one: nothing moves it. Weights are turned once, before any run.
+class Factor {
+public:
+  Factor(Graph &graph, Tensor &x) : graph(graph), x(x) {
+    Operation *source = x.transposed ? x.transposed.getDefiningOp() : nullptr;
+    isView = x.transposed && isa<FloatType>(x.elementType) &&
+             !(source && source->hasTrait<OpTrait::ConstantLike>());
+  }
+
+  /// [product of `batch`, rows, columns].
+  Tensor over(Location loc, ArrayRef<IndexExpr> batch) {
+    IndexExpr rows = x.shape[x.rank() - 2], columns = x.shape.back();
+    Shape full(batch), stored(x.shape);
+    if (isView)
+      std::swap(rows, columns), std::swap(stored[x.rank() - 2], stored.back());
+    full.append({rows, columns});
+    Tensor from = isView ? graph.wrap(x.transposed, stored) : x;
+    Tensor wide = product(batch).is(1) ? from : graph.expand(loc, from, full);
+    Tensor flat = graph.reshape(loc, wide, {product(batch), rows, columns});
+    if (!isView)
+      return flat;
+    Shape shape = {flat.shape[0], columns, rows};
+    return graph.wrap(TransposeViewOp::create(
+                          graph.b, loc, graph.typeOf(shape, x.elementType),
+                          graph.materialize(loc, flat),
+                          graph.b.getDenseI64ArrayAttr({0, 2, 1})),
+                      shape);
+  }
+
+private:
+  Graph &graph;
+  Tensor &x;
+  bool isView;
+};
+} // namespace
+
 FailureOr<Tensor> mlir::megactx::multiply(Node &node, Tensor a, Tensor c) {
   Graph &graph = node.graph;
   Location loc = node.loc();
@@ -58,7 +97,7 @@ FailureOr<Tensor> mlir::megactx::multiply(Node &node, Tensor a, Tensor c) {
   if (c.rank() == 2) {
     // Rows of all batches against one matrix.
     Tensor left = graph.reshape(loc, a, {1, product(outer) * m, k});
-    Tensor right = graph.reshape(loc, c, {1, k, n});
+    Tensor right = Factor(graph, c).over(loc, {IndexExpr(1)});
     Tensor product = graph.contract(loc, left, right);
     outer.append({m, n});
     return graph.reshape(loc, product, outer);
@@ -70,13 +109,8 @@ FailureOr<Tensor> mlir::megactx::multiply(Node &node, Tensor a, Tensor c) {
   FailureOr<Shape> batch = graph.broadcastShape(node, {&batchA, &batchC});
   if (failed(batch))
     return failure();
-  auto fold = [&](Tensor &x, IndexExpr rows, IndexExpr columns) {
-    Shape full(*batch);
-    full.append({rows, columns});
-    Tensor wide = graph.expand(loc, x, full);
-    return graph.reshape(loc, wide, {product(*batch), rows, columns});
-  };
-  Tensor left = fold(a, m, k), right = fold(c, k, n);
+  Tensor left = Factor(graph, a).over(loc, *batch),
+         right = Factor(graph, c).over(loc, *batch);
   Tensor product = graph.contract(loc, left, right);
   Shape result(*batch);
   result.append({m, n});
