@@ -145,7 +145,7 @@ namespace {
 /// The attention's other operands by name.
 struct Cache {
   std::string starts = "starts", lengths = "lengths", total = "total";
-  std::string present = "o1, o2";
+  std::string first, capacity; ///< of the rows that stay; empty: all do
 };
 } // namespace
 
@@ -155,15 +155,18 @@ static std::string cachedAttention(const Call &call, const Operands &operands,
                                    const Cache &cache,
                                    const std::string &attributes,
                                    const std::string &others) {
-  return "o0, " + cache.present +
-         " = ai.megactx.CachedAttention <num_heads = " +
+  return "o0, o1, o2 = ai.megactx.CachedAttention <num_heads = " +
          std::to_string(call.integer("num_heads", 0)) +
          ", kv_num_heads = " + std::to_string(call.integer("kv_num_heads", 0)) +
          ", scale = " + text(call.real("scale", 0.0)) + ", " + attributes +
          "> (" + operands.prefix + "q, " + operands.prefix + "k, v, " +
          inputOrNone(call, 3) + ", " + inputOrNone(call, 4) + ", " +
          cache.starts + ", " + cache.lengths + ", " + cache.total + ", " +
-         others + ")\n";
+         others +
+         (cache.first.empty()
+              ? ""
+              : ", none, none, " + cache.first + ", " + cache.capacity) +
+         ")\n";
 }
 
 /// A cache of C rows, of which the first L(T) hold the last of T tokens: where
@@ -186,29 +189,8 @@ static Cache windowOfCache(const Call &call, std::string &body) {
             left + "_times, gap)\n" + left + " = Sub(" + count + ", " + left +
             "_gone)\n";
   body += "new_ones = Sub(lengths, since)\nall_rows = Add(kept, new_ones)\n"
-          "most = Add(capacity, rows)\n";
-  return {"kept", "all_rows", "most", "wide_k, wide_v"};
-}
-
-/// Writes o1 and o2: the rows of `wide_k` and `wide_v` that stay.
-static std::string rowsThatStay(const Call &call) {
-  std::string body =
-      "passed = Sub(all_rows, stay)\n"
-      "row_first = Constant <value = int64 {0}> ()\n"
-      "row_step = Constant <value = int64 {1}> ()\n"
-      "row_limit = Squeeze(capacity, zero)\n"
-      "row = Range(row_first, row_limit, row_step)\n"
-      "from = Unsqueeze(passed, one)\nplaces = Add(from, row)\n"
-      "last_row = Sub(most, one)\ninside = Min(places, last_row)\n" +
-      list("ends", {1, 3}) + list("middle", {-1}) +
-      "by_row = Unsqueeze(inside, ends)\n";
-  for (auto [wide, out] : {std::pair("wide_k", 1), {"wide_v", 2}})
-    if (call.wants(out))
-      body += std::string(wide) + "_shape = Shape(" + input(out + 2) + ")\n" +
-              wide + "_places = Expand(by_row, " + wide + "_shape)\no" +
-              std::to_string(out) + " = GatherElements <axis = 2> (" + wide +
-              ", " + wide + "_places)\n";
-  return body;
+          "most = Add(capacity, rows)\npassed = Sub(all_rows, stay)\n";
+  return {"kept", "all_rows", "most", "passed", "capacity"};
 }
 
 static std::string groupQueryAttention(const Call &call) {
@@ -233,11 +215,10 @@ static std::string groupQueryAttention(const Call &call) {
   Cache cache;
   if (isWindow)
     cache = windowOfCache(call, body);
-  body += cachedAttention(call, operands, cache,
-                          "softcap = " + text(call.real("softcap", 0.0)) +
-                              ", pattern = \"" + pattern + "\"",
-                          inputOrNone(call, 10) + ", " + sink);
-  return isWindow ? body + rowsThatStay(call) : body;
+  return body + cachedAttention(call, operands, cache,
+                                "softcap = " + text(call.real("softcap", 0.0)) +
+                                    ", pattern = \"" + pattern + "\"",
+                                inputOrNone(call, 10) + ", " + sink);
 }
 
 /// Its blocks become a pattern where they are constants.

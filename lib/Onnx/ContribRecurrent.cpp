@@ -1,10 +1,11 @@
 //===- ContribRecurrent.cpp - onnxruntime's layers that carry a state -----===//
 //
-// Linear attention, its gates, and causal convolutions, in ONNX's own.
+// Gated delta networks, gates, and causal convolutions, in ONNX's operators.
 // Semantics and defaults: onnxruntime's docs/ContribOperators.md.
 //
 //===----------------------------------------------------------------------===//
 
+#include "LinearAttention.h"
 #include "Rules.h"
 
 using namespace ::ONNX_NAMESPACE;
@@ -29,72 +30,125 @@ static int64_t sizeOf(const Call &call, int i, int axis) {
 // Convolution
 //===----------------------------------------------------------------------===//
 
-/// A state of no tokens' values, or the given one, checked by a Reshape:
-/// [batch, channels, `rows`].
-static std::string stateBefore(const Call &call, int64_t channels, int64_t rows,
-                               bool isLast) {
-  std::string sizes =
-      "batch = Shape <start = 0, end = 1> (i0)\n" +
-      list("state_rest", isLast ? std::vector<int64_t>{rows, channels}
-                                : std::vector<int64_t>{channels, rows}) +
-      "state_sizes = Concat <axis = 0> (batch, state_rest)\n";
-  if (!call.has(3))
-    return sizes + "zero = Constant <value = float {0.0}> ()\n"
-                   "no_state = Expand(zero, state_sizes)\n"
-                   "state = CastLike(no_state, i0)\n";
-  return sizes + "state = Reshape(i3, state_sizes)\n";
+namespace {
+/// A convolution of each channel of its own over the tokens before, as a sum of
+/// products: ONNX's, and onnxruntime's, which has more forms.
+class CausalConvolution {
+public:
+  explicit CausalConvolution(const Call &call) : call(call) {}
+
+  /// Empty for a form that is not covered.
+  std::string text() const;
+
+private:
+  /// So many taps are a sum of as many nodes.
+  static constexpr int64_t kMostTaps = 64;
+
+  bool isCovered() const;
+  std::string before() const;
+  std::string sum() const;
+  bool isGated() const { return activation == "silu" || activation == "swish"; }
+  std::string axis() const { return isLast ? "1" : "2"; }
+
+  const Call &call;
+  const int64_t channels = sizeOf(call, 1, 0), taps = sizeOf(call, 1, 2),
+                dilation = call.integer("dilation", 1);
+  const bool isLast = call.integer("channels_last", 0);
+  const std::string activation = call.word("activation", "none");
+};
+} // namespace
+
+bool CausalConvolution::isCovered() const {
+  return call.integer("ndim", 1) == 1 && call.rank(1) == 3 && channels > 0 &&
+         taps > 0 && taps <= kMostTaps && dilation > 0 && !call.wants(2) &&
+         call.integer("state_channels_last", -1) == -1 &&
+         areZero(call, {"state_window", "state_update_capacity", "state_length",
+                        "input_channel_offset", "input_channels"}) &&
+         (isGated() || activation == "none") &&
+         (isLast ? call.rank(0) >= 3 : call.rank(0) == 3);
 }
 
-/// Of one dim; channels first, or last and of one axis or more.
-static std::string causalConvolution(const Call &call) {
-  int64_t channels = sizeOf(call, 1, 0), taps = sizeOf(call, 1, 2),
-          dilation = call.integer("dilation", 1);
-  bool isLast = call.integer("channels_last", 0);
-  std::string activation = call.word("activation", "none");
-  bool isGated = activation == "silu" || activation == "swish";
-  if (call.integer("ndim", 1) != 1 || call.rank(1) != 3 || channels < 1 ||
-      taps < 1 || dilation < 1 || call.wants(2) ||
-      call.integer("state_channels_last", -1) != -1 ||
-      !areZero(call, {"state_window", "state_update_capacity", "state_length",
-                      "input_channel_offset", "input_channels"}) ||
-      (!isGated && activation != "none") || call.rank(0) < 3 ||
-      (!isLast && call.rank(0) != 3))
-    return "";
+/// Writes `all`: the tokens behind the state, [batch, channels, tokens], or
+/// channels last; a Reshape checks the state that is given.
+std::string CausalConvolution::before() const {
   int64_t rows = dilation * (taps - 1);
-  std::string body = stateBefore(call, channels, rows, isLast);
-  if (isLast)
-    body += list("flat", {0, 0, channels}) +
-            "last_x = Reshape(i0, flat)\n"
-            "x = Transpose <perm = [0, 2, 1]> (last_x)\n"
-            "past = Transpose <perm = [0, 2, 1]> (state)\n";
+  std::string body =
+      list("flat", isLast ? std::vector<int64_t>{0, 0, channels}
+                          : std::vector<int64_t>{0, channels, 0}) +
+      list("state_rest", isLast ? std::vector<int64_t>{rows, channels}
+                                : std::vector<int64_t>{channels, rows}) +
+      "batch = Shape <start = 0, end = 1> (i0)\n"
+      "state_sizes = Concat <axis = 0> (batch, state_rest)\n"
+      "x_wide = Cast <to = 1> (i0)\nx = Reshape(x_wide, flat)\n";
+  if (call.has(3))
+    body += "past = Cast <to = 1> (i3)\n"
+            "state = Reshape <allowzero = 1> (past, state_sizes)\n";
   else
-    body += "x = Identity(i0)\npast = Identity(state)\n";
-  body += "all = Concat <axis = 2> (past, x)\nsums = Conv <group = " +
-          std::to_string(channels) + ", dilations = [" +
-          std::to_string(dilation) + "]> (all, i1, " + inputOrNone(call, 2) +
-          ")\n";
-  std::string result = "sums";
-  if (isGated) {
-    body += "gate = Sigmoid(sums)\ny = Mul(sums, gate)\n";
-    result = "y";
+    body += "zero = Constant <value = float {0.0}> ()\n"
+            "state = Expand(zero, state_sizes)\n";
+  return body + "all = Concat <axis = " + axis() + "> (state, x)\n" +
+         "tokens = Shape <start = " + axis() +
+         ", end = " + std::to_string(isLast ? 2 : 3) + "> (x)\n" +
+         list("along", {isLast ? 1 : 2});
+}
+
+/// Writes `sum`.
+std::string CausalConvolution::sum() const {
+  std::vector<std::string> columns;
+  for (int64_t tap = 0; tap < taps; ++tap)
+    columns.push_back("column_" + std::to_string(tap));
+  std::string body =
+      list("by_channel", isLast ? std::vector<int64_t>{channels}
+                                : std::vector<int64_t>{channels, 1}) +
+      "weights = Cast <to = 1> (i1)\n" + joined(columns) +
+      " = Split <axis = 2, num_outputs = " + std::to_string(taps) +
+      "> (weights)\n";
+  std::string total;
+  if (call.has(2)) {
+    body += "bias_wide = Cast <to = 1> (i2)\n"
+            "bias = Reshape(bias_wide, by_channel)\n";
+    total = "bias";
   }
-  if (call.wants(1))
-    body += list("axis", {2}) + list("end", {INT64_MAX}) +
-            "first = Shape <start = 2, end = 3> (x)\n"
-            "present = Slice(all, first, end, axis)\n";
-  if (!isLast)
-    return body + "o0 = Identity(" + result + ")\n" +
-           (call.wants(1) ? "o1 = Identity(present)\n" : "");
-  body += "back = Transpose <perm = [0, 2, 1]> (" + result +
-          ")\nshape = Shape(i0)\no0 = Reshape(back, shape)\n";
+  for (int64_t tap = 0; tap < taps; ++tap) {
+    std::string n = "_" + std::to_string(tap);
+    body += list("from" + n, {tap * dilation}) + "to" + n +
+            " = Add(tokens, from" + n + ")\npart" + n + " = Slice(all, from" +
+            n + ", to" + n + ", along)\nfactor" + n + " = Reshape(column" + n +
+            ", by_channel)\nproduct" + n + " = Mul(part" + n + ", factor" + n +
+            ")\n";
+    if (!total.empty())
+      body += "sum" + n + " = Add(" + total + ", product" + n + ")\n";
+    total = (total.empty() ? "product" : "sum") + n;
+  }
+  return body + "sum = Identity(" + total + ")\n";
+}
+
+std::string CausalConvolution::text() const {
+  if (!isCovered())
+    return "";
+  std::string body = before() + sum(), result = "sum";
+  if (isGated()) {
+    body += "gate = Sigmoid(sum)\nactive = Mul(sum, gate)\n";
+    result = "active";
+  }
+  body += "shape = Shape(i0)\nshaped = Reshape <allowzero = 1> (" + result +
+          ", shape)\no0 = CastLike(shaped, i0)\n";
   if (!call.wants(1))
     return body;
-  return body +
-         "rows = Transpose <perm = [0, 2, 1]> (present)\n"
-         "rest = Shape <start = 2> (i0)\n" +
-         list("state_rows", {rows}) +
-         "present_shape = Concat <axis = 0> (batch, state_rows, rest)\n"
-         "o1 = Reshape(rows, present_shape)\n";
+  body +=
+      list("end", {INT64_MAX}) + "present = Slice(all, tokens, end, along)\n";
+  if (isLast)
+    body += list("state_rows", {dilation * (taps - 1)}) +
+            "rest = Shape <start = 2> (i0)\n"
+            "present_shape = Concat <axis = 0> (batch, state_rows, rest)\n";
+  else
+    body += "present_shape = Identity(state_sizes)\n";
+  return body + "state_shaped = Reshape <allowzero = 1> (present, "
+                "present_shape)\no1 = CastLike(state_shaped, i0)\n";
+}
+
+static std::string causalConvolution(const Call &call) {
+  return CausalConvolution(call).text();
 }
 
 //===----------------------------------------------------------------------===//
@@ -145,77 +199,8 @@ static std::string gatedAdd(const Call &call) {
 }
 
 //===----------------------------------------------------------------------===//
-// Linear attention
+// Gated delta networks
 //===----------------------------------------------------------------------===//
-
-/// Writes `to`, the heads of `from` [batch, tokens, heads * head dim], each
-/// `times` times.
-static void writeRepeated(const std::string &to, const std::string &from,
-                          int64_t heads, int64_t times, std::string &body) {
-  if (times == 1) {
-    body += to + " = Identity(" + from + ")\n";
-    return;
-  }
-  body += list(to + "_split", {0, 0, heads, 1, -1}) +
-          list(to + "_times", {1, 1, 1, times, 1}) +
-          list(to + "_joined", {0, 0, -1}) + to + "_heads = Reshape(" + from +
-          ", " + to + "_split)\n" + to + "_all = Expand(" + to + "_heads, " +
-          to + "_times)\n" + to + " = Reshape(" + to + "_all, " + to +
-          "_joined)\n";
-}
-
-namespace {
-/// ONNX's operator over `q`, `k` and `v` of so many heads.
-struct LinearAttention {
-  int64_t queryHeads, keyHeads, valueHeads;
-  double scale;
-
-  /// Writes `result`, [batch, tokens, heads * head dim], and `present`. State,
-  /// decay and beta by name, or `none`.
-  bool write(const Call &call, const std::string &state,
-             const std::string &decay, const std::string &beta,
-             std::string &body) const;
-};
-} // namespace
-
-bool LinearAttention::write(const Call &call, const std::string &state,
-                            const std::string &decay, const std::string &beta,
-                            std::string &body) const {
-  std::string rule = call.word("update_rule", "gated_delta");
-  bool isShared = queryHeads < valueHeads;
-  if (keyHeads < 1 || queryHeads < 1 || valueHeads % keyHeads ||
-      (isShared ? valueHeads % queryHeads : queryHeads % valueHeads) ||
-      (rule != "linear" && rule != "gated" && rule != "delta" &&
-       rule != "gated_delta"))
-    return false;
-  writeRepeated("all_q", "q", queryHeads,
-                isShared ? valueHeads / queryHeads : 1, body);
-  writeRepeated("all_k", "k", keyHeads, valueHeads / keyHeads, body);
-  body += "result, present = LinearAttention <q_num_heads = " +
-          std::to_string(isShared ? valueHeads : queryHeads) +
-          ", kv_num_heads = " + std::to_string(valueHeads) +
-          ", update_rule = \"" + rule + "\", scale = " + text(scale) +
-          "> (all_q, all_k, v, " + state + ", " + decay + ", " + beta + ")\n";
-  return true;
-}
-
-static std::string linearAttention(const Call &call) {
-  int64_t heads = call.integer("q_num_heads", 0),
-          values = call.integer("kv_num_heads", 0), width = sizeOf(call, 0, 2),
-          keyWidth = sizeOf(call, 1, 2), keyHeads = values;
-  if (heads < 1 || values < 1 || !areZero(call, {"state_window"}))
-    return "";
-  if (width % heads == 0 && width > 0 && keyWidth > 0)
-    keyHeads = keyWidth / (width / heads);
-  std::string body = "q = Identity(i0)\nk = Identity(i1)\nv = Identity(i2)\n";
-  LinearAttention attention = {heads, keyHeads, values,
-                               call.real("scale", 0.0)};
-  if (!attention.write(call, inputOrNone(call, 3), inputOrNone(call, 4),
-                       inputOrNone(call, 5), body))
-    return "";
-  return body + "o0 = Identity(result)\n" +
-         (call.wants(1) ? "o1 = Identity(present)\n" : "");
-}
 
 namespace {
 /// Inputs with tokens of all requests in one axis, or of each in its own, as
@@ -232,8 +217,9 @@ public:
     for (int axis = axes; axis < call.rank(i); ++axis)
       width *= sizeOf(call, i, axis);
     body += list(name + "_width", {width > 0 ? width : -1}) + name +
-            "_sizes = Concat <axis = 0> (batch, length, " + name + "_width)\n" +
-            name + " = Reshape(" + from + ", " + name + "_sizes)\n";
+            "_sizes = Concat <axis = 0> (requests, length, " + name +
+            "_width)\n" + name + " = Reshape(" + from + ", " + name +
+            "_sizes)\n";
   }
   void write(const std::string &name, int i, std::string &body) const {
     body += name + "_wide = Cast <to = 1> (" + input(i) + ")\n";
@@ -305,25 +291,36 @@ static std::string gatedDeltaNet(const Call &call) {
       call.has(3) || call.wants(2) || (rank == 3 && !call.has(6)) ||
       !areZero(call, {"state_update_capacity"}))
     return "";
-  std::string body = rank == 4 ? "batch = Shape <start = 0, end = 1> (i0)\n"
-                                 "length = Shape <start = 1, end = 2> (i0)\n"
-                                 "tokens = Concat <axis = 0> (batch, length)\n"
-                               : "batch = Shape <start = 0, end = 1> (i6)\n"
-                                 "tokens = Shape <start = 0, end = 1> (i0)\n"
-                                 "length = Div(tokens, batch)\n";
+  std::string body = rank == 4
+                         ? "requests = Shape <start = 0, end = 1> (i0)\n"
+                           "length = Shape <start = 1, end = 2> (i0)\n"
+                           "tokens = Concat <axis = 0> (requests, length)\n"
+                         : "requests = Shape <start = 0, end = 1> (i6)\n"
+                           "tokens = Shape <start = 0, end = 1> (i0)\n"
+                           "length = Div(tokens, requests)\n";
   ByToken byToken(call, rank - 2);
   byToken.writeHeads("q", 0, body);
   byToken.writeHeads("k", 1, body);
   byToken.write("v", 2, body);
-  std::string state = "none", decay = "none", beta = "none";
+  LinearAttention attention = {heads,
+                               keys,
+                               values,
+                               call.real("scale", 0.0),
+                               call.word("update_rule", "gated_delta"),
+                               "q",
+                               "k",
+                               "v",
+                               "",
+                               "",
+                               ""};
   if (call.has(6)) {
-    body += "state = Transpose <perm = [0, 1, 3, 2]> (i6)\n";
-    state = "state";
+    body += "old_state = Transpose <perm = [0, 1, 3, 2]> (i6)\n";
+    attention.state = "old_state";
   }
   if (call.has(4)) {
     if (!writeDecay(call, values, byToken, body))
       return "";
-    decay = "decay";
+    attention.decay = "decay";
   }
   if (call.has(5)) {
     std::string activation = call.word("beta_activation", "none");
@@ -333,14 +330,13 @@ static std::string gatedDeltaNet(const Call &call) {
     body +=
         "beta = " + std::string(activation == "none" ? "Identity" : "Sigmoid") +
         "(beta_given)\n";
-    beta = "beta";
+    attention.beta = "beta";
   }
-  LinearAttention attention = {heads, keys, values, call.real("scale", 0.0)};
-  if (!attention.write(call, state, decay, beta, body))
+  if (!attention.write(body))
     return "";
-  body += "depth = Shape <start = -1> (i2)\n" +
+  body += "out_depth = Shape <start = -1> (i2)\n" +
           list("out_heads", {std::max(heads, values)}) +
-          "shape = Concat <axis = 0> (tokens, out_heads, depth)\n"
+          "shape = Concat <axis = 0> (tokens, out_heads, out_depth)\n"
           "whole = Reshape(result, shape)\no0 = CastLike(whole, i0)\n";
   return call.wants(1)
              ? body + "o1 = Transpose <perm = [0, 1, 3, 2]> (present)\n"
@@ -348,8 +344,8 @@ static std::string gatedDeltaNet(const Call &call) {
 }
 
 void mlir::onnx::addContribRecurrentRules(Rules &rules) {
-  rules.insert({{"com.microsoft.CausalConvWithState", causalConvolution},
-                {"com.microsoft.LinearAttention", linearAttention},
+  rules.insert({{".CausalConvWithState", causalConvolution},
+                {"com.microsoft.CausalConvWithState", causalConvolution},
                 {"com.microsoft.LinearAttentionGate", linearAttentionGate},
                 {"com.microsoft.GatedDeltaNet", gatedDeltaNet},
                 {"com.microsoft.GatedRMSNorm", gatedRmsNormalization},

@@ -85,7 +85,7 @@ void mlir::onnx::registerContribSchemas() {
     auto &domains = OpSchemaRegistry::DomainToVersionRange::Instance();
     domains.AddDomainToVersion(kMegaCtxDomain, 1, 1);
     domains.AddDomainToVersion(kContribDomain, 1, 1);
-    add(kMegaCtxDomain, "CachedAttention", "rrroorrroooo",
+    add(kMegaCtxDomain, "CachedAttention", "rrroorrroooooo",
         inferCachedAttention);
     add(kMegaCtxDomain, "DequantizeBlocks", "rro", inferDequantizeBlocks);
     add(kContribDomain, "MatMulNBits", "rrrooo", inferMatMulNBits);

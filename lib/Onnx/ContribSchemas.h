@@ -16,7 +16,7 @@ namespace mlir::onnx {
 ///
 ///   out, present_key, present_value = ai.megactx.CachedAttention
 ///       (query, key, value, past_key, past_value, starts, lengths, total,
-///        bias, sink)
+///        bias, sink, block_rows, block_columns, first, capacity)
 ///
 /// query [B, N, H * D], key and value [B, N, Hkv * D] new rows, past [B, Hkv,
 /// P, D] or none. Row i of batch entry b stands at position starts[b] + i and
@@ -25,7 +25,8 @@ namespace mlir::onnx {
 /// it, where `pattern` says; bias (or none) is broadcast to [B, H, N, total].
 /// sink [H] or [1], or none: the score of one more key, whose value is 0.
 /// starts, lengths [B] and total [1] are int64. scale 0 is 1 / sqrt(D); softcap
-/// 0 is none.
+/// 0 is none. Of the tables of blocks, see the op. first [B] and capacity [1],
+/// or none: present is `capacity` rows of that, from row first[b] on.
 ///
 ///   out = ai.megactx.DequantizeBlocks <bits, block_size> (bytes, scales,
 ///   zeros)

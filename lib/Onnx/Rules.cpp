@@ -68,6 +68,7 @@ static const Rules &rules() {
     addContribAttentionRules(made);
     addExpertRules(made);
     addContribRecurrentRules(made);
+    addLinearAttentionRules(made);
     addCacheRules(made);
     addQuantizedRules(made);
     addSequenceRules(made);

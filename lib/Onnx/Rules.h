@@ -120,8 +120,10 @@ void addContribRules(Rules &rules);
 void addContribAttentionRules(Rules &rules);
 /// Mixtures of experts.
 void addExpertRules(Rules &rules);
-/// Linear attention and convolutions that carry a state.
+/// Gated delta networks and convolutions that carry a state.
 void addContribRecurrentRules(Rules &rules);
+/// Linear attention, ONNX's and onnxruntime's.
+void addLinearAttentionRules(Rules &rules);
 /// Attention over caches with a length for each batch entry.
 void addCacheRules(Rules &rules);
 /// Products, attention and tables of quantized numbers.

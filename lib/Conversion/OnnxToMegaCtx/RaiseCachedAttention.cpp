@@ -29,7 +29,9 @@ enum {
   kBias,
   kSink,
   kBlockRows,
-  kBlockColumns
+  kBlockColumns,
+  kFirst,
+  kCapacity
 };
 
 class CachedRaiser {
@@ -50,7 +52,9 @@ private:
   }
   std::string readPattern();
   void requireTokens();
-  Value withPast(unsigned past, Value rows);
+  Value withPast(unsigned past, Value rows, Value first, Value count);
+  Value cacheOf(unsigned past, Value rows);
+  Value presentOf(unsigned past, Value rows, Value cache);
   void requireSizes(Value old, Value rows);
   Value firstRows(Value cache);
   SmallVector<Value> biasesOf(Value query, Value key,
@@ -87,10 +91,14 @@ std::string CachedRaiser::check() {
     if (hasOperand(op, kPastKey) != hasOperand(op, i) ||
         (hasOperand(op, i) && rankOf(op->getOperand(i)) != 4))
       return "its cache has no known rank 4";
-  for (unsigned i : {kStarts, kLengths, kTotal})
-    if (rankOf(op->getOperand(i)) != 1 ||
-        !typeAt(i).getElementType().isInteger(64))
+  for (unsigned i : {kStarts, kLengths, kTotal, kFirst, kCapacity})
+    if ((i <= kTotal || hasOperand(op, i)) &&
+        (rankOf(op->getOperand(i)) != 1 ||
+         !typeAt(i).getElementType().isInteger(64)))
       return "its lengths are no lists of i64";
+  if (hasOperand(op, kFirst) != hasOperand(op, kCapacity) ||
+      (hasOperand(op, kFirst) && !hasOperand(op, kPastKey)))
+    return "it drops rows of no cache";
   if (hasOperand(op, kBias) && rankOf(op->getOperand(kBias)) != 4)
     return "its bias has no known rank 4";
   if (hasOperand(op, kSink) &&
@@ -117,28 +125,33 @@ void CachedRaiser::requireSizes(Value old, Value rows) {
   }
 }
 
-/// The cache with new rows [B, H, N, D] from `starts` on: one pass over it.
-Value CachedRaiser::withPast(unsigned past, Value rows) {
-  if (!hasOperand(op, past))
-    return rows;
+/// `count` rows of the cache with new rows [B, H, N, D] from `starts` on, those
+/// from `first` [B] or 0 on: one pass over it.
+Value CachedRaiser::withPast(unsigned past, Value rows, Value first,
+                             Value count) {
   Value old = op->getOperand(past);
-  requireSizes(old, rows);
   auto type = cast<RankedTensorType>(rows.getType());
   SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), rows);
   Value oldRows = tensor::DimOp::create(b, old, 2),
         newRows = tensor::DimOp::create(b, rows, 2);
-  sizes[2] = arith::MaxSIOp::create(b, oldRows, total).getResult();
+  sizes[2] = count;
   Value empty = tensor::EmptyOp::create(b, sizes, type.getElementType());
   AffineMap ofBatch = AffineMap::get(4, 0, b.getAffineDimExpr(0));
+  SmallVector<Value> ofBatches = {starts};
+  if (first)
+    ofBatches.push_back(first);
+  SmallVector<AffineMap> maps(ofBatches.size(), ofBatch);
+  maps.push_back(b.getMultiDimIdentityMap(4));
   SmallVector<utils::IteratorType> loops(4, utils::IteratorType::parallel);
   auto made = linalg::GenericOp::create(
-      b, empty.getType(), starts, empty,
-      ArrayRef{ofBatch, b.getMultiDimIdentityMap(4)}, loops,
+      b, empty.getType(), ofBatches, empty, maps, loops,
       [&](OpBuilder &builder, Location loc, ValueRange args) {
         ImplicitLocOpBuilder in(loc, builder);
         SmallVector<Value> at;
         for (int64_t i = 0; i < 4; ++i)
           at.push_back(linalg::IndexOp::create(in, i));
+        if (first)
+          at[2] = arith::AddIOp::create(in, at[2], args[1]);
         SmallVector<Value> from(at);
         from[2] = arith::SubIOp::create(in, at[2], args[0]);
         auto less = [&](Value x, Value y) -> Value {
@@ -178,6 +191,25 @@ Value CachedRaiser::withPast(unsigned past, Value rows) {
         linalg::YieldOp::create(in, result);
       });
   return made.getResult(0);
+}
+
+/// All rows that there are: the past ones and the new ones.
+Value CachedRaiser::cacheOf(unsigned past, Value rows) {
+  if (!hasOperand(op, past))
+    return rows;
+  Value old = op->getOperand(past);
+  requireSizes(old, rows);
+  Value oldRows = tensor::DimOp::create(b, old, 2);
+  return withPast(past, rows, /*first=*/{},
+                  arith::MaxSIOp::create(b, oldRows, total));
+}
+
+/// What the cache is afterwards: `cache`, or the rows of it that stay.
+Value CachedRaiser::presentOf(unsigned past, Value rows, Value cache) {
+  if (!hasOperand(op, kFirst))
+    return cache;
+  Value count = tensor::ExtractOp::create(b, indices(kCapacity), index(0));
+  return withPast(past, rows, indices(kFirst), count);
 }
 
 /// The rows of a cache that any batch entry may have.
@@ -220,11 +252,11 @@ void CachedRaiser::build() {
   starts = indices(kStarts);
   total = tensor::ExtractOp::create(b, indices(kTotal), index(0));
   requireTokens();
-  Value presentKey =
-      withPast(kPastKey, splitHeads(b, op->getOperand(1), keyHeads));
-  Value presentValue =
-      withPast(kPastValue, splitHeads(b, op->getOperand(2), keyHeads));
-  Value key = firstRows(presentKey), value = firstRows(presentValue);
+  Value newKeys = splitHeads(b, op->getOperand(1), keyHeads),
+        newValues = splitHeads(b, op->getOperand(2), keyHeads);
+  Value allKeys = cacheOf(kPastKey, newKeys),
+        allValues = cacheOf(kPastValue, newValues);
+  Value key = firstRows(allKeys), value = firstRows(allValues);
   pattern::Pattern pattern = own;
   SmallVector<Value> biases = biasesOf(query, key, pattern);
   auto keyType = cast<RankedTensorType>(key.getType());
@@ -257,7 +289,8 @@ void CachedRaiser::build() {
                    {op->getOperand(kSink), integerList(b, {1, -1, 1, 1})},
                    type));
   }
-  Value results[] = {joinHeads(b, out), presentKey, presentValue};
+  Value results[] = {joinHeads(b, out), presentOf(kPastKey, newKeys, allKeys),
+                     presentOf(kPastValue, newValues, allValues)};
   for (auto [old, made] : llvm::zip(op->getResults(), results))
     old.replaceAllUsesWith(withKnownType(b, made, old.getType()));
 }

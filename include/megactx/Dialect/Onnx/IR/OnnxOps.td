@@ -105,8 +105,9 @@ class Onnx_OtherOp<string domain, string name, string what>
 
 def Onnx_CachedAttentionOp : Onnx_OtherOp<"ai.megactx", "CachedAttention", [{
   (query, key, value, past_key, past_value, starts, lengths, total, bias, sink,
-  block_rows, block_columns) -> (out, present_key, present_value): attention over a cache that each entry
-  of the batch has filled to a length of its own.
+  block_rows, block_columns, first, capacity) -> (out, present_key,
+  present_value): attention over a cache that each entry of the batch has filled
+  to a length of its own.
 
   query [B, N, H * D], key and value [B, N, Hkv * D] are new rows, past_key and
   past_value [B, Hkv, P, D], or none. Row i of batch entry b stands at position
@@ -121,7 +122,8 @@ def Onnx_CachedAttentionOp : Onnx_OtherOp<"ai.megactx", "CachedAttention", [{
   the key blocks block_columns[l][block_rows[l][r]] to
   block_columns[l][block_rows[l][r + 1] - 1], of block_size tokens, as far as
   they are not after it; head h has layout h mod L, and total is at most
-  R * block_size. onnxruntime's GroupQueryAttention and SparseAttention become
+  R * block_size. Where first [B] and capacity [1] (i64) are there, present is
+  capacity rows of what it would be, from row first[b] on. onnxruntime's GroupQueryAttention and SparseAttention become
   it.
 }]>;
 def Onnx_MatMulNBitsOp : Onnx_OtherOp<"com.microsoft", "MatMulNBits", [{

@@ -1,0 +1,183 @@
+//===- LinearAttentionRules.cpp - linear attention by Scan ----------------===//
+
+#include "LinearAttention.h"
+#include "Rules.h"
+
+using namespace mlir::onnx;
+
+/// `to` = `from` in f32, whose last dim is split as `sizes` say behind batch
+/// and tokens.
+static std::string split(const std::string &to, const std::string &from,
+                         std::vector<int64_t> sizes) {
+  sizes.insert(sizes.begin(), {0, 0});
+  return list(to + "_sizes", sizes) + to + "_wide = Cast <to = 1> (" + from +
+         ")\n" + to + " = Reshape(" + to + "_wide, " + to + "_sizes)\n";
+}
+
+/// `to`: heads of `from`, each `times` times, [batch, tokens, heads, 1, dim].
+static std::string repeated(const std::string &to, const std::string &from,
+                            int64_t heads, int64_t times) {
+  if (times == 1)
+    return split(to, from, {heads, 1, -1});
+  return split(to + "_few", from, {heads, 1, -1}) +
+         list(to + "_times", {1, 1, 1, times, 1}) +
+         list(to + "_all", {0, 0, heads * times, 1, -1}) + to +
+         "_many = Expand(" + to + "_few, " + to + "_times)\n" + to +
+         " = Reshape(" + to + "_many, " + to + "_all)\n";
+}
+
+namespace {
+/// What the steps read, one after the other, and the names that they have
+/// there.
+struct Steps {
+  std::vector<std::string> inputs, parameters;
+  std::string axes;
+
+  void add(const std::string &input, const std::string &parameter, int rank) {
+    std::string type = "float[?";
+    for (int i = 1; i < rank; ++i)
+      type += ", ?";
+    inputs.push_back(input);
+    parameters.push_back(type + "] " + parameter);
+    axes += axes.empty() ? "1" : ", 1";
+  }
+};
+} // namespace
+
+/// A step: `next` and `out`, of `state` [B, H, Dk, Dv], q and what it was times
+/// k [B, H, group, D or 1], and the others [B, H, D].
+static std::string step(bool isGated, bool isDelta) {
+  std::string body;
+  if (isDelta)
+    body += "key_column = Unsqueeze(read_by, last)\n"
+            "key_terms = Mul(state, key_column)\n"
+            "found = ReduceSum <keepdims = 0> (key_terms, third)\n"
+            "missing = Sub(v, found)\nupdate = Mul(missing, rate)\n";
+  else
+    body += "update = Identity(v)\n";
+  std::string kept = "state";
+  if (isGated) {
+    body += "stay_column = Unsqueeze(stay, last)\n"
+            "left = Mul(state, stay_column)\n";
+    kept = "left";
+  }
+  return body +
+         "shared = Unsqueeze(state, third)\nquery_column = Unsqueeze(q, last)\n"
+         "query_terms = Mul(shared, query_column)\n"
+         "read = ReduceSum <keepdims = 0> (query_terms, fourth)\n"
+         "update_row = Unsqueeze(update, third)\n"
+         "of_update = Mul(turn, update_row)\nsum = Add(read, of_update)\n"
+         "column = Unsqueeze(k, last)\nouter = Mul(column, update_row)\n"
+         "next_plain = Add(" +
+         kept +
+         ", outer)\n"
+         "next = Reshape <allowzero = 1> (next_plain, state_shape)\n"
+         "out = Reshape <allowzero = 1> (sum, out_shape)\n";
+}
+
+bool LinearAttention::write(std::string &body) const {
+  bool isGated = rule == "gated" || rule == "gated_delta",
+       isDelta = rule == "delta" || rule == "gated_delta";
+  bool isShared = queryHeads < valueHeads;
+  if (queryHeads < 1 || keyHeads < 1 || valueHeads < 1 ||
+      valueHeads % keyHeads ||
+      (isShared ? valueHeads % queryHeads : queryHeads % valueHeads) ||
+      (rule != "linear" && !isGated && !isDelta) ||
+      (isGated && decay.empty()) || (isDelta && beta.empty()))
+    return false;
+  int64_t group = isShared ? 1 : queryHeads / valueHeads;
+  body +=
+      list("last", {-1}) + list("third", {2}) + list("fourth", {3}) +
+      (isShared ? repeated("all_q", query, queryHeads, valueHeads / queryHeads)
+                : split("all_q", query, {valueHeads, group, -1})) +
+      repeated("all_k", key, keyHeads, valueHeads / keyHeads) +
+      split("all_v", value, {valueHeads, -1}) +
+      "flat_k = Squeeze(all_k, fourth)\n"
+      "products = Mul(all_q, all_k)\n"
+      "turns = ReduceSum <keepdims = 1> (products, last)\n"
+      "batch = Shape <start = 0, end = 1> (all_q)\n"
+      "key_depth = Shape <start = 4> (all_k)\n"
+      "value_depth = Shape <start = 3> (all_v)\n" +
+      list("heads", {valueHeads}) + list("group", {group}) +
+      "state_shape = Concat <axis = 0> (batch, heads, key_depth, "
+      "value_depth)\n"
+      "out_shape = Concat <axis = 0> (batch, heads, group, value_depth)\n";
+  std::string queries = "all_q", readers = "flat_k";
+  if (isGated) {
+    body += split("all_decay", decay, {valueHeads, -1}) +
+            "stays = Exp(all_decay)\nstays_row = Unsqueeze(stays, fourth)\n"
+            "late_q = Mul(all_q, stays_row)\nlate_k = Mul(flat_k, stays)\n";
+    queries = "late_q", readers = "late_k";
+  }
+  if (isDelta)
+    body += split("rates", beta, {-1, 1});
+  Steps steps;
+  steps.add(queries, "q", 4);
+  steps.add("turns", "turn", 4);
+  steps.add("flat_k", "k", 3);
+  steps.add("all_v", "v", 3);
+  if (isGated)
+    steps.add("stays", "stay", 3);
+  if (isDelta) {
+    steps.add(readers, "read_by", 3);
+    steps.add("rates", "rate", 3);
+  }
+  body += state.empty() ? "zero = Constant <value = float {0.0}> ()\n"
+                          "first = Expand(zero, state_shape)\n"
+                        : "first_wide = Cast <to = 1> (" + state +
+                              ")\nfirst = Reshape <allowzero = 1> (first_wide, "
+                              "state_shape)\n";
+  std::string stateType = "float[?, ?, ?, ?] ";
+  body += "present, outs = Scan <num_scan_inputs = " +
+          std::to_string(steps.inputs.size()) + ", scan_input_axes = [" +
+          steps.axes + "], scan_output_axes = [1], body = step (" + stateType +
+          "state, " + joined(steps.parameters) + ") => (" + stateType +
+          "next, " + stateType + "out) {\n" + step(isGated, isDelta) +
+          "}> (first, " + joined(steps.inputs) + ")\n";
+  body += list("joined", {0, 0, -1}) + "flat = Reshape(outs, joined)\n";
+  if (scale != 0.0)
+    body += "factor = Constant <value = float {" + text(scale) + "}> ()\n";
+  else
+    body += "depth_wide = Cast <to = 1> (key_depth)\n"
+            "root = Sqrt(depth_wide)\nfactor = Reciprocal(root)\n";
+  body += "result = Mul(flat, factor)\n";
+  return true;
+}
+
+/// ONNX's own, and onnxruntime's, which has other numbers of heads.
+static std::string linearAttention(const Call &call) {
+  auto sizeOf = [&](int i) {
+    const auto *found = call.dim(i, 2);
+    return found ? found->dim_value() : 0;
+  };
+  int64_t heads = call.integer("q_num_heads", 0),
+          values = call.integer("kv_num_heads", 0), keyHeads = values;
+  if (heads < 1 || values < 1 || call.integer("state_window", 0))
+    return "";
+  if (sizeOf(0) > 0 && sizeOf(1) > 0 && sizeOf(0) % heads == 0)
+    keyHeads = sizeOf(1) / (sizeOf(0) / heads);
+  auto named = [&](int i) { return call.has(i) ? input(i) : ""; };
+  LinearAttention attention = {heads,
+                               keyHeads,
+                               values,
+                               call.real("scale", 0.0),
+                               call.word("update_rule", "gated_delta"),
+                               input(0),
+                               input(1),
+                               input(2),
+                               named(3),
+                               named(4),
+                               named(5)};
+  std::string body;
+  if (!attention.write(body))
+    return "";
+  body += "o0 = CastLike(result, i0)\n";
+  return call.wants(1) ? body + "o1 = CastLike(present, " +
+                             input(call.has(3) ? 3 : 0) + ")\n"
+                       : body;
+}
+
+void mlir::onnx::addLinearAttentionRules(Rules &rules) {
+  rules[".LinearAttention"] = linearAttention;
+  rules["com.microsoft.LinearAttention"] = linearAttention;
+}
