@@ -45,6 +45,7 @@ private:
   static constexpr int64_t kMostTaps = 64;
 
   bool isCovered() const;
+  int64_t countChannels() const;
   std::string before() const;
   std::string sum() const;
   bool isGated() const { return activation == "silu" || activation == "swish"; }
@@ -58,7 +59,20 @@ private:
 };
 } // namespace
 
+/// Of the tokens; 0 where that is not known.
+int64_t CausalConvolution::countChannels() const {
+  if (!isLast)
+    return sizeOf(call, 0, 1);
+  int64_t count = 1;
+  for (int axis = 2; axis < call.rank(0); ++axis)
+    count *= sizeOf(call, 0, axis);
+  return count;
+}
+
 bool CausalConvolution::isCovered() const {
+  int64_t given = countChannels();
+  if (given && given != channels)
+    return false;
   return call.integer("ndim", 1) == 1 && call.rank(1) == 3 && channels > 0 &&
          taps > 0 && taps <= kMostTaps && dilation > 0 && !call.wants(2) &&
          call.integer("state_channels_last", -1) == -1 &&
