@@ -67,8 +67,10 @@ Expr ExprParser::operand() {
       result = Expr::head();
     else if (name == "b")
       result = Expr::batch();
-    else
+    else if (name == "nk")
       result = Expr::symbol(name);
+    else
+      lexer.error("unknown name '" + name + "'");
   }
   lexer.leave();
   return lexer.failed() ? zero : result;

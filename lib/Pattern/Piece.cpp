@@ -5,6 +5,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include <algorithm>
 #include <map>
+#include <set>
 
 using namespace mlir::megactx::pattern;
 
@@ -235,9 +236,13 @@ private:
                                llvm::Twine(kMaxPeriod));
       return;
     }
+    std::set<int64_t> seen;
     while (lexer.accept(",")) {
       Digits::Class residues;
       residueList(residues.queries);
+      if (!llvm::all_of(residues.queries,
+                        [&](int64_t q) { return seen.insert(q).second; }))
+        lexer.errorAt(start, "expected each query residue in one class");
       lexer.expect(":");
       residueList(residues.keys);
       digits.classes.push_back(std::move(residues));

@@ -97,6 +97,11 @@ bool Policy::parseRule(const llvm::json::Object &object, Rule &rule,
       return false;
     }
     previous = until.value_or(previous);
+    for (const auto &[key, ignored] : *entry)
+      if (key != "until_step" && key != "pattern") {
+        error = ("'schedule': unknown key '" + StringRef(key) + "'").str();
+        return false;
+      }
     if (!add(isLast ? -1 : *until, entry->getString("pattern")))
       return false;
   }

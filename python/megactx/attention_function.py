@@ -112,6 +112,8 @@ def _target(arrays):
 def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset):
     """The fields of a Signature but for its results, and the arrays in its arguments' order, which lines up with theirs."""
     query, key, value = map(_array, (query, key, value))
+    if any(bias is None for bias in biases):
+        raise Error("bias: expected arrays, but got None among them")
     biases = [_array(bias) for bias in biases]
     arrays = dict(query=query, key=key, value=value, **{f"bias {i}": bias for i, bias in enumerate(biases)})
     lengths, segments = (None if array is None else _array(array) for array in (lengths, segments))
@@ -120,11 +122,8 @@ def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments,
     operands = [_operand(name, arrays[name]) for name in ("query", "key", "value")]
     if len({operand.element for operand in operands}) > 1:
         raise Error(f"expected one element type, but got {', '.join(operand.element for operand in operands)}")
-    scale = 1 / math.sqrt(max(1, query.shape[3])) if scale is None else float(scale)
-    softcap = float(softcap or 0)
-    for name, number in (("scale", scale), ("softcap", softcap)):
-        if not abs(number) <= float(np.finfo(np.float32).max):
-            raise Error(f"{name}: expected a finite number of float32, but got {number}")
+    scale = 1 / math.sqrt(max(1, query.shape[3])) if scale is None else _number("scale", scale)
+    softcap = _number("softcap", 0 if softcap is None else softcap)
     if softcap < 0 or 0 < softcap < float(np.finfo(np.float32).tiny):
         raise Error(f"softcap: expected a positive number, but got {softcap}")
     fields = dict(
@@ -138,6 +137,17 @@ def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments,
             raise Error(f"offset: expected at most {_MOST_OFFSET} tokens, but got {many}")
     given += [array for array in (*biases, lengths, segments, np.array(offset, np.int64) if fields["offset"] == "scalar" else offsets) if array is not None]
     return fields, given
+
+
+def _number(name, number):
+    """Kernels have it in units of log2."""
+    try:
+        real = float(number)
+    except (TypeError, ValueError) as error:
+        raise Error(f"{name}: expected a number, but got {number!r}") from error
+    if not abs(real) * math.log2(math.e) <= float(np.finfo(np.float32).max):
+        raise Error(f"{name}: expected a finite number of float32, but got {real}")
+    return real
 
 
 def _operand(name, array):
@@ -191,7 +201,7 @@ def attention_backward(dout, query, key, value, out, lse, pattern="dense", *, dl
 
 
 def _listed(bias):
-    return [] if bias is None else list(bias) if isinstance(bias, (tuple, list)) and bias and hasattr(bias[0], "shape") else [bias]
+    return [] if bias is None else list(bias) if isinstance(bias, (tuple, list)) and bias and any(b is None or hasattr(b, "shape") for b in bias) else [bias]
 
 
 def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, bias=None, lengths=None, segments=None, offset=None, return_lse=False):

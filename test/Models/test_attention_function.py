@@ -298,6 +298,10 @@ Q, K, V = GOOD
     ((Q, K, V), {"offset": [1.0, 2.0]}, "offset: expected int32, int64, but got float64"),
     ((Q, K, V), {"scale": float("nan")}, "scale: expected a finite number of float32, but got nan"),
     ((Q, K, V), {"softcap": -1.0}, "softcap: expected a positive number"),
+    ((Q, K, V), {"softcap": 3e38}, "softcap: expected a finite number of float32, but got 3e[+]38"),
+    ((Q, K, V), {"softcap": "x"}, "softcap: expected a number, but got 'x'"),
+    ((Q, K, V), {"scale": np.ones(2)}, "scale: expected a number, but got array"),
+    ((Q, K, V), {"bias": [None, np.zeros((2, 4, 5, 6), np.float32)]}, "bias: expected arrays, but got None among them"),
 ])
 def test_bad_arguments(arguments, options, reason, cache):
     before = sorted(cache.glob("*")) if cache.exists() else []

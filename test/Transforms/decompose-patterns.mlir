@@ -116,6 +116,22 @@ func.func @sizes_of_a_run(%q: !d, %k: !d, %b: tensor<1x1x?x?xf32>) -> !d {
   return %o : !d
 }
 
+// What the types of results say of a run's sizes, heads that may be none, and how far a key may stand from the first.
+// CHECK-LABEL: @results_of_a_run
+// CHECK-NOT: cf.assert
+// CHECK: cf.assert %{{.+}}, "attention: expected the number of query heads to be a multiple of the key heads"
+// CHECK: cf.assert %{{.+}}, "attention: expected a key offset of at most 2147483647 tokens"
+// CHECK: cf.assert %{{.+}}, "attention: expected query dim 2 to be 5, as that of out"
+// CHECK: cf.assert %{{.+}}, "attention: expected query dim 2 to be 5, as that of lse"
+// CHECK-NOT: cf.assert
+// CHECK: megactx.online_attention
+!h = tensor<1x?x?x8xf32>
+func.func @results_of_a_run(%q: tensor<1x2x?x8xf32>, %k: !h, %o: index) -> tensor<1x2x5x8xf32> {
+  %s = megactx.source %k, %k offset(%o) pattern(#megactx.pattern<causal>) : (!h, !h, index) -> !megactx.source<!h, !h>
+  %r:2 = megactx.attention %q, %s {scale = 1.0 : f32} : (tensor<1x2x?x8xf32>, !megactx.source<!h, !h>) -> (tensor<1x2x5x8xf32>, tensor<1x2x5xf32>)
+  return %r#0 : tensor<1x2x5x8xf32>
+}
+
 // Rows are read by lengths of which it is known that there is one for each entry of the batch.
 // CHECK-LABEL: @sizes_before_rows
 // CHECK-NOT: tensor.extract

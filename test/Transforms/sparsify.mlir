@@ -5,6 +5,7 @@
 // RUN: megactx-opt %t/in.mlir --megactx-sparsify='policy=%t/policy.json step=100' | FileCheck %s --check-prefix=LATE
 // RUN: megactx-opt %t/branches.mlir --megactx-sparsify=policy=%t/policy.json | FileCheck %s --check-prefix=BRANCHES
 // RUN: not megactx-opt %t/in.mlir --megactx-sparsify=policy=%t/absent-layer.json 2>&1 | FileCheck %s --check-prefix=ABSENT
+// RUN: not megactx-opt %t/in.mlir --megactx-sparsify=policy=%t/other-key.json 2>&1 | FileCheck %s --check-prefix=KEY
 // RUN: not megactx-opt %t/in.mlir --megactx-sparsify='pattern="window<left = >"' 2>&1 | FileCheck %s --check-prefix=SYNTAX
 
 //--- in.mlir
@@ -24,6 +25,7 @@
 // LATE: pattern(#megactx.pattern<strided<stride = 4> and causal>)
 // LATE: pattern(#megactx.pattern<window<left = 1, right = 1>>)
 // ABSENT: layer
+// KEY: rule 0: 'schedule': unknown key 'heads'
 // SYNTAX: error
 func.func @layers(%q: !t, %k: !t, %v: !t) -> (!t, !t, !t) {
   %s0 = megactx.source %k, %v pattern(#megactx.pattern<causal>) : (!t, !t) -> !s
@@ -71,3 +73,6 @@ func.func @branches(%q: !t, %k: !t, %v: !t, %p: i1) -> !t {
 
 //--- absent-layer.json
 {"rules": [{"layers": "7", "pattern": "strided<stride = 4>"}]}
+
+//--- other-key.json
+{"rules": [{"schedule": [{"until_step": 5, "heads": "0", "pattern": "dense"}, {"pattern": "causal"}]}]}

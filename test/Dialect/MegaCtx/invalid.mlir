@@ -180,6 +180,36 @@ func.func @attention_c4_infinite_softcap(%q: !t, %s: !s) {
 
 !t = tensor<2x2x?x8xf32>
 !s = !megactx.source<!t, !t>
+func.func @attention_c4_softcap_to_base_2(%q: !t, %s: !s) {
+  // expected-error@+1 {{expected a positive and finite softcap}}
+  %o = megactx.attention %q, %s {scale = 1.0 : f32, softcap = 3.0e+38 : f32} : (!t, !s) -> !t
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+!l = tensor<2x2x?xf32>
+func.func @piece_names(%q: !t, %lse: !l) {
+  // expected-error@+1 {{unknown name 'foo'}}
+  %r:2 = megactx.fused_attention %q, %q, %q outs(%q, %lse) [#megactx.piece<hi<foo - 5>>] {scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> (!t, !l)
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+!l = tensor<2x2x?xf32>
+func.func @piece_classes(%q: !t, %lse: !l) {
+  // expected-error@+1 {{expected each query residue in one class}}
+  %r:2 = megactx.fused_attention %q, %q, %q outs(%q, %lse) [#megactx.piece<digits<4, [0]: [0], [0]: [1]>>] {scale = 1.0 : f32} : (!t, !t, !t, !t, !l) -> (!t, !l)
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
+!s = !megactx.source<!t, !t>
 func.func @attention_c5(%q: !t, %s: !s) {
   // expected-error@+1 {{expected query_step of 1 to 1099511627776, but got 0}}
   %o = megactx.attention %q, %s {scale = 1.0 : f32, query_step = 0} : (!t, !s) -> !t

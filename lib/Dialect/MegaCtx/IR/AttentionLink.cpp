@@ -81,9 +81,13 @@ static LogicalResult checkExtras(AttentionLinkInterface op) {
 
 LogicalResult mlir::megactx::checkScores(Operation *op, const APFloat &scale,
                                          std::optional<APFloat> softcap) {
-  if (!std::isfinite(scale.convertToFloat()))
+  // Kernels have both in units of log2.
+  auto isFinite = [](const APFloat &x) {
+    return std::isfinite(x.convertToFloat() * static_cast<float>(M_LOG2E));
+  };
+  if (!isFinite(scale))
     return op->emitOpError("expected a finite scale");
-  if (softcap && !(softcap->convertToFloat() > 0 && softcap->isFinite()))
+  if (softcap && !(softcap->convertToFloat() > 0 && isFinite(*softcap)))
     return op->emitOpError("expected a positive and finite softcap");
   return success();
 }

@@ -13,6 +13,8 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
+static constexpr int64_t kMostKeyOffset = INT32_MAX;
+
 namespace {
 struct Dim {
   StringRef what;
@@ -31,6 +33,9 @@ public:
 
   void equal(const Dim &dim, const Dim &other, bool orOne = false);
   void multiple(const Dim &heads, const Dim &keyHeads);
+  /// What a result's type says, of which there is no tensor yet.
+  void said(StringRef what, Value result, int64_t number, const Dim &other);
+  void offset(Value tokens);
 
 private:
   void check(Value ok, const Twine &message) {
@@ -63,9 +68,31 @@ void SizeChecks::multiple(const Dim &heads, const Dim &keyHeads) {
   if (!heads.isDynamic() && !keyHeads.isDynamic())
     return;
   Value all = b.dim(heads.tensor, heads.number);
-  Value own = b.max(b.dim(keyHeads.tensor, keyHeads.number), b.index(1));
-  check(b.eq(b.mul(b.floorDiv(all, own), own), all),
+  Value own = b.dim(keyHeads.tensor, keyHeads.number);
+  Value times = b.floorDiv(all, b.max(own, b.index(1)));
+  check(b.eq(b.mul(times, own), all),
         "expected the number of query heads to be a multiple of the key heads");
+}
+
+void SizeChecks::said(StringRef what, Value result, int64_t number,
+                      const Dim &other) {
+  Dim dim = {what, result, number};
+  if (dim.isDynamic() || !other.isDynamic())
+    return;
+  check(b.eq(b.dim(other.tensor, other.number), b.index(dim.size())),
+        "expected " + name(other) + " to be " + Twine(dim.size()) +
+            ", as that of " + what);
+}
+
+/// Kernels number the keys of a class of residues from position 0 on, in 32
+/// bits.
+void SizeChecks::offset(Value tokens) {
+  if (!tokens)
+    return;
+  Value most = b.index(kMostKeyOffset);
+  check(b.both(b.le(tokens, most), b.le(b.sub(b.index(0), most), tokens)),
+        "expected a key offset of at most " + Twine(kMostKeyOffset) +
+            " tokens");
 }
 
 /// Those of an attention or of its gradients.
@@ -92,6 +119,7 @@ template <typename Op> static void checkOperands(SizeChecks &checks, Op op) {
     checks.multiple({"query", query, 1}, {"key", key, 1});
     firstValue = firstValue ? firstValue : value;
     checks.equal({"value", value, 3}, {"value", firstValue, 3});
+    checks.offset(source.getOffset());
     perBatch("lengths", source.getLengths(), {"key", key, 0});
     perRow("segments", source.getSegments(), "key", key);
     perRow("positions", source.getPositions(), "key", key);
@@ -106,6 +134,14 @@ template <typename Op> static void checkOperands(SizeChecks &checks, Op op) {
 void mlir::megactx::emitCheckSizes(OpBuilder &builder, AttentionOp op) {
   SizeChecks checks(builder, op.getLoc());
   checkOperands(checks, op);
+  std::pair<StringRef, Value> results[] = {{"out", op.getOut()},
+                                           {"lse", op.getLse()}};
+  for (auto [what, result] : results)
+    for (int64_t i : {0, 1, 2})
+      if (result)
+        checks.said(what, result, i, {"query", op.getQuery(), i});
+  auto source = op.getSources().front().getDefiningOp<SourceOp>();
+  checks.said("out", op.getOut(), 3, {"value", source.getValue(), 3});
 }
 
 void mlir::megactx::emitCheckSizes(OpBuilder &builder, AttentionBackwardOp op) {
