@@ -129,7 +129,9 @@ FailureOr<Interface> Interface::of(ModuleOp module) {
            failure();
   Interface result;
   int64_t offset = 0;
+  SmallVector<int64_t> inputOf; ///< of each argument
   for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+    inputOf.push_back(result.inputs.size());
     Type type = function.getArgument(i).getType();
     auto weight = function.getArgAttrOfType<ElementsAttr>(i, kWeightAttr);
     if (!weight) {
@@ -150,14 +152,46 @@ FailureOr<Interface> Interface::of(ModuleOp module) {
     offset += (bytes + 63) / 64 * 64;
     result.contents.push_back(weight);
   }
-  for (auto [i, type] : llvm::enumerate(function.getResultTypes())) {
-    auto entry = describe(function, type, function.getResultAttrDict(i),
-                          "output_" + std::to_string(i));
+  if (failed(result.describeOutputs(function, inputOf)))
+    return failure();
+  return result;
+}
+
+/// Results that `main` no longer has, as they are arguments, are in their
+/// places.
+LogicalResult Interface::describeOutputs(func::FuncOp function,
+                                         ArrayRef<int64_t> inputOf) {
+  auto gone = function->getAttrOfType<ArrayAttr>(kUpdatedAttr);
+  ArrayRef<Attribute> updated = gone ? gone.getValue() : ArrayRef<Attribute>();
+  unsigned left = 0, count = function.getNumResults() + updated.size();
+  for (unsigned i = 0; i < count; ++i) {
+    DictionaryAttr attrs;
+    Type type;
+    auto here = updated.empty() ? DictionaryAttr()
+                                : dyn_cast<DictionaryAttr>(updated.front());
+    auto place = here ? here.getAs<IntegerAttr>("result") : IntegerAttr();
+    if (place && place.getInt() == i) {
+      attrs = here.getAs<DictionaryAttr>("attrs");
+      auto was = here.getAs<TypeAttr>("type");
+      type = was ? was.getValue() : Type();
+      updated = updated.drop_front();
+    } else if (left < function.getNumResults()) {
+      attrs = function.getResultAttrDict(left);
+      type = function.getResultTypes()[left++];
+    }
+    if (!type)
+      return function.emitError("expected '")
+             << kUpdatedAttr << "' to say what results were";
+    auto entry =
+        describe(function, type, attrs, "output_" + std::to_string(i));
     if (failed(entry))
       return failure();
-    result.outputs.push_back(std::move(*entry));
+    auto number = attrs ? attrs.getAs<IntegerAttr>(kUpdatesAttr) : IntegerAttr();
+    if (number && size_t(number.getInt()) < inputOf.size())
+      (*entry)["updates"] = inputOf[number.getInt()];
+    outputs.push_back(std::move(*entry));
   }
-  return result;
+  return success();
 }
 
 llvm::json::Object Interface::manifest() const {

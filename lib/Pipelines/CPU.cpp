@@ -82,6 +82,7 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createCopyStridedCastsPass());
+  pm.addPass(createDropUpdatedResultsPass());
   buildDeallocation(pm);
   pm.addPass(createConvertBufferizationToMemRefPass());
   // Before buffers share memory, which keeps apart what ops in turn use.

@@ -131,7 +131,9 @@ SmallVector<Phase> Compilation::tensorPhases() {
   return {
       {"find attention, sparsify", "attention", Form::Tensors,
        [&](OpPassManager &pm) {
-         buildSparsifyPipeline(pm, SparsifyOptions(options.patterns));
+         SparsifyOptions sparsify(options.patterns);
+         sparsify.cachesInPlace = options.cachesInPlace;
+         buildSparsifyPipeline(pm, sparsify);
        }},
       {"operators to linalg", "linalg", Form::Tensors,
        [&](OpPassManager &pm) {

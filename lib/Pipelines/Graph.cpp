@@ -10,7 +10,9 @@ using namespace mlir;
 void mlir::megactx::buildSparsifyPipeline(OpPassManager &pm,
                                           const SparsifyOptions &options) {
   pm.addPass(createNormalizeOnnxPass());
-  pm.addPass(createRaiseOnnxAttentionPass());
+  RaiseOnnxAttentionPassOptions raise;
+  raise.cachesInPlace = options.cachesInPlace;
+  pm.addPass(createRaiseOnnxAttentionPass(raise));
   SparsifyPassOptions sparsify;
   sparsify.pattern = options.pattern;
   sparsify.policy = options.policy;

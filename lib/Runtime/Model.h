@@ -66,7 +66,10 @@ private:
                                    std::string &error) const;
   bool enter(void **arguments) const;
   bool start(std::vector<void *> &arguments, std::string &error) const;
-  bool takeAll(const std::vector<int64_t> &results, mctx_tensor *outputs,
+  bool isUpdated(size_t input) const;
+  void freeOutputs(const mctx_tensor *outputs, size_t count) const;
+  bool takeAll(const std::vector<int64_t> &results, const mctx_tensor *inputs,
+               mctx_tensor *outputs,
                std::string &error) const;
   std::vector<std::vector<int64_t>> *weightsAt(std::string &error);
   bool reportEarlier(std::string &error);

@@ -31,6 +31,14 @@ static bool isOnDevice(const json &entry) {
   return entry.value("memory", "device") != "host";
 }
 
+/// Of an output that is an input, with what the run wrote into it: which one.
+static std::optional<size_t> updatedBy(const json &output) {
+  auto found = output.find("updates");
+  if (found == output.end())
+    return std::nullopt;
+  return found->get<size_t>();
+}
+
 /// Checks an input against the manifest; symbolic sizes are bound by name.
 std::string mctx_model::checkInput(
     size_t i, const mctx_tensor &input,
@@ -191,6 +199,11 @@ bool mctx_model::run(void *stream, const mctx_tensor *inputs, size_t inputCount,
   for (size_t i = 0; i < inputCount; ++i) {
     const mctx_tensor &input = inputs[i];
     void *data = nullptr;
+    if (isForGPU() && input.device_type != MCTX_CUDA && isUpdated(i)) {
+      error = "input '" + wantIn[i].at("name").get<std::string>() +
+              "': expected a CUDA device's memory, as the run writes into it";
+      return false;
+    }
     if (!copies.bring(input, bytesOf(input),
                       isForGPU() && isOnDevice(wantIn[i]), data, error))
       return false;
@@ -202,14 +215,30 @@ bool mctx_model::run(void *stream, const mctx_tensor *inputs, size_t inputCount,
     return false;
   size_t resultWords = 0;
   for (const json &output : wantOut)
-    resultWords += 3 + 2 * output.at("shape").size();
+    if (!updatedBy(output))
+      resultWords += 3 + 2 * output.at("shape").size();
   std::vector<int64_t> results(resultWords);
   std::vector<void *> arguments = {results.data()};
   for (auto *list : {&descriptors, weightWords})
     for (std::vector<int64_t> &words : *list)
       arguments.push_back(words.data());
-  return start(arguments, error) && takeAll(results, outputs, error) &&
+  return start(arguments, error) && takeAll(results, inputs, outputs, error) &&
          (!onDevice || keepChecks(*onDevice, outputs, inherited, error));
+}
+
+/// Whether the run writes into an input.
+bool mctx_model::isUpdated(size_t input) const {
+  const json &outputs = manifest.at("outputs");
+  return std::any_of(outputs.begin(), outputs.end(), [&](const json &output) {
+    return updatedBy(output) == input;
+  });
+}
+
+/// Frees outputs, but for those that are inputs.
+void mctx_model::freeOutputs(const mctx_tensor *outputs, size_t count) const {
+  for (size_t i = 0; i < count; ++i)
+    if (!updatedBy(manifest.at("outputs").at(i)))
+      mctx_free(outputs[i].data);
 }
 
 /// Checks that are over: false with what the first of them found.
@@ -248,16 +277,18 @@ bool mctx_model::keepChecks(cuda::Run &run, const mctx_tensor *outputs,
   size_t count = manifest.at("outputs").size();
   auto shared = std::make_shared<const cuda::CheckList>(run.checks);
   bool waits = false;
-  for (const mctx_tensor *output = outputs; output != outputs + count; ++output)
-    if (output->device_type == MCTX_CUDA)
-      run.device.setChecks(output->data, shared);
+  for (size_t i = 0; i < count; ++i)
+    if (updatedBy(manifest.at("outputs").at(i)))
+      continue;
+    else if (outputs[i].device_type == MCTX_CUDA)
+      run.device.setChecks(outputs[i].data, shared);
     else
       waits = true;
   if (waits || count == 0) {
     if (run.wait(error))
       reportFirst(run.checks, error);
-    for (size_t i = 0; !error.empty() && i < count; ++i)
-      mctx_free(outputs[i].data);
+    if (!error.empty())
+      freeOutputs(outputs, count);
     return error.empty();
   }
   std::lock_guard<std::mutex> lock(checksMutex);
@@ -312,12 +343,18 @@ static bool take(const json &want, const int64_t *words, const Memory &memory,
 
 /// Reads all results and frees the blocks that nobody was given.
 bool mctx_model::takeAll(const std::vector<int64_t> &results,
-                         mctx_tensor *outputs, std::string &error) const {
+                         const mctx_tensor *inputs, mctx_tensor *outputs,
+                         std::string &error) const {
   const json &want = manifest.at("outputs");
   std::map<int64_t, std::pair<Memory, bool>> blocks;
   size_t at = 0, taken = 0;
   bool ok = true;
   for (const json &entry : want) {
+    if (auto input = updatedBy(entry)) {
+      if (ok)
+        outputs[taken++] = inputs[*input];
+      continue;
+    }
     Memory memory =
         isForGPU() && isOnDevice(entry) ? Memory::device() : Memory::host();
     const int64_t *words = &results[at];
@@ -334,8 +371,8 @@ bool mctx_model::takeAll(const std::vector<int64_t> &results,
     ok = failure.empty();
     error = failure;
   }
-  for (size_t i = 0; !ok && i < taken; ++i)
-    mctx_free(outputs[i].data);
+  if (!ok)
+    freeOutputs(outputs, taken);
   return ok;
 }
 

@@ -4,6 +4,7 @@
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
@@ -91,12 +92,24 @@ Multiple multipleOfUses(Value rows, Multiple width) {
   return multiple;
 }
 
+/// What a loop begins with, where it does nothing but write into that.
+Value writtenInto(scf::ForOp loop, unsigned number) {
+  Value next = loop.getYieldedValues()[number];
+  while (auto insert = next.getDefiningOp<tensor::InsertSliceOp>())
+    next = insert.getDest();
+  return next == loop.getRegionIterArg(number) ? loop.getInits()[number]
+                                               : Value();
+}
+
 Multiple multipleOf(Value rows) {
   auto type = cast<RankedTensorType>(rows.getType());
   if (type.getRank() == 0)
     return 0;
   Operation *op = rows.getDefiningOp();
-  // What loops and branches give may be different memory each time.
+  if (auto loop = dyn_cast_or_null<scf::ForOp>(op))
+    if (Value into = writtenInto(loop, cast<OpResult>(rows).getResultNumber()))
+      return common(multipleOf(into), lastDim(type));
+  // What other loops and branches give may be different memory each time.
   if (op ? op->getNumRegions() && !isa<linalg::LinalgOp>(op)
          : !isa<FunctionOpInterface>(rows.getParentBlock()->getParentOp()))
     return 0;

@@ -1,5 +1,6 @@
 //===- ProtectArguments.cpp - no argument is written to -------------------===//
 
+#include "megactx/Artifact/Artifact.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -34,9 +35,13 @@ struct ProtectArguments : impl::ProtectArgumentsPassBase<ProtectArguments> {
     auto function = getOperation().lookupSymbol<func::FuncOp>("main");
     if (!function || function.isExternal())
       return;
+    llvm::SmallDenseSet<int64_t> updated;
+    for (unsigned i = 0; i < function.getNumResults(); ++i)
+      if (auto number = function.getResultAttrOfType<IntegerAttr>(i, kUpdatesAttr))
+        updated.insert(number.getInt());
     for (BlockArgument argument : function.getArguments()) {
       unsigned number = argument.getArgNumber();
-      if (!isa<TensorType>(argument.getType()) ||
+      if (updated.contains(number) || !isa<TensorType>(argument.getType()) ||
           (!function.getArgAttr(number, "megactx.weight") &&
            isOnlyRead(argument)))
         continue;

@@ -139,6 +139,14 @@ def _given(name, value, stream, current=None):
     return _Tensor(array.ctypes.data, _onnx_name(array.dtype), array.ndim, _sizes(name, array.shape), dlpack.CPU, 0), array
 
 
+def _check_writable(name, value):
+    """What a run writes into is the array itself, not a copy."""
+    if isinstance(value, DeviceTensor) or (hasattr(value, "__dlpack_device__") and not isinstance(value, np.ndarray)):
+        return
+    if not isinstance(value, np.ndarray) or not value.flags.writeable or not value.flags.c_contiguous or not value.dtype.isnative:
+        raise Error(f"input '{name}': expected a numpy array in C order that can be written to, as the run writes into it")
+
+
 def _taken(tensor, dtype=None):
     """A numpy array over an output's memory, which is freed with it, of another type of the same width where one is given; on a GPU a
     DeviceTensor."""
@@ -225,7 +233,7 @@ class Model:
         self.outputs = [entry["name"] for entry in self.manifest["outputs"]]
 
     def run(self, inputs, stream=None):
-        """{name: tensor} to {name: numpy array, or DeviceTensor}.
+        """{name: tensor} to {name: numpy array, or DeviceTensor}. Outputs that are caches written in place are the inputs themselves.
 
         stream: of a model for a GPU, the handle of the CUDA stream that it runs on; without one PyTorch's current stream where
         PyTorch is in use, else CUDA's default stream. The run may still go on when this returns.
@@ -237,12 +245,16 @@ class Model:
             devices = [value.__dlpack_device__() for value in inputs.values() if hasattr(value, "__dlpack_device__")]
             current = next((device for kind, device in devices if kind == dlpack.CUDA), None)
             stream = dlpack.current_stream(current)
+        for entry in self.manifest["outputs"]:
+            if "updates" in entry:
+                _check_writable(self.inputs[entry["updates"]], inputs[self.inputs[entry["updates"]]])
         tensors, held = zip(*(_given(name, inputs[name], stream, current) for name in self.inputs)) if self.inputs else ((), ())
         given = (_Tensor * len(tensors))(*tensors)
         made = (_Tensor * len(self.outputs))()
         if library().mctx_run_on_stream(self._handle, stream, given, len(tensors), made, len(made)):
             raise Error(library().mctx_error().decode())
-        return dict(zip(self.outputs, map(_taken, made)))
+        return {entry["name"]: inputs[self.inputs[entry["updates"]]] if "updates" in entry else _taken(tensor)
+                for entry, tensor in zip(self.manifest["outputs"], made)}
 
 
 def load(path):

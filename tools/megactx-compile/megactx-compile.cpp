@@ -58,6 +58,12 @@ int main(int argc, char **argv) {
       cl::desc("Fuse pooling and rotary embedding with the attention that they "
                "belong to (default); --fuse-lod=false to compare with"),
       cl::cat(category));
+  cl::opt<bool> cachesInPlace(
+      "caches-in-place",
+      cl::desc("Write new rows into the caches that come in, which must have "
+               "room for all tokens: a run changes these inputs, and gives them "
+               "as its outputs"),
+      cl::cat(category));
   cl::opt<std::string> remarks(
       "remarks-filter", cl::value_desc("regex"),
       cl::desc("Print remarks of these categories: raise-onnx-attention says "
@@ -94,6 +100,7 @@ int main(int argc, char **argv) {
   options.patterns = *choice;
   options.generic = generic;
   options.fuseLod = fuseLod;
+  options.cachesInPlace = cachesInPlace;
   options.remarksFilter = remarks;
   return failed(mlir::megactx::compile(options));
 }

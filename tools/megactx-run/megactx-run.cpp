@@ -143,6 +143,11 @@ public:
       std::copy(tensor.shape.begin(), tensor.shape.end(), t.shape);
       in.push_back(t);
     }
+    if (manifest.at("target").at("kind") == "cuda")
+      for (const json &output : manifest.at("outputs"))
+        if (output.contains("updates") &&
+            mctx_to_device(&in[output.at("updates").get<size_t>()], -1, nullptr))
+          throw std::runtime_error(mctx_error());
     auto start = std::chrono::steady_clock::now();
     if (mctx_run(model, in.data(), in.size(), out.data(), out.size()))
       throw std::runtime_error(mctx_error());
@@ -158,7 +163,11 @@ public:
       Tensor tensor{t.dtype, {t.shape, t.shape + t.rank}, {}};
       tensor.bytes.assign(static_cast<char *>(t.data),
                           tensor.count() * widthOf(tensor.dtype));
-      mctx_free(t.data);
+      bool isInput = std::any_of(inputs.begin(), inputs.end(), [&](Tensor &i) {
+        return i.bytes.data() == t.data;
+      });
+      if (!isInput)
+        mctx_free(t.data);
       result.push_back(std::move(tensor));
     }
     return result;

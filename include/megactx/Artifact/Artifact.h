@@ -20,6 +20,14 @@ constexpr llvm::StringLiteral kWeightAttr = "megactx.weight";
 /// Attribute of arguments and results of a model for a GPU: "host" where host
 /// code reads or writes them; the others are in the device's memory.
 constexpr llvm::StringLiteral kMemoryAttr = "megactx.memory";
+
+/// On a result of `main`: the number of the argument that it is, with what was
+/// written into it.
+constexpr llvm::StringLiteral kUpdatesAttr = "megactx.updates";
+
+/// On `main`, where such results are gone: a list of {attrs, result, type}, the
+/// attributes, number and type that each had.
+constexpr llvm::StringLiteral kUpdatedAttr = "megactx.updated";
 /// Module attributes: the manifest's inputs, outputs and weights (JSON), and
 /// the weights' contents, once `main` is LLVM code.
 constexpr llvm::StringLiteral kInterfaceAttr = "megactx.interface";
@@ -64,6 +72,9 @@ public:
 
 private:
   static FailureOr<Interface> kept(ModuleOp module, StringAttr text);
+  /// `inputOf`: of each argument, the number of the input that it is.
+  LogicalResult describeOutputs(func::FuncOp function,
+                                ArrayRef<int64_t> inputOf);
 
   llvm::json::Array inputs, outputs, weightEntries;
   SmallVector<ElementsAttr> contents;

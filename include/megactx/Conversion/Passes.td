@@ -40,7 +40,17 @@ def RaiseOnnxAttentionPass
     operator of attention, or softmax written as its parts, that is left, with
     the reason; `term-stays-bias` at each node that applies a mask or another
     term of which a bias is left, with what the term is and the reason.
+
+    With `caches-in-place` a cache that comes into `main`, that one attention of
+    a length per batch entry reads, and that comes out of it with the new rows, is
+    written where it is: the result says `megactx.updates`, the argument's number.
+    A run ends where it has no room for the new rows. It is an error where no
+    cache is one of these.
   }];
+  let options = [
+    Option<"cachesInPlace", "caches-in-place", "bool", "false",
+           "write new rows into the caches that come in">
+  ];
   let statistics = [
     Statistic<"numRaised", "raised", "attentions raised">,
     Statistic<"numPatterns", "patterns", "masks that became patterns">,

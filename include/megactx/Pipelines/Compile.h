@@ -27,6 +27,8 @@ struct CompileOptions {
   bool generic = false;
   /// Fuse pooling and rotary embedding with attention (megactx-fuse-lod).
   bool fuseLod = true;
+  /// Write new rows into the caches that come in, which go out as they are.
+  bool cachesInPlace = false;
   PatternChoice patterns;
   /// Remarks of these categories are printed (a regular expression; empty:
   /// none). The artifact's manifest keeps those on what was missed in any case.

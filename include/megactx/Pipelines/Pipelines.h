@@ -26,6 +26,9 @@ struct SparsifyOptions : PassPipelineOptions<SparsifyOptions> {
       *this, "policy", llvm::cl::desc("patterns by layer and head, JSON file")};
   Option<int64_t> step{*this, "step", llvm::cl::init(0),
                        llvm::cl::desc("training step of a policy's schedule")};
+  Option<bool> cachesInPlace{
+      *this, "caches-in-place", llvm::cl::init(false),
+      llvm::cl::desc("write new rows into the caches that come in")};
 
   SparsifyOptions() = default;
   explicit SparsifyOptions(const PatternChoice &choice) {

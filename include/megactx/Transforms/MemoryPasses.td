@@ -121,11 +121,26 @@ def ProtectArgumentsPass
     Before: tensors, just before bufferization. After: weights, and inputs with a
     use that may be written to, are `bufferization.writable = false`:
     bufferization copies them where they would be. Inputs are their callers', and
-    weights are for every run.
+    weights are for every run. Arguments that a result updates (`megactx.updates`)
+    are left.
   }];
   let statistics = [Statistic<"numProtected", "arguments",
                               "arguments that may not be written to">];
   let dependentDialects = ["::mlir::bufferization::BufferizationDialect"];
+}
+
+def DropUpdatedResultsPass
+    : Pass<"megactx-drop-updated-results", "::mlir::ModuleOp"> {
+  let summary = "results that are arguments of main, updated, are not returned";
+  let description = [{
+    Before: memrefs, without deallocations; results of `main` that are arguments
+    with something written into them say so (`megactx.updates`). After: what
+    bufferization did not write there is copied there, and `main` has these
+    results no longer: it says what they were (`megactx.updated`), for the
+    artifact's manifest.
+  }];
+  let statistics = [Statistic<"numDropped", "results", "results dropped">];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
 #endif // MEGACTX_TRANSFORMS_MEMORYPASSES

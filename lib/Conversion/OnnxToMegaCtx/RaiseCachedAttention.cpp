@@ -6,9 +6,11 @@
 #include "RaiseAttentionOp.h"
 #include "Remarks.h"
 #include "Sinks.h"
+#include "megactx/Artifact/Artifact.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -36,8 +38,8 @@ enum {
 
 class CachedRaiser {
 public:
-  CachedRaiser(Operation *op, MaskCounts &counts)
-      : op(op), b(op->getLoc(), op), counts(counts) {}
+  CachedRaiser(Operation *op, MaskCounts &counts, bool inPlace)
+      : op(op), b(op->getLoc(), op), counts(counts), inPlace(inPlace) {}
 
   std::string run();
 
@@ -53,6 +55,9 @@ private:
   std::string readPattern();
   void requireTokens();
   Value withPast(unsigned past, Value rows, Value first, Value count);
+  std::optional<unsigned> resultOf(unsigned past) const;
+  void noteUpdates();
+  Value updated(Value cache, Value rows);
   Value cacheOf(unsigned past, Value rows);
   Value presentOf(unsigned past, Value rows, Value cache);
   void requireSizes(Value old, Value rows);
@@ -64,6 +69,7 @@ private:
   Operation *op;
   ImplicitLocOpBuilder b;
   MaskCounts &counts;
+  bool inPlace; ///< whether caches are written where they are
   Value starts, total; ///< [B] of index; an index
   float scale = 0;
   pattern::Pattern own = pattern::Pattern(); ///< what the operator says
@@ -193,12 +199,78 @@ Value CachedRaiser::withPast(unsigned past, Value rows, Value first,
   return made.getResult(0);
 }
 
+/// The result of `main` that a cache is with the new rows, where it is an
+/// argument that nothing else reads.
+std::optional<unsigned> CachedRaiser::resultOf(unsigned past) const {
+  if (!hasOperand(op, past) || hasOperand(op, kFirst))
+    return std::nullopt;
+  auto argument = dyn_cast<BlockArgument>(op->getOperand(past));
+  auto function = dyn_cast<func::FuncOp>(op->getParentOp());
+  Value present = op->getResult(past - kPastKey + 1);
+  if (!argument || !function || function.getName() != "main" ||
+      !argument.hasOneUse() || !present.hasOneUse() ||
+      !isa<func::ReturnOp>(*present.user_begin()))
+    return std::nullopt;
+  return present.use_begin()->getOperandNumber();
+}
+
+/// Decides whether caches are written in place: both or none.
+void CachedRaiser::noteUpdates() {
+  auto key = resultOf(kPastKey), value = resultOf(kPastValue);
+  inPlace = inPlace && key && value;
+  if (!inPlace)
+    return;
+  auto function = cast<func::FuncOp>(op->getParentOp());
+  for (auto [past, result] : {std::pair(kPastKey, *key), {kPastValue, *value}})
+    function.setResultAttr(
+        result, kUpdatesAttr,
+        b.getI64IntegerAttr(
+            cast<BlockArgument>(op->getOperand(past)).getArgNumber()));
+}
+
+/// The cache with the new rows of each entry in it, as far as they are of it.
+Value CachedRaiser::updated(Value cache, Value rows) {
+  Value room = tensor::DimOp::create(b, cache, 2),
+        count = tensor::DimOp::create(b, rows, 2), zero = index(0);
+  cf::AssertOp::create(
+      b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, total, room),
+      "a cache that is written in place has no room for all tokens");
+  auto loop = scf::ForOp::create(b, zero, tensor::DimOp::create(b, rows, 0),
+                                 index(1), cache);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  Value entry = loop.getInductionVar(), so = loop.getRegionIterArg(0);
+  Value start = tensor::ExtractOp::create(b, starts, entry);
+  Value from = arith::MaxSIOp::create(
+      b, arith::SubIOp::create(b, zero, start), zero);
+  from = arith::MinSIOp::create(b, from, count);
+  Value at = arith::MinSIOp::create(
+      b, arith::MaxSIOp::create(b, start, zero), room);
+  Value many = arith::MinSIOp::create(b, arith::SubIOp::create(b, count, from),
+                                      arith::SubIOp::create(b, room, at));
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), rows),
+                            offsets(4, b.getIndexAttr(0)),
+                            ones(4, b.getIndexAttr(1));
+  sizes[0] = b.getIndexAttr(1);
+  sizes[2] = many;
+  offsets[0] = entry;
+  offsets[2] = from;
+  Value part = tensor::ExtractSliceOp::create(b, rows, offsets, sizes, ones);
+  offsets[2] = at;
+  Value next =
+      tensor::InsertSliceOp::create(b, part, so, offsets, sizes, ones);
+  scf::YieldOp::create(b, next);
+  return loop.getResult(0);
+}
+
 /// All rows that there are: the past ones and the new ones.
 Value CachedRaiser::cacheOf(unsigned past, Value rows) {
   if (!hasOperand(op, past))
     return rows;
   Value old = op->getOperand(past);
   requireSizes(old, rows);
+  if (inPlace)
+    return updated(old, rows);
   Value oldRows = tensor::DimOp::create(b, old, 2);
   return withPast(past, rows, /*first=*/{},
                   arith::MaxSIOp::create(b, oldRows, total));
@@ -252,6 +324,7 @@ void CachedRaiser::build() {
   starts = indices(kStarts);
   total = tensor::ExtractOp::create(b, indices(kTotal), index(0));
   requireTokens();
+  noteUpdates();
   Value newKeys = splitHeads(b, op->getOperand(1), keyHeads),
         newValues = splitHeads(b, op->getOperand(2), keyHeads);
   Value allKeys = cacheOf(kPastKey, newKeys),
@@ -333,6 +406,7 @@ std::string CachedRaiser::run() {
 }
 
 std::string mlir::megactx::raise::raiseCachedAttention(Operation *op,
-                                                       MaskCounts &counts) {
-  return CachedRaiser(op, counts).run();
+                                                       MaskCounts &counts,
+                                                       bool inPlace) {
+  return CachedRaiser(op, counts, inPlace).run();
 }

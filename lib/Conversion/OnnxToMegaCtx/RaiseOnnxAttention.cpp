@@ -15,6 +15,7 @@
 #include "Remarks.h"
 #include "Scores.h"
 #include "Sinks.h"
+#include "megactx/Artifact/Artifact.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
@@ -451,14 +452,15 @@ static bool isSpelledOut(Operation *op) {
 
 /// Empty where the op, which is like attention, was raised, else why not;
 /// nothing for all other ops.
-static std::optional<std::string> tryRaise(Operation *op, MaskCounts &counts) {
+static std::optional<std::string> tryRaise(Operation *op, MaskCounts &counts,
+                                           bool cachesInPlace) {
   StringRef type = typeOf(op);
   if (type == "Softmax")
     return Raiser(op, counts).run();
   if (type == "Attention")
     return raiseAttentionOp(op, counts);
   if (type == "ai.megactx.CachedAttention")
-    return raiseCachedAttention(op, counts);
+    return raiseCachedAttention(op, counts, cachesInPlace);
   if (type.contains("Attention"))
     return "an operator, or a form of it, that is not known in ONNX's terms";
   if (isSpelledOut(op))
@@ -469,19 +471,29 @@ static std::optional<std::string> tryRaise(Operation *op, MaskCounts &counts) {
 namespace {
 struct RaiseOnnxAttention
     : impl::RaiseOnnxAttentionPassBase<RaiseOnnxAttention> {
+  using RaiseOnnxAttentionPassBase::RaiseOnnxAttentionPassBase;
+
   void runOnOperation() override {
     // In the order of the graph; what is raised is not erased before the end.
     SmallVector<Operation *> nodes;
     getOperation().walk([&](Operation *op) { nodes.push_back(op); });
     MaskCounts counts;
     for (Operation *node : nodes) {
-      std::optional<std::string> reason = tryRaise(node, counts);
+      std::optional<std::string> reason =
+          tryRaise(node, counts, cachesInPlace);
       if (!reason || reason->empty())
         continue;
       missed(node, kAttentionNotRaised) << remark::reason("{0}", *reason);
       // A softmax has a lowering of its own.
       if (typeOf(node).contains("Attention"))
         node->setAttr(kReasonAttr, StringAttr::get(&getContext(), *reason));
+    }
+    if (cachesInPlace && !hasUpdates()) {
+      getOperation().emitError(
+          "no cache can be written in place: expected one that comes into the "
+          "model, that one attention with lengths reads (GroupQueryAttention), "
+          "and that comes out");
+      return signalPassFailure();
     }
     getOperation().walk([&](AttentionOp) { ++numRaised; });
     numPatterns += counts.patterns;
@@ -493,6 +505,15 @@ struct RaiseOnnxAttention
         if (isOpTriviallyDead(op))
           op->erase();
       });
+  }
+
+  bool hasUpdates() {
+    auto function = getOperation().lookupSymbol<func::FuncOp>("main");
+    return function && llvm::any_of(llvm::seq(function.getNumResults()),
+                                    [&](unsigned result) {
+                                      return function.getResultAttr(
+                                          result, kUpdatesAttr);
+                                    });
   }
 };
 } // namespace
