@@ -182,11 +182,11 @@ LogicalResult Interface::describeOutputs(func::FuncOp function,
     if (!type)
       return function.emitError("expected '")
              << kUpdatedAttr << "' to say what results were";
-    auto entry =
-        describe(function, type, attrs, "output_" + std::to_string(i));
+    auto entry = describe(function, type, attrs, "output_" + std::to_string(i));
     if (failed(entry))
       return failure();
-    auto number = attrs ? attrs.getAs<IntegerAttr>(kUpdatesAttr) : IntegerAttr();
+    auto number =
+        attrs ? attrs.getAs<IntegerAttr>(kUpdatesAttr) : IntegerAttr();
     if (number && size_t(number.getInt()) < inputOf.size())
       (*entry)["updates"] = inputOf[number.getInt()];
     outputs.push_back(std::move(*entry));

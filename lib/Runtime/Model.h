@@ -69,8 +69,7 @@ private:
   bool isUpdated(size_t input) const;
   void freeOutputs(const mctx_tensor *outputs, size_t count) const;
   bool takeAll(const std::vector<int64_t> &results, const mctx_tensor *inputs,
-               mctx_tensor *outputs,
-               std::string &error) const;
+               mctx_tensor *outputs, std::string &error) const;
   std::vector<std::vector<int64_t>> *weightsAt(std::string &error);
   bool reportEarlier(std::string &error);
   bool keepChecks(megactx::cuda::Run &run, const mctx_tensor *outputs,

@@ -199,14 +199,17 @@ bool mctx_model::run(void *stream, const mctx_tensor *inputs, size_t inputCount,
   for (size_t i = 0; i < inputCount; ++i) {
     const mctx_tensor &input = inputs[i];
     void *data = nullptr;
-    if (isForGPU() && input.device_type != MCTX_CUDA && isUpdated(i)) {
-      error = "input '" + wantIn[i].at("name").get<std::string>() +
-              "': expected a CUDA device's memory, as the run writes into it";
-      return false;
-    }
     if (!copies.bring(input, bytesOf(input),
                       isForGPU() && isOnDevice(wantIn[i]), data, error))
       return false;
+    if (data != input.data && isUpdated(i)) {
+      error = "input '" + wantIn[i].at("name").get<std::string>() +
+              "': expected memory of " +
+              (isForGPU() ? "a CUDA device" : "the host") +
+              " that begins at a multiple of 16 bytes, as the run writes into "
+              "it";
+      return false;
+    }
     descriptors.push_back(
         descriptor(data, {input.shape, input.shape + input.rank}));
   }

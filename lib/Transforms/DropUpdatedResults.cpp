@@ -20,8 +20,7 @@ struct DropUpdatedResults
       return;
     llvm::BitVector dropped(function.getNumResults());
     SmallVector<Attribute> descriptions;
-    auto end =
-        cast<func::ReturnOp>(function.getBody().back().getTerminator());
+    auto end = cast<func::ReturnOp>(function.getBody().back().getTerminator());
     ImplicitLocOpBuilder b(end.getLoc(), end);
     for (unsigned i = 0; i < function.getNumResults(); ++i) {
       auto number = function.getResultAttrOfType<IntegerAttr>(i, kUpdatesAttr);

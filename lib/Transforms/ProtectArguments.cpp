@@ -37,7 +37,8 @@ struct ProtectArguments : impl::ProtectArgumentsPassBase<ProtectArguments> {
       return;
     llvm::SmallDenseSet<int64_t> updated;
     for (unsigned i = 0; i < function.getNumResults(); ++i)
-      if (auto number = function.getResultAttrOfType<IntegerAttr>(i, kUpdatesAttr))
+      if (auto number =
+              function.getResultAttrOfType<IntegerAttr>(i, kUpdatesAttr))
         updated.insert(number.getInt());
     for (BlockArgument argument : function.getArguments()) {
       unsigned number = argument.getArgNumber();

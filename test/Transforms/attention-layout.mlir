@@ -259,3 +259,29 @@ func.func @read_and_inserted(%q: !t, %k: !t, %o: !t, %lse: !l, %w: !wide) -> (!w
   %1 = tensor.insert_slice %c#0 into %w[0, 0, 0, 4] [1, 2, 5, 32] [1, 1, 1, 1] : !t into !wide
   return %0, %1 : !wide, !wide
 }
+
+// -----
+
+// What a loop writes rows into is read where it is; what another loop gives
+// may be any memory.
+// CHECK-LABEL: @read_what_loops_give
+// CHECK: %[[A:.*]] = scf.for
+// CHECK: %[[B:.*]]:2 = scf.for
+// CHECK: %[[C:.*]] = bufferization.alloc_tensor() copy(%[[B]]#0)
+// CHECK: megactx.fused_attention %{{.*}}, %[[A]], %[[C]]
+!q = tensor<1x2x5x32xf16>
+!c = tensor<1x2x9x32xf16>
+!m = tensor<1x2x5xf32>
+func.func @read_what_loops_give(%q: !q, %k: !c, %v: !c, %w: !c, %row: tensor<1x2x1x32xf16>, %n: index, %o: !q, %lse: !m) -> !q {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %a = scf.for %i = %c0 to %n step %c1 iter_args(%so = %k) -> !c {
+    %0 = tensor.insert_slice %row into %so[0, 0, %i, 0] [1, 2, 1, 32] [1, 1, 1, 1] : tensor<1x2x1x32xf16> into !c
+    scf.yield %0 : !c
+  }
+  %b:2 = scf.for %i = %c0 to %n step %c1 iter_args(%x = %v, %y = %w) -> (!c, !c) {
+    scf.yield %y, %x : !c, !c
+  }
+  %r:2 = megactx.fused_attention %q, %a, %b#0 outs(%o, %lse) [#megactx.piece<all>] {scale = 1.0 : f32} : (!q, !c, !c, !q, !m) -> (!q, !m)
+  return %r#0 : !q
+}

@@ -60,9 +60,10 @@ int main(int argc, char **argv) {
       cl::cat(category));
   cl::opt<bool> cachesInPlace(
       "caches-in-place",
-      cl::desc("Write new rows into the caches that come in, which must have "
-               "room for all tokens: a run changes these inputs, and gives them "
-               "as its outputs"),
+      cl::desc(
+          "Write new rows into the caches that come in, which must have "
+          "room for all tokens: a run changes these inputs, and gives them "
+          "as its outputs"),
       cl::cat(category));
   cl::opt<std::string> remarks(
       "remarks-filter", cl::value_desc("regex"),

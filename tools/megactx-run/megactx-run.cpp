@@ -146,7 +146,8 @@ public:
     if (manifest.at("target").at("kind") == "cuda")
       for (const json &output : manifest.at("outputs"))
         if (output.contains("updates") &&
-            mctx_to_device(&in[output.at("updates").get<size_t>()], -1, nullptr))
+            mctx_to_device(&in[output.at("updates").get<size_t>()], -1,
+                           nullptr))
           throw std::runtime_error(mctx_error());
     auto start = std::chrono::steady_clock::now();
     if (mctx_run(model, in.data(), in.size(), out.data(), out.size()))

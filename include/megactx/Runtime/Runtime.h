@@ -60,8 +60,8 @@ const char *mctx_describe(const mctx_model *model);
  *
  *  Of an output of which the manifest says that it `updates` an input, which a
  *  model compiled with --caches-in-place has, the data is the input's: the run
- *  writes into it, and may have done so where it fails; mctx_free is not for it.
- *  On a GPU such an input has to be in the device's memory.
+ *  writes into it, and may have done so where it fails; mctx_free is not for
+ * it. On a GPU such an input has to be in the device's memory.
  *
  *  A model for a GPU runs on the device of its inputs, or the thread's current
  *  one where all are in host memory, from which it copies them; its outputs are

@@ -17,8 +17,8 @@ namespace mlir::megactx::raise {
 /// reason why the node is left.
 std::string raiseAttentionOp(Operation *op, MaskCounts &counts);
 
-/// The same for ai.megactx.CachedAttention, whose caches get the new rows; where
-/// they are, if that is asked for and possible.
+/// The same for ai.megactx.CachedAttention, whose caches get the new rows;
+/// where they are, if that is asked for and possible.
 std::string raiseCachedAttention(Operation *op, MaskCounts &counts,
                                  bool inPlace);
 

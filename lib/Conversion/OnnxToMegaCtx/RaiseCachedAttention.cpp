@@ -69,7 +69,7 @@ private:
   Operation *op;
   ImplicitLocOpBuilder b;
   MaskCounts &counts;
-  bool inPlace; ///< whether caches are written where they are
+  bool inPlace;        ///< whether caches are written where they are
   Value starts, total; ///< [B] of index; an index
   float scale = 0;
   pattern::Pattern own = pattern::Pattern(); ///< what the operator says
@@ -241,11 +241,11 @@ Value CachedRaiser::updated(Value cache, Value rows) {
   b.setInsertionPointToStart(loop.getBody());
   Value entry = loop.getInductionVar(), so = loop.getRegionIterArg(0);
   Value start = tensor::ExtractOp::create(b, starts, entry);
-  Value from = arith::MaxSIOp::create(
-      b, arith::SubIOp::create(b, zero, start), zero);
+  Value from =
+      arith::MaxSIOp::create(b, arith::SubIOp::create(b, zero, start), zero);
   from = arith::MinSIOp::create(b, from, count);
-  Value at = arith::MinSIOp::create(
-      b, arith::MaxSIOp::create(b, start, zero), room);
+  Value at =
+      arith::MinSIOp::create(b, arith::MaxSIOp::create(b, start, zero), room);
   Value many = arith::MinSIOp::create(b, arith::SubIOp::create(b, count, from),
                                       arith::SubIOp::create(b, room, at));
   SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), rows),
@@ -257,8 +257,7 @@ Value CachedRaiser::updated(Value cache, Value rows) {
   offsets[2] = from;
   Value part = tensor::ExtractSliceOp::create(b, rows, offsets, sizes, ones);
   offsets[2] = at;
-  Value next =
-      tensor::InsertSliceOp::create(b, part, so, offsets, sizes, ones);
+  Value next = tensor::InsertSliceOp::create(b, part, so, offsets, sizes, ones);
   scf::YieldOp::create(b, next);
   return loop.getResult(0);
 }

@@ -479,8 +479,7 @@ struct RaiseOnnxAttention
     getOperation().walk([&](Operation *op) { nodes.push_back(op); });
     MaskCounts counts;
     for (Operation *node : nodes) {
-      std::optional<std::string> reason =
-          tryRaise(node, counts, cachesInPlace);
+      std::optional<std::string> reason = tryRaise(node, counts, cachesInPlace);
       if (!reason || reason->empty())
         continue;
       missed(node, kAttentionNotRaised) << remark::reason("{0}", *reason);
@@ -509,11 +508,11 @@ struct RaiseOnnxAttention
 
   bool hasUpdates() {
     auto function = getOperation().lookupSymbol<func::FuncOp>("main");
-    return function && llvm::any_of(llvm::seq(function.getNumResults()),
-                                    [&](unsigned result) {
-                                      return function.getResultAttr(
-                                          result, kUpdatesAttr);
-                                    });
+    return function &&
+           llvm::any_of(llvm::seq(function.getNumResults()),
+                        [&](unsigned result) {
+                          return function.getResultAttr(result, kUpdatesAttr);
+                        });
   }
 };
 } // namespace
