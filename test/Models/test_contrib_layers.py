@@ -3,7 +3,9 @@
 import re
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from contrib import BATCH, by_onnxruntime, check, write
 
@@ -294,3 +296,19 @@ def test_sizes_that_are_refused(case, tool, tmp_path):
     done = tool("megactx-compile", tmp_path / "model.onnx", "-O0", "-o", tmp_path / "model.mctx")
     done = done if done.status else tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path, "--outputs", tmp_path / "out")
     assert done.status == 1 and re.search("error: .*(number of elements|is out of range|size)", done.err), done.err
+
+
+ON_GPUS = ["convolution_silu", "linear_gated_delta", "linear_shared_queries", "gated_norm", "positions_interleaved", "experts_swiglu", "bits4_experts_zeros", "sliding_step", "chunk"]
+
+
+def test_layers_on_a_gpu(fake_gpu, tmp_path):
+    """Loops over experts and tokens, and caches, by kernels."""
+    for name in ON_GPUS:
+        (tmp_path / name).mkdir()
+        model, given = write(tmp_path / name, CASES[name])
+        fake_gpu.compile(tmp_path / name / "model.onnx", tmp_path / name / "model.mctx")
+        done = fake_gpu.run(tmp_path / name / "model.mctx", "--inputs", tmp_path / name, "--outputs", tmp_path / name / "out")
+        assert done.status == 0, done
+        for i, (key, value) in enumerate(by_onnxruntime(name, model, given).items()):
+            got = numpy_helper.to_array(onnx.TensorProto.FromString((tmp_path / name / "out" / f"output_{i}.pb").read_bytes()))
+            np.testing.assert_allclose(valid(name, key, got), valid(name, key, value), rtol=1e-4, atol=1e-4, err_msg=f"{name} {key}")
