@@ -49,6 +49,7 @@ public:
 
 private:
   using Scope = llvm::StringMap<Value>;
+  llvm::StringSet<> halves; ///< initializers of numbers of 4 bits
 
   LogicalResult graph(const GraphProto &graph, func::FuncOp function);
   LogicalResult body(const GraphProto &graph, Block *block,
@@ -169,7 +170,10 @@ LogicalResult Importer::graph(const GraphProto &graph, func::FuncOp function) {
   shell.set_doc_string(graph.doc_string());
   *shell.mutable_input() = graph.input();
   *shell.mutable_output() = graph.output();
-  *shell.mutable_value_info() = graph.value_info();
+  // Of weights of 4 bits, which are numbers of 8 bits from here on.
+  for (const ValueInfoProto &info : graph.value_info())
+    if (!hasHalfBytes(info.type().tensor_type().elem_type()))
+      *shell.add_value_info() = info;
   *shell.mutable_sparse_initializer() = graph.sparse_initializer();
   *shell.mutable_quantization_annotation() = graph.quantization_annotation();
   *shell.mutable_metadata_props() = graph.metadata_props();
@@ -231,6 +235,11 @@ LogicalResult Importer::initializer(const TensorProto &tensor) {
     return error("initializer '") << tensor.name() << "': " << message;
   auto op = InitializerOp::create(b, fileLoc(), value.getType(), value);
   op->setAttr(OnnxDialect::kOutputsAttr, b.getStrArrayAttr({tensor.name()}));
+  if (hasHalfBytes(tensor.data_type())) {
+    // Where a file has the numbers, they are not of this type.
+    halves.insert(tensor.name());
+    return define(tensor.name(), op);
+  }
   if (std::string rest = restOf(tensor); !rest.empty())
     op->setAttr(OnnxDialect::kNodeAttr, b.getStringAttr(rest));
   return define(tensor.name(), op);
@@ -282,9 +291,22 @@ static std::string restOf(const NodeProto &node) {
   return textOf(rest);
 }
 
+/// What makes wider numbers of those of 4 bits: to other operators they are not
+/// the same as numbers of 8.
+static bool widens(const NodeProto &node) {
+  return node.op_type() == "DequantizeLinear" ||
+         node.op_type() == "GatherBlockQuantized";
+}
+
 LogicalResult Importer::node(const NodeProto &node) {
   if (node.op_type().empty())
     return nodeError(node) << "no operator type";
+  for (const std::string &input : node.input())
+    if (halves.contains(input) && !widens(node))
+      return nodeError(node)
+             << "input '" << input
+             << "': numbers of 4 bits are read as weights of DequantizeLinear "
+                "and GatherBlockQuantized only";
   std::string name = "onnx.";
   if (!node.domain().empty())
     name += node.domain() + ".";

@@ -205,6 +205,20 @@ static ElementsAttr resource(RankedTensorType type, Payload payload,
   return DenseResourceElementsAttr::get(type, name, std::move(blob));
 }
 
+bool mlir::onnx::hasHalfBytes(int32_t dataType) {
+  return dataType == TensorProto::INT4 || dataType == TensorProto::UINT4;
+}
+
+/// Numbers of 4 bits, two in a byte, the lower half first, as bytes.
+static Payload unpacked(StringRef bytes, int64_t count, bool isSigned) {
+  auto numbers = std::make_shared<std::string>(count, '\0');
+  for (int64_t i = 0; i < count; ++i) {
+    unsigned half = (uint8_t(bytes[i / 2]) >> (i % 2 * 4)) & 15;
+    (*numbers)[i] = char(isSigned ? int(half ^ 8) - 8 : int(half));
+  }
+  return {*numbers, numbers};
+}
+
 /// The number of bytes, or nullopt where the shape is absurd.
 static std::optional<int64_t> sizeOf(const TensorProto &tensor, Type element) {
   std::optional<int64_t> count =
@@ -222,7 +236,12 @@ static std::optional<int64_t> sizeOf(const TensorProto &tensor, Type element) {
 ElementsAttr mlir::onnx::elementsOf(const TensorProto &tensor, ModelPtr owner,
                                     StringRef file, MLIRContext *context,
                                     std::string &error) {
-  Type element = elementTypeOf(tensor.data_type(), context);
+  bool isHalf = hasHalfBytes(tensor.data_type()),
+       isSigned = tensor.data_type() == TensorProto::INT4;
+  Type element = elementTypeOf(isHalf ? isSigned ? TensorProto::INT8
+                                                 : TensorProto::UINT8
+                                      : tensor.data_type(),
+                               context);
   if (!element) {
     error = "unsupported data type " + std::to_string(tensor.data_type());
     return {};
@@ -232,6 +251,9 @@ ElementsAttr mlir::onnx::elementsOf(const TensorProto &tensor, ModelPtr owner,
     error = "negative or absurd shape";
     return {};
   }
+  int64_t count = *size;
+  if (isHalf)
+    size = count / 2 + count % 2;
   SmallVector<int64_t> dims(tensor.dims().begin(), tensor.dims().end());
   auto type = RankedTensorType::get(dims, element);
   if (isa<StringType>(element))
@@ -255,7 +277,9 @@ ElementsAttr mlir::onnx::elementsOf(const TensorProto &tensor, ModelPtr owner,
   }
   if (element.isInteger(1))
     return boolElements(type, payload.bytes);
-  if (*size <= kSmallTensor) {
+  if (isHalf)
+    payload = unpacked(payload.bytes, count, isSigned);
+  if (count <= kSmallTensor) {
     ArrayRef<char> raw(payload.bytes.data(), payload.bytes.size());
     return DenseElementsAttr::getFromRawBuffer(type, raw);
   }

@@ -11,6 +11,10 @@ namespace mlir::onnx {
 /// The contents of a tensor: up to kSmallTensor bytes as a dense attribute,
 /// more as a resource that refers into `owner` or maps the external file. Null
 /// and an error text where the message contradicts itself.
+/// Whether numbers of the type (INT4, UINT4) are two in a byte in files.
+bool hasHalfBytes(int32_t dataType);
+
+/// Those are read as numbers of 8 bits.
 ElementsAttr elementsOf(const ::ONNX_NAMESPACE::TensorProto &tensor,
                         ModelPtr owner, llvm::StringRef file,
                         MLIRContext *context, std::string &error);
