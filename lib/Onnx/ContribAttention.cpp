@@ -275,8 +275,8 @@ static bool writeBias(const Call &call, std::string &operands,
 static std::string multiHeadAttention(const Call &call) {
   bool hasPast = call.has(6) && call.has(7), hasHeads = call.rank(1) == 4;
   if (call.has(6) != call.has(7) || call.has(8) || call.has(9) ||
-      call.wants(3) || call.integer("num_heads", 0) < 1 ||
-      (hasHeads && hasPast))
+      call.wants(3) ||
+      (hasHeads && (hasPast || call.integer("num_heads", 0) < 1)))
     return "";
   std::string body, operands;
   if (!writeHeadOperands(call, body) || !writeBias(call, operands, body) ||
