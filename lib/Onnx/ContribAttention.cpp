@@ -17,18 +17,17 @@ using namespace mlir::onnx;
 /// How an embedding's node begins: its input follows. Empty for a form that is
 /// not covered.
 static std::string rotationOf(const Call &call) {
-  const auto *half = call.dim(2, 1);
-  const auto *width = call.dim(0, 2);
-  int64_t heads = call.integer("num_heads", 0);
+  int64_t heads = call.integer("num_heads", 0), half = call.size(2, 1),
+          width = call.size(0, 2);
   int64_t part = call.integer("rotary_embedding_dim", 0);
-  if (call.real("scale", 1.0) != 1.0 || !half || !width ||
+  if (call.real("scale", 1.0) != 1.0 || !call.dim(2, 1) ||
       call.integer("is_packed_batching", 0) ||
       (call.rank(0) != 3 && call.rank(0) != 4))
     return "";
   if (call.rank(0) == 3 && heads == 0) {
-    if (half->dim_value() <= 0 || width->dim_value() <= 0)
+    if (half <= 0 || width <= 0)
       return "";
-    heads = width->dim_value() / (2 * half->dim_value());
+    heads = width / (2 * half);
   }
   return "o0 = RotaryEmbedding <interleaved = " +
          std::to_string(call.integer("interleaved", 0)) +
@@ -73,7 +72,7 @@ static std::vector<int64_t> channelsOf(const std::vector<int64_t> &sections,
 /// positions[stream of c] of the caches has for it.
 static std::string multimodalRotaryEmbedding(const Call &call) {
   const AttributeProto *sections = call.attribute("mrope_section");
-  const auto *half = call.dim(2, 1);
+  int64_t half = call.size(2, 1);
   std::string node = rotationOf(call);
   int64_t layout = call.integer("mrope_layout", 0);
   if (node.empty() || call.rank(1) != 3 || !sections ||
@@ -82,11 +81,11 @@ static std::string multimodalRotaryEmbedding(const Call &call) {
   std::vector<int64_t> widths(sections->ints().begin(), sections->ints().end());
   int64_t channels = 0;
   for (int64_t width : widths) {
-    if (width < 0 || width > half->dim_value())
+    if (width < 0 || width > half)
       return "";
     channels += width;
   }
-  if (channels == 0 || channels != half->dim_value())
+  if (channels == 0 || channels != half)
     return "";
   std::vector<int64_t> places;
   for (int64_t channel = 0; channel < channels; ++channel)
@@ -255,16 +254,13 @@ static bool writeBias(const Call &call, std::string &operands,
   operands = "q, k, v";
   if (!call.has(3))
     return true;
-  const auto *all = call.dim(3, 0);
-  const auto *query = call.dim(0, 2);
-  int64_t heads = call.integer("num_heads", 0), width = 0;
-  if (call.rank(0) == 5)
-    width = heads * call.dim(0, 4)->dim_value();
-  else if (query)
-    width = query->dim_value();
-  if (!all || width <= 0 || all->dim_value() <= 2 * width)
+  int64_t all = call.size(3, 0),
+          width = call.rank(0) == 5
+                      ? call.integer("num_heads", 0) * call.size(0, 4)
+                      : call.size(0, 2);
+  if (width <= 0 || all <= 2 * width)
     return false;
-  body += list("widths", {width, width, all->dim_value() - 2 * width}) +
+  body += list("widths", {width, width, all - 2 * width}) +
           "bq, bk, bv = Split <axis = 0> (i3, widths)\n"
           "biased_q = Add(q, bq)\nbiased_k = Add(k, bk)\n"
           "biased_v = Add(v, bv)\n";

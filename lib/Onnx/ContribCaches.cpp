@@ -31,15 +31,15 @@ static bool writeOperands(const Call &call, std::string &body) {
     body += "q = Identity(i0)\nk = Identity(i1)\nv = Identity(i2)\n";
     return call.has(2);
   }
-  const auto *width = call.dim(0, 2);
+  int64_t width = call.size(0, 2);
   int64_t heads = call.integer("num_heads", 0),
           keyHeads = call.integer("kv_num_heads", 0),
           all = heads + 2 * keyHeads;
-  if (!width || all <= 0 || width->dim_value() <= 0)
+  if (width <= 0 || all <= 0)
     return false;
-  std::string depth = std::to_string(width->dim_value() / all * keyHeads);
+  std::string depth = std::to_string(width / all * keyHeads);
   body += "widths = Constant <value_ints = [" +
-          std::to_string(width->dim_value() / all * heads) + ", " + depth +
+          std::to_string(width / all * heads) + ", " + depth +
           ", " + depth + "]> ()\nq, k, v = Split <axis = -1> (i0, widths)\n";
   return true;
 }
@@ -96,9 +96,7 @@ static void writeRotation(const Call &call, const Places &places,
             "step = Constant <value = int64 {1}> ()\n"
             "place = Range(first, count, step)\n"
             "positions = Add(column, place)\n";
-  int64_t part = 0; // of each head; all of it
-  if (const auto *half = call.dim(places.cosines, 1))
-    part = 2 * half->dim_value();
+  int64_t part = 2 * call.size(places.cosines, 1); // 0: all of each head
   auto rotate = [&](const std::string &name, const char *heads) {
     return "rotated_" + name + " = RotaryEmbedding <interleaved = " +
            std::to_string(call.integer("rotary_interleaved", 0)) +

@@ -50,10 +50,6 @@ private:
   std::string activated() const;
   std::string expert() const;
 
-  int64_t sizeOf(int i, int axis) const {
-    const auto *found = call.dim(i, axis);
-    return found ? found->dim_value() : 0;
-  }
   bool isGated() const {
     return activation == "swiglu" || activation == "geglu";
   }
@@ -63,8 +59,8 @@ private:
   const Places &places;
   const std::string activation = call.word("activation_type", "relu");
   const int64_t fusion = call.integer("swiglu_fusion", 0);
-  const int64_t experts = sizeOf(2, 0), projected = sizeOf(2, 1);
-  const int64_t width = sizeOf(places.second.weights, 1);
+  const int64_t experts = call.size(2, 0), projected = call.size(2, 1);
+  const int64_t width = call.size(places.second.weights, 1);
   const int64_t inner = isFused() ? projected / 2 : projected;
 };
 } // namespace
@@ -77,13 +73,14 @@ int64_t Mixture::bitsOf(const Projection &projection) const {
 bool Mixture::hasWeights(const Projection &projection, int64_t rows,
                          int64_t columns) const {
   int i = projection.weights;
-  if (call.rank(i) != 3 || sizeOf(i, 0) != experts || sizeOf(i, 1) != rows)
+  if (call.rank(i) != 3 || call.size(i, 0) != experts ||
+      call.size(i, 1) != rows)
     return false;
   if (projection.scales < 0)
-    return sizeOf(i, 2) == columns;
+    return call.size(i, 2) == columns;
   int64_t bits = bitsOf(projection);
   // Zero points of one block a row are packed along rows, not each by itself.
-  return (bits == 4 || bits == 8) && sizeOf(i, 2) * 8 == columns * bits &&
+  return (bits == 4 || bits == 8) && call.size(i, 2) * 8 == columns * bits &&
          call.rank(projection.scales) >= 2 &&
          (!call.has(projection.zeros) || call.rank(projection.zeros) == 3);
 }
@@ -156,7 +153,7 @@ std::string Mixture::product(const std::string &to, const std::string &from,
             ")\nproduct_" + to + " = MatMul(" + from + ", turned_" + to + ")\n";
   } else {
     int64_t blocks =
-        call.rank(projection.scales) == 3 ? sizeOf(projection.scales, 2) : 1;
+        call.rank(projection.scales) == 3 ? call.size(projection.scales, 2) : 1;
     bool hasZeros = call.has(projection.zeros);
     body += ofExpert("scales_", projection.scales) +
             (hasZeros ? ofExpert("zeros_", projection.zeros) : "") +

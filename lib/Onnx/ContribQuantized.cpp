@@ -171,15 +171,15 @@ static std::string gatherBlockQuantized(const Call &call) {
   if (call.has(3))
     body += "zeros = Gather(i3, i1)\n";
   // Numbers of 4 bits as an element type have a byte each here.
-  const auto *width = call.dim(0, 1), *blocks = call.dim(2, 1);
-  if (bits < 8 && width && blocks && width->dim_value() > 0 &&
-      width->dim_value() == size * blocks->dim_value())
+  int64_t width = call.size(0, 1);
+  if (bits < 8 && width > 0 && width == size * call.size(2, 1))
     return body + "o0 = DequantizeLinear <axis = -1, block_size = " +
            std::to_string(size) + "> (bytes, scales" +
            (call.has(3) ? ", zeros)" : ")");
   return body +
          "o0 = ai.megactx.DequantizeBlocks <bits = " + std::to_string(bits) +
-         ", block_size = " + std::to_string(size) + "> (bytes, scales" + (call.has(3) ? ", zeros)" : ")");
+         ", block_size = " + std::to_string(size) + "> (bytes, scales" +
+         (call.has(3) ? ", zeros)" : ")");
 }
 
 void mlir::onnx::addQuantizedRules(Rules &rules) {

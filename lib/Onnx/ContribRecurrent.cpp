@@ -20,12 +20,6 @@ static bool areZero(const Call &call,
   return true;
 }
 
-/// Of an axis that is known.
-static int64_t sizeOf(const Call &call, int i, int axis) {
-  const auto *found = call.dim(i, axis);
-  return found ? found->dim_value() : 0;
-}
-
 //===----------------------------------------------------------------------===//
 // Convolution
 //===----------------------------------------------------------------------===//
@@ -52,7 +46,7 @@ private:
   std::string axis() const { return isLast ? "1" : "2"; }
 
   const Call &call;
-  const int64_t channels = sizeOf(call, 1, 0), taps = sizeOf(call, 1, 2),
+  const int64_t channels = call.size(1, 0), taps = call.size(1, 2),
                 dilation = call.integer("dilation", 1);
   const bool isLast = call.integer("channels_last", 0);
   const std::string activation = call.word("activation", "none");
@@ -62,10 +56,10 @@ private:
 /// Of the tokens; 0 where that is not known.
 int64_t CausalConvolution::countChannels() const {
   if (!isLast)
-    return sizeOf(call, 0, 1);
+    return call.size(0, 1);
   int64_t count = 1;
   for (int axis = 2; axis < call.rank(0); ++axis)
-    count *= sizeOf(call, 0, axis);
+    count *= call.size(0, axis);
   return count;
 }
 
@@ -229,7 +223,7 @@ public:
              std::string &body) const {
     int64_t width = 1;
     for (int axis = axes; axis < call.rank(i); ++axis)
-      width *= sizeOf(call, i, axis);
+      width *= call.size(i, axis);
     body += list(name + "_width", {width > 0 ? width : -1}) + name +
             "_sizes = Concat <axis = 0> (requests, length, " + name +
             "_width)\n" + name + " = Reshape(" + from + ", " + name +
@@ -299,8 +293,8 @@ static bool writeDecay(const Call &call, int64_t heads, const ByToken &byToken,
 /// lengths are not covered.
 static std::string gatedDeltaNet(const Call &call) {
   int rank = call.rank(0);
-  int64_t heads = sizeOf(call, 0, rank - 2), keys = sizeOf(call, 1, rank - 2),
-          values = sizeOf(call, 2, rank - 2);
+  int64_t heads = call.size(0, rank - 2), keys = call.size(1, rank - 2),
+          values = call.size(2, rank - 2);
   if ((rank != 3 && rank != 4) || heads < 1 || keys < 1 || values < 1 ||
       call.has(3) || call.wants(2) || (rank == 3 && !call.has(6)) ||
       !areZero(call, {"state_update_capacity"}))

@@ -146,16 +146,13 @@ bool LinearAttention::write(std::string &body) const {
 
 /// ONNX's own, and onnxruntime's, which has other numbers of heads.
 static std::string linearAttention(const Call &call) {
-  auto sizeOf = [&](int i) {
-    const auto *found = call.dim(i, 2);
-    return found ? found->dim_value() : 0;
-  };
   int64_t heads = call.integer("q_num_heads", 0),
-          values = call.integer("kv_num_heads", 0), keyHeads = values;
+          values = call.integer("kv_num_heads", 0), keyHeads = values,
+          width = call.size(0, 2), keyWidth = call.size(1, 2);
   if (heads < 1 || values < 1 || call.integer("state_window", 0))
     return "";
-  if (sizeOf(0) > 0 && sizeOf(1) > 0 && sizeOf(0) % heads == 0)
-    keyHeads = sizeOf(1) / (sizeOf(0) / heads);
+  if (width > 0 && keyWidth > 0 && width % heads == 0)
+    keyHeads = keyWidth / (width / heads);
   auto named = [&](int i) { return call.has(i) ? input(i) : ""; };
   LinearAttention attention = {heads,
                                keyHeads,

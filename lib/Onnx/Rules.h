@@ -69,6 +69,11 @@ public:
     return axis >= 0 && rank(i) > axis ? &tensorType(i)->shape().dim(axis)
                                        : nullptr;
   }
+  /// Of an axis; 0 where that is unknown.
+  int64_t size(int i, int axis) const {
+    const ::ONNX_NAMESPACE::TensorShapeProto::Dimension *found = dim(i, axis);
+    return found ? found->dim_value() : 0;
+  }
   /// The numbers of a list of integers, or the one of a scalar, where they are
   /// known.
   std::optional<std::vector<int64_t>> integers(int i) const {

@@ -238,10 +238,10 @@ ElementsAttr mlir::onnx::elementsOf(const TensorProto &tensor, ModelPtr owner,
                                     std::string &error) {
   bool isHalf = hasHalfBytes(tensor.data_type()),
        isSigned = tensor.data_type() == TensorProto::INT4;
-  Type element = elementTypeOf(isHalf ? isSigned ? TensorProto::INT8
-                                                 : TensorProto::UINT8
-                                      : tensor.data_type(),
-                               context);
+  Type element =
+      elementTypeOf(isHalf ? isSigned ? TensorProto::INT8 : TensorProto::UINT8
+                           : tensor.data_type(),
+                    context);
   if (!element) {
     error = "unsupported data type " + std::to_string(tensor.data_type());
     return {};
