@@ -48,7 +48,23 @@ static std::string globalLpPool(const Call &call) {
          "o0 = Pow(sums, root)";
 }
 
+/// By distances from the mean, where ONNX's body takes squares from each other.
+static std::string meanVarianceNormalization(const Call &call) {
+  std::vector<int64_t> axes = {0, 2, 3};
+  if (const auto *given = call.attribute("axes"))
+    axes.assign(given->ints().begin(), given->ints().end());
+  return list("axes", axes) +
+         "mean = ReduceMean(i0, axes)\nfrom_mean = Sub(i0, mean)\n"
+         "squares = Mul(from_mean, from_mean)\n"
+         "variance = ReduceMean(squares, axes)\n"
+         "deviation = Sqrt(variance)\n"
+         "little_wide = Constant <value = float {1e-9}> ()\n"
+         "little = CastLike(little_wide, i0)\n"
+         "divisor = Add(deviation, little)\no0 = Div(from_mean, divisor)";
+}
+
 void mlir::onnx::addNormalizationRules(Rules &rules) {
   rules[".LRN"] = localResponseNormalization;
   rules[".GlobalLpPool"] = globalLpPool;
+  rules[".MeanVarianceNormalization"] = meanVarianceNormalization;
 }

@@ -287,3 +287,12 @@ def test_windows_of_a_shifted_image(tool, tmp_path):
     constants = {"zero": 0, "one": 1, "size": 8, "four": 4, "six": 6, "three": 3, "ones": [1], "twos": [2], "dims": [0, 2], "blocks": [2, 4, 2, 4],
                  "windows": [4, 16], "apart": [2, 4, 2, 16, 16], "back": [8, 2, 16, 16], "none": np.float32(0), "hidden": np.float32(-100)}
     check(tool, tmp_path, nodes, {name: random(8, 2, 16, 8) for name in "qkv"}, {name: np.asarray(value) for name, value in constants.items()})
+
+
+@pytest.mark.parametrize("axes", [None, [1]], ids=str)
+def test_a_mean_that_is_large_beside_the_deviation(axes, tool, tmp_path):
+    x = (1000 + 0.5 * np.random.default_rng(3).standard_normal((2, 3, 4, 5))).astype(np.float32)
+    nodes = [helper.make_node("MeanVarianceNormalization", ["x"], ["y"], **({"axes": axes} if axes else {}))]
+    wide, over = x.astype(np.float64), tuple(axes or (0, 2, 3))
+    want = (wide - wide.mean(over, keepdims=True)) / wide.std(over, keepdims=True)
+    np.testing.assert_allclose(result(tool, tmp_path, model_of(nodes, {"x": x}, np.float32), {"x": x}), want, atol=5e-3)
