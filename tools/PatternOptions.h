@@ -31,6 +31,11 @@ struct PatternOptions {
                    << "\n";
       return std::nullopt;
     }
+    if (step.getNumOccurrences() && policy.empty()) {
+      llvm::errs() << "error: expected --policy with --step, which chooses in "
+                      "its schedules\n";
+      return std::nullopt;
+    }
     return PatternChoice{pattern, policy, step};
   }
 

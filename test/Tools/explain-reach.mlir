@@ -40,6 +40,8 @@
 // GIST: error: expected --gist of at least 1, but got -5
 // RUN: not megactx-explain %s --pattern causal --step -3 2>&1 | FileCheck %s --check-prefix=STEP
 // STEP: error: expected --step of at least 0, but got -3
+// RUN: not megactx-explain %s --pattern causal --step 3 2>&1 | FileCheck %s --check-prefix=NO-POLICY
+// NO-POLICY: error: expected --policy with --step
 
 !t = tensor<1x2x?x8xf32>
 !s = !megactx.source<tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>>
