@@ -268,8 +268,12 @@ Value CachedRaiser::cacheOf(unsigned past, Value rows) {
     return rows;
   Value old = op->getOperand(past);
   requireSizes(old, rows);
-  if (inPlace)
-    return updated(old, rows);
+  if (inPlace) {
+    // What the rows say of heads and head dim is known of the cache.
+    SmallVector<int64_t> shape(cast<ShapedType>(rows.getType()).getShape());
+    shape[2] = typeAt(past).getDimSize(2);
+    return updated(withKnownType(b, old, typeAt(past).clone(shape)), rows);
+  }
   Value oldRows = tensor::DimOp::create(b, old, 2);
   return withPast(past, rows, /*first=*/{},
                   arith::MaxSIOp::create(b, oldRows, total));
