@@ -75,8 +75,8 @@ static std::string multimodalRotaryEmbedding(const Call &call) {
   int64_t half = call.size(2, 1);
   std::string node = rotationOf(call);
   int64_t layout = call.integer("mrope_layout", 0);
-  if (node.empty() || call.rank(1) != 3 || !sections ||
-      sections->ints_size() != 3 || (layout != 0 && layout != 1))
+  if (node.empty() || call.rank(1) != 3 || !call.hasSizes(1, 0, {3}) ||
+      !sections || sections->ints_size() != 3 || (layout != 0 && layout != 1))
     return "";
   std::vector<int64_t> widths(sections->ints().begin(), sections->ints().end());
   int64_t channels = 0;
@@ -173,7 +173,7 @@ static void writePast(int past, std::string &body) {
 template <bool isProjected> static std::string attention(const Call &call) {
   bool hasPast = call.has(4);
   if (call.has(6) || call.integer("do_rotary", 0) ||
-      call.integer("past_present_share_buffer", 0))
+      !call.hasSizes(4, 0, {2}) || call.integer("past_present_share_buffer", 0))
     return "";
   std::string all = isProjected ? "i0" : "projected",
               body = isProjected ? "" : "projected = MatMul(i0, i1)\n";
@@ -199,8 +199,8 @@ template <bool isProjected> static std::string attention(const Call &call) {
   if (!call.wants(1))
     return body + "o0" + attentionOf(call, operands);
   return body + "o0, key, value" + attentionOf(call, operands) +
-         list("first", {0}) +
-         "keys = Unsqueeze(key, first)\nvalues = Unsqueeze(value, first)\n"
+         list("front", {0}) +
+         "keys = Unsqueeze(key, front)\nvalues = Unsqueeze(value, front)\n"
          "o1 = Concat <axis = 0> (keys, values)\n";
 }
 
@@ -231,6 +231,11 @@ static void writeHeads(const Call &call, const std::string &name,
 /// before tokens where keys and values have them so.
 static bool writeHeadOperands(const Call &call, std::string &body) {
   int ranks[] = {call.rank(0), call.rank(1), call.rank(2)};
+  int64_t heads = call.integer("num_heads", 0);
+  for (int i : {0, 1, 2})
+    if ((ranks[i] == 5 && !call.hasSizes(i, 2, {heads})) ||
+        (ranks[i] == 4 && !call.hasSizes(i, 1, {heads})))
+      return false;
   if (ranks[0] == 5 && !call.has(1) && !call.has(2)) {
     writeUnpacked(0, {"q", "k", "v"}, body);
   } else if (ranks[0] == 3 && ranks[1] == 5 && !call.has(2)) {

@@ -39,8 +39,8 @@ static bool writeOperands(const Call &call, std::string &body) {
     return false;
   std::string depth = std::to_string(width / all * keyHeads);
   body += "widths = Constant <value_ints = [" +
-          std::to_string(width / all * heads) + ", " + depth +
-          ", " + depth + "]> ()\nq, k, v = Split <axis = -1> (i0, widths)\n";
+          std::to_string(width / all * heads) + ", " + depth + ", " + depth +
+          "]> ()\nq, k, v = Split <axis = -1> (i0, widths)\n";
   return true;
 }
 

@@ -41,6 +41,8 @@ public:
 private:
   bool isCovered() const;
   int64_t bitsOf(const Projection &projection) const;
+  int64_t blocksOf(const Projection &projection) const;
+  int64_t blockSize(int64_t columns) const;
   bool hasWeights(const Projection &projection, int64_t rows,
                   int64_t columns) const;
   std::string choice() const;
@@ -69,19 +71,33 @@ int64_t Mixture::bitsOf(const Projection &projection) const {
   return call.integer(projection.bits, call.integer("expert_weight_bits", 4));
 }
 
+/// Of a row, 0 where that is not known.
+int64_t Mixture::blocksOf(const Projection &projection) const {
+  int rank = call.rank(projection.scales);
+  return rank == 2 ? 1 : rank == 3 ? call.size(projection.scales, 2) : 0;
+}
+
+/// A row is one where nothing is said.
+int64_t Mixture::blockSize(int64_t columns) const {
+  int64_t size = call.integer("block_size", 0);
+  return size > 0 ? size : columns;
+}
+
 /// [experts, rows, columns], or as many bytes as these have.
 bool Mixture::hasWeights(const Projection &projection, int64_t rows,
                          int64_t columns) const {
   int i = projection.weights;
   if (call.rank(i) != 3 || call.size(i, 0) != experts ||
-      call.size(i, 1) != rows)
+      call.size(i, 1) != rows ||
+      (call.has(projection.bias) && (call.rank(projection.bias) != 2 ||
+                                     call.size(projection.bias, 1) != rows)))
     return false;
   if (projection.scales < 0)
     return call.size(i, 2) == columns;
   int64_t bits = bitsOf(projection);
   // Zero points of one block a row are packed along rows, not each by itself.
   return (bits == 4 || bits == 8) && call.size(i, 2) * 8 == columns * bits &&
-         call.rank(projection.scales) >= 2 &&
+         columns == blockSize(columns) * blocksOf(projection) &&
          (!call.has(projection.zeros) || call.rank(projection.zeros) == 3);
 }
 
@@ -94,8 +110,9 @@ bool Mixture::isCovered() const {
                       (call.integer("weights_prepacked", -1) == -1 &&
                        call.elementType(0) != TensorProto::FLOAT));
   return experts > 0 && width > 0 && inner > 0 && !isPrepacked &&
-         isReal(call.elementType(0)) && call.integer("k", 1) >= 1 &&
-         call.integer("k", 1) <= experts &&
+         isReal(call.elementType(0)) &&
+         call.hasSizes(0, call.rank(0) - 1, {width}) &&
+         call.integer("k", 1) >= 1 && call.integer("k", 1) <= experts &&
          !call.integer("use_sparse_mixer", 0) &&
          !call.integer("swiglu_limit_after_activation", 0) &&
          call.word("quant_type", "int") == "int" &&
@@ -109,9 +126,14 @@ bool Mixture::isCovered() const {
 /// [tokens * k], `shares` [tokens * k, 1] of f32, and `used`, the experts that
 /// any has chosen.
 std::string Mixture::choice() const {
-  std::string body = list("flat", {-1, width}) + list("by_share", {-1, 1}) +
-                     list("all", {-1}) + list("k", {call.integer("k", 1)}) +
-                     "rows = Reshape(i0, flat)\nscores = Cast <to = 1> (i1)\n";
+  std::string body =
+      list("flat", {-1, width}) + list("by_share", {-1, 1}) +
+      list("all", {-1}) + list("k", {call.integer("k", 1)}) +
+      list("experts", {experts}) +
+      "rows = Reshape(i0, flat)\nscores_wide = Cast <to = 1> (i1)\n"
+      "many = Shape <start = 0, end = 1> (rows)\n"
+      "by_expert = Concat <axis = 0> (many, experts)\n"
+      "scores = Reshape <allowzero = 1> (scores_wide, by_expert)\n";
   if (call.has(places.shares))
     body += "best, places = TopK <axis = -1> (scores, k)\n"
             "given = Cast <to = 1> (" +
@@ -152,8 +174,7 @@ std::string Mixture::product(const std::string &to, const std::string &from,
     body += "turned_" + to + " = Transpose <perm = [1, 0]> (weights_" + to +
             ")\nproduct_" + to + " = MatMul(" + from + ", turned_" + to + ")\n";
   } else {
-    int64_t blocks =
-        call.rank(projection.scales) == 3 ? call.size(projection.scales, 2) : 1;
+    int64_t blocks = blocksOf(projection);
     bool hasZeros = call.has(projection.zeros);
     body += ofExpert("scales_", projection.scales) +
             (hasZeros ? ofExpert("zeros_", projection.zeros) : "") +
@@ -165,7 +186,7 @@ std::string Mixture::product(const std::string &to, const std::string &from,
             " = com.microsoft.MatMulNBits <K = " + std::to_string(columns) +
             ", N = " + std::to_string(rows) +
             ", bits = " + std::to_string(bitsOf(projection)) +
-            ", block_size = " + std::to_string(columns / blocks) + "> (" +
+            ", block_size = " + std::to_string(blockSize(columns)) + "> (" +
             from + ", blocks_" + to + ", factors_" + to +
             (hasZeros ? ", zeros_" + to : "") + ")\n";
   }
@@ -251,10 +272,12 @@ std::string Mixture::text() {
          "turns = Size(used)\nyes = Constant <value = bool {1}> ()\n"
          "zero = Constant <value = float {0.0}> ()\nsizes = Shape(rows)\n"
          "zeros = Expand(zero, sizes)\n"
-         "total = Loop(turns, yes, zeros) <body = experts (int64 turn, bool "
+         "total = Loop(turns, yes, zeros) <body = turn_of_expert (int64 turn, "
+         "bool "
          "is_on, " +
          sums + "sums) => (bool go_on, " + sums + "next) {\n" + turn +
-         "}>\nshape = Shape(i0)\nall_sums = Reshape(total, shape)\n"
+         "}>\nshape = Shape(i0)\nall_sums = Reshape <allowzero = 1> (total, "
+         "shape)\n"
          "o0 = CastLike(all_sums, i0)\n";
 }
 

@@ -64,8 +64,10 @@ int64_t CausalConvolution::countChannels() const {
 }
 
 bool CausalConvolution::isCovered() const {
-  int64_t given = countChannels();
-  if (given && given != channels)
+  int64_t given = countChannels(), rows = dilation * (taps - 1);
+  if ((given && given != channels) ||
+      (call.has(3) && !call.hasSizes(3, 1, {isLast ? rows : channels})) ||
+      (call.has(3) && !isLast && !call.hasSizes(3, 2, {rows})))
     return false;
   return call.integer("ndim", 1) == 1 && call.rank(1) == 3 && channels > 0 &&
          taps > 0 && taps <= kMostTaps && dilation > 0 && !call.wants(2) &&
@@ -297,6 +299,8 @@ static std::string gatedDeltaNet(const Call &call) {
           values = call.size(2, rank - 2);
   if ((rank != 3 && rank != 4) || heads < 1 || keys < 1 || values < 1 ||
       call.has(3) || call.wants(2) || (rank == 3 && !call.has(6)) ||
+      !call.hasSizes(
+          6, 1, {values, call.size(2, rank - 1), call.size(0, rank - 1)}) ||
       !areZero(call, {"state_update_capacity"}))
     return "";
   std::string body = rank == 4

@@ -49,30 +49,34 @@ struct Steps {
 static std::string step(bool isGated, bool isDelta) {
   std::string body;
   if (isDelta)
-    body += "key_column = Unsqueeze(read_by, last)\n"
-            "key_terms = Mul(state, key_column)\n"
-            "found = ReduceSum <keepdims = 0> (key_terms, third)\n"
-            "missing = Sub(v, found)\nupdate = Mul(missing, rate)\n";
+    body +=
+        "key_column_t = Unsqueeze(read_by_t, last)\n"
+        "key_terms_t = Mul(state_t, key_column_t)\n"
+        "found_t = ReduceSum <keepdims = 0> (key_terms_t, third)\n"
+        "missing_t = Sub(v_t, found_t)\nupdate_t = Mul(missing_t, rate_t)\n";
   else
-    body += "update = Identity(v)\n";
-  std::string kept = "state";
+    body += "update_t = Identity(v_t)\n";
+  std::string kept = "state_t";
   if (isGated) {
-    body += "stay_column = Unsqueeze(stay, last)\n"
-            "left = Mul(state, stay_column)\n";
-    kept = "left";
+    body += "stay_column_t = Unsqueeze(stay_t, last)\n"
+            "left_t = Mul(state_t, stay_column_t)\n";
+    kept = "left_t";
   }
   return body +
-         "shared = Unsqueeze(state, third)\nquery_column = Unsqueeze(q, last)\n"
-         "query_terms = Mul(shared, query_column)\n"
-         "read = ReduceSum <keepdims = 0> (query_terms, fourth)\n"
-         "update_row = Unsqueeze(update, third)\n"
-         "of_update = Mul(turn, update_row)\nsum = Add(read, of_update)\n"
-         "column = Unsqueeze(k, last)\nouter = Mul(column, update_row)\n"
-         "next_plain = Add(" +
+         "shared_t = Unsqueeze(state_t, third)\nquery_column_t = "
+         "Unsqueeze(q_t, last)\n"
+         "query_terms_t = Mul(shared_t, query_column_t)\n"
+         "read_t = ReduceSum <keepdims = 0> (query_terms_t, fourth)\n"
+         "update_row_t = Unsqueeze(update_t, third)\n"
+         "of_update_t = Mul(turn_t, update_row_t)\nsum_t = Add(read_t, "
+         "of_update_t)\n"
+         "column_t = Unsqueeze(k_t, last)\nouter_t = Mul(column_t, "
+         "update_row_t)\n"
+         "next_plain_t = Add(" +
          kept +
-         ", outer)\n"
-         "next = Reshape <allowzero = 1> (next_plain, state_shape)\n"
-         "out = Reshape <allowzero = 1> (sum, out_shape)\n";
+         ", outer_t)\n"
+         "next_t = Reshape <allowzero = 1> (next_plain_t, state_shape)\n"
+         "out_t = Reshape <allowzero = 1> (sum_t, out_shape)\n";
 }
 
 bool LinearAttention::write(std::string &body) const {
@@ -90,7 +94,12 @@ bool LinearAttention::write(std::string &body) const {
       list("last", {-1}) + list("third", {2}) + list("fourth", {3}) +
       (isShared ? repeated("all_q", query, queryHeads, valueHeads / queryHeads)
                 : split("all_q", query, {valueHeads, group, -1})) +
-      repeated("all_k", key, keyHeads, valueHeads / keyHeads) +
+      repeated("any_k", key, keyHeads, valueHeads / keyHeads) +
+      // As deep as queries; a depth of 1 is not one for all.
+      "k_outer = Shape <start = 0, end = 4> (any_k)\n"
+      "query_depth = Shape <start = 4> (all_q)\n"
+      "k_shape = Concat <axis = 0> (k_outer, query_depth)\n"
+      "all_k = Reshape <allowzero = 1> (any_k, k_shape)\n" +
       split("all_v", value, {valueHeads, -1}) +
       "flat_k = Squeeze(all_k, fourth)\n"
       "products = Mul(all_q, all_k)\n"
@@ -112,15 +121,15 @@ bool LinearAttention::write(std::string &body) const {
   if (isDelta)
     body += split("rates", beta, {-1, 1});
   Steps steps;
-  steps.add(queries, "q", 4);
-  steps.add("turns", "turn", 4);
-  steps.add("flat_k", "k", 3);
-  steps.add("all_v", "v", 3);
+  steps.add(queries, "q_t", 4);
+  steps.add("turns", "turn_t", 4);
+  steps.add("flat_k", "k_t", 3);
+  steps.add("all_v", "v_t", 3);
   if (isGated)
-    steps.add("stays", "stay", 3);
+    steps.add("stays", "stay_t", 3);
   if (isDelta) {
-    steps.add(readers, "read_by", 3);
-    steps.add("rates", "rate", 3);
+    steps.add(readers, "read_by_t", 3);
+    steps.add("rates", "rate_t", 3);
   }
   body += state.empty() ? "zero = Constant <value = float {0.0}> ()\n"
                           "first = Expand(zero, state_shape)\n"
@@ -131,8 +140,8 @@ bool LinearAttention::write(std::string &body) const {
   body += "present, outs = Scan <num_scan_inputs = " +
           std::to_string(steps.inputs.size()) + ", scan_input_axes = [" +
           steps.axes + "], scan_output_axes = [1], body = step (" + stateType +
-          "state, " + joined(steps.parameters) + ") => (" + stateType +
-          "next, " + stateType + "out) {\n" + step(isGated, isDelta) +
+          "state_t, " + joined(steps.parameters) + ") => (" + stateType +
+          "next_t, " + stateType + "out_t) {\n" + step(isGated, isDelta) +
           "}> (first, " + joined(steps.inputs) + ")\n";
   body += list("joined", {0, 0, -1}) + "flat = Reshape(outs, joined)\n";
   if (scale != 0.0)
@@ -153,6 +162,8 @@ static std::string linearAttention(const Call &call) {
     return "";
   if (width > 0 && keyWidth > 0 && width % heads == 0)
     keyHeads = keyWidth / (width / heads);
+  if (!call.hasSizes(3, 1, {values, width / heads, call.size(2, 2) / values}))
+    return "";
   auto named = [&](int i) { return call.has(i) ? input(i) : ""; };
   LinearAttention attention = {heads,
                                keyHeads,

@@ -74,6 +74,16 @@ public:
     const ::ONNX_NAMESPACE::TensorShapeProto::Dimension *found = dim(i, axis);
     return found ? found->dim_value() : 0;
   }
+  /// Whether the sizes of axes from `first` on are these, as far as they are
+  /// known.
+  bool hasSizes(int i, int first, std::initializer_list<int64_t> sizes) const {
+    for (int64_t wanted : sizes) {
+      int64_t known = size(i, first++);
+      if (known > 0 && wanted > 0 && known != wanted)
+        return false;
+    }
+    return true;
+  }
   /// The numbers of a list of integers, or the one of a scalar, where they are
   /// known.
   std::optional<std::vector<int64_t>> integers(int i) const {

@@ -14,12 +14,14 @@ namespace mlir::megactx {
 
 namespace {
 /// Whether fusion would update a destination once for each of the consumer's
-/// loops that the producer lacks: upstream keeps a destination that is read.
+/// loops that the producer lacks, or along what the consumer reduces: upstream
+/// keeps a destination that is read.
 bool updatesRepeatedly(OpOperand *operand) {
   auto producer = operand->get().getDefiningOp<linalg::LinalgOp>();
   auto consumer = dyn_cast<linalg::LinalgOp>(operand->getOwner());
   return producer && consumer &&
-         producer.getNumLoops() != consumer.getNumLoops() &&
+         (producer.getNumLoops() != consumer.getNumLoops() ||
+          consumer.getNumReductionLoops()) &&
          llvm::any_of(producer.getDpsInitsMutable(), [&](OpOperand &init) {
            return producer.payloadUsesValueFromOperand(&init);
          });
