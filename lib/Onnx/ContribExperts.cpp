@@ -169,7 +169,7 @@ std::string Mixture::product(const std::string &to, const std::string &from,
   auto ofExpert = [&](const std::string &name, int i) {
     return name + to + " = Gather(" + input(i) + ", expert)\n";
   };
-  std::string body = ofExpert("weights_", projection.weights), result;
+  std::string body = ofExpert("weights_", projection.weights);
   if (projection.scales < 0) {
     body += "turned_" + to + " = Transpose <perm = [1, 0]> (weights_" + to +
             ")\nproduct_" + to + " = MatMul(" + from + ", turned_" + to + ")\n";
