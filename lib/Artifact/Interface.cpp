@@ -161,27 +161,22 @@ FailureOr<Interface> Interface::of(ModuleOp module) {
 /// places.
 LogicalResult Interface::describeOutputs(func::FuncOp function,
                                          ArrayRef<int64_t> inputOf) {
-  auto gone = function->getAttrOfType<ArrayAttr>(kUpdatedAttr);
-  ArrayRef<Attribute> updated = gone ? gone.getValue() : ArrayRef<Attribute>();
-  unsigned left = 0, count = function.getNumResults() + updated.size();
-  for (unsigned i = 0; i < count; ++i) {
-    DictionaryAttr attrs;
-    Type type;
-    auto here = updated.empty() ? DictionaryAttr()
-                                : dyn_cast<DictionaryAttr>(updated.front());
-    auto place = here ? here.getAs<IntegerAttr>("result") : IntegerAttr();
-    if (place && place.getInt() == i) {
-      attrs = here.getAs<DictionaryAttr>("attrs");
-      auto was = here.getAs<TypeAttr>("type");
-      type = was ? was.getValue() : Type();
-      updated = updated.drop_front();
-    } else if (left < function.getNumResults()) {
-      attrs = function.getResultAttrDict(left);
-      type = function.getResultTypes()[left++];
+  SmallVector<std::pair<Type, DictionaryAttr>> results;
+  for (auto [i, type] : llvm::enumerate(function.getResultTypes()))
+    results.emplace_back(type, function.getResultAttrDict(i));
+  if (auto gone = function->getAttrOfType<ArrayAttr>(kUpdatedAttr))
+    for (Attribute each : gone) {
+      auto entry = dyn_cast<DictionaryAttr>(each);
+      auto place = entry ? entry.getAs<IntegerAttr>("result") : IntegerAttr();
+      auto type = entry ? entry.getAs<TypeAttr>("type") : TypeAttr();
+      if (!place || !type || size_t(place.getInt()) > results.size())
+        return function.emitError("expected '")
+               << kUpdatedAttr << "' to say what results were";
+      results.insert(results.begin() + place.getInt(),
+                     {type.getValue(), entry.getAs<DictionaryAttr>("attrs")});
     }
-    if (!type)
-      return function.emitError("expected '")
-             << kUpdatedAttr << "' to say what results were";
+  for (auto [i, result] : llvm::enumerate(results)) {
+    auto [type, attrs] = result;
     auto entry = describe(function, type, attrs, "output_" + std::to_string(i));
     if (failed(entry))
       return failure();

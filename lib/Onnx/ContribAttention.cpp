@@ -128,12 +128,8 @@ static bool writeMask(const Call &call, int i, int bias,
             "column = Concat <axis = 0> (batch, ones)\n"
             "last = Reshape(length, column)\n"
             "sizes = Shape <start = 1, end = 2> (" +
-            keys +
-            ")\nfirst = Constant <value_ints = [0]> ()\n"
-            "count = Squeeze(sizes, first)\n"
-            "zero = Constant <value = int64 {0}> ()\n"
-            "one = Constant <value = int64 {1}> ()\n"
-            "place = Range(zero, count, one)\nkeep = Less(place, last)\n";
+            keys + ")\n" + counted("place", "sizes") +
+            "keep = Less(place, last)\n";
   } else if (rank == 2 || rank == 3) {
     body += "axes = Constant <value_ints = [" +
             std::string(rank == 2 ? "1, 2" : "1") + "]> ()\nwide = Unsqueeze(" +
@@ -150,14 +146,19 @@ static bool writeMask(const Call &call, int i, int bias,
   return true;
 }
 
-static std::string attentionOf(const Call &call, const std::string &operands) {
+/// ONNX's node behind its results. `past`: keys and values by name, or empty.
+static std::string attentionOf(const Call &call, const std::string &operands,
+                               bool isMasked, const std::string &past) {
   std::string heads = std::to_string(call.integer("num_heads", 0));
   std::string body =
       " = Attention <q_num_heads = " + heads + ", kv_num_heads = " + heads +
       ", is_causal = " + std::to_string(call.integer("unidirectional", 0));
   if (double scale = call.real("scale", 0.0); scale != 0.0)
     body += ", scale = " + text(scale);
-  return body + "> (" + operands + ")\n";
+  body += "> (" + operands;
+  if (isMasked || !past.empty())
+    body += isMasked ? ", mask" : ", none";
+  return body + (past.empty() ? "" : ", " + past) + ")\n";
 }
 
 /// Writes `past_k` and `past_v`, the halves of input `past`.
@@ -190,16 +191,11 @@ template <bool isProjected> static std::string attention(const Call &call) {
     return "";
   if (hasPast)
     writePast(4, body);
-  bool isMasked = call.has(3) || call.has(5);
-  std::string operands = "q, k, v";
-  if (isMasked || hasPast)
-    operands += isMasked ? ", mask" : ", none";
-  if (hasPast)
-    operands += ", past_k, past_v";
+  std::string node = attentionOf(call, "q, k, v", call.has(3) || call.has(5),
+                                 hasPast ? "past_k, past_v" : "");
   if (!call.wants(1))
-    return body + "o0" + attentionOf(call, operands);
-  return body + "o0, key, value" + attentionOf(call, operands) +
-         list("front", {0}) +
+    return body + "o0" + node;
+  return body + "o0, key, value" + node + list("front", {0}) +
          "keys = Unsqueeze(key, front)\nvalues = Unsqueeze(value, front)\n"
          "o1 = Concat <axis = 0> (keys, values)\n";
 }
@@ -283,17 +279,12 @@ static std::string multiHeadAttention(const Call &call) {
   if (!writeHeadOperands(call, body) || !writeBias(call, operands, body) ||
       !writeMask(call, 4, 5, hasPast || hasHeads ? "" : "k", body))
     return "";
-  bool isMasked = call.has(4) || call.has(5);
-  if (isMasked || hasPast)
-    operands += isMasked ? ", mask" : ", none";
-  if (hasPast)
-    operands += ", i6, i7";
-  bool hasPresent = call.wants(1) || call.wants(2);
+  std::string node = attentionOf(call, operands, call.has(4) || call.has(5),
+                                 hasPast ? "i6, i7" : "");
+  std::string present = call.wants(1) || call.wants(2) ? ", o1, o2" : "";
   if (!hasHeads)
-    return body + (hasPresent ? "o0, o1, o2" : "o0") +
-           attentionOf(call, operands);
-  return body + (hasPresent ? "rows, o1, o2" : "rows") +
-         attentionOf(call, operands) + list("joined", {0, 0, -1}) +
+    return body + "o0" + present + node;
+  return body + "rows" + present + node + list("joined", {0, 0, -1}) +
          "tokens = Transpose <perm = [0, 2, 1, 3]> (rows)\n"
          "o0 = Reshape(tokens, joined)\n";
 }

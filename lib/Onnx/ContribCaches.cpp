@@ -91,11 +91,8 @@ static void writeRotation(const Call &call, const Places &places,
   if (call.has(places.positions))
     positions = input(places.positions);
   else
-    body += "column = Unsqueeze(starts, one)\ncount = Squeeze(rows, zero)\n"
-            "first = Constant <value = int64 {0}> ()\n"
-            "step = Constant <value = int64 {1}> ()\n"
-            "place = Range(first, count, step)\n"
-            "positions = Add(column, place)\n";
+    body += counted("place", "rows") +
+            "column = Unsqueeze(starts, one)\npositions = Add(column, place)\n";
   int64_t part = 2 * call.size(places.cosines, 1); // 0: all of each head
   auto rotate = [&](const std::string &name, const char *heads) {
     return "rotated_" + name + " = RotaryEmbedding <interleaved = " +

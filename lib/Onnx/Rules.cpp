@@ -47,6 +47,15 @@ std::string mlir::onnx::list(const std::string &name,
   return name + " = Constant <value_ints = " + listed(numbers) + "> ()\n";
 }
 
+std::string mlir::onnx::counted(const std::string &name,
+                                const std::string &count) {
+  return list(name + "_axis", {0}) + name + "_end = Squeeze(" + count + ", " +
+         name + "_axis)\n" + name +
+         "_first = Constant <value = int64 {0}> ()\n" + name +
+         "_step = Constant <value = int64 {1}> ()\n" + name + " = Range(" +
+         name + "_first, " + name + "_end, " + name + "_step)\n";
+}
+
 std::string mlir::onnx::checkedSize(const std::string &name,
                                     const std::string &input) {
   return list(name + "_one", {1}) + name + "_wide = Cast <to = 7> (" + input +

@@ -123,6 +123,9 @@ std::string joined(const std::vector<std::string> &words);
 std::string listed(const std::vector<int64_t> &numbers);
 /// A node that makes the list of int64.
 std::string list(const std::string &name, const std::vector<int64_t> &numbers);
+/// Makes `name`, the integers from 0 on, as many as `count`, a list of one,
+/// says.
+std::string counted(const std::string &name, const std::string &count);
 /// Writes `name`, an input's number as a list of one; a run refuses one below
 /// 1, as no shape has a size below zero.
 std::string checkedSize(const std::string &name, const std::string &input);

@@ -127,9 +127,13 @@ def _sizes(name, shape):
     return (ctypes.c_int64 * 8)(*shape)
 
 
+def _is_foreign(value):
+    return hasattr(value, "__dlpack_device__") and not isinstance(value, np.ndarray)
+
+
 def _given(name, value, stream, current=None):
     """The runtime's tensor, and what has to live as long as it is in use."""
-    if hasattr(value, "__dlpack_device__") and not isinstance(value, np.ndarray):
+    if _is_foreign(value):
         try:
             (address, dtype, shape, kind, device), held = dlpack.read(value, stream, current)
         except ValueError as error:
@@ -141,7 +145,7 @@ def _given(name, value, stream, current=None):
 
 def _check_writable(name, value):
     """What a run writes into is the array itself, not a copy."""
-    if isinstance(value, DeviceTensor) or (hasattr(value, "__dlpack_device__") and not isinstance(value, np.ndarray)):
+    if _is_foreign(value):
         return
     if not isinstance(value, np.ndarray) or not value.flags.writeable or not value.flags.c_contiguous or not value.dtype.isnative:
         raise Error(f"input '{name}': expected a numpy array in C order that can be written to, as the run writes into it")
@@ -231,6 +235,7 @@ class Model:
             _load_cublas()
         self.inputs = [entry["name"] for entry in self.manifest["inputs"]]
         self.outputs = [entry["name"] for entry in self.manifest["outputs"]]
+        self._updates = {entry["name"]: self.inputs[entry["updates"]] for entry in self.manifest["outputs"] if "updates" in entry}
 
     def run(self, inputs, stream=None):
         """{name: tensor} to {name: numpy array, or DeviceTensor}. Outputs that are caches written in place are the inputs themselves.
@@ -245,16 +250,14 @@ class Model:
             devices = [value.__dlpack_device__() for value in inputs.values() if hasattr(value, "__dlpack_device__")]
             current = next((device for kind, device in devices if kind == dlpack.CUDA), None)
             stream = dlpack.current_stream(current)
-        for entry in self.manifest["outputs"]:
-            if "updates" in entry:
-                _check_writable(self.inputs[entry["updates"]], inputs[self.inputs[entry["updates"]]])
+        for name in self._updates.values():
+            _check_writable(name, inputs[name])
         tensors, held = zip(*(_given(name, inputs[name], stream, current) for name in self.inputs)) if self.inputs else ((), ())
         given = (_Tensor * len(tensors))(*tensors)
         made = (_Tensor * len(self.outputs))()
         if library().mctx_run_on_stream(self._handle, stream, given, len(tensors), made, len(made)):
             raise Error(library().mctx_error().decode())
-        return {entry["name"]: inputs[self.inputs[entry["updates"]]] if "updates" in entry else _taken(tensor)
-                for entry, tensor in zip(self.manifest["outputs"], made)}
+        return {name: inputs[self._updates[name]] if name in self._updates else _taken(tensor) for name, tensor in zip(self.outputs, made)}
 
 
 def load(path):
