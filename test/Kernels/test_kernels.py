@@ -79,6 +79,19 @@ def test_bias_broadcasts(shape, compiled):
     attention.check(kernel, batch=2, queries=21, keys=21, bias=shape)
 
 
+@pytest.mark.parametrize("rows", [1, 40])
+def test_biases_as_large_as_numbers_are(rows, compiled):
+    """A row whose biases are all the least number weighs its keys alike, as the sums of scores and biases do; the largest takes all."""
+    kernel = compiled(attention.Spec(pattern="causal", bias=True))
+    inputs, given = attention.draw_inputs(kernel.spec, 2, 40, 40, bias=(1, 0 if rows > 1 else 1, 1))
+    bias, limits = inputs[-1], np.finfo(np.float32)
+    bias[...] = limits.min
+    bias[..., :rows // 2, 3] = limits.max
+    with np.errstate(over="ignore"):
+        want, _ = attention.reference(kernel.spec, *given)
+    np.testing.assert_allclose(kernel.run(inputs)[0], want, atol=1e-5)
+
+
 @pytest.mark.parametrize("pattern, more", list(zip(BLOCK_PATTERNS, [dict(), dict(softcap=3.0, bias=True), dict(lengths=True, dtype="bf16"), dict()], strict=True)))
 def test_tests_in_blocks(pattern, more, compiled):
     kernel = compiled(attention.Spec(pattern=pattern, offset=True, **more))

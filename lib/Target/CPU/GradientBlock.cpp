@@ -236,7 +236,6 @@ void GradientBlock::sumBiases(Value n, const GradientContext &context) {
                                    mask, a.splat(0, buffers.vector));
       sum = sum ? arith::AddFOp::create(b, sum, x).getResult() : x;
     }
-    sum = arith::MulFOp::create(b, sum, a.splat(kLog2e, buffers.vector));
-    products.store(sum, buffers.biases, n, span, g);
+    products.store(emitBase2(b, sum), buffers.biases, n, span, g);
   }
 }

@@ -139,7 +139,7 @@ void KernelEmitter::prepare(const BlockBuffers &buffers) {
   Value zero = a.splat(0.0f, buffers.vector);
   for (int64_t g = 0; g < buffers.form.vectors; ++g) {
     Value lane = a.c(g * shape.lanes);
-    vector::StoreOp::create(b, a.splat(kNoKey, buffers.vector), buffers.top,
+    vector::StoreOp::create(b, a.splat(kLeastTop, buffers.vector), buffers.top,
                             lane);
     vector::StoreOp::create(b, zero, buffers.sum, lane);
   }

@@ -47,6 +47,9 @@ void emitParallel(ImplicitLocOpBuilder &b, Value count,
 constexpr float kLeastExponent = -100.0f;
 Value emitExp2(ImplicitLocOpBuilder &b, Value x);
 
+/// A bias, or a vector of them, in units of log2: a finite one stays finite.
+Value emitBase2(ImplicitLocOpBuilder &b, Value bias);
+
 /// The elements of one head of [B, H, N, D] as one flat run, and its strides.
 std::pair<Value, ValueRange> flattenHead(ImplicitLocOpBuilder &b, Value tensor,
                                          Value batch, Value head);

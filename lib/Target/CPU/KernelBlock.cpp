@@ -224,7 +224,6 @@ KeyBlock::viewsOf(const ElementContext &element) {
 /// queries, and those of the part's rows.
 void KeyBlock::sumBiases(const Part &part, Value n, Value keyRow,
                          ArrayRef<BiasView> biases) {
-  Value log2e = a.f32(static_cast<float>(M_LOG2E));
   Value sum;
   auto add = [&](Value x) {
     sum = sum ? arith::AddFOp::create(b, sum, x).getResult() : x;
@@ -236,8 +235,7 @@ void KeyBlock::sumBiases(const Part &part, Value n, Value keyRow,
     if (bias.perKey)
       add(memref::LoadOp::create(b, bias.data, placeOf(bias)));
   if (sum)
-    memref::StoreOp::create(b, arith::MulFOp::create(b, sum, log2e),
-                            buffers.keyBiases, n);
+    memref::StoreOp::create(b, emitBase2(b, sum), buffers.keyBiases, n);
   if (!shape.hasBiasPerRow())
     return;
   sum = {};
@@ -258,9 +256,7 @@ void KeyBlock::sumBiases(const Part &part, Value n, Value keyRow,
     add(vector::GatherOp::create(b, buffers.vector, bias.data,
                                  ValueRange{placeOf(bias)}, at, mask, none));
   }
-  sum = arith::MulFOp::create(
-      b, sum, vector::BroadcastOp::create(b, buffers.vector, log2e));
-  storeVector(part, sum, buffers.rowBiases, n, 0);
+  storeVector(part, emitBase2(b, sum), buffers.rowBiases, n, 0);
 }
 
 /// Fills `allowed` and the biases for a part of one vector.
@@ -301,9 +297,6 @@ Value KeyBlock::adjust(const Part &part, Value s, Value key, int64_t g,
     s = arith::AddFOp::create(
         b, s, vector::BroadcastOp::create(b, buffers.vector, bias));
   }
-  // Minus infinity masks, as everywhere.
-  if (masks.biasPerRow || masks.biasPerKey)
-    s = a.fmax(masked, s);
   auto ints = VectorType::get({shape.lanes}, b.getI32Type());
   auto load = [&](Value from, ValueRange place) -> Value {
     return vector::LoadOp::create(b, ints, from, place);
@@ -325,8 +318,7 @@ Value KeyBlock::adjust(const Part &part, Value s, Value key, int64_t g,
   return a.select(keep, s, masked);
 }
 
-/// P = exp2(S - max) in place, 0 for masked keys; returns the sums. A row
-/// without any key is known by its maximum.
+/// P = exp2(S - max) in place, 0 for masked keys; returns the sums.
 SmallVector<Value> KeyBlock::exponentials(const Part &part, ValueRange sums,
                                           ValueRange maxima) {
   return emitFor(b, part.begin, part.end, 1, sums,

@@ -40,11 +40,7 @@ void HeadRows::weights() {
     Value at = a.c(g * shape.lanes);
     Value top = vector::LoadOp::create(b, type, buffers.top, at);
     Value sum = vector::LoadOp::create(b, type, buffers.sum, at);
-    Value hasKey = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, top,
-                                         a.splat(kNoKey, type));
-    Value isNone =
-        arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, sum, sum);
-    Value some = arith::OrIOp::create(b, hasKey, isNone);
+    Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, sum, zero);
     Value inverse = a.select(some, arith::DivFOp::create(b, one, sum), zero);
     Value natural =
         arith::MulFOp::create(b, top, a.splat(static_cast<float>(M_LN2), type));
@@ -75,7 +71,7 @@ void HeadRows::mergeWeights(Value lse) {
     };
     Value before = load(buffers.old), now = load(buffers.total);
     // Both empty: any finite top keeps the difference from being NaN.
-    Value top = a.fmax(a.fmax(before, now), a.splat(kNoKey, type));
+    Value top = a.fmax(a.fmax(before, now), a.splat(kLeastTop, type));
     auto share = [&](Value x) -> Value {
       return math::ExpOp::create(b, arith::SubFOp::create(b, x, top));
     };

@@ -88,7 +88,7 @@ KeySplit::Shares KeySplit::mergeLse(Value lse, ArrayRef<Value> row) {
     return memref::LoadOp::create(b, partLse, rowOf(i, row));
   };
   Value before;
-  Value top = a.f32(kNoKey);
+  Value top = a.f32(kLeastTop);
   if (shape.accumulate) {
     before = memref::LoadOp::create(b, lse, row);
     top = a.fmax(top, before);

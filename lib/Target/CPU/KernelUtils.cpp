@@ -40,6 +40,25 @@ Value mlir::megactx::cpu::emitExp2(ImplicitLocOpBuilder &b, Value x) {
                                   arith::AddIOp::create(b, bits, exponent));
 }
 
+Value mlir::megactx::cpu::emitBase2(ImplicitLocOpBuilder &b, Value bias) {
+  constexpr float log2e = static_cast<float>(M_LOG2E),
+                  most = std::numeric_limits<float>::max() / (1.01f * log2e);
+  Arith a{b};
+  auto all = [&](float x) -> Value {
+    if (auto type = dyn_cast<VectorType>(bias.getType()))
+      return a.splat(x, type);
+    return a.f32(x);
+  };
+  Value size = math::AbsFOp::create(b, bias);
+  Value isInfinite =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, size,
+                            all(std::numeric_limits<float>::infinity()));
+  Value within = arith::MaximumFOp::create(
+      b, arith::MinimumFOp::create(b, bias, all(most)), all(-most));
+  return arith::MulFOp::create(b, a.select(isInfinite, bias, within),
+                               all(log2e));
+}
+
 void mlir::megactx::cpu::emitParallel(ImplicitLocOpBuilder &b, Value count,
                                       function_ref<void(Value)> body) {
   Arith a{b};

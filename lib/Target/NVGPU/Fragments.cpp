@@ -101,7 +101,7 @@ Softmax Fragments::softmax(State &state, ValueRange scores) {
   Value grew = greater(best, limit);
   best = a.select(grew, best, state.max);
   // A row that has seen no key yet takes 0 as its maximum: its p become 0.
-  Value safe = a.select(greater(best, of(kMasked / 2)), best, of(0.0f));
+  Value safe = a.select(greater(best, of(kMasked)), best, of(0.0f));
   // One operation less; but of a finite bias that hides keys, the rounding of
   // the product alone is more than what exponents can be.
   bool isBiased = !shape.biasPerKey.empty();

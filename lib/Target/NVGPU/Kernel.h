@@ -17,15 +17,17 @@
 #include "Tiling.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include <cmath>
+#include <limits>
 
 namespace mlir::megactx::nvgpu {
 
-/// The score of a masked key: finite, so that no difference of two is NaN.
-constexpr float kMasked = -1.0e30f;
+/// The score of a masked key, and the maximum of a row that has seen none:
+/// what is taken from scores is finite, so that no difference is NaN.
+constexpr float kMasked = -std::numeric_limits<float>::infinity();
 
 /// Whether scores are scaled before the softmax, and not within it: what is
-/// added or bent needs their true values, and maxima a positive factor, which
-/// must leave kMasked far below all others.
+/// added or bent needs their true values, and maxima a positive factor, with
+/// which minus infinity stays that.
 inline bool scalesScores(const AttentionShape &shape) {
   return shape.softcap || !shape.biasPerKey.empty() || !(shape.scale > 1e-20f);
 }

@@ -91,7 +91,8 @@ Value Results::reciprocal(Value x) {
 void Results::merge(Result &row, Value old) {
   Value top = arith::MaximumFOp::create(b, old, row.lse);
   // Both empty: any finite top keeps the difference from being NaN.
-  Value safe = arith::MaximumFOp::create(b, top, a.f32(kMasked));
+  Value safe = arith::MaximumFOp::create(
+      b, top, a.f32(std::numeric_limits<float>::lowest()));
   auto share = [&](Value x) -> Value {
     Value difference = arith::SubFOp::create(b, x, safe);
     return nvx::Exp2Op::create(

@@ -35,10 +35,8 @@ SmallVector<Value> ScoreElements::adjust(ValueRange scores,
   for (auto [n, score] : llvm::enumerate(result)) {
     score = shape.softcap ? cappedScore(b, shape, score)
                           : arith::MulFOp::create(b, score, splat(shape.scale));
-    // Minus infinity masks, as everywhere.
     if (!arguments.biases.empty())
-      score =
-          arith::MaximumFOp::create(b, biased(score, at, n), splat(kMasked));
+      score = biased(score, at, n);
   }
   return result;
 }
