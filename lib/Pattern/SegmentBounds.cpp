@@ -37,6 +37,12 @@ bool mlir::megactx::pattern::boundSegments(Piece &piece) {
   return true;
 }
 
+bool mlir::megactx::pattern::speaksOfSegments(const Formula &formula) {
+  return llvm::any_of(formula.atoms(), [](const Atom &atom) {
+    return atom.expr && atom.expr.uses(Expr::Kind::Operand);
+  });
+}
+
 bool mlir::megactx::pattern::readsSegments(const Piece &piece) {
   Expr condition = piece.condition();
   return condition && condition.uses(Expr::Kind::Operand);

@@ -31,8 +31,10 @@ Value withoutCasts(Value value) {
   return value;
 }
 
-/// Ids of segments that do not decrease bound keys.
+/// Ids of segments that do not decrease bound keys. A formula may speak of them
+/// although none of its pieces does.
 static LogicalResult boundSegments(SourceOp source,
+                                   const pattern::Formula &formula,
                                    std::vector<Piece> &pieces) {
   for (Piece &piece : pieces)
     if (!pattern::boundSegments(piece))
@@ -44,7 +46,7 @@ static LogicalResult boundSegments(SourceOp source,
   if (isRead && !source.getSegments())
     return source.emitOpError("'segments' needs segment ids, which "
                               "this source does not have");
-  if (!isRead && source.getSegments())
+  if (source.getSegments() && !pattern::speaksOfSegments(formula))
     return source.emitOpError("has segment ids, which its pattern '")
            << source.getPattern().getPattern().str() << "' does not read";
   return success();
@@ -57,12 +59,14 @@ static FailureOr<SourcePieces> piecesOf(Operation *op, Value operand,
   if (!source)
     return op->emitOpError("expected sources made by megactx.source");
   std::string error;
-  auto pieces = expand(
-      source.getPattern().getPattern().formula(source.getKeyStep()), error,
-      ShapedType::isDynamic(heads) ? std::nullopt : std::optional(heads));
+  pattern::Formula formula =
+      source.getPattern().getPattern().formula(source.getKeyStep());
+  auto pieces = expand(formula, error,
+                       ShapedType::isDynamic(heads) ? std::nullopt
+                                                    : std::optional(heads));
   if (!pieces)
     return source.emitOpError(error);
-  if (failed(boundSegments(source, *pieces)))
+  if (failed(boundSegments(source, formula, *pieces)))
     return failure();
   return SourcePieces{source, std::move(*pieces), Value()};
 }
@@ -84,7 +88,7 @@ FailureOr<SmallVector<SourcePieces>> decomposeSources(Op op,
     if (source.getPositions())
       emitCheckAscending(rewriter, op.getLoc(), source.getPositions(),
                          source.getLengths(), "the positions of keys");
-    if (source.getSegments())
+    if (llvm::any_of(pieces, pattern::readsSegments))
       segmentBounds = emitSegmentBounds(
           rewriter, op.getLoc(), source.getSegments(), source.getLengths());
   }

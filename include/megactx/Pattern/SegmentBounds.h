@@ -26,6 +26,9 @@ Expr sameSegment();
 /// that they differ; then nothing is changed.
 bool boundSegments(Piece &piece);
 
+/// Whether one of the formula's atoms is about segments.
+bool speaksOfSegments(const Formula &formula);
+
 /// Whether the piece reads bounds of segments.
 bool readsSegments(const Piece &piece);
 
