@@ -141,3 +141,23 @@ def test_few_queries_share_their_keys_among_tasks(pattern, dtype, compiled):
 def test_few_queries_share_keys_of_ragged_lengths(compiled):
     kernel = compiled(attention.Spec(pattern="dense", lengths=True, bias=True))
     attention.check(kernel, batch=5, queries=2, keys=3000, bias=(4, 0, 5))
+
+
+@pytest.mark.parametrize("heads, key_heads", [(20, 1), (21, 3), (8, 8), (12, 2)], ids=str)
+def test_few_queries_of_all_heads_that_share_keys(heads, key_heads, compiled):
+    """Rows of several heads stand in the lanes together, and more heads than have a place there are several tasks'."""
+    patterns = ["causal and (window<left = 40, right = 0> or strided<stride = 3>)", "per_head<[causal, strided<stride = 2>]>", "random<block = 64, count = 3, seed = 5> and causal"]
+    shape = dict(heads=heads, key_heads=key_heads, head_dim=40, value_dim=24, dtype="f16")
+    for kernel in [compiled(*(attention.Spec(pattern, offset=True, **shape) for pattern in patterns)),
+                   compiled(attention.Spec("causal and strided<stride = 3>", offset_per_batch=True, lengths=True, **shape))]:
+        for queries, keys in [(1, 1500), (2, 99), (3, 200), (5, 64), (17, 90)]:
+            past = keys - queries
+            attention.check(kernel, batch=2, queries=queries, keys=keys, offset=past if kernel.spec.offset else [past, past // 2])
+
+
+@pytest.mark.parametrize("bias", [(1, 1, 1), (6, 1, 2), (1, 0, 2), (6, 0, 1)], ids=str)
+def test_biases_of_rows_of_several_heads(bias, compiled):
+    """bias: heads, queries (0 = all) and batch of it; those of one head are for all."""
+    kernel = compiled(attention.Spec("causal", heads=6, key_heads=2, offset=True, bias=True))
+    for queries, keys in [(1, 30), (2, 700), (7, 60)]:
+        attention.check(kernel, batch=2, queries=queries, keys=keys, offset=keys - queries, bias=bias)

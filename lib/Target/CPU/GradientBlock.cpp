@@ -32,7 +32,8 @@ GradientBuffers::GradientBuffers(ImplicitLocOpBuilder &b,
     fields.add(sumB, {shape.valueDim, lanes}, f32);
   for (Value *each : {&weights, &slopes})
     fields.add(*each, {kGradientRows, lanes}, f32);
-  fields.add(rowOf, {lanes}, index);
+  for (Value *each : {&rowOf, &headOf})
+    fields.add(*each, {lanes}, index);
   for (Value *each : {&other, &placeA, &placeB})
     fields.add(*each, {kGradientRows}, index);
   for (Value *each : {&lse, &delta})

@@ -41,7 +41,7 @@ struct GradientBuffers {
   Value laneA, laneB;    ///< [D][M], [Dv][M] f32
   Value sumA, sumB;      ///< the same; sumB of keys' gradients alone
   Value weights, slopes; ///< [rows][M] f32: P and dX
-  Value rowOf;           ///< [M] index: the row of each lane
+  Value rowOf, headOf;   ///< [M] index: the row of each lane, and its head
   Value other;           ///< [rows] index: those that come row by row
   Value placeA, placeB;  ///< [rows] index: where these are in memory
   Value lse, delta;      ///< of each query, f32; lse to base 2

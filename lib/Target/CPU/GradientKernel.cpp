@@ -45,7 +45,7 @@ void GradientKernel::tasks(int64_t vectors, Value most) {
     Value count = enter(batch, head, viewClass);
     scf::IfOp::create(b, a.lt(first, count), [&](OpBuilder &, Location) {
       GradientBuffers buffers(b, shape, vectors);
-      startLanes(buffers, first, count);
+      startLanes(buffers, head, first, count);
       task(buffers, batch, head);
       scf::YieldOp::create(b);
     });
@@ -53,14 +53,15 @@ void GradientKernel::tasks(int64_t vectors, Value most) {
 }
 
 /// Says which row each lane stands for, and starts from nothing.
-void GradientKernel::startLanes(const GradientBuffers &buffers, Value first,
-                                Value count) {
+void GradientKernel::startLanes(const GradientBuffers &buffers, Value head,
+                                Value first, Value count) {
   Value last = a.sub(count, a.c(1));
   lanesHere = a.min(a.sub(count, first), a.c(buffers.lanes));
   emitFor(b, a.c(0), a.c(buffers.lanes), 1, [&](Value lane) {
     // Lanes past the class's end repeat its last row and are not stored.
     Value row = rowAt(a.min(a.add(first, lane), last));
     memref::StoreOp::create(b, row, buffers.rowOf, lane);
+    memref::StoreOp::create(b, head, buffers.headOf, lane);
   });
   auto clear = [&](Value sum, int64_t dim) {
     emitFor(b, a.c(0), a.c(dim), 1, [&](Value d) {
@@ -75,41 +76,41 @@ void GradientKernel::startLanes(const GradientBuffers &buffers, Value first,
 }
 
 void GradientKernel::loadLanes(const GradientBuffers &buffers,
-                               const HeadOf &ofA, const HeadOf &ofB) {
+                               const BatchOf &ofA, const BatchOf &ofB) {
   std::string key = gradientKey(shape, buffers.vectors);
   llvm::raw_string_ostream(key) << "load " << shape.scale;
-  parts.call(b, key,
-             {buffers.scratch, ofA.tensor, ofB.tensor, ofA.batch, ofA.head},
+  parts.call(b, key, {buffers.scratch, ofA.tensor, ofB.tensor, ofA.batch},
              [&](ValueRange x) {
                GradientBuffers own(b, shape, buffers.vectors, x[0]);
-               LaneRows rows(b, own.vector, own.rowOf);
-               rows.load({x[1], x[3], x[4], ofA.dim},
+               LaneRows rows(b, own.vector, own.rowOf, own.headOf);
+               rows.load({x[1], x[3], ofA.dim},
                          shape.scale * static_cast<float>(M_LOG2E), own.laneA);
-               rows.load({x[2], x[3], x[4], ofB.dim}, 1.0f, own.laneB);
+               rows.load({x[2], x[3], ofB.dim}, 1.0f, own.laneB);
              });
 }
 
 /// Adds the lanes' sums, `sum` of the buffers, times the factor to their rows.
 void GradientKernel::storeSum(const GradientBuffers &buffers,
                               Value GradientBuffers::*sum, float factor,
-                              const HeadOf &to) {
+                              const BatchOf &to) {
   std::string key = gradientKey(shape, buffers.vectors);
   llvm::raw_string_ostream(key)
       << "store " << (sum == &GradientBuffers::sumA) << ' ' << factor;
-  parts.call(b, key, {buffers.scratch, to.tensor, to.batch, to.head, lanesHere},
+  parts.call(b, key, {buffers.scratch, to.tensor, to.batch, lanesHere},
              [&](ValueRange x) {
                GradientBuffers own(b, shape, buffers.vectors, x[0]);
-               HeadOf row{x[1], x[2], x[3], to.dim};
-               LaneRows rows(b, own.vector, own.rowOf);
+               BatchOf rowsOf{x[1], x[2], to.dim};
+               LaneRows rows(b, own.vector, own.rowOf, own.headOf);
                for (int64_t g = 0; g < own.vectors; ++g)
                  vector::StoreOp::create(b, a.splat(factor, own.vector),
                                          own.factors, a.c(g * shape.lanes));
                Value one = a.f32(1.0f);
-               emitFor(b, a.c(0), x[4], shape.lanes, [&](Value first) {
+               emitFor(b, a.c(0), x[3], shape.lanes, [&](Value first) {
                  rows.turn(own.*sum, to.dim, first, own.factors, own.turned);
-                 Value end = a.min(a.add(first, a.c(shape.lanes)), x[4]);
+                 Value end = a.min(a.add(first, a.c(shape.lanes)), x[3]);
                  emitFor(b, first, end, 1, [&](Value lane) {
-                   rows.store(own.turned, a.sub(lane, first), row, lane, one);
+                   rows.store(own.turned, a.sub(lane, first), rowsOf, lane,
+                              one);
                  });
                });
              });

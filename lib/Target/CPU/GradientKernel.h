@@ -36,10 +36,10 @@ protected:
   /// From the rows that the task's lanes stand for to their sums.
   virtual void task(GradientBuffers &buffers, Value batch, Value head) = 0;
 
-  void loadLanes(const GradientBuffers &buffers, const HeadOf &a,
-                 const HeadOf &b);
+  void loadLanes(const GradientBuffers &buffers, const BatchOf &a,
+                 const BatchOf &b);
   void storeSum(const GradientBuffers &buffers, Value GradientBuffers::*sum,
-                float factor, const HeadOf &to);
+                float factor, const BatchOf &to);
   /// The number of rows that a block computes on for `left` of them.
   Value blockRows(const GradientBuffers &buffers, Value left);
   /// Fills the places of row `other[n]` in A and B.
@@ -52,7 +52,8 @@ protected:
 private:
   void tasksByLength(ArrayRef<int64_t> vectors, Value most);
   void tasks(int64_t vectors, Value most);
-  void startLanes(const GradientBuffers &buffers, Value first, Value count);
+  void startLanes(const GradientBuffers &buffers, Value head, Value first,
+                  Value count);
 };
 
 /// Adds the kernel of the shape's result to the module.

@@ -28,6 +28,8 @@ public:
 private:
   void tasksByLength(ArrayRef<BlockForm> forms);
   void tasks(BlockForm form);
+  Value headBlocks() { return a.ceilDiv(group, headsAtOnce); }
+  Value headsInLanes();
   void place(Value number, Value blocks, BlockForm form);
   void task(BlockForm form);
   void prepare(const BlockBuffers &buffers);
@@ -40,8 +42,11 @@ private:
                Value last);
 
   Value rowsPerClass;
-  // The task at hand; `split` where tasks share the keys of a row.
-  Value batch, head, keyHead, blockBegin;
+  // Of how many heads that share keys a task has the rows.
+  Value headsAtOnce;
+  // The task at hand: its rows are those of some heads, row by row, of which it
+  // has a block; `split` where tasks share the keys of a row.
+  Value batch, firstHead, headsHere, keyHead, blockBegin, rowsOfHeads;
   std::optional<KeySplit> split;
 };
 } // namespace
@@ -52,6 +57,7 @@ func::FuncOp KernelEmitter::run() {
   // Sums of six keys by two vectors fill sixteen registers best, and of six by
   // four, thirty-two; there, two without classes would be for short sequences.
   bool manyRegisters = shape.lanes == 16;
+  headsAtOnce = headsInLanes();
   if (views->classes() > 1 || !manyRegisters)
     forms.push_back({2});
   if (manyRegisters)
@@ -61,6 +67,20 @@ func::FuncOp KernelEmitter::run() {
   return function;
 }
 
+/// As many heads as have their classes in the lanes of one vector together:
+/// each key is read once for all of them.
+Value KernelEmitter::headsInLanes() {
+  if (shape.dependsOnHead())
+    return a.c(1);
+  Value most = a.div(a.c(shape.lanes), a.max(rowsPerClass, a.c(1)));
+  Value count = a.max(a.min(most, group), a.c(1));
+  for (Value bias : arguments.biases) {
+    Value isShared = a.le(memref::DimOp::create(b, bias, 1), a.c(1));
+    count = a.select(isShared, count, a.c(1));
+  }
+  return count;
+}
+
 /// Blocks of the fewest vectors that hold a whole class, so that lanes of short
 /// classes are not idle; of the most vectors where none does.
 void KernelEmitter::tasksByLength(ArrayRef<BlockForm> forms) {
@@ -68,13 +88,18 @@ void KernelEmitter::tasksByLength(ArrayRef<BlockForm> forms) {
   if (forms.size() == 1)
     return tasks(form);
   emitIf(
-      b, a.le(rowsPerClass, a.c(form.mostRows(shape.lanes))),
+      b,
+      a.le(a.mul(rowsPerClass, headsAtOnce), a.c(form.mostRows(shape.lanes))),
       [&] { tasks(form); }, [&] { tasksByLength(forms.drop_front()); });
 }
 
 void KernelEmitter::tasks(BlockForm form) {
-  Value blocks = a.ceilDiv(rowsPerClass, a.c(shape.lanes * form.vectors));
-  Value perBlock = a.mul(a.mul(batches, heads), a.c(views->classes()));
+  if (form.vectors > 1)
+    headsAtOnce = a.c(1);
+  Value rows = a.mul(rowsPerClass, headsAtOnce);
+  Value blocks = a.ceilDiv(rows, a.c(shape.lanes * form.vectors));
+  Value perBlock = a.mul(a.mul(batches, a.mul(keyHeads, headBlocks())),
+                         a.c(views->classes()));
   Value count = a.mul(blocks, perBlock);
   split.reset();
   if (form.vectors == 1)
@@ -83,7 +108,7 @@ void KernelEmitter::tasks(BlockForm form) {
     if (split)
       number = split->enter(number);
     place(number, blocks, form);
-    scf::IfOp::create(b, a.lt(blockBegin, views->rowsHere),
+    scf::IfOp::create(b, a.lt(blockBegin, rowsOfHeads),
                       [&](OpBuilder &, Location) {
                         task(form);
                         scf::YieldOp::create(b);
@@ -93,7 +118,7 @@ void KernelEmitter::tasks(BlockForm form) {
     split->merge(arguments.out, arguments.lse);
 }
 
-/// Which rows of which head a task is for.
+/// Which rows of which heads a task is for.
 void KernelEmitter::place(Value number, Value blocks, BlockForm form) {
   // Blocks of one class follow each other, and find each other's keys in the
   // cache. Late rows see most keys: the longest go first.
@@ -101,20 +126,26 @@ void KernelEmitter::place(Value number, Value blocks, BlockForm form) {
   Value rest = a.div(number, blocks);
   Value viewClass = a.rem(rest, a.c(views->classes()));
   rest = a.div(rest, a.c(views->classes()));
-  head = a.rem(rest, heads);
-  batch = a.div(rest, heads);
+  Value inGroup = a.mul(a.rem(rest, headBlocks()), headsAtOnce);
+  rest = a.div(rest, headBlocks());
+  keyHead = a.rem(rest, keyHeads);
+  batch = a.div(rest, keyHeads);
+  firstHead = a.add(a.mul(keyHead, group), inGroup);
+  headsHere = headsAtOnce;
+  if (form.vectors == 1)
+    headsHere = a.min(headsHere, a.sub(group, inGroup));
   blockBegin = a.mul(block, a.c(shape.lanes * form.vectors));
-  keyHead = a.div(head, group);
-  views->enter(batch, head, viewClass, queries);
+  views->enter(batch, firstHead, viewClass, queries);
+  rowsOfHeads = a.mul(views->rowsHere, headsHere);
 }
 
 void KernelEmitter::task(BlockForm form) {
   BlockBuffers buffers(b, shape, form);
   views->readKeyEnd(keys);
-  Value valid = a.min(a.sub(views->rowsHere, blockBegin), a.c(buffers.rows));
+  Value valid = a.min(a.sub(rowsOfHeads, blockBegin), a.c(buffers.rows));
   buffers.rowCount = valid;
   prepare(buffers);
-  HeadRows rows(b, shape, buffers, batch, head);
+  TaskRows rows(b, shape, buffers, batch);
   rows.load(parts, arguments.query);
   if (form.byRow)
     buffers.turnQueries(b);
@@ -123,18 +154,21 @@ void KernelEmitter::task(BlockForm form) {
   if (form.byRow)
     buffers.turnResults(b);
   if (split)
-    return split->store(parts, buffers, batch, head, arguments.out,
-                        arguments.lse, valid);
+    return split->store(parts, buffers, batch, arguments.out, arguments.lse,
+                        valid);
   rows.store(parts, arguments.out, arguments.lse, valid);
 }
 
 /// Says which row each lane stands for, and starts from nothing.
 void KernelEmitter::prepare(const BlockBuffers &buffers) {
-  Value last = a.sub(views->rowsHere, a.c(1));
+  Value last = a.sub(rowsOfHeads, a.c(1));
   emitFor(b, a.c(0), a.c(buffers.rows), 1, [&](Value lane) {
-    // Lanes past the class's end repeat its last row and are not stored.
-    Value inClass = a.min(a.add(blockBegin, lane), last);
-    memref::StoreOp::create(b, views->rowAt(inClass), buffers.rowOf, lane);
+    // Lanes past the end repeat the last row and are not stored.
+    Value number = a.min(a.add(blockBegin, lane), last);
+    Value row = views->rowAt(a.div(number, headsHere));
+    Value head = a.add(firstHead, a.rem(number, headsHere));
+    memref::StoreOp::create(b, row, buffers.rowOf, lane);
+    memref::StoreOp::create(b, head, buffers.headOf, lane);
   });
   Value zero = a.splat(0.0f, buffers.vector);
   for (int64_t g = 0; g < buffers.form.vectors; ++g) {
@@ -206,18 +240,28 @@ void KernelEmitter::keyRows(unsigned index, const BlockBuffers &buffers,
   Value step = a.c(kMaskedKeys);
   Value left = a.add(a.sub(last, begin), a.c(1));
   Value count = a.min(a.mul(a.ceilDiv(left, step), step), a.c(kBlockKeys));
+  auto place = [&](Value row, Value n, Value keyAt, Value valueAt) {
+    memref::StoreOp::create(b, a.mul(row, buffers.keyStride), keyAt, n);
+    memref::StoreOp::create(b, a.mul(row, buffers.valueStride), valueAt, n);
+  };
   emitFor(b, a.c(0), count, 1, [&](Value n) {
     // Keys past the end repeat the last one and are masked.
     Value row = views->keyRow(index, places, a.min(a.add(begin, n), last));
     memref::StoreOp::create(b, row, buffers.keyRow, n);
-    Value keyAt = a.mul(row, buffers.keyStride);
-    Value valueAt = a.mul(row, buffers.valueStride);
-    memref::StoreOp::create(b, keyAt, buffers.keyAt, n);
-    memref::StoreOp::create(b, valueAt, buffers.valueAt, n);
+    place(row, n, buffers.keyAt, buffers.valueAt);
+    if (buffers.form.byRow) {
+      // Tiles of a test may be anywhere.
+      Value ahead = a.c(shape.pieces[index].test ? 0 : kBlockKeys);
+      Value next = a.min(a.add(begin, a.add(n, ahead)), last);
+      place(views->keyRow(index, places, next), n, buffers.keyNext,
+            buffers.valueNext);
+    }
     // Rows far apart come by no hardware prefetcher.
-    if (places.begin) {
-      emitPrefetch(b, buffers.keyData, keyAt, shape.headDim);
-      emitPrefetch(b, buffers.valueData, valueAt, shape.valueDim);
+    if (places.begin && !buffers.form.byRow) {
+      emitPrefetch(b, buffers.keyData, a.mul(row, buffers.keyStride),
+                   shape.headDim);
+      emitPrefetch(b, buffers.valueData, a.mul(row, buffers.valueStride),
+                   shape.valueDim);
     }
   });
 }

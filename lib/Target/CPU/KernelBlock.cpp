@@ -27,7 +27,8 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
   add(scores, {kBlockKeys, rows}, f32);
   for (Value *each : {&top, &sum, &inverse, &total, &old})
     add(*each, {rows}, f32);
-  add(rowOf, {rows}, index);
+  for (Value *each : {&rowOf, &headOf})
+    add(*each, {rows}, index);
   add(low, {rows}, i32);
   add(high, {rows}, i32);
   add(vectorLow, {form.vectors}, index);
@@ -38,6 +39,8 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
   if (form.byRow) {
     add(queryRows, {form.mostRows(shape.lanes), shape.headDim}, f32);
     add(accRows, {form.mostRows(shape.lanes), shape.valueDim}, f32);
+    for (Value *each : {&keyNext, &valueNext})
+      add(*each, {kBlockKeys}, index);
   }
   // Kernels that differ in these share parts, so they come last.
   if (shape.hasTest())
@@ -325,8 +328,10 @@ SmallVector<Value> KeyBlock::exponentials(const Part &part, ValueRange sums,
                  [&](Value n, ValueRange so) -> SmallVector<Value> {
                    // Values are read column by column, which no prefetcher
                    // follows.
-                   Value at = memref::LoadOp::create(b, buffers.valueAt, n);
-                   emitPrefetch(b, buffers.valueData, at, shape.valueDim);
+                   if (!buffers.form.byRow) {
+                     Value at = memref::LoadOp::create(b, buffers.valueAt, n);
+                     emitPrefetch(b, buffers.valueData, at, shape.valueDim);
+                   }
                    SmallVector<Value> result;
                    for (int64_t g = 0; g < part.vectors; ++g) {
                      Value s = loadVector(part, buffers.scores, n, g);

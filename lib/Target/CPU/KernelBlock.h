@@ -56,7 +56,7 @@ struct BlockBuffers {
   Value allowed;                ///< [kBlockKeys][rows] i32: what a test says
   Value rowBiases;              ///< [kBlockKeys][rows] f32
   Value keyBiases;              ///< [kBlockKeys] f32
-  Value rowOf;                  ///< [rows] index: query row of each lane
+  Value rowOf, headOf;          ///< [rows] index: each lane's row, its head
   Value low, high;              ///< [rows] i32: bounds of each lane
   Value vectorLow, vectorHigh;  ///< [vectors] index: hulls of their lanes'
   Value inverse, total;         ///< [rows] f32: 1 / sum, log-sum-exp
@@ -66,6 +66,7 @@ struct BlockBuffers {
   Value queryRows;              ///< by row: [rows][D] f32
   Value accRows;                ///< by row: [rows][Dv] f32
   Value keyRow, keyAt, valueAt; ///< [kBlockKeys] index
+  Value keyNext, valueNext;     ///< by row: places of the block after this one
   Value keyData, valueData, keyStride, valueStride;
 };
 
@@ -132,6 +133,7 @@ private:
   void accumulateByRow(const Part &part, ValueRange decay);
   void columnsOfRow(const Part &part, Value row, Value d, Type type,
                     int64_t number, Value factor);
+  void prefetch(Value data, Value next, Value n, Value d, int64_t columns);
   Value laneOf(const Part &part, int64_t g) const;
   Value loadVector(const Part &part, Value from, Value row, int64_t g);
   void storeVector(const Part &part, Value x, Value to, Value row, int64_t g);

@@ -48,12 +48,14 @@ void KeyBlock::productsByRow(const Part &part) {
   static_assert(kBlockKeys % kSums == 0);
   int64_t whole = shape.headDim / shape.lanes * shape.lanes;
   Value zero = a.splat(0.0f, buffers.vector);
-  emitFor(b, a.c(0), buffers.rowCount, 1, [&](Value row) {
-    emitFor(b, part.begin, part.end, kSums, [&](Value n) {
-      SmallVector<Value> at;
-      for (int64_t i = 0; i < kSums; ++i)
-        at.push_back(
-            memref::LoadOp::create(b, buffers.keyAt, a.add(n, a.c(i))));
+  emitFor(b, part.begin, part.end, kSums, [&](Value n) {
+    SmallVector<Value> at;
+    for (int64_t i = 0; i < kSums; ++i) {
+      Value key = a.add(n, a.c(i));
+      at.push_back(memref::LoadOp::create(b, buffers.keyAt, key));
+      prefetch(buffers.keyData, buffers.keyNext, key, a.c(0), shape.headDim);
+    }
+    emitFor(b, a.c(0), buffers.rowCount, 1, [&](Value row) {
       SmallVector<Value> sums = emitFor(
           b, a.c(0), a.c(whole), shape.lanes, SmallVector<Value>(kSums, zero),
           [&](Value d, ValueRange so) -> SmallVector<Value> {
@@ -87,6 +89,14 @@ void KeyBlock::productsByRow(const Part &part) {
       }
     });
   });
+}
+
+/// So many columns of the row that is at the place of `n` in the next block: it
+/// comes while this block is computed on, and from memory without a pause.
+void KeyBlock::prefetch(Value data, Value next, Value n, Value d,
+                        int64_t columns) {
+  Value at = memref::LoadOp::create(b, next, n);
+  emitPrefetch(b, data, a.add(at, d), columns);
 }
 
 void KeyBlock::accumulateByRow(const Part &part, ValueRange decay) {
@@ -127,6 +137,8 @@ void KeyBlock::columnsOfRow(const Part &part, Value row, Value d, Type type,
       b, part.begin, part.end, 1, sums,
       [&](Value n, ValueRange so) -> SmallVector<Value> {
         Value at = memref::LoadOp::create(b, buffers.valueAt, n);
+        prefetch(buffers.valueData, buffers.valueNext, n, d,
+                 isVector ? number * shape.lanes : 1);
         Value p = spread(
             memref::LoadOp::create(b, buffers.scores, ValueRange{n, row}));
         SmallVector<Value> next;

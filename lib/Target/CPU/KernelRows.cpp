@@ -13,26 +13,32 @@ using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
 
-void HeadRows::load(KernelParts &parts, Value query) {
+void TaskRows::load(KernelParts &parts, Value query) {
   std::string key = "load " + shape.tileKey(buffers.form);
   llvm::raw_string_ostream(key) << ' ' << shape.scale;
-  parts.call(b, key, {buffers.scratch, query, batch, head},
+  parts.call(b, key, {buffers.scratch, query, batch},
              [&](ValueRange arguments) {
                BlockBuffers own(b, shape, buffers.form, arguments[0]);
-               HeadRows(b, shape, own, arguments[2], arguments[3])
-                   .loadBody(arguments[1]);
+               TaskRows(b, shape, own, arguments[2]).loadBody(arguments[1]);
              });
 }
 
-void HeadRows::loadBody(Value query) {
+void TaskRows::loadBody(Value query) {
   float factor = shape.scale * static_cast<float>(M_LOG2E);
-  LaneRows(b, buffers.vector, buffers.rowOf)
-      .load({query, batch, head, shape.headDim}, factor, buffers.queries);
+  LaneRows(b, buffers.vector, buffers.rowOf, buffers.headOf)
+      .load({query, batch, shape.headDim}, factor, buffers.queries);
+}
+
+/// Batch, head and row.
+SmallVector<Value> TaskRows::rowAt(Value lane) {
+  Value head = memref::LoadOp::create(b, buffers.headOf, lane);
+  Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
+  return {batch, head, row};
 }
 
 /// `inverse` and `total` of each lane. A maximum is a logarithm to base 2. The
 /// sum of scores of which one is no number is none; so are the row's results.
-void HeadRows::weights() {
+void TaskRows::weights() {
   VectorType type = buffers.vector;
   Value least = a.splat(-std::numeric_limits<float>::infinity(), type);
   Value zero = a.splat(0.0f, type), one = a.splat(1.0f, type);
@@ -53,10 +59,9 @@ void HeadRows::weights() {
 
 /// Merges `total` with the log-sum-exp of what was there; `inverse` becomes the
 /// weight of the new values and `old` that of the old ones.
-void HeadRows::mergeWeights(Value lse) {
+void TaskRows::mergeWeights(Value lse) {
   emitFor(b, a.c(0), a.c(buffers.rows), 1, [&](Value lane) {
-    Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
-    Value x = memref::LoadOp::create(b, lse, ValueRange{batch, head, row});
+    Value x = memref::LoadOp::create(b, lse, rowAt(lane));
     memref::StoreOp::create(b, x, buffers.old, lane);
   });
   VectorType type = buffers.vector;
@@ -88,7 +93,7 @@ void HeadRows::mergeWeights(Value lse) {
   });
 }
 
-void HeadRows::store(KernelParts &parts, Value out, Value lse, Value valid) {
+void TaskRows::store(KernelParts &parts, Value out, Value lse, Value valid) {
   std::string key = "store " + shape.tileKey(buffers.form);
   llvm::raw_string_ostream(key) << ' ' << shape.accumulate;
   constexpr int64_t any = ShapedType::kDynamic;
@@ -101,20 +106,20 @@ void HeadRows::store(KernelParts &parts, Value out, Value lse, Value valid) {
   };
   parts.call(b, key,
              {buffers.scratch, generic(out, {any, any, any, shape.valueDim}),
-              generic(lse, {any, any, any}), batch, head, valid},
+              generic(lse, {any, any, any}), batch, valid},
              [&](ValueRange arguments) {
                BlockBuffers own(b, shape, buffers.form, arguments[0]);
-               HeadRows(b, shape, own, arguments[3], arguments[4])
-                   .storeBody(arguments[1], arguments[2], arguments[5]);
+               TaskRows(b, shape, own, arguments[3])
+                   .storeBody(arguments[1], arguments[2], arguments[4]);
              });
 }
 
-void HeadRows::storeBody(Value out, Value lse, Value valid) {
+void TaskRows::storeBody(Value out, Value lse, Value valid) {
   weights();
   if (shape.accumulate)
     mergeWeights(lse);
-  LaneRows lanes(b, buffers.vector, buffers.rowOf);
-  HeadOf to{out, batch, head, shape.valueDim};
+  LaneRows lanes(b, buffers.vector, buffers.rowOf, buffers.headOf);
+  BatchOf to{out, batch, shape.valueDim};
   emitFor(b, a.c(0), valid, shape.lanes, [&](Value first) {
     lanes.turn(buffers.acc, shape.valueDim, first, buffers.inverse,
                buffers.turned);
@@ -124,9 +129,8 @@ void HeadRows::storeBody(Value out, Value lse, Value valid) {
       if (shape.accumulate)
         oldWeight = memref::LoadOp::create(b, buffers.old, lane);
       lanes.store(buffers.turned, a.sub(lane, first), to, lane, oldWeight);
-      Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
       Value total = memref::LoadOp::create(b, buffers.total, lane);
-      memref::StoreOp::create(b, total, lse, ValueRange{batch, head, row});
+      memref::StoreOp::create(b, total, lse, rowAt(lane));
     });
   });
 }

@@ -12,13 +12,13 @@
 
 namespace mlir::megactx::cpu {
 
-/// The rows of one head that a task's lanes stand for; `buffers.rowOf` says
-/// which.
-class HeadRows {
+/// The rows of one batch entry that a task's lanes stand for; `buffers.rowOf`
+/// and `headOf` say which.
+class TaskRows {
 public:
-  HeadRows(ImplicitLocOpBuilder &b, const KernelShape &shape,
-           const BlockBuffers &buffers, Value batch, Value head)
-      : b(b), a{b}, shape(shape), buffers(buffers), batch(batch), head(head) {}
+  TaskRows(ImplicitLocOpBuilder &b, const KernelShape &shape,
+           const BlockBuffers &buffers, Value batch)
+      : b(b), a{b}, shape(shape), buffers(buffers), batch(batch) {}
 
   /// `buffers.queries` from query [B, Hq, Nq, D], times scale and log2(e).
   void load(KernelParts &parts, Value query);
@@ -32,12 +32,13 @@ private:
   void storeBody(Value out, Value lse, Value valid);
   void weights();
   void mergeWeights(Value lse);
+  SmallVector<Value> rowAt(Value lane);
 
   ImplicitLocOpBuilder &b;
   Arith a;
   const KernelShape &shape;
   const BlockBuffers &buffers;
-  Value batch, head;
+  Value batch;
 };
 
 } // namespace mlir::megactx::cpu

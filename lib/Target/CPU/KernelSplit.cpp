@@ -48,18 +48,14 @@ Value KeySplit::enter(Value number) {
 }
 
 void KeySplit::store(KernelParts &code, const BlockBuffers &buffers,
-                     Value batch, Value head, Value out, Value lse,
-                     Value valid) {
+                     Value batch, Value out, Value lse, Value valid) {
   emitIf(
       b, isSplit(),
       [&] {
         Value at = KeyParts::place(a, parts.number, batches, batch);
-        HeadRows(b, partial, buffers, at, head)
-            .store(code, partOut, partLse, valid);
+        TaskRows(b, partial, buffers, at).store(code, partOut, partLse, valid);
       },
-      [&] {
-        HeadRows(b, shape, buffers, batch, head).store(code, out, lse, valid);
-      });
+      [&] { TaskRows(b, shape, buffers, batch).store(code, out, lse, valid); });
 }
 
 void KeySplit::merge(Value out, Value lse) {

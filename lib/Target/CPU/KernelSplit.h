@@ -31,9 +31,9 @@ public:
   std::pair<Value, Value> share(Value begin, Value end) const {
     return parts.share(a, begin, end, kBlockKeys);
   }
-  /// As HeadRows::store, into `out` and `lse` or to be merged there.
+  /// As TaskRows::store, into `out` and `lse` or to be merged there.
   void store(KernelParts &code, const BlockBuffers &buffers, Value batch,
-             Value head, Value out, Value lse, Value valid);
+             Value out, Value lse, Value valid);
   /// Merges the parts of all rows, after all tasks.
   void merge(Value out, Value lse);
 

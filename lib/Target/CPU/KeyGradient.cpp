@@ -52,8 +52,8 @@ private:
 
 void KeyGradientKernel::task(GradientBuffers &buffers, Value batch,
                              Value keyHead) {
-  loadLanes(buffers, {arguments.key, batch, keyHead, shape.headDim},
-            {arguments.value, batch, keyHead, shape.valueDim});
+  loadLanes(buffers, {arguments.key, batch, shape.headDim},
+            {arguments.value, batch, shape.valueDim});
   lowest = positionOf(buffers, a.c(0));
   highest = positionOf(buffers, a.sub(lanesHere, a.c(1)));
   emitFor(b, a.c(0), a.c(buffers.lanes), 1, [&](Value lane) {
@@ -63,9 +63,9 @@ void KeyGradientKernel::task(GradientBuffers &buffers, Value batch,
   emitFor(b, first, a.add(first, group), 1,
           [&](Value head) { ofHead(buffers, batch, head); });
   storeSum(buffers, &GradientBuffers::sumA, shape.scale,
-           {arguments.dk, batch, keyHead, shape.headDim});
+           {arguments.dk, batch, shape.headDim});
   storeSum(buffers, &GradientBuffers::sumB, 1.0f,
-           {arguments.dv, batch, keyHead, shape.valueDim});
+           {arguments.dv, batch, shape.valueDim});
 }
 
 Value KeyGradientKernel::positionOf(const GradientBuffers &buffers,

@@ -44,8 +44,8 @@ Value QueryGradientKernel::enter(Value batch, Value head, Value viewClass) {
 
 void QueryGradientKernel::task(GradientBuffers &buffers, Value batch,
                                Value head) {
-  loadLanes(buffers, {arguments.query, batch, head, shape.headDim},
-            {arguments.dout, batch, head, shape.valueDim});
+  loadLanes(buffers, {arguments.query, batch, shape.headDim},
+            {arguments.dout, batch, shape.valueDim});
   Value log2e = a.f32(static_cast<float>(M_LOG2E));
   emitFor(b, a.c(0), a.c(buffers.lanes), 1, [&](Value lane) {
     Value row = memref::LoadOp::create(b, buffers.rowOf, lane);
@@ -60,7 +60,7 @@ void QueryGradientKernel::task(GradientBuffers &buffers, Value batch,
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     ifHead(i, [&] { keysOf(i, buffers, batch, keyHead); });
   storeSum(buffers, &GradientBuffers::sumA, shape.scale,
-           {arguments.dq, batch, head, shape.headDim});
+           {arguments.dq, batch, shape.headDim});
 }
 
 QueryGradientKernel::Hull
