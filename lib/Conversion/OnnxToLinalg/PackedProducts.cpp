@@ -12,6 +12,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -19,9 +20,9 @@ using namespace mlir::megactx;
 /// How many weights are widened at a time, about.
 static constexpr int64_t kWidened = 1 << 22;
 
-/// Up to so many rows weights are widened in registers, for so many at a time
-/// as tasks sum at once.
-static constexpr int64_t kFewRows = 16, kRowsAtOnce = 4;
+/// Up to so many rows weights are widened in registers; so many sums at a time
+/// are as many as tasks unroll.
+static constexpr int64_t kFewRows = 16, kSumsAtOnce = 4;
 
 /// Number `place` of those that are packed in a byte, the lowest bits first.
 static Value numberIn(OpBuilder &b, Location loc, Value byte, Value place,
@@ -304,33 +305,40 @@ static int64_t lanesOf(const PackedBlocks &weights) {
   return 1;
 }
 
-/// Sums [N, G, R, lanes], in f32, of rows of `a`, [G, blocks, places, parts, R,
+/// Sums [N, G, S, lanes], in f32, of rows of `a`, [G, blocks, places, parts, S,
 /// lanes], and rows of weights, [N, blocks, parts, lanes], which are widened in
-/// registers; a row of weights meets all rows of `a` in turn, R at a time.
+/// registers. S sums are computed at a time, for one would wait for each of its
+/// terms: those of S rows. Or, with S in the weights, [N, blocks / S, S, parts,
+/// lanes], and `a` [G, blocks / S, S, places, parts, lanes], of one in S
+/// blocks.
 static Value sumsByLane(Graph &graph, Location loc, Tensor a, Tensor bytes,
                         PackedBlocks weights) {
   OpBuilder &b = graph.b;
   SmallVector<Value> inputs = {graph.materialize(loc, a),
                                graph.materialize(loc, bytes),
                                graph.materialize(loc, weights.scales)};
-  // Loops: row of weights, group, block, place, part, row of it, lane.
+  // Loops: row of weights, group, block, place, part, which of the sums, lane.
   auto map = [&](ArrayRef<unsigned> dims) {
     return AffineMap::getMultiDimMapWithTargets(7, dims, b.getContext());
   };
-  SmallVector<AffineMap> maps = {map({1, 2, 3, 4, 5, 6}), map({0, 2, 4, 6}),
-                                 map({0, 2})};
+  bool ofBlocks = bytes.rank() == 5;
+  AffineMap perBlock = ofBlocks ? map({0, 2, 5}) : map({0, 2});
+  SmallVector<AffineMap> maps = {
+      ofBlocks ? map({1, 2, 5, 3, 4, 6}) : map({1, 2, 3, 4, 5, 6}),
+      ofBlocks ? map({0, 2, 5, 4, 6}) : map({0, 2, 4, 6}), perBlock};
   if (weights.zeros) {
     inputs.push_back(graph.materialize(loc, *weights.zeros));
-    maps.push_back(map({0, 2}));
+    maps.push_back(perBlock);
   }
   maps.push_back(map({0, 1, 5, 6}));
   using utils::IteratorType;
   SmallVector<IteratorType> loops(7, IteratorType::parallel);
   loops[2] = loops[3] = loops[4] = IteratorType::reduction;
   Type f32 = b.getF32Type();
-  Value zero =
-      graph.filled(loc, {bytes.shape[0], a.shape[0], a.shape[4], a.shape[5]},
-                   b.getZeroAttr(f32));
+  IndexExpr atOnce = ofBlocks ? bytes.shape[2] : a.shape[4];
+  Value zero = graph.filled(
+      loc, {bytes.shape[0], a.shape[0], atOnce, bytes.shape.back()},
+      b.getZeroAttr(f32));
   auto sums = linalg::GenericOp::create(
       b, loc, zero.getType(), inputs, zero, maps, loops,
       [&](OpBuilder &inner, Location l, ValueRange args) {
@@ -349,7 +357,7 @@ static Value sumsByLane(Graph &graph, Location loc, Tensor a, Tensor bytes,
 
 /// [1, M, K] in the order by place times packed [N, K], transposed: [1, M, N].
 /// No weight goes to memory, and `atOnce` rows read each once.
-static Tensor multiplyFew(Node &node, Tensor a, const PackedBlocks &weights,
+static Tensor multiplyFew(Node &node, Tensor a, PackedBlocks weights,
                           int64_t atOnce) {
   Graph &graph = node.graph;
   Location loc = node.loc();
@@ -363,13 +371,27 @@ static Tensor multiplyFew(Node &node, Tensor a, const PackedBlocks &weights,
                                {IndexExpr(1), missing, a.shape[2]});
     a = graph.concat(loc, {&a, &zeros}, 1);
   }
-  a = graph.reshape(loc, a, {groups, group, blocks, places, parts, lanes});
-  a = graph.transpose(loc, a, {0, 2, 3, 4, 1, 5});
   Tensor bytes = weights.bytes;
-  bytes = graph.reshape(loc, bytes, {rows, blocks, parts, lanes});
+  IndexExpr atATime = group;
+  if (atOnce == 1) {
+    atATime = IndexExpr(std::gcd(*blocks.constant(), kSumsAtOnce));
+    blocks = IndexExpr(*blocks.constant() / *atATime.constant());
+    a = graph.reshape(loc, a, {groups, blocks, atATime, places, parts, lanes});
+    bytes = graph.reshape(loc, bytes, {rows, blocks, atATime, parts, lanes});
+    weights.scales =
+        graph.reshape(loc, weights.scales, {rows, blocks, atATime});
+    if (weights.zeros)
+      weights.zeros =
+          graph.reshape(loc, *weights.zeros, {rows, blocks, atATime});
+  } else {
+    a = graph.reshape(loc, a, {groups, group, blocks, places, parts, lanes});
+    a = graph.transpose(loc, a, {0, 2, 3, 4, 1, 5});
+    bytes = graph.reshape(loc, bytes, {rows, blocks, parts, lanes});
+  }
   Tensor sums = graph.wrap(sumsByLane(graph, loc, a, bytes, weights),
-                           {rows, groups, group, lanes});
-  Tensor out = reduce(node, sums, {false, false, false, true}, Reduce::Sum);
+                           {rows, groups, atATime, lanes});
+  Tensor out =
+      reduce(node, sums, {false, false, atOnce == 1, true}, Reduce::Sum);
   out = graph.reshape(loc, out, {rows, groups * group});
   out = graph.transpose(loc, out, {1, 0});
   out = graph.cast(loc, out, a.elementType);
@@ -407,7 +429,7 @@ static Tensor multiplyPacked(Node &node, Tensor a, PackedBlocks weights,
     return choose(graph, loc, is, shape, a.elementType, yes, no);
   };
   auto one = [&] { return multiplyFew(node, a, weights, 1); };
-  auto few = [&] { return multiplyFew(node, a, weights, kRowsAtOnce); };
+  auto few = [&] { return multiplyFew(node, a, weights, kSumsAtOnce); };
   auto many = [&] { return multiplyMany(graph, loc, a, weights, rows); };
   return atMost(1, one, [&] { return atMost(kFewRows, few, many); });
 }
