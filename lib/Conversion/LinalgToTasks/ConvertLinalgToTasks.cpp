@@ -47,8 +47,8 @@ private:
   int64_t grain;
   SmallVector<unsigned> outer, reductions;
   std::optional<unsigned> inner; ///< the innermost dimension, if parallel
-  /// The parallel one before it, within the reductions: its rows are summed at
-  /// a time, and what they have in common is computed once.
+  /// The parallel one before it, within the reductions or in a task: its rows
+  /// are summed at a time, and what they have in common is computed once.
   std::optional<unsigned> unrolled;
   SmallVector<Value> fills; ///< what outputs start from, if not from memory
   Value rowSegments;
@@ -124,8 +124,13 @@ std::optional<int64_t> TaskEmitter::shortRow() {
 
 /// A row's elements without a loop, read before any is written: LLVM makes
 /// vectors of them, which it does not where a write may change what is read
-/// next, and checks of that for a short loop cost more than they save.
+/// next, and checks of that for a short loop cost more than they save. Of more
+/// elements than 8 it would make vectors across rows, and gather and scatter.
 void TaskEmitter::together(int64_t count) {
+  if (count > 8 && llvm::isPowerOf2_64(count) && isVectorRow()) {
+    indices[*inner] = c(0);
+    return storeRows(rowBody(count, loadRows(count)));
+  }
   SmallVector<SmallVector<Value>> results;
   for (int64_t i = 0; i < count; ++i) {
     indices[*inner] = c(i);
@@ -139,8 +144,11 @@ void TaskEmitter::together(int64_t count) {
 
 void TaskEmitter::takeUnrolled() {
   constexpr int64_t kFewRows = 4;
-  if (reductions.empty() || outer.empty() || outer.back() < reductions.back() ||
-      !shortRow())
+  if (reductions.empty() || outer.empty() || !shortRow())
+    return;
+  // Rows before the reductions are tasks, unless this is within one.
+  if (outer.back() < reductions.back() &&
+      !op->getParentOfType<scf::ParallelOp>())
     return;
   std::optional<int64_t> rows = getConstantIntValue(extents[outer.back()]);
   if (rows && *rows <= kFewRows)

@@ -32,6 +32,67 @@ func.func @sums(%a: memref<?x2x16xf32>, %w: memref<?x?x16xi8>, %s: memref<?x?xf3
   return
 }
 
+// Within a task, rows before the reduction are summed at a time too.
+// CHECK-LABEL: @sums_in_a_task
+// CHECK: scf.parallel
+// CHECK: scf.for {{.*}} iter_args(%{{.*}} = %{{.*}}, %{{.*}} = %{{.*}}) -> (vector<32xf32>, vector<32xf32>)
+// CHECK-LABEL: @sums_as_tasks
+// CHECK: scf.for {{.*}} iter_args(%{{.*}} = %{{.*}}) -> (vector<32xf32>)
+#state = affine_map<(r, k, l) -> (k, l)>
+#readers = affine_map<(r, k, l) -> (r, k)>
+#found = affine_map<(r, k, l) -> (r, l)>
+func.func @sums_in_a_task(%a: memref<?x32xf32>, %w: memref<2x?xf32>, %o: memref<2x32xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  scf.parallel (%i) = (%c0) to (%n) step (%c1) {
+    linalg.generic {indexing_maps = [#state, #readers, #found], iterator_types = ["parallel", "reduction", "parallel"]}
+        ins(%a, %w : memref<?x32xf32>, memref<2x?xf32>) outs(%o : memref<2x32xf32>) {
+    ^bb0(%x: f32, %y: f32, %sum: f32):
+      %z = arith.mulf %x, %y : f32
+      %r = arith.addf %sum, %z : f32
+      linalg.yield %r : f32
+    }
+  }
+  return
+}
+func.func @sums_as_tasks(%a: memref<?x32xf32>, %w: memref<2x?xf32>, %o: memref<2x32xf32>) {
+  linalg.generic {indexing_maps = [#state, #readers, #found], iterator_types = ["parallel", "reduction", "parallel"]}
+      ins(%a, %w : memref<?x32xf32>, memref<2x?xf32>) outs(%o : memref<2x32xf32>) {
+  ^bb0(%x: f32, %y: f32, %sum: f32):
+    %z = arith.mulf %x, %y : f32
+    %r = arith.addf %sum, %z : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+
+// Rows that LLVM would make vectors across are vectors, shorter ones are not.
+// CHECK-LABEL: @maps
+// CHECK: %[[X:.*]] = vector.load {{.*}} : memref<?x16xf32>, vector<16xf32>
+// CHECK: %[[Y:.*]] = memref.load {{.*}} : memref<?x1xf32>
+// CHECK: vector.broadcast %[[Y]]
+// CHECK: vector.store {{.*}} : memref<?x16xf32>, vector<16xf32>
+// CHECK-LABEL: @short_maps
+// CHECK-NOT: vector
+func.func @maps(%a: memref<?x16xf32>, %c: memref<?x1xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(i, j) -> (i, j)>, affine_map<(i, j) -> (i, 0)>, affine_map<(i, j) -> (i, j)>], iterator_types = ["parallel", "parallel"]}
+      ins(%a, %c : memref<?x16xf32>, memref<?x1xf32>) outs(%a : memref<?x16xf32>) {
+  ^bb0(%x: f32, %y: f32, %o: f32):
+    %r = arith.mulf %x, %y : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+func.func @short_maps(%a: memref<?x8xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(i, j) -> (i, j)>, affine_map<(i, j) -> (i, j)>], iterator_types = ["parallel", "parallel"]}
+      ins(%a : memref<?x8xf32>) outs(%a : memref<?x8xf32>) {
+  ^bb0(%x: f32, %o: f32):
+    %r = arith.negf %x : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+
 // Rows of another length, rows apart in memory, and functions that are calls, stay loops.
 // CHECK-LABEL: @loops
 // CHECK-NOT: vector
