@@ -11,6 +11,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/SCF/Transforms/Passes.h"
 #include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
@@ -71,6 +72,11 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
   pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
+  if (options.splitSteps) {
+    pm.addNestedPass<func::FuncOp>(createSplitStepsPass());
+    pm.addPass(createCanonicalizerPass());
+    pm.addPass(createCSEPass());
+  }
   pm.addPass(createSeparateInitsPass());
   pm.addNestedPass<func::FuncOp>(
       bufferization::createEmptyTensorEliminationPass());
@@ -95,6 +101,7 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
 
 void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm,
                                           int64_t vectorBits) {
+  pm.addPass(createForallToParallelLoopPass());
   pm.addPass(createCopiesToLinalgPass());
   pm.addPass(createConvertMatmulToRuntimePass());
   pm.addPass(createConvertConvolutionToRuntimePass());

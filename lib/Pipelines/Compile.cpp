@@ -160,6 +160,8 @@ SmallVector<Phase> Compilation::tensorPhases() {
          // oneDNN is faster without.
          bufferize.productEpilogues = !target.device.empty();
          bufferize.fuseRows = !target.device.empty();
+         // A GPU's launches are made by the host, one after the other.
+         bufferize.splitSteps = target.device.empty();
          // Every constant that a kernel reads is in the device's memory.
          if (!target.device.empty())
            pm.addPass(createHoistWeightsPass({/*threshold=*/1}));

@@ -8,6 +8,7 @@ import pytest
 import reference
 from test_branches import BOOL, FLOAT, INT, M, W, C, X, check, chosen, model, node, random, refused, subgraph, value  # noqa: F401
 
+rng = np.random.default_rng(0)
 HEAD = [value("i", [], INT), value("goes", [], BOOL), value("a")]
 GOES_ON = node("Identity", ["goes"], ["on"])
 ON, GROWN = value("on", [], BOOL), value("ao")
@@ -95,6 +96,23 @@ def test_scan(axes, tool, tmp_path):
     scan = node("Scan", ["zeros", "x", "u"], ["last", "y"], name="scan", body=body, num_scan_inputs=2, **axes)
     made = model([scan], [X, value("u", [4, "n"] if axes else ["n", 4])], [value("last", [4]), value("y", [None, None])], {"zeros": np.zeros(4, np.float32)})
     check(made, [{"x": random(n), "u": np.ascontiguousarray(random(n).T if axes else random(n))} for n in (3, 1)], tool, tmp_path)
+
+
+@pytest.mark.parametrize("made", [
+    [node("Transpose", ["s"], ["turned"], perm=[0, 1, 3, 2])],
+    [node("ReduceMax", ["s"], ["most"], axes=[2]), node("Sub", ["s", "most"], ["turned"])],
+    [node("Transpose", ["s"], ["turned"], perm=[1, 0, 2, 3])],
+    [node("MatMul", ["w", "s"], ["turned"])],
+], ids=["apart", "in_place", "mixed", "weights"])
+def test_steps_of_slices(made, tool, tmp_path):
+    """A state of batch and heads, which each step keeps apart, or not, and writes where it was read, or not."""
+    nodes = [*made, node("Unsqueeze", ["t", "last"], ["column"]), node("Mul", ["turned", "column"], ["p"]), node("Tanh", ["p"], ["so"]), node("ReduceMax", ["so"], ["o"], axes=[2], keepdims=0)]
+    scan = node("Scan", ["start", "x"], ["end", "y"], name="scan", num_scan_inputs=1, scan_input_axes=[1], scan_output_axes=[1],
+                body=subgraph(nodes, ["so", "o"], [value("s", [None] * 4), value("t", [None] * 3)]))
+    sizes = [3, 3, 16, 16]
+    made = model([scan], [value("start", ["B", *sizes[1:]]), value("x", ["B", "T", 3, 16])], [value("end", [None] * 4), value("y", [None] * 4)],
+                 {"last": [3], "w": rng.standard_normal((16, 16)).astype(np.float32)})
+    check(made, [{"start": rng.standard_normal(sizes).astype(np.float32), "x": rng.standard_normal((3, length, 3, 16)).astype(np.float32)} for length in (5, 1)], tool, tmp_path)
 
 
 @pytest.mark.parametrize("nodes, outputs, words", [

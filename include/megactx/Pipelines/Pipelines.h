@@ -76,6 +76,11 @@ struct BufferizeOptions : PassPipelineOptions<BufferizeOptions> {
   Option<bool> fuseRows{
       *this, "fuse-rows", llvm::cl::init(false),
       llvm::cl::desc("do reductions and maps of the same rows as one op")};
+  Option<bool> splitSteps{
+      *this, "split-steps", llvm::cl::init(false),
+      llvm::cl::desc(
+          "do all steps of a loop for each slice of what it carries, "
+          "slices in parallel")};
 };
 
 /// From tensors with fused attention to memrefs with an owner each.

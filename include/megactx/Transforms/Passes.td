@@ -188,6 +188,66 @@ def RecomputeMapsPass
                            "::mlir::tensor::TensorDialect"];
 }
 
+def SplitStepsPass : Pass<"megactx-split-steps", "::mlir::func::FuncOp"> {
+  let summary = "do all steps of a loop for each slice of what it carries";
+  let description = [{
+    Before: linalg on tensors, in `scf.for` whose steps depend on each other. After:
+    where each step keeps the slices of all that is carried apart, as those of
+    batch and heads in a recurrent state, slices are taken in parallel
+    (`scf.forall`), and for each the loop over the steps is done to its end: one
+    launch in all, and a slice's state stays in a core's cache, where it is
+    updated in place if the update is elementwise.
+
+    Slices are those of the leading dims of the state: of what is carried, but for
+    what steps only put parts into, the tensor of most dims. As many dims are cut as
+    leave `least-elements` in a slice; where any are, so is the last one, into
+    `columns`, if it can be and is a multiple. Every op that a cut tensor passes
+    through must be parallel in the cut dim, or a reshape or slice that leaves it
+    whole; other tensors are read whole. A loop stays as it is where something
+    carried is not cut, where ops have effects or compute what is the same for all
+    slices, and where a sum reads a tensor that is not cut, such as weights, which
+    one product for all slices reads once. A loop that turns out to have one step,
+    as in decoding, is not split: its state would be copied to be read once.
+
+    ```mlir
+    %s, %o = scf.for %t = ... iter_args(%state = %start, %rows = %empty) -> (tensor<?x16x128x128xf32>, ...) {
+      ...                                           // of all heads
+    }
+    ```
+    becomes
+    ```mlir
+    %s, %o = scf.if %has_one_step { ... } else {
+      scf.forall (%i) in (%batch_times_64) shared_outs(%ends = ..., %all = ...) {
+        %mine = bufferization.alloc_tensor() copy(%start[%i / 64, %i / 4 % 16, 0, 32 * (%i % 4)]) : tensor<1x1x128x32xf32>
+        %e, %r = scf.for %t = ... iter_args(%state = %mine, ...) {
+          ...                                       // of 32 columns of one head
+        }
+        scf.forall.in_parallel { tensor.parallel_insert_slice %e into %ends ... }
+      }
+    }
+    ```
+  }];
+  let options = [
+    Option<"leastElements", "least-elements", "int64_t", "256",
+           "elements of a slice of the state, at least, where sizes are known">,
+    Option<"mostElements", "most-elements", "int64_t", "262144",
+           "elements of a slice, at most, where sizes are known: larger ones stay "
+           "in no core's cache, and a step of them is work for all cores">,
+    Option<"columns", "columns", "int64_t", "32",
+           "elements of the state's last dim at a time: with more, sums of its "
+           "rows are in memory and not in registers (0: all of them)">
+  ];
+  let statistics = [
+    Statistic<"numSplit", "split", "loops done slice by slice">
+  ];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+    "::mlir::bufferization::BufferizationDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect"
+  ];
+}
+
 def FuseRowsPass : Pass<"megactx-fuse-rows", "::mlir::func::FuncOp"> {
   let summary = "do reductions and maps of the same rows as one op";
   let description = [{
