@@ -44,36 +44,31 @@ struct Steps {
 };
 } // namespace
 
-/// A step: `next` and `out`, of `state` [B, H, Dk, Dv], q and what it was times
-/// k [B, H, group, D or 1], and the others [B, H, D].
+/// A step: `next` and `out`, of `state` [B, H, Dk, Dv], which rows of depth Dk
+/// read at once, the key's first where there is a delta rule, q times k [B, H,
+/// group, 1], and the others [B, H, D].
 static std::string step(bool isGated, bool isDelta) {
-  std::string body;
-  if (isDelta)
-    body +=
-        "key_column_t = Unsqueeze(read_by_t, last)\n"
-        "key_terms_t = Mul(state_t, key_column_t)\n"
-        "found_t = ReduceSum <keepdims = 0> (key_terms_t, third)\n"
-        "missing_t = Sub(v_t, found_t)\nupdate_t = Mul(missing_t, rate_t)\n";
-  else
-    body += "update_t = Identity(v_t)\n";
-  std::string kept = "state_t";
+  std::string body = "shared_t = Unsqueeze(state_t, third)\n"
+                     "columns_t = Unsqueeze(readers_t, last)\n"
+                     "terms_t = Mul(shared_t, columns_t)\n"
+                     "found_t = ReduceSum <keepdims = 0> (terms_t, fourth)\n"
+                     "value_t = Unsqueeze(v_t, third)\n";
+  std::string update = "value_t", read = "found_t", kept = "state_t";
+  if (isDelta) {
+    body += "known_t, asked_t = Split <axis = 2> (found_t, parts)\n"
+            "missing_t = Sub(value_t, known_t)\n"
+            "rate_row_t = Unsqueeze(rate_t, third)\n"
+            "update_t = Mul(missing_t, rate_row_t)\n";
+    update = "update_t", read = "asked_t";
+  }
   if (isGated) {
     body += "stay_column_t = Unsqueeze(stay_t, last)\n"
             "left_t = Mul(state_t, stay_column_t)\n";
     kept = "left_t";
   }
-  return body +
-         "shared_t = Unsqueeze(state_t, third)\nquery_column_t = "
-         "Unsqueeze(q_t, last)\n"
-         "query_terms_t = Mul(shared_t, query_column_t)\n"
-         "read_t = ReduceSum <keepdims = 0> (query_terms_t, fourth)\n"
-         "update_row_t = Unsqueeze(update_t, third)\n"
-         "of_update_t = Mul(turn_t, update_row_t)\nsum_t = Add(read_t, "
-         "of_update_t)\n"
-         "column_t = Unsqueeze(k_t, last)\nouter_t = Mul(column_t, "
-         "update_row_t)\n"
-         "next_plain_t = Add(" +
-         kept +
+  return body + "of_update_t = Mul(turn_t, " + update + ")\nsum_t = Add(" +
+         read + ", of_update_t)\ncolumn_t = Unsqueeze(k_t, last)\n" +
+         "outer_t = Mul(column_t, " + update + ")\nnext_plain_t = Add(" + kept +
          ", outer_t)\n"
          "next_t = Reshape <allowzero = 1> (next_plain_t, state_shape)\n"
          "out_t = Reshape <allowzero = 1> (sum_t, out_shape)\n";
@@ -111,26 +106,31 @@ bool LinearAttention::write(std::string &body) const {
       "state_shape = Concat <axis = 0> (batch, heads, key_depth, "
       "value_depth)\n"
       "out_shape = Concat <axis = 0> (batch, heads, group, value_depth)\n";
-  std::string queries = "all_q", readers = "flat_k";
+  std::string queries = "all_q", keys = "all_k";
   if (isGated) {
     body += split("all_decay", decay, {valueHeads, -1}) +
             "stays = Exp(all_decay)\nstays_row = Unsqueeze(stays, fourth)\n"
-            "late_q = Mul(all_q, stays_row)\nlate_k = Mul(flat_k, stays)\n";
-    queries = "late_q", readers = "late_k";
+            "late_q = Mul(all_q, stays_row)\n";
+    queries = "late_q";
   }
-  if (isDelta)
-    body += split("rates", beta, {-1, 1});
+  if (isDelta && isGated) {
+    body += "late_k = Mul(all_k, stays_row)\n";
+    keys = "late_k";
+  }
+  if (isDelta) {
+    body += split("rates", beta, {-1, 1}) + list("parts", {1, group}) +
+            "readers = Concat <axis = 3> (" + keys + ", " + queries + ")\n";
+    queries = "readers";
+  }
   Steps steps;
-  steps.add(queries, "q_t", 4);
+  steps.add(queries, "readers_t", 4);
   steps.add("turns", "turn_t", 4);
   steps.add("flat_k", "k_t", 3);
   steps.add("all_v", "v_t", 3);
   if (isGated)
     steps.add("stays", "stay_t", 3);
-  if (isDelta) {
-    steps.add(readers, "read_by_t", 3);
+  if (isDelta)
     steps.add("rates", "rate_t", 3);
-  }
   body += state.empty() ? "zero = Constant <value = float {0.0}> ()\n"
                           "first = Expand(zero, state_shape)\n"
                         : "first_wide = Cast <to = 1> (" + state +

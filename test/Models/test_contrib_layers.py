@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+import reference
 from contrib import BATCH, by_onnxruntime, check, write
 
 rng = np.random.default_rng(11)
@@ -124,6 +125,10 @@ CASES = {
     "linear_groups": linear("gated_delta", heads=4, length=1),
     "linear_shared_queries": linear("gated_delta", heads=2, key_heads=2, value_heads=6, scale=1.0),
     "linear_shared_keys": linear("gated_delta", heads=4, key_heads=2, value_heads=4, decays=4),
+    "linear_heads": linear("gated_delta", heads=4, key_heads=2, value_heads=4, depth=8, width=64, decays=8),
+    "linear_heads_groups": linear("delta", heads=4, past=False, depth=8, width=64),
+    "linear_heads_rows": linear("gated", depth=16, width=20),
+    "linear_heads_plain": linear("linear", depth=9, width=32, length=1),
     "delta_net": delta_net(),
     "delta_net_flat": delta_net(whole=False, raw=False, scale=0.4),
     "delta_net_equal_heads": delta_net(value_heads=2, update_rule="gated_delta", gate_activation="sigmoid", gate_lower_bound=-3.0),
@@ -196,6 +201,36 @@ def valid(name, key, value):
 def test_layers_equal_onnxruntime(part, tool, tmp_path):
     """Half of the cases as one model."""
     check({name: CASES[name] for name in list(CASES)[part::2]}, tool, tmp_path, valid=valid)
+
+
+def linear_attention(queries, keys, values, state, decay, beta):
+    """Gated delta rule in float64: one row of queries a state."""
+    (batch, length, heads), state = decay.shape, state.astype(np.float64)
+    queries, keys, values = (rows.reshape(batch, length, heads, rows.shape[2] // heads).astype(np.float64) for rows in (queries, keys, values))
+    outs = np.zeros(values.shape)
+    for t in range(length):
+        state = state * np.exp(decay[:, t, :, None, None])
+        update = (values[:, t] - (state * keys[:, t, ..., None]).sum(2)) * beta[:, t, :, None]
+        state = state + keys[:, t, ..., None] * update[:, :, None]
+        outs[:, t] = (state * queries[:, t, ..., None]).sum(2)
+    return outs.reshape(batch, length, heads * values.shape[3]), state
+
+
+def test_linear_attention_of_any_length(tool, tmp_path):
+    """One artifact, from no token to many; a batch may have no entry."""
+    shape = {"heads": 3, "key_heads": 3, "value_heads": 3, "depth": 16, "width": 64, "scale": 1.0}
+    case = linear("gated_delta", length=33, **shape)
+    write(tmp_path, case, rows=1)
+    done = tool("megactx-compile", tmp_path / "model.onnx", "-o", tmp_path / "model.mctx")
+    assert done.status == 0, done
+    for length, batch in ((0, 2), (1, 2), (33, 2), (3, 0)):
+        inputs = [value[:batch] if i == 3 else value[:batch, :length] for i, value in enumerate(case[1])]
+        reference.save_tensors(tmp_path / "in", "input", [(f"x{i}", value) for i, value in enumerate(inputs)])
+        done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path / "in", "--outputs", tmp_path / "out")
+        assert done.status == 0, done
+        got = dict(reference.load_tensors(tmp_path / "out", "output"))
+        for name, want in zip(("y0", "y1"), linear_attention(*inputs)):
+            np.testing.assert_allclose(got[name], want, rtol=1e-4, atol=1e-5, err_msg=f"{name} of {length}")
 
 
 def changed(case, inputs={}, **attributes):
