@@ -37,6 +37,10 @@ private:
   /// More leaves than this are not asked whether they are empty.
   static constexpr size_t kMaxProvedLeaves = 256;
 
+  /// From so many cuts on each is asked before there are leaves: of many cuts
+  /// most leaves are empty, and there may be 2 to their number.
+  static constexpr size_t kFewCuts = 4;
+
   /// Whether no element meets the bounds: `contradicts` for bounds of any base.
   static bool neverHolds(const Piece &piece) {
     return !piece.lo.empty() && !piece.hi.empty() &&
@@ -101,7 +105,8 @@ private:
       break;
     default:
       (value ? next.hi : next.lo).push_back(atom.expr);
-      if (contradicts(next))
+      if (contradicts(next) ||
+          (next.lo.size() + next.hi.size() > kFewCuts && neverHolds(next)))
         return true;
     }
     return branch(rest.assume(atom, value), next, heads);
