@@ -265,6 +265,16 @@ def test_a_cache_of_other_sizes(sizes, tool, tmp_path):
     a_run_refuses(case, "the cache's batch, heads or head dim are not those of the new rows", tool, tmp_path)
 
 
+@pytest.mark.parametrize("lengths, total", [([7, 0], None), ([7, -3], None), ([7, 4], 5)], ids=str)
+def test_lengths_that_are_none(lengths, total, tool, tmp_path):
+    a_run_refuses(grouped(1, lengths, past=12, total=total), "a batch entry has more keys than total_sequence_length, or fewer than new rows", tool, tmp_path)
+
+
+@pytest.mark.parametrize("total", [-1, 14, 2**31 - 1])
+def test_more_tokens_than_the_cache_holds(total, tool, tmp_path):
+    a_run_refuses(grouped(1, [7, 4], past=12, total=total), "total_sequence_length is not between 0 and the rows of the cache and the new ones", tool, tmp_path)
+
+
 def test_more_keys_than_blocks(tool, tmp_path, monkeypatch):
     a_run_refuses(blocked(1, [70], [np.tri(4, dtype=bool)], past=96), "there are more keys than the blocks' 64 tokens", tool, tmp_path)
 

@@ -7,6 +7,7 @@
 #include "Remarks.h"
 #include "Sinks.h"
 #include "megactx/Artifact/Artifact.h"
+#include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
@@ -54,6 +55,7 @@ private:
   }
   std::string readPattern();
   void requireTokens();
+  void requireLengths();
   Value withPast(unsigned past, Value rows, Value first, Value count);
   std::optional<unsigned> resultOf(unsigned past) const;
   void noteUpdates();
@@ -309,6 +311,28 @@ SmallVector<Value> CachedRaiser::biasesOf(Value query, Value key,
   return masks.biasesOf(b, term, pattern, counts, /*hasPatterns=*/false);
 }
 
+/// As many tokens as the cache and the new rows hold, and in each entry as many
+/// as that, the new ones among them.
+void CachedRaiser::requireLengths() {
+  Emitter in(b.getLoc(), b);
+  Value rows = in.dim(op->getOperand(1), 1);
+  if (hasOperand(op, kPastKey))
+    rows = in.add(rows, in.dim(op->getOperand(kPastKey), 2));
+  Value fits = in.both(in.le(in.index(0), total), in.le(total, rows));
+  cf::AssertOp::create(b, fits,
+                       "total_sequence_length is not between 0 and the rows of "
+                       "the cache and the new ones");
+  Value isWithin = emitForAll(
+      b, {indices(kLengths), starts}, [&](Emitter &each, ValueRange x) {
+        return each.both(
+            each.le(x[0], total),
+            each.both(each.le(each.index(0), x[1]), each.le(x[1], x[0])));
+      });
+  cf::AssertOp::create(b, isWithin,
+                       "a batch entry has more keys than "
+                       "total_sequence_length, or fewer than new rows");
+}
+
 /// Blocks are of a table with an end.
 void CachedRaiser::requireTokens() {
   if (!blocks)
@@ -328,6 +352,7 @@ void CachedRaiser::build() {
   total = tensor::ExtractOp::create(b, indices(kTotal), index(0));
   requireTokens();
   noteUpdates();
+  requireLengths();
   Value newKeys = splitHeads(b, op->getOperand(1), keyHeads),
         newValues = splitHeads(b, op->getOperand(2), keyHeads);
   Value allKeys = cacheOf(kPastKey, newKeys),
