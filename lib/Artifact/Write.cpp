@@ -241,6 +241,10 @@ static std::string sealed(llvm::json::Object manifest) {
   return text;
 }
 
+std::string mlir::megactx::faultOfPlace(StringRef path) {
+  return Staging(path).error;
+}
+
 LogicalResult mlir::megactx::writeArtifact(ModuleOp module,
                                            const Interface &interface,
                                            const ArtifactTarget &target,

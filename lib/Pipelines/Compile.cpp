@@ -293,6 +293,14 @@ LogicalResult mlir::megactx::compile(const CompileOptions &options) {
                    << " is of a GPU's kernels, but the target is cpu\n";
       return failure();
     }
+  // Before the work.
+  std::string fault =
+      options.level == "artifact" ? faultOfPlace(options.output) : "";
+  if (!fault.empty()) {
+    llvm::errs() << "error: cannot write '" << options.output << "': " << fault
+                 << "\n";
+    return failure();
+  }
   return Compilation(options).run();
 }
 

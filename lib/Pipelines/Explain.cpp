@@ -315,12 +315,14 @@ static std::optional<json::Array> ofModel(const ExplainOptions &options,
 LogicalResult mlir::megactx::explain(const ExplainOptions &options,
                                      llvm::raw_ostream &os) {
   constexpr int64_t longest = int64_t(1) << 31;
-  if (options.queries < 0 || options.queries > longest ||
-      options.keys > longest) {
-    llvm::errs() << "error: expected 0 to 2147483648 queries and keys, but got "
-                 << options.queries << " and " << options.keys << "\n";
-    return failure();
-  }
+  for (auto [what, count] :
+       {std::pair("queries", options.queries), std::pair("keys", options.keys)})
+    // Without them, keys are as many as queries.
+    if (count < (what == StringRef("keys") ? -1 : 0) || count > longest) {
+      llvm::errs() << "error: expected 0 to " << longest << " " << what
+                   << ", but got " << count << "\n";
+      return failure();
+    }
   json::Array missed;
   std::optional<json::Array> attentions =
       llvm::sys::fs::is_directory(options.input) ? ofArtifact(options, missed)

@@ -26,14 +26,16 @@ megactx::ModelFile::ModelFile() {
 }
 
 /// Why a file is none of MLIR's; empty where its parser may say so itself.
-static StringRef faultOf(StringRef path) {
+static std::string faultOf(StringRef path) {
   if (llvm::sys::fs::is_directory(path))
     return llvm::sys::fs::exists(path + "/manifest.json")
                ? "is an artifact, which is compiled already"
                : "is a folder";
   uint64_t size = 0;
-  if (path == "-" || llvm::sys::fs::file_size(path, size))
+  if (path == "-")
     return "";
+  if (std::error_code failed = llvm::sys::fs::file_size(path, size))
+    return "cannot read: " + failed.message();
   auto head = llvm::MemoryBuffer::getFileSlice(
       path, std::min<uint64_t>(size, 4096), /*Offset=*/0);
   if (head && (*head)->getBuffer().contains('\0') &&
@@ -46,7 +48,7 @@ static StringRef faultOf(StringRef path) {
 LogicalResult megactx::ModelFile::read(StringRef path) {
   if (path.ends_with_insensitive(".onnx")) {
     module = onnx::importOnnx(path, &context);
-  } else if (StringRef fault = faultOf(path); !fault.empty()) {
+  } else if (std::string fault = faultOf(path); !fault.empty()) {
     return emitError(FileLineColLoc::get(&context, path, 0, 0)) << fault;
   } else {
     module = parseSourceFile<ModuleOp>(path, sources, ParserConfig(&context));

@@ -44,68 +44,84 @@ bool Policy::parseRange(StringRef text, Range &range) {
   return true;
 }
 
-bool Policy::parseRule(const llvm::json::Object &object, Rule &rule,
-                       std::string &error) {
-  for (const auto &entry : object) {
-    StringRef key = entry.first;
-    if (key == "pattern" || key == "schedule")
-      continue;
-    std::optional<StringRef> text = entry.second.getAsString();
-    if (!text) {
-      error = ("'" + key + "' must be a string").str();
-      return false;
-    }
-    bool ok = true;
-    if (key == "layers" || key == "heads")
-      ok = parseRange(*text, key == "layers" ? rule.layers : rule.heads);
-    else if (key == "kind")
-      ok = *text == "self" || *text == "cross";
-    else
-      error = ("unknown key '" + key + "'").str();
-    if (key == "kind")
-      rule.kind = text->str();
-    if (!ok)
-      error = ("'" + key + "': cannot read '" + *text + "'").str();
-    if (!error.empty())
-      return false;
-  }
-  auto add = [&](int64_t until, std::optional<StringRef> text) {
-    if (!text) {
-      error = "expected a 'pattern'";
-      return false;
-    }
-    auto pattern = parsePattern(*text, error);
-    if (pattern)
-      rule.schedule.push_back({until, *pattern});
-    return pattern.has_value();
+bool Policy::parseKey(StringRef key, const llvm::json::Value &value, Rule &rule,
+                      std::string &error) {
+  std::optional<StringRef> text = value.getAsString();
+  auto fail = [&](const Twine &message) {
+    error = ("'" + key + "'" + message).str();
+    return false;
   };
-  const llvm::json::Array *schedule = object.getArray("schedule");
-  if (!schedule)
-    return add(-1, object.getString("pattern"));
-  if (object.get("pattern") || schedule->empty()) {
-    error = "expected either a 'pattern' or a 'schedule' with entries";
+  if (key != "layers" && key != "heads" && key != "kind") {
+    error = ("unknown key '" + key + "'").str();
     return false;
   }
+  if (!text)
+    return fail(" must be a string");
+  if (key == "kind") {
+    rule.kind = text->str();
+    return *text == "self" || *text == "cross" ||
+           fail(": expected 'self' or 'cross', but got '" + *text + "'");
+  }
+  return parseRange(*text, key == "layers" ? rule.layers : rule.heads) ||
+         fail(": cannot read '" + *text +
+              "', expected a number, a range ('0-3' or '4-') or '*'");
+}
+
+bool Policy::addPattern(const llvm::json::Object &from, int64_t until,
+                        Rule &rule, std::string &error) {
+  std::optional<StringRef> text = from.getString("pattern");
+  if (!text) {
+    error = "expected a 'pattern', a string";
+    return false;
+  }
+  auto pattern = parsePattern(*text, error);
+  if (pattern)
+    rule.schedule.push_back({until, *pattern});
+  return pattern.has_value();
+}
+
+bool Policy::parseSchedule(const llvm::json::Array &schedule, Rule &rule,
+                           std::string &error) {
   int64_t previous = -1;
-  for (const llvm::json::Value &value : *schedule) {
+  auto fail = [&](const Twine &message) {
+    error = ("'schedule': " + message).str();
+    return false;
+  };
+  for (const llvm::json::Value &value : schedule) {
     const llvm::json::Object *entry = value.getAsObject();
-    std::optional<int64_t> until =
-        entry ? entry->getInteger("until_step") : std::nullopt;
-    bool isLast = &value == &schedule->back();
-    if (!entry || (!until && !isLast) || (until && *until <= previous)) {
-      error = "'schedule': expected entries with ascending 'until_step'";
-      return false;
-    }
-    previous = until.value_or(previous);
+    if (!entry)
+      return fail("expected entries that are objects");
     for (const auto &[key, ignored] : *entry)
-      if (key != "until_step" && key != "pattern") {
-        error = ("'schedule': unknown key '" + StringRef(key) + "'").str();
-        return false;
-      }
-    if (!add(isLast ? -1 : *until, entry->getString("pattern")))
+      if (key != "until_step" && key != "pattern")
+        return fail("unknown key '" + StringRef(key) + "'");
+    bool isLast = &value == &schedule.back();
+    std::optional<int64_t> until = entry->getInteger("until_step");
+    if (!until && (entry->get("until_step") || !isLast))
+      return fail("expected entries with an 'until_step', an integer");
+    if (until && *until <= previous)
+      return fail("expected entries with ascending 'until_step'");
+    previous = until.value_or(previous);
+    if (!addPattern(*entry, isLast ? -1 : *until, rule, error))
       return false;
   }
   return true;
+}
+
+bool Policy::parseRule(const llvm::json::Object &object, Rule &rule,
+                       std::string &error) {
+  for (const auto &[key, value] : object)
+    if (StringRef name(key); name != "pattern" && name != "schedule" &&
+                             !parseKey(name, value, rule, error))
+      return false;
+  const llvm::json::Value *given = object.get("schedule");
+  if (!given)
+    return addPattern(object, -1, rule, error);
+  const llvm::json::Array *schedule = given->getAsArray();
+  if (object.get("pattern") || !schedule || schedule->empty()) {
+    error = "expected either a 'pattern' or a 'schedule' with entries";
+    return false;
+  }
+  return parseSchedule(*schedule, rule, error);
 }
 
 std::optional<Policy> Policy::read(StringRef path, std::string &error) {

@@ -243,6 +243,12 @@ def test_pattern_errors_point_at_the_place(good, tool, tmp_path, pattern):
     ({"rules": [{"layers": "0", "pattern": "causl"}]}, "causl"),
     ({"rules": [{"layers": "zero", "pattern": "causal"}]}, "zero"),
     ({"rules": [{"layers": "0"}]}, "pattern"),
+    ({"rules": [{"layers": "0,1", "pattern": "causal"}]}, "expected a number, a range ('0-3' or '4-') or '*'"),
+    ({"rules": [{"kind": "both", "pattern": "causal"}]}, "expected 'self' or 'cross', but got 'both'"),
+    ({"rules": [{"schedule": [{"until_step": "5", "pattern": "dense"}, {"pattern": "causal"}]}]}, "expected entries with an 'until_step', an integer"),
+    ({"rules": [{"schedule": [{"pattern": "causal", "until_step": 1.5}]}]}, "expected entries with an 'until_step', an integer"),
+    ({"rules": [{"schedule": [{"until_stp": 5, "pattern": "dense"}, {"pattern": "causal"}]}]}, "unknown key 'until_stp'"),
+    ({"rules": [{"schedule": "causal"}]}, "expected either a 'pattern' or a 'schedule' with entries"),
     ({"rule": []}, "rule"),
     ([], ""),
     ("{", ""),
@@ -262,7 +268,9 @@ def test_no_such_policy(good, tool, tmp_path):
 def test_unwritable_output(good, tool, tmp_path):
     (tmp_path / "file").write_text("")
     out = tmp_path / "file" / "model.mctx"
-    refuses(tool("megactx-compile", good / "model.onnx", "-o", out), "model.mctx")
+    done = tool("megactx-compile", good / "model.onnx", "-o", out)
+    refuses(done, "model.mctx")
+    assert "read" not in done.err  # it says so before the work
     refuses(tool("megactx-translate", "--import-onnx", good / "model.onnx", "-o", out), "model.mctx")
 
 

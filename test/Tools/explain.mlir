@@ -38,8 +38,8 @@
 // DECODE: 0 self 2/2 8/8 1 16 100.00 %
 
 // CHOSEN: an artifact's patterns are chosen; give the model instead
-// ABSENT: could not open input file
-// SIZE: expected 0 to 2147483648 queries and keys, but got 99999999999
+// ABSENT: explain.mlir.tmp.absent:0:0: error: cannot read: No such file or directory
+// SIZE: expected 0 to 2147483648 {{queries|keys}}, but got 99999999999
 // SHAPE: expected --tile=QUERIESxKEYS, each from 1 to 65536, but got '2'
 // SYNTAX: error:
 

@@ -84,6 +84,10 @@ private:
 /// C interface.
 LogicalResult addEntry(ModuleOp module);
 
+/// Why no artifact can be written to the path; empty where one can. What is
+/// there may only be an older one.
+std::string faultOfPlace(StringRef path);
+
 /// Writes the artifact: compiles the module (LLVM dialect), links, and renames
 /// the whole folder to `path` when it is complete. `notes` join the manifest.
 LogicalResult writeArtifact(ModuleOp module, const Interface &interface,

@@ -19,7 +19,9 @@
 #include "llvm/ADT/SmallVector.h"
 
 namespace llvm::json {
+class Array;
 class Object;
+class Value;
 } // namespace llvm::json
 
 namespace mlir::megactx {
@@ -58,6 +60,12 @@ private:
     const pattern::Pattern &at(int64_t step) const;
   };
   static bool parseRange(llvm::StringRef text, Range &range);
+  static bool parseKey(llvm::StringRef key, const llvm::json::Value &value,
+                       Rule &rule, std::string &error);
+  static bool addPattern(const llvm::json::Object &from, int64_t until,
+                         Rule &rule, std::string &error);
+  static bool parseSchedule(const llvm::json::Array &schedule, Rule &rule,
+                            std::string &error);
   static bool parseRule(const llvm::json::Object &object, Rule &rule,
                         std::string &error);
 
