@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "PackedBlocks.h"
 #include "Quantize.h"
 #include "Reduction.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
@@ -23,182 +24,6 @@ static constexpr int64_t kWidened = 1 << 22;
 /// Up to so many rows weights are widened in registers; so many sums at a time
 /// are as many as tasks unroll.
 static constexpr int64_t kFewRows = 16, kSumsAtOnce = 4;
-
-/// Number `place` of those that are packed in a byte, the lowest bits first.
-static Value numberIn(OpBuilder &b, Location loc, Value byte, Value place,
-                      int64_t bits) {
-  // Few machines shift vectors of bytes.
-  Type i32 = b.getI32Type();
-  Value wide =
-      arith::ExtUIOp::create(b, loc, i32, bitsAs(b, loc, byte, b.getI8Type()));
-  if (bits < 8) {
-    Value shift = arith::MulIOp::create(
-        b, loc, arith::IndexCastOp::create(b, loc, i32, place),
-        arith::ConstantIntOp::create(b, loc, i32, bits));
-    wide = arith::AndIOp::create(
-        b, loc, arith::ShRUIOp::create(b, loc, wide, shift),
-        arith::ConstantIntOp::create(b, loc, i32, (1 << bits) - 1));
-  }
-  return arith::SIToFPOp::create(b, loc, b.getF32Type(), wide);
-}
-
-namespace {
-/// Rows of blocks of numbers of 4 or 8 bits, packed in bytes: [rows, blocks,
-/// size * bits / 8], with a scale and a zero point for each block.
-struct PackedBlocks {
-  int64_t bits;
-  Tensor bytes, scales;        ///< scales [rows, blocks]
-  std::optional<Tensor> zeros; ///< f32 [rows, blocks]; or 2^(bits - 1)
-
-  PackedBlocks rowsFrom(Graph &graph, Location loc, const IndexExpr &first,
-                        const IndexExpr &count) const;
-  /// By place, a block's numbers in the lower halves of bytes come first, so
-  /// that neighbours in memory are neighbours in the result.
-  enum class Order { Own, ByPlace };
-  /// (number - zero) * scale: [rows, blocks * size].
-  Tensor widen(Graph &graph, Location loc, Type element, Order order) const;
-};
-} // namespace
-
-PackedBlocks PackedBlocks::rowsFrom(Graph &graph, Location loc,
-                                    const IndexExpr &first,
-                                    const IndexExpr &count) const {
-  auto part = [&](Tensor all) {
-    Shape sizes(all.shape), offsets(all.rank(), IndexExpr(0));
-    sizes[0] = count;
-    offsets[0] = first;
-    return graph.slice(loc, all, offsets, sizes,
-                       Shape(all.rank(), IndexExpr(1)));
-  };
-  PackedBlocks rows = {bits, part(bytes), part(scales), std::nullopt};
-  if (zeros)
-    rows.zeros = part(*zeros);
-  return rows;
-}
-
-/// (number - zero) * scale, where there is a zero.
-static Value widened(OpBuilder &b, Location loc, Value number, Value scale,
-                     Value zero, int64_t bits, Type element) {
-  if (!zero)
-    zero =
-        arith::ConstantOp::create(b, loc, b.getF32FloatAttr(1 << (bits - 1)));
-  number = arith::SubFOp::create(b, loc, number, zero);
-  number =
-      arith::MulFOp::create(b, loc, number, quantize::toReal(b, loc, scale));
-  return castScalar(b, loc, number, element);
-}
-
-Tensor PackedBlocks::widen(Graph &graph, Location loc, Type element,
-                           Order order) const {
-  Tensor packed = bytes, factors = scales;
-  SmallVector<Value> inputs = {graph.materialize(loc, packed),
-                               graph.materialize(loc, factors)};
-  MLIRContext *context = graph.b.getContext();
-  unsigned ofPlace = order == Order::Own ? 3 : 2;
-  AffineMap perByte =
-      AffineMap::getMultiDimIdentityMap(4, context).dropResult(ofPlace);
-  AffineMap perBlock = perByte.dropResult(2);
-  SmallVector<AffineMap> maps = {perByte, perBlock};
-  if (zeros) {
-    Tensor points = *zeros;
-    inputs.push_back(graph.materialize(loc, points));
-    maps.push_back(perBlock);
-  }
-  Shape shape(packed.shape);
-  shape.insert(shape.begin() + ofPlace, IndexExpr(8 / bits));
-  Tensor wide = graph.parallel(
-      loc, inputs, maps, shape, element,
-      [&](OpBuilder &b, Location l, ValueRange args) {
-        Value place = linalg::IndexOp::create(b, l, ofPlace);
-        return widened(b, l, numberIn(b, l, args[0], place, bits), args[1],
-                       args.size() > 2 ? args[2] : Value(), bits, element);
-      });
-  IndexExpr width = shape[1] * shape[2] * shape[3];
-  return graph.reshape(loc, wide, {shape[0], width});
-}
-
-/// Says so where an input has another size than `perRow` in each row, as far as
-/// sizes are known; others are checked when the program runs.
-static LogicalResult checkRows(Node &node, unsigned i, const IndexExpr &rows,
-                               int64_t perRow, StringRef what) {
-  auto count = node.in(i).staticCount(), known = rows.constant();
-  if (!count || !known || *count == *known * perRow)
-    return success();
-  return node.error() << "expected " << *known * perRow << " " << what
-                      << ", but got " << *count;
-}
-
-/// Zero points as f32 [rows, blocks]: they are packed as the numbers are, each
-/// row from a byte on, or of the scales' type.
-static FailureOr<Tensor> zerosOf(Node &node, unsigned i, const IndexExpr &rows,
-                                 int64_t blocks, int64_t bits) {
-  Graph &graph = node.graph;
-  Tensor &given = node.in(i);
-  Location loc = node.loc();
-  Type f32 = graph.b.getF32Type();
-  bool isReal = isFloat(given.elementType);
-  int64_t perRow = isReal ? blocks : (blocks * bits + 7) / 8;
-  if (failed(checkRows(node, i, rows, perRow,
-                       isReal ? "zero points" : "bytes of zero points")))
-    return failure();
-  if (isReal) {
-    Tensor wide = graph.reshape(loc, given, {rows, IndexExpr(blocks)});
-    wide = graph.cast(loc, wide, f32);
-    graph.materialize(loc, wide);
-    return wide;
-  }
-  if (!signlessOf(given.elementType).isInteger(8))
-    return node.error() << "no lowering of zero points of type "
-                        << given.elementType;
-  Tensor packed = graph.reshape(loc, given, {rows, IndexExpr(perRow)});
-  Value all = graph.materialize(loc, packed);
-  return graph.parallel(
-      loc, {}, {}, {rows, IndexExpr(blocks)}, f32,
-      [&](OpBuilder &b, Location l, ValueRange) {
-        Value row = linalg::IndexOp::create(b, l, 0),
-              block = linalg::IndexOp::create(b, l, 1);
-        Value perByte = arith::ConstantIndexOp::create(b, l, 8 / bits);
-        Value byte = arith::DivUIOp::create(b, l, block, perByte),
-              place = arith::RemUIOp::create(b, l, block, perByte);
-        Value packedByte =
-            tensor::ExtractOp::create(b, l, all, ValueRange{row, byte});
-        return numberIn(b, l, packedByte, place, bits);
-      });
-}
-
-/// The node's bytes, scales and zero points: inputs of these numbers.
-static FailureOr<PackedBlocks> blocksOf(Node &node, ArrayRef<unsigned> inputs,
-                                        int64_t bits, const IndexExpr &rows,
-                                        int64_t blocks, int64_t size) {
-  Graph &graph = node.graph;
-  Location loc = node.loc();
-  if (bits != 4 && bits != 8)
-    return node.error() << "expected numbers of 4 or 8 bits, but got " << bits;
-  if (size < 2 || size % 2 != 0)
-    return node.error() << "expected blocks of an even size, but got " << size;
-  Tensor &bytes = node.in(inputs[0]), &scales = node.in(inputs[1]);
-  if (!signlessOf(bytes.elementType).isInteger(8) ||
-      !isFloat(scales.elementType))
-    return node.error() << "no lowering of numbers of type "
-                        << bytes.elementType << " with scales of type "
-                        << scales.elementType;
-  if (failed(checkRows(node, inputs[0], rows, blocks * (size * bits / 8),
-                       "bytes of weights")) ||
-      failed(checkRows(node, inputs[1], rows, blocks, "scales")))
-    return failure();
-  PackedBlocks packed = {
-      bits,
-      graph.reshape(loc, bytes,
-                    {rows, IndexExpr(blocks), IndexExpr(size * bits / 8)}),
-      graph.reshape(loc, scales, {rows, IndexExpr(blocks)}), std::nullopt};
-  if (!node.has(inputs[2]))
-    return packed;
-  FailureOr<Tensor> zeros = zerosOf(node, inputs[2], rows, blocks, bits);
-  if (failed(zeros))
-    return failure();
-  packed.zeros = *zeros;
-  return packed;
-}
 
 /// A divisor of `rows` with about kWidened numbers in so many rows.
 static int64_t rowsAtOnce(int64_t rows, int64_t width) {
@@ -305,54 +130,149 @@ static int64_t lanesOf(const PackedBlocks &weights) {
   return 1;
 }
 
-/// Sums [N, G, S, lanes], in f32, of rows of `a`, [G, blocks, places, parts, S,
-/// lanes], and rows of weights, [N, blocks, parts, lanes], which are widened in
-/// registers. S sums are computed at a time, for one would wait for each of its
+namespace {
+/// A product of few rows, in f32: sums [N, G, S, lanes] of rows [places, G,
+/// blocks, parts, S, lanes] and packed rows of weights [N, blocks, parts,
+/// lanes]. S sums are computed at a time, for one would wait for each of its
 /// terms: those of S rows. Or, with S in the weights, [N, blocks / S, S, parts,
-/// lanes], and `a` [G, blocks / S, S, places, parts, lanes], of one in S
+/// lanes], and rows [places, G, blocks / S, S, parts, lanes], of one in S
 /// blocks.
-static Value sumsByLane(Graph &graph, Location loc, Tensor a, Tensor bytes,
-                        PackedBlocks weights) {
-  OpBuilder &b = graph.b;
-  SmallVector<Value> inputs = {graph.materialize(loc, a),
-                               graph.materialize(loc, bytes),
-                               graph.materialize(loc, weights.scales)};
-  // Loops: row of weights, group, block, place, part, which of the sums, lane.
-  auto map = [&](ArrayRef<unsigned> dims) {
-    return AffineMap::getMultiDimMapWithTargets(7, dims, b.getContext());
-  };
-  bool ofBlocks = bytes.rank() == 5;
-  AffineMap perBlock = ofBlocks ? map({0, 2, 5}) : map({0, 2});
-  SmallVector<AffineMap> maps = {
-      ofBlocks ? map({1, 2, 5, 3, 4, 6}) : map({1, 2, 3, 4, 5, 6}),
-      ofBlocks ? map({0, 2, 5, 4, 6}) : map({0, 2, 4, 6}), perBlock};
-  if (weights.zeros) {
-    inputs.push_back(graph.materialize(loc, *weights.zeros));
-    maps.push_back(perBlock);
+class FewRows {
+public:
+  FewRows(Graph &graph, Location loc, Tensor rows, const PackedBlocks &weights)
+      : graph(graph), b(graph.b), loc(loc), rows(std::move(rows)),
+        weights(weights), ofBlocks(weights.bytes.rank() == 5) {}
+
+  Tensor run();
+
+private:
+  AffineMap map(ArrayRef<unsigned> dims) {
+    return AffineMap::getMultiDimMapWithTargets(6, dims, b.getContext());
   }
-  maps.push_back(map({0, 1, 5, 6}));
+  /// Elements that a term is computed of; `zero` and `sum` may be null.
+  struct Element {
+    Value byte, scale, zero, sum, sofar;
+    ValueRange x; ///< of each place
+  };
+  Value withTerm(OpBuilder &inner, Location l, const Element &of);
+  Tensor addPlaces();
+  void takePlaces();
+
+  Graph &graph;
+  OpBuilder &b;
+  Location loc;
+  Tensor rows;
+  const PackedBlocks &weights;
+  bool ofBlocks;
+  SmallVector<Tensor> places; ///< what numbers of each place meet
+};
+} // namespace
+
+/// The sum of what all numbers of a byte meet, times their zero point where all
+/// have one.
+Tensor FewRows::addPlaces() {
+  float zero = weights.zeros ? 1.0f : 1 << (weights.bits - 1);
+  SmallVector<Tensor *> all;
+  for (Tensor &place : places)
+    all.push_back(&place);
+  Shape shape = places.front().shape;
+  return graph.map(
+      loc, all, shape, b.getF32Type(),
+      [&](OpBuilder &inner, Location l, ValueRange args) -> Value {
+        Value sum;
+        for (Value x : args) {
+          x = castScalar(inner, l, x, inner.getF32Type());
+          sum = sum ? arith::AddFOp::create(inner, l, sum, x).getResult() : x;
+        }
+        Value factor =
+            arith::ConstantOp::create(inner, l, inner.getF32FloatAttr(zero));
+        return arith::MulFOp::create(inner, l, sum, factor);
+      });
+}
+
+/// The rows, place by place.
+void FewRows::takePlaces() {
+  graph.materialize(loc, rows);
+  Shape part(rows.shape), first(rows.rank(), IndexExpr(0)),
+      ones(rows.rank(), IndexExpr(1)), shape(ArrayRef(rows.shape).drop_front());
+  part[0] = IndexExpr(1);
+  for (int64_t place = 0; place < 8 / weights.bits; ++place) {
+    first[0] = IndexExpr(place);
+    Tensor own = graph.slice(loc, rows, first, part, ones);
+    places.push_back(graph.reshape(loc, own, shape));
+    graph.materialize(loc, places.back());
+  }
+}
+
+/// The sum so far and what a byte adds to it: several rows meet weights; of
+/// one, a block's numbers n with one scale s and zero z are no weights first,
+/// for s (sum n x - z sum x) has fewer operations.
+Value FewRows::withTerm(OpBuilder &inner, Location l, const Element &of) {
+  Value sum = ofBlocks ? Value() : of.sofar;
+  for (auto [place, x] : llvm::enumerate(of.x)) {
+    Value at = arith::ConstantIndexOp::create(inner, l, place);
+    Value number = numberIn(inner, l, of.byte, at, weights.bits);
+    if (!ofBlocks)
+      number = widened(inner, l, number, of.scale, of.zero, weights.bits,
+                       inner.getF32Type());
+    Value product = arith::MulFOp::create(
+        inner, l, number, castScalar(inner, l, x, inner.getF32Type()),
+        kAnyOrder);
+    sum = sum ? arith::AddFOp::create(inner, l, sum, product, kAnyOrder)
+                    .getResult()
+              : product;
+  }
+  if (!ofBlocks)
+    return sum;
+  Value less = of.sum;
+  if (of.zero)
+    less = arith::MulFOp::create(inner, l, of.zero, less, kAnyOrder);
+  sum = arith::SubFOp::create(inner, l, sum, less, kAnyOrder);
+  sum = arith::MulFOp::create(inner, l, sum,
+                              quantize::toReal(inner, l, of.scale), kAnyOrder);
+  return arith::AddFOp::create(inner, l, of.sofar, sum, kAnyOrder);
+}
+
+Tensor FewRows::run() {
+  // Loops: row of weights, group, block, part, which of the sums, lane.
+  AffineMap ofRows = ofBlocks ? map({1, 2, 4, 3, 5}) : map({1, 2, 3, 4, 5});
+  AffineMap ofBlock = ofBlocks ? map({0, 2, 4}) : map({0, 2});
+  SmallVector<Value> inputs;
+  SmallVector<AffineMap> maps;
+  auto add = [&](Tensor tensor, AffineMap map) {
+    inputs.push_back(graph.materialize(loc, tensor));
+    maps.push_back(map);
+  };
+  takePlaces();
+  for (const Tensor &place : places)
+    add(place, ofRows);
+  add(weights.bytes, ofBlocks ? map({0, 2, 4, 3, 5}) : map({0, 2, 3, 5}));
+  add(weights.scales, ofBlock);
+  if (weights.zeros)
+    add(*weights.zeros, ofBlock);
+  if (ofBlocks)
+    add(addPlaces(), ofRows);
+  maps.push_back(map({0, 1, 4, 5}));
   using utils::IteratorType;
-  SmallVector<IteratorType> loops(7, IteratorType::parallel);
-  loops[2] = loops[3] = loops[4] = IteratorType::reduction;
-  Type f32 = b.getF32Type();
-  IndexExpr atOnce = ofBlocks ? bytes.shape[2] : a.shape[4];
-  Value zero = graph.filled(
-      loc, {bytes.shape[0], a.shape[0], atOnce, bytes.shape.back()},
-      b.getZeroAttr(f32));
-  auto sums = linalg::GenericOp::create(
+  SmallVector<IteratorType> loops(6, IteratorType::parallel);
+  loops[2] = loops[3] = IteratorType::reduction;
+  Shape sums = {weights.bytes.shape[0], rows.shape[1],
+                ofBlocks ? weights.bytes.shape[2] : rows.shape[4],
+                weights.bytes.shape.back()};
+  Value zero = graph.filled(loc, sums, b.getZeroAttr(b.getF32Type()));
+  auto made = linalg::GenericOp::create(
       b, loc, zero.getType(), inputs, zero, maps, loops,
       [&](OpBuilder &inner, Location l, ValueRange args) {
-        Value place = linalg::IndexOp::create(inner, l, 3);
-        Value weight = widened(
-            inner, l, numberIn(inner, l, args[1], place, weights.bits), args[2],
-            args.size() > 4 ? args[3] : Value(), weights.bits, f32);
-        Value x = castScalar(inner, l, args[0], f32);
-        Value term = arith::MulFOp::create(inner, l, x, weight, kAnyOrder);
-        Value sum =
-            arith::AddFOp::create(inner, l, args.back(), term, kAnyOrder);
-        linalg::YieldOp::create(inner, l, sum);
+        ValueRange rest = args.drop_front(places.size());
+        Element of = {rest[0],
+                      rest[1],
+                      weights.zeros ? rest[2] : Value(),
+                      ofBlocks ? rest.drop_back().back() : Value(),
+                      rest.back(),
+                      args.take_front(places.size())};
+        linalg::YieldOp::create(inner, l, withTerm(inner, l, of));
       });
-  return sums.getResult(0);
+  return graph.wrap(made.getResult(0), sums);
 }
 
 /// [1, M, K] in the order by place times packed [N, K], transposed: [1, M, N].
@@ -371,25 +291,23 @@ static Tensor multiplyFew(Node &node, Tensor a, PackedBlocks weights,
                                {IndexExpr(1), missing, a.shape[2]});
     a = graph.concat(loc, {&a, &zeros}, 1);
   }
-  Tensor bytes = weights.bytes;
-  IndexExpr atATime = group;
   if (atOnce == 1) {
-    atATime = IndexExpr(std::gcd(*blocks.constant(), kSumsAtOnce));
-    blocks = IndexExpr(*blocks.constant() / *atATime.constant());
-    a = graph.reshape(loc, a, {groups, blocks, atATime, places, parts, lanes});
-    bytes = graph.reshape(loc, bytes, {rows, blocks, atATime, parts, lanes});
-    weights.scales =
-        graph.reshape(loc, weights.scales, {rows, blocks, atATime});
+    IndexExpr apart(std::gcd(*blocks.constant(), kSumsAtOnce)),
+        whole(*blocks.constant() / *apart.constant());
+    a = graph.reshape(loc, a, {groups, whole, apart, places, parts, lanes});
+    a = graph.transpose(loc, a, {3, 0, 1, 2, 4, 5});
+    weights.bytes =
+        graph.reshape(loc, weights.bytes, {rows, whole, apart, parts, lanes});
+    weights.scales = graph.reshape(loc, weights.scales, {rows, whole, apart});
     if (weights.zeros)
-      weights.zeros =
-          graph.reshape(loc, *weights.zeros, {rows, blocks, atATime});
+      weights.zeros = graph.reshape(loc, *weights.zeros, {rows, whole, apart});
   } else {
     a = graph.reshape(loc, a, {groups, group, blocks, places, parts, lanes});
-    a = graph.transpose(loc, a, {0, 2, 3, 4, 1, 5});
-    bytes = graph.reshape(loc, bytes, {rows, blocks, parts, lanes});
+    a = graph.transpose(loc, a, {3, 0, 2, 4, 1, 5});
+    weights.bytes =
+        graph.reshape(loc, weights.bytes, {rows, blocks, parts, lanes});
   }
-  Tensor sums = graph.wrap(sumsByLane(graph, loc, a, bytes, weights),
-                           {rows, groups, atATime, lanes});
+  Tensor sums = FewRows(graph, loc, a, weights).run();
   Tensor out =
       reduce(node, sums, {false, false, atOnce == 1, true}, Reduce::Sum);
   out = graph.reshape(loc, out, {rows, groups * group});

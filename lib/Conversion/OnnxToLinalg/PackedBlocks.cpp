@@ -1,0 +1,165 @@
+//===- PackedBlocks.cpp - numbers of few bits in blocks -------------------===//
+
+#include "PackedBlocks.h"
+#include "Quantize.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+Value mlir::megactx::numberIn(OpBuilder &b, Location loc, Value byte,
+                              Value place, int64_t bits) {
+  // Few machines shift vectors of bytes.
+  Type i32 = b.getI32Type();
+  Value wide =
+      arith::ExtUIOp::create(b, loc, i32, bitsAs(b, loc, byte, b.getI8Type()));
+  if (bits < 8) {
+    Value shift = arith::MulIOp::create(
+        b, loc, arith::IndexCastOp::create(b, loc, i32, place),
+        arith::ConstantIntOp::create(b, loc, i32, bits));
+    wide = arith::AndIOp::create(
+        b, loc, arith::ShRUIOp::create(b, loc, wide, shift),
+        arith::ConstantIntOp::create(b, loc, i32, (1 << bits) - 1));
+  }
+  return arith::SIToFPOp::create(b, loc, b.getF32Type(), wide);
+}
+
+PackedBlocks PackedBlocks::rowsFrom(Graph &graph, Location loc,
+                                    const IndexExpr &first,
+                                    const IndexExpr &count) const {
+  auto part = [&](Tensor all) {
+    Shape sizes(all.shape), offsets(all.rank(), IndexExpr(0));
+    sizes[0] = count;
+    offsets[0] = first;
+    return graph.slice(loc, all, offsets, sizes,
+                       Shape(all.rank(), IndexExpr(1)));
+  };
+  PackedBlocks rows = {bits, part(bytes), part(scales), std::nullopt};
+  if (zeros)
+    rows.zeros = part(*zeros);
+  return rows;
+}
+
+Value mlir::megactx::widened(OpBuilder &b, Location loc, Value number,
+                             Value scale, Value zero, int64_t bits,
+                             Type element) {
+  if (!zero)
+    zero =
+        arith::ConstantOp::create(b, loc, b.getF32FloatAttr(1 << (bits - 1)));
+  number = arith::SubFOp::create(b, loc, number, zero);
+  number =
+      arith::MulFOp::create(b, loc, number, quantize::toReal(b, loc, scale));
+  return castScalar(b, loc, number, element);
+}
+
+Tensor PackedBlocks::widen(Graph &graph, Location loc, Type element,
+                           Order order) const {
+  Tensor packed = bytes, factors = scales;
+  SmallVector<Value> inputs = {graph.materialize(loc, packed),
+                               graph.materialize(loc, factors)};
+  MLIRContext *context = graph.b.getContext();
+  unsigned ofPlace = order == Order::Own ? 3 : 2;
+  AffineMap perByte =
+      AffineMap::getMultiDimIdentityMap(4, context).dropResult(ofPlace);
+  AffineMap perBlock = perByte.dropResult(2);
+  SmallVector<AffineMap> maps = {perByte, perBlock};
+  if (zeros) {
+    Tensor points = *zeros;
+    inputs.push_back(graph.materialize(loc, points));
+    maps.push_back(perBlock);
+  }
+  Shape shape(packed.shape);
+  shape.insert(shape.begin() + ofPlace, IndexExpr(8 / bits));
+  Tensor wide = graph.parallel(
+      loc, inputs, maps, shape, element,
+      [&](OpBuilder &b, Location l, ValueRange args) {
+        Value place = linalg::IndexOp::create(b, l, ofPlace);
+        return widened(b, l, numberIn(b, l, args[0], place, bits), args[1],
+                       args.size() > 2 ? args[2] : Value(), bits, element);
+      });
+  IndexExpr width = shape[1] * shape[2] * shape[3];
+  return graph.reshape(loc, wide, {shape[0], width});
+}
+
+/// Says so where an input has another size than `perRow` in each row, as far as
+/// sizes are known; others are checked when the program runs.
+static LogicalResult checkRows(Node &node, unsigned i, const IndexExpr &rows,
+                               int64_t perRow, StringRef what) {
+  auto count = node.in(i).staticCount(), known = rows.constant();
+  if (!count || !known || *count == *known * perRow)
+    return success();
+  return node.error() << "expected " << *known * perRow << " " << what
+                      << ", but got " << *count;
+}
+
+/// Zero points as f32 [rows, blocks]: they are packed as the numbers are, each
+/// row from a byte on, or of the scales' type.
+static FailureOr<Tensor> zerosOf(Node &node, unsigned i, const IndexExpr &rows,
+                                 int64_t blocks, int64_t bits) {
+  Graph &graph = node.graph;
+  Tensor &given = node.in(i);
+  Location loc = node.loc();
+  Type f32 = graph.b.getF32Type();
+  bool isReal = isFloat(given.elementType);
+  int64_t perRow = isReal ? blocks : (blocks * bits + 7) / 8;
+  if (failed(checkRows(node, i, rows, perRow,
+                       isReal ? "zero points" : "bytes of zero points")))
+    return failure();
+  if (isReal) {
+    Tensor wide = graph.reshape(loc, given, {rows, IndexExpr(blocks)});
+    wide = graph.cast(loc, wide, f32);
+    graph.materialize(loc, wide);
+    return wide;
+  }
+  if (!signlessOf(given.elementType).isInteger(8))
+    return node.error() << "no lowering of zero points of type "
+                        << given.elementType;
+  Tensor packed = graph.reshape(loc, given, {rows, IndexExpr(perRow)});
+  Value all = graph.materialize(loc, packed);
+  return graph.parallel(
+      loc, {}, {}, {rows, IndexExpr(blocks)}, f32,
+      [&](OpBuilder &b, Location l, ValueRange) {
+        Value row = linalg::IndexOp::create(b, l, 0),
+              block = linalg::IndexOp::create(b, l, 1);
+        Value perByte = arith::ConstantIndexOp::create(b, l, 8 / bits);
+        Value byte = arith::DivUIOp::create(b, l, block, perByte),
+              place = arith::RemUIOp::create(b, l, block, perByte);
+        Value packedByte =
+            tensor::ExtractOp::create(b, l, all, ValueRange{row, byte});
+        return numberIn(b, l, packedByte, place, bits);
+      });
+}
+
+FailureOr<PackedBlocks>
+mlir::megactx::blocksOf(Node &node, ArrayRef<unsigned> inputs, int64_t bits,
+                        const IndexExpr &rows, int64_t blocks, int64_t size) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  if (bits != 4 && bits != 8)
+    return node.error() << "expected numbers of 4 or 8 bits, but got " << bits;
+  if (size < 2 || size % 2 != 0)
+    return node.error() << "expected blocks of an even size, but got " << size;
+  Tensor &bytes = node.in(inputs[0]), &scales = node.in(inputs[1]);
+  if (!signlessOf(bytes.elementType).isInteger(8) ||
+      !isFloat(scales.elementType))
+    return node.error() << "no lowering of numbers of type "
+                        << bytes.elementType << " with scales of type "
+                        << scales.elementType;
+  if (failed(checkRows(node, inputs[0], rows, blocks * (size * bits / 8),
+                       "bytes of weights")) ||
+      failed(checkRows(node, inputs[1], rows, blocks, "scales")))
+    return failure();
+  PackedBlocks packed = {
+      bits,
+      graph.reshape(loc, bytes,
+                    {rows, IndexExpr(blocks), IndexExpr(size * bits / 8)}),
+      graph.reshape(loc, scales, {rows, IndexExpr(blocks)}), std::nullopt};
+  if (!node.has(inputs[2]))
+    return packed;
+  FailureOr<Tensor> zeros = zerosOf(node, inputs[2], rows, blocks, bits);
+  if (failed(zeros))
+    return failure();
+  packed.zeros = *zeros;
+  return packed;
+}

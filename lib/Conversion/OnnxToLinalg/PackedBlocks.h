@@ -1,0 +1,46 @@
+//===- PackedBlocks.h - numbers of few bits in blocks -----------*- C++ -*-===//
+//
+// Owns how weights of 4 and 8 bits lie in bytes, with a scale and a zero point
+// for each block of them.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_CONVERSION_ONNXTOLINALG_PACKEDBLOCKS_H
+#define MEGACTX_CONVERSION_ONNXTOLINALG_PACKEDBLOCKS_H
+
+#include "Lowering.h"
+
+namespace mlir::megactx {
+
+/// Rows of blocks of numbers of 4 or 8 bits, packed in bytes: [rows, blocks,
+/// size * bits / 8], with a scale and a zero point for each block.
+struct PackedBlocks {
+  int64_t bits;
+  Tensor bytes, scales;        ///< scales [rows, blocks]
+  std::optional<Tensor> zeros; ///< f32 [rows, blocks]; or 2^(bits - 1)
+
+  PackedBlocks rowsFrom(Graph &graph, Location loc, const IndexExpr &first,
+                        const IndexExpr &count) const;
+  /// By place, a block's numbers in the lower halves of bytes come first, so
+  /// that neighbours in memory are neighbours in the result.
+  enum class Order { Own, ByPlace };
+  /// (number - zero) * scale: [rows, blocks * size].
+  Tensor widen(Graph &graph, Location loc, Type element, Order order) const;
+};
+
+/// The node's bytes, scales and zero points: inputs of these numbers.
+FailureOr<PackedBlocks> blocksOf(Node &node, ArrayRef<unsigned> inputs,
+                                 int64_t bits, const IndexExpr &rows,
+                                 int64_t blocks, int64_t size);
+
+/// Number `place` of those that are packed in a byte, the lowest bits first.
+Value numberIn(OpBuilder &b, Location loc, Value byte, Value place,
+               int64_t bits);
+
+/// (number - zero) * scale, where there is a zero.
+Value widened(OpBuilder &b, Location loc, Value number, Value scale, Value zero,
+              int64_t bits, Type element);
+
+} // namespace mlir::megactx
+
+#endif
