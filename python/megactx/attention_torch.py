@@ -62,7 +62,7 @@ def _remember(ctx, inputs, output):
 def _gradients(ctx, dout, dlse):
     query, key, value, out, lse, lengths, segments, offsets, *biases = ctx.saved_tensors
     if dout is None and dlse is None:
-        return (None,) * 11
+        return (None,) * 6 + ([None] * ctx.biases,) + (None,) * 4
     dout = torch.zeros_like(out) if dout is None else dout
     wanted = any(bias.requires_grad for bias in biases)
     dq, dk, dv, *of_biases = backward(dout, dlse, query, key, value, out, lse, ctx.pattern, ctx.scale, ctx.softcap, biases, lengths, segments, ctx.offset, offsets, wanted)

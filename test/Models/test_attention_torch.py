@@ -1,0 +1,79 @@
+"""megactx.attention of PyTorch's tensors, where PyTorch is installed: memory, torch.compile, autograd, errors."""
+
+import numpy as np
+import pytest
+
+import megactx
+from test_attention_function import SPARSE, arrays, cache, close, kernels, wanted  # noqa: F401: a fixture among them
+
+torch = pytest.importorskip("torch")
+
+
+def test_tensors():
+    """Also as a whole in torch.compile."""
+    spec = kernels.Spec(SPARSE, "bf16")
+    inputs = arrays(spec)
+    tensors = [torch.from_numpy(x.astype(np.float32)).bfloat16() for x in inputs]
+    want = wanted(spec, inputs)[0]
+    for given in (tensors, [x.transpose(1, 2).contiguous().transpose(1, 2) for x in tensors]):
+        out = megactx.attention(*given, SPARSE)
+        assert out.dtype == torch.bfloat16 and out.stride() == given[0].stride()
+        close(out.float().numpy(), want, "bf16")
+        torch.library.opcheck(torch.ops.megactx.attention.default, (*given, SPARSE, None, None, [torch.zeros(4, 73)[None]], None, None, 3, None))
+        got = megactx.attention(*given, SPARSE, lengths=[37, 5], offset=torch.tensor([0, 2]))
+        close(got[1].float().numpy(), wanted(spec, [x[1:] for x in inputs], offset=2, lengths=[5])[0][0], "bf16")
+    compiled = torch.compile(lambda q, k, v: megactx.attention(q * 1, k, v, SPARSE) + 1, fullgraph=True)
+    close(compiled(*tensors).float().numpy() - 1, want, "bf16")
+    empty = [x[:, :, :0] for x in tensors]
+    assert megactx.attention(empty[0], *tensors[1:], SPARSE).shape == (2, 4, 0, 16)
+    assert not megactx.attention(tensors[0], *empty[1:], SPARSE).any()
+    for bad in ((tensors[0], inputs[1], tensors[2]), (*tensors[:2], None)):
+        with pytest.raises(megactx.Error, match="expected a tensor of PyTorch") if bad[2] is not None else pytest.raises(Exception):
+            megactx.attention(*bad, SPARSE)
+
+
+def test_gradients():
+    """Autograd's gradients are those of scores, masks and softmax written out, with biases of both kinds and the log-sum-exp."""
+    n, make = 40, lambda *shape: torch.randn(*shape).requires_grad_()
+    row, column = torch.arange(n)[:, None], torch.arange(n)[None]
+    inputs = [make(2, 4, n, 16), make(2, 2, n, 16), make(2, 2, n, 16), make(1, 4, n, n), make(1, 4, 2 * n - 1)]
+
+    def ours(q, k, v, bias, table):
+        return megactx.attention(q.transpose(1, 2).contiguous().transpose(1, 2), k, v, SPARSE, bias=(bias, table), return_lse=True)
+
+    def written_out(q, k, v, bias, table):
+        k, v = (x.repeat_interleave(2, 1) for x in (k, v))
+        scores = (q @ k.transpose(2, 3) / 4 + bias + table[..., column - row + n - 1]).masked_fill((column > row) | (row - column > 6), -np.inf)
+        return torch.softmax(scores, -1) @ v, torch.logsumexp(scores, -1)
+
+    weights = torch.randn(2, 4, n, 16)
+    got, want = (torch.autograd.grad((out * weights).sum() + lse.sum(), inputs) for out, lse in (f(*inputs) for f in (ours, written_out)))
+    for g, w in zip(got, want):
+        close(g.numpy(), w.numpy(), "f32")
+    compiled = torch.compile(lambda q, k, v: megactx.attention(q * 2, k, v, SPARSE).square().sum(), fullgraph=True)
+    plain, whole = (torch.autograd.grad(f(*inputs[:3]), inputs[:3]) for f in (lambda q, k, v: megactx.attention(q * 2, k, v, SPARSE).square().sum(), compiled))
+    for g, w in zip(whole, plain):
+        close(g.numpy(), w.numpy(), "f32")
+
+
+class NoGradient(torch.autograd.Function):
+    """What follows has no gradient for what goes in."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, _):
+        return None
+
+
+@pytest.mark.parametrize("biases", [0, 1])
+def test_gradients_of_what_has_none(biases):
+    inputs = [torch.ones(1, 2, 9, 8, requires_grad=True) for _ in range(3)]
+    bias = torch.ones(1, 2, 9, 9, requires_grad=True)
+    out, lse = megactx.attention(*inputs, SPARSE, bias=(bias,) if biases else None, return_lse=True)
+    NoGradient.apply(out).sum().backward(retain_graph=True)
+    assert all(x.grad is None for x in (*inputs, bias))
+    (NoGradient.apply(out).sum() + lse.sum()).backward()
+    assert inputs[0].grad.shape == (1, 2, 9, 8) and (bias.grad is not None) == bool(biases)
