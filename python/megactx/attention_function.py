@@ -230,16 +230,9 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     biases = _listed(bias)
     offset = _whole(offset)
     if torch and isinstance(query, torch.Tensor):
-        from .attention_torch import attention as operation
+        from .attention_torch import attend
 
-        for name, array in [("key", key), ("value", value), *(("bias", bias) for bias in biases)]:
-            if not isinstance(array, torch.Tensor):
-                raise Error(f"{name}: expected a tensor of PyTorch, as the query is, but got {type(array).__name__}")
-        numbers = [x if x is None or isinstance(x, int) else torch.as_tensor(x, device=query.device) for x in (lengths, offset, segments)]
-        if isinstance(lengths, int):
-            raise Error(f"lengths: expected [{query.shape[0]}], but got []")
-        one, each = (numbers[1], None) if isinstance(numbers[1], int) else (None, numbers[1])
-        out, lse = operation(query, key, value, str(pattern), scale, softcap, biases, numbers[0], numbers[2], one, each)
+        out, lse = attend(query, key, value, str(pattern), scale, softcap, biases, lengths, segments, offset)
         return (out, lse) if return_lse else out
     (out, *lse), heads_inside = run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset, return_lse)
     out = out.swapaxes(1, 2) if heads_inside and isinstance(out, np.ndarray) else out

@@ -4,8 +4,10 @@ from typing import List, Optional, Tuple
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 from .attention_function import attention_backward, run
+from .tools import Error
 
 
 def _tensor(result):
@@ -70,3 +72,41 @@ def _gradients(ctx, dout, dlse):
 
 
 attention.register_autograd(_gradients, setup_context=_remember)
+
+
+def _no_second(*_):
+    raise Error("attention: second derivatives are not supported: call backward or torch.autograd.grad without create_graph")
+
+
+backward.register_autograd(_no_second)
+
+
+def _no_vmap(*_):
+    raise Error("attention: torch.vmap, and what uses it, is not supported: make what it goes over part of the batch, the first dim of queries, keys and values")
+
+
+attention.register_vmap(_no_vmap)
+backward.register_vmap(_no_vmap)
+
+
+def _check_transforms(tensors):
+    """That no derivative is asked for which would be 0, or an error in PyTorch's own terms."""
+    if torch.compiler.is_compiling():
+        return
+    if any(forward_ad.unpack_dual(x).tangent is not None for x in tensors):
+        raise Error("attention: derivatives in forward mode (torch.func.jvp, torch.autograd.forward_ad) are not supported: use torch.autograd.grad")
+    if any(torch._C._functorch.is_gradtrackingtensor(x) for x in tensors):
+        raise Error("attention: torch.func.grad, vjp and jacrev are not supported: use torch.autograd.grad")
+
+
+def attend(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset):
+    """`attention` of PyTorch's tensors: its result and the log-sum-exp."""
+    for name, array in [("key", key), ("value", value), *(("bias", bias) for bias in biases)]:
+        if not isinstance(array, torch.Tensor):
+            raise Error(f"{name}: expected a tensor of PyTorch, as the query is, but got {type(array).__name__}")
+    if isinstance(lengths, int):
+        raise Error(f"lengths: expected [{query.shape[0]}], but got []")
+    _check_transforms((query, key, value, *biases))
+    lengths, segments, offset = (x if x is None or isinstance(x, int) else torch.as_tensor(x, device=query.device) for x in (lengths, segments, offset))
+    one, each = (offset, None) if isinstance(offset, int) else (None, offset)
+    return attention(query, key, value, pattern, scale, softcap, biases, lengths, segments, one, each)

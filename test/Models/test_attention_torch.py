@@ -77,3 +77,28 @@ def test_gradients_of_what_has_none(biases):
     assert all(x.grad is None for x in (*inputs, bias))
     (NoGradient.apply(out).sum() + lse.sum()).backward()
     assert inputs[0].grad.shape == (1, 2, 9, 8) and (bias.grad is not None) == bool(biases)
+
+
+def in_forward_mode(attend, x):
+    with torch.autograd.forward_ad.dual_level():
+        return attend(torch.autograd.forward_ad.make_dual(x, x))
+
+
+def twice(attend, x):
+    x = x.clone().requires_grad_()
+    first, = torch.autograd.grad(attend(x).square().sum(), x, create_graph=True)
+    first.sum().backward()
+
+
+@pytest.mark.parametrize("derive, message", [
+    (lambda attend, x: torch.func.jvp(attend, (x,), (x,)), "forward mode .* not supported: use torch.autograd.grad"),
+    (lambda attend, x: torch.func.jacfwd(attend)(x), "forward mode"),
+    (in_forward_mode, "forward mode"),
+    (lambda attend, x: torch.func.grad(lambda x: attend(x).sum())(x), "torch.func.grad, vjp and jacrev are not supported"),
+    (lambda attend, x: torch.func.vmap(attend)(x[None]), "torch.vmap, and what uses it, is not supported: make .* part of the batch"),
+    (twice, "second derivatives are not supported"),
+], ids=["jvp", "jacfwd", "dual", "grad", "vmap", "twice"])
+def test_derivatives_that_there_are_not(derive, message):
+    x = torch.randn(1, 2, 9, 8)
+    with pytest.raises(megactx.Error, match=message):
+        derive(lambda q: megactx.attention(q, x, x, SPARSE), x)
