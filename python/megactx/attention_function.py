@@ -19,6 +19,7 @@ _ELEMENTS = {"float32": "f32", "float": "f32", "float16": "f16", "bfloat16": "bf
 _INTEGERS = {"int32": "i32", "int64": "i64"}
 _MOST_KERNELS = 256  # that stay loaded
 _MOST_OFFSET = 1 << 48  # tokens
+_LEAST, _LARGEST = (float(getattr(np.finfo(np.float32), end)) for end in ("tiny", "max"))
 
 _lock = threading.Lock()
 _models = {}
@@ -76,6 +77,11 @@ def _whole(offset):
         raise Error(f"offset: expected whole tokens, but got {offset}") from None
 
 
+def check_offset(offset):
+    if abs(offset) > _MOST_OFFSET:
+        raise Error(f"offset: expected at most {_MOST_OFFSET} tokens, but got {offset}")
+
+
 def _check_shapes(query, key, value, biases, **per_batch):
     for name, array in (("query", query), ("key", key), ("value", value)):
         if len(array.shape) != 4:
@@ -122,9 +128,9 @@ def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments,
     operands = [_operand(name, arrays[name]) for name in ("query", "key", "value")]
     if len({operand.element for operand in operands}) > 1:
         raise Error(f"expected one element type, but got {', '.join(operand.element for operand in operands)}")
-    scale = 1 / math.sqrt(max(1, query.shape[3])) if scale is None else _number("scale", scale)
-    softcap = _number("softcap", 0 if softcap is None else softcap)
-    if softcap < 0 or 0 < softcap < float(np.finfo(np.float32).tiny):
+    scale = 1 / math.sqrt(max(1, query.shape[3])) if scale is None else real_number("scale", scale)
+    softcap = real_number("softcap", 0 if softcap is None else softcap)
+    if softcap < 0 or 0 < softcap < _LEAST:
         raise Error(f"softcap: expected a positive number, but got {softcap}")
     fields = dict(
         pattern=str(pattern), query=operands[0], key=operands[1], value=operands[2], scale=scale, softcap=softcap,
@@ -133,19 +139,23 @@ def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments,
         offset="" if offset is None else "scalar" if offsets is None else _element("offset", offsets, _INTEGERS), target=_target(arrays))
     given = [_stored(array) for array in (query, key, value)]
     for many in [offset] if isinstance(offset, int) else [offsets.min(initial=0), offsets.max(initial=0)] if isinstance(offsets, np.ndarray) else []:
-        if abs(int(many)) > _MOST_OFFSET:
-            raise Error(f"offset: expected at most {_MOST_OFFSET} tokens, but got {many}")
+        check_offset(int(many))
     given += [array for array in (*biases, lengths, segments, np.array(offset, np.int64) if fields["offset"] == "scalar" else offsets) if array is not None]
     return fields, given
 
 
-def _number(name, number):
-    """Kernels have it in units of log2."""
+def real_number(name, number):
+    """Of a number that kernels have in units of log2."""
+    if getattr(number, "requires_grad", False):
+        raise Error(f"{name}: expected a number, but got a tensor that requires gradients, which attention has not by its {name}: pass {name}.item()"
+                    + ", or multiply the queries by it" * (name == "scale"))
     try:
         real = float(number)
-    except (TypeError, ValueError) as error:
+    except OverflowError:
+        real = math.inf
+    except (TypeError, ValueError, RuntimeError) as error:
         raise Error(f"{name}: expected a number, but got {number!r}") from error
-    if not abs(real) * math.log2(math.e) <= float(np.finfo(np.float32).max):
+    if not abs(real) * math.log2(math.e) <= _LARGEST:
         raise Error(f"{name}: expected a finite number of float32, but got {real}")
     return real
 

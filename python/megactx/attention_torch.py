@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.autograd import forward_ad
 
-from .attention_function import attention_backward, run
+from .attention_function import attention_backward, check_offset, real_number, run
 from .tools import Error
 
 
@@ -99,14 +99,28 @@ def _check_transforms(tensors):
         raise Error("attention: torch.func.grad, vjp and jacrev are not supported: use torch.autograd.grad")
 
 
+def _integers(name, value, device):
+    """The tensor, or the one number, of an argument."""
+    if value is None or isinstance(value, int):
+        return value
+    try:
+        return torch.as_tensor(value, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        raise Error(f"{name}: expected integers, but got {value!r}") from None
+
+
 def attend(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset):
     """`attention` of PyTorch's tensors: its result and the log-sum-exp."""
     for name, array in [("key", key), ("value", value), *(("bias", bias) for bias in biases)]:
         if not isinstance(array, torch.Tensor):
             raise Error(f"{name}: expected a tensor of PyTorch, as the query is, but got {type(array).__name__}")
-    if isinstance(lengths, int):
-        raise Error(f"lengths: expected [{query.shape[0]}], but got []")
+    for name, numbers, wanted in (("lengths", lengths, [*query.shape[:1]]), ("segments", segments, [*query.shape[:1], *key.shape[2:3]])):
+        if isinstance(numbers, int):
+            raise Error(f"{name}: expected {wanted}, but got []")
     _check_transforms((query, key, value, *biases))
-    lengths, segments, offset = (x if x is None or isinstance(x, int) else torch.as_tensor(x, device=query.device) for x in (lengths, segments, offset))
+    scale, softcap = (number if number is None else real_number(name, number) for name, number in (("scale", scale), ("softcap", softcap)))
+    lengths, segments, offset = (_integers(name, x, query.device) for name, x in (("lengths", lengths), ("segments", segments), ("offset", offset)))
+    if isinstance(offset, int):
+        check_offset(offset)
     one, each = (offset, None) if isinstance(offset, int) else (None, offset)
     return attention(query, key, value, pattern, scale, softcap, biases, lengths, segments, one, each)

@@ -300,6 +300,7 @@ Q, K, V = GOOD
     ((Q, K, V), {"softcap": -1.0}, "softcap: expected a positive number"),
     ((Q, K, V), {"softcap": 3e38}, "softcap: expected a finite number of float32, but got 3e[+]38"),
     ((Q, K, V), {"softcap": "x"}, "softcap: expected a number, but got 'x'"),
+    ((Q, K, V), {"scale": 10**400}, "scale: expected a finite number of float32, but got inf"),
     ((Q, K, V), {"scale": np.ones(2)}, "scale: expected a number, but got array"),
     ((Q, K, V), {"bias": [None, np.zeros((2, 4, 5, 6), np.float32)]}, "bias: expected arrays, but got None among them"),
 ])

@@ -102,3 +102,28 @@ def test_derivatives_that_there_are_not(derive, message):
     x = torch.randn(1, 2, 9, 8)
     with pytest.raises(megactx.Error, match=message):
         derive(lambda q: megactx.attention(q, x, x, SPARSE), x)
+
+
+@pytest.mark.parametrize("options, message", [
+    (dict(scale="x"), "scale: expected a number, but got 'x'"),
+    (dict(scale=10**400), "scale: expected a finite number of float32, but got inf"),
+    (dict(softcap=torch.ones(2)), "softcap: expected a number, but got tensor"),
+    (dict(scale=torch.nn.Parameter(torch.tensor(0.3))), r"scale: .* requires gradients, .* pass scale.item\(\), or multiply the queries by it"),
+    (dict(softcap=torch.nn.Parameter(torch.tensor(0.3))), r"softcap: .* requires gradients, .* pass softcap.item\(\)$"),
+    (dict(offset=2**70), "offset: expected at most 281474976710656 tokens, but got 1180591620717411303424"),
+    (dict(offset=[2**70]), "offset: expected integers, but got .1180591620717411303424."),
+    (dict(lengths="x"), "lengths: expected integers, but got 'x'"),
+    (dict(segments=[None]), "segments: expected integers, but got .None."),
+    (dict(segments=1), r"segments: expected \[1, 9\], but got \[\]")], ids=str)
+def test_bad_numbers(options, message):
+    x = torch.zeros(1, 2, 9, 8)
+    with pytest.raises(megactx.Error, match=message):
+        megactx.attention(x, x, x, SPARSE, **options)
+
+
+def test_numbers():
+    x = torch.randn(1, 2, 9, 8)
+    want = megactx.attention(x * 0.5, x, x, SPARSE, offset=1)
+    whole = torch.compile(lambda x: megactx.attention(x, x, x, SPARSE, scale=0.5 / 8**0.5, offset=1), fullgraph=True)
+    for got in (megactx.attention(x, x, x, SPARSE, scale=torch.tensor(0.5 / 8**0.5), offset=torch.tensor(1)), whole(x)):
+        close(got.numpy(), want.numpy(), "f32")
