@@ -99,6 +99,15 @@ def _check_transforms(tensors):
         raise Error("attention: torch.func.grad, vjp and jacrev are not supported: use torch.autograd.grad")
 
 
+def _of_autocast(tensors):
+    """As SDPA has them: of autocast's type where that is on."""
+    kind = tensors[0].device.type
+    if kind not in ("cpu", "cuda") or not torch.is_autocast_enabled(kind):
+        return tensors
+    dtype = torch.get_autocast_dtype(kind)
+    return [x.to(dtype) if x.dtype.is_floating_point and x.dtype != torch.float64 else x for x in tensors]
+
+
 def _integers(name, value, device):
     """The tensor, or the one number, of an argument."""
     if value is None or isinstance(value, int):
@@ -118,6 +127,7 @@ def attend(query, key, value, pattern, scale, softcap, biases, lengths, segments
         if isinstance(numbers, int):
             raise Error(f"{name}: expected {wanted}, but got []")
     _check_transforms((query, key, value, *biases))
+    query, key, value = _of_autocast((query, key, value))
     scale, softcap = (number if number is None else real_number(name, number) for name, number in (("scale", scale), ("softcap", softcap)))
     lengths, segments, offset = (_integers(name, x, query.device) for name, x in (("lengths", lengths), ("segments", segments), ("offset", offset)))
     if isinstance(offset, int):

@@ -127,3 +127,22 @@ def test_numbers():
     whole = torch.compile(lambda x: megactx.attention(x, x, x, SPARSE, scale=0.5 / 8**0.5, offset=1), fullgraph=True)
     for got in (megactx.attention(x, x, x, SPARSE, scale=torch.tensor(0.5 / 8**0.5), offset=torch.tensor(1)), whole(x)):
         close(got.numpy(), want.numpy(), "f32")
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_autocast(compiled):
+    """Types are those of SDPA; a bias keeps its own."""
+    q, k, v = (torch.randn(1, 2, 9, 8) for _ in range(3))
+    q.requires_grad_()
+    bias = torch.randn(1, 2, 9, 9)
+    attend = lambda q, k, v: megactx.attention(q, k, v, SPARSE, bias=bias)
+    want = attend(*(x.bfloat16() for x in (q, k, v)))
+    with torch.autocast("cpu", torch.bfloat16):
+        for given in ((q, k, v), (q.bfloat16(), k, v)):
+            out = (torch.compile(attend, fullgraph=True) if compiled else attend)(*given)
+            assert out.dtype == torch.nn.functional.scaled_dot_product_attention(*given).dtype
+            close(out.detach().float().numpy(), want.detach().float().numpy(), "bf16")
+        with pytest.raises(megactx.Error, match="query: expected float32, float16, bfloat16, but got float64"):
+            megactx.attention(q.double(), k, v, SPARSE)
+    out.sum().backward()
+    assert q.grad.dtype == torch.float32
