@@ -233,7 +233,7 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     return_lse: also the log-sum-exp of each row's scores, [B, Hq, N] in float32.
 
     A row without keys gives 0 and -inf, one that sees a score that is NaN gives NaN. The first call for a pattern, element type, numbers of
-    heads and dims compiles (seconds) and keeps the kernel in ~/.cache/megactx; batch and numbers of tokens are free. PyTorch's tensors have
+    heads and dims compiles (seconds; the first `backward` too) and keeps the kernel in ~/.cache/megactx; batch and numbers of tokens are free. PyTorch's tensors have
     gradients, by `attention_backward`. Raises Error.
     """
     torch = sys.modules.get("torch")
