@@ -27,6 +27,7 @@ public:
   bool failed() const { return hasFailed; }
   size_t position() const { return at; }
   bool atEnd() const { return at == text.size(); }
+  llvm::StringRef rest() const { return text.substr(at); }
 
   /// Consumes the punctuation if it comes next.
   bool accept(llvm::StringRef symbol) {
@@ -71,6 +72,9 @@ public:
     size_t end = at + 1;
     while (end < text.size() && llvm::isDigit(text[end]))
       ++end;
+    if (text.substr(end).starts_with(".") &&
+        text.substr(end + 1).take_while(llvm::isDigit).size())
+      return error("expected an integer, but got a fraction"), 0;
     int64_t value = 0;
     if (text.slice(start, end).getAsInteger(10, value))
       return error("integer out of range"), 0;

@@ -23,7 +23,8 @@ public:
   std::optional<Pattern> parse() {
     std::optional<Pattern> result = alternatives();
     if (result && !lexer.atEnd())
-      lexer.error("expected 'and', 'or', 'minus' or the end of the pattern");
+      lexer.error("expected 'and', 'or', 'minus' or the end of the pattern" +
+                  otherOperator());
     if (!result || lexer.failed())
       return std::nullopt;
     if (result->formula().atoms().size() > kMaxAtoms) {
@@ -77,14 +78,15 @@ private:
     }
     if (lexer.accept("(")) {
       std::optional<Pattern> result = alternatives();
-      if (!result || !lexer.expect(")"))
+      if (!result || !close(")"))
         return std::nullopt;
       return result;
     }
     size_t start = lexer.position();
     llvm::StringRef name = lexer.word();
     if (name.empty()) {
-      lexer.error("expected a pattern");
+      lexer.error("expected a pattern" +
+                  otherWord({{"!", "dense minus"}, {"~", "dense minus"}}));
       return std::nullopt;
     }
     if (name == "per_head")
@@ -97,11 +99,45 @@ private:
     return namedPattern(*named, start);
   }
 
+  using Words =
+      llvm::ArrayRef<std::pair<llvm::StringLiteral, llvm::StringLiteral>>;
+
+  /// What to write for what comes next, a word or a symbol, where `words` has
+  /// that for it; longer symbols first.
+  std::string otherWord(Words words) const {
+    llvm::StringRef next = lexer.peekWord();
+    for (const auto &[other, word] : words) {
+      if (next.empty() && lexer.rest().starts_with(other))
+        next = other;
+      if (next.equals_insensitive(other))
+        return (", did you mean '" + word + "' for '" + next + "'?").str();
+    }
+    return "";
+  }
+  /// Where an operator may stand: what other languages write.
+  std::string otherOperator() const {
+    return otherWord({{"&&", "and"},
+                      {"&", "and"},
+                      {"and", "and"},
+                      {"||", "or"},
+                      {"|", "or"},
+                      {"+", "or"},
+                      {"or", "or"},
+                      {"-", "minus"},
+                      {"minus", "minus"}});
+  }
+  bool close(llvm::StringRef symbol) {
+    return lexer.accept(symbol) ||
+           lexer.error("expected '" + symbol + "'" + otherOperator());
+  }
+
   static std::string suggest(llvm::StringRef name) {
+    if (name.equals_insensitive("not"))
+      return (", did you mean 'dense minus' for '" + name + "'?").str();
     unsigned best = 4;
     llvm::StringRef nearest;
     auto consider = [&](llvm::StringRef candidate) {
-      unsigned distance = name.edit_distance(candidate, true, best);
+      unsigned distance = name.edit_distance_insensitive(candidate, true, best);
       if (distance < best) {
         best = distance;
         nearest = candidate;
@@ -121,9 +157,14 @@ private:
           if (!argument(named, arguments))
             return std::nullopt;
         } while (lexer.accept(","));
-        if (!lexer.expect(">"))
+        if (!lexer.accept(">")) {
+          lexer.error("expected ',' or '>'");
           return std::nullopt;
+        }
       }
+    } else if (!named.parameters().empty() && lexer.rest().starts_with("(")) {
+      lexer.error("expected '<', but got '('");
+      return std::nullopt;
     }
     if (lexer.failed())
       return std::nullopt;
@@ -154,6 +195,9 @@ private:
       std::string known;
       for (const Parameter &p : parameters)
         known += std::string(known.empty() ? "" : ", ") + p.name;
+      if (name.empty() && !known.empty())
+        return lexer.errorAt(start, "expected the name of a parameter; '" +
+                                        named.name() + "' has " + known);
       return lexer.errorAt(
           start, "'" + named.name() + "' has no parameter '" + name + "'" +
                      (known.empty() ? "" : "; it has " + known));
@@ -226,14 +270,14 @@ private:
         return std::nullopt;
       node.operands.push_back(*entry);
     } while (lexer.accept(","));
-    if (rotating && !lexer.expect("]"))
+    if (rotating && !close("]"))
       return std::nullopt;
     if (!rotating && node.ranges.back().end != -1) {
       lexer.error("the last range must be open, as in '4-', so that every head "
                   "has a pattern");
       return std::nullopt;
     }
-    if (!lexer.expect(">"))
+    if (!close(">"))
       return std::nullopt;
     lexer.leave();
     return Pattern(std::move(node));

@@ -85,9 +85,15 @@ int main(int argc, char **argv) {
   Request request = options.request(*tile);
   auto onFault = [&](size_t offset, const llvm::Twine &message) {
     llvm::errs() << "error: " << message << "\n";
-    if (offset != llvm::StringRef::npos)
-      llvm::errs() << "  " << options.text << "\n  " << std::string(offset, ' ')
-                   << "^\n";
+    if (offset == llvm::StringRef::npos)
+      return;
+    auto [before, after] =
+        std::pair(llvm::StringRef(options.text).take_front(offset),
+                  llvm::StringRef(options.text).drop_front(offset));
+    llvm::StringRef begin = before.substr(before.rfind('\n') + 1);
+    llvm::errs() << "  " << begin
+                 << after.take_until([](char c) { return c == '\n'; }) << "\n  "
+                 << std::string(begin.size(), ' ') << "^\n";
   };
   std::string text;
   llvm::raw_string_ostream os(text);
