@@ -13,6 +13,7 @@ import numpy as np
 from . import dlpack, driver
 from .artifacts import Artifacts
 from .attention_module import BackwardSignature, Operand, Signature
+from .pattern import Pattern, text_of
 from .tools import Error
 
 _ELEMENTS = {"float32": "f32", "float": "f32", "float16": "f16", "bfloat16": "bf16"}
@@ -51,6 +52,16 @@ def _artifacts():
     return Artifacts(cache / "megactx" / "attention")
 
 
+def _reason(signature, error):
+    """What a caller can make use of: the place in a pattern, and none in a module, which is not the caller's."""
+    try:
+        Pattern(signature.pattern).check()
+    except Error as fault:
+        return str(fault).removeprefix("error: ")
+    said = re.search(r"error: (.*)", str(error))
+    return said[1] if said else error
+
+
 def _model(signature):
     if signature not in _models:
         with _lock:
@@ -58,8 +69,7 @@ def _model(signature):
                 try:
                     made = _artifacts().load_module(signature.module(), target=signature.target)
                 except Error as error:
-                    said = re.search(r"error: (.*)", str(error))  # without the place in a text that the caller never saw
-                    raise Error(f"attention: {said[1] if said else error}") from None
+                    raise Error(f"attention: {_reason(signature, error)}") from None
                 while len(_models) >= _MOST_KERNELS:
                     del _models[next(iter(_models))]
                 _models[signature] = made
@@ -133,7 +143,7 @@ def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments,
     if softcap < 0 or 0 < softcap < _LEAST:
         raise Error(f"softcap: expected a positive number, but got {softcap}")
     fields = dict(
-        pattern=str(pattern), query=operands[0], key=operands[1], value=operands[2], scale=scale, softcap=softcap,
+        pattern=text_of(pattern), query=operands[0], key=operands[1], value=operands[2], scale=scale, softcap=softcap,
         biases=tuple((_element("bias", bias, _ELEMENTS), tuple(n == 1 for n in bias.shape)) for bias in biases),
         lengths="" if lengths is None else _element("lengths", lengths, _INTEGERS), segments="" if segments is None else _element("segments", segments, _INTEGERS),
         offset="" if offset is None else "scalar" if offsets is None else _element("offset", offsets, _INTEGERS), target=_target(arrays))
@@ -242,7 +252,7 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     if torch and isinstance(query, torch.Tensor):
         from .attention_torch import attend
 
-        out, lse = attend(query, key, value, str(pattern), scale, softcap, biases, lengths, segments, offset)
+        out, lse = attend(query, key, value, text_of(pattern), scale, softcap, biases, lengths, segments, offset)
         return (out, lse) if return_lse else out
     (out, *lse), heads_inside = run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset, return_lse)
     out = out.swapaxes(1, 2) if heads_inside and isinstance(out, np.ndarray) else out

@@ -2,7 +2,9 @@
 
 import json
 
-from .tools import run
+from .tools import Error, run
+
+_LONGEST = 100_000  # characters that a command line takes
 
 
 class Pattern:
@@ -37,6 +39,15 @@ class Pattern:
     def __sub__(self, other):
         return Pattern(f"({self}) minus ({other})")
 
+    def check(self):
+        """Raises Error, with the place in the text, where this is no pattern."""
+        for at, character in enumerate(self.text):
+            if not (" " <= character <= "~" or character in "\t\n\r"):
+                line = self.text[:at].rpartition("\n")[2]
+                raise Error(f"expected a pattern in ASCII, but got {character!r}\n  {line}{character if character.isprintable() else ''}\n  {' ' * len(line)}^")
+        if len(self.text) < _LONGEST:
+            run("megactx-pattern", "--print=relation", "--queries=0", "--heads=0", "--", self.text)
+
     def _print(self, what, queries, keys, heads):
         options = [f"--print={what}", "--queries", queries]
         options += ["--keys", keys] if keys is not None else []
@@ -67,3 +78,11 @@ class Pattern:
             ends = [[int(end) for end in part.split("-")] for part in ranges.split(",") if part.strip()]
             found[head, row] = {key for span in ends for key in range(span[0], span[-1] + 1)}
         return found
+
+
+def text_of(pattern):
+    """Of what a caller gave as a pattern."""
+    if isinstance(pattern, (str, Pattern)):
+        return str(pattern)
+    got = "a function" if callable(pattern) else "a mask" if hasattr(pattern, "shape") else repr(pattern)
+    raise Error(f"pattern: expected text such as 'causal and window<left = 127, right = 0>', or a megactx.Pattern, but got {got}; docs/patterns.md has what there is")
