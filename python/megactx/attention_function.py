@@ -22,8 +22,9 @@ _MOST_KERNELS = 256  # that stay loaded
 _MOST_OFFSET = 1 << 48  # tokens
 _LEAST, _LARGEST = (float(getattr(np.finfo(np.float32), end)) for end in ("tiny", "max"))
 
-_lock = threading.Lock()
-_models = {}
+_lock = threading.Lock()  # of the two dictionaries
+_models = {}  # by signature
+_turns = {}  # a lock for each signature that is compiled now
 
 
 def _element(name, value, known):
@@ -47,9 +48,9 @@ def _heads_inside(value):
     return hasattr(value, "swapaxes") and not _is_dense(value) and _is_dense(value.swapaxes(1, 2))
 
 
-def _artifacts():
+def _load(signature):
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    return Artifacts(cache / "megactx" / "attention")
+    return Artifacts(cache / "megactx" / "attention").load_module(signature.module(), target=signature.target)
 
 
 def _reason(signature, error):
@@ -62,19 +63,40 @@ def _reason(signature, error):
     return said[1] if said else error
 
 
+def _make(signature):
+    try:
+        made = _load(signature)
+    except Error as error:
+        raise Error(f"attention: {_reason(signature, error)}") from None
+    with _lock:
+        while len(_models) >= _MOST_KERNELS:
+            del _models[next(iter(_models))]
+        _models[signature] = made
+    return made
+
+
 def _model(signature):
-    if signature not in _models:
-        with _lock:
-            if signature not in _models:
-                try:
-                    made = _artifacts().load_module(signature.module(), target=signature.target)
-                except Error as error:
-                    raise Error(f"attention: {_reason(signature, error)}") from None
-                while len(_models) >= _MOST_KERNELS:
-                    del _models[next(iter(_models))]
-                _models[signature] = made
-                return made
-    return _models[signature]
+    made = _models.get(signature)
+    if made:
+        return made
+    with _lock:
+        turn = _turns.setdefault(signature, threading.Lock())
+    with turn:
+        try:
+            return _models.get(signature) or _make(signature)
+        finally:
+            with _lock:
+                _turns.pop(signature, None)
+
+
+def _after_fork():
+    """The threads that hold the locks are none of the child's."""
+    global _lock
+    _lock = threading.Lock()
+    _turns.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _whole(offset):

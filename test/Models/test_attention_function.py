@@ -5,6 +5,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import threading
 
 import ml_dtypes
 import numpy as np
@@ -180,6 +181,52 @@ def test_a_damaged_kernel_is_compiled_anew(damage, cache, monkeypatch):
     monkeypatch.setattr(attention_function, "_models", {})  # as in the next process
     damage(made)
     assert (megactx.attention(x, x, x, pattern) == 1).all()
+
+
+def python(code, request, **environment):
+    """A process of its own, in which `attend(n)` needs a kernel for each n."""
+    head = f"""
+import os, threading, time, megactx, numpy as np
+megactx.use_build({str(request.config.getoption('--build'))!r})
+x = np.ones((1, 1, 4, 8), np.float32)
+attend = lambda n: megactx.attention(x, x, x, f"causal and window<left = {{n}}, right = 0>")
+"""
+    return subprocess.run([sys.executable, "-c", head + code], env={**os.environ, "PYTHONPATH": str(ROOT / "python"), **environment}, capture_output=True, text=True, timeout=300)
+
+
+def test_a_process_that_is_forked_while_a_thread_compiles(request, tmp_path):
+    done = python("""
+thread = threading.Thread(target=lambda: attend(1))
+thread.start()
+while not (os.path.exists(made := os.environ["XDG_CACHE_HOME"] + "/megactx/attention") and os.listdir(made)):
+    time.sleep(0.01)
+child = os.fork()
+if child == 0:
+    attend(1), attend(2)
+    os._exit(7)
+for _ in range(1000):
+    ended, status = os.waitpid(child, os.WNOHANG)
+    if ended:
+        break
+    time.sleep(0.1)
+else:
+    os.kill(child, 9)
+thread.join()
+print(os.waitstatus_to_exitcode(status), (attend(1) == 1).all())
+""", request, XDG_CACHE_HOME=str(tmp_path))
+    assert done.stdout == "7 True\n", done
+
+
+def test_threads_that_compile_do_not_wait_for_others(monkeypatch):
+    """A kernel that is being made holds up none but itself."""
+    from megactx import attention_function
+
+    both, load = threading.Barrier(2, timeout=100), attention_function._load
+    monkeypatch.setattr(attention_function, "_load", lambda signature: (both.wait(), load(signature))[1])
+    x = np.ones((1, 1, 4, 8), np.float32)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for made in pool.map(lambda left: megactx.attention(x, x, x, f"causal and window<left = {left}, right = 0>"), (61, 62)):
+            assert (made == 1).all()
 
 
 def test_rows_without_keys():
