@@ -4,6 +4,8 @@ The key of an artifact is a hash of the model file, the options, a file of sched
 model's external data by their sizes and times, so that nothing is compiled twice and nothing stale is found. An artifact is compiled under a temporary name and renamed.
 """
 
+import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -11,11 +13,58 @@ import pathlib
 import re
 import shutil
 import tempfile
+import weakref
 
 from .runtime import load
 from .tools import Error, build, compile
 
 DAMAGE = re.compile("is damaged|cannot read")  # what the runtime says of artifacts that are not whole
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ROOM = 1 << 22  # bytes: more than the files of most artifacts
+
+
+class Unwritable(Error):
+    """A folder cannot be written to; `full`: for want of room."""
+
+    def __init__(self, folder, error):
+        super().__init__(f"cannot write to the folder '{folder}': {error.strerror or error}")
+        self.full = error.errno in _FULL
+
+
+@contextlib.contextmanager
+def _writing(folder):
+    try:
+        yield
+    except OSError as error:
+        raise Unwritable(folder, error) from None
+
+
+def _remove(folder, process):
+    """Of a process that was forked the folder is its parent's."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _scratch(folder):
+    with _writing(folder):
+        made = tempfile.mkdtemp(dir=folder)
+    try:
+        yield pathlib.Path(made)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _check_room(scratch):
+    """Raises Unwritable where what a tool wrote there had no room."""
+    try:
+        with open(scratch / "room", "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, _ROOM)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise Unwritable(scratch.parent, error) from None
 
 
 def _stamps(files):
@@ -70,12 +119,14 @@ class Artifacts:
     """Artifacts in a folder; without one, in a temporary folder that ends with this object or with `close`."""
 
     def __init__(self, folder=None):
-        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="megactx-")
-        self.folder = pathlib.Path(folder or self._temporary.name)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Error(f"cannot make the folder '{self.folder}': {error.strerror}") from None
+        if folder is None:
+            with _writing("TMPDIR"):
+                self.folder = pathlib.Path(tempfile.mkdtemp(prefix="megactx-"))
+        else:
+            self.folder = pathlib.Path(folder)
+            with _writing(folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+        self._end = weakref.finalize(self, _remove, self.folder, os.getpid()) if folder is None else lambda: None
         self.compiled = 0  # how many were not there
 
     def __enter__(self):
@@ -85,8 +136,7 @@ class Artifacts:
         self.close()
 
     def close(self):
-        if self._temporary:
-            self._temporary.cleanup()
+        self._end()
 
     def of_file(self, model, policy=None, **options):
         """The artifact of an ONNX or MLIR file; policy: text of a policy in JSON; options: of tools.compile."""
@@ -104,7 +154,8 @@ class Artifacts:
         except Error as error:
             if not DAMAGE.search(str(error)):
                 raise
-        shutil.rmtree(made, ignore_errors=True)
+        with _writing(self.folder), contextlib.suppress(FileNotFoundError):  # another process may be at it
+            made.unlink() if made.is_file() else shutil.rmtree(made)
         return load(self.of_module(text, **options))
 
     def _artifact(self, model, content, external, policy, options):
@@ -115,18 +166,23 @@ class Artifacts:
         made = self.folder / f"{key}.mctx"
         if made.exists():
             return made
-        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
-            if model is None:
-                model = pathlib.Path(scratch) / "in.mlir"
-                model.write_bytes(content)
-            rules = pathlib.Path(scratch) / "policy.json"
-            if policy is not None:
-                rules.write_text(policy)
-            compile(model, f"{scratch}/a.mctx", policy=None if policy is None else rules, **options)
+        with _scratch(self.folder) as scratch:
+            rules = None if policy is None else scratch / "policy.json"
+            with _writing(self.folder):
+                if model is None:
+                    model = scratch / "in.mlir"
+                    model.write_bytes(content)
+                if rules:
+                    rules.write_text(policy)
             try:
-                os.rename(f"{scratch}/a.mctx", made)
+                compile(model, scratch / "a.mctx", policy=rules, **options)
+            except Error:
+                _check_room(scratch)
+                raise
+            try:
+                os.rename(scratch / "a.mctx", made)
                 self.compiled += 1
-            except OSError:
+            except OSError as error:
                 if not made.exists():  # otherwise another process was faster
-                    raise
+                    raise Unwritable(self.folder, error) from None
         return made

@@ -1,5 +1,6 @@
 """Attention with a pattern as a function of arrays, for those who have no model file, only queries, keys and values."""
 
+import functools
 import math
 import operator
 import os
@@ -7,11 +8,12 @@ import pathlib
 import re
 import sys
 import threading
+import warnings
 
 import numpy as np
 
 from . import dlpack, driver
-from .artifacts import Artifacts
+from .artifacts import Artifacts, Unwritable
 from .attention_module import BackwardSignature, Operand, Signature
 from .pattern import Pattern, text_of
 from .tools import Error
@@ -48,9 +50,23 @@ def _heads_inside(value):
     return hasattr(value, "swapaxes") and not _is_dense(value) and _is_dense(value.swapaxes(1, 2))
 
 
+@functools.cache
+def _instead_of(folder, reason, process):
+    """What ends with the process, with a warning."""
+    warnings.warn(f"{reason}; kernels of megactx.attention stay in this process. XDG_CACHE_HOME names another folder than '{folder}'", RuntimeWarning)
+    return Artifacts()
+
+
 def _load(signature):
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    return Artifacts(cache / "megactx" / "attention").load_module(signature.module(), target=signature.target)
+    try:
+        return Artifacts(cache / "megactx" / "attention").load_module(signature.module(), target=signature.target)
+    except Unwritable as error:
+        if error.full:
+            raise Error(f"{error}; make room there, or name another folder by XDG_CACHE_HOME") from None
+        with _lock:
+            artifacts = _instead_of(cache, str(error), os.getpid())
+    return artifacts.load_module(signature.module(), target=signature.target)
 
 
 def _reason(signature, error):

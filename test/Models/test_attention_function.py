@@ -3,6 +3,8 @@
 import concurrent.futures
 import ctypes
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -169,7 +171,7 @@ def test_masked_keys_weigh_nothing():
 
 
 @pytest.mark.parametrize("damage", [lambda made: (made / "manifest.json").write_text("{"), lambda made: (made / "model.so").unlink(),
-                                    lambda made: (made / "model.so").write_bytes(b"")], ids=["manifest", "absent", "empty"])
+                                    lambda made: (made / "model.so").write_bytes(b""), lambda made: (shutil.rmtree(made), made.write_bytes(b""))], ids=["manifest", "absent", "empty", "file"])
 def test_a_damaged_kernel_is_compiled_anew(damage, cache, monkeypatch):
     from megactx import attention_function
 
@@ -192,6 +194,23 @@ x = np.ones((1, 1, 4, 8), np.float32)
 attend = lambda n: megactx.attention(x, x, x, f"causal and window<left = {{n}}, right = 0>")
 """
     return subprocess.run([sys.executable, "-c", head + code], env={**os.environ, "PYTHONPATH": str(ROOT / "python"), **environment}, capture_output=True, text=True, timeout=300)
+
+
+def test_without_a_folder_for_kernels(request, tmp_path):
+    """Kernels last as long as the process, which says so once."""
+    (tmp_path / "cache").write_text("")
+    (tmp_path / "here").mkdir()
+    code = "attend(1), attend(2)\nif os.fork() == 0: raise SystemExit\nos.wait(), attend(3), print('done')"
+    done = python(code, request, XDG_CACHE_HOME=str(tmp_path / "cache"), TMPDIR=str(tmp_path / "here"))
+    assert done.stdout == "done\n" and done.stderr.count(": RuntimeWarning: ") == 1, done
+    assert re.search(f"cannot write to the folder '{tmp_path}/cache/megactx/attention': .*XDG_CACHE_HOME names another", done.stderr), done
+    assert not any((tmp_path / "here").iterdir())
+
+
+def test_without_room_for_kernels(request, tmp_path):
+    done = python("import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); attend(1)", request, XDG_CACHE_HOME=str(tmp_path))
+    last = done.stderr.strip().splitlines()[-1]
+    assert re.search(f"Error: attention: cannot write to the folder '{tmp_path}/megactx/attention': File too large; make room there, or name another folder by XDG_CACHE_HOME", last), done
 
 
 def test_a_process_that_is_forked_while_a_thread_compiles(request, tmp_path):
