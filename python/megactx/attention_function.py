@@ -29,8 +29,13 @@ _models = {}  # by signature
 _turns = {}  # a lock for each signature that is compiled now
 
 
+@functools.cache
+def _dtype_name(dtype):
+    return getattr(dtype, "name", None) or str(dtype).split(".")[-1]  # "torch.float32"
+
+
 def _element(name, value, known):
-    dtype = getattr(value.dtype, "name", None) or str(value.dtype).split(".")[-1]  # "torch.float32"
+    dtype = _dtype_name(value.dtype)
     if dtype not in known:
         raise Error(f"{name}: expected {', '.join(n for n in known if n != 'float')}, but got {dtype}")
     return known[dtype]
@@ -153,7 +158,7 @@ def _check_shapes(query, key, value, biases, **per_batch):
 
 def _target(arrays):
     """The target, and that all arrays are where it reads them."""
-    places = {name: tuple(map(int, array.__dlpack_device__())) for name, array in arrays.items()}
+    places = {name: dlpack.place(array) for name, array in arrays.items()}
     if len(set(places.values())) > 1:
         raise Error(f"expected all arrays on one device, but got {', '.join(f'{name} on {kind}:{number}' for name, (kind, number) in places.items())}"
                     " (DLPack's kind, where 1 is the CPU and 2 CUDA, and number)")
@@ -208,8 +213,11 @@ def real_number(name, number):
     return real
 
 
+_operand_of = functools.cache(Operand)
+
+
 def _operand(name, array):
-    return Operand(_element(name, array, _ELEMENTS), array.shape[1], array.shape[3], _heads_inside(array))
+    return _operand_of(_element(name, array, _ELEMENTS), array.shape[1], array.shape[3], _heads_inside(array))
 
 
 def _stored(array):

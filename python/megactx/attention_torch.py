@@ -10,6 +10,10 @@ from .attention_function import attention_backward, check_offset, real_number, r
 from .tools import Error
 
 
+def _detached(tensor):
+    return tensor.detach() if tensor.requires_grad or type(tensor) is not torch.Tensor else tensor
+
+
 def _tensor(result):
     if not isinstance(result, np.ndarray):
         return torch.from_dlpack(result)
@@ -18,15 +22,18 @@ def _tensor(result):
     return torch.from_numpy(result)
 
 
+def _run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset):
+    (out, lse), heads_inside = run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset, return_lse=True)
+    out = _tensor(out)
+    return out.transpose(1, 2) if heads_inside else out, _tensor(lse)
+
+
 @torch.library.custom_op("megactx::attention", mutates_args=())
 def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pattern: str, scale: Optional[float], softcap: Optional[float],
               biases: List[torch.Tensor], lengths: Optional[torch.Tensor], segments: Optional[torch.Tensor], offset: Optional[int], offsets: Optional[torch.Tensor]) -> Tuple[torch.Tensor, torch.Tensor]:
     """The result and the log-sum-exp; see megactx.attention."""
-    query, key, value, lengths, segments, offsets = (x if x is None else x.detach() for x in (query, key, value, lengths, segments, offsets))
-    biases = [bias.detach() for bias in biases]
-    (out, lse), heads_inside = run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset if offsets is None else offsets, return_lse=True)
-    out = _tensor(out)
-    return out.transpose(1, 2) if heads_inside else out, _tensor(lse)
+    query, key, value, *biases = map(_detached, (query, key, value, *biases))
+    return _run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset if offsets is None else offsets)
 
 
 @attention.register_fake
@@ -42,9 +49,9 @@ def backward(dout: torch.Tensor, dlse: Optional[torch.Tensor], query: torch.Tens
              pattern: str, scale: Optional[float], softcap: Optional[float], biases: List[torch.Tensor], lengths: Optional[torch.Tensor],
              segments: Optional[torch.Tensor], offset: Optional[int], offsets: Optional[torch.Tensor], bias_gradients: bool) -> List[torch.Tensor]:
     """The gradients of query, key, value and, where they are asked for, of the biases; see megactx.attention_backward."""
-    tensors = [None if x is None else x.detach() for x in (dout, query, key, value, out, lse, dlse, lengths, segments, offsets)]
-    dout, query, key, value, out, lse, dlse, lengths, segments, offsets = tensors
-    dq, dk, dv, *of_biases = attention_backward(dout, query, key, value, out, lse, pattern, dlse=dlse, scale=scale, softcap=softcap, bias=[bias.detach() for bias in biases] or None,
+    dout, query, key, value, out, lse, *biases = map(_detached, (dout, query, key, value, out, lse, *biases))
+    dlse = None if dlse is None else _detached(dlse)
+    dq, dk, dv, *of_biases = attention_backward(dout, query, key, value, out, lse, pattern, dlse=dlse, scale=scale, softcap=softcap, bias=biases or None,
                                                 lengths=lengths, segments=segments, offset=offset if offsets is None else offsets, bias_gradients=bias_gradients)
     return [*map(_tensor, (dq, dk, dv)), *(_tensor(gradient).to(bias.dtype) for gradients in of_biases for gradient, bias in zip(gradients, biases))]
 
@@ -91,12 +98,16 @@ backward.register_vmap(_no_vmap)
 
 def _check_transforms(tensors):
     """That no derivative is asked for which would be 0, or an error in PyTorch's own terms."""
-    if torch.compiler.is_compiling():
-        return
     if any(forward_ad.unpack_dual(x).tangent is not None for x in tensors):
         raise Error("attention: derivatives in forward mode (torch.func.jvp, torch.autograd.forward_ad) are not supported: use torch.autograd.grad")
     if any(torch._C._functorch.is_gradtrackingtensor(x) for x in tensors):
         raise Error("attention: torch.func.grad, vjp and jacrev are not supported: use torch.autograd.grad")
+
+
+def _is_looked_at(tensors):
+    """Whether the operator is there for somebody: autograd, a mode, a tracer or a profiler of PyTorch, a subclass of its tensors or one without memory."""
+    return (torch._C._len_torch_dispatch_stack() > 0 or torch.autograd._profiler_enabled() or torch._C._functorch.peek_interpreter_stack() is not None or torch._C._get_tracing_state() is not None
+            or any(x.requires_grad or x.is_meta or type(x) is not torch.Tensor for x in tensors))
 
 
 def _of_autocast(tensors):
@@ -126,11 +137,15 @@ def attend(query, key, value, pattern, scale, softcap, biases, lengths, segments
     for name, numbers, wanted in (("lengths", lengths, [*query.shape[:1]]), ("segments", segments, [*query.shape[:1], *key.shape[2:3]])):
         if isinstance(numbers, int):
             raise Error(f"{name}: expected {wanted}, but got []")
-    _check_transforms((query, key, value, *biases))
+    is_compiling = torch.compiler.is_compiling()
+    if not is_compiling:  # where numbers may be symbols; the operator looks at them as it runs
+        _check_transforms((query, key, value, *biases))
+        scale, softcap = (number if number is None else real_number(name, number) for name, number in (("scale", scale), ("softcap", softcap)))
+        if isinstance(offset, int):
+            check_offset(offset)
     query, key, value = _of_autocast((query, key, value))
-    scale, softcap = (number if number is None else real_number(name, number) for name, number in (("scale", scale), ("softcap", softcap)))
     lengths, segments, offset = (_integers(name, x, query.device) for name, x in (("lengths", lengths), ("segments", segments), ("offset", offset)))
-    if isinstance(offset, int):
-        check_offset(offset)
+    if not is_compiling and not _is_looked_at((query, key, value, *biases)):
+        return _run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset)
     one, each = (offset, None) if isinstance(offset, int) else (None, offset)
     return attention(query, key, value, pattern, scale, softcap, biases, lengths, segments, one, each)

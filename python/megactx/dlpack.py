@@ -4,11 +4,13 @@ Structs: https://dmlc.github.io/dlpack/latest/c_api.html, of the version without
 """
 
 import ctypes
+import functools
 import sys
 
 CPU, CUDA = 1, 2
 LEGACY_DEFAULT_STREAM = 1  # by DLPack's count of CUDA's streams; 0 is not allowed there
 _NAME = b"dltensor"
+_TORCH_DEVICES = {"cpu": CPU, "cuda": CUDA}
 
 
 class _DLTensor(ctypes.Structure):
@@ -46,14 +48,31 @@ def _is_dense(tensor):
     return True
 
 
-def _exported(value, stream, current):
-    kind, device = value.__dlpack_device__()
-    if kind != CUDA:
-        return value.__dlpack__()
+def _torch_place(value):
+    """The place of a tensor of PyTorch that says of its memory what DLPack would, much sooner; None for other arrays."""
     torch = sys.modules.get("torch")
-    if device == current and torch and isinstance(value, torch.Tensor) and not value.requires_grad:
-        # Most of the time that a run takes on the host would be that of `__dlpack__`, which looks for the same stream again.
-        return torch.utils.dlpack.to_dlpack(value)
+    if torch is None or type(value) is not torch.Tensor or value.requires_grad or value.is_neg():
+        return None
+    device = value.device
+    return (_TORCH_DEVICES[device.type], device.index or 0) if device.type in _TORCH_DEVICES else None
+
+
+def place(value):
+    """The kind of the device that an array is on, and its number."""
+    return _torch_place(value) or tuple(map(int, value.__dlpack_device__()))
+
+
+@functools.cache
+def _torch_dtype(dtype):
+    """ONNX's name, or None."""
+    name = str(dtype).removeprefix("torch.")
+    name = {"float32": "float", "float64": "double"}.get(name, name)
+    return name if name in _DTYPES.values() else None
+
+
+def _exported(value, stream):
+    if value.__dlpack_device__()[0] != CUDA:
+        return value.__dlpack__()
     return value.__dlpack__(stream=stream or LEGACY_DEFAULT_STREAM)
 
 
@@ -66,15 +85,18 @@ def read(value, stream, current=None):
     """
     if hasattr(value, "contiguous"):
         value = value.contiguous()
-    capsule = _exported(value, stream, current)
+    there = _torch_place(value)
+    if there and (there[0] == CPU or there[1] == current) and _torch_dtype(value.dtype):  # elsewhere DLPack makes streams wait
+        return (value.data_ptr(), _torch_dtype(value.dtype), value.shape, *there), value
+    capsule = _exported(value, stream)
     tensor = ctypes.cast(_pointer(capsule, _NAME), ctypes.POINTER(_DLManagedTensor)).contents.tensor
     dtype = _DTYPES.get((tensor.code, tensor.bits))
     if dtype is None or tensor.lanes != 1:
         raise ValueError(f"no dtype of ONNX has DLPack's code {tensor.code}, {tensor.bits} bits and {tensor.lanes} lanes")
     if not _is_dense(tensor):
         raise ValueError("expected dense, row-major memory")
-    place = (tensor.data or 0) + tensor.byte_offset
-    return (place, dtype, tensor.shape[: tensor.rank], tensor.device_type, tensor.device), (value, capsule)
+    address = (tensor.data or 0) + tensor.byte_offset
+    return (address, dtype, tensor.shape[: tensor.rank], tensor.device_type, tensor.device), (value, capsule)
 
 
 @_Destructor

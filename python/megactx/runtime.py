@@ -28,10 +28,13 @@ _DTYPES = {"float": "float32", "double": "float64"}
 _NAMES = {numpy: onnx for onnx, numpy in _DTYPES.items()}
 
 
+_Sizes = ctypes.c_int64 * 8
+
+
 class _Tensor(ctypes.Structure):
     """mctx_tensor"""
 
-    _fields_ = [("data", ctypes.c_void_p), ("dtype", ctypes.c_char_p), ("rank", ctypes.c_int64), ("shape", ctypes.c_int64 * 8),
+    _fields_ = [("data", ctypes.c_void_p), ("dtype", ctypes.c_char_p), ("rank", ctypes.c_int64), ("shape", _Sizes),
                 ("device_type", ctypes.c_int32), ("device", ctypes.c_int32)]
 
 
@@ -118,13 +121,15 @@ def _onnx_name(dtype):
 
 def _array(value):
     value = np.asarray(value)
+    if value.dtype.isnative and value.flags.c_contiguous:
+        return value
     return np.asarray(value, value.dtype.newbyteorder("="), order="C")
 
 
 def _sizes(name, shape):
     if len(shape) > 8:
         raise Error(f"input '{name}': expected at most 8 dims, but got {len(shape)}")
-    return (ctypes.c_int64 * 8)(*shape)
+    return _Sizes(*shape)
 
 
 def _is_foreign(value):
@@ -140,7 +145,7 @@ def _given(name, value, stream, current=None):
             raise Error(f"input '{name}': {error}") from None
         return _Tensor(address, dtype.encode(), len(shape), _sizes(name, shape), kind, device), held
     array = _array(value)
-    return _Tensor(array.ctypes.data, _onnx_name(array.dtype), array.ndim, _sizes(name, array.shape), dlpack.CPU, 0), array
+    return _Tensor(array.__array_interface__["data"][0], _onnx_name(array.dtype), array.ndim, _sizes(name, array.shape), dlpack.CPU, 0), array
 
 
 def _check_writable(name, value):
@@ -247,7 +252,7 @@ class Model:
             raise Error(f"expected the inputs {', '.join(self.inputs)}, but got {', '.join(inputs)}")
         current = None
         if stream is None and self._on_gpu:
-            devices = [value.__dlpack_device__() for value in inputs.values() if hasattr(value, "__dlpack_device__")]
+            devices = [dlpack.place(value) for value in inputs.values() if hasattr(value, "__dlpack_device__")]
             current = next((device for kind, device in devices if kind == dlpack.CUDA), None)
             stream = dlpack.current_stream(current)
         for name in self._updates.values():

@@ -122,11 +122,13 @@ def test_bad_numbers(options, message):
 
 
 def test_numbers():
+    """Also those that torch.compile leaves open."""
     x = torch.randn(1, 2, 9, 8)
-    want = megactx.attention(x * 0.5, x, x, SPARSE, offset=1)
-    whole = torch.compile(lambda x: megactx.attention(x, x, x, SPARSE, scale=0.5 / 8**0.5, offset=1), fullgraph=True)
-    for got in (megactx.attention(x, x, x, SPARSE, scale=torch.tensor(0.5 / 8**0.5), offset=torch.tensor(1)), whole(x)):
-        close(got.numpy(), want.numpy(), "f32")
+    whole = torch.compile(lambda x, scale, offset: megactx.attention(x, x, x, SPARSE, scale=scale, offset=offset), fullgraph=True)
+    for factor, offset in (0.5, 1), (0.25, 1), (0.125, 2), (0.5, 3):
+        want, scale = megactx.attention(x * factor, x, x, SPARSE, offset=offset), factor / 8**0.5
+        for got in (megactx.attention(x, x, x, SPARSE, scale=torch.tensor(scale), offset=torch.tensor(offset)), whole(x, scale, offset)):
+            close(got.numpy(), want.numpy(), "f32")
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -146,3 +148,20 @@ def test_autocast(compiled):
             megactx.attention(q.double(), k, v, SPARSE)
     out.sum().backward()
     assert q.grad.dtype == torch.float32
+
+
+def test_who_looks_on_sees_the_operator():
+    """Others' calls go past it; tensors that say of their memory other than it is, or nothing, are read as what they say."""
+    x = torch.randn(1, 2, 9, 8)
+    negative = torch.view_as_complex(torch.stack([x, -x], -1)).conj().imag
+    assert negative.is_neg() and torch.equal(negative, x)
+    want = megactx.attention(x, x, x, SPARSE)
+    assert torch.equal(megactx.attention(x, negative, x, SPARSE), want)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        assert torch.equal(megactx.attention(x, x, x, SPARSE), want)
+    assert "megactx::attention" in {event.name for event in profile.events()}
+    assert megactx.attention(*[x.to("meta")] * 3, SPARSE).is_meta
+    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
+        assert isinstance(megactx.attention(x, x, x, SPARSE), torch._subclasses.FakeTensor)
+    traced = torch.fx.experimental.proxy_tensor.make_fx(lambda x: megactx.attention(x, x, x, SPARSE))(x)
+    assert torch.ops.megactx.attention.default in {node.target for node in traced.graph.nodes}
