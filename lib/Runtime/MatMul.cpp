@@ -116,12 +116,23 @@ void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
     return std::min(total, std::max(block, least));
   };
   int64_t parts = std::max<int64_t>(1, wanted / batch);
-  tasks.rows = blocksOf(m, parts, 64);
-  tasks.rowBlocks = (m + tasks.rows - 1) / tasks.rows;
-  tasks.columns = n;
-  if (batch * tasks.rowBlocks < wanted)
-    tasks.columns = blocksOf(n, wanted / (batch * tasks.rowBlocks), 128);
-  tasks.columnBlocks = (n + tasks.columns - 1) / tasks.columns;
+  constexpr int64_t leastRows = 64, leastColumns = 128;
+  auto splitRows = [&](int64_t into) {
+    tasks.rows = blocksOf(m, into, leastRows);
+    tasks.rowBlocks = (m + tasks.rows - 1) / tasks.rows;
+  };
+  auto splitColumns = [&](int64_t into) {
+    tasks.columns = blocksOf(n, into, leastColumns);
+    tasks.columnBlocks = (n + tasks.columns - 1) / tasks.columns;
+  };
+  // Each block of rows makes a copy of b where its rows are not contiguous.
+  if (tasks.b.strides[2] != 1) {
+    splitColumns(parts);
+    splitRows(parts / tasks.columnBlocks);
+  } else {
+    splitRows(parts);
+    splitColumns(parts / tasks.rowBlocks);
+  }
   // Blocks of columns would need copies of their own.
   const mctx_memref3 &weights = tasks.b;
   if (tasks.columnBlocks == 1 && weights.sizes[0] == 1 &&
