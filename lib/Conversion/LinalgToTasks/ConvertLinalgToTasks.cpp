@@ -127,10 +127,8 @@ std::optional<int64_t> TaskEmitter::shortRow() {
 /// next, and checks of that for a short loop cost more than they save. Of more
 /// elements than 8 it would make vectors across rows, and gather and scatter.
 void TaskEmitter::together(int64_t count) {
-  if (count > 8 && llvm::isPowerOf2_64(count) && isVectorRow()) {
-    indices[*inner] = c(0);
-    return storeRows(rowBody(count, loadRows(count)));
-  }
+  if (count > 8 && llvm::isPowerOf2_64(count) && isVectorRow())
+    return reduceVectors(count);
   SmallVector<SmallVector<Value>> results;
   for (int64_t i = 0; i < count; ++i) {
     indices[*inner] = c(i);
@@ -155,8 +153,8 @@ void TaskEmitter::takeUnrolled() {
     unrolled = outer.pop_back_val();
 }
 
-/// Sums of a row's elements stay in registers, as vectors: LLVM would make
-/// vectors of a row for each term, or gather terms.
+/// A row's elements as vectors, and their sums in registers, if there are any:
+/// LLVM would make vectors of a row for each term, or gather terms.
 void TaskEmitter::reduceVectors(int64_t count) {
   size_t outputs = op.getNumDpsInits();
   int64_t rows = unrolled ? *getConstantIntValue(extents[*unrolled]) : 1;

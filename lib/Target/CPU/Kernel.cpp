@@ -42,8 +42,9 @@ private:
                Value last);
 
   Value rowsPerClass;
-  // Of how many heads that share keys a task has the rows.
-  Value headsAtOnce;
+  // Of how many heads that share keys a task of one vector has the rows, and of
+  // how many one of the form at hand.
+  Value mostHeads, headsAtOnce;
   // The task at hand: its rows are those of some heads, row by row, of which it
   // has a block; `split` where tasks share the keys of a row.
   Value batch, firstHead, headsHere, keyHead, blockBegin, rowsOfHeads;
@@ -57,7 +58,7 @@ func::FuncOp KernelEmitter::run() {
   // Sums of six keys by two vectors fill sixteen registers best, and of six by
   // four, thirty-two; there, two without classes would be for short sequences.
   bool manyRegisters = shape.lanes == 16;
-  headsAtOnce = headsInLanes();
+  mostHeads = headsInLanes();
   if (views->classes() > 1 || !manyRegisters)
     forms.push_back({2});
   if (manyRegisters)
@@ -88,14 +89,12 @@ void KernelEmitter::tasksByLength(ArrayRef<BlockForm> forms) {
   if (forms.size() == 1)
     return tasks(form);
   emitIf(
-      b,
-      a.le(a.mul(rowsPerClass, headsAtOnce), a.c(form.mostRows(shape.lanes))),
+      b, a.le(a.mul(rowsPerClass, mostHeads), a.c(form.mostRows(shape.lanes))),
       [&] { tasks(form); }, [&] { tasksByLength(forms.drop_front()); });
 }
 
 void KernelEmitter::tasks(BlockForm form) {
-  if (form.vectors > 1)
-    headsAtOnce = a.c(1);
+  headsAtOnce = form.vectors == 1 ? mostHeads : a.c(1);
   Value rows = a.mul(rowsPerClass, headsAtOnce);
   Value blocks = a.ceilDiv(rows, a.c(shape.lanes * form.vectors));
   Value perBlock = a.mul(a.mul(batches, a.mul(keyHeads, headBlocks())),

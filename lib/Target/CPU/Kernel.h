@@ -54,7 +54,8 @@ Value emitBase2(ImplicitLocOpBuilder &b, Value bias);
 std::pair<Value, ValueRange> flattenHead(ImplicitLocOpBuilder &b, Value tensor,
                                          Value batch, Value head);
 
-/// Asks for `size` elements from `at` on of flat data.
+/// Asks for `size` elements from `at` on of flat data, into the second level of
+/// the cache: a block and the next are more than the first holds.
 void emitPrefetch(ImplicitLocOpBuilder &b, Value data, Value at, int64_t size);
 
 /// The square of vectors with rows and columns exchanged.

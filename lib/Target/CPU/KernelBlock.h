@@ -8,18 +8,13 @@
 #include "KernelParts.h"
 #include "LaneProducts.h"
 #include "Scratch.h"
-#include <limits>
 
 namespace mlir::megactx::cpu {
 
-/// Keys per block (a multiple of those summed at once), those of masked blocks
-/// that are summed at once, the score that stands for a masked key, and the
-/// least maximum, that of a row that has seen no key too. It is finite, so that
-/// no difference is NaN; such a row is known by its sum, which is 0.
+/// Keys per block (a multiple of those summed at once), and those of masked
+/// blocks that are summed at once.
 constexpr int64_t kBlockKeys = 72;
 constexpr int64_t kMaskedKeys = 8;
-constexpr float kMasked = -std::numeric_limits<float>::infinity();
-constexpr float kLeastTop = std::numeric_limits<float>::lowest();
 
 /// How a task's rows are laid out: so many vectors with a row in each lane; or,
 /// for the few rows of a single vector, row by row.

@@ -74,7 +74,7 @@ void mlir::megactx::cpu::emitPrefetch(ImplicitLocOpBuilder &b, Value data,
   Arith a{b};
   int64_t step = lineBits / getElementTypeOrSelf(data).getIntOrFloatBitWidth();
   for (int64_t i = 0; i < size; i += step)
-    memref::PrefetchOp::create(b, data, a.add(at, a.c(i)), false,
+    memref::PrefetchOp::create(b, data, a.add(at, a.c(i)), /*isWrite=*/false,
                                /*localityHint=*/2, /*isDataCache=*/true);
 }
 

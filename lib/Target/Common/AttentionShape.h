@@ -10,8 +10,15 @@
 
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include <limits>
 
 namespace mlir::megactx {
+
+/// The score of a masked key, and the least maximum of a row, which one that
+/// has seen no key has: it is finite, so that no difference is NaN; such a row
+/// is known by its sum, which is 0.
+constexpr float kMasked = -std::numeric_limits<float>::infinity();
+constexpr float kLeastTop = std::numeric_limits<float>::lowest();
 
 /// What a kernel computes from the scores of its pieces.
 enum class KernelResult { Attention, QueryGradient, KeyGradient };

@@ -17,13 +17,8 @@
 #include "Tiling.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include <cmath>
-#include <limits>
 
 namespace mlir::megactx::nvgpu {
-
-/// The score of a masked key, and the maximum of a row that has seen none:
-/// what is taken from scores is finite, so that no difference is NaN.
-constexpr float kMasked = -std::numeric_limits<float>::infinity();
 
 /// Whether scores are scaled before the softmax, and not within it: what is
 /// added or bent needs their true values, and maxima a positive factor, with

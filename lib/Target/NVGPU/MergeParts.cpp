@@ -150,8 +150,7 @@ void MergeEmitter::findShares() {
   auto add = [&](Value x, Value y) -> Value {
     return arith::AddFOp::create(b, x, y);
   };
-  top = overParts(a.f32(std::numeric_limits<float>::lowest()), max,
-                  [](Value x) { return x; });
+  top = overParts(a.f32(kLeastTop), max, [](Value x) { return x; });
   if (shape.accumulate) {
     before = memref::LoadOp::create(b, lse, place);
     top = max(top, before);

@@ -91,8 +91,7 @@ Value Results::reciprocal(Value x) {
 void Results::merge(Result &row, Value old) {
   Value top = arith::MaximumFOp::create(b, old, row.lse);
   // Both empty: any finite top keeps the difference from being NaN.
-  Value safe = arith::MaximumFOp::create(
-      b, top, a.f32(std::numeric_limits<float>::lowest()));
+  Value safe = arith::MaximumFOp::create(b, top, a.f32(kLeastTop));
   auto share = [&](Value x) -> Value {
     Value difference = arith::SubFOp::create(b, x, safe);
     return nvx::Exp2Op::create(
