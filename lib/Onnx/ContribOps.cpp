@@ -5,6 +5,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "Rules.h"
+#include <algorithm>
+#include <numeric>
 
 using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
@@ -96,23 +98,26 @@ static std::string quickGelu(const Call &call) {
          "gate = Sigmoid(scaled)\no0 = Mul(i0, gate)";
 }
 
+/// transBatchA takes [M, ..., K] as [..., M, K], before transA does.
 static std::string fusedMatMul(const Call &call) {
-  if (call.integer("transBatchA", 0) || call.integer("transBatchB", 0))
-    return "";
   std::string body, operands[] = {"i0", "i1"};
   for (int i : {0, 1}) {
-    if (!call.integer(i ? "transB" : "transA", 0))
+    bool isBatch = call.integer(i ? "transBatchB" : "transBatchA", 0);
+    bool isSwapped = call.integer(i ? "transB" : "transA", 0);
+    if (!isBatch && !isSwapped)
       continue;
     int rank = call.rank(i);
     if (rank < 2)
       return "";
-    std::string perm;
-    for (int axis = 0; axis < rank - 2; ++axis)
-      perm += std::to_string(axis) + ", ";
-    perm += std::to_string(rank - 1) + ", " + std::to_string(rank - 2);
-    operands[i] = "swapped" + std::to_string(i);
-    body += operands[i] + " = Transpose <perm = [" + perm + "]> (" + input(i) +
-            ")\n";
+    std::vector<int64_t> perm(rank);
+    std::iota(perm.begin(), perm.end(), 0);
+    if (isBatch)
+      std::rotate(perm.begin(), perm.begin() + 1, perm.end() - 1);
+    if (isSwapped)
+      std::swap(perm[rank - 2], perm[rank - 1]);
+    operands[i] = "turned" + std::to_string(i);
+    body += operands[i] + " = Transpose <perm = " + listed(perm) + "> (" +
+            input(i) + ")\n";
   }
   std::string product = " = MatMul(" + operands[0] + ", " + operands[1] + ")\n";
   double alpha = call.real("alpha", 1.0);
@@ -121,6 +126,93 @@ static std::string fusedMatMul(const Call &call) {
   return body + "product" + product + "wide = Constant <value = float {" +
          text(alpha) +
          "}> ()\nalpha = CastLike(wide, i0)\no0 = Mul(product, alpha)";
+}
+
+namespace {
+/// An activation as an attribute names it, with ONNX's defaults.
+struct Activation {
+  struct Parameter {
+    const char *name;
+    double otherwise;
+  };
+  const char *name;
+  std::vector<Parameter> parameters;
+};
+} // namespace
+
+static const Activation *findActivation(const Call &call) {
+  static const Activation all[] = {
+      {"Elu", {{"alpha", 1.0}}},
+      {"HardSigmoid", {{"alpha", 0.2}, {"beta", 0.5}}},
+      {"Identity", {}},
+      {"LeakyRelu", {{"alpha", 0.01}}},
+      {"Relu", {}},
+      {"Selu",
+       {{"alpha", 1.67326319217681884765625},
+        {"gamma", 1.05070102214813232421875}}},
+      {"Sigmoid", {}},
+      {"Softplus", {}},
+      {"Softsign", {}},
+      {"Tanh", {}},
+      {"ThresholdedRelu", {{"alpha", 1.0}}}};
+  for (const Activation &one : all)
+    if (call.word("activation", "Identity") == one.name)
+      return &one;
+  return nullptr;
+}
+
+static std::string applied(const Activation &activation,
+                           const std::vector<double> &parameters) {
+  std::vector<std::string> attributes;
+  for (size_t i = 0; i < parameters.size(); ++i)
+    attributes.push_back(std::string(activation.parameters[i].name) + " = " +
+                         text(parameters[i]));
+  return "o0 = " + std::string(activation.name) +
+         (attributes.empty() ? "" : " <" + joined(attributes) + ">") +
+         "(sums)\n";
+}
+
+/// The activation's parameters are attributes: activation_alpha and others.
+static std::string fusedGemm(const Call &call) {
+  const Activation *activation = findActivation(call);
+  if (!activation)
+    return "";
+  std::vector<double> parameters;
+  for (const Activation::Parameter &one : activation->parameters)
+    parameters.push_back(
+        call.real("activation_" + std::string(one.name), one.otherwise));
+  return "sums = Gemm <alpha = " + text(call.real("alpha", 1.0)) +
+         ", beta = " + text(call.real("beta", 1.0)) +
+         ", transA = " + std::to_string(call.integer("transA", 0)) +
+         ", transB = " + std::to_string(call.integer("transB", 0)) +
+         "> (i0, i1, " + inputOrNone(call, 2) + ")\n" +
+         applied(*activation, parameters);
+}
+
+/// The activation's parameters are a list; i3 is added before it.
+static std::string fusedConv(const Call &call) {
+  std::string attributes = ofConvolution(call);
+  if (attributes.empty())
+    return "";
+  std::vector<double> parameters;
+  if (const auto *given = call.attribute("activation_params"))
+    parameters.assign(given->floats().begin(), given->floats().end());
+  std::string image =
+      "image = Conv <" + attributes + "> (i0, i1, " + inputOrNone(call, 2) +
+      ")\n" +
+      (call.has(3) ? "sums = Add(image, i3)\n" : "sums = Identity(image)\n");
+  // Bounds are inputs of ONNX's.
+  if (call.word("activation", "") == "Clip" && parameters.size() == 2)
+    return image + "low_wide = Constant <value = float {" +
+           text(parameters[0]) +
+           "}> ()\nhigh_wide = Constant <value = float {" +
+           text(parameters[1]) +
+           "}> ()\nlow = CastLike(low_wide, sums)\n"
+           "high = CastLike(high_wide, sums)\no0 = Clip(sums, low, high)\n";
+  const Activation *activation = findActivation(call);
+  if (!activation || parameters.size() != activation->parameters.size())
+    return "";
+  return image + applied(*activation, parameters);
 }
 
 void mlir::onnx::addContribRules(Rules &rules) {
@@ -138,5 +230,7 @@ void mlir::onnx::addContribRules(Rules &rules) {
        {"com.microsoft.BiasGelu", biasGelu},
        {"com.microsoft.FastGelu", fastGelu},
        {"com.microsoft.QuickGelu", quickGelu},
+       {"com.microsoft.FusedConv", fusedConv},
+       {"com.microsoft.FusedGemm", fusedGemm},
        {"com.microsoft.FusedMatMul", fusedMatMul}});
 }

@@ -6,7 +6,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "Rules.h"
-#include <set>
 
 using namespace mlir::onnx;
 
@@ -68,24 +67,12 @@ static std::string qLinearMatMul(const Call &call) {
 /// As QLinearMatMul: the exact sums, of each filter by its scale.
 static std::string qLinearConv(const Call &call) {
   int64_t rank = call.rank(0);
-  const std::string padding = call.word("auto_pad", "NOTSET");
-  static const std::set<std::string> paddings = {"NOTSET", "SAME_LOWER",
-                                                 "SAME_UPPER", "VALID"};
-  if (rank < 3 || call.rank(4) < 0 || !paddings.count(padding))
+  std::string attributes = ofConvolution(call);
+  if (rank < 3 || call.rank(4) < 0 || attributes.empty())
     return "";
-  static const char *const ints[] = {"dilations", "kernel_shape", "pads",
-                                     "strides"};
-  std::vector<std::string> attributes = {
-      "group = " + std::to_string(call.integer("group", 1)),
-      "auto_pad = \"" + padding + "\""};
-  for (const char *name : ints)
-    if (const auto *found = call.attribute(name))
-      attributes.push_back(
-          std::string(name) + " = " +
-          listed({found->ints().begin(), found->ints().end()}));
   std::vector<int64_t> column(rank - 1, 1);
   column[0] = -1;
-  return list("column", column) + "sums = ConvInteger <" + joined(attributes) +
+  return list("column", column) + "sums = ConvInteger <" + attributes +
          "> (i0, i3, i2, " + inputOrNone(call, 5) + ")\n" +
          (call.has(8) ? "bias = Reshape(i8, column)\nall = Add(sums, bias)\n"
                       : "all = Identity(sums)\n") +

@@ -1,9 +1,27 @@
 //===- ConvolutionRules.cpp - what convolutions of constants do -----------===//
 
 #include "Rules.h"
+#include <set>
 
 using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
+
+std::string mlir::onnx::ofConvolution(const Call &call) {
+  const std::string padding = call.word("auto_pad", "NOTSET");
+  static const std::set<std::string> paddings = {"NOTSET", "SAME_LOWER",
+                                                 "SAME_UPPER", "VALID"};
+  if (!paddings.count(padding))
+    return "";
+  std::vector<std::string> attributes = {
+      "group = " + std::to_string(call.integer("group", 1)),
+      "auto_pad = \"" + padding + "\""};
+  for (const char *name : {"dilations", "kernel_shape", "pads", "strides"})
+    if (const auto *found = call.attribute(name))
+      attributes.push_back(
+          std::string(name) + " = " +
+          listed({found->ints().begin(), found->ints().end()}));
+  return joined(attributes);
+}
 
 namespace {
 /// Blocks [N, C * elements, steps] summed where they overlap in an image [N, C,

@@ -129,6 +129,9 @@ std::string counted(const std::string &name, const std::string &count);
 /// Writes `name`, an input's number as a list of one; a run refuses one below
 /// 1, as no shape has a size below zero.
 std::string checkedSize(const std::string &name, const std::string &input);
+/// A convolution's attributes, between < and >; empty where its padding has a
+/// name that ONNX does not know.
+std::string ofConvolution(const Call &call);
 /// Its name, or `none`.
 std::string inputOrNone(const Call &call, int i);
 
