@@ -9,6 +9,7 @@
 #include "Checks.h"
 #include "ContribSchemas.h"
 #include "Names.h"
+#include "Propagation.h"
 #include "Rules.h"
 #include "megactx/Onnx/Onnx.h"
 #include <algorithm>
@@ -276,8 +277,7 @@ static shape_inference::DataValueMap inferTypes(ModelProto &model) {
   importContribDomains(model);
   ShapeInferenceOptions options{true, 0, true};
   shape_inference::DataValueMap data;
-  shape_inference::InferShapes(model, OpSchemaRegistry::Instance(), options,
-                               &data);
+  shape_inference::InferShapes(model, &propagatingSchemas(), options, &data);
   return data;
 }
 

@@ -1,5 +1,7 @@
 """What is known of integers when a model is compiled is what a run gives: graphs beside each other may use the same names, casts may change numbers."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -70,6 +72,24 @@ CASES = {
   number = Cast <to = 7> (any)
   one = Constant <value_ints = [1]> ()
   decided = Equal(number, one)""" + NEGATED.format("y"), [{}]),
+    "quotients and remainders": ("float[5, 6] x", """
+  seven = Constant <value_ints = [-7]> ()
+  three = Constant <value_ints = [3]> ()
+  four = Constant <value_ints = [-4]> ()
+  quotient = Div(seven, three)
+  above = Mod(seven, three)
+  below = Mod(three, four)
+  both = Add(above, below)
+  sum = Add(both, quotient)
+  wanted = Constant <value_ints = [-1]> ()
+  decided = Equal(sum, wanted)""" + NEGATED.format("y"), [{}]),
+    "a shape in reverse": ("float[5, 6] x", """
+  sizes = Shape(x)
+  last = Constant <value_ints = [-1]> ()
+  first = Constant <value_ints = [-9]> ()
+  axis = Constant <value_ints = [0]> ()
+  turned = Slice(sizes, last, first, axis, last)
+  y = Reshape(x, turned)""", [{}]),
     "a number of eight bits": ("float[5, 6] x", NARROWED.format(many=256, type=onnx.TensorProto.UINT8), [{}]),
     "a number of 32 bits": ("float[5, 6] x", NARROWED.format(many=1 << 32, type=onnx.TensorProto.INT32), [{}]),
     "products beyond 32 bits": ("float[5, 6] x", """
@@ -116,3 +136,33 @@ def test_against_onnxruntime(name, tool, tmp_path):
     ours, theirs = megactx.load(tmp_path / "m.mctx"), reference.session(model)
     for feed in feeds:
         np.testing.assert_array_equal(ours.run({"x": X, **feed})["y"], theirs.run(None, {"x": X, **feed})[0], err_msg=str(feed))
+
+
+def test_axes_that_are_computed(tool, tmp_path):
+    """As an exporter splits an axis: the rank of what comes out is known."""
+    model = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["": 21]>
+m (float[a, b, c] x, int64[1] k) => (y, z) {
+  sizes = Shape(x)
+  zero = Constant <value_ints = [0]> ()
+  one = Constant <value_ints = [1]> ()
+  rank = Constant <value_ints = [3]> ()
+  end = Constant <value_ints = [9223372036854775807]> ()
+  back = Constant <value_ints = [-1]> ()
+  wrapped = Mod(back, rank)
+  axis = Reshape(wrapped, one)
+  next = Add(wrapped, one)
+  behind = Reshape(next, one)
+  left = Slice(sizes, zero, axis)
+  right = Slice(sizes, behind, end)
+  parts = Constant <value_ints = [-1, 2]> ()
+  shape = Concat <axis = 0> (left, parts, right)
+  y = Reshape(x, shape)
+  some = Slice(sizes, k, end)
+  other = Concat <axis = 0> (some, back)
+  z = Reshape(x, other)
+}""")
+    onnx.save(model, tmp_path / "m.onnx")
+    assert tool("megactx-translate", "--import-onnx", tmp_path / "m.onnx", "-o", tmp_path / "m.mlir").status == 0
+    done = tool("megactx-opt", tmp_path / "m.mlir", "--megactx-normalize-onnx")
+    assert done.status == 0 and "-> (tensor<?x?x?x2xf32>" in done.out, done
+    assert re.search(r"tensor<\*xf32> {onnx.*\"z\"", done.out), done.out

@@ -1,0 +1,22 @@
+//===- Propagation.h - integers that inference computes ---------*- C++ -*-===//
+//
+// Owns what inference computes of lists of integers, as shapes are, where
+// ONNX's library does not, or not as a run does.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_ONNX_PROPAGATION_H
+#define MEGACTX_LIB_ONNX_PROPAGATION_H
+
+#include <onnx/defs/schema.h>
+
+namespace mlir::onnx {
+
+/// ONNX's schemas, by which inference also computes quotients, remainders and
+/// lists in another shape, and no Slice from or to where it does not
+/// know. Lives as long as the process.
+const ::ONNX_NAMESPACE::ISchemaRegistry &propagatingSchemas();
+
+} // namespace mlir::onnx
+
+#endif
