@@ -104,9 +104,9 @@ ElementValues::inferSize(Operation *op, unsigned result, int64_t dim) {
       "Tanh",    "Trilu",    "Cos",        "Sin",
       "Clip",    "IsInf",    "CastLike"};
   static const llvm::StringSet<> broadcasts = {
-      "Add",  "And", "Div", "Equal",       "Greater", "GreaterOrEqual",
-      "Less", "Max", "Min", "Mod",         "Mul",     "Or",
-      "Pow",  "Sub", "Xor", "LessOrEqual", "Where"};
+      "Add",  "And", "Div", "Equal",      "Greater", "GreaterOrEqual",
+      "Less", "Max", "Min", "Mod",        "Mul",     "Or",
+      "Pow",  "Sub", "Xor", "LessOrEqual"};
   StringRef type = typeOf(op);
   for (Value operand : op->getOperands())
     if (!isa<NoneType>(operand.getType()) && rankOf(operand) < 0)
@@ -115,6 +115,10 @@ ElementValues::inferSize(Operation *op, unsigned result, int64_t dim) {
   if (sameAsFirst.contains(type) && result == 0 &&
       rankOf(op->getOperand(0)) == rank)
     return shape(op->getOperand(0))[dim];
+  // Masks have the sizes of what they mask, by other names maybe.
+  if (type == "Where")
+    return broadcastSize(
+        {op->getOperand(1), op->getOperand(2), op->getOperand(0)}, rank, dim);
   if (broadcasts.contains(type))
     return broadcastSize(op->getOperands(), rank, dim);
   if (type == "Range") {

@@ -68,14 +68,26 @@ static bool isHiddenAgain(ImplicitLocOpBuilder &b, Operation *where, Value p,
   return false;
 }
 
+/// Whoever only asks for sizes of `p` asks `alike`, which has the same; gives
+/// the other users.
+static SmallVector<Operation *> usersBeyondSizes(Value p, Value alike) {
+  SmallVector<Operation *> users;
+  for (Operation *user : llvm::make_early_inc_range(p.getUsers())) {
+    if (typeOf(user) == "Shape")
+      user->setOperand(0, alike);
+    else if (!llvm::is_contained(users, user))
+      users.push_back(user);
+  }
+  return users;
+}
+
 Value mlir::megactx::raise::skipGuards(ImplicitLocOpBuilder &b, Value p,
                                        Scores &scores, Value &lastReshape) {
   bool hasSink = bool(scores.sink);
+  // What makes probabilities keeps the sizes of its first operand.
+  Value alike = p.getDefiningOp()->getOperand(0);
   while (true) {
-    SmallVector<Operation *> users;
-    for (Operation *user : p.getUsers())
-      if (!llvm::is_contained(users, user))
-        users.push_back(user);
+    SmallVector<Operation *> users = usersBeyondSizes(p, alike);
     Operation *next = nanGuardOf(p, users);
     if (!next && users.size() != 1)
       return hasSink ? Value() : p;
@@ -90,6 +102,12 @@ Value mlir::megactx::raise::skipGuards(ImplicitLocOpBuilder &b, Value p,
       lastReshape = users[0]->getResult(0);
     if (!isSkipped)
       return hasSink ? Value() : p;
+    if (isCut || isReshaped) {
+      b.setInsertionPoint(users[0]);
+      Operation *same = b.clone(*users[0]);
+      same->setOperand(0, alike);
+      alike = same->getResult(0);
+    }
     p = (next ? next : users[0])->getResult(0);
   }
 }

@@ -38,11 +38,11 @@ struct Scores {
 std::string matchScores(Value value, Scores &scores);
 
 /// Follows the one use of probabilities through copies, reshapes and guards
-/// against rows without keys, to where there is another or several.
-/// Probabilities that a mask hides once more make that mask's number minus
-/// infinity. `lastReshape` is the result of the last reshape, if there is one.
-/// Where scores have a sink, its probability has to be cut off on the way: null
-/// where it is not.
+/// against rows without keys, to where there is another or several. Who asks
+/// for their sizes is no use, and gets them elsewhere. Probabilities that a
+/// mask hides once more make that mask's number minus infinity. `lastReshape`
+/// is the result of the last reshape, if there is one. Where scores have a
+/// sink, its probability has to be cut off on the way: null where it is not.
 Value skipGuards(ImplicitLocOpBuilder &b, Value probabilities, Scores &scores,
                  Value &lastReshape);
 

@@ -200,6 +200,36 @@ func.func @hidden_again(%q: !q, %k: !q, %v: !q, %m: tensor<?x1x1x?xi1>) -> !q {
   return %o : !q
 }
 
+// Who asks for the sizes of probabilities takes none of them; a mask's sizes may have other names than the scores' (DeBERTa).
+// CHECK-LABEL: @sizes_of_probabilities_asked
+// CHECK-NOT: onnx.Softmax
+// CHECK: megactx.attention
+func.func @sizes_of_probabilities_asked(%q: !folded, %k: !folded, %v: !folded, %m: tensor<?x1x1x?xi1>) -> !folded {
+  %least = onnx.initializer {value = dense<0xFF7FFFFF> : tensor<f32>} : tensor<f32>
+  %zero = onnx.initializer {value = dense<0.0> : tensor<f32>} : tensor<f32>
+  %first = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %second = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %end = onnx.initializer {value = dense<9223372036854775807> : tensor<1xi64>} : tensor<1xi64>
+  %back = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %before = onnx.initializer {value = dense<-2> : tensor<1xi64>} : tensor<1xi64>
+  %two = onnx.initializer {value = dense<2> : tensor<1xi64>} : tensor<1xi64>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 2, 1>} : (!folded) -> tensor<?x8x?xf32>
+  %s = onnx.MatMul %q, %kt : (!folded, tensor<?x8x?xf32>) -> tensor<?x?x?xf32>
+  %sizes = onnx.Shape %s : (tensor<?x?x?xf32>) -> tensor<3xi64>
+  %last = onnx.Slice %sizes, %second, %end, %first : (tensor<3xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<2xi64>
+  %unfolded = onnx.Concat %back, %two, %last {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<2xi64>) -> !sizes
+  %s4 = onnx.Reshape %s, %unfolded : (tensor<?x?x?xf32>, !sizes) -> !p
+  %w = onnx.Where %m, %least, %s4 : (tensor<?x1x1x?xi1>, tensor<f32>, !p) -> !p
+  %p = onnx.Softmax %w {axis = -1 : i64} : (!p) -> !p
+  %z = onnx.Where %m, %zero, %p : (tensor<?x1x1x?xi1>, tensor<f32>, !p) -> !p
+  %asked = onnx.Shape %z : (!p) -> !sizes
+  %rows = onnx.Slice %asked, %before, %end, %first : (!sizes, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<2xi64>
+  %folded = onnx.Concat %back, %rows {axis = 0 : i64} : (tensor<1xi64>, tensor<2xi64>) -> tensor<3xi64>
+  %z3 = onnx.Reshape %z, %folded : (!p, tensor<3xi64>) -> tensor<?x?x?xf32>
+  %o = onnx.MatMul %z3, %v : (tensor<?x?x?xf32>, !folded) -> !folded
+  return %o : !folded
+}
+
 // What another finite mask hides in a row shares its weights with what is hidden again; a bias of products does not.
 // CHECK-LABEL: @hidden_again_beside_a_mask
 // CHECK: onnx.Softmax
