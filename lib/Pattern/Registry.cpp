@@ -7,11 +7,9 @@ using namespace mlir::megactx::pattern;
 
 llvm::ArrayRef<const NamedPattern *> mlir::megactx::pattern::namedPatterns() {
   static const NamedPattern *const all[] = {
-      &blockLocalPattern(), &blocksPattern(),     &causalPattern(),
-      &columnsPattern(),    &densePattern(),      &dilatedPattern(),
-      &fixedPattern(),      &globalKeysPattern(), &globalQueriesPattern(),
-      &pyramidPattern(),    &randomPattern(),     &recentKeysPattern(),
-      &segmentsPattern(),   &stridedPattern(),    &windowPattern()};
+#define NAMED_PATTERN(stem) &stem##Pattern(),
+#include "Named/Names.def"
+  };
   return all;
 }
 

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 
+import conftest
 import patterns
 
 EXPRESSIONS = 5000
@@ -85,6 +86,19 @@ def difference(case, answer):
             if got != expected:
                 return f"{line(case)}expected {expected}, found {got}"
     return None
+
+
+def test_every_name_is_evaluated_and_documented(tool):
+    """A pattern without a second evaluator, random cases or a section with a picture is not tested at all."""
+    done = tool("megactx-pattern", "--names")
+    assert done.status == 0, done
+    names = re.findall(r"^(\w+)[<:]", done.out, re.M)
+    assert names == sorted(names) and len(names) == len(done.out.splitlines())
+    assert set(names) == set(patterns.NAMED)
+    made = {re.match(r"\w+", named(random.Random(seed)))[0] for seed in range(500)}
+    assert set(names) - made == {"segments"}  # which needs ids
+    page = (conftest.ROOT / "docs" / "patterns.md").read_text()
+    assert set(re.findall(r"^### `(\w+)`", page, re.M)) == set(names)
 
 
 def test_random_expressions(tool, tmp_path):

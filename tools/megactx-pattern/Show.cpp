@@ -172,6 +172,19 @@ static void printLevels(const Pattern &pattern, llvm::raw_ostream &os) {
   }
 }
 
+void mlir::megactx::pattern::showNames(llvm::raw_ostream &os) {
+  for (const NamedPattern *named : namedPatterns()) {
+    os << named->name();
+    if (!named->parameters().empty()) {
+      os << '<';
+      llvm::interleaveComma(named->parameters(), os,
+                            [&](const Parameter &one) { os << one.name; });
+      os << '>';
+    }
+    os << ": " << named->description() << '\n';
+  }
+}
+
 bool mlir::megactx::pattern::show(Request request, llvm::raw_ostream &os,
                                   OnFault onFault) {
   if (request.rows.keys == -1)

@@ -45,6 +45,9 @@ std::string showReach(const Pattern &pattern, const Request &request,
 bool showBatch(llvm::StringRef path, const Request &defaults,
                llvm::raw_ostream &os);
 
+/// A line for each name: its parameters, and what it selects.
+void showNames(llvm::raw_ostream &os);
+
 } // namespace mlir::megactx::pattern
 
 #endif

@@ -52,6 +52,8 @@ struct Options {
       cl::cat(category)};
   Opt<std::string> pieces{
       "pieces", "A file of pieces, one a line, for --print=proof", ""};
+  cl::opt<bool> names{"names", cl::desc("Print the names and what they select"),
+                      cl::cat(category)};
   cl::opt<std::string> output{"o", cl::desc("Where to write to"),
                               cl::value_desc("file"), cl::init("-"),
                               cl::cat(category)};
@@ -72,8 +74,12 @@ int main(int argc, char **argv) {
       "Shows which keys a sparse attention pattern selects.\n\n"
       "  megactx-pattern 'causal and window<left = 3, right = 0>' --queries 8\n"
       "  megactx-pattern 'strided<stride = 4>' --queries 8 --print=relation\n");
+  if (options.names) {
+    showNames(llvm::outs());
+    return 0;
+  }
   if (options.batch.empty() == (options.text.getNumOccurrences() == 0)) {
-    llvm::errs() << "error: expected either a pattern or --batch\n";
+    llvm::errs() << "error: expected a pattern, --batch or --names\n";
     return 1;
   }
   std::optional<TileShape> tile = TileShape::parse(options.tile);

@@ -84,7 +84,8 @@ struct Parameter {
 };
 
 /// One named pattern. A new one is one file in lib/Pattern/Named that
-/// implements this interface, and a line in Registry.cpp.
+/// implements this interface, and a line each in Named/Names.def and
+/// CMakeLists.txt; docs/extending.md has the rest.
 class NamedPattern {
 public:
   virtual ~NamedPattern() = default;

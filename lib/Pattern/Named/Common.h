@@ -35,21 +35,8 @@ Formula columnsFormula(int64_t block, int64_t first, int64_t count);
 Formula firstOrListed(const Arguments &arguments, bool ofKeys,
                       std::string &error);
 
-const NamedPattern &densePattern();
-const NamedPattern &causalPattern();
-const NamedPattern &windowPattern();
-const NamedPattern &stridedPattern();
-const NamedPattern &dilatedPattern();
-const NamedPattern &blockLocalPattern();
-const NamedPattern &columnsPattern();
-const NamedPattern &fixedPattern();
-const NamedPattern &globalKeysPattern();
-const NamedPattern &globalQueriesPattern();
-const NamedPattern &randomPattern();
-const NamedPattern &recentKeysPattern();
-const NamedPattern &blocksPattern();
-const NamedPattern &segmentsPattern();
-const NamedPattern &pyramidPattern();
+#define NAMED_PATTERN(stem) const NamedPattern &stem##Pattern();
+#include "Names.def"
 
 } // namespace mlir::megactx::pattern
 
