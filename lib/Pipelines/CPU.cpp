@@ -106,7 +106,9 @@ void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm,
   pm.addPass(createConvertMatmulToRuntimePass());
   pm.addPass(createConvertConvolutionToRuntimePass());
   pm.addPass(createConvertAssertToRuntimePass());
-  pm.addNestedPass<func::FuncOp>(createConvertLinalgToTasksPass());
+  ConvertLinalgToTasksPassOptions tasks;
+  tasks.vectorBits = vectorBits;
+  pm.addNestedPass<func::FuncOp>(createConvertLinalgToTasksPass(tasks));
   pm.addPass(createCanonicalizerPass());
   ConvertAttentionToCPUKernelsPassOptions kernels;
   kernels.vectorBits = vectorBits;

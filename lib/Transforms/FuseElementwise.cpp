@@ -27,6 +27,21 @@ bool updatesRepeatedly(OpOperand *operand) {
          });
 }
 
+/// Whether fusion would compute what the consumer sums up once for each of its
+/// results that the element is a part of.
+bool computesRepeatedly(OpOperand *operand) {
+  auto producer = operand->get().getDefiningOp<linalg::GenericOp>();
+  auto consumer = dyn_cast<linalg::LinalgOp>(operand->getOwner());
+  if (!producer || !consumer || !consumer.getNumReductionLoops() ||
+      llvm::hasSingleElement(*producer.getBody()))
+    return false;
+  AffineMap map = consumer.getMatchingIndexingMap(operand);
+  for (auto [loop, kind] : llvm::enumerate(consumer.getIteratorTypesArray()))
+    if (kind == utils::IteratorType::parallel && !map.isFunctionOfDim(loop))
+      return true;
+  return false;
+}
+
 struct FuseElementwise : impl::FuseElementwisePassBase<FuseElementwise> {
   void runOnOperation() override {
     MLIRContext *context = &getContext();
@@ -36,7 +51,7 @@ struct FuseElementwise : impl::FuseElementwisePassBase<FuseElementwise> {
     };
     auto keepsProducts = [&](OpOperand *operand) {
       return hasOneUse(operand) && !updatesRepeatedly(operand) &&
-             !isProduct(operand->getOwner()) &&
+             !computesRepeatedly(operand) && !isProduct(operand->getOwner()) &&
              !isProduct(operand->get().getDefiningOp());
     };
     RewritePatternSet patterns(context);

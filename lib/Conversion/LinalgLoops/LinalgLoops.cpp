@@ -86,6 +86,18 @@ static bool isMovable(Type element) {
          llvm::is_contained({8, 16, 32, 64}, element.getIntOrFloatBitWidth());
 }
 
+/// c of `loop floordiv c`.
+static std::optional<int64_t> quotientOf(AffineExpr expr) {
+  auto quotient = dyn_cast<AffineBinaryOpExpr>(expr);
+  if (!quotient || quotient.getKind() != AffineExprKind::FloorDiv ||
+      !isa<AffineDimExpr>(quotient.getLHS()))
+    return std::nullopt;
+  auto by = dyn_cast<AffineConstantExpr>(quotient.getRHS());
+  if (!by || by.getValue() < 1)
+    return std::nullopt;
+  return by.getValue();
+}
+
 LinalgLoops::Neighbours LinalgLoops::neighboursOf(OpOperand &operand,
                                                   unsigned loop) {
   auto type = dyn_cast<MemRefType>(operand.get().getType());
@@ -96,16 +108,24 @@ LinalgLoops::Neighbours LinalgLoops::neighboursOf(OpOperand &operand,
   for (auto [i, expr] : llvm::enumerate(map.getResults())) {
     if (!expr.isFunctionOfDim(loop))
       continue;
-    if (along || !isa<AffineDimExpr>(expr))
+    if (along)
       return Neighbours::Apart;
     along = i;
   }
   if (!along)
     return Neighbours::Same;
   // Vectors are along the last dim.
-  bool isNext = int64_t(*along) + 1 == type.getRank() &&
-                isMovable(type.getElementType()) && type.isLastDimUnitStride();
-  return isNext ? Neighbours::Next : Neighbours::Apart;
+  if (int64_t(*along) + 1 != type.getRank() ||
+      !isMovable(type.getElementType()) || !type.isLastDimUnitStride())
+    return Neighbours::Apart;
+  AffineExpr expr = map.getResults().back();
+  if (isa<AffineDimExpr>(expr))
+    return Neighbours::Next;
+  return quotientOf(expr) ? Neighbours::Several : Neighbours::Apart;
+}
+
+int64_t LinalgLoops::neighboursAtElement(OpOperand &operand) {
+  return *quotientOf(op.getMatchingIndexingMap(&operand).getResults().back());
 }
 
 Value LinalgLoops::load(OpOperand &operand) {

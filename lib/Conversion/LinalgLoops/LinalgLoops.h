@@ -49,11 +49,14 @@ protected:
   SmallVector<Value> point(OpOperand &operand);
   /// Where points that are neighbours along a loop lie in an operand.
   enum class Neighbours {
-    Apart, ///< anywhere, or where vectors are not moved
-    Same,  ///< at one element
-    Next   ///< next to one another
+    Apart,  ///< anywhere, or where vectors are not moved
+    Same,   ///< at one element
+    Next,   ///< next to one another
+    Several ///< next to one another, several at each element
   };
   Neighbours neighboursOf(OpOperand &operand, unsigned loop);
+  /// How many neighbours lie at each element, where several do.
+  int64_t neighboursAtElement(OpOperand &operand);
 
   /// The element of a memref, one of the operands, at the loops' point.
   virtual Value load(OpOperand &operand);

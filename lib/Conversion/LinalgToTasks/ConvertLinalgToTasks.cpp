@@ -7,49 +7,83 @@
 //   scf.parallel task            segments [task * chunk, (task + 1) * chunk)
 //     scf.for segment            -> row -> indices of the outer dimensions
 //       scf.for reductions...    accumulators in registers where a reduction is
-//         scf.for element        innermost, in the output's memory elsewhere
+//         scf.for element        innermost, as vectors if it may be in any
+//                                order; in the output's memory elsewhere
 //
 //===----------------------------------------------------------------------===//
 
 #include "VectorRow.h"
 #include "megactx/Conversion/Passes.h"
+#include "megactx/Dialect/MegaCtx/IR/Combiner.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 namespace mlir::megactx {
 #define GEN_PASS_DEF_CONVERTLINALGTOTASKSPASS
 #include "megactx/Conversion/Passes.h.inc"
 
+/// How many rows are summed at a time, where elements of a row are in vectors
+/// and where partial results are.
+static constexpr int64_t kRowsAtOnce = 4, kSumsAtOnce = 8;
+
+static arith::FastMathFlags flagsOf(Operation *op) {
+  auto real = dyn_cast<arith::ArithFastMathInterface>(op);
+  return real ? real.getFastMathFlagsAttr().getValue()
+              : arith::FastMathFlags::none;
+}
+
+static bool isInAnyOrder(const Combiner &combine) {
+  return linalg::getCombinerOpKind(combine.op) &&
+         (!isa<arith::AddFOp, arith::MulFOp>(combine.op) ||
+          arith::bitEnumContainsAny(flagsOf(combine.op),
+                                    arith::FastMathFlags::reassoc));
+}
+
 namespace {
 /// Emits the tasks of one op, and of its follower, and erases it.
 class TaskEmitter : VectorRow {
 public:
-  TaskEmitter(linalg::GenericOp op, int64_t grain)
-      : VectorRow(op), grain(grain) {}
+  TaskEmitter(linalg::GenericOp op, int64_t grain, int64_t lanes)
+      : VectorRow(op), grain(grain), lanes(lanes) {}
   using LinalgLoops::getFollower;
   void run();
 
 private:
   Value min(Value x, Value y) { return arith::MinSIOp::create(b, x, y); }
+  Value roundDown(Value x, int64_t by) {
+    return mul(b.createOrFold<arith::DivUIOp>(x, c(by)), c(by));
+  }
   Value atLeastOne(Value x) { return arith::MaxSIOp::create(b, x, c(1)); }
 
   void segment(Value number);
   void reduceInRegisters();
   void reduceInMemory(ArrayRef<unsigned> rest, Value begin, Value end);
   std::optional<int64_t> shortRow();
+  void findPartial();
   void takeUnrolled();
+  int64_t unrolledRows();
+  void forEachRow(function_ref<void(int64_t row)> inside);
   void together(int64_t count);
   void reduceVectors(int64_t count);
+  void reducePartial();
+  void addTerms(Value begin, Value end, int64_t width, int64_t count,
+                MutableArrayRef<Value> sums);
+  SmallVector<Value> startValues();
+  bool isShort();
 
-  int64_t grain;
+  int64_t grain, lanes;
   SmallVector<unsigned> outer, reductions;
   std::optional<unsigned> inner; ///< the innermost dimension, if parallel
-  /// The parallel one before it, within the reductions or in a task: its rows
-  /// are summed at a time, and what they have in common is computed once.
-  std::optional<unsigned> unrolled;
+  /// The parallel ones before it, within the reductions or in a task: their
+  /// rows are summed at a time, and what they have in common is computed once.
+  SmallVector<unsigned> unrolled;
+  /// What combines partial results, if the innermost reduction is in vectors.
+  std::optional<SmallVector<Combiner>> combiners;
   SmallVector<Value> fills; ///< what outputs start from, if not from memory
   Value rowSegments;
 };
@@ -66,6 +100,7 @@ void TaskEmitter::run() {
     (kind == utils::IteratorType::parallel ? outer : reductions).push_back(dim);
   if (!outer.empty() && outer.back() + 1 == extents.size())
     inner = outer.pop_back_val();
+  findPartial();
   takeUnrolled();
   fills.resize(op.getNumDpsInits());
   if (!inner && !reductions.empty())
@@ -103,22 +138,30 @@ void TaskEmitter::segment(Value number) {
   unflatten(row, outer);
   if (inner)
     reduceInMemory(reductions, begin, end);
+  else if (combiners)
+    reducePartial();
   else
     reduceInRegisters();
 }
 
+/// Whether the body may be there more than once.
+bool TaskEmitter::isShort() {
+  constexpr size_t kFewOps = 32;
+  return op.getBody()->getOperations().size() <= kFewOps;
+}
+
 /// The length of rows that few vectors hold; nothing for others.
 std::optional<int64_t> TaskEmitter::shortRow() {
-  constexpr int64_t kShort = 32, kFewOps = 32;
-  if (!inner || grain < kShort ||
-      op.getBody()->getOperations().size() > kFewOps)
+  constexpr int64_t kShort = 32;
+  if (!inner || grain < kShort || !isShort())
     return std::nullopt;
-  std::optional<int64_t> count = getConstantIntValue(extents[*inner]);
+  std::optional<int64_t> count = constantOf(extents[*inner]);
   if (!count || *count > kShort)
     return std::nullopt;
   if (reductions.empty())
     return count;
-  bool isVector = *count >= 4 && llvm::isPowerOf2_64(*count) && isVectorRow();
+  bool isVector =
+      *count >= 4 && llvm::isPowerOf2_64(*count) && isVectorRow(*count);
   return isVector ? count : std::nullopt;
 }
 
@@ -127,7 +170,7 @@ std::optional<int64_t> TaskEmitter::shortRow() {
 /// next, and checks of that for a short loop cost more than they save. Of more
 /// elements than 8 it would make vectors across rows, and gather and scatter.
 void TaskEmitter::together(int64_t count) {
-  if (count > 8 && llvm::isPowerOf2_64(count) && isVectorRow())
+  if (count > 8 && llvm::isPowerOf2_64(count) && isVectorRow(count))
     return reduceVectors(count);
   SmallVector<SmallVector<Value>> results;
   for (int64_t i = 0; i < count; ++i) {
@@ -140,54 +183,156 @@ void TaskEmitter::together(int64_t count) {
   }
 }
 
+/// Whether the innermost reduction has partial results side by side in vectors:
+/// their order is free.
+void TaskEmitter::findPartial() {
+  if (inner || reductions.empty())
+    return;
+  std::optional<int64_t> count = constantOf(extents.back());
+  if ((count && *count < lanes) || !isVectorRow(lanes, Neighbours::Same))
+    return;
+  combiners = combinersOf(op);
+  if (combiners && !llvm::all_of(*combiners, isInAnyOrder))
+    combiners = std::nullopt;
+}
+
 void TaskEmitter::takeUnrolled() {
-  constexpr int64_t kFewRows = 4;
-  if (reductions.empty() || outer.empty() || !shortRow())
+  if (reductions.empty() || !(combiners || shortRow()))
     return;
-  // Rows before the reductions are tasks, unless this is within one.
-  if (outer.back() < reductions.back() &&
-      !op->getParentOfType<scf::ParallelOp>())
-    return;
-  std::optional<int64_t> rows = getConstantIntValue(extents[outer.back()]);
-  if (rows && *rows <= kFewRows)
-    unrolled = outer.pop_back_val();
+  int64_t most = combiners ? kSumsAtOnce : kRowsAtOnce;
+  while (!outer.empty()) {
+    // Rows before the reductions are tasks, unless this is within one.
+    if (!combiners && outer.back() < reductions.back() &&
+        !op->getParentOfType<scf::ParallelOp>())
+      return;
+    std::optional<int64_t> rows = constantOf(extents[outer.back()]);
+    if (!rows || *rows * unrolledRows() > most)
+      return;
+    unrolled.insert(unrolled.begin(), outer.pop_back_val());
+  }
+}
+
+int64_t TaskEmitter::unrolledRows() {
+  int64_t rows = 1;
+  for (unsigned dim : unrolled)
+    rows *= *constantOf(extents[dim]);
+  return rows;
+}
+
+void TaskEmitter::forEachRow(function_ref<void(int64_t row)> inside) {
+  for (int64_t row = 0, rows = unrolledRows(); row < rows; ++row) {
+    int64_t rest = row;
+    for (unsigned dim : llvm::reverse(unrolled)) {
+      int64_t extent = *constantOf(extents[dim]);
+      indices[dim] = c(rest % extent);
+      rest /= extent;
+    }
+    inside(row);
+  }
 }
 
 /// A row's elements as vectors, and their sums in registers, if there are any:
 /// LLVM would make vectors of a row for each term, or gather terms.
 void TaskEmitter::reduceVectors(int64_t count) {
   size_t outputs = op.getNumDpsInits();
-  int64_t rows = unrolled ? *getConstantIntValue(extents[*unrolled]) : 1;
-  auto forEach = [&](function_ref<void(size_t first)> row) {
-    for (int64_t i = 0; i < rows; ++i) {
-      if (unrolled)
-        indices[*unrolled] = c(i);
-      row(i * outputs);
-    }
-  };
   indices[*inner] = c(0);
   SmallVector<Value> sums;
-  forEach([&](size_t) { llvm::append_range(sums, loadRows(count)); });
+  forEachRow([&](int64_t) { llvm::append_range(sums, loadRows(count)); });
   sums = nest(reductions, sums, [&](ValueRange sofar) {
     SmallVector<Value> next;
-    forEach([&](size_t first) {
-      llvm::append_range(next, rowBody(count, sofar.slice(first, outputs)));
+    forEachRow([&](int64_t row) {
+      llvm::append_range(next,
+                         rowBody(count, sofar.slice(row * outputs, outputs)));
     });
     return next;
   });
-  forEach(
-      [&](size_t first) { storeRows(ArrayRef(sums).slice(first, outputs)); });
+  forEachRow([&](int64_t row) {
+    storeRows(ArrayRef(sums).slice(row * outputs, outputs));
+  });
+}
+
+/// Vectors of partial results along the innermost reduction, in registers
+/// throughout: some for each row, for one would wait for each of its terms.
+/// What does not fill a vector is added to the results themselves.
+void TaskEmitter::reducePartial() {
+  int64_t sums = std::max<int64_t>(kSumsAtOnce / unrolledRows(), 1);
+  if (!isShort())
+    sums = 1;
+  SmallVector<Value> all;
+  for (int64_t i = 0; i < sums * unrolledRows(); ++i)
+    for (Combiner &combine : *combiners)
+      all.push_back(arith::ConstantOp::create(
+          b, DenseElementsAttr::get(
+                 VectorType::get({lanes}, combine.neutral.getType()),
+                 Attribute(combine.neutral))));
+  size_t vectors = all.size();
+  forEachRow([&](int64_t) { llvm::append_range(all, startValues()); });
+  all = nest(ArrayRef(reductions).drop_back(), all, [&](ValueRange sofar) {
+    SmallVector<Value> next(sofar);
+    Value end = extents.back(), begin = c(0);
+    for (int64_t count : {sums, int64_t(1)}) {
+      Value whole = roundDown(end, count * lanes);
+      addTerms(begin, whole, lanes, count, next);
+      begin = whole;
+    }
+    addTerms(begin, end, 1, 1, MutableArrayRef(next).drop_front(vectors));
+    return next;
+  });
+  size_t outputs = combiners->size();
+  forEachRow([&](int64_t row) {
+    SmallVector<Value> results;
+    for (auto [out, combine] : llvm::enumerate(*combiners)) {
+      size_t place = row * outputs + out;
+      Value partial = all[place];
+      for (int64_t i = 1; i < sums; ++i)
+        partial =
+            combine(b, partial, all[i * unrolledRows() * outputs + place]);
+      partial =
+          vector::ReductionOp::create(b, *linalg::getCombinerOpKind(combine.op),
+                                      partial, flagsOf(combine.op));
+      results.push_back(combine(b, all[vectors + place], partial));
+    }
+    storeOutputs(results);
+  });
+}
+
+/// A loop along the innermost reduction that adds `width` neighbours at a time
+/// to each of `count` sums of each row, the first ones.
+void TaskEmitter::addTerms(Value begin, Value end, int64_t width, int64_t count,
+                           MutableArrayRef<Value> sums) {
+  if (begin == end ||
+      (constantOf(begin) && constantOf(begin) == constantOf(end)))
+    return;
+  size_t outputs = combiners->size();
+  sums = sums.take_front(count * unrolledRows() * outputs);
+  auto loop = scf::ForOp::create(b, begin, end, c(count * width), sums);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  SmallVector<Value> next;
+  ValueRange sofar = loop.getRegionIterArgs();
+  for (int64_t i = 0; i < count; ++i) {
+    indices.back() = add(loop.getInductionVar(), c(i * width));
+    forEachRow([&](int64_t) {
+      ValueRange own = sofar.slice(next.size(), outputs);
+      llvm::append_range(next, width > 1 ? rowBody(width, own) : body(own));
+    });
+  }
+  scf::YieldOp::create(b, next);
+  llvm::copy(loop.getResults(), sums.begin());
+}
+
+/// What the outputs are before the reductions.
+SmallVector<Value> TaskEmitter::startValues() {
+  SmallVector<Value> values;
+  for (auto [init, fill] : llvm::zip_equal(op.getDpsInitsMutable(), fills))
+    values.push_back(fill ? fill : load(init));
+  return values;
 }
 
 /// The outputs' element stays in registers throughout the reductions.
 void TaskEmitter::reduceInRegisters() {
-  SmallVector<Value> carried;
-  for (auto [init, fill] : llvm::zip_equal(op.getDpsInitsMutable(), fills))
-    carried.push_back(
-        fill ? fill
-             : memref::LoadOp::create(b, init.get(), point(init)).getResult());
-  storeOutputs(
-      nest(reductions, carried, [&](ValueRange sofar) { return body(sofar); }));
+  storeOutputs(nest(reductions, startValues(),
+                    [&](ValueRange sofar) { return body(sofar); }));
 }
 
 void TaskEmitter::reduceInMemory(ArrayRef<unsigned> rest, Value begin,
@@ -214,8 +359,14 @@ struct ConvertLinalgToTasks
           << int64_t(grain);
       return signalPassFailure();
     }
+    if (vectorBits != 128 && vectorBits != 256 && vectorBits != 512) {
+      getOperation().emitError("expected vector-bits of 128, 256 or 512, but "
+                               "got ")
+          << vectorBits.getValue();
+      return signalPassFailure();
+    }
     lowerGenericOps(getOperation(), [&](linalg::GenericOp op) {
-      TaskEmitter tasks(op, grain);
+      TaskEmitter tasks(op, grain, vectorBits / 32);
       tasks.run();
       numFollowers += bool(tasks.getFollower());
       return tasks.getFollower();

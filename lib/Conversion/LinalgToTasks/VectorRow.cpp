@@ -29,12 +29,17 @@ static bool isByElement(Operation &inside) {
           isOfVectors(inside));
 }
 
-bool VectorRow::isVectorRow() {
+bool VectorRow::isVectorRow(int64_t count, Neighbours outputs) {
   unsigned loop = extents.size() - 1;
   for (OpOperand &operand : op->getOpOperands()) {
     Neighbours neighbours = neighboursOf(operand, loop);
-    if (neighbours == Neighbours::Apart ||
-        (op.isDpsInit(&operand) && neighbours != Neighbours::Next))
+    if (op.isDpsInit(&operand) ? neighbours != outputs
+                               : neighbours == Neighbours::Apart)
+      return false;
+    if (neighbours != Neighbours::Several)
+      continue;
+    int64_t several = neighboursAtElement(operand);
+    if (count % several && several % count)
       return false;
   }
   return llvm::all_of(op.getBody()->without_terminator(), isByElement);
@@ -44,6 +49,28 @@ Value VectorRow::loadRow(OpOperand &operand, int64_t count) {
   auto type =
       VectorType::get({count}, getElementTypeOrSelf(operand.get().getType()));
   return vector::LoadOp::create(b, type, operand.get(), point(operand));
+}
+
+/// Of an input: a vector where the row has more than one element of it.
+Value VectorRow::loadInput(OpOperand &operand, int64_t count) {
+  if (!isa<MemRefType>(operand.get().getType()))
+    return operand.get();
+  switch (neighboursOf(operand, extents.size() - 1)) {
+  case Neighbours::Next:
+    return loadRow(operand, count);
+  case Neighbours::Several: {
+    int64_t several = neighboursAtElement(operand);
+    if (several >= count)
+      return load(operand);
+    Value elements = loadRow(operand, count / several);
+    SmallVector<int64_t> places;
+    for (int64_t i = 0; i < count; ++i)
+      places.push_back(i / several);
+    return vector::ShuffleOp::create(b, elements, elements, places);
+  }
+  default:
+    return load(operand);
+  }
 }
 
 SmallVector<Value> VectorRow::loadRows(int64_t count) {
@@ -56,6 +83,13 @@ SmallVector<Value> VectorRow::loadRows(int64_t count) {
 void VectorRow::storeRows(ValueRange rows) {
   for (auto [init, row] : llvm::zip_equal(op.getDpsInitsMutable(), rows))
     vector::StoreOp::create(b, row, init.get(), point(init));
+}
+
+/// The innermost loop's indices along a row.
+Value VectorRow::rowIndices(int64_t count) {
+  auto type = VectorType::get({count}, b.getIndexType());
+  Value first = vector::BroadcastOp::create(b, type, indices.back());
+  return arith::AddIOp::create(b, first, vector::StepOp::create(b, type));
 }
 
 /// The op on vectors, where one of its operands is a vector.
@@ -88,11 +122,7 @@ SmallVector<Value> VectorRow::rowBody(int64_t count, ValueRange carried) {
        llvm::zip_equal(op.getDpsInputOperands(), op.getRegionInputArgs())) {
     if (argument.use_empty())
       continue;
-    if (neighboursOf(*input, loop) == Neighbours::Next)
-      map.map(argument, loadRow(*input, count));
-    else
-      map.map(argument, isa<MemRefType>(input->get().getType()) ? load(*input)
-                                                                : input->get());
+    map.map(argument, loadInput(*input, count));
   }
   map.map(op.getRegionOutputArgs(), carried);
   for (Operation &inside : op.getBody()->without_terminator()) {
@@ -102,9 +132,7 @@ SmallVector<Value> VectorRow::rowBody(int64_t count, ValueRange carried) {
     else if (index.getDim() != loop)
       map.map(index.getResult(), indices[index.getDim()]);
     else
-      map.map(index.getResult(),
-              vector::StepOp::create(
-                  b, VectorType::get({count}, b.getIndexType())));
+      map.map(index.getResult(), rowIndices(count));
   }
   SmallVector<Value> results;
   for (auto [value, init] : llvm::zip_equal(

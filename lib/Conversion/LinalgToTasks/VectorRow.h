@@ -16,11 +16,13 @@ class VectorRow : public LinalgLoops {
 protected:
   using LinalgLoops::LinalgLoops;
 
-  /// Whether operands have a row's elements next to one another, or one for all
-  /// of it, outputs the former, and the body computes element by element.
-  bool isVectorRow();
+  /// Whether operands have a row's `count` elements next to one another, or one
+  /// for several or all of them, outputs as is said, and the body computes
+  /// element by element.
+  bool isVectorRow(int64_t count, Neighbours outputs = Neighbours::Next);
 
-  /// The outputs' rows of `count` elements, where the innermost loop is at 0.
+  /// The outputs' rows of `count` elements, from where the innermost loop is, a
+  /// multiple of `count`.
   SmallVector<Value> loadRows(int64_t count);
   /// The body; `carried` are the outputs' rows.
   SmallVector<Value> rowBody(int64_t count, ValueRange carried);
@@ -28,6 +30,8 @@ protected:
 
 private:
   Value loadRow(OpOperand &operand, int64_t count);
+  Value loadInput(OpOperand &operand, int64_t count);
+  Value rowIndices(int64_t count);
   void vectorize(Operation &inside, int64_t count, IRMapping &map);
 };
 

@@ -21,9 +21,9 @@ using namespace mlir::megactx;
 /// How many weights are widened at a time, about.
 static constexpr int64_t kWidened = 1 << 22;
 
-/// Up to so many rows weights are widened in registers; so many sums at a time
-/// are as many as tasks unroll.
-static constexpr int64_t kFewRows = 16, kSumsAtOnce = 4;
+/// Up to so many rows weights are widened in registers; so many of them and of
+/// weights' rows meet at a time, which tasks unroll.
+static constexpr int64_t kFewRows = 16, kRowsAtOnce = 4, kWeightsAtOnce = 2;
 
 /// A divisor of `rows` with about kWidened numbers in so many rows.
 static int64_t rowsAtOnce(int64_t rows, int64_t width) {
@@ -120,35 +120,29 @@ static Tensor choose(Graph &graph, Location loc, const IndexExpr &condition,
   return graph.wrap(choice.getResult(0), shape);
 }
 
-/// How many neighbouring bytes of a block become a vector each, as sums do; 1
-/// where there are no such.
-static int64_t lanesOf(const PackedBlocks &weights) {
-  int64_t bytes = *weights.bytes.shape[2].constant();
-  for (int64_t lanes : {32, 16, 8})
-    if (bytes % lanes == 0)
-      return lanes;
-  return 1;
+/// Whether a row's bytes are whole vectors, as sums take them, each within a
+/// block or of whole blocks.
+static bool isInVectors(const PackedBlocks &weights) {
+  constexpr int64_t kLanes = 16;
+  int64_t blocks = *weights.bytes.shape[1].constant(),
+          bytes = *weights.bytes.shape[2].constant();
+  return blocks * bytes % kLanes == 0 &&
+         (bytes % kLanes == 0 || kLanes % bytes == 0);
 }
 
 namespace {
-/// A product of few rows, in f32: sums [N, G, S, lanes] of rows [places, G,
-/// blocks, parts, S, lanes] and packed rows of weights [N, blocks, parts,
-/// lanes]. S sums are computed at a time, for one would wait for each of its
-/// terms: those of S rows. Or, with S in the weights, [N, blocks / S, S, parts,
-/// lanes], and rows [places, G, blocks / S, S, parts, lanes], of one in S
-/// blocks.
+/// A product of few rows, in f32: sums [G, S, N / T, T] of rows [places, G, S,
+/// bytes] and packed rows of weights [N / T, T, bytes]. T rows of weights and S
+/// of the others meet at a time, so that registers have what both read.
 class FewRows {
 public:
   FewRows(Graph &graph, Location loc, Tensor rows, const PackedBlocks &weights)
       : graph(graph), b(graph.b), loc(loc), rows(std::move(rows)),
-        weights(weights), ofBlocks(weights.bytes.rank() == 5) {}
+        weights(weights), isOne(this->rows.shape[2].is(1)) {}
 
   Tensor run();
 
 private:
-  AffineMap map(ArrayRef<unsigned> dims) {
-    return AffineMap::getMultiDimMapWithTargets(6, dims, b.getContext());
-  }
   /// Elements that a term is computed of; `zero` and `sum` may be null.
   struct Element {
     Value byte, scale, zero, sum, sofar;
@@ -163,7 +157,7 @@ private:
   Location loc;
   Tensor rows;
   const PackedBlocks &weights;
-  bool ofBlocks;
+  bool isOne;                 ///< whether one row meets a weight
   SmallVector<Tensor> places; ///< what numbers of each place meet
 };
 } // namespace
@@ -208,11 +202,11 @@ void FewRows::takePlaces() {
 /// one, a block's numbers n with one scale s and zero z are no weights first,
 /// for s (sum n x - z sum x) has fewer operations.
 Value FewRows::withTerm(OpBuilder &inner, Location l, const Element &of) {
-  Value sum = ofBlocks ? Value() : of.sofar;
+  Value sum;
   for (auto [place, x] : llvm::enumerate(of.x)) {
     Value at = arith::ConstantIndexOp::create(inner, l, place);
     Value number = numberIn(inner, l, of.byte, at, weights.bits);
-    if (!ofBlocks)
+    if (!isOne)
       number = widened(inner, l, number, of.scale, of.zero, weights.bits,
                        inner.getF32Type());
     Value product = arith::MulFOp::create(
@@ -222,43 +216,53 @@ Value FewRows::withTerm(OpBuilder &inner, Location l, const Element &of) {
                     .getResult()
               : product;
   }
-  if (!ofBlocks)
-    return sum;
-  Value less = of.sum;
-  if (of.zero)
-    less = arith::MulFOp::create(inner, l, of.zero, less, kAnyOrder);
-  sum = arith::SubFOp::create(inner, l, sum, less, kAnyOrder);
-  sum = arith::MulFOp::create(inner, l, sum,
-                              quantize::toReal(inner, l, of.scale), kAnyOrder);
+  if (isOne) {
+    Value less = of.sum;
+    if (of.zero)
+      less = arith::MulFOp::create(inner, l, of.zero, less, kAnyOrder);
+    sum = arith::SubFOp::create(inner, l, sum, less, kAnyOrder);
+    sum = arith::MulFOp::create(
+        inner, l, sum, quantize::toReal(inner, l, of.scale), kAnyOrder);
+  }
   return arith::AddFOp::create(inner, l, of.sofar, sum, kAnyOrder);
 }
 
 Tensor FewRows::run() {
-  // Loops: row of weights, group, block, part, which of the sums, lane.
-  AffineMap ofRows = ofBlocks ? map({1, 2, 4, 3, 5}) : map({1, 2, 3, 4, 5});
-  AffineMap ofBlock = ofBlocks ? map({0, 2, 4}) : map({0, 2});
+  MLIRContext *context = b.getContext();
+  AffineExpr some, group, row, one, byte;
+  bindDims(context, some, group, row, one, byte);
+  auto map = [&](ArrayRef<AffineExpr> at) {
+    return AffineMap::get(5, 0, at, context);
+  };
+  IndexExpr count = weights.bytes.shape[0], blocks = weights.bytes.shape[1],
+            size = weights.bytes.shape[2];
+  int64_t atOnce = std::gcd(*count.constant(), kWeightsAtOnce);
+  IndexExpr together(atOnce), groups(*count.constant() / atOnce);
+  AffineMap ofRows = map({group, one, byte}),
+            ofBlock = map({some, row, byte.floorDiv(*size.constant())});
   SmallVector<Value> inputs;
   SmallVector<AffineMap> maps;
   auto add = [&](Tensor tensor, AffineMap map) {
     inputs.push_back(graph.materialize(loc, tensor));
     maps.push_back(map);
   };
+  auto addWeights = [&](Tensor all, const IndexExpr &width, AffineMap map) {
+    add(graph.reshape(loc, all, {groups, together, width}), map);
+  };
   takePlaces();
   for (const Tensor &place : places)
     add(place, ofRows);
-  add(weights.bytes, ofBlocks ? map({0, 2, 4, 3, 5}) : map({0, 2, 3, 5}));
-  add(weights.scales, ofBlock);
+  addWeights(weights.bytes, blocks * size, map({some, row, byte}));
+  addWeights(weights.scales, blocks, ofBlock);
   if (weights.zeros)
-    add(*weights.zeros, ofBlock);
-  if (ofBlocks)
+    addWeights(*weights.zeros, blocks, ofBlock);
+  if (isOne)
     add(addPlaces(), ofRows);
-  maps.push_back(map({0, 1, 4, 5}));
+  maps.push_back(map({group, one, some, row}));
   using utils::IteratorType;
-  SmallVector<IteratorType> loops(6, IteratorType::parallel);
-  loops[2] = loops[3] = IteratorType::reduction;
-  Shape sums = {weights.bytes.shape[0], rows.shape[1],
-                ofBlocks ? weights.bytes.shape[2] : rows.shape[4],
-                weights.bytes.shape.back()};
+  SmallVector<IteratorType> loops(5, IteratorType::parallel);
+  loops.back() = IteratorType::reduction;
+  Shape sums = {rows.shape[1], rows.shape[2], groups, together};
   Value zero = graph.filled(loc, sums, b.getZeroAttr(b.getF32Type()));
   auto made = linalg::GenericOp::create(
       b, loc, zero.getType(), inputs, zero, maps, loops,
@@ -267,7 +271,7 @@ Tensor FewRows::run() {
         Element of = {rest[0],
                       rest[1],
                       weights.zeros ? rest[2] : Value(),
-                      ofBlocks ? rest.drop_back().back() : Value(),
+                      isOne ? rest.drop_back().back() : Value(),
                       rest.back(),
                       args.take_front(places.size())};
         linalg::YieldOp::create(inner, l, withTerm(inner, l, of));
@@ -277,41 +281,21 @@ Tensor FewRows::run() {
 
 /// [1, M, K] in the order by place times packed [N, K], transposed: [1, M, N].
 /// No weight goes to memory, and `atOnce` rows read each once.
-static Tensor multiplyFew(Node &node, Tensor a, PackedBlocks weights,
-                          int64_t atOnce) {
-  Graph &graph = node.graph;
-  Location loc = node.loc();
+static Tensor multiplyFew(Graph &graph, Location loc, Tensor a,
+                          const PackedBlocks &weights, int64_t atOnce) {
   IndexExpr few = a.shape[1], rows = weights.bytes.shape[0],
-            blocks = weights.bytes.shape[1], places(8 / weights.bits),
-            lanes(lanesOf(weights)), group(atOnce),
-            parts(*weights.bytes.shape[2].constant() / lanesOf(weights));
+            blocks = weights.bytes.shape[1], bytes = weights.bytes.shape[2],
+            places(8 / weights.bits), group(atOnce);
   IndexExpr groups = graph.ix.floorDiv(loc, few + (atOnce - 1), group);
   if (IndexExpr missing = groups * group - few; !missing.is(0)) {
     Tensor zeros = graph.splat(graph.b.getZeroAttr(a.elementType),
                                {IndexExpr(1), missing, a.shape[2]});
     a = graph.concat(loc, {&a, &zeros}, 1);
   }
-  if (atOnce == 1) {
-    IndexExpr apart(std::gcd(*blocks.constant(), kSumsAtOnce)),
-        whole(*blocks.constant() / *apart.constant());
-    a = graph.reshape(loc, a, {groups, whole, apart, places, parts, lanes});
-    a = graph.transpose(loc, a, {3, 0, 1, 2, 4, 5});
-    weights.bytes =
-        graph.reshape(loc, weights.bytes, {rows, whole, apart, parts, lanes});
-    weights.scales = graph.reshape(loc, weights.scales, {rows, whole, apart});
-    if (weights.zeros)
-      weights.zeros = graph.reshape(loc, *weights.zeros, {rows, whole, apart});
-  } else {
-    a = graph.reshape(loc, a, {groups, group, blocks, places, parts, lanes});
-    a = graph.transpose(loc, a, {3, 0, 2, 4, 1, 5});
-    weights.bytes =
-        graph.reshape(loc, weights.bytes, {rows, blocks, parts, lanes});
-  }
-  Tensor sums = FewRows(graph, loc, a, weights).run();
-  Tensor out =
-      reduce(node, sums, {false, false, atOnce == 1, true}, Reduce::Sum);
-  out = graph.reshape(loc, out, {rows, groups * group});
-  out = graph.transpose(loc, out, {1, 0});
+  a = graph.reshape(loc, a, {groups, group, blocks, places, bytes});
+  a = graph.transpose(loc, a, {3, 0, 1, 2, 4});
+  a = graph.reshape(loc, a, {places, groups, group, blocks * bytes});
+  Tensor out = FewRows(graph, loc, a, weights).run();
   out = graph.cast(loc, out, a.elementType);
   out = graph.reshape(loc, out, {IndexExpr(1), groups * group, rows});
   return graph.slice(loc, out, Shape(3, IndexExpr(0)),
@@ -332,7 +316,7 @@ static Tensor multiplyPacked(Node &node, Tensor a, PackedBlocks weights,
   Graph &graph = node.graph;
   Location loc = node.loc();
   a = byPlace(graph, loc, a, weights);
-  if (isOneNumber(node.in(1)) || lanesOf(weights) == 1)
+  if (isOneNumber(node.in(1)) || !isInVectors(weights))
     return multiplyMany(graph, loc, a, weights, rows);
   // For both, before the run decides.
   graph.materialize(loc, a);
@@ -346,8 +330,8 @@ static Tensor multiplyPacked(Node &node, Tensor a, PackedBlocks weights,
       return is.is(0) ? no() : yes();
     return choose(graph, loc, is, shape, a.elementType, yes, no);
   };
-  auto one = [&] { return multiplyFew(node, a, weights, 1); };
-  auto few = [&] { return multiplyFew(node, a, weights, kSumsAtOnce); };
+  auto one = [&] { return multiplyFew(graph, loc, a, weights, 1); };
+  auto few = [&] { return multiplyFew(graph, loc, a, weights, kRowsAtOnce); };
   auto many = [&] { return multiplyMany(graph, loc, a, weights, rows); };
   return atMost(1, one, [&] { return atMost(kFewRows, few, many); });
 }

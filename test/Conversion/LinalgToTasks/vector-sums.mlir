@@ -118,3 +118,61 @@ func.func @loops(%a: memref<?x?x12xf32>, %o: memref<?x12xf32>, %apart: memref<?x
   }
   return
 }
+
+// A sum in any order along its innermost loop: partial sums side by side in vectors, some for each row. Elements that
+// serve several neighbours are loaded once for them.
+// CHECK-LABEL: @partial_sums
+// CHECK: scf.parallel
+// CHECK: scf.for {{.*}} -> (vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>) {
+// CHECK-COUNT-2: vector.reduction <add>, {{.*}} fastmath<reassoc> : vector<16xf32> into f32
+// CHECK: scf.parallel
+// CHECK: %[[BYTES:.*]] = vector.load {{.*}} : memref<?x256xi8>, vector<16xi8>
+// CHECK: %[[SCALES:.*]] = vector.load {{.*}} : memref<?x32xf32>, vector<2xf32>
+// CHECK: vector.shuffle %[[SCALES]], %[[SCALES]] [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]
+// CHECK: vector.reduction <add>, {{.*}} fastmath<reassoc> : vector<16xf32> into f32
+// CHECK-LABEL: @ragged_maxima
+// CHECK: scf.for {{.*}} -> (vector<16xf32>) {
+// CHECK: arith.maximumf {{.*}} : vector<16xf32>
+// CHECK: scf.for {{.*}} -> (f32) {
+// CHECK: arith.maximumf {{.*}} : f32
+// CHECK: vector.reduction <maximumf>
+// CHECK-LABEL: @sums_in_order
+// CHECK-NOT: vector
+#bytes = affine_map<(i, k) -> (i, k)>
+#scales = affine_map<(i, k) -> (i, k floordiv 8)>
+#row = affine_map<(i, k) -> (i)>
+func.func @partial_sums(%w: memref<?x256xi8>, %s: memref<?x32xf32>, %o: memref<?xf32>, %two: memref<2x256xf32>, %sums: memref<2xf32>) {
+  linalg.generic {indexing_maps = [#bytes, #row], iterator_types = ["parallel", "reduction"]}
+      ins(%two : memref<2x256xf32>) outs(%sums : memref<2xf32>) {
+  ^bb0(%x: f32, %sum: f32):
+    %r = arith.addf %sum, %x fastmath<reassoc> : f32
+    linalg.yield %r : f32
+  }
+  linalg.generic {indexing_maps = [#bytes, #scales, #row], iterator_types = ["parallel", "reduction"]}
+      ins(%w, %s : memref<?x256xi8>, memref<?x32xf32>) outs(%o : memref<?xf32>) {
+  ^bb0(%byte: i8, %scale: f32, %sum: f32):
+    %y = arith.sitofp %byte : i8 to f32
+    %z = arith.mulf %y, %scale : f32
+    %r = arith.addf %sum, %z fastmath<reassoc> : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+func.func @ragged_maxima(%a: memref<?x?xf32>, %o: memref<?xf32>) {
+  linalg.generic {indexing_maps = [#bytes, #row], iterator_types = ["parallel", "reduction"]}
+      ins(%a : memref<?x?xf32>) outs(%o : memref<?xf32>) {
+  ^bb0(%x: f32, %most: f32):
+    %r = arith.maximumf %most, %x : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+func.func @sums_in_order(%a: memref<?x256xf32>, %o: memref<?xf32>) {
+  linalg.generic {indexing_maps = [#bytes, #row], iterator_types = ["parallel", "reduction"]}
+      ins(%a : memref<?x256xf32>) outs(%o : memref<?xf32>) {
+  ^bb0(%x: f32, %sum: f32):
+    %r = arith.addf %sum, %x : f32
+    linalg.yield %r : f32
+  }
+  return
+}

@@ -8,8 +8,8 @@ using namespace mlir;
 using namespace mlir::megactx;
 
 Value Combiner::operator()(ImplicitLocOpBuilder &b, Value x, Value y) const {
-  OperationState state(b.getLoc(), op->getName(), ValueRange{x, y},
-                       op->getResultTypes(), op->getAttrs());
+  OperationState state(b.getLoc(), op->getName(), ValueRange{x, y}, x.getType(),
+                       op->getAttrs());
   return b.create(state)->getResult(0);
 }
 

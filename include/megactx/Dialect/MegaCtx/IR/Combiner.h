@@ -13,7 +13,7 @@ namespace mlir::megactx {
 struct Combiner {
   Operation *op;
   TypedAttr neutral;
-  /// Emits the combination.
+  /// Emits the combination, also of vectors of partial results.
   Value operator()(ImplicitLocOpBuilder &b, Value x, Value y) const;
 };
 
