@@ -236,7 +236,7 @@ Tensor FewRows::run() {
   };
   IndexExpr count = weights.bytes.shape[0], blocks = weights.bytes.shape[1],
             size = weights.bytes.shape[2];
-  int64_t atOnce = std::gcd(*count.constant(), kWeightsAtOnce);
+  int64_t atOnce = isOne ? 1 : std::gcd(*count.constant(), kWeightsAtOnce);
   IndexExpr together(atOnce), groups(*count.constant() / atOnce);
   AffineMap ofRows = map({group, one, byte}),
             ofBlock = map({some, row, byte.floorDiv(*size.constant())});
