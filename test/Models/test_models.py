@@ -140,7 +140,8 @@ def dense(model, tool, tmp_path_factory):
 
 @pytest.mark.one_of_a_family
 def test_attentions_raised(model, dense):
-    check_counts(dense[1], model.facts.get("attentions"), 0)
+    # Where none is said to be there, one with other terms may be raised with these as biases.
+    check_counts(dense[1], model.facts.get("attentions") or None, 0)
 
 
 @pytest.mark.one_of_a_family
