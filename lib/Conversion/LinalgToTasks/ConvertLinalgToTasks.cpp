@@ -206,7 +206,7 @@ void TaskEmitter::takeUnrolled() {
         !op->getParentOfType<scf::ParallelOp>())
       return;
     std::optional<int64_t> rows = constantOf(extents[outer.back()]);
-    if (!rows || *rows * unrolledRows() > most)
+    if (!rows || *rows < 1 || *rows * unrolledRows() > most)
       return;
     unrolled.insert(unrolled.begin(), outer.pop_back_val());
   }

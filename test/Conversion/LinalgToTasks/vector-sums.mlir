@@ -136,6 +136,8 @@ func.func @loops(%a: memref<?x?x12xf32>, %o: memref<?x12xf32>, %apart: memref<?x
 // CHECK: scf.for {{.*}} -> (f32) {
 // CHECK: arith.maximumf {{.*}} : f32
 // CHECK: vector.reduction <maximumf>
+// CHECK-LABEL: @sums_of_no_rows
+// CHECK: vector.reduction
 // CHECK-LABEL: @sums_in_order
 // CHECK-NOT: vector
 #bytes = affine_map<(i, k) -> (i, k)>
@@ -163,6 +165,15 @@ func.func @ragged_maxima(%a: memref<?x?xf32>, %o: memref<?xf32>) {
       ins(%a : memref<?x?xf32>) outs(%o : memref<?xf32>) {
   ^bb0(%x: f32, %most: f32):
     %r = arith.maximumf %most, %x : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+func.func @sums_of_no_rows(%a: memref<0x256xf32>, %o: memref<0xf32>) {
+  linalg.generic {indexing_maps = [#bytes, #row], iterator_types = ["parallel", "reduction"]}
+      ins(%a : memref<0x256xf32>) outs(%o : memref<0xf32>) {
+  ^bb0(%x: f32, %sum: f32):
+    %r = arith.addf %sum, %x fastmath<reassoc> : f32
     linalg.yield %r : f32
   }
   return
