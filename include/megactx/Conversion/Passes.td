@@ -193,12 +193,11 @@ def ConvertLinalgToTasksPass
     elements, sums over other dimensions stay in registers as vectors of them, for
     some rows at a time where a dimension within the reductions says so; what does
     not differ between rows is computed once. Where it is a reduction, results stay
-    in registers until it ends, as vectors of partial results where these may be
-    combined in any order and the number of elements is a multiple of a vector's;
-    also of some rows at a time. A `linalg.fill` that they start from and an op that
-    maps them in place afterwards are part of the loop then, such as the scores of
-    `megactx.lens_score` and what is legal of them (remark `map-fused` of the
-    category `fuse-lod`).
+    in registers until it ends, as vectors of partial results, some for each row,
+    where these may be combined in any order. A `linalg.fill` that they start from
+    and an op that maps them in place afterwards are part of the loop then, such as
+    the scores of `megactx.lens_score` and what is legal of them (remark `map-fused`
+    of the category `fuse-lod`).
   }];
   let options = [
     Option<"grain", "grain", "int64_t", "8192", "elements of a task, at least">,

@@ -275,6 +275,13 @@ SmallVector<Value> LinalgLoops::takeFills() {
   return values;
 }
 
+SmallVector<Value> LinalgLoops::initialValues() {
+  SmallVector<Value> values;
+  for (auto [init, fill] : llvm::zip_equal(op.getDpsInitsMutable(), fills))
+    values.push_back(fill ? fill : load(init));
+  return values;
+}
+
 void LinalgLoops::erase() {
   op.erase();
   if (follower)

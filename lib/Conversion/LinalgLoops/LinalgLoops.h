@@ -82,12 +82,15 @@ protected:
   /// The `linalg.fill`s that outputs start from, erased; null for outputs that
   /// start from what is in memory.
   SmallVector<Value> takeFills();
+  /// What reductions start from: the filled value or what is in memory.
+  SmallVector<Value> initialValues();
   /// Erases the op and its follower.
   void erase();
 
   linalg::GenericOp op, follower;
   ImplicitLocOpBuilder b;
   SmallVector<Value> extents, indices; ///< per loop
+  SmallVector<Value> fills; ///< per output: what it was filled with, or null
 };
 
 /// Has every op on memrefs within `root` lowered that is not the follower of

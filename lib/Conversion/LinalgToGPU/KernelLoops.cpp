@@ -58,10 +58,3 @@ void KernelLoops::launch(StringRef kind, Value blocks, int64_t sharedBytes,
   b.setInsertionPointToEnd(&launch.getBody().back());
   gpu::TerminatorOp::create(b);
 }
-
-SmallVector<Value> KernelLoops::initialValues() {
-  SmallVector<Value> values;
-  for (auto [init, fill] : llvm::zip_equal(op.getDpsInitsMutable(), fills))
-    values.push_back(fill ? fill : load(init));
-  return values;
-}

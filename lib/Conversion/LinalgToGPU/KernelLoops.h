@@ -27,14 +27,11 @@ protected:
               function_ref<void()> inside);
   /// Blocks of so many rows each.
   Value blocksFor(Value rows, int64_t rowsOfBlock);
-  /// What reductions start from: the filled value or what is in memory.
-  SmallVector<Value> initialValues();
 
   Value less(Value x, Value y);
   std::pair<Value, Value> divide(Value x, Value y) override;
   void when(Value condition, function_ref<void()> inside);
 
-  SmallVector<Value> fills; ///< per output: what it was filled with, or null
   Value block, thread;
 };
 

@@ -15,6 +15,7 @@
 #include "VectorRow.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/Combiner.h"
+#include "megactx/Support/VectorBits.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -73,7 +74,6 @@ private:
   void reducePartial();
   void addTerms(Value begin, Value end, int64_t width, int64_t count,
                 MutableArrayRef<Value> sums);
-  SmallVector<Value> startValues();
   bool isShort();
 
   int64_t grain, lanes;
@@ -84,7 +84,6 @@ private:
   SmallVector<unsigned> unrolled;
   /// What combines partial results, if the innermost reduction is in vectors.
   std::optional<SmallVector<Combiner>> combiners;
-  SmallVector<Value> fills; ///< what outputs start from, if not from memory
   Value rowSegments;
 };
 } // namespace
@@ -266,7 +265,7 @@ void TaskEmitter::reducePartial() {
                  VectorType::get({lanes}, combine.neutral.getType()),
                  Attribute(combine.neutral))));
   size_t vectors = all.size();
-  forEachRow([&](int64_t) { llvm::append_range(all, startValues()); });
+  forEachRow([&](int64_t) { llvm::append_range(all, initialValues()); });
   all = nest(ArrayRef(reductions).drop_back(), all, [&](ValueRange sofar) {
     SmallVector<Value> next(sofar);
     Value end = extents.back(), begin = c(0);
@@ -300,8 +299,7 @@ void TaskEmitter::reducePartial() {
 /// to each of `count` sums of each row, the first ones.
 void TaskEmitter::addTerms(Value begin, Value end, int64_t width, int64_t count,
                            MutableArrayRef<Value> sums) {
-  if (begin == end ||
-      (constantOf(begin) && constantOf(begin) == constantOf(end)))
+  if (constantOf(begin) && constantOf(begin) == constantOf(end))
     return;
   size_t outputs = combiners->size();
   sums = sums.take_front(count * unrolledRows() * outputs);
@@ -321,17 +319,9 @@ void TaskEmitter::addTerms(Value begin, Value end, int64_t width, int64_t count,
   llvm::copy(loop.getResults(), sums.begin());
 }
 
-/// What the outputs are before the reductions.
-SmallVector<Value> TaskEmitter::startValues() {
-  SmallVector<Value> values;
-  for (auto [init, fill] : llvm::zip_equal(op.getDpsInitsMutable(), fills))
-    values.push_back(fill ? fill : load(init));
-  return values;
-}
-
 /// The outputs' element stays in registers throughout the reductions.
 void TaskEmitter::reduceInRegisters() {
-  storeOutputs(nest(reductions, startValues(),
+  storeOutputs(nest(reductions, initialValues(),
                     [&](ValueRange sofar) { return body(sofar); }));
 }
 
@@ -359,12 +349,8 @@ struct ConvertLinalgToTasks
           << int64_t(grain);
       return signalPassFailure();
     }
-    if (vectorBits != 128 && vectorBits != 256 && vectorBits != 512) {
-      getOperation().emitError("expected vector-bits of 128, 256 or 512, but "
-                               "got ")
-          << vectorBits.getValue();
+    if (failed(verifyVectorBits(getOperation(), vectorBits)))
       return signalPassFailure();
-    }
     lowerGenericOps(getOperation(), [&](linalg::GenericOp op) {
       TaskEmitter tasks(op, grain, vectorBits / 32);
       tasks.run();

@@ -2,6 +2,7 @@
 
 #include "GradientKernel.h"
 #include "KernelParts.h"
+#include "megactx/Support/VectorBits.h"
 #include "megactx/Target/CPU/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -20,12 +21,8 @@ struct ConvertAttentionToCPUKernels
       ConvertAttentionToCPUKernelsPassBase;
 
   void runOnOperation() override {
-    if (vectorBits != 128 && vectorBits != 256 && vectorBits != 512) {
-      getOperation().emitError("expected vector-bits of 128, 256 or 512, but "
-                               "got ")
-          << vectorBits.getValue();
+    if (failed(verifyVectorBits(getOperation(), vectorBits)))
       return signalPassFailure();
-    }
     // The same pass may run on another module, which has no kernel yet.
     parts.emplace(getOperation());
     kernels.clear();
