@@ -424,7 +424,7 @@ std::string Raiser::run() {
   if (axis && axis.getInt() != -1 && axis.getInt() != last)
     return "it is not over the last axis";
   Scores scores;
-  std::string reason = matchScores(softmax->getOperand(0), scores);
+  std::string reason = matchScores(softmax->getOperand(0), operands, scores);
   if (reason.empty())
     reason = findProducts(scores);
   if (!reason.empty())

@@ -2,6 +2,7 @@
 
 #include "Scores.h"
 #include "Nodes.h"
+#include "Operands.h"
 #include <cmath>
 
 using namespace mlir;
@@ -17,6 +18,8 @@ static constexpr int kAtProduct = kMaxNodes + 1;
 namespace {
 class ScoreMatcher {
 public:
+  ScoreMatcher(Operands &operands) : operands(operands) {}
+
   bool match(Value value, Scores &scores, int depth);
 
   std::string blocker; ///< why no product of queries and keys was reached
@@ -29,9 +32,11 @@ private:
   bool matchScale(Operation *op, Scores &scores, int depth);
   bool matchTanh(Operation *op, Scores &scores, int depth);
   bool matchFloor(Operation *op, Scores &scores, int depth);
+  bool mayHaveSizesOf(Value operand, Value result);
   /// False; of all reasons the one farthest from the Softmax is told.
   bool fail(int depth, const Twine &reason);
 
+  Operands &operands;
   int blockerDepth = -1;
 };
 } // namespace
@@ -76,8 +81,9 @@ static bool matchSink(Operation *concat, ScoreMatcher &matcher,
   return false;
 }
 
-std::string mlir::megactx::raise::matchScores(Value value, Scores &scores) {
-  ScoreMatcher matcher;
+std::string mlir::megactx::raise::matchScores(Value value, Operands &operands,
+                                              Scores &scores) {
+  ScoreMatcher matcher(operands);
   value = withoutShift(value);
   if (typeOf(value) == "Concat" &&
       matchSink(value.getDefiningOp(), matcher, scores))
@@ -113,16 +119,17 @@ bool ScoreMatcher::matchProduct(Operation *op, Scores &scores) {
 }
 
 /// Whether an operand with another tensor's sizes need not be broadcast: sizes
-/// that are not known may be equal.
-static bool mayHaveSizesOf(Value operand, Value result) {
+/// that are not known may be equal. A size that the result's type does not say
+/// may be 1 by what it is computed of, as that of a mask for a batch of one.
+bool ScoreMatcher::mayHaveSizesOf(Value operand, Value result) {
   auto own = dyn_cast<RankedTensorType>(operand.getType());
   auto all = dyn_cast<RankedTensorType>(result.getType());
   if (!own || !all)
     return true;
   if (own.getRank() != all.getRank())
     return false;
-  for (auto [size, whole] : llvm::zip(own.getShape(), all.getShape()))
-    if (size == 1 && whole != 1)
+  for (int64_t dim = 0; dim < own.getRank(); ++dim)
+    if (own.getDimSize(dim) == 1 && !operands.isOne(result, dim))
       return false;
   return true;
 }

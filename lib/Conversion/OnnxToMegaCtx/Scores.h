@@ -13,6 +13,8 @@
 
 namespace mlir::megactx::raise {
 
+class Operands;
+
 /// Everything found between the product of queries and keys and the Softmax.
 struct Scores {
   Value product; ///< [B, H, Nq, Nk] or [B * H, Nq, Nk], or of more outer dims
@@ -35,7 +37,7 @@ struct Scores {
 /// Empty where `value` is a product of queries and keys with scales, masks and
 /// reshapes on the way, beside a sink or not; else the reason found farthest
 /// from it.
-std::string matchScores(Value value, Scores &scores);
+std::string matchScores(Value value, Operands &operands, Scores &scores);
 
 /// Follows the one use of probabilities through copies, reshapes and guards
 /// against rows without keys, to where there is another or several. Who asks

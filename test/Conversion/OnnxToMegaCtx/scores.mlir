@@ -532,3 +532,38 @@ func.func @windows_of_padded_images(%q: tensor<?x2x4x8xf32>, %m: tensor<3x4x4xf3
   %o = onnx.MatMul %p, %q : (tensor<?x2x4x4xf32>, tensor<?x2x4x8xf32>) -> tensor<?x2x4x8xf32>
   return %o : tensor<?x2x4x8xf32>
 }
+
+!one = tensor<1x2x?x8xf32>
+!onekt = tensor<1x2x8x?xf32>
+!ones = tensor<1x2x?x?xf32>
+!mask = tensor<?x1x?x?xf32>
+!some = tensor<?x2x?x8xf32>
+
+// The sizes that a mask is spread to tell what the type of the sum does not: it is for a batch of one, as the scores are.
+// CHECK-LABEL: @mask_spread_to_a_batch_of_one
+// CHECK: megactx.attention
+// CHECK-NOT: onnx.Softmax
+func.func @mask_spread_to_a_batch_of_one(%q: !one, %k: !one, %v: !one, %m: tensor<1x1x?x?xf32>) -> !some {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!one) -> !onekt
+  %s = onnx.MatMul %q, %kt : (!one, !onekt) -> !ones
+  %batch = onnx.Shape %q {end = 1 : i64} : (!one) -> tensor<1xi64>
+  %rest = onnx.initializer {value = dense<1> : tensor<3xi64>} : tensor<3xi64>
+  %sizes = onnx.Concat %batch, %rest {axis = 0 : i64} : (tensor<1xi64>, tensor<3xi64>) -> !sizes
+  %mask = onnx.Expand %m, %sizes : (tensor<1x1x?x?xf32>, !sizes) -> !mask
+  %a = onnx.Add %s, %mask : (!ones, !mask) -> !p
+  %p = onnx.Softmax %a {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !one) -> !some
+  return %o : !some
+}
+
+// Masks of a batch may be many, of which each is for the scores of one.
+// CHECK-LABEL: @scores_of_one_spread_to_masks
+// CHECK: onnx.Softmax
+func.func @scores_of_one_spread_to_masks(%q: !one, %k: !one, %v: !one, %m: !mask) -> !some {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!one) -> !onekt
+  %s = onnx.MatMul %q, %kt : (!one, !onekt) -> !ones
+  %a = onnx.Add %s, %m : (!ones, !mask) -> !p
+  %p = onnx.Softmax %a {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !one) -> !some
+  return %o : !some
+}
