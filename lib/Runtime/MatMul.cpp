@@ -1,7 +1,9 @@
 //===- MatMul.cpp - matrix products by oneDNN -----------------------------===//
 //
 // The product is cut into blocks of rows (and of columns, where rows are few);
-// each is one task of the pool and one single-threaded call of oneDNN.
+// each is one task of the pool and one single-threaded call of oneDNN. Small
+// products of a batch are a task together, and one call where they lie densely:
+// a call costs as much as 16 x 64 by 64 x 16.
 //
 //===----------------------------------------------------------------------===//
 
@@ -10,9 +12,11 @@
 #include "Pool.h"
 #include "Products.h"
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <tuple>
+#include <unordered_map>
 #include <vector>
 
 using namespace dnnl;
@@ -23,36 +27,87 @@ namespace {
 /// From this many rows on, products read weights that are packed.
 constexpr int64_t kPackedRows = 64;
 
-using Key = std::tuple<int, int64_t, int64_t, int64_t, int64_t, int64_t,
-                       int64_t, int64_t, int64_t, bool>;
+/// How many multiplications a call has at least, where a batch has as many.
+constexpr int64_t kGroupedWork = 1 << 18;
 
-/// One product of matrices, strides in elements: c = a b.
+using Key = std::tuple<int, bool, std::array<int64_t, 12>>;
+
+/// Products of matrices, strides in elements: c[i] = a[i] b[i]. Where a has no
+/// stride from one to the next, all products are of one a; and so for b.
 struct Product {
   memory::data_type type;
-  int64_t m, n, k;
-  int64_t aRow, aColumn, bRow, bColumn, cRow;
+  int64_t batch, m, n, k;
+  int64_t aBatch, aRow, aColumn, bBatch, bRow, bColumn, cBatch, cRow;
   const memory *packed = nullptr; ///< b in the products' layout, if there is
+
+  /// What is made of the sizes: the call and its operands, without their data.
+  struct Prepared {
+    matmul product;
+    memory a, b, c;
+    std::unordered_map<int, memory> operands;
+  };
+
+  memory::desc layout(memory::dims sizes, memory::dims strides) const {
+    if (batch == 1) {
+      sizes.erase(sizes.begin());
+      strides.erase(strides.begin());
+    } else if (strides[0] == 0) {
+      sizes[0] = 1;
+      strides[0] = sizes[1] * sizes[2];
+    }
+    return memory::desc(sizes, type, strides);
+  }
+
+  Prepared prepare() const {
+    memory::desc da = layout({batch, m, k}, {aBatch, aRow, aColumn});
+    memory::desc db = packed ? packed->get_desc()
+                             : layout({batch, k, n}, {bBatch, bRow, bColumn});
+    memory::desc dc = layout({batch, m, n}, {cBatch, cRow, 1});
+    auto place = [](const memory::desc &desc) {
+      return memory(desc, cpuEngine(), DNNL_MEMORY_NONE);
+    };
+    Prepared made{matmul({matmul::desc(da, db, dc), cpuEngine()}),
+                  place(da),
+                  place(db),
+                  place(dc),
+                  {}};
+    made.operands = {{DNNL_ARG_SRC, made.a},
+                     {DNNL_ARG_WEIGHTS, made.b},
+                     {DNNL_ARG_DST, made.c}};
+    return made;
+  }
 
   void run(void *a, void *b, void *c) const {
     megactx::singleThreaded();
-    thread_local megactx::Bounded<Key, matmul> primitives;
+    thread_local megactx::Bounded<Key, Prepared> products;
     thread_local stream s(cpuEngine());
-    memory::desc da({m, k}, type, memory::dims{aRow, aColumn});
-    memory::desc db =
-        packed ? packed->get_desc()
-               : memory::desc({k, n}, type, memory::dims{bRow, bColumn});
-    memory::desc dc({m, n}, type, memory::dims{cRow, 1});
-    Key key{int(type), m,    n,       k,    aRow,
-            aColumn,   bRow, bColumn, cRow, packed != nullptr};
-    matmul &product = primitives.get(
-        key, [&] { return matmul({matmul::desc(da, db, dc), cpuEngine()}); });
-    product.execute(
-        s, {{DNNL_ARG_SRC, memory(da, cpuEngine(), a)},
-            {DNNL_ARG_WEIGHTS, packed ? *packed : memory(db, cpuEngine(), b)},
-            {DNNL_ARG_DST, memory(dc, cpuEngine(), c)}});
+    Key key{int(type),
+            packed != nullptr,
+            {batch, m, n, k, aBatch, aRow, aColumn, bBatch, bRow, bColumn,
+             cBatch, cRow}};
+    Prepared &prepared = products.get(key, [&] { return prepare(); });
+    prepared.a.set_data_handle(a);
+    prepared.c.set_data_handle(c);
+    if (packed)
+      prepared.operands[DNNL_ARG_WEIGHTS] = *packed;
+    else
+      prepared.b.set_data_handle(b);
+    prepared.product.execute(s, prepared.operands);
     s.wait();
+    // Packed weights live as long as their owner says.
+    if (packed)
+      prepared.operands[DNNL_ARG_WEIGHTS] = prepared.b;
   }
 };
+
+/// Whether a batch of matrices, or one for all of the batch, lies without gaps,
+/// by rows or by columns: oneDNN has its fast products of many for these alone.
+bool isDense(const mctx_memref3 &x) {
+  bool byRows = x.strides[2] == 1 && x.strides[1] == x.sizes[2];
+  bool byColumns = x.strides[1] == 1 && x.strides[2] == x.sizes[1];
+  return (byRows || byColumns) &&
+         (x.sizes[0] == 1 || x.strides[0] == x.sizes[1] * x.sizes[2]);
+}
 
 struct Tasks {
   mctx_memref3 a, b, c;
@@ -60,6 +115,7 @@ struct Tasks {
   int64_t size; ///< bytes of an element
   int64_t rows, columns;
   int64_t rowBlocks, columnBlocks;
+  int64_t group = 1, perCall = 1;       ///< products of a task, and of a call
   std::shared_ptr<const memory> packed; ///< all of b
 
   void *at(const mctx_memref3 &x, int64_t i, int64_t r, int64_t col) const {
@@ -72,15 +128,28 @@ struct Tasks {
   void run(int64_t task) const {
     int64_t column = task % columnBlocks * columns;
     int64_t row = task / columnBlocks % rowBlocks * rows;
-    int64_t i = task / columnBlocks / rowBlocks;
+    int64_t i = task / columnBlocks / rowBlocks * group;
+    int64_t end = std::min(i + group, c.sizes[0]);
+    for (; i < end; i += perCall)
+      call(i, std::min(perCall, end - i), row, column);
+  }
+
+  void call(int64_t i, int64_t batch, int64_t row, int64_t column) const {
+    auto step = [&](const mctx_memref3 &x) {
+      return batch == 1 || x.sizes[0] == 1 ? 0 : x.strides[0];
+    };
     Product p{type,
+              batch,
               std::min(rows, c.sizes[1] - row),
               std::min(columns, c.sizes[2] - column),
               a.sizes[2],
+              step(a),
               a.strides[1],
               a.strides[2],
+              step(b),
               b.strides[1],
               b.strides[2],
+              step(c),
               c.strides[1],
               packed.get()};
     p.run(at(a, i, row, 0), at(b, i, 0, column), at(c, i, row, column));
@@ -100,6 +169,8 @@ void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
               0,
               0,
               0,
+              1,
+              1,
               {}};
   megactx::joinBatches(tasks.b, {&tasks.a, &tasks.c});
   if (a.sizes[2] == 0) {
@@ -139,9 +210,17 @@ void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
       weights.strides[2] == 1 && weights.strides[1] == n && m >= kPackedRows)
     tasks.packed = megactx::packedWeight(type, weights.sizes[1], n,
                                          tasks.at(weights, 0, 0, 0));
+  int64_t blocks = tasks.rowBlocks * tasks.columnBlocks;
+  if (blocks == 1) {
+    int64_t each = (batch + wanted - 1) / wanted;
+    tasks.group = std::min(
+        each, std::max<int64_t>(1, kGroupedWork / (m * n * a.sizes[2])));
+    if (isDense(tasks.a) && isDense(tasks.b) && isDense(tasks.c))
+      tasks.perCall = tasks.group;
+  }
   mctx_rt_parallel_for(
       [](void *context, int64_t i) { static_cast<Tasks *>(context)->run(i); },
-      &tasks, batch * tasks.rowBlocks * tasks.columnBlocks);
+      &tasks, (batch + tasks.group - 1) / tasks.group * blocks);
 }
 
 /// Storage of bf16: the upper half of an f32.
