@@ -3,6 +3,7 @@
 #include "Lowering.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -15,6 +16,18 @@ std::optional<int64_t> Tensor::staticCount() const {
       return std::nullopt;
   }
   return count;
+}
+
+std::optional<SmallVector<int64_t>> Tensor::staticStrides() const {
+  SmallVector<int64_t> strides(rank());
+  int64_t count = 1;
+  for (int64_t dim = rank() - 1; dim >= 0; --dim) {
+    strides[dim] = count;
+    auto size = shape[dim].constant();
+    if (!size || llvm::MulOverflow(count, *size, count))
+      return std::nullopt;
+  }
+  return strides;
 }
 
 RankedTensorType Graph::typeOf(ArrayRef<IndexExpr> shape,
@@ -63,6 +76,28 @@ Tensor Graph::ofElements(ArrayRef<IndexExpr> elements,
       if (auto constant = element.constant())
         element = IndexExpr(int64_t(int32_t(*constant)));
   return tensor;
+}
+
+std::optional<Tensor> Graph::pick(const Tensor &tensor,
+                                  ArrayRef<IndexExpr> shape, int64_t offset,
+                                  ArrayRef<int64_t> steps) const {
+  if (!tensor.elements)
+    return std::nullopt;
+  SmallVector<int64_t> places = {offset};
+  for (auto [size, step] : llvm::zip_equal(shape, steps)) {
+    auto count = size.constant();
+    if (!count)
+      return std::nullopt;
+    SmallVector<int64_t> inner;
+    for (int64_t place : places)
+      for (int64_t i = 0; i < *count; ++i)
+        inner.push_back(place + i * step);
+    places = inner;
+  }
+  return ofElements(
+      llvm::map_to_vector(
+          places, [&](int64_t place) { return (*tensor.elements)[place]; }),
+      shape, tensor.elementType);
 }
 
 Value Graph::empty(Location loc, ArrayRef<IndexExpr> shape, Type elementType) {
@@ -274,6 +309,10 @@ Tensor Graph::transpose(Location loc, Tensor &tensor,
     identity &= permutation[i] == i;
   if (identity)
     return tensor;
+  if (auto steps = tensor.staticStrides())
+    if (auto known =
+            pick(tensor, shape, 0, applyPermutation(*steps, permutation)))
+      return *known;
   Value value = materialize(loc, tensor);
   SmallVector<AffineExpr> exprs(rank);
   for (int64_t i = 0; i < rank; ++i)

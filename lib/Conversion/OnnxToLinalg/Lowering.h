@@ -44,6 +44,9 @@ struct Tensor {
   bool hasElements() const { return elements.has_value(); }
   /// The number of elements where it is static.
   std::optional<int64_t> staticCount() const;
+  /// By how many elements the next one of each dim stands behind, row-major;
+  /// nothing where sizes are not static.
+  std::optional<SmallVector<int64_t>> staticStrides() const;
 };
 
 class Graph;
@@ -164,6 +167,10 @@ public:
   Tensor splat(TypedAttr value, ArrayRef<IndexExpr> shape) const;
   Tensor ofElements(ArrayRef<IndexExpr> elements, ArrayRef<IndexExpr> shape,
                     Type elementType) const;
+  /// Of known contents those that stand at offset + Σ index · step, row-major
+  /// over `shape`; nothing where sizes or contents are not known.
+  std::optional<Tensor> pick(const Tensor &tensor, ArrayRef<IndexExpr> shape,
+                             int64_t offset, ArrayRef<int64_t> steps) const;
   Value materialize(Location loc, Tensor &tensor);
   Value empty(Location loc, ArrayRef<IndexExpr> shape, Type elementType);
   Value filled(Location loc, ArrayRef<IndexExpr> shape, TypedAttr value);

@@ -204,15 +204,20 @@ static Tensor fetch(Node &node, Tensor &data, ArrayRef<IndexExpr> begins,
 
 /// A Slice of known contents along constant positions.
 static std::optional<Tensor> sliceElements(Node &node, Tensor &data,
-                                           const SliceAxis &axis) {
-  auto offset = axis.offset.constant(), size = axis.size.constant(),
-       stride = axis.stride.constant();
-  if (!data.elements || data.rank() != 1 || !offset || !size || !stride)
+                                           ArrayRef<SliceAxis> axes,
+                                           ArrayRef<IndexExpr> sizes) {
+  auto steps = data.staticStrides();
+  if (!steps)
     return std::nullopt;
-  SmallVector<IndexExpr> elements;
-  for (int64_t i = 0; i < *size; ++i)
-    elements.push_back((*data.elements)[*offset + i * *stride]);
-  return node.graph.ofElements(elements, {axis.size}, data.elementType);
+  int64_t first = 0;
+  for (auto [axis, step] : llvm::zip_equal(axes, *steps)) {
+    auto offset = axis.offset.constant(), stride = axis.stride.constant();
+    if (!offset || !stride)
+      return std::nullopt;
+    first += *offset * step;
+    step *= *stride;
+  }
+  return node.graph.pick(data, sizes, first, *steps);
 }
 
 static LogicalResult lowerSlice(Node &node) {
@@ -264,11 +269,10 @@ static LogicalResult lowerSlice(Node &node) {
     sizes.push_back(slice.size);
     strides.push_back(slice.stride);
   }
-  if (data.rank() == 1)
-    if (auto known = sliceElements(node, data, slices[0])) {
-      node.set(0, *known);
-      return success();
-    }
+  if (auto known = sliceElements(node, data, slices, sizes)) {
+    node.set(0, *known);
+    return success();
+  }
   node.set(0, isForward ? graph.slice(loc, data, offsets, sizes, strides)
                         : fetch(node, data, offsets, sizes, strides));
   return success();

@@ -87,3 +87,25 @@ func.func @inner_dim_of_weights(%x: tensor<2x?x?xf32>, %w: tensor<8x16xf32>) -> 
   return %y : tensor<2x?x16xf32>
 }
 }
+
+// -----
+
+// Pads by axis, from the last one back and both ends of one together, as PyTorch counts them, are turned round: what is negative is known.
+// CHECK-LABEL: @pads_turned_round
+// CHECK-NOT: a pad is negative
+// CHECK: tensor.pad %{{.*}} low[0, 1, 0] high[0, 0, 0]
+module attributes {onnx.model} {
+func.func @pads_turned_round(%x: tensor<?x?x4xf32>) -> tensor<?x?x4xf32> {
+  %given = onnx.initializer {value = dense<[0, 0, 1, -1, 0, 0]> : tensor<6xi64>} : tensor<6xi64>
+  %two = onnx.initializer {value = dense<[-1, 2]> : tensor<2xi64>} : tensor<2xi64>
+  %back = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %begin = onnx.initializer {value = dense<-9223372036854775807> : tensor<1xi64>} : tensor<1xi64>
+  %axis = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %pairs = onnx.Reshape %given, %two : (tensor<6xi64>, tensor<2xi64>) -> tensor<3x2xi64>
+  %turned = onnx.Slice %pairs, %back, %begin, %axis, %back : (tensor<3x2xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<3x2xi64>
+  %ends = onnx.Transpose %turned {perm = array<i64: 1, 0>} : (tensor<3x2xi64>) -> tensor<2x3xi64>
+  %pads = onnx.Reshape %ends, %back : (tensor<2x3xi64>, tensor<1xi64>) -> tensor<6xi64>
+  %y = onnx.Pad %x, %pads {mode = "constant"} : (tensor<?x?x4xf32>, tensor<6xi64>) -> tensor<?x?x4xf32>
+  return %y : tensor<?x?x4xf32>
+}
+}
