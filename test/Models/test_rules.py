@@ -359,3 +359,30 @@ def test_grids_of_unknown_matrices(size, aligned, tool, tmp_path):
     points = [np.linspace(-1, 1, n) if aligned and n > 1 else np.array([-1.0]) if aligned else (2 * np.arange(n) + 1) / n - 1 for n in size[2:]]
     grid = np.stack([*reversed(np.meshgrid(*points, indexing="ij")), np.ones(size[2:])], -1)
     np.testing.assert_allclose(got, np.einsum("nac,...c->n...a", feeds["theta"], grid), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("largest", [1, 0])
+@pytest.mark.parametrize("kind", [np.float32, np.float16, np.int64, np.uint8])
+def test_top_of_many(kind, largest, tool, tmp_path):
+    """More elements than a turn for each would find soon; equal ones come in order. Axes of no power of two, of one element, and of as many as are asked for."""
+    for shape, axis, k in [((3, 333), -1, 100), ((2, 77, 3), 1, 77), ((5, 1), -1, 1), ((2, 17), -1, 0), ((1, 257), 1, 8), ((0, 40), 1, 9)]:
+        values = np.random.default_rng(k).integers(0, 40, shape).astype(kind)
+        feeds = {"x": values, "k": np.array([k], np.int64)}
+        made = node("TopK", ["x", "k"], ["values", "places"], axis=axis, largest=largest)
+        for constants, fixed in (["k"], False), ([], True):
+            got = results(model_of(made, feeds, constants, fixed=fixed), {name: array for name, array in feeds.items() if name not in constants}, tool, tmp_path)
+            order = np.argsort(-values.astype(np.float64) if largest else values.astype(np.float64), axis=axis, kind="stable")
+            places = np.take(order, range(k), axis)
+            np.testing.assert_array_equal(got["places"], places)
+            np.testing.assert_array_equal(got["values"], np.take_along_axis(values, places, axis))
+
+
+def test_top_of_many_with_nans(tool, tmp_path):
+    """Those are last, whichever are asked for, and no element comes twice."""
+    x = np.random.default_rng(0).standard_normal((4, 100)).astype(np.float32)
+    x[:, ::3] = np.nan
+    for largest in 0, 1:
+        got = results(model_of(node("TopK", ["x", "k"], ["values", "places"], largest=largest), {"x": x, "k": np.array([90])}, ["k"]), {"x": x}, tool, tmp_path)
+        want = np.sort(x if not largest else -x, axis=-1)[:, :66] * (-1 if largest else 1)
+        np.testing.assert_array_equal(got["values"][:, :66], want)
+        assert np.isnan(got["values"][:, 66:]).all() and all(len(set(row)) == 90 for row in got["places"].tolist())

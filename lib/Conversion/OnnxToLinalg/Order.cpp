@@ -2,8 +2,10 @@
 
 #include "Lowering.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -151,7 +153,184 @@ Value TopK::next(OpBuilder &b, Location loc, Value isFirst, Value value,
   return arith::MaxSIOp::create(b, loc, loop.getResult(1), zero);
 }
 
-/// One turn per element that is asked for, each of which looks at all rows.
+namespace {
+/// Sorts along the axis by merging: pass s makes runs of 2^(s + 1) elements of
+/// two each, of which the first k matter. An element of a run finds by halving
+/// how many of those before it are the first half's, so that none waits for
+/// another. Elements are numbers along the axis, i32; equal ones stay in order,
+/// and those that are not a number are last.
+struct Merge {
+  Value from, size, k;
+  Type type;
+  int64_t axis;
+  bool isLarger;
+
+  Value isBefore(OpBuilder &b, Location loc, ArrayRef<Value> place, Value i,
+                 Value j) const;
+  /// What stands at `place` after pass `pass`; `order` is what stood there.
+  Value element(OpBuilder &b, Location loc, Value order, Value pass,
+                ArrayRef<Value> place) const;
+
+private:
+  Value search(ImplicitLocOpBuilder &b, Value order, Value pass,
+               ArrayRef<Value> place) const;
+};
+} // namespace
+
+Value Merge::isBefore(OpBuilder &b, Location loc, ArrayRef<Value> place,
+                      Value i, Value j) const {
+  SmallVector<Value> at(place);
+  auto get = [&](Value number) -> Value {
+    at[axis] = number;
+    return tensor::ExtractOp::create(b, loc, from, at);
+  };
+  Value x = get(i), y = get(j);
+  Value isFirst = comesBefore(b, loc, x, y, type, isLarger);
+  if (!isa<FloatType>(type))
+    return isFirst;
+  Value isNumber =
+      arith::CmpFOp::create(b, loc, arith::CmpFPredicate::ORD, x, x);
+  Value isNone = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNO, y, y);
+  return arith::OrIOp::create(b, loc, isFirst,
+                              arith::AndIOp::create(b, loc, isNumber, isNone));
+}
+
+Value Merge::element(OpBuilder &b, Location loc, Value order, Value pass,
+                     ArrayRef<Value> place) const {
+  ImplicitLocOpBuilder in(loc, b);
+  return search(in, order, pass, place);
+}
+
+Value Merge::search(ImplicitLocOpBuilder &b, Value order, Value pass,
+                    ArrayRef<Value> place) const {
+  auto constant = [&](int64_t value) -> Value {
+    return arith::ConstantIndexOp::create(b, value);
+  };
+  auto add = [&](Value x, Value y) -> Value {
+    return arith::AddIOp::create(b, x, y);
+  };
+  auto sub = [&](Value x, Value y) -> Value {
+    return arith::SubIOp::create(b, x, y);
+  };
+  auto least = [&](Value x, Value y) -> Value {
+    return arith::MinSIOp::create(b, x, y);
+  };
+  auto most = [&](Value x, Value y) -> Value {
+    return arith::MaxSIOp::create(b, x, y);
+  };
+  auto isLess = [&](Value x, Value y) -> Value {
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, x, y);
+  };
+  Value zero = constant(0), one = constant(1), last = sub(size, one);
+  // The run begins at `base`, its second half at `middle`; p is in the run.
+  Value half = arith::ShLIOp::create(b, one, pass);
+  Value base =
+      arith::AndIOp::create(b, place[axis], sub(zero, add(half, half)));
+  Value p = sub(place[axis], base), middle = add(base, half);
+  Value countA = least(least(half, sub(size, base)), k);
+  Value countB = most(least(least(half, sub(size, middle)), k), zero);
+  SmallVector<Value> at(place);
+  auto numberAt = [&](Value where) -> Value {
+    at[axis] = most(least(where, last), zero);
+    return indexOf(b, b.getLoc(), tensor::ExtractOp::create(b, order, at));
+  };
+  auto i32 = b.getI32Type();
+  Value matters = isLess(p, least(add(countA, countB), k));
+  auto merged = scf::IfOp::create(b, i32, matters, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(&merged.getElseRegion().front());
+  scf::YieldOp::create(b, Value(arith::ConstantIntOp::create(b, i32, 0)));
+  b.setInsertionPointToStart(&merged.getThenRegion().front());
+  // How many of the p elements before are the first half's: from low to high.
+  auto loop = scf::ForOp::create(
+      b, zero, add(pass, one), one,
+      ValueRange{most(sub(p, countB), zero), least(p, countA)});
+  {
+    OpBuilder::InsertionGuard inner(b);
+    b.setInsertionPointToStart(loop.getBody());
+    Value low = loop.getRegionIterArg(0), high = loop.getRegionIterArg(1);
+    Value mid = arith::ShRUIOp::create(b, add(low, high), one);
+    Value x = numberAt(add(base, mid));
+    Value y = numberAt(add(middle, sub(sub(p, mid), one)));
+    Value isOpen = isLess(low, high);
+    Value isAfter = isBefore(b, b.getLoc(), place, y, x);
+    Value up = arith::SelectOp::create(b, isAfter, low, add(mid, one));
+    Value down = arith::SelectOp::create(b, isAfter, mid, high);
+    scf::YieldOp::create(
+        b, ValueRange{arith::SelectOp::create(b, isOpen, up, low),
+                      arith::SelectOp::create(b, isOpen, down, high)});
+  }
+  Value a = loop.getResult(0), c = sub(p, a);
+  Value x = numberAt(add(base, a)), y = numberAt(add(middle, c));
+  Value isAfter = isBefore(b, b.getLoc(), place, y, x);
+  Value takesB = arith::OrIOp::create(
+      b, arith::AndIOp::create(b, isLess(c, countB), isAfter),
+      arith::CmpIOp::create(b, arith::CmpIPredicate::sge, a, countA));
+  Value number = arith::SelectOp::create(b, takesB, y, x);
+  scf::YieldOp::create(b, Value(arith::IndexCastOp::create(b, i32, number)));
+  return merged.getResult(0);
+}
+
+/// The first k numbers along the axis of the sorted elements, i64.
+static Tensor sortedNumbers(Node &node, const Merge &merge,
+                            ArrayRef<IndexExpr> chosen) {
+  Graph &graph = node.graph;
+  OpBuilder &b = graph.b;
+  Location loc = node.loc();
+  Tensor &data = node.in(0);
+  Type i32 = b.getI32Type(), i64 = b.getI64Type();
+  Tensor start = graph.parallel(
+      loc, {}, {}, data.shape, i32, [&](OpBuilder &n, Location l, ValueRange) {
+        return Value(arith::IndexCastOp::create(
+            n, l, i32, linalg::IndexOp::create(n, l, merge.axis).getResult()));
+      });
+  // As many passes as the last number has bits.
+  Value zero = arith::ConstantIndexOp::create(b, loc, 0);
+  Value one = arith::ConstantIndexOp::create(b, loc, 1);
+  Value last = arith::MaxSIOp::create(
+      b, loc, arith::SubIOp::create(b, loc, merge.size, one), zero);
+  Value bits = arith::SubIOp::create(
+      b, loc, arith::ConstantIntOp::create(b, loc, i64, 64),
+      math::CountLeadingZerosOp::create(
+          b, loc, arith::IndexCastOp::create(b, loc, i64, last)));
+  Value passes = arith::IndexCastOp::create(b, loc, b.getIndexType(), bits);
+  auto loop = scf::ForOp::create(b, loc, zero, passes, one,
+                                 ValueRange{graph.materialize(loc, start)});
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(loop.getBody());
+    Value order = loop.getRegionIterArg(0), pass = loop.getInductionVar();
+    Tensor next =
+        graph.parallel(loc, {}, {}, data.shape, i32,
+                       [&](OpBuilder &n, Location l, ValueRange) {
+                         return merge.element(n, l, order, pass,
+                                              loopIndices(n, l, data.rank()));
+                       });
+    scf::YieldOp::create(b, loc, graph.materialize(loc, next));
+  }
+  Value sorted = loop.getResult(0);
+  return graph.parallel(
+      loc, {}, {}, chosen, i64, [&](OpBuilder &n, Location l, ValueRange) {
+        Value number = tensor::ExtractOp::create(
+            n, l, sorted, loopIndices(n, l, data.rank()));
+        return Value(arith::ExtSIOp::create(n, l, i64, number));
+      });
+}
+
+/// The elements with these numbers along the axis.
+static Tensor elementsAt(Graph &graph, Location loc, Value from,
+                         Tensor &numbers, int64_t axis, Type type) {
+  return graph.map(loc, {&numbers}, numbers.shape, type,
+                   [&](OpBuilder &b, Location l, ValueRange args) -> Value {
+                     SmallVector<Value> place =
+                         loopIndices(b, l, numbers.rank());
+                     place[axis] = indexOf(b, l, args[0]);
+                     return tensor::ExtractOp::create(b, l, from, place);
+                   });
+}
+
+/// Few elements are found by a turn for each, which looks at all rows; more by
+/// sorting.
 static LogicalResult lowerTopK(Node &node) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
@@ -172,6 +351,16 @@ static LogicalResult lowerTopK(Node &node) {
   row[*axis] = IndexExpr(1);
   shape[*axis] = k;
   Type type = data.elementType, i64 = b.getI64Type();
+  constexpr int64_t mostTurns = 4;
+  if (!k.constant() || *k.constant() > mostTurns) {
+    Value from = graph.materialize(loc, data);
+    Merge merge{from,  ix.value(loc, data.shape[*axis]), ix.value(loc, k), type,
+                *axis, node.integer("largest", 1) != 0};
+    Tensor numbers = sortedNumbers(node, merge, shape);
+    node.set(0, elementsAt(graph, loc, from, numbers, *axis, type));
+    node.set(1, numbers);
+    return success();
+  }
   TopK top{graph,
            graph.materialize(loc, data),
            ix.value(loc, data.shape[*axis]),
