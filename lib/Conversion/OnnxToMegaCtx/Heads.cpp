@@ -120,6 +120,15 @@ Value raise::joinHeads(ImplicitLocOpBuilder &b, Value rows) {
                     type.clone({s[0], s[1], width}));
 }
 
+Value raise::withElementType(ImplicitLocOpBuilder &b, Value value,
+                             Type element) {
+  auto from = cast<RankedTensorType>(value.getType());
+  if (from.getElementType() == element)
+    return value;
+  return createNode(b, "Cast", value,
+                    RankedTensorType::get(from.getShape(), element));
+}
+
 Value raise::withKnownType(ImplicitLocOpBuilder &b, Value value, Type known) {
   if (value.getType() == known ||
       !tensor::CastOp::areCastCompatible(value.getType(), known))

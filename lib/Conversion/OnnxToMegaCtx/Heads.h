@@ -45,6 +45,9 @@ Value splitHeads(ImplicitLocOpBuilder &b, Value rows, int64_t heads);
 /// [B, H, N, D] as [B, N, H * D].
 Value joinHeads(ImplicitLocOpBuilder &b, Value rows);
 
+/// The numbers as another type of floats.
+Value withElementType(ImplicitLocOpBuilder &b, Value value, Type element);
+
 /// In place of a value of the graph, which may know less of the sizes.
 Value withKnownType(ImplicitLocOpBuilder &b, Value value, Type known);
 

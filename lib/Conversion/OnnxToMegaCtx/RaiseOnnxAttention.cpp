@@ -49,6 +49,7 @@ public:
 private:
   std::string findProducts(Scores &scores);
   std::string foldOuterDims(Value &query, Value &key);
+  void unifyTypes(Value &query, Value &key);
   std::string findOperands(Scores &scores, Value &query, Value &key);
   Value foldedTerm(Value term);
   bool foldTerm(const Term &term, SmallVectorImpl<Term> &folded);
@@ -176,6 +177,18 @@ std::string Raiser::foldOuterDims(Value &query, Value &key) {
   return "";
 }
 
+/// Scores may be of narrower floats than what their weights multiply, or of
+/// wider ones: all get the one type that holds the numbers of each.
+void Raiser::unifyTypes(Value &query, Value &key) {
+  Value *operands[] = {&query, &key, &values};
+  Type type = getElementTypeOrSelf(query.getType());
+  for (Value *operand : operands)
+    if (getElementTypeOrSelf(operand->getType()) != type)
+      type = b.getF32Type();
+  for (Value *operand : operands)
+    *operand = withElementType(b, *operand, type);
+}
+
 /// The tensors [B, H, N, D] that are multiplied, in place of the operands.
 std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   // A product with a vector has a dim less than one with a matrix.
@@ -226,9 +239,8 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
     Type e = type.getElementType();
     if (!e.isF32() && !e.isF16() && !e.isBF16())
       return "its element type is not f32, f16 or bf16";
-    if (e != getElementTypeOrSelf(query.getType()))
-      return "its operands have several element types";
   }
+  unifyTypes(query, key);
   // A batch and heads that are folded say nothing of either: as many in all may
   // be other heads of other batches.
   bool isRepeated = !isFound || shared->first.group != 1;
@@ -415,6 +427,7 @@ void Raiser::replaceProduct(Value out) {
     out = tensor::CollapseShapeOp::create(b, out, groups);
   }
   Value old = product->getResult(0);
+  out = withElementType(b, out, getElementTypeOrSelf(old.getType()));
   old.replaceAllUsesWith(withKnownType(b, out, old.getType()));
 }
 

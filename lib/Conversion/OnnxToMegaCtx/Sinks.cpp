@@ -8,14 +8,6 @@ using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::raise;
 
-static Value toType(ImplicitLocOpBuilder &b, Value value, Type element) {
-  auto from = cast<RankedTensorType>(value.getType());
-  if (from.getElementType() == element)
-    return value;
-  return createNode(b, "Cast", value,
-                    RankedTensorType::get(from.getShape(), element));
-}
-
 /// A sink takes from the other keys what a row's log-sum-exp says:
 /// out * sigmoid(lse - sink).
 Value mlir::megactx::raise::withSink(ImplicitLocOpBuilder &b,
@@ -25,11 +17,12 @@ Value mlir::megactx::raise::withSink(ImplicitLocOpBuilder &b,
   Type f32 = b.getF32Type();
   lse = unsqueezed(b, lse, 3);
   auto column = cast<RankedTensorType>(lse.getType());
-  Value less = createNode(b, "Sub", {lse, toType(b, sink, f32)}, column);
+  Value less =
+      createNode(b, "Sub", {lse, withElementType(b, sink, f32)}, column);
   Value share = createNode(b, "Sigmoid", less, column);
-  Value product = createNode(b, "Mul", {toType(b, out, f32), share},
+  Value product = createNode(b, "Mul", {withElementType(b, out, f32), share},
                              RankedTensorType::get(type.getShape(), f32));
-  return toType(b, product, type.getElementType());
+  return withElementType(b, product, type.getElementType());
 }
 
 bool mlir::megactx::raise::cutsSinkOff(Operation *node, Value probabilities,

@@ -110,6 +110,40 @@ func.func @softmax_in_f32(%q: !h, %k: !h, %v: !h) -> !h {
   return %o : !h
 }
 
+// Weights in f32, by a mask in f32, which values in half precision are widened for: so are queries and keys.
+// CHECK-LABEL: @softmax_and_values_in_f32
+// CHECK-DAG: %[[Q:.+]] = onnx.Cast %arg0 : (tensor<?x2x?x8xf16>) -> tensor<?x2x?x8xf32>
+// CHECK-DAG: %[[K:.+]] = onnx.Cast %arg1 : (tensor<?x2x?x8xf16>) -> tensor<?x2x?x8xf32>
+// CHECK: megactx.source %[[K]]
+// CHECK: megactx.attention %[[Q]]
+// CHECK-NOT: onnx.Softmax
+func.func @softmax_and_values_in_f32(%q: !h, %k: !h, %v: !h, %m: tensor<?x1x1x?xf32>) -> !q {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!h) -> tensor<?x2x8x?xf16>
+  %s = onnx.MatMul %q, %kt : (!h, tensor<?x2x8x?xf16>) -> tensor<?x2x?x?xf16>
+  %w = onnx.Cast %s {to = 1 : i64} : (tensor<?x2x?x?xf16>) -> !p
+  %a = onnx.Add %w, %m : (!p, tensor<?x1x1x?xf32>) -> !p
+  %p = onnx.Softmax %a {axis = -1 : i64} : (!p) -> !p
+  %x = onnx.Cast %v {to = 1 : i64} : (!h) -> !q
+  %o = onnx.MatMul %p, %x : (!p, !q) -> !q
+  return %o : !q
+}
+
+// Queries and keys that were widened for their product alone: the result has the type of the product with values.
+// CHECK-LABEL: @scores_in_f32
+// CHECK: %[[V:.+]] = onnx.Cast %arg2 : (tensor<?x2x?x8xf16>) -> tensor<?x2x?x8xf32>
+// CHECK: megactx.source %arg1, %[[V]]
+// CHECK: %[[OUT:.+]] = megactx.attention %arg0
+// CHECK: %[[HALF:.+]] = onnx.Cast %[[OUT]] : (tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf16>
+// CHECK: return %[[HALF]]
+func.func @scores_in_f32(%q: !q, %k: !q, %v: !h) -> !h {
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %n = onnx.Cast %p {to = 10 : i64} : (!p) -> tensor<?x2x?x?xf16>
+  %o = onnx.MatMul %n, %v : (tensor<?x2x?x?xf16>, !h) -> !h
+  return %o : !h
+}
+
 // Heads folded into the batch for the products alone: a bias of the folded form, then a mask of the other.
 // CHECK-LABEL: @reshaped_scores
 // CHECK-DAG: tensor.extract %arg3
