@@ -3,10 +3,12 @@
 // The product is cut into blocks of rows (and of columns, where rows are few);
 // each is one task of the pool and one single-threaded call of oneDNN. Small
 // products of a batch are a task together, and one call where they lie densely:
-// a call costs as much as 16 x 64 by 64 x 16.
+// a call costs as much as 16 x 64 by 64 x 16. Types that oneDNN does not
+// multiply are widened to f32 in blocks that stay in a core's cache.
 //
 //===----------------------------------------------------------------------===//
 
+#include "NarrowFloats.h"
 #include "OneDNN.h"
 #include "PackedWeights.h"
 #include "Pool.h"
@@ -26,6 +28,10 @@ using megactx::guarded;
 namespace {
 /// From this many rows on, products read weights that are packed.
 constexpr int64_t kPackedRows = 64;
+
+/// How many elements of each operand are widened at a time: what stays in a
+/// core's cache.
+constexpr int64_t kWidened = 1 << 18;
 
 /// How many multiplications a call has at least, where a batch has as many.
 constexpr int64_t kGroupedWork = 1 << 18;
@@ -115,8 +121,9 @@ struct Tasks {
   int64_t size; ///< bytes of an element
   int64_t rows, columns;
   int64_t rowBlocks, columnBlocks;
-  int64_t group = 1, perCall = 1;       ///< products of a task, and of a call
-  std::shared_ptr<const memory> packed; ///< all of b
+  int64_t group = 1, perCall = 1; ///< products of a task, and of a call
+  const megactx::NarrowFloats *narrow = nullptr; ///< of a type to be widened
+  std::shared_ptr<const memory> packed;          ///< all of b
 
   void *at(const mctx_memref3 &x, int64_t i, int64_t r, int64_t col) const {
     int64_t batch = x.sizes[0] == 1 ? 0 : i;
@@ -131,7 +138,10 @@ struct Tasks {
     int64_t i = task / columnBlocks / rowBlocks * group;
     int64_t end = std::min(i + group, c.sizes[0]);
     for (; i < end; i += perCall)
-      call(i, std::min(perCall, end - i), row, column);
+      if (narrow)
+        callWide(i, row, column);
+      else
+        call(i, std::min(perCall, end - i), row, column);
   }
 
   void call(int64_t i, int64_t batch, int64_t row, int64_t column) const {
@@ -154,10 +164,68 @@ struct Tasks {
               packed.get()};
     p.run(at(a, i, row, 0), at(b, i, 0, column), at(c, i, row, column));
   }
+
+  /// A block of a matrix in f32, in the order that it lies in.
+  struct Wide {
+    std::vector<float> data;
+    int64_t row, column; ///< strides
+
+    void read(const Tasks &tasks, const mctx_memref3 &x, int64_t i,
+              int64_t firstRow, int64_t firstColumn, int64_t rows,
+              int64_t columns) {
+      bool byColumns = x.strides[2] != 1 && x.strides[1] == 1;
+      row = byColumns ? 1 : columns;
+      column = byColumns ? rows : 1;
+      data.resize(rows * columns);
+      int64_t lines = byColumns ? columns : rows;
+      int64_t count = byColumns ? rows : columns;
+      for (int64_t line = 0; line < lines; ++line)
+        tasks.narrow->widen(tasks.at(x, i, firstRow + (byColumns ? 0 : line),
+                                     firstColumn + (byColumns ? line : 0)),
+                            byColumns ? 1 : x.strides[2],
+                            data.data() + line * count, count);
+    }
+  };
+
+  void callWide(int64_t i, int64_t row, int64_t column) const {
+    thread_local Wide wideA, wideB;
+    thread_local std::vector<float> wideC;
+    int64_t k = a.sizes[2];
+    int64_t most = std::max<int64_t>(16, kWidened / k / 16 * 16);
+    int64_t rowEnd = std::min(row + rows, c.sizes[1]);
+    int64_t columnEnd = std::min(column + columns, c.sizes[2]);
+    for (int64_t n0 = column; n0 < columnEnd; n0 += most) {
+      int64_t n = std::min(most, columnEnd - n0);
+      wideB.read(*this, b, i, 0, n0, k, n);
+      for (int64_t m0 = row; m0 < rowEnd; m0 += most) {
+        int64_t m = std::min(most, rowEnd - m0);
+        wideA.read(*this, a, i, m0, 0, m, k);
+        wideC.resize(m * n);
+        Product p{memory::data_type::f32,
+                  1,
+                  m,
+                  n,
+                  k,
+                  0,
+                  wideA.row,
+                  wideA.column,
+                  0,
+                  wideB.row,
+                  wideB.column,
+                  0,
+                  n};
+        p.run(wideA.data.data(), wideB.data.data(), wideC.data());
+        for (int64_t r = 0; r < m; ++r)
+          narrow->narrow(wideC.data() + r * n, at(c, i, m0 + r, n0), n);
+      }
+    }
+  }
 };
 
+/// `narrow` widens a type that oneDNN does not multiply on this CPU.
 void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
-              const mctx_memref3 &c, memory::data_type type, int64_t size) {
+              const mctx_memref3 &c, memory::data_type type, int64_t size,
+              const megactx::NarrowFloats *narrow = nullptr) {
   if (c.sizes[0] == 0 || c.sizes[1] == 0 || c.sizes[2] == 0)
     return;
   Tasks tasks{megactx::sensible(a),
@@ -171,6 +239,7 @@ void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
               0,
               1,
               1,
+              narrow,
               {}};
   megactx::joinBatches(tasks.b, {&tasks.a, &tasks.c});
   if (a.sizes[2] == 0) {
@@ -206,7 +275,7 @@ void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
   }
   // Blocks of columns would need copies of their own.
   const mctx_memref3 &weights = tasks.b;
-  if (tasks.columnBlocks == 1 && weights.sizes[0] == 1 &&
+  if (!narrow && tasks.columnBlocks == 1 && weights.sizes[0] == 1 &&
       weights.strides[2] == 1 && weights.strides[1] == n && m >= kPackedRows)
     tasks.packed = megactx::packedWeight(type, weights.sizes[1], n,
                                          tasks.at(weights, 0, 0, 0));
@@ -215,74 +284,12 @@ void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
     int64_t each = (batch + wanted - 1) / wanted;
     tasks.group = std::min(
         each, std::max<int64_t>(1, kGroupedWork / (m * n * a.sizes[2])));
-    if (isDense(tasks.a) && isDense(tasks.b) && isDense(tasks.c))
+    if (!narrow && isDense(tasks.a) && isDense(tasks.b) && isDense(tasks.c))
       tasks.perCall = tasks.group;
   }
   mctx_rt_parallel_for(
       [](void *context, int64_t i) { static_cast<Tasks *>(context)->run(i); },
       &tasks, (batch + tasks.group - 1) / tasks.group * blocks);
-}
-
-/// Storage of bf16: the upper half of an f32.
-struct BFloat {
-  uint16_t bits;
-  operator float() const {
-    uint32_t word = uint32_t(bits) << 16;
-    float value;
-    std::memcpy(&value, &word, sizeof(value));
-    return value;
-  }
-  /// To nearest even; a NaN stays one.
-  explicit BFloat(float value) {
-    uint32_t word;
-    std::memcpy(&word, &value, sizeof(value));
-    bits = value != value ? 0x7fc0 : (word + 0x7fff + (word >> 16 & 1)) >> 16;
-  }
-};
-
-/// body(index in the memref's data, index in dense data) of each element.
-template <typename F> void eachElement(const mctx_memref3 &x, F body) {
-  size_t dense = 0;
-  for (int64_t i = 0; i < x.sizes[0]; ++i)
-    for (int64_t r = 0; r < x.sizes[1]; ++r)
-      for (int64_t c = 0; c < x.sizes[2]; ++c)
-        body(x.offset + i * x.strides[0] + r * x.strides[1] + c * x.strides[2],
-             dense++);
-}
-
-/// A dense copy of a memref as f32.
-struct Wide {
-  std::vector<float> data;
-  mctx_memref3 memref;
-
-  explicit Wide(const mctx_memref3 &x)
-      : data(x.sizes[0] * x.sizes[1] * x.sizes[2]), memref(x) {
-    memref.aligned = data.data();
-    memref.offset = 0;
-    memref.strides[0] = x.sizes[1] * x.sizes[2];
-    memref.strides[1] = x.sizes[2];
-    memref.strides[2] = 1;
-  }
-  Wide(Wide &&) = default; // a vector keeps its place when moved
-  template <typename T> static Wide of(const mctx_memref3 &x) {
-    Wide wide(x);
-    const T *from = static_cast<const T *>(x.aligned);
-    eachElement(x, [&](size_t at, size_t to) { wide.data[to] = from[at]; });
-    return wide;
-  }
-};
-
-/// The product of types that oneDNN does not multiply on this CPU.
-template <typename T>
-void multiplyWide(const mctx_memref3 &a, const mctx_memref3 &b,
-                  const mctx_memref3 &c) {
-  Wide wideC(c);
-  multiply(Wide::of<T>(a).memref, Wide::of<T>(b).memref, wideC.memref,
-           memory::data_type::f32, sizeof(float));
-  T *to = static_cast<T *>(c.aligned);
-  eachElement(c, [&](size_t at, size_t from) {
-    to[at] = static_cast<T>(wideC.data[from]);
-  });
 }
 
 /// oneDNN 2.6 multiplies bf16 on CPUs with AVX-512, and f16 on none.
@@ -312,11 +319,13 @@ extern "C" void _mlir_ciface_mctx_rt_matmul_bf16(mctx_memref3 *a,
     if (multipliesBFloat())
       multiply(*a, *b, *c, memory::data_type::bf16, 2);
     else
-      multiplyWide<BFloat>(*a, *b, *c);
+      multiply(*a, *b, *c, memory::data_type::bf16, 2, &megactx::kBFloat);
   });
 }
 extern "C" void _mlir_ciface_mctx_rt_matmul_f16(mctx_memref3 *a,
                                                 mctx_memref3 *b,
                                                 mctx_memref3 *c) {
-  guarded([&] { multiplyWide<_Float16>(*a, *b, *c); });
+  guarded([&] {
+    multiply(*a, *b, *c, memory::data_type::f16, 2, &megactx::kHalf);
+  });
 }

@@ -351,7 +351,7 @@ static LogicalResult lowerTopK(Node &node) {
   row[*axis] = IndexExpr(1);
   shape[*axis] = k;
   Type type = data.elementType, i64 = b.getI64Type();
-  constexpr int64_t mostTurns = 4;
+  constexpr int64_t mostTurns = 16;
   if (!k.constant() || *k.constant() > mostTurns) {
     Value from = graph.materialize(loc, data);
     Merge merge{from,  ix.value(loc, data.shape[*axis]), ix.value(loc, k), type,
