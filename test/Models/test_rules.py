@@ -386,3 +386,19 @@ def test_top_of_many_with_nans(tool, tmp_path):
         want = np.sort(x if not largest else -x, axis=-1)[:, :66] * (-1 if largest else 1)
         np.testing.assert_array_equal(got["values"][:, :66], want)
         assert np.isnan(got["values"][:, 66:]).all() and all(len(set(row)) == 90 for row in got["places"].tolist())
+
+
+@pytest.mark.parametrize("kind", ["CumSum", "CumProd"])
+def test_long_cumulations(kind, tool, tmp_path):
+    """Axes that take several passes, and lengths at which their number changes, from either end, with and without the element itself."""
+    for length, exclusive, reverse in [(600, 0, 0), (513, 1, 0), (512, 0, 1), (65, 1, 1), (64, 0, 0), (9, 1, 0), (8, 0, 1), (1, 1, 0), (0, 0, 0)]:
+        x = np.random.default_rng(length).uniform(0.9, 1.1, (2, length, 3))
+        if kind == "CumSum":
+            x = np.round(10 * x).astype(np.int64)
+        feeds = {"x": x, "axis": np.array(1)}
+        got = results(model_of(node(kind, ["x", "axis"], ["y"], exclusive=exclusive, reverse=reverse), feeds, ["axis"], fixed=False), {"x": x}, tool, tmp_path)["y"]
+        turned = x[:, ::-1] if reverse else x
+        want = (np.cumsum if kind == "CumSum" else np.cumprod)(turned, 1)
+        if exclusive:
+            want = np.concatenate([np.full_like(want[:, :1], kind == "CumProd"), want[:, :-1]], 1)
+        np.testing.assert_allclose(got, want[:, ::-1] if reverse else want, rtol=1e-12)

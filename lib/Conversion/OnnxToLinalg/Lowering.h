@@ -279,6 +279,9 @@ Value indexOf(OpBuilder &b, Location loc, Value integer);
 /// An index as a number of the type.
 Value numberOf(OpBuilder &b, Location loc, Value index, Type type);
 
+/// How often 1 is doubled until it is no less than a size.
+Value doublingsTo(OpBuilder &b, Location loc, Value size);
+
 /// An index counted from 0: a negative one counts from the end.
 Value fromFirst(OpBuilder &b, Location loc, Value index, Value size);
 

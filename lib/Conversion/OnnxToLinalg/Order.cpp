@@ -2,7 +2,6 @@
 
 #include "Lowering.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -284,16 +283,9 @@ static Tensor sortedNumbers(Node &node, const Merge &merge,
         return Value(arith::IndexCastOp::create(
             n, l, i32, linalg::IndexOp::create(n, l, merge.axis).getResult()));
       });
-  // As many passes as the last number has bits.
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
   Value one = arith::ConstantIndexOp::create(b, loc, 1);
-  Value last = arith::MaxSIOp::create(
-      b, loc, arith::SubIOp::create(b, loc, merge.size, one), zero);
-  Value bits = arith::SubIOp::create(
-      b, loc, arith::ConstantIntOp::create(b, loc, i64, 64),
-      math::CountLeadingZerosOp::create(
-          b, loc, arith::IndexCastOp::create(b, loc, i64, last)));
-  Value passes = arith::IndexCastOp::create(b, loc, b.getIndexType(), bits);
+  Value passes = doublingsTo(b, loc, merge.size);
   auto loop = scf::ForOp::create(b, loc, zero, passes, one,
                                  ValueRange{graph.materialize(loc, start)});
   {

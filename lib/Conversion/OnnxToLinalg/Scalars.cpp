@@ -2,6 +2,7 @@
 
 #include "Lowering.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 
 using namespace mlir;
@@ -92,6 +93,20 @@ Value mlir::megactx::indexOf(OpBuilder &b, Location loc, Value integer) {
   Value bits = bitsAs(b, loc, integer, signlessOf(type));
   if (type.isUnsignedInteger() || type.isInteger(1))
     return arith::IndexCastUIOp::create(b, loc, b.getIndexType(), bits);
+  return arith::IndexCastOp::create(b, loc, b.getIndexType(), bits);
+}
+
+Value mlir::megactx::doublingsTo(OpBuilder &b, Location loc, Value size) {
+  // As often as the last number below it has bits.
+  Type i64 = b.getI64Type();
+  Value zero = arith::ConstantIndexOp::create(b, loc, 0);
+  Value one = arith::ConstantIndexOp::create(b, loc, 1);
+  Value last = arith::MaxSIOp::create(
+      b, loc, arith::SubIOp::create(b, loc, size, one), zero);
+  Value zeros = math::CountLeadingZerosOp::create(
+      b, loc, arith::IndexCastOp::create(b, loc, i64, last));
+  Value bits = arith::SubIOp::create(
+      b, loc, arith::ConstantIntOp::create(b, loc, i64, 64), zeros);
   return arith::IndexCastOp::create(b, loc, b.getIndexType(), bits);
 }
 
