@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "NarrowFloats.h"
 #include "OneDNN.h"
 #include "PackedWeights.h"
 #include "Pool.h"
@@ -32,16 +33,21 @@ namespace {
 struct Tensor {
   float *data;
   Dims sizes, strides;
+  const megactx::NarrowFloats *narrow; ///< where its elements are none of f32
 
   /// Without groups there is one.
-  Tensor(const mctx_memref &memref, bool hasGroups, size_t groupsAt) {
+  Tensor(const mctx_memref &memref, bool hasGroups, size_t groupsAt,
+         const megactx::NarrowFloats *narrow = nullptr)
+      : narrow(narrow) {
     struct Head {
       void *allocated, *aligned;
       int64_t offset;
     };
     auto *head = static_cast<const Head *>(memref.descriptor);
     auto *numbers = reinterpret_cast<const int64_t *>(head + 1);
-    data = static_cast<float *>(head->aligned) + head->offset;
+    data = narrow ? reinterpret_cast<float *>(
+                        static_cast<uint16_t *>(head->aligned) + head->offset)
+                  : static_cast<float *>(head->aligned) + head->offset;
     sizes.assign(numbers, numbers + memref.rank);
     strides.assign(numbers + memref.rank, numbers + 2 * memref.rank);
     if (!hasGroups) {
@@ -73,12 +79,13 @@ struct Tensor {
   }
 };
 
-/// The tensor where oneDNN can describe it, else a dense one.
+/// The tensor where oneDNN can describe it, else a dense one of f32.
 class Dense {
 public:
   explicit Dense(const Tensor &original) : tensor(original), own(original) {
-    if (original.isDescribable())
+    if (original.isDescribable() && !original.narrow)
       return;
+    own.narrow = nullptr;
     int64_t elements = 1;
     for (size_t i = own.sizes.size(); i-- > 0;) {
       own.strides[i] = elements;
@@ -103,6 +110,11 @@ private:
                    int64_t source, int64_t target) {
     if (dim == from.sizes.size()) {
       to.data[target] = from.data[source];
+      return;
+    }
+    if (from.narrow && dim + 1 == from.sizes.size()) {
+      from.narrow->widen(reinterpret_cast<uint16_t *>(from.data) + source,
+                         from.strides[dim], to.data + target, from.sizes[dim]);
       return;
     }
     for (int64_t i = 0; i < from.sizes[dim]; ++i)
@@ -392,28 +404,56 @@ static void multiply(const Tensor &data, const Tensor &kernel,
   _mlir_ciface_mctx_rt_matmul_f32(&a, &b, &c);
 }
 
+/// `narrow`: of what data and kernel are; the result is of f32.
+static void convolve(const mctx_memref &ofData, const mctx_memref &ofKernel,
+                     const mctx_memref &ofResult, Dims steps, Dims dilations,
+                     int64_t axes, const megactx::NarrowFloats *narrow) {
+  // Layouts depend on the number of threads.
+  megactx::singleThreaded();
+  bool hasGroups = ofData.rank > axes + 2;
+  Tensor x(ofData, hasGroups, 1, narrow), w(ofKernel, hasGroups, 0, narrow),
+      y(ofResult, hasGroups, 1);
+  if (y.isEmpty())
+    return;
+  steps.resize(axes);
+  dilations.resize(axes);
+  if (!narrow && isProduct(x, w, y, steps))
+    return multiply(x, w, y);
+  Dense data(x), kernel(w), result(y);
+  data.load();
+  kernel.load();
+  if (narrow && isProduct(data.get(), kernel.get(), y, steps))
+    return multiply(data.get(), kernel.get(), y);
+  Convolution(data.get(), kernel.get(), result.get(), steps, dilations).run();
+  result.store();
+}
+
 extern "C" void _mlir_ciface_mctx_rt_convolution_f32(
     mctx_memref *ofData, mctx_memref *ofKernel, mctx_memref *ofResult,
     int64_t axes, int64_t step0, int64_t step1, int64_t step2,
     int64_t dilation0, int64_t dilation1, int64_t dilation2) {
   megactx::guarded([&] {
-    // Layouts depend on the number of threads.
-    megactx::singleThreaded();
-    bool hasGroups = ofData->rank > axes + 2;
-    Tensor x(*ofData, hasGroups, 1), w(*ofKernel, hasGroups, 0),
-        y(*ofResult, hasGroups, 1);
-    if (y.isEmpty())
-      return;
-    Dims steps = {step0, step1, step2},
-         dilations = {dilation0, dilation1, dilation2};
-    steps.resize(axes);
-    dilations.resize(axes);
-    if (isProduct(x, w, y, steps))
-      return multiply(x, w, y);
-    Dense data(x), kernel(w), result(y);
-    data.load();
-    kernel.load();
-    Convolution(data.get(), kernel.get(), result.get(), steps, dilations).run();
-    result.store();
+    convolve(*ofData, *ofKernel, *ofResult, {step0, step1, step2},
+             {dilation0, dilation1, dilation2}, axes, nullptr);
+  });
+}
+
+extern "C" void _mlir_ciface_mctx_rt_convolution_f16(
+    mctx_memref *ofData, mctx_memref *ofKernel, mctx_memref *ofResult,
+    int64_t axes, int64_t step0, int64_t step1, int64_t step2,
+    int64_t dilation0, int64_t dilation1, int64_t dilation2) {
+  megactx::guarded([&] {
+    convolve(*ofData, *ofKernel, *ofResult, {step0, step1, step2},
+             {dilation0, dilation1, dilation2}, axes, &megactx::kHalf);
+  });
+}
+
+extern "C" void _mlir_ciface_mctx_rt_convolution_bf16(
+    mctx_memref *ofData, mctx_memref *ofKernel, mctx_memref *ofResult,
+    int64_t axes, int64_t step0, int64_t step1, int64_t step2,
+    int64_t dilation0, int64_t dilation1, int64_t dilation2) {
+  megactx::guarded([&] {
+    convolve(*ofData, *ofKernel, *ofResult, {step0, step1, step2},
+             {dilation0, dilation1, dilation2}, axes, &megactx::kBFloat);
   });
 }

@@ -154,8 +154,9 @@ def ConvertConvolutionToRuntimePass
   let description = [{
     Before: `linalg.generic` on memrefs of f32 that is a convolution of padded
     data over 1 to 3 spatial axes, [N, C, ...] with [M, C, ...] into [N, M, ...]
-    or with groups before C and M, onto zeros. After: a call of
-    `mctx_rt_convolution_f32`, which convolves with oneDNN on the pool's threads.
+    or with groups before C and M, onto zeros. Data and kernel may be of f16 or
+    bf16. After: a call of `mctx_rt_convolution_<type>`, their type, which
+    convolves in f32 with oneDNN on the pool's threads.
   }];
   let statistics = [
     Statistic<"numConvolutions", "convolutions", "convolutions handed over">

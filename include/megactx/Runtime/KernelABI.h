@@ -69,6 +69,17 @@ void _mlir_ciface_mctx_rt_convolution_f32(mctx_memref *data,
                                           int64_t step0, int64_t step1,
                                           int64_t step2, int64_t dilation0,
                                           int64_t dilation1, int64_t dilation2);
+/** The same of data and a kernel in half precision; the result is of f32. */
+void _mlir_ciface_mctx_rt_convolution_f16(mctx_memref *data,
+                                          mctx_memref *kernel,
+                                          mctx_memref *result, int64_t axes,
+                                          int64_t step0, int64_t step1,
+                                          int64_t step2, int64_t dilation0,
+                                          int64_t dilation1, int64_t dilation2);
+void _mlir_ciface_mctx_rt_convolution_bf16(
+    mctx_memref *data, mctx_memref *kernel, mctx_memref *result, int64_t axes,
+    int64_t step0, int64_t step1, int64_t step2, int64_t dilation0,
+    int64_t dilation1, int64_t dilation2);
 
 /** What maps the elements of a product: nothing, max(x, 0), or
  *  x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). */

@@ -21,15 +21,22 @@ bool haveJointGroups(linalg::GenericOp op) {
   });
 }
 
+/// Whether the runtime has a function for the data's type: data and kernel of
+/// one, sums in f32.
+bool haveTypes(linalg::GenericOp op) {
+  auto types = llvm::map_to_vector(op->getOperandTypes(), [](Type type) {
+    return getElementTypeOrSelf(type);
+  });
+  return types.size() == 3 && types[0] == types[1] && types[2].isF32() &&
+         (types[0].isF32() || types[0].isF16() || types[0].isBF16());
+}
+
 struct ConvertConvolutionToRuntime
     : impl::ConvertConvolutionToRuntimePassBase<ConvertConvolutionToRuntime> {
   void runOnOperation() override {
     SmallVector<std::pair<linalg::GenericOp, Convolution>> found;
     getOperation().walk([&](linalg::GenericOp op) {
-      if (!op.hasPureBufferSemantics() ||
-          !llvm::all_of(op->getOperandTypes(), [](Type type) {
-            return getElementTypeOrSelf(type).isF32();
-          }))
+      if (!op.hasPureBufferSemantics() || !haveTypes(op))
         return;
       auto convolution = convolutionOf(op);
       if (convolution && (!convolution->hasGroups || haveJointGroups(op)))
@@ -50,9 +57,12 @@ struct ConvertConvolutionToRuntime
                                    op.getDpsInits()[0]};
     if (convolution.isTransposed)
       operands[1] = withFiltersFirst(b, operands[1], convolution.hasGroups);
-    for (Value &operand : operands)
+    Type type = getElementTypeOrSelf(operands[0].getType());
+    for (Value &operand : operands) {
+      Type own = getElementTypeOrSelf(operand.getType());
       operand = memref::CastOp::create(
-          b, UnrankedMemRefType::get(b.getF32Type(), Attribute()), operand);
+          b, UnrankedMemRefType::get(own, Attribute()), operand);
+    }
     auto pass = [&](int64_t number) {
       operands.push_back(arith::ConstantIntOp::create(b, number, 64));
     };
@@ -60,8 +70,10 @@ struct ConvertConvolutionToRuntime
     for (const auto *list : {&convolution.strides, &convolution.dilations})
       for (unsigned axis = 0; axis < 3; ++axis)
         pass(axis < list->size() ? (*list)[axis] : 1);
-    func::FuncOp function = runtimeFunction(
-        getOperation(), "mctx_rt_convolution_f32", TypeRange(operands));
+    std::string name = "mctx_rt_convolution_";
+    llvm::raw_string_ostream(name) << type;
+    func::FuncOp function =
+        runtimeFunction(getOperation(), name, TypeRange(operands));
     func::CallOp::create(b, function, operands);
     op.erase();
     ++numConvolutions;

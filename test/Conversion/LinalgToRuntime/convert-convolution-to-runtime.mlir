@@ -81,3 +81,30 @@ func.func @groups(%x: memref<2x4x3x9xf32>, %w: memref<4x3x5x3xf32>, %y: memref<2
   }
   return
 }
+
+// -----
+
+#x = affine_map<(n, m, i, c, p) -> (n, c, i + p)>
+#w = affine_map<(n, m, i, c, p) -> (m, c, p)>
+#y = affine_map<(n, m, i, c, p) -> (n, m, i)>
+
+// Data and kernel in half precision, sums in f32.
+// CHECK-LABEL: @half
+// CHECK-NOT: linalg
+// CHECK-DAG: %[[XC:.+]] = memref.cast %{{.+}} : memref<?x3x21xf16> to memref<*xf16>
+// CHECK-DAG: %[[YC:.+]] = memref.cast %{{.+}} : memref<?x8x19xf32> to memref<*xf32>
+// CHECK: call @mctx_rt_convolution_f16(%[[XC]], %{{.+}}, %[[YC]]
+func.func @half(%x: memref<?x3x21xf16>, %w: memref<8x3x3xf16>, %y: memref<?x8x19xf32>) {
+  %zero = arith.constant 0.0 : f32
+  linalg.fill ins(%zero : f32) outs(%y : memref<?x8x19xf32>)
+  linalg.generic {indexing_maps = [#x, #w, #y], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction"]}
+      ins(%x, %w : memref<?x3x21xf16>, memref<8x3x3xf16>) outs(%y : memref<?x8x19xf32>) {
+  ^bb0(%a: f16, %b: f16, %s: f32):
+    %0 = arith.extf %a : f16 to f32
+    %1 = arith.extf %b : f16 to f32
+    %2 = arith.mulf %0, %1 : f32
+    %3 = arith.addf %s, %2 : f32
+    linalg.yield %3 : f32
+  }
+  return
+}

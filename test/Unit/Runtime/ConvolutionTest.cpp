@@ -1,5 +1,6 @@
 //===- ConvolutionTest.cpp - convolutions on the CPU ----------------------===//
 
+#include "ProductForms.h"
 #include "megactx/Runtime/KernelABI.h"
 #include "megactx/Runtime/Runtime.h"
 #include <cmath>
@@ -117,7 +118,21 @@ double expected(const Form &form, Tensor &data, Tensor &kernel,
   return sum;
 }
 
-void check(const Form &form) {
+/// A copy of the tensor's memory in another type, which it gets the numbers of.
+template <typename T> std::vector<T> rounded(Tensor &tensor) {
+  std::vector<T> copy;
+  for (float &value : tensor.data) {
+    copy.push_back(T(value));
+    value = float(copy.back());
+  }
+  return copy;
+}
+
+/// Of data and kernel in the type.
+template <typename T = float>
+void check(const Form &form,
+           decltype(_mlir_ciface_mctx_rt_convolution_f32) *convolve =
+               _mlir_ciface_mctx_rt_convolution_f32) {
   bool hasGroups = form.groups > 1;
   Dims groups = hasGroups ? Dims{form.groups} : Dims{}, sizes;
   for (size_t i = 0; i < form.kernel.size(); ++i)
@@ -133,6 +148,9 @@ void check(const Form &form) {
                 form.step, form.gap, 3);
   auto ofData = data.descriptor(), ofWeights = kernel.descriptor(),
        ofResult = result.descriptor();
+  std::vector<T> givenData = rounded<T>(data), givenKernel = rounded<T>(kernel);
+  ofData[0] = ofData[1] = reinterpret_cast<int64_t>(givenData.data());
+  ofWeights[0] = ofWeights[1] = reinterpret_cast<int64_t>(givenKernel.data());
   if (form.isTransposed)
     for (size_t first : {3, 3 + int(kernel.sizes.size())})
       std::swap(ofWeights[first + hasGroups], ofWeights[first + hasGroups + 1]);
@@ -143,9 +161,8 @@ void check(const Form &form) {
   Dims steps = form.steps, dilations = form.dilations;
   steps.resize(3, 1);
   dilations.resize(3, 1);
-  _mlir_ciface_mctx_rt_convolution_f32(&x, &w, &y, form.kernel.size(), steps[0],
-                                       steps[1], steps[2], dilations[0],
-                                       dilations[1], dilations[2]);
+  convolve(&x, &w, &y, form.kernel.size(), steps[0], steps[1], steps[2],
+           dilations[0], dilations[1], dilations[2]);
   result.forEach([&](const Dims &at) {
     ASSERT_NEAR(result(at), expected(form, data, kernel, at), 1e-3);
   });
@@ -166,6 +183,14 @@ TEST(Convolution, Forms) {
     }
   }
   mctx_set_threads(0);
+}
+
+TEST(Convolution, Narrow) {
+  for (const Form &form : kForms) {
+    SCOPED_TRACE(&form - kForms);
+    check<_Float16>(form, _mlir_ciface_mctx_rt_convolution_f16);
+    check<megactx::test::BFloat>(form, _mlir_ciface_mctx_rt_convolution_bf16);
+  }
 }
 
 TEST(Convolution, EmptyResults) {

@@ -7,6 +7,12 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
+/// What a factor is widened from.
+static Value wholeOf(Value factor) {
+  auto wide = factor.getDefiningOp<arith::ExtFOp>();
+  return wide ? wide.getIn() : factor;
+}
+
 /// Whether the body adds the product of its operands to what is there.
 static bool addsProducts(linalg::GenericOp op) {
   Block &body = *op.getBody();
@@ -17,8 +23,8 @@ static bool addsProducts(linalg::GenericOp op) {
     return false;
   Value other = sum->getOperand(sum->getOperand(0) == body.getArgument(2));
   auto product = other.getDefiningOp<arith::MulFOp>();
-  return product && product.getLhs() == body.getArgument(0) &&
-         product.getRhs() == body.getArgument(1);
+  return product && wholeOf(product.getLhs()) == body.getArgument(0) &&
+         wholeOf(product.getRhs()) == body.getArgument(1);
 }
 
 static bool isDim(AffineExpr expr, unsigned position) {
