@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Lowering.h"
+#include "Reduction.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -15,7 +15,7 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-static constexpr int64_t kBlock = 256;
+static constexpr int64_t kBlock = 32;
 
 namespace {
 /// The places of the elements that are not 0, of a tensor as a list.
@@ -81,8 +81,9 @@ Places::Places(Node &node, Tensor data) : graph(node.graph), loc(node.loc()) {
   size = ix.value(loc, length);
   numBlocks = ix.value(loc, blocks);
   Type index = graph.b.getIndexType(), i64 = graph.b.getI64Type();
+  // Behind the last block is one of none, before which are all.
   Tensor counts = graph.parallel(
-      loc, {}, {}, blocks, i64,
+      loc, {}, {}, blocks + IndexExpr(1), i64,
       [&](OpBuilder &b, Location l, ValueRange) -> Value {
         ImplicitLocOpBuilder in(l, b);
         Value block = linalg::IndexOp::create(b, l, 0);
@@ -98,22 +99,7 @@ Places::Places(Node &node, Tensor data) : graph(node.graph), loc(node.loc()) {
                     })
             .front();
       });
-  Value counted = graph.materialize(loc, counts);
-  Tensor before = graph.parallel(
-      loc, {}, {}, blocks + IndexExpr(1), i64,
-      [&](OpBuilder &b, Location l, ValueRange) -> Value {
-        Value block = linalg::IndexOp::create(b, l, 0);
-        Value zero = arith::ConstantIndexOp::create(b, l, 0);
-        Value none = arith::ConstantIntOp::create(b, l, i64, 0);
-        return loop(b, l, zero, block, none,
-                    [&](ImplicitLocOpBuilder &n, Value i, ValueRange so) {
-                      Value count = tensor::ExtractOp::create(n, counted, i);
-                      return SmallVector<Value>{
-                          arith::AddIOp::create(n, so[0], count)};
-                    })
-            .front();
-      });
-  sums = graph.materialize(loc, before);
+  sums = sumsBefore(graph, loc, counts);
   Value last = tensor::ExtractOp::create(graph.b, loc, sums, numBlocks);
   total = ix.symbol(
       arith::IndexCastOp::create(graph.b, loc, index, last).getResult(), 0);
@@ -123,8 +109,7 @@ Places::Places(Node &node, Tensor data) : graph(node.graph), loc(node.loc()) {
 /// one is left.
 Value Places::blockOf(OpBuilder &b, Location loc, Value number) const {
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
-  // As many halvings as an index has bits, less those of a block.
-  Value steps = arith::ConstantIndexOp::create(b, loc, 56);
+  Value steps = doublingsTo(b, loc, numBlocks);
   return loop(b, loc, zero, steps, {zero, numBlocks},
               [&](ImplicitLocOpBuilder &n, Value, ValueRange so) {
                 Value one = arith::ConstantIndexOp::create(n, 1);

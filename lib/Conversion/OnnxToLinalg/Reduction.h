@@ -39,6 +39,9 @@ void multiplyAdd(OpBuilder &b, Location loc, ValueRange args,
 Tensor reduce(Node &node, Tensor &data, const SmallVector<bool> &axes,
               Reduce kind);
 
+/// Of each element of a list, the sum of those before it.
+Value sumsBefore(Graph &graph, Location loc, Tensor &list);
+
 } // namespace mlir::megactx
 
 #endif

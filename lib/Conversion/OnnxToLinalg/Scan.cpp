@@ -35,6 +35,8 @@ struct Cumulation {
   /// Each element is the one before it, the first one none.
   Value shifted(Value from) const;
   Value pass(Value from, Value number) const;
+  /// All passes.
+  Value run(Value from) const;
 };
 } // namespace
 
@@ -112,9 +114,37 @@ Value Cumulation::pass(Value from, Value number) const {
   return graph.materialize(loc, result);
 }
 
+Value Cumulation::run(Value from) const {
+  OpBuilder &b = graph.b;
+  auto constant = [&](int64_t value) -> Value {
+    return arith::ConstantIndexOp::create(b, loc, value);
+  };
+  Value passes = arith::CeilDivUIOp::create(b, loc, doublingsTo(b, loc, size),
+                                            constant(kBits));
+  auto loop =
+      scf::ForOp::create(b, loc, constant(0), passes, constant(1), from);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  Value next = pass(loop.getRegionIterArg(0), loop.getInductionVar());
+  scf::YieldOp::create(b, loc, next);
+  return loop.getResult(0);
+}
+
+Value mlir::megactx::sumsBefore(Graph &graph, Location loc, Tensor &list) {
+  Value isAxis = arith::ConstantIntOp::create(graph.b, loc, 1, 1);
+  Cumulation scan{graph,
+                  loc,
+                  Reduce::Sum,
+                  list.elementType,
+                  list.shape,
+                  {isAxis},
+                  graph.ix.value(loc, list.shape[0]),
+                  /*isReverse=*/false};
+  return scan.run(scan.shifted(graph.materialize(loc, list)));
+}
+
 template <Reduce kind> static LogicalResult lowerCumulative(Node &node) {
   Graph &graph = node.graph;
-  OpBuilder &b = graph.b;
   Location loc = node.loc();
   Tensor &data = node.in(0);
   auto axis = node.scalar(1, "the axis");
@@ -144,19 +174,7 @@ template <Reduce kind> static LogicalResult lowerCumulative(Node &node) {
   Value start = graph.materialize(loc, data);
   if (node.integer("exclusive", 0))
     start = scan.shifted(start);
-  Value bits = doublingsTo(b, loc, scan.size);
-  Value passes = arith::CeilDivUIOp::create(
-      b, loc, bits, arith::ConstantIndexOp::create(b, loc, kBits));
-  auto loop = scf::ForOp::create(
-      b, loc, arith::ConstantIndexOp::create(b, loc, 0), passes,
-      arith::ConstantIndexOp::create(b, loc, 1), start);
-  {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(loop.getBody());
-    Value next = scan.pass(loop.getRegionIterArg(0), loop.getInductionVar());
-    scf::YieldOp::create(b, loc, next);
-  }
-  node.set(0, graph.wrap(loop.getResult(0), data.shape));
+  node.set(0, graph.wrap(scan.run(start), data.shape));
   return success();
 }
 
