@@ -189,6 +189,22 @@ void Raiser::unifyTypes(Value &query, Value &key) {
     *operand = withElementType(b, *operand, type);
 }
 
+/// Whether two sizes are known to be neither equal nor broadcast.
+static bool contradict(Value a, Value b, int64_t dim, bool broadcasts) {
+  int64_t x = cast<RankedTensorType>(a.getType()).getDimSize(dim);
+  int64_t y = cast<RankedTensorType>(b.getType()).getDimSize(dim);
+  if (ShapedType::isDynamic(x) || ShapedType::isDynamic(y) || x == y)
+    return false;
+  return !broadcasts || (x != 1 && y != 1);
+}
+
+/// Of products that no run can compute: their own lowering says so.
+static bool contradict(Value query, Value key, Value values) {
+  return contradict(query, key, 0, true) || contradict(query, key, 3, false) ||
+         contradict(key, values, 0, true) || contradict(key, values, 1, true) ||
+         contradict(key, values, 2, false);
+}
+
 /// The tensors [B, H, N, D] that are multiplied, in place of the operands.
 std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   // A product with a vector has a dim less than one with a matrix.
@@ -240,6 +256,8 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
     if (!e.isF32() && !e.isF16() && !e.isBF16())
       return "its element type is not f32, f16 or bf16";
   }
+  if (contradict(query, key, values))
+    return "the sizes of its operands contradict";
   unifyTypes(query, key);
   // A batch and heads that are folded say nothing of either: as many in all may
   // be other heads of other batches.

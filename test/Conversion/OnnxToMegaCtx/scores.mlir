@@ -601,3 +601,13 @@ func.func @scores_of_one_spread_to_masks(%q: !one, %k: !one, %v: !one, %m: !mask
   %o = onnx.MatMul %p, %v : (!p, !one) -> !some
   return %o : !some
 }
+
+// Keys that were transposed with their heads: the product's lowering refuses it by the node's name.
+// CHECK-LABEL: @heads_that_contradict
+// CHECK: onnx.Softmax
+func.func @heads_that_contradict(%q: tensor<?x4x?x16xf32>, %kt: tensor<?x16x?x4xf32>, %v: tensor<?x4x?x16xf32>) -> tensor<?x4x?x16xf32> {
+  %s = onnx.MatMul %q, %kt : (tensor<?x4x?x16xf32>, tensor<?x16x?x4xf32>) -> tensor<?x?x?x?xf32>
+  %p = onnx.Softmax %s {axis = -1 : i64} : (tensor<?x?x?x?xf32>) -> tensor<?x?x?x?xf32>
+  %o = onnx.MatMul %p, %v : (tensor<?x?x?x?xf32>, tensor<?x4x?x16xf32>) -> tensor<?x4x?x16xf32>
+  return %o : tensor<?x4x?x16xf32>
+}
