@@ -45,13 +45,12 @@ static Tensor withDim(Node &node, Tensor &x, int64_t dim,
 
 namespace {
 /// A factor of batched products, read as the transpose of another tensor where
-/// it is one: nothing moves it. Weights are turned once, before any run.
+/// it is one: nothing moves it. So are weights, as the file has them: nothing
+/// turns these before a run.
 class Factor {
 public:
   Factor(Graph &graph, Tensor &x) : graph(graph), x(x) {
-    Operation *source = x.transposed ? x.transposed.getDefiningOp() : nullptr;
-    isView = x.transposed && isa<FloatType>(x.elementType) &&
-             !(source && source->hasTrait<OpTrait::ConstantLike>());
+    isView = x.transposed && isa<FloatType>(x.elementType);
   }
 
   /// [product of `batch`, rows, columns].

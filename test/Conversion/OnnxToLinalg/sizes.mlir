@@ -109,3 +109,27 @@ func.func @pads_turned_round(%x: tensor<?x?x4xf32>) -> tensor<?x?x4xf32> {
   return %y : tensor<?x?x4xf32>
 }
 }
+
+// -----
+
+// A weight that lies transposed is read as it lies.
+// CHECK-LABEL: @weight_transposed
+// CHECK: %[[W:.+]] = arith.constant dense_resource<w> : tensor<8x4xf32>
+// CHECK: %[[ROWS:.+]] = tensor.expand_shape %[[W]]
+// CHECK: megactx.transpose_view %[[ROWS]]
+// CHECK: return
+module attributes {onnx.model} {
+func.func @weight_transposed(%x: tensor<?x4xf32>) -> tensor<?x8xf32> {
+  %w = onnx.initializer {value = dense_resource<w> : tensor<8x4xf32>} : tensor<8x4xf32>
+  %y = onnx.Gemm %x, %w {transB = 1 : i64} : (tensor<?x4xf32>, tensor<8x4xf32>) -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      w: "0x040000000000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F0000803F"
+    }
+  }
+#-}
