@@ -3,8 +3,12 @@
 import itertools
 
 import numpy as np
+import onnx
+import pytest
 from onnx import helper
 
+import megactx
+import reference
 from merged import merged
 from test_corners import expected, model_of, random, results
 
@@ -117,3 +121,57 @@ def test_sinks_beside_masked_rows(tool, tmp_path):
         constants = {"axis": np.array([3]), "start": np.array([start]), "end": np.array([end]), "sink": random(2, 4, 6, 1)}
         cases[name] = attend(between, {"m": np.where(HIDDEN, mask, 0).astype(np.float32)}, constants, guard=[node("Slice", ["p", "start", "end", "axis"], ["w"])])
     check(tool, tmp_path, cases)
+
+
+def test_masks_shorter_than_the_keys(tool, tmp_path):
+    """A mask that is looked up by the keys' positions: with fewer elements than there are keys, or none, the run ends, as it would where they are looked up."""
+    model = onnx.parser.parse_model("""<ir_version: 9, opset_import: ["": 17]>
+        g (float[b, 2, n, 8] q, float[b, 2, k, 8] keys, int64[c, m] mask) => (float[b, 2, n, 8] y) {
+            zero = Constant <value = int64 {0}> ()
+            one = Constant <value = int64 {1}> ()
+            two = Constant <value = int64 {2}> ()
+            last = Constant <value = int64[1] {-1}> ()
+            column = Constant <value = int64[4] {-1, 1, 1, 1}> ()
+            ones = Constant <value = int64[2] {1, 1}> ()
+            sizes = Shape (keys)
+            batch = Gather (sizes, zero)
+            count = Gather (sizes, two)
+            entries = Range (zero, batch, one)
+            entry = Reshape (entries, column)
+            place = Range (zero, count, one)
+            batches = Unsqueeze (batch, last)
+            counts = Unsqueeze (count, last)
+            spread = Concat <axis = 0> (batches, ones, counts)
+            entry_of = Expand (entry, spread)
+            place_of = Expand (place, spread)
+            entry_in = Unsqueeze (entry_of, last)
+            place_in = Unsqueeze (place_of, last)
+            at = Concat <axis = -1> (entry_in, place_in)
+            truths = Cast <to = 9> (mask)
+            kept = GatherND (truths, at)
+            shape = Shape (q)
+            rows = Gather (shape, two)
+            past = Sub (count, rows)
+            row = Range (zero, rows, one)
+            position = Add (row, past)
+            own = Unsqueeze (position, last)
+            causal = LessOrEqual (place, own)
+            seen = And (causal, kept)
+            turned = Transpose <perm = [0, 1, 3, 2]> (keys)
+            scores = MatMul (q, turned)
+            masked = Where (seen, scores, hidden)
+            weights = Softmax (masked)
+            y = MatMul (weights, keys)
+        }""")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(-np.inf), "hidden"))
+    onnx.save(model, tmp_path / "m.onnx")
+    done = tool("megactx-compile", "-O0", tmp_path / "m.onnx", "-o", tmp_path / "m.mctx")
+    assert done.status == 0 and "raised 1 attentions" in done.out + done.err, str(done)
+    compiled, random = megactx.load(tmp_path / "m.mctx"), np.random.default_rng(0)
+    feeds = {"q": random.standard_normal((2, 2, 5, 8), np.float32), "keys": random.standard_normal((2, 2, 9, 8), np.float32)}
+    for length in 9, 12:
+        given = {**feeds, "mask": random.integers(0, 2, (2, length)) | (np.arange(length) == 0)}
+        np.testing.assert_allclose(compiled.run(given)["y"], reference.session(model).run(None, given)[0], rtol=1e-4, atol=1e-5)
+    for length in 8, 0:
+        with pytest.raises(megactx.Error, match="fewer elements than there are scores"):
+            compiled.run({**feeds, "mask": np.ones((2, length), np.int64)})

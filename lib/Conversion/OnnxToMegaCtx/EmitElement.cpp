@@ -4,7 +4,10 @@
 #include "Nodes.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -35,20 +38,41 @@ private:
 } // namespace
 
 /// Indices are kept inside, as a choice may be computed on both sides and a
-/// dimension that is broadcast has one entry.
+/// dimension that is broadcast has one entry. Of a tensor without elements none
+/// is read.
 Value BodyEmitter::read(const Element &element) {
   SmallVector<Value> place;
-  Value cast = casts.lookup(element.tensor());
-  Value tensor = cast ? cast : element.tensor();
+  Value widened = casts.lookup(element.tensor());
+  Value tensor = widened ? widened : element.tensor();
+  auto type = cast<RankedTensorType>(tensor.getType());
   Value zero = arith::ConstantIndexOp::create(b, 0);
+  Value isEmpty;
   for (auto [d, expr] : llvm::enumerate(element.indices())) {
     Value size = tensor::DimOp::create(b, tensor, d);
     Value last =
         arith::SubIOp::create(b, size, arith::ConstantIndexOp::create(b, 1));
     Value at = arith::MinSIOp::create(b, index(expr), last);
     place.push_back(arith::MaxSIOp::create(b, at, zero));
+    if (!type.isDynamicDim(d))
+      continue;
+    Value isNone =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, size, zero);
+    isEmpty = isEmpty ? arith::OrIOp::create(b, isEmpty, isNone) : isNone;
   }
-  return tensor::ExtractOp::create(b, tensor, place);
+  if (!isEmpty)
+    return tensor::ExtractOp::create(b, tensor, place);
+  return scf::IfOp::create(
+             b, isEmpty,
+             [&](OpBuilder &n, Location loc) {
+               Value none = arith::ConstantOp::create(
+                   n, loc, n.getZeroAttr(type.getElementType()));
+               scf::YieldOp::create(n, loc, none);
+             },
+             [&](OpBuilder &n, Location loc) {
+               Value x = tensor::ExtractOp::create(n, loc, tensor, place);
+               scf::YieldOp::create(n, loc, x);
+             })
+      .getResult(0);
 }
 
 Value BodyEmitter::truth(const Condition &condition) {
@@ -149,6 +173,53 @@ Value BodyEmitter::number(const Element &element, Type type) {
   llvm_unreachable("every kind is handled above");
 }
 
+/// The read that the element is, or that alone decides it, whatever else it is
+/// made of.
+static std::optional<Element> readAlways(const Element &element) {
+  if (element.kind() == Element::Kind::Read)
+    return element;
+  if (element.kind() != Element::Kind::Choice &&
+      element.kind() != Element::Kind::Truth)
+    return std::nullopt;
+  Condition condition = element.condition();
+  if (condition.kind() == Condition::Kind::Not)
+    condition = condition.args()[0];
+  if (condition.kind() != Condition::Kind::Runtime ||
+      condition.element().kind() != Element::Kind::Read)
+    return std::nullopt;
+  return condition.element();
+}
+
+/// Ends the run where a tensor that is read at each place has fewer elements
+/// along a dim than there are places, and not one that is broadcast.
+static void requireElements(ImplicitLocOpBuilder &b, const Element &read,
+                            ArrayRef<OpFoldResult> dims,
+                            ArrayRef<AffineExpr> variables) {
+  auto type = cast<RankedTensorType>(read.tensor().getType());
+  for (auto [d, expr] : llvm::enumerate(read.indices())) {
+    auto variable = dyn_cast<AffineDimExpr>(expr);
+    auto loop = variable && variable.getPosition() < variables.size()
+                    ? dyn_cast<AffineDimExpr>(variables[variable.getPosition()])
+                    : AffineDimExpr(nullptr);
+    if (!loop || !type.isDynamicDim(d))
+      continue;
+    Value size = b.createOrFold<tensor::DimOp>(read.tensor(), d);
+    Value places = getValueOrCreateConstantIndexOp(b, b.getLoc(),
+                                                   dims[loop.getPosition()]);
+    if (size == places)
+      continue;
+    Value one = arith::ConstantIndexOp::create(b, 1);
+    auto is = [&](arith::CmpIPredicate how, Value other) -> Value {
+      return arith::CmpIOp::create(b, how, size, other);
+    };
+    cf::AssertOp::create(
+        b,
+        arith::OrIOp::create(b, is(arith::CmpIPredicate::sge, places),
+                             is(arith::CmpIPredicate::eq, one)),
+        "a mask has fewer elements than there are scores for it");
+  }
+}
+
 Value mlir::megactx::raise::emitTensor(ImplicitLocOpBuilder &b,
                                        const Positions &positions,
                                        const Element &element, Type elementType,
@@ -170,6 +241,8 @@ Value mlir::megactx::raise::emitTensor(ImplicitLocOpBuilder &b,
                                       arith::ConstantIndexOp::create(b, 0));
     dims.push_back(number);
   }
+  if (auto read = readAlways(element))
+    requireElements(b, *read, dims, variables);
   // The operations of bodies know no unsigned types.
   DenseMap<Value, Value> casts;
   element.walkReads([&](Value read) {
