@@ -132,10 +132,14 @@ def check_ptx(code, arch):
     assert not wrong, "ptxas subtracts wrongly from a quotient by multiplication:\n" + "\n".join(wrong)
 
 
-def bounds_of(segments):
-    """First row of each row's segment, and one past its last; those of the last row again: [batch, rows + 1, 2]."""
-    rows = np.concatenate([segments, segments[:, -1:]], 1)
-    return np.stack([np.stack([np.searchsorted(ids, row, side) for side in ("left", "right")], -1) for ids, row in zip(segments, rows)])
+def bounds_of(segments, lengths):
+    """First row of each row's segment among the rows that exist, and one past its last; rows past those are as the last of them: [batch, rows + 1, 2]."""
+    bounds = np.zeros((len(segments), segments.shape[1] + 1, 2), np.int64)
+    for ids, of in zip(segments if lengths is None else (ids[:length] for ids, length in zip(segments, lengths)), bounds):
+        if len(ids):
+            rows = ids[np.minimum(np.arange(len(of)), len(ids) - 1)]
+            of[:] = np.stack([np.searchsorted(ids, rows, side) for side in ("left", "right")], -1)
+    return bounds
 
 
 class Kernel:
@@ -205,7 +209,7 @@ class Kernel:
 
     def run(self, q, k, v, lengths=None, offset=0, key_offset=0, bias=None, segments=None):
         """float32 in and out: out [batch, heads, rows, value dim], lse [batch, heads, rows]. With several sources k and v are lists."""
-        bounds = np.zeros((1, 1, 2), np.int64) if segments is None else bounds_of(segments)
+        bounds = np.zeros((1, 1, 2), np.int64) if segments is None else bounds_of(segments, lengths)
         dtype = self.spec.dtype
         keys, values = (k, v) if isinstance(k, list) else ([k], [v])
         first = "accumulate" in self.launches[0][2]  # adds to what the caller made empty

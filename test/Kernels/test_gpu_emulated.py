@@ -215,6 +215,13 @@ def test_segments(pattern, dtype, emulate):
         check(kernel, batch=2, queries=queries, keys=keys, offset=offset)
 
 
+def test_segments_and_lengths(emulate):
+    """Queries past the last key that exists belong to its document."""
+    kernel = emulate(spec_of("segments and (global_queries<indices = [3, 62, 130]> or window<left = 9, right = 2>)", "f16", 32, heads=2, segments=True, lengths=True))
+    for queries, keys, offset in (150, 150, 0), (98, 187, 89):
+        check(kernel, batch=4, queries=queries, keys=keys, offset=offset)
+
+
 @pytest.mark.parametrize("dtype, cap", [("f16", 0.5), ("bf16", 30.0), ("f32", 2.0)])
 def test_softcap(dtype, cap, emulate):
     check(emulate(spec_of("causal", dtype, 32, heads=2, softcap=cap)), batch=1, queries=70, keys=139, offset=69)

@@ -1,14 +1,34 @@
 //===- Fibers.cpp - many cooperative threads on one -----------------------===//
 
 #include "Fibers.h"
+#include "llvm/Support/Error.h"
 #include <cstdlib>
 #include <ucontext.h>
 #include <utility>
 
 using namespace megactx::emulator;
+using llvm::sys::Memory;
+using llvm::sys::OwningMemoryBlock;
+
+/// Kernels of very many pieces have frames of megabytes. Only pages that are
+/// touched are memory.
+static constexpr size_t kStackBytes = 16 << 20;
+/// Below a stack: what overflows it ends the program.
+static constexpr size_t kGuardBytes = 1 << 20;
 
 /// makecontext passes only integers.
 static Fibers *entering;
+
+static OwningMemoryBlock makeStack() {
+  std::error_code error;
+  OwningMemoryBlock stack(Memory::allocateMappedMemory(
+      kStackBytes, nullptr, Memory::MF_READ | Memory::MF_WRITE, error));
+  if (!error)
+    error = Memory::protectMappedMemory({stack.base(), kGuardBytes},
+                                        Memory::MF_READ);
+  llvm::cantFail(llvm::errorCodeToError(error));
+  return stack;
+}
 
 void Fibers::enter() {
   Fibers &self = *entering;
@@ -34,7 +54,7 @@ void Fibers::next() {
   entering = this;
   ucontext_t context;
   getcontext(&context);
-  context.uc_stack.ss_sp = fiber.stack.get();
+  context.uc_stack.ss_sp = fiber.stack.base();
   context.uc_stack.ss_size = kStackBytes;
   context.uc_link = nullptr;
   makecontext(&context, &Fibers::enter, 0);
@@ -57,8 +77,8 @@ unsigned Fibers::run(unsigned count, llvm::function_ref<void()> run) {
   left = count;
   fibers.resize(count);
   for (auto &fiber : fibers) {
-    if (!fiber.stack)
-      fiber.stack.reset(new char[kStackBytes]);
+    if (!fiber.stack.base())
+      fiber.stack = makeStack();
     // One that has ended goes on to the next body; one that was abandoned
     // within a body starts anew.
     fiber.started = std::exchange(fiber.hasEnded, false);

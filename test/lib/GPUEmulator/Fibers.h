@@ -9,9 +9,9 @@
 #define MEGACTX_TEST_GPUEMULATOR_FIBERS_H
 
 #include "llvm/ADT/STLFunctionalExtras.h"
+#include "llvm/Support/Memory.h"
 #include <csetjmp>
 #include <deque>
-#include <memory>
 #include <vector>
 
 namespace megactx::emulator {
@@ -31,9 +31,8 @@ public:
   [[noreturn]] void stop();
 
 private:
-  static constexpr size_t kStackBytes = 256 << 10;
   struct Fiber {
-    std::unique_ptr<char[]> stack;
+    llvm::sys::OwningMemoryBlock stack;
     /// Where it goes on; unlike swapcontext, this needs no system call.
     std::jmp_buf place;
     bool started = false, hasEnded = false;
