@@ -37,9 +37,15 @@ bool mlir::megactx::pattern::boundSegments(Piece &piece) {
   return true;
 }
 
-bool mlir::megactx::pattern::speaksOfSegments(const Formula &formula) {
-  return llvm::any_of(formula.atoms(), [](const Atom &atom) {
-    return atom.expr && atom.expr.uses(Expr::Kind::Operand);
+bool mlir::megactx::pattern::speaksOfSegments(const Pattern &pattern,
+                                              int64_t keyStep) {
+  const Pattern::Node &node = pattern.getNode();
+  if (node.kind == Pattern::Kind::Named)
+    return llvm::any_of(pattern.formula(keyStep).atoms(), [](const Atom &atom) {
+      return atom.expr && atom.expr.uses(Expr::Kind::Operand);
+    });
+  return llvm::any_of(node.operands, [&](const Pattern &operand) {
+    return speaksOfSegments(operand, keyStep);
   });
 }
 

@@ -31,10 +31,9 @@ Value withoutCasts(Value value) {
   return value;
 }
 
-/// Ids of segments that do not decrease bound keys. A formula may speak of them
+/// Ids of segments that do not decrease bound keys. A pattern may speak of them
 /// although none of its pieces does.
 static LogicalResult boundSegments(SourceOp source,
-                                   const pattern::Formula &formula,
                                    std::vector<Piece> &pieces) {
   for (Piece &piece : pieces)
     if (!pattern::boundSegments(piece))
@@ -46,9 +45,11 @@ static LogicalResult boundSegments(SourceOp source,
   if (isRead && !source.getSegments())
     return source.emitOpError("'segments' needs segment ids, which "
                               "this source does not have");
-  if (source.getSegments() && !pattern::speaksOfSegments(formula))
+  const pattern::Pattern &pattern = source.getPattern().getPattern();
+  if (source.getSegments() &&
+      !pattern::speaksOfSegments(pattern, source.getKeyStep()))
     return source.emitOpError("has segment ids, which its pattern '")
-           << source.getPattern().getPattern().str() << "' does not read";
+           << pattern.str() << "' does not read";
   return success();
 }
 
@@ -66,7 +67,7 @@ static FailureOr<SourcePieces> piecesOf(Operation *op, Value operand,
                                                     : std::optional(heads));
   if (!pieces)
     return source.emitOpError(error);
-  if (failed(boundSegments(source, formula, *pieces)))
+  if (failed(boundSegments(source, *pieces)))
     return failure();
   return SourcePieces{source, std::move(*pieces), Value()};
 }

@@ -99,6 +99,15 @@ func.func @segments_that_say_nothing(%q: !t, %k: !t, %v: !t, %i: tensor<1x?xinde
   return %o : !t
 }
 
+// CHECK-LABEL: @segments_and_everything
+// CHECK-NOT: segments(
+// CHECK: megactx.online_attention {{.*}} #megactx.piece<all>
+func.func @segments_and_everything(%q: !t, %k: !t, %v: !t, %i: tensor<1x?xindex>) -> !t {
+  %s = megactx.source %k, %v segments(%i) pattern(#megactx.pattern<segments or dense>) : (!t, !t, tensor<1x?xindex>) -> !s
+  %o = megactx.attention %q, %s {scale = 0.25 : f32} : (!t, !s) -> !t
+  return %o : !t
+}
+
 // CHECK-LABEL: @segments_beside_residues_on_both_sides
 // CHECK: megactx.online_attention {{.*}} #megactx.piece<lo<segment_begin[p]>, hi<segment_end[p]>, digits<6,
 // CHECK-NOT: megactx.online_attention

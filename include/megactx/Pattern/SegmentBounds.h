@@ -8,6 +8,7 @@
 #ifndef MEGACTX_PATTERN_SEGMENTBOUNDS_H
 #define MEGACTX_PATTERN_SEGMENTBOUNDS_H
 
+#include "megactx/Pattern/Pattern.h"
 #include "megactx/Pattern/Piece.h"
 #include "llvm/ADT/StringRef.h"
 
@@ -26,8 +27,9 @@ Expr sameSegment();
 /// that they differ; then nothing is changed.
 bool boundSegments(Piece &piece);
 
-/// Whether one of the formula's atoms is about segments.
-bool speaksOfSegments(const Formula &formula);
+/// Whether a name in the pattern is about segments, for a source of this step;
+/// `segments or dense` is one that selects the same keys whatever the ids are.
+bool speaksOfSegments(const Pattern &pattern, int64_t keyStep);
 
 /// Whether the piece reads bounds of segments.
 bool readsSegments(const Piece &piece);
