@@ -198,6 +198,22 @@ def test_bias_that_a_run_finds_to_be_wrong(tool, tmp_path):
     refuses(done, "broadcast", output=tmp_path / "out" / "output_0.pb")
 
 
+@pytest.mark.parametrize("wrong", ["value", "output"])
+def test_declared_sizes_that_a_run_finds_to_be_wrong(tool, tmp_path, wrong):
+    """A file that says of a value of any size that it has one row: a part of the result would be no answer."""
+    shapes = {"x": ["rows", 3], "twice": [1, 3] if wrong == "value" else None, "y": [1, 3] if wrong == "output" else None}
+    x, twice, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items())
+    nodes = [helper.make_node("Reshape", ["x", "to"], ["again"]), helper.make_node("Relu", ["again"], ["twice"], name="odd"), helper.make_node("Neg", ["twice"], ["y"], name="odd")]
+    to = helper.make_tensor_value_info("to", onnx.TensorProto.INT64, [2])
+    model = helper.make_model(helper.make_graph(nodes, "g", [x, to], [y], value_info=[twice]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    out = tmp_path / "declared.mctx"
+    assert tool("megactx-compile", written(tmp_path, model), "-o", out).status == 0
+    run = lambda rows: run_with(tool, out, tmp_path, [("x", np.ones((rows, 3), np.float32)), ("to", np.array([rows, 3]))])
+    assert run(1).status == 0
+    shutil.rmtree(tmp_path / "out")
+    refuses(run(2), "the model declares size 1 for dim 0 of the result of node 'odd', which has another", output=tmp_path / "out" / "output_0.pb")
+
+
 @pytest.mark.parametrize("indices, good", [([[1, 2], [-2, -3]], True), ([[1, 3]], False), ([[2, 1]], False), ([[0, -4]], False)], ids=str)
 def test_indices_out_of_range(tool, tmp_path, indices, good):
     node = helper.make_node("GatherND", ["x", "i"], ["y"])
