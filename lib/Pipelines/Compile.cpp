@@ -3,6 +3,7 @@
 #include "megactx/Pipelines/Compile.h"
 #include "ModelFile.h"
 #include "RemarkCollector.h"
+#include "WeightProducts.h"
 #include "megactx/Artifact/Artifact.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
@@ -55,6 +56,7 @@ private:
   LogicalResult passes(StringRef what,
                        function_ref<void(OpPassManager &)> build);
   void report(StringRef what, Clock::time_point since);
+  LogicalResult computeProducts();
   LogicalResult print();
   Form form();
   SmallVector<Phase> tensorPhases();
@@ -94,6 +96,16 @@ LogicalResult Compilation::passes(StringRef what,
   if (failed(pm.run(*module)))
     return failure();
   report(what, start);
+  return success();
+}
+
+LogicalResult Compilation::computeProducts() {
+  if (!module->lookupSymbol(kWeightProducts))
+    return success();
+  Clock::time_point start = Clock::now();
+  if (failed(computeWeightProducts(*module)))
+    return failure();
+  report("products of weights, computed", start);
   return success();
 }
 
@@ -139,6 +151,7 @@ SmallVector<Phase> Compilation::tensorPhases() {
        [&](OpPassManager &pm) {
          countAttentions();
          buildOnnxToLinalgPipeline(pm);
+         pm.addPass(createOutlineWeightProductsPass());
        }},
       {"patterns to pieces", "pieces", Form::Tensors,
        [&](OpPassManager &pm) {
@@ -229,7 +242,7 @@ FailureOr<bool> Compilation::lower() {
     if (toCode && failed(Interface::keep(*module)))
       return failure();
     if (failed(passes(phase.what, phase.build)) ||
-        (toCode && failed(addEntry(*module))))
+        (toCode && failed(addEntry(*module))) || failed(computeProducts()))
       return failure();
     if (stopsAt(phase.level))
       return failed(print()) ? FailureOr<bool>(failure()) : true;

@@ -1,5 +1,7 @@
 """Numbers beyond a type, operators as older opsets defined them, unusual pads: one node each, against onnxruntime or NumPy."""
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -48,6 +50,19 @@ def check(tool, folder, nodes, inputs, constants=(), opset=21):
     got = result(tool, folder, model, inputs)
     assert got.shape == want.shape
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+def test_projections_of_learned_queries(tool, tmp_path):
+    """What is computed of weights alone is computed once, and the weights that it was computed of are left out."""
+    queries, keys = random(16, 32), random(3, 40, 32)
+    weights = {"queries": queries, "scale": random(32), "wq": random(32, 32), "bias": random(32), "wk": random(32, 32), "heads": np.array([16, 4, 8]), "more": np.array([0, 0, 4, 8])}
+    nodes = [helper.make_node("Mul", ["queries", "scale"], ["scaled"]), helper.make_node("MatMul", ["scaled", "wq"], ["product"]),
+             helper.make_node("Add", ["product", "bias"], ["q"]), helper.make_node("Reshape", ["q", "heads"], ["q4"]), helper.make_node("Transpose", ["q4"], ["qt"], perm=[1, 0, 2]),
+             helper.make_node("MatMul", ["keys", "wk"], ["k"]), helper.make_node("Reshape", ["k", "more"], ["k4"]), helper.make_node("Transpose", ["k4"], ["kt"], perm=[0, 2, 3, 1]),
+             helper.make_node("MatMul", ["qt", "kt"], ["y"])]
+    check(tool, tmp_path, nodes, {"keys": keys}, weights)
+    manifest = json.loads((tmp_path / "model.mctx" / "manifest.json").read_text())
+    assert sorted(np.prod(weight["shape"]) for weight in manifest["weights"]) == [16 * 32, 32 * 32]
 
 
 # What casts of these give: low bits of the integer between the ends of 32 or 64 bits.

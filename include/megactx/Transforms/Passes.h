@@ -11,6 +11,9 @@
 
 namespace mlir::megactx {
 
+/// The function that OutlineWeightProductsPass makes.
+constexpr llvm::StringLiteral kWeightProducts = "weight_products";
+
 #define GEN_PASS_DECL
 #include "megactx/Transforms/Passes.h.inc"
 #define GEN_PASS_REGISTRATION

@@ -430,6 +430,23 @@ def HoistWeightsPass : Pass<"megactx-hoist-weights", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numWeights", "weights", "constants hoisted">];
 }
 
+def OutlineWeightProductsPass
+    : Pass<"megactx-outline-weight-products", "::mlir::ModuleOp"> {
+  let summary = "products of weights alone, as a function of their own";
+  let description = [{
+    After: what `main` computes of constants alone and sums products on its way
+    is computed by a private function `weight_products` without arguments, which
+    `main` calls; it may be called when the model is compiled. It gives what is
+    smallest: before what only repeats or gathers. Where there is none nothing
+    changes. For example the projections of DeBERTa's relative positions, or of
+    queries that were learned.
+  }];
+  let dependentDialects = ["::mlir::func::FuncDialect"];
+  let statistics = [
+    Statistic<"numProducts", "products", "values that the function gives">
+  ];
+}
+
 def ExpandDynamicShapesPass : Pass<"megactx-expand-dynamic-shapes"> {
   let summary = "memref.expand_shape with several dynamic sizes, spelled out";
   let description = [{

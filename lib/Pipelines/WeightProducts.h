@@ -1,0 +1,16 @@
+//===- WeightProducts.h - what is computed when compiling -------*- C++ -*-===//
+
+#ifndef MEGACTX_LIB_PIPELINES_WEIGHTPRODUCTS_H
+#define MEGACTX_LIB_PIPELINES_WEIGHTPRODUCTS_H
+
+#include "mlir/IR/BuiltinOps.h"
+
+namespace mlir::megactx {
+
+/// Compiles and runs what OutlineWeightProductsPass made a function of, if
+/// anything, on this process's CPU; constants take the place of its call.
+LogicalResult computeWeightProducts(ModuleOp module);
+
+} // namespace mlir::megactx
+
+#endif

@@ -1,0 +1,174 @@
+//===- OutlineWeightProducts.cpp - products of weights alone --------------===//
+//
+// Owns what of `main` is computed of constants, sums products on its way, and
+// at which of its values it is smallest.
+//
+//===----------------------------------------------------------------------===//
+
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Linalg/IR/LinalgInterfaces.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "mlir/Transforms/RegionUtils.h"
+#include "llvm/ADT/MapVector.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+
+namespace mlir::megactx {
+#define GEN_PASS_DEF_OUTLINEWEIGHTPRODUCTSPASS
+#include "megactx/Transforms/Passes.h.inc"
+} // namespace mlir::megactx
+
+/// What an op reads, in its regions too.
+static SetVector<Value> readBy(Operation *op) {
+  SetVector<Value> values;
+  getUsedValuesDefinedAbove(op->getRegions(), values);
+  values.insert(op->operand_begin(), op->operand_end());
+  return values;
+}
+
+/// Bytes of a tensor of static sizes; 0 of everything else.
+static int64_t bytesOf(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (!type || !type.hasStaticShape() || !type.getElementType().isIntOrFloat())
+    return 0;
+  return type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
+}
+
+/// Whether it may be a constant of the model, that the runtime can compute.
+static bool isWeight(Value value) {
+  constexpr int64_t kMaxRank = 8; // of the runtime's tensors
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.hasStaticShape() && type.getRank() <= kMaxRank &&
+         isa<Float16Type, BFloat16Type, Float32Type, Float64Type>(
+             type.getElementType());
+}
+
+namespace {
+/// The part of a block that is computed of constants.
+class ConstantPart {
+public:
+  explicit ConstantPart(Block &block);
+  /// Values with a product in them from which the rest of the block is
+  /// computed, of as few bytes as there are, in the block's order.
+  SetVector<Value> results() const;
+
+private:
+  bool isConstant(Operation &op) const;
+  void add(Operation &op);
+  bool hasProduct(Value value) const { return leastBytes.contains(value); }
+
+  Block &block;
+  DenseSet<Operation *> ops;
+  /// Of values that sum products on their way: the fewest bytes that they can
+  /// be computed of, their own included.
+  llvm::MapVector<Value, int64_t> leastBytes;
+};
+} // namespace
+
+bool ConstantPart::isConstant(Operation &op) const {
+  if (op.hasTrait<OpTrait::IsTerminator>() || !isMemoryEffectFree(&op) ||
+      isa<MegaCtxDialect>(op.getDialect()))
+    return false;
+  return llvm::all_of(readBy(&op), [&](Value value) {
+    return ops.contains(value.getDefiningOp());
+  });
+}
+
+void ConstantPart::add(Operation &op) {
+  ops.insert(&op);
+  auto structured = dyn_cast<linalg::LinalgOp>(op);
+  bool isProduct = structured && linalg::isaContractionOpInterface(structured);
+  auto destination = dyn_cast<DestinationStyleOpInterface>(op);
+  int64_t bytes = 0;
+  for (Value value : readBy(&op)) {
+    bool isInit =
+        destination && llvm::is_contained(destination.getDpsInits(), value);
+    isProduct |= hasProduct(value);
+    bytes += hasProduct(value) ? leastBytes.lookup(value)
+             : isInit          ? 0
+                               : bytesOf(value);
+  }
+  for (Value result : op.getResults())
+    if (isProduct)
+      leastBytes[result] =
+          isWeight(result) ? std::min(bytes, bytesOf(result)) : bytes;
+}
+
+ConstantPart::ConstantPart(Block &block) : block(block) {
+  for (Operation &op : block)
+    if (isConstant(op))
+      add(op);
+}
+
+SetVector<Value> ConstantPart::results() const {
+  DenseSet<Value> wanted;
+  SetVector<Value> found;
+  for (auto [value, bytes] : llvm::reverse(leastBytes)) {
+    bool leaves = llvm::any_of(value.getUsers(), [&](Operation *user) {
+      return !ops.contains(block.findAncestorOpInBlock(*user));
+    });
+    if (!leaves && !wanted.contains(value))
+      continue;
+    if (isWeight(value) && bytesOf(value) == bytes)
+      found.insert(value);
+    else
+      wanted.insert_range(readBy(value.getDefiningOp()));
+  }
+  SetVector<Value> ordered;
+  ordered.insert_range(llvm::reverse(found));
+  return ordered;
+}
+
+namespace {
+struct OutlineWeightProducts
+    : megactx::impl::OutlineWeightProductsPassBase<OutlineWeightProducts> {
+  void runOnOperation() override {
+    auto main = getOperation().lookupSymbol<func::FuncOp>("main");
+    if (!main || main.isExternal() || !llvm::hasSingleElement(main.getBody()))
+      return;
+    SetVector<Value> results = ConstantPart(main.front()).results();
+    if (results.empty())
+      return;
+    numProducts += results.size();
+    func::CallOp call = outline(main, results);
+    for (auto [i, result] : llvm::enumerate(results))
+      Value(result).replaceAllUsesWith(call.getResult(i));
+    for (Operation &op :
+         llvm::make_early_inc_range(llvm::reverse(main.front())))
+      if (isOpTriviallyDead(&op))
+        op.erase();
+  }
+
+  /// A function that computes the values, and main's call of it.
+  func::CallOp outline(func::FuncOp main, const SetVector<Value> &results) {
+    SetVector<Value> needed = results;
+    SetVector<Operation *> slice;
+    for (Operation &op : llvm::reverse(main.front()))
+      if (llvm::any_of(op.getResults(),
+                       [&](Value value) { return needed.contains(value); })) {
+        slice.insert(&op);
+        needed.insert_range(readBy(&op));
+      }
+    OpBuilder b(main);
+    auto type =
+        b.getFunctionType({}, TypeRange(ValueRange(results.getArrayRef())));
+    auto function =
+        func::FuncOp::create(b, main.getLoc(), kWeightProducts, type);
+    function.setPrivate();
+    SymbolTable(getOperation()).insert(function);
+    b.setInsertionPointToStart(function.addEntryBlock());
+    IRMapping copies;
+    for (Operation *op : llvm::reverse(slice))
+      b.clone(*op, copies);
+    auto given = llvm::map_to_vector(
+        results, [&](Value result) { return copies.lookup(result); });
+    func::ReturnOp::create(b, main.getLoc(), given);
+    b.setInsertionPointToStart(&main.front());
+    return func::CallOp::create(b, main.getLoc(), function);
+  }
+};
+} // namespace
