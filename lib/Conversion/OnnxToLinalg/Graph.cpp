@@ -179,19 +179,61 @@ LogicalResult Graph::keep(Operation &op) {
   return success();
 }
 
-/// The expression of an index value, seen through tensor.dim and tensor.cast.
+static Value withoutCasts(Value value) {
+  while (auto cast = value ? value.getDefiningOp<tensor::CastOp>() : nullptr)
+    value = cast.getSource();
+  return value;
+}
+
+/// The size of a converted tensor that a tensor.dim asks for, if it is one.
+const IndexExpr *Graph::sizeOf(tensor::DimOp dim) {
+  std::optional<int64_t> index = dim.getConstantIndex();
+  Value source = withoutCasts(dim.getSource());
+  for (auto &scope : llvm::reverse(tensors))
+    for (auto &[original, tensor] : scope)
+      if (index && *index < tensor->rank() &&
+          withoutCasts(tensor->value) == source)
+        return &tensor->shape[*index];
+  return nullptr;
+}
+
+/// The expression of an index value, seen through tensor.dim, sums and
+/// products.
 IndexExpr Graph::exprOf(Value index) {
-  auto dim = index.getDefiningOp<tensor::DimOp>();
-  if (dim && dim.getConstantIndex()) {
-    Value source = dim.getSource();
-    while (auto cast = source.getDefiningOp<tensor::CastOp>())
-      source = cast.getSource();
-    for (auto &scope : llvm::reverse(tensors))
-      for (auto &[original, tensor] : scope)
-        if (tensor->value == source && *dim.getConstantIndex() < tensor->rank())
-          return tensor->shape[*dim.getConstantIndex()];
-  }
+  if (auto dim = index.getDefiningOp<tensor::DimOp>())
+    if (const IndexExpr *size = sizeOf(dim))
+      return *size;
+  if (std::optional<int64_t> constant = getConstantIntValue(index))
+    return IndexExpr(*constant);
+  if (auto sum = index.getDefiningOp<arith::AddIOp>())
+    return exprOf(sum.getLhs()) + exprOf(sum.getRhs());
+  if (auto product = index.getDefiningOp<arith::MulIOp>())
+    return exprOf(product.getLhs()) * exprOf(product.getRhs());
+  if (auto apply = index.getDefiningOp<affine::AffineApplyOp>())
+    if (auto expr = exprOf(apply.getAffineMap().getResult(0), apply))
+      return *expr;
   return ix.symbol(index, 0);
+}
+
+/// The same of a sum of products of the map's operands.
+std::optional<IndexExpr> Graph::exprOf(AffineExpr expr,
+                                       affine::AffineApplyOp apply) {
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+    return IndexExpr(constant.getValue());
+  if (auto dim = dyn_cast<AffineDimExpr>(expr))
+    return exprOf(apply.getDimOperands()[dim.getPosition()]);
+  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
+    return exprOf(apply.getSymbolOperands()[symbol.getPosition()]);
+  auto binary = llvm::cast<AffineBinaryOpExpr>(expr);
+  auto lhs = exprOf(binary.getLHS(), apply);
+  auto rhs = exprOf(binary.getRHS(), apply);
+  if (!lhs || !rhs)
+    return std::nullopt;
+  if (expr.getKind() == AffineExprKind::Add)
+    return *lhs + *rhs;
+  if (expr.getKind() == AffineExprKind::Mul)
+    return *lhs * *rhs;
+  return std::nullopt;
 }
 
 /// Refuses results of static sizes that no memory holds.

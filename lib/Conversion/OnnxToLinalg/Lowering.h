@@ -14,9 +14,11 @@
 #define MEGACTX_CONVERSION_ONNXTOLINALG_LOWERING_H
 
 #include "IndexExpr.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/StringMap.h"
 #include <memory>
@@ -219,7 +221,9 @@ private:
   LogicalResult keep(Operation &op);
   LogicalResult lower(Operation *op);
   LogicalResult convert(ArrayRef<Operation *> ops);
+  const IndexExpr *sizeOf(tensor::DimOp dim);
   IndexExpr exprOf(Value index);
+  std::optional<IndexExpr> exprOf(AffineExpr expr, affine::AffineApplyOp apply);
   Value readable(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape);
   void equate(Location loc, ArrayRef<Tensor *> inputs, int64_t dim,
               IndexExpr size, IndexExpr &out);

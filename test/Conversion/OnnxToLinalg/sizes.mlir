@@ -133,3 +133,31 @@ func.func @weight_transposed(%x: tensor<?x4xf32>) -> tensor<?x8xf32> {
     }
   }
 #-}
+
+// -----
+
+// Batch and heads as one dimension, whose size is a product, and apart again: -1 is the batch.
+// CHECK-LABEL: @heads_of_attention_merged_and_split
+// CHECK: %[[OUT:.*]] = megactx.attention
+// CHECK-NOT: cf.assert
+// CHECK-NOT: arith.floordivsi
+// CHECK: linalg.generic {{.*}} ins(%[[OUT]], %{{.*}} :
+// CHECK: return
+!q = tensor<?x2x?x8xf32>
+module attributes {onnx.model} {
+func.func @heads_of_attention_merged_and_split(%q: !q) -> !q {
+  %s = megactx.source %q, %q pattern(#megactx.pattern<causal>) : (!q, !q) -> !megactx.source<!q, !q>
+  %o = megactx.attention %q, %s {scale = 1.0 : f32} : (!q, !megactx.source<!q, !q>) -> !q
+  %merged = tensor.collapse_shape %o [[0, 1], [2], [3]] : !q into tensor<?x?x8xf32>
+  %two = "onnx.Constant"() {value = dense<2> : tensor<1xi64>} : () -> tensor<1xi64>
+  %three = "onnx.Constant"() {value = dense<3> : tensor<1xi64>} : () -> tensor<1xi64>
+  %batch = "onnx.Constant"() {value = dense<-1> : tensor<1xi64>} : () -> tensor<1xi64>
+  %dim = "onnx.Constant"() {value = dense<8> : tensor<1xi64>} : () -> tensor<1xi64>
+  %shape = "onnx.Shape"(%q) : (!q) -> tensor<4xi64>
+  %length = "onnx.Slice"(%shape, %two, %three) : (tensor<4xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %sizes = "onnx.Concat"(%batch, %two, %length, %dim) {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<4xi64>
+  %split = "onnx.Reshape"(%merged, %sizes) : (tensor<?x?x8xf32>, tensor<4xi64>) -> tensor<?x?x?x?xf32>
+  %sum = "onnx.Add"(%split, %q) : (tensor<?x?x?x?xf32>, !q) -> !q
+  return %sum : !q
+}
+}
