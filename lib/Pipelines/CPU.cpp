@@ -56,6 +56,8 @@ static void buildDeallocation(OpPassManager &pm) {
 void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
                                            const BufferizeOptions &options) {
   pm.addPass(createConvertElementwiseToLinalgPass());
+  if (options.widenIntegerProducts)
+    pm.addNestedPass<func::FuncOp>(createWidenIntegerProductsPass());
   if (options.productEpilogues)
     pm.addNestedPass<func::FuncOp>(createFuseProductEpiloguesPass());
   pm.addNestedPass<func::FuncOp>(createFuseElementwisePass());

@@ -168,6 +168,7 @@ SmallVector<Phase> Compilation::tensorPhases() {
        }},
       {"tensors to memrefs", "memref", Form::Tensors, [&](OpPassManager &pm) {
          BufferizeOptions bufferize;
+         bufferize.widenIntegerProducts = !target.device.empty();
          // A launch and memory cost a GPU more than arithmetic.
          bufferize.recomputeMaps = !target.device.empty();
          // oneDNN is faster without.

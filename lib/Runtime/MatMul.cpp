@@ -8,9 +8,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "MatMul.h"
 #include "NarrowFloats.h"
 #include "OneDNN.h"
-#include "PackedWeights.h"
 #include "Pool.h"
 #include "Products.h"
 #include <algorithm>
@@ -19,11 +19,13 @@
 #include <oneapi/dnnl/dnnl.hpp>
 #include <tuple>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 using namespace dnnl;
 using megactx::cpuEngine;
 using megactx::guarded;
+using megactx::ProductTypes;
 
 namespace {
 /// From this many rows on, products read weights that are packed.
@@ -36,12 +38,12 @@ constexpr int64_t kWidened = 1 << 18;
 /// How many multiplications a call has at least, where a batch has as many.
 constexpr int64_t kGroupedWork = 1 << 18;
 
-using Key = std::tuple<int, bool, std::array<int64_t, 12>>;
+using Key = std::tuple<ProductTypes, bool, std::array<int64_t, 12>>;
 
 /// Products of matrices, strides in elements: c[i] = a[i] b[i]. Where a has no
 /// stride from one to the next, all products are of one a; and so for b.
 struct Product {
-  memory::data_type type;
+  ProductTypes types;
   int64_t batch, m, n, k;
   int64_t aBatch, aRow, aColumn, bBatch, bRow, bColumn, cBatch, cRow;
   const memory *packed = nullptr; ///< b in the products' layout, if there is
@@ -53,7 +55,8 @@ struct Product {
     std::unordered_map<int, memory> operands;
   };
 
-  memory::desc layout(memory::dims sizes, memory::dims strides) const {
+  memory::desc layout(memory::data_type type, memory::dims sizes,
+                      memory::dims strides) const {
     if (batch == 1) {
       sizes.erase(sizes.begin());
       strides.erase(strides.begin());
@@ -65,10 +68,11 @@ struct Product {
   }
 
   Prepared prepare() const {
-    memory::desc da = layout({batch, m, k}, {aBatch, aRow, aColumn});
-    memory::desc db = packed ? packed->get_desc()
-                             : layout({batch, k, n}, {bBatch, bRow, bColumn});
-    memory::desc dc = layout({batch, m, n}, {cBatch, cRow, 1});
+    memory::desc da = layout(types.a, {batch, m, k}, {aBatch, aRow, aColumn});
+    memory::desc db =
+        packed ? packed->get_desc()
+               : layout(types.b, {batch, k, n}, {bBatch, bRow, bColumn});
+    memory::desc dc = layout(types.c, {batch, m, n}, {cBatch, cRow, 1});
     auto place = [](const memory::desc &desc) {
       return memory(desc, cpuEngine(), DNNL_MEMORY_NONE);
     };
@@ -87,7 +91,7 @@ struct Product {
     megactx::singleThreaded();
     thread_local megactx::Bounded<Key, Prepared> products;
     thread_local stream s(cpuEngine());
-    Key key{int(type),
+    Key key{types,
             packed != nullptr,
             {batch, m, n, k, aBatch, aRow, aColumn, bBatch, bRow, bColumn,
              cBatch, cRow}};
@@ -117,19 +121,23 @@ bool isDense(const mctx_memref3 &x) {
 
 struct Tasks {
   mctx_memref3 a, b, c;
-  memory::data_type type;
-  int64_t size; ///< bytes of an element
-  int64_t rows, columns;
-  int64_t rowBlocks, columnBlocks;
+  ProductTypes types;
+  const megactx::NarrowFloats *narrow; ///< of a type to be widened
+  int64_t rows = 0, columns = 0;
+  int64_t rowBlocks = 0, columnBlocks = 0;
   int64_t group = 1, perCall = 1; ///< products of a task, and of a call
-  const megactx::NarrowFloats *narrow = nullptr; ///< of a type to be widened
-  std::shared_ptr<const memory> packed;          ///< all of b
+  /// The blocks of columns of b, where they are packed.
+  std::vector<std::shared_ptr<const memory>> packed;
 
-  void *at(const mctx_memref3 &x, int64_t i, int64_t r, int64_t col) const {
+  bool isOfBytes() const { return types.b == memory::data_type::s8; }
+
+  void *at(const mctx_memref3 &x, memory::data_type type, int64_t i, int64_t r,
+           int64_t col) const {
     int64_t batch = x.sizes[0] == 1 ? 0 : i;
     return static_cast<char *>(x.aligned) +
-           size * (x.offset + batch * x.strides[0] + r * x.strides[1] +
-                   col * x.strides[2]);
+           memory::data_type_size(type) *
+               (x.offset + batch * x.strides[0] + r * x.strides[1] +
+                col * x.strides[2]);
   }
 
   void run(int64_t task) const {
@@ -148,7 +156,7 @@ struct Tasks {
     auto step = [&](const mctx_memref3 &x) {
       return batch == 1 || x.sizes[0] == 1 ? 0 : x.strides[0];
     };
-    Product p{type,
+    Product p{types,
               batch,
               std::min(rows, c.sizes[1] - row),
               std::min(columns, c.sizes[2] - column),
@@ -161,8 +169,27 @@ struct Tasks {
               b.strides[2],
               step(c),
               c.strides[1],
-              packed.get()};
-    p.run(at(a, i, row, 0), at(b, i, 0, column), at(c, i, row, column));
+              packed.empty() ? nullptr : packed[column / columns].get()};
+    void *from = at(a, types.a, i, row, 0),
+         *with = at(b, types.b, i, 0, column);
+    auto *to = static_cast<char *>(at(c, types.c, i, row, column));
+    if (isOfBytes() && p.cRow != p.n)
+      callDense(p, from, with, to);
+    else
+      p.run(from, with, to);
+  }
+
+  /// By way of a dense block: oneDNN writes bytes' products fast only to rows
+  /// that follow each other.
+  void callDense(Product p, void *from, void *with, char *to) const {
+    size_t size = memory::data_type_size(types.c);
+    thread_local std::vector<char> dense;
+    dense.resize(size * p.m * p.n);
+    int64_t row = std::exchange(p.cRow, p.n);
+    p.run(from, with, dense.data());
+    for (int64_t r = 0; r < p.m; ++r)
+      std::memcpy(to + size * r * row, dense.data() + size * r * p.n,
+                  size * p.n);
   }
 
   /// A block of a matrix in f32, in the order that it lies in.
@@ -180,10 +207,10 @@ struct Tasks {
       int64_t lines = byColumns ? columns : rows;
       int64_t count = byColumns ? rows : columns;
       for (int64_t line = 0; line < lines; ++line)
-        tasks.narrow->widen(tasks.at(x, i, firstRow + (byColumns ? 0 : line),
-                                     firstColumn + (byColumns ? line : 0)),
-                            byColumns ? 1 : x.strides[2],
-                            data.data() + line * count, count);
+        tasks.narrow->widen(
+            tasks.at(x, tasks.types.a, i, firstRow + (byColumns ? 0 : line),
+                     firstColumn + (byColumns ? line : 0)),
+            byColumns ? 1 : x.strides[2], data.data() + line * count, count);
     }
   };
 
@@ -201,7 +228,7 @@ struct Tasks {
         int64_t m = std::min(most, rowEnd - m0);
         wideA.read(*this, a, i, m0, 0, m, k);
         wideC.resize(m * n);
-        Product p{memory::data_type::f32,
+        Product p{megactx::kReal,
                   1,
                   m,
                   n,
@@ -216,38 +243,44 @@ struct Tasks {
                   n};
         p.run(wideA.data.data(), wideB.data.data(), wideC.data());
         for (int64_t r = 0; r < m; ++r)
-          narrow->narrow(wideC.data() + r * n, at(c, i, m0 + r, n0), n);
+          narrow->narrow(wideC.data() + r * n, at(c, types.c, i, m0 + r, n0),
+                         n);
       }
     }
   }
+
+  void pack();
 };
 
-/// `narrow` widens a type that oneDNN does not multiply on this CPU.
-void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
-              const mctx_memref3 &c, memory::data_type type, int64_t size,
-              const megactx::NarrowFloats *narrow = nullptr) {
-  if (c.sizes[0] == 0 || c.sizes[1] == 0 || c.sizes[2] == 0)
+/// Where b is a weight and each block of it has a better layout, which bytes
+/// want dense rows for.
+void Tasks::pack() {
+  int64_t n = b.sizes[2];
+  bool isDense = a.strides[2] == 1 && a.strides[1] == a.sizes[2];
+  if (b.sizes[0] != 1 || b.strides[2] != 1 || b.strides[1] != n ||
+      (isOfBytes() && !isDense))
     return;
-  Tasks tasks{megactx::sensible(a),
-              megactx::sensible(b),
-              megactx::sensible(c),
-              type,
-              size,
-              0,
-              0,
-              0,
-              0,
-              1,
-              1,
-              narrow,
-              {}};
-  megactx::joinBatches(tasks.b, {&tasks.a, &tasks.c});
-  if (a.sizes[2] == 0) {
-    for (int64_t i = 0; i < tasks.c.sizes[0]; ++i)
-      for (int64_t r = 0; r < tasks.c.sizes[1]; ++r)
-        std::memset(tasks.at(tasks.c, i, r, 0), 0, size * tasks.c.sizes[2]);
-    return;
+  for (int64_t column = 0; column < n; column += columns) {
+    auto block =
+        megactx::packedWeight(types, b.sizes[1], std::min(columns, n - column),
+                              n, at(b, types.b, 0, 0, column));
+    if (!block)
+      return packed.clear();
+    packed.push_back(std::move(block));
   }
+}
+
+void clear(const Tasks &tasks) {
+  const mctx_memref3 &c = tasks.c;
+  for (int64_t i = 0; i < c.sizes[0]; ++i)
+    for (int64_t r = 0; r < c.sizes[1]; ++r)
+      std::memset(tasks.at(c, tasks.types.c, i, r, 0), 0,
+                  memory::data_type_size(tasks.types.c) * c.sizes[2]);
+}
+
+/// Cuts the product into blocks of rows and of columns, or a batch of small
+/// ones into groups.
+void cut(Tasks &tasks) {
   int64_t wanted = 3 * megactx::poolSize();
   int64_t m = tasks.c.sizes[1], n = tasks.c.sizes[2], batch = tasks.c.sizes[0];
   auto blocksOf = [](int64_t total, int64_t parts, int64_t least) {
@@ -265,31 +298,52 @@ void multiply(const mctx_memref3 &a, const mctx_memref3 &b,
     tasks.columns = blocksOf(n, into, leastColumns);
     tasks.columnBlocks = (n + tasks.columns - 1) / tasks.columns;
   };
-  // Each block of rows makes a copy of b where its rows are not contiguous.
-  if (tasks.b.strides[2] != 1) {
+  if (tasks.isOfBytes()) {
+    // Blocks of weights are the same whatever the number of rows: bytes are
+    // multiplied in a layout of their own, which is kept.
+    splitColumns(parts);
+    splitRows(m);
+  } else if (tasks.b.strides[2] != 1) {
+    // Each block of rows makes a copy of b where its rows are not contiguous.
     splitColumns(parts);
     splitRows(parts / tasks.columnBlocks);
   } else {
     splitRows(parts);
     splitColumns(parts / tasks.rowBlocks);
   }
-  // Blocks of columns would need copies of their own.
-  const mctx_memref3 &weights = tasks.b;
-  if (!narrow && tasks.columnBlocks == 1 && weights.sizes[0] == 1 &&
-      weights.strides[2] == 1 && weights.strides[1] == n && m >= kPackedRows)
-    tasks.packed = megactx::packedWeight(type, weights.sizes[1], n,
-                                         tasks.at(weights, 0, 0, 0));
-  int64_t blocks = tasks.rowBlocks * tasks.columnBlocks;
-  if (blocks == 1) {
+  if (!tasks.narrow &&
+      (tasks.isOfBytes() || (m >= kPackedRows && tasks.columnBlocks == 1)))
+    tasks.pack();
+  if (tasks.rowBlocks * tasks.columnBlocks == 1) {
     int64_t each = (batch + wanted - 1) / wanted;
     tasks.group = std::min(
-        each, std::max<int64_t>(1, kGroupedWork / (m * n * a.sizes[2])));
-    if (!narrow && isDense(tasks.a) && isDense(tasks.b) && isDense(tasks.c))
+        each, std::max<int64_t>(1, kGroupedWork / (m * n * tasks.a.sizes[2])));
+    if (!tasks.narrow && isDense(tasks.a) && isDense(tasks.b) &&
+        isDense(tasks.c))
       tasks.perCall = tasks.group;
   }
+}
+
+void multiplyAs(const mctx_memref3 &a, const mctx_memref3 &b,
+                const mctx_memref3 &c, const ProductTypes &types,
+                const megactx::NarrowFloats *narrow) {
+  if (c.sizes[0] == 0 || c.sizes[1] == 0 || c.sizes[2] == 0)
+    return;
+  Tasks tasks{megactx::sensible(a), megactx::sensible(b), megactx::sensible(c),
+              types, narrow};
+  megactx::joinBatches(tasks.b, {&tasks.a, &tasks.c});
+  if (a.sizes[2] == 0)
+    return clear(tasks);
+  cut(tasks);
   mctx_rt_parallel_for(
       [](void *context, int64_t i) { static_cast<Tasks *>(context)->run(i); },
-      &tasks, (batch + tasks.group - 1) / tasks.group * blocks);
+      &tasks,
+      (tasks.c.sizes[0] + tasks.group - 1) / tasks.group * tasks.rowBlocks *
+          tasks.columnBlocks);
+}
+
+constexpr ProductTypes all(memory::data_type type) {
+  return {type, type, type};
 }
 
 /// oneDNN 2.6 multiplies bf16 on CPUs with AVX-512, and f16 on none.
@@ -307,25 +361,28 @@ bool multipliesBFloat() {
 }
 } // namespace
 
+void megactx::multiply(const mctx_memref3 &a, const mctx_memref3 &b,
+                       const mctx_memref3 &c, const ProductTypes &types) {
+  multiplyAs(a, b, c, types, nullptr);
+}
+
 extern "C" void _mlir_ciface_mctx_rt_matmul_f32(mctx_memref3 *a,
                                                 mctx_memref3 *b,
                                                 mctx_memref3 *c) {
-  guarded([&] { multiply(*a, *b, *c, memory::data_type::f32, 4); });
+  guarded([&] { megactx::multiply(*a, *b, *c, megactx::kReal); });
 }
 extern "C" void _mlir_ciface_mctx_rt_matmul_bf16(mctx_memref3 *a,
                                                  mctx_memref3 *b,
                                                  mctx_memref3 *c) {
   guarded([&] {
-    if (multipliesBFloat())
-      multiply(*a, *b, *c, memory::data_type::bf16, 2);
-    else
-      multiply(*a, *b, *c, memory::data_type::bf16, 2, &megactx::kBFloat);
+    multiplyAs(*a, *b, *c, all(memory::data_type::bf16),
+               multipliesBFloat() ? nullptr : &megactx::kBFloat);
   });
 }
 extern "C" void _mlir_ciface_mctx_rt_matmul_f16(mctx_memref3 *a,
                                                 mctx_memref3 *b,
                                                 mctx_memref3 *c) {
   guarded([&] {
-    multiply(*a, *b, *c, memory::data_type::f16, 2, &megactx::kHalf);
+    multiplyAs(*a, *b, *c, all(memory::data_type::f16), &megactx::kHalf);
   });
 }

@@ -13,7 +13,7 @@ namespace {
 struct Registry {
   std::mutex mutex;
   std::map<const char *, size_t> ranges;
-  using Shape = std::tuple<memory::data_type, int64_t, int64_t>;
+  using Shape = std::tuple<megactx::ProductTypes, int64_t, int64_t>;
   std::map<Shape, std::unique_ptr<memory::desc>> layouts;
   struct Copy {
     memory::desc from; ///< the tensor that the copy is of
@@ -37,21 +37,22 @@ Registry &registry() {
   return *all;
 }
 
-memory::desc plainLayout(memory::data_type type, int64_t k, int64_t n) {
-  return memory::desc({k, n}, type, memory::dims{n, 1});
+memory::desc plainLayout(memory::data_type type, int64_t k, int64_t n,
+                         int64_t row) {
+  return memory::desc({k, n}, type, memory::dims{row, 1});
 }
 
 /// What oneDNN chooses for many rows. One layout for every number of them.
-std::unique_ptr<memory::desc> chooseLayout(memory::data_type type, int64_t k,
-                                           int64_t n) {
+std::unique_ptr<memory::desc> chooseLayout(const megactx::ProductTypes &types,
+                                           int64_t k, int64_t n) {
   constexpr int64_t rows = 512;
-  memory::desc a({rows, k}, type, memory::dims{k, 1});
-  memory::desc b({k, n}, type, memory::format_tag::any);
-  memory::desc c({rows, n}, type, memory::dims{n, 1});
+  memory::desc a({rows, k}, types.a, memory::dims{k, 1});
+  memory::desc b({k, n}, types.b, memory::format_tag::any);
+  memory::desc c({rows, n}, types.c, memory::dims{n, 1});
   try {
     matmul::primitive_desc product({a, b, c}, megactx::cpuEngine());
     memory::desc chosen = product.weights_desc();
-    if (chosen != plainLayout(type, k, n))
+    if (chosen != plainLayout(types.b, k, n, n))
       return std::make_unique<memory::desc>(chosen);
   } catch (const dnnl::error &) {
   }
@@ -119,17 +120,17 @@ copied(const memory::desc &from, const memory::desc &to, void *plain) {
   return made;
 }
 
-/// Of a weight, under the registry's lock.
+/// Of a weight that lies in so many bytes, under the registry's lock.
 static std::shared_ptr<const memory> keptCopy(Registry &all,
                                               const memory::desc &from,
                                               const memory::desc &to,
-                                              char *begin) {
+                                              char *begin, size_t bytes) {
   auto [first, last] = all.packed.equal_range(begin);
   for (; first != last; ++first)
     if (first->second.from == from && first->second.memory->get_desc() == to)
       return first->second.memory;
   auto made = copied(from, to, begin);
-  giveBack(begin, from.get_size());
+  giveBack(begin, bytes);
   // Layouts vary with run-time sizes: what is kept is bounded.
   constexpr size_t kMostCopies = 4;
   if (all.packed.count(begin) >= kMostCopies)
@@ -144,21 +145,24 @@ std::shared_ptr<const memory> megactx::packedCopy(const memory::desc &from,
   auto *begin = static_cast<char *>(plain);
   Registry &all = registry();
   std::lock_guard<std::mutex> lock(all.mutex);
-  return all.isWeight(begin, from.get_size()) ? keptCopy(all, from, to, begin)
-                                              : copied(from, to, begin);
+  size_t bytes = from.get_size();
+  return all.isWeight(begin, bytes) ? keptCopy(all, from, to, begin, bytes)
+                                    : copied(from, to, begin);
 }
 
-std::shared_ptr<const memory> megactx::packedWeight(memory::data_type type,
+std::shared_ptr<const memory> megactx::packedWeight(const ProductTypes &types,
                                                     int64_t k, int64_t n,
-                                                    void *plain) {
+                                                    int64_t row, void *plain) {
   auto *begin = static_cast<char *>(plain);
-  memory::desc from = plainLayout(type, k, n);
+  memory::desc from = plainLayout(types.b, k, n, row);
+  // oneDNN counts whole rows, which the last one of some columns is not.
+  size_t bytes = ((k - 1) * row + n) * memory::data_type_size(types.b);
   Registry &all = registry();
   std::lock_guard<std::mutex> lock(all.mutex);
-  if (!all.isWeight(begin, from.get_size()))
+  if (!all.isWeight(begin, bytes))
     return nullptr;
-  const memory::desc *layout = layoutOf(all, Registry::Shape(type, k, n));
-  return layout ? keptCopy(all, from, *layout, begin) : nullptr;
+  const memory::desc *layout = layoutOf(all, Registry::Shape(types, k, n));
+  return layout ? keptCopy(all, from, *layout, begin, bytes) : nullptr;
 }
 
 extern "C" void mctx_products_add_weights(const void *begin, size_t size) {

@@ -14,15 +14,25 @@
 #include <cstdint>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <tuple>
 
 namespace megactx {
 
 dnnl::engine &cpuEngine();
 
-/// A packed copy of a plain matrix [k, n] with rows of n elements, or null
-/// where it is no weight, or plain rows are as good.
-std::shared_ptr<const dnnl::memory>
-packedWeight(dnnl::memory::data_type type, int64_t k, int64_t n, void *plain);
+/// What a product is of: c = a b.
+struct ProductTypes {
+  dnnl::memory::data_type a, b, c;
+  bool operator<(const ProductTypes &other) const {
+    return std::tie(a, b, c) < std::tie(other.a, other.b, other.c);
+  }
+};
+
+/// A packed copy of a matrix b [k, n] whose rows begin `row` elements apart, or
+/// null where it is no weight, or plain rows are as good.
+std::shared_ptr<const dnnl::memory> packedWeight(const ProductTypes &types,
+                                                 int64_t k, int64_t n,
+                                                 int64_t row, void *plain);
 
 /// A copy in another layout of a tensor that lies in `plain`; kept, where that
 /// is a weight.

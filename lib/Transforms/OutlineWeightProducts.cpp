@@ -1,7 +1,7 @@
 //===- OutlineWeightProducts.cpp - products of weights alone --------------===//
 //
-// Owns what of `main` is computed of constants, sums products on its way, and
-// at which of its values it is smallest.
+// Owns what of `main` is computed of constants, sums on its way, and at which
+// of its values it is smallest.
 //
 //===----------------------------------------------------------------------===//
 
@@ -43,8 +43,9 @@ static bool isWeight(Value value) {
   constexpr int64_t kMaxRank = 8; // of the runtime's tensors
   auto type = dyn_cast<RankedTensorType>(value.getType());
   return type && type.hasStaticShape() && type.getRank() <= kMaxRank &&
-         isa<Float16Type, BFloat16Type, Float32Type, Float64Type>(
-             type.getElementType());
+         (isa<Float16Type, BFloat16Type, Float32Type, Float64Type>(
+              type.getElementType()) ||
+          type.getElementType().isSignlessInteger(32));
 }
 
 namespace {
@@ -81,7 +82,8 @@ bool ConstantPart::isConstant(Operation &op) const {
 void ConstantPart::add(Operation &op) {
   ops.insert(&op);
   auto structured = dyn_cast<linalg::LinalgOp>(op);
-  bool isProduct = structured && linalg::isaContractionOpInterface(structured);
+  // Other sums are products with one.
+  bool isProduct = structured && structured.getNumReductionLoops() > 0;
   auto destination = dyn_cast<DestinationStyleOpInterface>(op);
   int64_t bytes = 0;
   for (Value value : readBy(&op)) {

@@ -65,6 +65,9 @@ struct AttentionOptions : PassPipelineOptions<AttentionOptions> {
 void buildAttentionPipeline(OpPassManager &pm, const AttentionOptions &options);
 
 struct BufferizeOptions : PassPipelineOptions<BufferizeOptions> {
+  Option<bool> widenIntegerProducts{
+      *this, "widen-integer-products", llvm::cl::init(false),
+      llvm::cl::desc("multiply bytes in f32, exactly")};
   Option<bool> productEpilogues{
       *this, "product-epilogues", llvm::cl::init(false),
       llvm::cl::desc("make bias, residual and activation a part of the product "

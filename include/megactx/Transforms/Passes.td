@@ -430,16 +430,33 @@ def HoistWeightsPass : Pass<"megactx-hoist-weights", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numWeights", "weights", "constants hoisted">];
 }
 
+def WidenIntegerProductsPass
+    : Pass<"megactx-widen-integer-products", "::mlir::func::FuncOp"> {
+  let summary = "products of bytes as products of f32, exactly";
+  let description = [{
+    For targets whose libraries have no product of bytes. After: a contraction of
+    int8 or uint8 with int8 into int32, as of MatMulInteger, is a sum of
+    contractions in f32 over 256 terms each, which the 24 bits of f32 hold.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [
+    Statistic<"numWidened", "widened", "products that were widened">
+  ];
+}
+
 def OutlineWeightProductsPass
     : Pass<"megactx-outline-weight-products", "::mlir::ModuleOp"> {
   let summary = "products of weights alone, as a function of their own";
   let description = [{
-    After: what `main` computes of constants alone and sums products on its way
-    is computed by a private function `weight_products` without arguments, which
+    After: what `main` computes of constants alone and sums on its way, products
+    or not, is computed by a private function `weight_products` without arguments, which
     `main` calls; it may be called when the model is compiled. It gives what is
     smallest: before what only repeats or gathers. Where there is none nothing
     changes. For example the projections of DeBERTa's relative positions, or of
-    queries that were learned.
+    queries that were learned, and the sums of quantized weights.
   }];
   let dependentDialects = ["::mlir::func::FuncDialect"];
   let statistics = [

@@ -48,7 +48,9 @@ struct ConvertMatmulToRuntime
         return signalPassFailure();
     SmallVector<linalg::GenericOp> products;
     getOperation().walk([&](linalg::GenericOp op) {
-      if (op.hasPureBufferSemantics() && ProductOp::isProduct(op) &&
+      bool isOfBytes = !onDevice && ProductOp::isIntegerProduct(op);
+      if (op.hasPureBufferSemantics() &&
+          (isOfBytes || ProductOp::isProduct(op)) &&
           llvm::all_of(op.getDpsInputs(), isByRowsOrColumns) &&
           hasUnitStride(op.getDpsInits()[0]))
         products.push_back(op);
@@ -72,15 +74,22 @@ struct ConvertMatmulToRuntime
                            StridedLayoutAttr::get(&getContext(), any, sizes));
   }
 
-  void call(ImplicitLocOpBuilder &b, Type element, ValueRange operands) {
-    std::string name = onDevice ? "mctx_rt_device_matmul_" : "mctx_rt_matmul_";
-    llvm::raw_string_ostream(name) << element;
+  void call(ImplicitLocOpBuilder &b, const Twine &types, ValueRange operands) {
+    std::string name =
+        ((onDevice ? "mctx_rt_device_matmul_" : "mctx_rt_matmul_") + types)
+            .str();
     func::FuncOp function =
         runtimeFunction(getOperation(), name, TypeRange(operands));
     if (onDevice)
       function->setAttr(kOnDeviceAttr, b.getUnitAttr());
     func::CallOp::create(b, function, operands);
     ++numProducts;
+  }
+
+  static std::string nameOf(Type element) {
+    std::string name;
+    llvm::raw_string_ostream(name) << element;
+    return name;
   }
 
   /// The operand as the runtime has it.
@@ -104,7 +113,7 @@ struct ConvertMatmulToRuntime
 
   void callOnDevice(ImplicitLocOpBuilder &b, Value lhs, Value rhs, Value bias,
                     Value residual, Value out, Activation activation) {
-    call(b, cast<MemRefType>(out.getType()).getElementType(),
+    call(b, nameOf(cast<MemRefType>(out.getType()).getElementType()),
          {memory(b, lhs), memory(b, rhs),
           bias ? memory(b, bias) : nothing(b, out, 1),
           residual ? memory(b, residual) : nothing(b, out, 3), memory(b, out),
@@ -124,14 +133,19 @@ struct ConvertMatmulToRuntime
           out = op.getDpsInits()[0];
     // The runtime overwrites: zeros written just before are not read.
     linalg::FillOp fill = fillBefore(op, op.getDpsInitsMutable()[0]);
-    bool fromZero = fill && matchPattern(fill.value(), m_AnyZeroFloat());
+    bool fromZero = fill && (matchPattern(fill.value(), m_AnyZeroFloat()) ||
+                             matchPattern(fill.value(), m_Zero()));
     if (!onDevice) {
       // What adds to what is there already is left to loops.
       if (!fromZero)
         return;
       fill.erase();
-      Type element = cast<MemRefType>(out.getType()).getElementType();
-      call(b, element, {memory(b, lhs), memory(b, rhs), memory(b, out)});
+      std::string types =
+          ProductOp::isProduct(op)
+              ? nameOf(cast<MemRefType>(out.getType()).getElementType())
+          : ProductOp::isOfUnsigned(op) ? "u8"
+                                        : "s8";
+      call(b, types, {memory(b, lhs), memory(b, rhs), memory(b, out)});
       op.erase();
       return;
     }

@@ -198,7 +198,8 @@ public:
   Tensor concat(Location loc, ArrayRef<Tensor *> parts, int64_t axis);
   /// [B, M, K] x [B, K, N] -> [B, M, N], as one contraction that the target may
   /// recognise. Narrow floats accumulate in what the target's product takes.
-  Tensor contract(Location loc, Tensor &a, Tensor &c);
+  /// Sums are of the operands' type, or of `sum`.
+  Tensor contract(Location loc, Tensor &a, Tensor &c, Type sum = {});
 
   //===--- run-time values ------------------------------------------------===//
   /// The elements of a 0-d or 1-d integer tensor of static size, loaded where
@@ -234,8 +235,8 @@ private:
   SmallVector<DenseMap<Value, std::unique_ptr<Tensor>>> tensors; ///< by scope
 };
 
-/// numpy's matmul of operands of rank 2 and more.
-FailureOr<Tensor> multiply(Node &node, Tensor a, Tensor c);
+/// numpy's matmul of operands of rank 2 and more, of one type or into `sum`.
+FailureOr<Tensor> multiply(Node &node, Tensor a, Tensor c, Type sum = {});
 
 /// The whole elements of a constant integer or Boolean tensor, at most `limit`.
 std::optional<SmallVector<int64_t>> integersOf(ElementsAttr attr,

@@ -7,10 +7,9 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-Tensor Graph::contract(Location loc, Tensor &a, Tensor &c) {
+Tensor Graph::contract(Location loc, Tensor &a, Tensor &c, Type sum) {
   Shape shape = {a.shape[0], a.shape[1], c.shape[2]};
-  Type type = a.elementType;
-  Value out = filled(loc, shape, b.getZeroAttr(type));
+  Value out = filled(loc, shape, b.getZeroAttr(sum ? sum : a.elementType));
   auto dim = [&](unsigned i) { return b.getAffineDimExpr(i); };
   auto map = [&](ArrayRef<AffineExpr> exprs) {
     return AffineMap::get(4, 0, exprs, b.getContext());
@@ -80,10 +79,11 @@ private:
 };
 } // namespace
 
-FailureOr<Tensor> mlir::megactx::multiply(Node &node, Tensor a, Tensor c) {
+FailureOr<Tensor> mlir::megactx::multiply(Node &node, Tensor a, Tensor c,
+                                          Type sum) {
   Graph &graph = node.graph;
   Location loc = node.loc();
-  if (!isNumber(a.elementType) || c.elementType != a.elementType)
+  if (!isNumber(a.elementType) || (!sum && c.elementType != a.elementType))
     return node.error() << "no lowering of a product of " << a.elementType
                         << " and " << c.elementType;
   if (failed(node.requireEqual(a.shape.back(), c.shape[c.rank() - 2],
@@ -97,7 +97,7 @@ FailureOr<Tensor> mlir::megactx::multiply(Node &node, Tensor a, Tensor c) {
     // Rows of all batches against one matrix.
     Tensor left = graph.reshape(loc, a, {1, product(outer) * m, k});
     Tensor right = Factor(graph, c).over(loc, {IndexExpr(1)});
-    Tensor product = graph.contract(loc, left, right);
+    Tensor product = graph.contract(loc, left, right, sum);
     outer.append({m, n});
     return graph.reshape(loc, product, outer);
   }
@@ -110,7 +110,7 @@ FailureOr<Tensor> mlir::megactx::multiply(Node &node, Tensor a, Tensor c) {
     return failure();
   Tensor left = Factor(graph, a).over(loc, *batch),
          right = Factor(graph, c).over(loc, *batch);
-  Tensor product = graph.contract(loc, left, right);
+  Tensor product = graph.contract(loc, left, right, sum);
   Shape result(*batch);
   result.append({m, n});
   return graph.reshape(loc, product, result);

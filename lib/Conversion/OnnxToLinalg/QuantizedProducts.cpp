@@ -1,83 +1,114 @@
 //===- QuantizedProducts.cpp - products of integers -----------------------===//
 //
-// Sums of integers of 8 bits are sums of f32, exact for so many terms at a
-// time.
+// A product of differences, numbers less their zero points, is the product of
+// the numbers less what sums of rows and columns say: weights stay bytes.
 //
 //===----------------------------------------------------------------------===//
 
 #include "Quantize.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "Reduction.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
 
-/// Products of differences of 8 bits, at most 255 * 255, are exact in the 24
-/// bits of f32 up to this many.
-static constexpr int64_t kExactTerms = 256;
+/// What turns unsigned bytes into those 128 less, with a sign.
+static constexpr int64_t kSign = 0x80;
 
-/// Rows [first, first + count) of a dim, less their zero points, as f32.
-static FailureOr<Tensor> centred(Node &node, unsigned i, int64_t dim,
-                                 const IndexExpr &first,
-                                 const IndexExpr &count) {
-  Graph &graph = node.graph;
-  Location loc = node.loc();
-  Tensor &all = node.in(i);
-  Shape sizes(all.shape), offsets(all.rank(), IndexExpr(0));
-  sizes[dim] = count;
-  offsets[dim] = first;
-  Tensor part =
-      graph.slice(loc, all, offsets, sizes, Shape(all.rank(), IndexExpr(1)));
-  SmallVector<Tensor *> inputs = {&part};
-  Tensor zeros;
-  if (node.has(i + 2)) {
-    zeros = node.in(i + 2);
-    // One for each row of the left operand, or each column of the right one.
-    if (i == 0 && zeros.rank() == 1 && !zeros.shape[0].is(1))
-      zeros = graph.reshape(loc, zeros, {zeros.shape[0], IndexExpr(1)});
-    inputs.push_back(&zeros);
+/// The bytes of a constant of many; empty where they are not at hand.
+static ArrayRef<char> bytesOf(ElementsAttr constant) {
+  if (auto dense = dyn_cast_or_null<DenseElementsAttr>(constant))
+    return dense.isSplat() ? ArrayRef<char>() : dense.getRawData();
+  if (auto resource = dyn_cast_or_null<DenseResourceElementsAttr>(constant))
+    if (AsmResourceBlob *blob = resource.getRawHandle().getBlob())
+      return blob->getData();
+  return {};
+}
+
+/// Unsigned bytes less 128, of a constant at once: what products take as their
+/// right operand.
+static Tensor withSign(Graph &graph, Location loc, Tensor &x) {
+  OpBuilder &b = graph.b;
+  if (!x.elementType.isUnsignedInteger())
+    return x;
+  Type type = b.getI8Type();
+  if (ArrayRef<char> bytes = bytesOf(x.constant); !bytes.empty()) {
+    AsmResourceBlob blob =
+        HeapAsmResourceBlob::allocateAndCopyInferAlign(bytes);
+    for (char &byte : blob.getMutableData())
+      byte ^= kSign;
+    auto turned = DenseResourceElementsAttr::get(
+        graph.typeOf(x.shape, type), "signed_weight", std::move(blob));
+    return graph.wrap(loc, arith::ConstantOp::create(b, loc, turned));
   }
-  FailureOr<Shape> shape = graph.broadcastShape(node, inputs);
-  if (failed(shape))
-    return failure();
-  return graph.map(loc, inputs, *shape, graph.b.getF32Type(),
-                   [](OpBuilder &b, Location l, ValueRange args) -> Value {
-                     Value x = quantize::toReal(b, l, args[0]);
-                     if (args.size() == 1)
-                       return x;
-                     return arith::SubFOp::create(
-                         b, l, x, quantize::toReal(b, l, args[1]));
+  return graph.map(loc, {&x}, x.shape, type,
+                   [](OpBuilder &nested, Location l, ValueRange args) -> Value {
+                     Value bits =
+                         bitsAs(nested, l, args[0], nested.getI8Type());
+                     return arith::XOrIOp::create(
+                         nested, l, bits,
+                         arith::ConstantIntOp::create(nested, l, -kSign, 8));
                    });
 }
 
-/// The product over `count` terms from `first` on, as f32.
-static FailureOr<Tensor> termsOf(Node &node, const IndexExpr &first,
-                                 const IndexExpr &count) {
-  FailureOr<Tensor> a = centred(node, 0, node.in(0).rank() - 1, first, count);
-  FailureOr<Tensor> c = centred(node, 1, node.in(1).rank() - 2, first, count);
-  if (failed(a) || failed(c))
+static Tensor asInteger(Graph &graph, Location loc, Tensor &x) {
+  return graph.cast(loc, x, graph.b.getI32Type());
+}
+
+/// The sums of an operand of MatMulInteger over the terms of a product.
+static Tensor sumsOf(Node &node, Tensor &x, int64_t dim) {
+  Tensor wide = asInteger(node.graph, node.loc(), x);
+  SmallVector<bool> axes(x.rank(), false);
+  axes[dim] = true;
+  return reduce(node, wide, axes, Reduce::Sum);
+}
+
+/// The zero point of an operand as it stands for the product's elements, or
+/// nothing where it is 0.
+static std::optional<Tensor> zeroOf(Node &node, unsigned i) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  bool isTurned = i == 1 && node.in(1).elementType.isUnsignedInteger();
+  Tensor zero = graph.splat(graph.b.getI32IntegerAttr(0), {});
+  if (node.has(i + 2)) {
+    Tensor &given = node.in(i + 2);
+    auto known = given.constant ? integersOf(given.constant) : std::nullopt;
+    if (known && llvm::all_of(*known, [&](int64_t each) {
+          return each == (isTurned ? kSign : 0);
+        }))
+      return std::nullopt;
+    zero = asInteger(graph, loc, given);
+    // One for each row of the left operand, or each column of the right one.
+    if (i == 0 && zero.rank() == 1 && !zero.shape[0].is(1))
+      zero = graph.reshape(loc, zero, {zero.shape[0], IndexExpr(1)});
+  } else if (!isTurned) {
+    return std::nullopt;
+  }
+  if (!isTurned)
+    return zero;
+  return graph.map(loc, {&zero}, zero.shape, zero.elementType,
+                   [](OpBuilder &b, Location l, ValueRange args) -> Value {
+                     return arith::SubIOp::create(
+                         b, l, args[0],
+                         arith::ConstantIntOp::create(b, l, kSign, 32));
+                   });
+}
+
+/// a - b * c, broadcast.
+static FailureOr<Tensor> less(Node &node, Tensor a, Tensor b, Tensor c) {
+  FailureOr<Shape> shape = node.graph.broadcastShape(node, {&a, &b, &c});
+  if (failed(shape))
     return failure();
-  return multiply(node, *a, *c);
+  return node.graph.map(
+      node.loc(), {&a, &b, &c}, *shape, a.elementType,
+      [](OpBuilder &nested, Location l, ValueRange args) -> Value {
+        return arith::SubIOp::create(
+            nested, l, args[0],
+            arith::MulIOp::create(nested, l, args[1], args[2]));
+      });
 }
 
-/// Adds f32 to i32, in its place.
-static Value addTo(Graph &graph, Location loc, Value sums, Value terms) {
-  OpBuilder &b = graph.b;
-  int64_t rank = cast<RankedTensorType>(sums.getType()).getRank();
-  AffineMap all = b.getMultiDimIdentityMap(rank);
-  SmallVector<utils::IteratorType> loops(rank, utils::IteratorType::parallel);
-  return linalg::GenericOp::create(
-             b, loc, sums.getType(), terms, sums, ArrayRef{all, all}, loops,
-             [&](OpBuilder &nested, Location l, ValueRange args) {
-               Value x = arith::FPToSIOp::create(nested, l, args[1].getType(),
-                                                 args[0]);
-               Value sum = arith::AddIOp::create(nested, l, args[1], x);
-               linalg::YieldOp::create(nested, l, sum);
-             })
-      .getResult(0);
-}
-
+/// (a - p)(b - q) = a b - p (sum b - K q) - (sum a) q, modulo 2^32.
 static LogicalResult lowerMatMulInteger(Node &node) {
   Graph &graph = node.graph;
   Location loc = node.loc();
@@ -87,45 +118,30 @@ static LogicalResult lowerMatMulInteger(Node &node) {
     if (x.rank() < 2 || !signlessOf(x.elementType).isInteger(8))
       return node.error() << "expected matrices of int8 or uint8";
   }
-  IndexExpr terms = node.in(1).shape[node.in(1).rank() - 2];
-  if (failed(node.requireEqual(node.in(0).shape.back(), terms,
-                               "inner dims of the matrices")))
-    return failure();
-  auto known = terms.constant();
-  IndexExpr most(kExactTerms);
-  FailureOr<Tensor> part =
-      termsOf(node, IndexExpr(0),
-              known ? IndexExpr(std::min(*known, kExactTerms))
-                    : graph.ix.min(loc, terms, most));
-  if (failed(part))
-    return failure();
-  Tensor sums = graph.map(
-      loc, {&*part}, part->shape, b.getI32Type(),
-      [](OpBuilder &nested, Location l, ValueRange args) -> Value {
-        return arith::FPToSIOp::create(nested, l, nested.getI32Type(), args[0]);
-      });
-  if (known && *known <= kExactTerms) {
-    node.set(0, sums);
-    return success();
+  Tensor left = node.in(0), right = withSign(graph, loc, node.in(1));
+  IndexExpr terms = right.shape[right.rank() - 2];
+  FailureOr<Tensor> out = multiply(node, left, right, b.getI32Type());
+  std::optional<Tensor> p = zeroOf(node, 0), q = zeroOf(node, 1);
+  if (succeeded(out) && p) {
+    FailureOr<Tensor> sums = sumsOf(node, right, right.rank() - 2);
+    if (q) {
+      Value count =
+          numberOf(b, loc, graph.ix.value(loc, terms), b.getI32Type());
+      Tensor many = graph.wrap(
+          tensor::FromElementsOp::create(
+              b, loc, RankedTensorType::get({}, b.getI32Type()), count),
+          {});
+      sums = less(node, *sums, many, *q);
+    }
+    if (failed(sums))
+      return failure();
+    out = less(node, *out, *p, *sums);
   }
-  auto index = [&](int64_t value) {
-    return arith::ConstantIndexOp::create(b, loc, value);
-  };
-  auto loop =
-      scf::ForOp::create(b, loc, index(kExactTerms), graph.ix.value(loc, terms),
-                         index(kExactTerms), ValueRange{sums.value});
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(loop.getBody());
-  IndexExpr first = graph.ix.symbol(loop.getInductionVar(), 0);
-  IndexExpr count = known && *known % kExactTerms == 0
-                        ? most
-                        : graph.ix.min(loc, terms - first, most);
-  part = termsOf(node, first, count);
-  if (failed(part))
+  if (succeeded(out) && q)
+    out = less(node, *out, sumsOf(node, left, left.rank() - 1), *q);
+  if (failed(out))
     return failure();
-  scf::YieldOp::create(
-      b, loc, addTo(graph, loc, loop.getRegionIterArg(0), part->value));
-  node.set(0, graph.wrap(loop.getResult(0), sums.shape));
+  node.set(0, *out);
   return success();
 }
 

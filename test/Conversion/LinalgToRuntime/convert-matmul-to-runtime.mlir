@@ -91,3 +91,46 @@ func.func @product_of_every_other_element(%x: memref<?x4x8xf32>, %y: memref<?x8x
   }
   return
 }
+
+// Bytes, the left ones with a sign or not; the right ones have one.
+// CHECK-LABEL: @bytes
+// CHECK: call @mctx_rt_matmul_u8({{.*}}) : (memref<?x?x?xui8, {{.*}}>, memref<?x?x?xi8, {{.*}}>, memref<?x?x?xi32, {{.*}}>) -> ()
+// CHECK: call @mctx_rt_matmul_s8(
+// CHECK-NOT: call
+// CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : memref<1x4x8xi8>, memref<1x8x16xui8>)
+func.func @bytes(%u: memref<1x4x8xui8>, %s: memref<1x4x8xi8>, %w: memref<1x8x16xi8>, %uw: memref<1x8x16xui8>, %z: memref<1x4x16xi32>) {
+  %zero = arith.constant 0 : i32
+  linalg.fill ins(%zero : i32) outs(%z : memref<1x4x16xi32>)
+  linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "parallel", "reduction"]}
+      ins(%u, %w : memref<1x4x8xui8>, memref<1x8x16xi8>) outs(%z : memref<1x4x16xi32>) {
+  ^bb0(%p: ui8, %q: i8, %r: i32):
+    %bits = builtin.unrealized_conversion_cast %p : ui8 to i8
+    %0 = arith.extui %bits : i8 to i32
+    %1 = arith.extsi %q : i8 to i32
+    %2 = arith.muli %0, %1 : i32
+    %3 = arith.addi %r, %2 : i32
+    linalg.yield %3 : i32
+  }
+  linalg.fill ins(%zero : i32) outs(%z : memref<1x4x16xi32>)
+  linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "parallel", "reduction"]}
+      ins(%s, %w : memref<1x4x8xi8>, memref<1x8x16xi8>) outs(%z : memref<1x4x16xi32>) {
+  ^bb0(%p: i8, %q: i8, %r: i32):
+    %0 = arith.extsi %p : i8 to i32
+    %1 = arith.extsi %q : i8 to i32
+    %2 = arith.muli %0, %1 : i32
+    %3 = arith.addi %r, %2 : i32
+    linalg.yield %3 : i32
+  }
+  linalg.fill ins(%zero : i32) outs(%z : memref<1x4x16xi32>)
+  linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "parallel", "reduction"]}
+      ins(%s, %uw : memref<1x4x8xi8>, memref<1x8x16xui8>) outs(%z : memref<1x4x16xi32>) {
+  ^bb0(%p: i8, %q: ui8, %r: i32):
+    %0 = arith.extsi %p : i8 to i32
+    %bits = builtin.unrealized_conversion_cast %q : ui8 to i8
+    %1 = arith.extui %bits : i8 to i32
+    %2 = arith.muli %0, %1 : i32
+    %3 = arith.addi %r, %2 : i32
+    linalg.yield %3 : i32
+  }
+  return
+}

@@ -1,38 +1,34 @@
 //===- PackedWeightsTest.cpp - products of weights that are packed --------===//
 
+#include "MappedCopy.h"
 #include "Weights.h"
 #include "megactx/Runtime/KernelABI.h"
 #include "megactx/Runtime/Runtime.h"
 #include "gtest/gtest.h"
 #include <cmath>
-#include <cstdlib>
 #include <random>
 #include <sys/mman.h>
-#include <unistd.h>
 #include <vector>
 
 namespace {
 /// A matrix [k, n] in a mapped file.
 struct MappedMatrix {
   int64_t k, n;
-  size_t bytes;
-  float *data;
   std::vector<float> contents;
+  megactx::test::MappedCopy<float> copy;
+  size_t bytes = copy.bytes;
+  float *data = copy.data;
 
-  MappedMatrix(int64_t k, int64_t n) : k(k), n(n), bytes(4 * k * n) {
-    std::mt19937 random(k + n);
+  static std::vector<float> randomNumbers(int64_t count, int64_t seed) {
+    std::mt19937 random(seed);
     std::uniform_real_distribution<float> uniform(-1, 1);
-    for (int64_t i = 0; i < k * n; ++i)
-      contents.push_back(uniform(random));
-    char path[] = "/tmp/megactx-weights-XXXXXX";
-    int fd = mkstemp(path);
-    unlink(path);
-    EXPECT_EQ(write(fd, contents.data(), bytes), ssize_t(bytes));
-    data = static_cast<float *>(
-        mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0));
-    close(fd);
+    std::vector<float> numbers;
+    for (int64_t i = 0; i < count; ++i)
+      numbers.push_back(uniform(random));
+    return numbers;
   }
-  ~MappedMatrix() { munmap(data, bytes); }
+  MappedMatrix(int64_t k, int64_t n)
+      : k(k), n(n), contents(randomNumbers(k * n, k + n)), copy(contents) {}
 
   /// The largest error of a product with m rows, of inner dims and columns that
   /// begin at an offset of the matrix.

@@ -11,7 +11,9 @@
 #include "gtest/gtest.h"
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 namespace megactx::test {
@@ -43,12 +45,19 @@ template <typename T> struct Matrices {
     int64_t line = (transposed ? rows : columns) + pad;
     int64_t lines = transposed ? columns : rows;
     int64_t offset = 5;
-    data.assign(offset + batch * line * lines + 1, T(NAN));
+    data.assign(offset + batch * line * lines + 1, poison());
     memref = {data.data(),
               data.data(),
               offset,
               {batch, rows, columns},
               {line * lines, transposed ? 1 : line, transposed ? line : 1}};
+  }
+  /// What no test expects.
+  static T poison() {
+    if constexpr (std::is_integral_v<T>)
+      return std::numeric_limits<T>::max();
+    else
+      return T(NAN);
   }
   T &at(int64_t b, int64_t r, int64_t c) {
     return data[memref.offset + b * memref.strides[0] + r * memref.strides[1] +

@@ -17,15 +17,49 @@ static SmallVector<AffineMap> contractionMaps(MLIRContext *context) {
   return {map({0, 1, 3}), map({0, 3, 2}), map({0, 1, 2})};
 }
 
+/// Whether it is a contraction of these shapes, of whatever types.
+static bool isContraction(linalg::GenericOp op) {
+  return op.getNumDpsInputs() == 2 && op.getNumDpsInits() == 1 &&
+         op.getNumLoops() == 4 && linalg::isaContractionOpInterface(op) &&
+         op.getIndexingMapsArray() == contractionMaps(op.getContext()) &&
+         llvm::all_of(op->getOperandTypes(), llvm::IsaPred<ShapedType>);
+}
+
 bool ProductOp::isProduct(linalg::GenericOp op) {
-  if (op.getNumDpsInputs() != 2 || op.getNumDpsInits() != 1 ||
-      op.getNumLoops() != 4 || !linalg::isaContractionOpInterface(op) ||
-      op.getIndexingMapsArray() != contractionMaps(op.getContext()))
+  if (!isContraction(op))
     return false;
   Type element = getElementTypeOrSelf(op.getDpsInits()[0]);
   return isStorage(element) && llvm::all_of(op->getOperandTypes(), [&](Type t) {
-           return isa<ShapedType>(t) && getElementTypeOrSelf(t) == element;
+           return getElementTypeOrSelf(t) == element;
          });
+}
+
+/// Whether the body reads the argument as a number with a sign.
+static bool isRead(BlockArgument argument, bool asSigned) {
+  return llvm::all_of(argument.getUsers(), [&](Operation *user) {
+    // Unsigned types are read as bits.
+    if (auto bits = dyn_cast<UnrealizedConversionCastOp>(user))
+      return llvm::all_of(bits->getUsers(), llvm::IsaPred<arith::ExtUIOp>) &&
+             !asSigned;
+    return asSigned ? isa<arith::ExtSIOp>(user) : isa<arith::ExtUIOp>(user);
+  });
+}
+
+bool ProductOp::isIntegerProduct(linalg::GenericOp op) {
+  if (!isContraction(op) ||
+      !getElementTypeOrSelf(op.getDpsInits()[0]).isSignlessInteger(32))
+    return false;
+  auto isOfBytes = [&](unsigned i) {
+    return getElementTypeOrSelf(op.getDpsInputs()[i]).isInteger(8);
+  };
+  BlockArgument lhs = op.getRegionInputArgs()[0],
+                rhs = op.getRegionInputArgs()[1];
+  return isOfBytes(0) && isOfBytes(1) && isRead(rhs, /*asSigned=*/true) &&
+         (isRead(lhs, true) || isRead(lhs, false));
+}
+
+bool ProductOp::isOfUnsigned(linalg::GenericOp op) {
+  return isRead(op.getRegionInputArgs()[0], /*asSigned=*/false);
 }
 
 MutableOperandRange ProductOp::getDpsInitsMutable() { return getOutMutable(); }
