@@ -4,7 +4,6 @@
 #include "MatMul.h"
 #include "OneDNN.h"
 #include <algorithm>
-#include <type_traits>
 #include <vector>
 
 using namespace dnnl;
@@ -61,7 +60,6 @@ struct Wide {
 
 } // namespace
 
-template <typename T>
 void megactx::multiplyBytesInFloats(const mctx_memref3 &a,
                                     const mctx_memref3 &b,
                                     const mctx_memref3 &c) {
@@ -73,7 +71,7 @@ void megactx::multiplyBytesInFloats(const mctx_memref3 &a,
     int64_t count = std::min(kExactTerms, terms - first);
     Wide left(a.sizes[0], a.sizes[1], count),
         right(b.sizes[0], count, b.sizes[2]);
-    left.take<T>(a, 0, first);
+    left.take<uint8_t>(a, 0, first);
     right.take<int8_t>(b, first, 0);
     multiply(left.memref, right.memref, product.memref, kReal);
     product.each(c, 0, 0, [&](size_t at, size_t from) {
@@ -82,35 +80,17 @@ void megactx::multiplyBytesInFloats(const mctx_memref3 &a,
   }
 }
 
-template <typename T>
 void megactx::multiplyBytes(const mctx_memref3 &a, const mctx_memref3 &b,
                             const mctx_memref3 &c) {
   using Type = memory::data_type;
-  constexpr Type type = std::is_signed_v<T> ? Type::s8 : Type::u8;
   if (sumsExactly())
-    multiply(a, b, c, {type, Type::s8, Type::s32});
+    multiply(a, b, c, {Type::u8, Type::s8, Type::s32});
   else
-    multiplyBytesInFloats<T>(a, b, c);
+    multiplyBytesInFloats(a, b, c);
 }
 
-extern "C" void _mlir_ciface_mctx_rt_matmul_u8(mctx_memref3 *a, mctx_memref3 *b,
-                                               mctx_memref3 *c) {
-  guarded([&] { megactx::multiplyBytes<uint8_t>(*a, *b, *c); });
+extern "C" void _mlir_ciface_mctx_rt_matmul_u8s8(mctx_memref3 *a,
+                                                 mctx_memref3 *b,
+                                                 mctx_memref3 *c) {
+  guarded([&] { megactx::multiplyBytes(*a, *b, *c); });
 }
-extern "C" void _mlir_ciface_mctx_rt_matmul_s8(mctx_memref3 *a, mctx_memref3 *b,
-                                               mctx_memref3 *c) {
-  guarded([&] { megactx::multiplyBytes<int8_t>(*a, *b, *c); });
-}
-
-template void megactx::multiplyBytes<uint8_t>(const mctx_memref3 &,
-                                              const mctx_memref3 &,
-                                              const mctx_memref3 &);
-template void megactx::multiplyBytes<int8_t>(const mctx_memref3 &,
-                                             const mctx_memref3 &,
-                                             const mctx_memref3 &);
-template void megactx::multiplyBytesInFloats<uint8_t>(const mctx_memref3 &,
-                                                      const mctx_memref3 &,
-                                                      const mctx_memref3 &);
-template void megactx::multiplyBytesInFloats<int8_t>(const mctx_memref3 &,
-                                                     const mctx_memref3 &,
-                                                     const mctx_memref3 &);

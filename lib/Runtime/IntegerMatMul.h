@@ -7,15 +7,13 @@
 
 namespace megactx {
 
-/// c = a b modulo 2^32, of T (uint8_t or int8_t) and int8_t into int32_t;
-/// shapes and strides are as in KernelABI.h.
-template <typename T>
+/// c = a b modulo 2^32, of uint8_t and int8_t into int32_t; shapes and strides
+/// are as in KernelABI.h.
 void multiplyBytes(const mctx_memref3 &a, const mctx_memref3 &b,
                    const mctx_memref3 &c);
 
 /// The same for CPUs that sum products of bytes in 16 bits, which saturate: in
 /// f32, 256 terms at a time, of which its 24 bits hold the sums.
-template <typename T>
 void multiplyBytesInFloats(const mctx_memref3 &a, const mctx_memref3 &b,
                            const mctx_memref3 &c);
 

@@ -17,8 +17,8 @@ namespace mlir::megactx {
 #include "megactx/Transforms/Passes.h.inc"
 } // namespace mlir::megactx
 
-/// Products of 8 bits, at most 255 * 255, are exact in the 24 bits of f32 up to
-/// so many.
+/// Products of 8 bits, at most 255 * 128, are exact in the 24 bits of f32 up to
+/// twice so many.
 static constexpr int64_t kExactTerms = 256;
 
 namespace {
@@ -69,9 +69,8 @@ Value Widening::part(Value all, unsigned dim, Value first, OpFoldResult count,
 }
 
 Value Widening::terms(Value first, OpFoldResult count) {
-  Value lhs = part(op.getDpsInputs()[0], 2, first, count,
-                   ProductOp::isOfUnsigned(op)),
-        rhs = part(op.getDpsInputs()[1], 1, first, count, false);
+  Value lhs = part(op.getDpsInputs()[0], 2, first, count, /*isUnsigned=*/true),
+        rhs = part(op.getDpsInputs()[1], 1, first, count, /*isUnsigned=*/false);
   SmallVector<OpFoldResult> sizes =
       tensor::getMixedSizes(b, b.getLoc(), op.getDpsInits()[0]);
   Value zero = arith::ConstantOp::create(b, b.getF32FloatAttr(0));

@@ -50,11 +50,12 @@ func.func @many_terms(%x: tensor<1x?x1000xui8>, %w: tensor<1x1000x16xi8>, %z: te
 // CHECK: arith.mulf
 // CHECK: linalg.generic
 // CHECK: arith.extsi %{{.*}} : i16 to i32
-func.func @few_terms(%x: tensor<2x3x256xi8>, %w: tensor<2x256x16xi8>, %v: tensor<2x16x5xi16>, %z: tensor<2x3x16xi32>, %e: tensor<2x3x5xi32>) -> tensor<2x3x5xi32> {
+func.func @few_terms(%x: tensor<2x3x256xui8>, %w: tensor<2x256x16xi8>, %v: tensor<2x16x5xi16>, %z: tensor<2x3x16xi32>, %e: tensor<2x3x5xi32>) -> tensor<2x3x5xi32> {
   %y = linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "parallel", "reduction"]}
-      ins(%x, %w : tensor<2x3x256xi8>, tensor<2x256x16xi8>) outs(%z : tensor<2x3x16xi32>) {
-  ^bb0(%p: i8, %q: i8, %r: i32):
-    %0 = arith.extsi %p : i8 to i32
+      ins(%x, %w : tensor<2x3x256xui8>, tensor<2x256x16xi8>) outs(%z : tensor<2x3x16xi32>) {
+  ^bb0(%p: ui8, %q: i8, %r: i32):
+    %bits = builtin.unrealized_conversion_cast %p : ui8 to i8
+    %0 = arith.extui %bits : i8 to i32
     %1 = arith.extsi %q : i8 to i32
     %2 = arith.muli %0, %1 : i32
     %3 = arith.addi %r, %2 : i32

@@ -52,11 +52,9 @@ void _mlir_ciface_mctx_rt_matmul_f16(mctx_memref3 *a, mctx_memref3 *b,
                                      mctx_memref3 *c);
 void _mlir_ciface_mctx_rt_matmul_bf16(mctx_memref3 *a, mctx_memref3 *b,
                                       mctx_memref3 *c);
-/** a of uint8 or int8 times b of int8, summed as int32, modulo 2^32. */
-void _mlir_ciface_mctx_rt_matmul_u8(mctx_memref3 *a, mctx_memref3 *b,
-                                    mctx_memref3 *c);
-void _mlir_ciface_mctx_rt_matmul_s8(mctx_memref3 *a, mctx_memref3 *b,
-                                    mctx_memref3 *c);
+/** a of uint8 times b of int8, summed as int32, modulo 2^32. */
+void _mlir_ciface_mctx_rt_matmul_u8s8(mctx_memref3 *a, mctx_memref3 *b,
+                                      mctx_memref3 *c);
 
 /** A memref of any rank, whose descriptor is as those above. */
 typedef struct {

@@ -435,7 +435,7 @@ def WidenIntegerProductsPass
   let summary = "products of bytes as products of f32, exactly";
   let description = [{
     For targets whose libraries have no product of bytes. After: a contraction of
-    int8 or uint8 with int8 into int32, as of MatMulInteger, is a sum of
+    uint8 with int8 into int32, as of MatMulInteger, is a sum of
     contractions in f32 over 256 terms each, which the 24 bits of f32 hold.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",

@@ -140,12 +140,9 @@ struct ConvertMatmulToRuntime
       if (!fromZero)
         return;
       fill.erase();
-      std::string types =
-          ProductOp::isProduct(op)
-              ? nameOf(cast<MemRefType>(out.getType()).getElementType())
-          : ProductOp::isOfUnsigned(op) ? "u8"
-                                        : "s8";
-      call(b, types, {memory(b, lhs), memory(b, rhs), memory(b, out)});
+      Type element = cast<MemRefType>(out.getType()).getElementType();
+      call(b, ProductOp::isProduct(op) ? nameOf(element) : "u8s8",
+           {memory(b, lhs), memory(b, rhs), memory(b, out)});
       op.erase();
       return;
     }

@@ -12,7 +12,7 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-/// What turns unsigned bytes into those 128 less, with a sign.
+/// What lies between the unsigned numbers of bytes and those with a sign.
 static constexpr int64_t kSign = 0x80;
 
 /// The bytes of a constant of many; empty where they are not at hand.
@@ -25,30 +25,36 @@ static ArrayRef<char> bytesOf(ElementsAttr constant) {
   return {};
 }
 
-/// Unsigned bytes less 128, of a constant at once: what products take as their
-/// right operand.
-static Tensor withSign(Graph &graph, Location loc, Tensor &x) {
+/// The form that libraries multiply fastest: unsigned bytes on the left, bytes
+/// with a sign on the right.
+static bool isTurned(const Tensor &x, unsigned side) {
+  return x.elementType.isUnsignedInteger() == (side == 1);
+}
+
+/// An operand in that form: 128 is added to it, or taken away; of a constant at
+/// once.
+static Tensor inForm(Graph &graph, Location loc, Tensor &x, unsigned side) {
   OpBuilder &b = graph.b;
-  if (!x.elementType.isUnsignedInteger())
+  if (!isTurned(x, side))
     return x;
-  Type type = b.getI8Type();
+  Type type = side ? b.getI8Type() : b.getIntegerType(8, /*isSigned=*/false);
   if (ArrayRef<char> bytes = bytesOf(x.constant); !bytes.empty()) {
     AsmResourceBlob blob =
         HeapAsmResourceBlob::allocateAndCopyInferAlign(bytes);
     for (char &byte : blob.getMutableData())
       byte ^= kSign;
     auto turned = DenseResourceElementsAttr::get(
-        graph.typeOf(x.shape, type), "signed_weight", std::move(blob));
+        graph.typeOf(x.shape, type), "turned_weight", std::move(blob));
     return graph.wrap(loc, arith::ConstantOp::create(b, loc, turned));
   }
-  return graph.map(loc, {&x}, x.shape, type,
-                   [](OpBuilder &nested, Location l, ValueRange args) -> Value {
-                     Value bits =
-                         bitsAs(nested, l, args[0], nested.getI8Type());
-                     return arith::XOrIOp::create(
-                         nested, l, bits,
-                         arith::ConstantIntOp::create(nested, l, -kSign, 8));
-                   });
+  return graph.map(
+      loc, {&x}, x.shape, type,
+      [&](OpBuilder &nested, Location l, ValueRange args) -> Value {
+        Value bits = bitsAs(nested, l, args[0], nested.getI8Type());
+        Value sign = arith::ConstantIntOp::create(nested, l, -kSign, 8);
+        bits = arith::XOrIOp::create(nested, l, bits, sign);
+        return bitsAs(nested, l, bits, type);
+      });
 }
 
 static Tensor asInteger(Graph &graph, Location loc, Tensor &x) {
@@ -63,35 +69,32 @@ static Tensor sumsOf(Node &node, Tensor &x, int64_t dim) {
   return reduce(node, wide, axes, Reduce::Sum);
 }
 
-/// The zero point of an operand as it stands for the product's elements, or
-/// nothing where it is 0.
-static std::optional<Tensor> zeroOf(Node &node, unsigned i) {
+/// The zero point of an operand in the products' form, as it stands for the
+/// product's elements, or nothing where it is 0.
+static std::optional<Tensor> zeroOf(Node &node, unsigned side) {
   Graph &graph = node.graph;
+  OpBuilder &b = graph.b;
   Location loc = node.loc();
-  bool isTurned = i == 1 && node.in(1).elementType.isUnsignedInteger();
-  Tensor zero = graph.splat(graph.b.getI32IntegerAttr(0), {});
-  if (node.has(i + 2)) {
-    Tensor &given = node.in(i + 2);
-    auto known = given.constant ? integersOf(given.constant) : std::nullopt;
-    if (known && llvm::all_of(*known, [&](int64_t each) {
-          return each == (isTurned ? kSign : 0);
-        }))
+  int64_t more = !isTurned(node.in(side), side) ? 0 : side ? -kSign : kSign;
+  if (!node.has(side + 2)) {
+    if (!more)
       return std::nullopt;
-    zero = asInteger(graph, loc, given);
-    // One for each row of the left operand, or each column of the right one.
-    if (i == 0 && zero.rank() == 1 && !zero.shape[0].is(1))
-      zero = graph.reshape(loc, zero, {zero.shape[0], IndexExpr(1)});
-  } else if (!isTurned) {
-    return std::nullopt;
+    return graph.splat(b.getI32IntegerAttr(more), {});
   }
-  if (!isTurned)
-    return zero;
-  return graph.map(loc, {&zero}, zero.shape, zero.elementType,
-                   [](OpBuilder &b, Location l, ValueRange args) -> Value {
-                     return arith::SubIOp::create(
-                         b, l, args[0],
-                         arith::ConstantIntOp::create(b, l, kSign, 32));
-                   });
+  Tensor &given = node.in(side + 2);
+  auto known = given.constant ? integersOf(given.constant) : std::nullopt;
+  if (known && llvm::all_of(*known, [&](int64_t x) { return x + more == 0; }))
+    return std::nullopt;
+  Tensor zero = asInteger(graph, loc, given);
+  // One for each row of the left operand, or each column of the right one.
+  if (side == 0 && zero.rank() == 1 && !zero.shape[0].is(1))
+    zero = graph.reshape(loc, zero, {zero.shape[0], IndexExpr(1)});
+  return graph.map(
+      loc, {&zero}, zero.shape, zero.elementType,
+      [&](OpBuilder &nested, Location l, ValueRange args) -> Value {
+        Value by = arith::ConstantIntOp::create(nested, l, more, 32);
+        return arith::AddIOp::create(nested, l, args[0], by);
+      });
 }
 
 /// a - b * c, broadcast.
@@ -118,7 +121,8 @@ static LogicalResult lowerMatMulInteger(Node &node) {
     if (x.rank() < 2 || !signlessOf(x.elementType).isInteger(8))
       return node.error() << "expected matrices of int8 or uint8";
   }
-  Tensor left = node.in(0), right = withSign(graph, loc, node.in(1));
+  Tensor left = inForm(graph, loc, node.in(0), 0),
+         right = inForm(graph, loc, node.in(1), 1);
   IndexExpr terms = right.shape[right.rank() - 2];
   FailureOr<Tensor> out = multiply(node, left, right, b.getI32Type());
   std::optional<Tensor> p = zeroOf(node, 0), q = zeroOf(node, 1);

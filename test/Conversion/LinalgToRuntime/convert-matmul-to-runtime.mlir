@@ -92,10 +92,11 @@ func.func @product_of_every_other_element(%x: memref<?x4x8xf32>, %y: memref<?x8x
   return
 }
 
-// Bytes, the left ones with a sign or not; the right ones have one.
+// Bytes: the left ones have no sign, the right ones have one.
 // CHECK-LABEL: @bytes
-// CHECK: call @mctx_rt_matmul_u8({{.*}}) : (memref<?x?x?xui8, {{.*}}>, memref<?x?x?xi8, {{.*}}>, memref<?x?x?xi32, {{.*}}>) -> ()
-// CHECK: call @mctx_rt_matmul_s8(
+// CHECK: call @mctx_rt_matmul_u8s8({{.*}}) : (memref<?x?x?xui8, {{.*}}>, memref<?x?x?xi8, {{.*}}>, memref<?x?x?xi32, {{.*}}>) -> ()
+// CHECK-NOT: call
+// CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : memref<1x4x8xi8>, memref<1x8x16xi8>)
 // CHECK-NOT: call
 // CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : memref<1x4x8xi8>, memref<1x8x16xui8>)
 func.func @bytes(%u: memref<1x4x8xui8>, %s: memref<1x4x8xi8>, %w: memref<1x8x16xi8>, %uw: memref<1x8x16xui8>, %z: memref<1x4x16xi32>) {

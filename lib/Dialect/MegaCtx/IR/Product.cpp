@@ -55,11 +55,7 @@ bool ProductOp::isIntegerProduct(linalg::GenericOp op) {
   BlockArgument lhs = op.getRegionInputArgs()[0],
                 rhs = op.getRegionInputArgs()[1];
   return isOfBytes(0) && isOfBytes(1) && isRead(rhs, /*asSigned=*/true) &&
-         (isRead(lhs, true) || isRead(lhs, false));
-}
-
-bool ProductOp::isOfUnsigned(linalg::GenericOp op) {
-  return isRead(op.getRegionInputArgs()[0], /*asSigned=*/false);
+         isRead(lhs, /*asSigned=*/false);
 }
 
 MutableOperandRange ProductOp::getDpsInitsMutable() { return getOutMutable(); }

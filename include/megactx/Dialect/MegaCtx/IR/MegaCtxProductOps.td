@@ -71,10 +71,8 @@ def MegaCtx_ProductOp : Op<MegaCtx_Dialect, "product",
     /// these shapes and element types, onto what its init holds.
     static bool isProduct(::mlir::linalg::GenericOp op);
 
-    /// The same of bytes: lhs of int8 or uint8 and rhs of int8, summed as int32.
+    /// The same of bytes: lhs of uint8 and rhs of int8, summed as int32.
     static bool isIntegerProduct(::mlir::linalg::GenericOp op);
-    /// Of such: whether lhs is of uint8.
-    static bool isOfUnsigned(::mlir::linalg::GenericOp op);
   }];
 }
 
