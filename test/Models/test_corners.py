@@ -65,6 +65,33 @@ def test_projections_of_learned_queries(tool, tmp_path):
     assert sorted(np.prod(weight["shape"]) for weight in manifest["weights"]) == [16 * 32, 32 * 32]
 
 
+QUANTIZED = {  # types, zero points and scales of both factors
+    "plain": (np.uint8, np.int8, 117, None, 0.02, 0.01), "signed": (np.int8, np.int8, -3, None, 0.02, 0.01), "unsigned": (np.uint8, np.uint8, 117, 131, 0.02, 0.01),
+    "columns": (np.uint8, np.int8, 255, rng.integers(-9, 9, 33).astype(np.int8), 0.02, rng.uniform(0.01, 0.02, 33).astype(np.float32)),
+    "terms": (np.uint8, np.int8, None, None, rng.uniform(0.01, 0.02, 300).astype(np.float32), 0.01)}
+
+
+@pytest.mark.parametrize("case", QUANTIZED)
+@pytest.mark.parametrize("is_weight", [True, False], ids=["weight", "input"])
+def test_products_of_what_was_widened(tool, tmp_path, case, is_weight):
+    """Bytes are multiplied as they are: sums in f32 of the widened numbers differ from them by rounding alone."""
+    left, right, p, q, s, t = QUANTIZED[case]
+    numbers = lambda dtype, *shape: rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max + 1, shape).astype(dtype)
+    a, b = numbers(left, 2, 5, 300), numbers(right, 300, 33)
+    inputs, constants = {"a": a}, {"s": np.float32(s), "t": np.float32(t)}
+    (constants if is_weight else inputs)["b"] = b
+    names = {"a": ["a", "s"], "b": ["b", "t"]}
+    for name, zero, dtype in ("a", p, left), ("b", q, right):
+        if zero is not None:
+            constants["of_" + name] = np.asarray(zero, dtype)
+            names[name].append("of_" + name)
+    nodes = [helper.make_node("DequantizeLinear", names["a"], ["x"], axis=-1), helper.make_node("DequantizeLinear", names["b"], ["w"], axis=1), helper.make_node("MatMul", ["x", "w"], ["y"])]
+    wide = lambda x, zero, scale: (x.astype(np.float64) - (0 if zero is None else zero)) * np.float64(np.float32(scale))
+    want = wide(a, p, s) @ wide(b, q, t)
+    got = result(tool, tmp_path, model_of(nodes, inputs, np.float32, {name: np.asarray(array) for name, array in constants.items()}), inputs)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-4 * np.abs(want).max())
+
+
 # What casts of these give: low bits of the integer between the ends of 32 or 64 bits.
 BEYOND = np.float32([-1, 300, 3.9, -3.9, np.nan, 1e10, -1e10, 1e30, -np.inf])
 MOST = 2**31 - 128, 2**63 - 2**39, 2**64 - 2**40  # the largest floats

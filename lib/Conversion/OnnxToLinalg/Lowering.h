@@ -41,6 +41,9 @@ struct Tensor {
   /// Where this tensor is another with its last two dimensions swapped: that
   /// other. Matrix products read it instead.
   Value transposed;
+  /// Where this tensor is one of bytes, widened: those. Matrix products of two
+  /// such multiply bytes.
+  std::shared_ptr<const struct Dequantized> dequantized;
 
   int64_t rank() const { return shape.size(); }
   bool hasElements() const { return elements.has_value(); }
@@ -49,6 +52,13 @@ struct Tensor {
   /// By how many elements the next one of each dim stands behind, row-major;
   /// nothing where sizes are not static.
   std::optional<SmallVector<int64_t>> staticStrides() const;
+};
+
+/// (bytes - zero) * scale in f32. Scale and zero point, if there is one, are of
+/// one element, or one for each entry of the last dim.
+struct Dequantized {
+  Tensor bytes, scale;
+  std::optional<Tensor> zero;
 };
 
 class Graph;

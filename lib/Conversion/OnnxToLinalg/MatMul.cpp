@@ -1,5 +1,6 @@
 //===- MatMul.cpp - matrix products ---------------------------------------===//
 
+#include "Quantize.h"
 #include "Reduction.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -86,6 +87,8 @@ FailureOr<Tensor> mlir::megactx::multiply(Node &node, Tensor a, Tensor c,
   if (!isNumber(a.elementType) || (!sum && c.elementType != a.elementType))
     return node.error() << "no lowering of a product of " << a.elementType
                         << " and " << c.elementType;
+  if (auto product = multiplyDequantized(node, a, c))
+    return *product;
   if (failed(node.requireEqual(a.shape.back(), c.shape[c.rank() - 2],
                                "inner dims")))
     return failure();

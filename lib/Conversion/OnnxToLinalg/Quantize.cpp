@@ -137,14 +137,31 @@ static bool isQuantized(Type type) {
          type.getIntOrFloatBitWidth() >= 8;
 }
 
+/// What products take of it instead; null where they do not.
+static std::shared_ptr<const Dequantized> dequantizedOf(Node &node, Type to) {
+  Tensor bytes = node.in(0), scale = node.in(1);
+  FailureOr<int64_t> axis = axisOf(node);
+  if (failed(axis) || !signlessOf(bytes.elementType).isInteger(8) ||
+      !to.isF32() || !scale.elementType.isF32() ||
+      node.integer("block_size", 0) != 0 ||
+      (!isOne(scale) && *axis != bytes.rank() - 1))
+    return nullptr;
+  auto known = std::make_shared<Dequantized>();
+  if (node.has(2))
+    known->zero = node.in(2);
+  known->bytes = std::move(bytes);
+  known->scale = std::move(scale);
+  return known;
+}
+
 static LogicalResult lowerDequantize(Node &node) {
   Type from = node.in(0).elementType, to = node.in(1).elementType;
   if (auto type = dyn_cast<RankedTensorType>(node.op->getResult(0).getType()))
     to = type.getElementType();
   if (!isQuantized(from) || !isFloat(to))
     return node.error() << "no lowering from " << from << " to " << to;
-  return lowerElements(
-      node, to, [&](OpBuilder &b, Location loc, ValueRange args) {
+  LogicalResult done =
+      lowerElements(node, to, [&](OpBuilder &b, Location loc, ValueRange args) {
         Type i32 = b.getI32Type();
         Value x = castScalar(b, loc, args[0], i32);
         if (args.size() > 2)
@@ -154,6 +171,9 @@ static LogicalResult lowerDequantize(Node &node) {
                                   quantize::toReal(b, loc, args[1]));
         return castScalar(b, loc, x, to);
       });
+  if (Tensor *made = node.graph.lookup(node.op->getResult(0)))
+    made->dequantized = dequantizedOf(node, to);
+  return done;
 }
 
 static LogicalResult lowerQuantize(Node &node) {

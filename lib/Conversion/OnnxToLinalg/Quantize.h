@@ -12,6 +12,11 @@ namespace quantize {
 Value toReal(OpBuilder &b, Location loc, Value value);
 } // namespace quantize
 
+/// The product of what two tensors were widened from, if they were and it is
+/// exact: a product of bytes, scaled.
+std::optional<FailureOr<Tensor>>
+multiplyDequantized(Node &node, const Tensor &a, const Tensor &c);
+
 /// Products of quantized operands.
 void registerQuantizedProducts(Registry &registry);
 /// Products by weights of few bits, and what such weights are.

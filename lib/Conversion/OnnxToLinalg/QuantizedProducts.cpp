@@ -69,19 +69,26 @@ static Tensor sumsOf(Node &node, Tensor &x, int64_t dim) {
   return reduce(node, wide, axes, Reduce::Sum);
 }
 
+/// An operand: bytes, and what is taken from them, if anything.
+struct Operand {
+  Tensor bytes;
+  std::optional<Tensor> zero;
+};
+
 /// The zero point of an operand in the products' form, as it stands for the
 /// product's elements, or nothing where it is 0.
-static std::optional<Tensor> zeroOf(Node &node, unsigned side) {
+static std::optional<Tensor> zeroOf(Node &node, Operand &operand,
+                                    unsigned side) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
-  int64_t more = !isTurned(node.in(side), side) ? 0 : side ? -kSign : kSign;
-  if (!node.has(side + 2)) {
+  int64_t more = !isTurned(operand.bytes, side) ? 0 : side ? -kSign : kSign;
+  if (!operand.zero) {
     if (!more)
       return std::nullopt;
     return graph.splat(b.getI32IntegerAttr(more), {});
   }
-  Tensor &given = node.in(side + 2);
+  Tensor &given = *operand.zero;
   auto known = given.constant ? integersOf(given.constant) : std::nullopt;
   if (known && llvm::all_of(*known, [&](int64_t x) { return x + more == 0; }))
     return std::nullopt;
@@ -112,23 +119,18 @@ static FailureOr<Tensor> less(Node &node, Tensor a, Tensor b, Tensor c) {
 }
 
 /// (a - p)(b - q) = a b - p (sum b - K q) - (sum a) q, modulo 2^32.
-static LogicalResult lowerMatMulInteger(Node &node) {
+static FailureOr<Tensor> multiplyBytes(Node &node, Operand a, Operand c) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   OpBuilder &b = graph.b;
-  for (unsigned i : {0u, 1u}) {
-    Tensor &x = node.in(i);
-    if (x.rank() < 2 || !signlessOf(x.elementType).isInteger(8))
-      return node.error() << "expected matrices of int8 or uint8";
-  }
-  Tensor left = inForm(graph, loc, node.in(0), 0),
-         right = inForm(graph, loc, node.in(1), 1);
-  IndexExpr terms = right.shape[right.rank() - 2];
+  Tensor left = inForm(graph, loc, a.bytes, 0),
+         right = inForm(graph, loc, c.bytes, 1);
   FailureOr<Tensor> out = multiply(node, left, right, b.getI32Type());
-  std::optional<Tensor> p = zeroOf(node, 0), q = zeroOf(node, 1);
+  std::optional<Tensor> p = zeroOf(node, a, 0), q = zeroOf(node, c, 1);
   if (succeeded(out) && p) {
     FailureOr<Tensor> sums = sumsOf(node, right, right.rank() - 2);
     if (q) {
+      IndexExpr terms = right.shape[right.rank() - 2];
       Value count =
           numberOf(b, loc, graph.ix.value(loc, terms), b.getI32Type());
       Tensor many = graph.wrap(
@@ -143,10 +145,57 @@ static LogicalResult lowerMatMulInteger(Node &node) {
   }
   if (succeeded(out) && q)
     out = less(node, *out, sumsOf(node, left, left.rank() - 1), *q);
+  return out;
+}
+
+static LogicalResult lowerMatMulInteger(Node &node) {
+  Operand operands[2];
+  for (unsigned i : {0u, 1u}) {
+    operands[i].bytes = node.in(i);
+    const Tensor &x = operands[i].bytes;
+    if (x.rank() < 2 || !signlessOf(x.elementType).isInteger(8))
+      return node.error() << "expected matrices of int8 or uint8";
+    if (node.has(i + 2))
+      operands[i].zero = node.in(i + 2);
+  }
+  FailureOr<Tensor> out = multiplyBytes(node, operands[0], operands[1]);
   if (failed(out))
     return failure();
   node.set(0, *out);
   return success();
+}
+
+static bool isOne(const Tensor &x) {
+  return x.rank() == 0 || (x.rank() == 1 && x.shape[0].is(1));
+}
+
+std::optional<FailureOr<Tensor>>
+mlir::megactx::multiplyDequantized(Node &node, const Tensor &a,
+                                   const Tensor &c) {
+  if (!a.dequantized || !c.dequantized)
+    return std::nullopt;
+  const Dequantized &left = *a.dequantized, &right = *c.dequantized;
+  // Sums of products of differences, at most 255 * 255, that 32 bits hold.
+  constexpr int64_t kMostTerms = 1 << 15;
+  std::optional<int64_t> terms = c.shape[c.rank() - 2].constant();
+  if (!terms || *terms > kMostTerms || !isOne(left.scale) ||
+      (left.zero && !isOne(*left.zero)))
+    return std::nullopt;
+  FailureOr<Tensor> out =
+      multiplyBytes(node, {left.bytes, left.zero}, {right.bytes, right.zero});
+  if (failed(out))
+    return out;
+  Tensor one = left.scale, each = right.scale;
+  for (Tensor *scale : {&one, &each})
+    if (isOne(*scale))
+      *scale = node.graph.reshape(node.loc(), *scale, {});
+  return FailureOr<Tensor>(node.graph.map(
+      node.loc(), {&*out, &one, &each}, out->shape, a.elementType,
+      [](OpBuilder &b, Location l, ValueRange args) -> Value {
+        Value scale = arith::MulFOp::create(b, l, args[1], args[2]);
+        return arith::MulFOp::create(b, l, quantize::toReal(b, l, args[0]),
+                                     scale);
+      }));
 }
 
 void mlir::megactx::registerQuantizedProducts(Registry &registry) {
