@@ -1,9 +1,9 @@
 //===- Compile.cpp - from a model file to an artifact ---------------------===//
 
 #include "megactx/Pipelines/Compile.h"
+#include "ComputedWeights.h"
 #include "ModelFile.h"
 #include "RemarkCollector.h"
-#include "WeightProducts.h"
 #include "megactx/Artifact/Artifact.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
@@ -56,7 +56,7 @@ private:
   LogicalResult passes(StringRef what,
                        function_ref<void(OpPassManager &)> build);
   void report(StringRef what, Clock::time_point since);
-  LogicalResult computeProducts();
+  LogicalResult computeConstants();
   LogicalResult print();
   Form form();
   SmallVector<Phase> tensorPhases();
@@ -99,13 +99,13 @@ LogicalResult Compilation::passes(StringRef what,
   return success();
 }
 
-LogicalResult Compilation::computeProducts() {
-  if (!module->lookupSymbol(kWeightProducts))
+LogicalResult Compilation::computeConstants() {
+  if (!module->lookupSymbol(kComputedWeights))
     return success();
   Clock::time_point start = Clock::now();
-  if (failed(computeWeightProducts(*module)))
+  if (failed(computeWeights(*module)))
     return failure();
-  report("products of weights, computed", start);
+  report("weights computed of weights", start);
   return success();
 }
 
@@ -151,7 +151,7 @@ SmallVector<Phase> Compilation::tensorPhases() {
        [&](OpPassManager &pm) {
          countAttentions();
          buildOnnxToLinalgPipeline(pm);
-         pm.addPass(createOutlineWeightProductsPass());
+         pm.addPass(createOutlineComputedWeightsPass());
        }},
       {"patterns to pieces", "pieces", Form::Tensors,
        [&](OpPassManager &pm) {
@@ -243,7 +243,7 @@ FailureOr<bool> Compilation::lower() {
     if (toCode && failed(Interface::keep(*module)))
       return failure();
     if (failed(passes(phase.what, phase.build)) ||
-        (toCode && failed(addEntry(*module))) || failed(computeProducts()))
+        (toCode && failed(addEntry(*module))) || failed(computeConstants()))
       return failure();
     if (stopsAt(phase.level))
       return failed(print()) ? FailureOr<bool>(failure()) : true;

@@ -52,17 +52,31 @@ def check(tool, folder, nodes, inputs, constants=(), opset=21):
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
+def computed(tool, folder, nodes, inputs, constants):
+    """Checks the numbers; the sizes of weights that the artifact has, of over 1000 numbers."""
+    check(tool, folder, nodes, inputs, constants)
+    manifest = json.loads((folder / "model.mctx" / "manifest.json").read_text())
+    return sorted(int(size) for weight in manifest["weights"] if (size := np.prod(weight["shape"])) > 1000)
+
+
 def test_projections_of_learned_queries(tool, tmp_path):
     """What is computed of weights alone is computed once, and the weights that it was computed of are left out."""
-    queries, keys = random(16, 32), random(3, 40, 32)
-    weights = {"queries": queries, "scale": random(32), "wq": random(32, 32), "bias": random(32), "wk": random(32, 32), "heads": np.array([16, 4, 8]), "more": np.array([0, 0, 4, 8])}
+    queries, keys = random(16, 128), random(3, 40, 128)
+    weights = {"queries": queries, "scale": random(128), "wq": random(128, 128), "bias": random(128), "wk": random(128, 128), "heads": np.array([16, 4, 32]), "more": np.array([0, 0, 4, 32])}
     nodes = [helper.make_node("Mul", ["queries", "scale"], ["scaled"]), helper.make_node("MatMul", ["scaled", "wq"], ["product"]),
              helper.make_node("Add", ["product", "bias"], ["q"]), helper.make_node("Reshape", ["q", "heads"], ["q4"]), helper.make_node("Transpose", ["q4"], ["qt"], perm=[1, 0, 2]),
              helper.make_node("MatMul", ["keys", "wk"], ["k"]), helper.make_node("Reshape", ["k", "more"], ["k4"]), helper.make_node("Transpose", ["k4"], ["kt"], perm=[0, 2, 3, 1]),
              helper.make_node("MatMul", ["qt", "kt"], ["y"])]
-    check(tool, tmp_path, nodes, {"keys": keys}, weights)
-    manifest = json.loads((tmp_path / "model.mctx" / "manifest.json").read_text())
-    assert sorted(np.prod(weight["shape"]) for weight in manifest["weights"]) == [16 * 32, 32 * 32]
+    assert computed(tool, tmp_path, nodes, {"keys": keys}, weights) == [16 * 128, 128 * 128]
+
+
+def test_weights_of_weights(tool, tmp_path):
+    """Transposed, scaled and side by side, for one product; in what no weight is, or where it would be larger, a run computes it."""
+    weights = {"a": random(80, 128), "b": random(48, 128), "by": random(128, 1), "row": random(1, 300)}
+    nodes = [helper.make_node("Concat", ["a", "b"], ["rows"], axis=0), helper.make_node("Transpose", ["rows"], ["columns"], perm=[1, 0]),
+             helper.make_node("Mul", ["columns", "by"], ["scaled"]), helper.make_node("MatMul", ["x", "scaled"], ["product"]),
+             helper.make_node("Mul", ["by", "row"], ["wide"]), helper.make_node("MatMul", ["product", "wide"], ["y"])]
+    assert computed(tool, tmp_path, nodes, {"x": random(5, 128)}, weights) == [128 * 128]
 
 
 QUANTIZED = {  # types, zero points and scales of both factors

@@ -11,8 +11,8 @@
 
 namespace mlir::megactx {
 
-/// The function that OutlineWeightProductsPass makes.
-constexpr llvm::StringLiteral kWeightProducts = "weight_products";
+/// The function that OutlineComputedWeightsPass makes.
+constexpr llvm::StringLiteral kComputedWeights = "computed_weights";
 
 #define GEN_PASS_DECL
 #include "megactx/Transforms/Passes.h.inc"

@@ -447,20 +447,25 @@ def WidenIntegerProductsPass
   ];
 }
 
-def OutlineWeightProductsPass
-    : Pass<"megactx-outline-weight-products", "::mlir::ModuleOp"> {
-  let summary = "products of weights alone, as a function of their own";
+def OutlineComputedWeightsPass
+    : Pass<"megactx-outline-computed-weights", "::mlir::ModuleOp"> {
+  let summary = "what is computed of weights alone, as a function of its own";
   let description = [{
-    After: what `main` computes of constants alone and sums on its way, products
-    or not, is computed by a private function `weight_products` without arguments, which
-    `main` calls; it may be called when the model is compiled. It gives what is
-    smallest: before what only repeats or gathers. Where there is none nothing
-    changes. For example the projections of DeBERTa's relative positions, or of
-    queries that were learned, and the sums of quantized weights.
+    After: what `main` computes of constants alone is computed by a private
+    function `computed_weights` without arguments, which `main` calls; it may be
+    called when the model is compiled. It gives what is smallest: before what
+    only repeats, gathers or widens, and nothing that is larger than what it is
+    computed of. Nothing changes where the constants that the function would read
+    are less than `threshold` bytes. For example weights that are transposed or
+    scaled, the projections of DeBERTa's relative positions, or of queries that
+    were learned, and the sums of quantized weights.
   }];
+  let options = [
+    Option<"threshold", "threshold", "int64_t", "65536", "bytes, at least">
+  ];
   let dependentDialects = ["::mlir::func::FuncDialect"];
   let statistics = [
-    Statistic<"numProducts", "products", "values that the function gives">
+    Statistic<"numValues", "values", "values that the function gives">
   ];
 }
 

@@ -1,7 +1,7 @@
-//===- OutlineWeightProducts.cpp - products of weights alone --------------===//
+//===- OutlineComputedWeights.cpp - what is computed of weights -----------===//
 //
-// Owns what of `main` is computed of constants, sums on its way, and at which
-// of its values it is smallest.
+// Owns what of `main` is computed of constants alone, and at which of its
+// values it is smallest.
 //
 //===----------------------------------------------------------------------===//
 
@@ -9,7 +9,7 @@
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Linalg/IR/LinalgInterfaces.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "llvm/ADT/MapVector.h"
@@ -18,7 +18,7 @@ using namespace mlir;
 using namespace mlir::megactx;
 
 namespace mlir::megactx {
-#define GEN_PASS_DEF_OUTLINEWEIGHTPRODUCTSPASS
+#define GEN_PASS_DEF_OUTLINECOMPUTEDWEIGHTSPASS
 #include "megactx/Transforms/Passes.h.inc"
 } // namespace mlir::megactx
 
@@ -48,24 +48,33 @@ static bool isWeight(Value value) {
           type.getElementType().isSignlessInteger(32));
 }
 
+/// Whether the op gives tensors that are not what it reads in another shape.
+static bool computes(Operation *op) {
+  return !op->hasTrait<OpTrait::ConstantLike>() &&
+         !isa<linalg::FillOp, tensor::CastOp, tensor::CollapseShapeOp,
+              tensor::EmptyOp, tensor::ExpandShapeOp, tensor::ExtractSliceOp>(
+             op) &&
+         llvm::any_of(op->getResultTypes(), llvm::IsaPred<RankedTensorType>);
+}
+
 namespace {
 /// The part of a block that is computed of constants.
 class ConstantPart {
 public:
   explicit ConstantPart(Block &block);
-  /// Values with a product in them from which the rest of the block is
-  /// computed, of as few bytes as there are, in the block's order.
+  /// Computed values from which the rest of the block is computed, of as few
+  /// bytes as there are, in the block's order.
   SetVector<Value> results() const;
 
 private:
   bool isConstant(Operation &op) const;
   void add(Operation &op);
-  bool hasProduct(Value value) const { return leastBytes.contains(value); }
+  bool isComputed(Value value) const { return leastBytes.contains(value); }
 
   Block &block;
   DenseSet<Operation *> ops;
-  /// Of values that sum products on their way: the fewest bytes that they can
-  /// be computed of, their own included.
+  /// Of computed values: the fewest bytes that they can be computed of, their
+  /// own included.
   llvm::MapVector<Value, int64_t> leastBytes;
 };
 } // namespace
@@ -81,21 +90,19 @@ bool ConstantPart::isConstant(Operation &op) const {
 
 void ConstantPart::add(Operation &op) {
   ops.insert(&op);
-  auto structured = dyn_cast<linalg::LinalgOp>(op);
-  // Other sums are products with one.
-  bool isProduct = structured && structured.getNumReductionLoops() > 0;
+  bool isNew = computes(&op);
   auto destination = dyn_cast<DestinationStyleOpInterface>(op);
   int64_t bytes = 0;
   for (Value value : readBy(&op)) {
     bool isInit =
         destination && llvm::is_contained(destination.getDpsInits(), value);
-    isProduct |= hasProduct(value);
-    bytes += hasProduct(value) ? leastBytes.lookup(value)
+    isNew |= isComputed(value);
+    bytes += isComputed(value) ? leastBytes.lookup(value)
              : isInit          ? 0
                                : bytesOf(value);
   }
   for (Value result : op.getResults())
-    if (isProduct)
+    if (isNew)
       leastBytes[result] =
           isWeight(result) ? std::min(bytes, bytesOf(result)) : bytes;
 }
@@ -126,17 +133,24 @@ SetVector<Value> ConstantPart::results() const {
 }
 
 namespace {
-struct OutlineWeightProducts
-    : megactx::impl::OutlineWeightProductsPassBase<OutlineWeightProducts> {
+struct OutlineComputedWeights
+    : megactx::impl::OutlineComputedWeightsPassBase<OutlineComputedWeights> {
+  using OutlineComputedWeightsPassBase::OutlineComputedWeightsPassBase;
+
   void runOnOperation() override {
     auto main = getOperation().lookupSymbol<func::FuncOp>("main");
     if (!main || main.isExternal() || !llvm::hasSingleElement(main.getBody()))
       return;
     SetVector<Value> results = ConstantPart(main.front()).results();
-    if (results.empty())
+    SmallVector<Operation *> slice = sliceOf(main.front(), results);
+    int64_t read = 0;
+    for (Operation *op : slice)
+      if (op->hasTrait<OpTrait::ConstantLike>())
+        read += bytesOf(op->getResult(0));
+    if (results.empty() || read < threshold)
       return;
-    numProducts += results.size();
-    func::CallOp call = outline(main, results);
+    numValues += results.size();
+    func::CallOp call = outline(main, results, slice);
     for (auto [i, result] : llvm::enumerate(results))
       Value(result).replaceAllUsesWith(call.getResult(i));
     for (Operation &op :
@@ -145,26 +159,34 @@ struct OutlineWeightProducts
         op.erase();
   }
 
-  /// A function that computes the values, and main's call of it.
-  func::CallOp outline(func::FuncOp main, const SetVector<Value> &results) {
+  /// What the values are computed by, in the block's order.
+  static SmallVector<Operation *> sliceOf(Block &block,
+                                          const SetVector<Value> &results) {
     SetVector<Value> needed = results;
-    SetVector<Operation *> slice;
-    for (Operation &op : llvm::reverse(main.front()))
+    SmallVector<Operation *> slice;
+    for (Operation &op : llvm::reverse(block))
       if (llvm::any_of(op.getResults(),
                        [&](Value value) { return needed.contains(value); })) {
-        slice.insert(&op);
+        slice.push_back(&op);
         needed.insert_range(readBy(&op));
       }
+    std::reverse(slice.begin(), slice.end());
+    return slice;
+  }
+
+  /// A function that computes the values, and main's call of it.
+  func::CallOp outline(func::FuncOp main, const SetVector<Value> &results,
+                       ArrayRef<Operation *> slice) {
     OpBuilder b(main);
     auto type =
         b.getFunctionType({}, TypeRange(ValueRange(results.getArrayRef())));
     auto function =
-        func::FuncOp::create(b, main.getLoc(), kWeightProducts, type);
+        func::FuncOp::create(b, main.getLoc(), kComputedWeights, type);
     function.setPrivate();
     SymbolTable(getOperation()).insert(function);
     b.setInsertionPointToStart(function.addEntryBlock());
     IRMapping copies;
-    for (Operation *op : llvm::reverse(slice))
+    for (Operation *op : slice)
       b.clone(*op, copies);
     auto given = llvm::map_to_vector(
         results, [&](Value result) { return copies.lookup(result); });

@@ -1,6 +1,7 @@
-//===- WeightProducts.cpp - what is computed when compiling ---------------===//
+//===- ComputedWeights.cpp - what is computed when compiling
+//---------------===//
 
-#include "WeightProducts.h"
+#include "ComputedWeights.h"
 #include "megactx/Artifact/Artifact.h"
 #include "megactx/Pipelines/Pipelines.h"
 #include "megactx/Runtime/Runtime.h"
@@ -54,7 +55,7 @@ static ElementsAttr elementsOf(const mctx_tensor &output, ShapedType type) {
   auto free = [](void *data, size_t, size_t) { mctx_free(data); };
   if (bytes > kSmall)
     return DenseResourceElementsAttr::get(
-        type, "weight_product",
+        type, "computed_weight",
         AsmResourceBlob(data, /*dataAlignment=*/64, free,
                         /*dataIsMutable=*/false));
   auto value = DenseElementsAttr::getFromRawBuffer(type, data);
@@ -71,8 +72,7 @@ static FailureOr<SmallVector<ElementsAttr>> valuesOf(func::FuncOp function) {
   main.setPublic();
   SmallString<256> folder, path;
   if (std::error_code error = fs::createUniqueDirectory("megactx", folder))
-    return function.emitError("cannot make a folder to compute products of "
-                              "weights in: ")
+    return function.emitError("cannot make a folder to compute weights in: ")
            << error.message();
   auto remove = llvm::make_scope_exit([&] { fs::remove_directories(folder); });
   llvm::sys::path::append(path, folder, "weights.mctx");
@@ -81,16 +81,15 @@ static FailureOr<SmallVector<ElementsAttr>> valuesOf(func::FuncOp function) {
   TypeRange types = function.getResultTypes();
   SmallVector<mctx_tensor> outputs(types.size());
   if (failed(runArtifact(path, outputs)))
-    return function.emitError("cannot compute products of weights: ")
-           << mctx_error();
+    return function.emitError("cannot compute weights: ") << mctx_error();
   SmallVector<ElementsAttr> values;
   for (auto [output, type] : llvm::zip_equal(outputs, types))
     values.push_back(elementsOf(output, cast<ShapedType>(type)));
   return values;
 }
 
-LogicalResult mlir::megactx::computeWeightProducts(ModuleOp module) {
-  auto function = module.lookupSymbol<func::FuncOp>(kWeightProducts);
+LogicalResult mlir::megactx::computeWeights(ModuleOp module) {
+  auto function = module.lookupSymbol<func::FuncOp>(kComputedWeights);
   if (!function)
     return success();
   FailureOr<SmallVector<ElementsAttr>> values = valuesOf(function);

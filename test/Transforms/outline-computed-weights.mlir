@@ -1,13 +1,17 @@
-// RUN: megactx-opt %s --megactx-outline-weight-products --split-input-file | FileCheck %s
+// RUN: megactx-opt %s --megactx-outline-computed-weights=threshold=0 --split-input-file | FileCheck %s
+// RUN: megactx-opt %s --megactx-outline-computed-weights --split-input-file | FileCheck %s --check-prefix=SMALL
+
+// What reads little is not worth a compilation.
+// SMALL-NOT: @computed_weights
 
 // A layer of weights alone, with what comes before and after it.
-// CHECK-LABEL: func.func private @weight_products() -> tensor<4x8xf32>
+// CHECK-LABEL: func.func private @computed_weights() -> tensor<4x8xf32>
 // CHECK: %[[SCALED:.*]] = linalg.mul
 // CHECK: %[[PRODUCT:.*]] = linalg.matmul ins(%[[SCALED]],
 // CHECK: %[[SUM:.*]] = linalg.add ins(%[[PRODUCT]],
 // CHECK: return %[[SUM]]
 // CHECK-LABEL: func.func @main
-// CHECK: %[[GIVEN:.*]] = call @weight_products() : () -> tensor<4x8xf32>
+// CHECK: %[[GIVEN:.*]] = call @computed_weights() : () -> tensor<4x8xf32>
 // CHECK-NOT: linalg.mul
 // CHECK: linalg.matmul ins(%{{.*}}, %[[GIVEN]] :
 // CHECK-NOT: linalg.
@@ -30,12 +34,12 @@ func.func @main(%x: tensor<?x4xf32>, %init: tensor<?x8xf32>) -> tensor<?x8xf32> 
 // -----
 
 // What repeats a product stays: a file would hold it many times.
-// CHECK-LABEL: func.func private @weight_products() -> tensor<4x4xf32>
+// CHECK-LABEL: func.func private @computed_weights() -> tensor<4x4xf32>
 // CHECK: linalg.matmul
 // CHECK-NOT: linalg.broadcast
 // CHECK: return
 // CHECK-LABEL: func.func @main
-// CHECK: %[[GIVEN:.*]] = call @weight_products()
+// CHECK: %[[GIVEN:.*]] = call @computed_weights()
 // CHECK: linalg.broadcast ins(%[[GIVEN]] :
 // CHECK: tensor.collapse_shape
 func.func @main() -> tensor<400x4xf32> {
@@ -51,11 +55,11 @@ func.func @main() -> tensor<400x4xf32> {
 // -----
 
 // Weights with an update of low rank are one weight.
-// CHECK-LABEL: func.func private @weight_products() -> tensor<64x64xf32>
+// CHECK-LABEL: func.func private @computed_weights() -> tensor<64x64xf32>
 // CHECK: linalg.matmul
 // CHECK: linalg.add
 // CHECK-LABEL: func.func @main() -> tensor<64x64xf32>
-// CHECK: call @weight_products
+// CHECK: call @computed_weights
 func.func @main() -> tensor<64x64xf32> {
   %w = arith.constant dense<0.5> : tensor<64x64xf32>
   %a = arith.constant dense<1.5> : tensor<64x2xf32>
@@ -69,9 +73,9 @@ func.func @main() -> tensor<64x64xf32> {
 // -----
 
 // Larger than its factors: angles of a static number of positions, say.
-// CHECK-NOT: @weight_products
+// CHECK-NOT: @computed_weights
 // CHECK-LABEL: func.func @main() -> tensor<64x64xf32>
-// CHECK-NOT: @weight_products
+// CHECK-NOT: @computed_weights
 func.func @main() -> tensor<64x64xf32> {
   %a = arith.constant dense<1.5> : tensor<64x1xf32>
   %b = arith.constant dense<1.5> : tensor<1x64xf32>
@@ -82,19 +86,25 @@ func.func @main() -> tensor<64x64xf32> {
 
 // -----
 
-// No product, or one of what comes in, in whatever region.
-// CHECK-NOT: @weight_products
+// What comes in, in whatever region, and views of weights are left.
+// CHECK-LABEL: func.func private @computed_weights() -> tensor<4x4xf32>
+// CHECK: linalg.mul
+// CHECK-NOT: linalg.
 // CHECK-LABEL: func.func @main(
-// CHECK-NOT: @weight_products
-func.func @main(%x: tensor<4x4xf32>, %n: index) -> (tensor<4x4xf32>, tensor<4x4xf32>) {
+// CHECK: %[[GIVEN:.*]] = call @computed_weights
+// CHECK: tensor.expand_shape
+// CHECK: scf.for
+// CHECK: linalg.matmul ins(%{{.*}}, %[[GIVEN]] :
+func.func @main(%x: tensor<4x4xf32>, %n: index) -> (tensor<4x4xf32>, tensor<2x2x4xf32>) {
   %zero = arith.constant 0 : index
   %one = arith.constant 1 : index
   %a = arith.constant dense<1.5> : tensor<4x4xf32>
+  %view = tensor.expand_shape %a [[0, 1], [2]] output_shape [2, 2, 4] : tensor<4x4xf32> into tensor<2x2x4xf32>
   %empty = tensor.empty() : tensor<4x4xf32>
   %squares = linalg.mul ins(%a, %a : tensor<4x4xf32>, tensor<4x4xf32>) outs(%empty : tensor<4x4xf32>) -> tensor<4x4xf32>
-  %power = scf.for %i = %zero to %n step %one iter_args(%p = %squares) -> tensor<4x4xf32> {
+  %power = scf.for %i = %zero to %n step %one iter_args(%p = %x) -> tensor<4x4xf32> {
     %next = linalg.matmul ins(%x, %squares : tensor<4x4xf32>, tensor<4x4xf32>) outs(%p : tensor<4x4xf32>) -> tensor<4x4xf32>
     scf.yield %next : tensor<4x4xf32>
   }
-  return %squares, %power : tensor<4x4xf32>, tensor<4x4xf32>
+  return %power, %view : tensor<4x4xf32>, tensor<2x2x4xf32>
 }
