@@ -55,6 +55,16 @@ struct LowerRsqrt : OpRewritePattern<math::RsqrtOp> {
   }
 };
 
+struct LowerLeadingZeros : OpRewritePattern<math::CountLeadingZerosOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(math::CountLeadingZerosOp op,
+                                PatternRewriter &rewriter) const override {
+    rewriter.replaceOpWithNewOp<LLVM::CountLeadingZerosOp>(
+        op, op.getType(), op.getOperand(), /*is_zero_poison=*/false);
+    return success();
+  }
+};
+
 struct LowerAbsI : OpRewritePattern<math::AbsIOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(math::AbsIOp op,
@@ -130,9 +140,9 @@ struct ConvertMathToNVVM : impl::ConvertMathToNVVMPassBase<ConvertMathToNVVM> {
     math::populateExpansionPatterns(expand, {"sinh", "cosh", "tan", "asinh",
                                              "acosh", "atanh", "powf", "exp2"});
     RewritePatternSet functions(&getContext());
-    functions.add<LowerSinCos<math::SinOp, false>,
-                  LowerSinCos<math::CosOp, true>, LowerRsqrt, LowerAbsI>(
-        &getContext());
+    functions
+        .add<LowerSinCos<math::SinOp, false>, LowerSinCos<math::CosOp, true>,
+             LowerRsqrt, LowerAbsI, LowerLeadingZeros>(&getContext());
     populateMathAlgebraicSimplificationPatterns(functions);
     populateMathPolynomialApproximationPatterns(functions, [](StringRef name) {
       return name != "math.sin" && name != "math.cos";

@@ -158,6 +158,11 @@ static LogicalResult lowerMatMulInteger(Node &node) {
     if (node.has(i + 2))
       operands[i].zero = node.in(i + 2);
   }
+  const Tensor &right = operands[1].bytes;
+  if (failed(node.requireEqual(operands[0].bytes.shape.back(),
+                               right.shape[right.rank() - 2],
+                               "inner dims of the matrices")))
+    return failure();
   FailureOr<Tensor> out = multiplyBytes(node, operands[0], operands[1]);
   if (failed(out))
     return failure();

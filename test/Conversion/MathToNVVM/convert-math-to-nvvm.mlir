@@ -34,6 +34,12 @@ gpu.module @kernels {
     return %y : f32
   }
 
+  // CHECK-LABEL: func @leading_zeros
+  // CHECK: "llvm.intr.ctlz"(%{{.*}}) <{is_zero_poison = false}> : (i64) -> i64
+  func.func @leading_zeros(%x: i64) -> i64 {
+    %y = math.ctlz %x : i64
+    return %y : i64
+  }
   // CHECK-LABEL: func @absi
   // CHECK: %[[MINUS:.*]] = arith.subi %c0_i64, %arg0
   // CHECK: arith.maxsi %arg0, %[[MINUS]]
