@@ -42,7 +42,7 @@ static int64_t bytesOf(Value value) {
 static bool isWeight(Value value) {
   constexpr int64_t kMaxRank = 8; // of the runtime's tensors
   auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type && type.hasStaticShape() && type.getRank() <= kMaxRank &&
+  return bytesOf(value) > 0 && type.getRank() <= kMaxRank &&
          (isa<Float16Type, BFloat16Type, Float32Type, Float64Type>(
               type.getElementType()) ||
           type.getElementType().isSignlessInteger(32));
