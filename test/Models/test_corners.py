@@ -106,6 +106,21 @@ def test_products_of_what_was_widened(tool, tmp_path, case, is_weight):
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-4 * np.abs(want).max())
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.float16])
+@pytest.mark.parametrize("shape, order", [((33, 70), (1, 0)), ((17, 1), (1, 0)), ((1, 40), (1, 0)), ((0, 40), (1, 0)), ((3, 50, 37), (2, 1, 0)), ((2, 40, 19, 33), (3, 1, 2, 0)), ((5, 9000), (1, 0))], ids=str)
+def test_transposes(tool, tmp_path, shape, order, dtype):
+    """With what is added to them, of sizes known and not."""
+    x = (10 * random(*shape)).astype(dtype)
+    z = (10 * random(*(shape[i] for i in order))).astype(dtype)
+    for sizes in "known", "named":
+        (folder := tmp_path / sizes).mkdir()
+        model = model_of([helper.make_node("Transpose", ["x"], ["t"], perm=order), helper.make_node("Add", ["t", "z"], ["y"])], {"x": x, "z": z}, dtype)
+        for given in model.graph.input if sizes == "named" else ():
+            for i, dim in enumerate(given.type.tensor_type.shape.dim):
+                dim.dim_param = f"{given.name}{i}"
+        np.testing.assert_array_equal(result(tool, folder, model, {"x": x, "z": z}), x.transpose(order) + z)
+
+
 # What casts of these give: low bits of the integer between the ends of 32 or 64 bits.
 BEYOND = np.float32([-1, 300, 3.9, -3.9, np.nan, 1e10, -1e10, 1e30, -np.inf])
 MOST = 2**31 - 128, 2**63 - 2**39, 2**64 - 2**40  # the largest floats

@@ -195,7 +195,8 @@ def ConvertLinalgToTasksPass
     some rows at a time where a dimension within the reductions says so; what does
     not differ between rows is computed once. Where it is a reduction, results stay
     in registers until it ends, as vectors of partial results, some for each row,
-    where these may be combined in any order. A `linalg.fill` that they start from
+    where these may be combined in any order. Rows that an operand lies across, as
+    in a transpose, are taken 16 at a time. A `linalg.fill` that reductions start from
     and an op that maps them in place afterwards are part of the loop then, such as
     the scores of `megactx.lens_score` and what is legal of them (remark `map-fused`
     of the category `fuse-lod`).

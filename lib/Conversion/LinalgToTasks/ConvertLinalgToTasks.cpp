@@ -10,6 +10,9 @@
 //         scf.for element        innermost, as vectors if it may be in any
 //                                order; in the output's memory elsewhere
 //
+// Where an operand lies along another dimension, as of a transpose, some rows
+// are taken together, element by element: each line of memory is read once.
+//
 //===----------------------------------------------------------------------===//
 
 #include "VectorRow.h"
@@ -31,6 +34,9 @@ namespace mlir::megactx {
 /// How many rows are summed at a time, where elements of a row are in vectors
 /// and where partial results are.
 static constexpr int64_t kRowsAtOnce = 4, kSumsAtOnce = 8;
+
+/// How many rows of a transpose are taken together: a line of memory of f32.
+static constexpr int64_t kRowsAcross = 16;
 
 static arith::FastMathFlags flagsOf(Operation *op) {
   auto real = dyn_cast<arith::ArithFastMathInterface>(op);
@@ -65,6 +71,8 @@ private:
   void reduceInRegisters();
   void reduceInMemory(ArrayRef<unsigned> rest, Value begin, Value end);
   std::optional<int64_t> shortRow();
+  void findAcross();
+  void acrossRows(Value begin, Value end);
   void findPartial();
   void takeUnrolled();
   int64_t unrolledRows();
@@ -75,10 +83,18 @@ private:
   void addTerms(Value begin, Value end, int64_t width, int64_t count,
                 MutableArrayRef<Value> sums);
   bool isShort();
+  /// The longest segment.
+  int64_t longest() const {
+    return across ? std::max<int64_t>(grain / kRowsAcross, 1) : grain;
+  }
 
   int64_t grain, lanes;
   SmallVector<unsigned> outer, reductions;
   std::optional<unsigned> inner; ///< the innermost dimension, if parallel
+  /// The dimension along which an operand lies whose rows are taken together,
+  /// and its extent; its blocks are an outer dimension.
+  std::optional<unsigned> across;
+  Value extentAcross;
   /// The parallel ones before it, within the reductions or in a task: their
   /// rows are summed at a time, and what they have in common is computed once.
   SmallVector<unsigned> unrolled;
@@ -99,6 +115,7 @@ void TaskEmitter::run() {
     (kind == utils::IteratorType::parallel ? outer : reductions).push_back(dim);
   if (!outer.empty() && outer.back() + 1 == extents.size())
     inner = outer.pop_back_val();
+  findAcross();
   findPartial();
   takeUnrolled();
   fills.resize(op.getNumDpsInits());
@@ -108,8 +125,9 @@ void TaskEmitter::run() {
   Value work = atLeastOne(product(reductions));
   Value width = inner ? extents[*inner] : c(1);
   // A segment's elements, segments of a row, segments of a task.
-  Value length = min(atLeastOne(width), c(grain));
+  Value length = min(atLeastOne(width), c(longest()));
   rowSegments = ceilDiv(width, length);
+  work = mul(work, c(across ? kRowsAcross : 1));
   Value chunk = ceilDiv(c(grain), atLeastOne(mul(length, work)));
   Value segments = mul(rows, rowSegments);
   auto tasks = scf::ParallelOp::create(b, c(0), ceilDiv(segments, chunk), c(1));
@@ -131,16 +149,52 @@ void TaskEmitter::segment(Value number) {
   if (inner) {
     row = arith::DivUIOp::create(b, number, rowSegments);
     Value part = arith::RemUIOp::create(b, number, rowSegments);
-    begin = mul(part, c(grain));
-    end = min(add(begin, c(grain)), extents[*inner]);
+    begin = mul(part, c(longest()));
+    end = min(add(begin, c(longest())), extents[*inner]);
   }
   unflatten(row, outer);
-  if (inner)
+  if (across)
+    acrossRows(begin, end);
+  else if (inner)
     reduceInMemory(reductions, begin, end);
   else if (combiners)
     reducePartial();
   else
     reduceInRegisters();
+}
+
+/// Rows are taken together along the dimension where the first operand lies
+/// that does not lie along the innermost one.
+void TaskEmitter::findAcross() {
+  if (!inner || !reductions.empty() || shortRow())
+    return;
+  for (OpOperand *operand : op.getDpsInputOperands()) {
+    if (neighboursOf(*operand, *inner) != Neighbours::Apart)
+      continue;
+    for (unsigned dim : outer) {
+      std::optional<int64_t> count = constantOf(extents[dim]);
+      if (neighboursOf(*operand, dim) != Neighbours::Next ||
+          (count && *count < kRowsAcross))
+        continue;
+      across = dim;
+      extentAcross = extents[dim];
+      extents[dim] = ceilDiv(extentAcross, c(kRowsAcross));
+      return;
+    }
+  }
+}
+
+/// The elements of a block of rows, a column of them at a time.
+void TaskEmitter::acrossRows(Value begin, Value end) {
+  Value first = mul(indices[*across], c(kRowsAcross));
+  Value last = min(add(first, c(kRowsAcross)), extentAcross);
+  auto columns = scf::ForOp::create(b, begin, end, c(1));
+  b.setInsertionPointToStart(columns.getBody());
+  indices[*inner] = columns.getInductionVar();
+  auto rows = scf::ForOp::create(b, first, last, c(1));
+  b.setInsertionPointToStart(rows.getBody());
+  indices[*across] = rows.getInductionVar();
+  storeOutputs(body(loadOutputs()));
 }
 
 /// Whether the body may be there more than once.
