@@ -367,3 +367,15 @@ def test_a_mean_that_is_large_beside_the_deviation(axes, tool, tmp_path):
     wide, over = x.astype(np.float64), tuple(axes or (0, 2, 3))
     want = (wide - wide.mean(over, keepdims=True)) / wide.std(over, keepdims=True)
     np.testing.assert_allclose(result(tool, tmp_path, model_of(nodes, {"x": x}, np.float32), {"x": x}), want, atol=5e-3)
+
+
+@pytest.mark.parametrize("op, dtypes", [("MatMul", (np.float32, np.float32)), ("MatMulInteger", (np.uint8, np.int8))])
+def test_products_of_no_rows_in_batches_of_any_size(op, dtypes, tool, tmp_path):
+    """A batch and a depth that the model leaves open, about a size that it declares to be 0."""
+    inputs = {"a": np.zeros((2, 0, 5), dtypes[0])}
+    out = np.float32 if op == "MatMul" else np.int32
+    model = model_of([helper.make_node(op, ["a", "w"], ["y"])], inputs, out, {"w": np.ones((5, 3), dtypes[1])})
+    for i in (0, 2):
+        model.graph.input[0].type.tensor_type.shape.dim[i].ClearField("dim_value")
+    got = result(tool, tmp_path, model, inputs)
+    assert got.shape == (2, 0, 3) and got.dtype == out

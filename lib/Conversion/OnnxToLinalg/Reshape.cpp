@@ -134,5 +134,9 @@ Tensor Graph::reshape(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape) {
             "a reshape changes the number of elements");
     groups = wholeGroup(tensor.rank(), shape.size());
   }
+  // Groups that sizes of the result show to be empty need not be so in the type
+  // of the source, which memrefs insist on.
+  if (llvm::any_of(shape, [](const IndexExpr &size) { return size.is(0); }))
+    return wrap(empty(loc, shape, tensor.elementType), shape);
   return wrap(regroup(*this, loc, value, tensor, shape, groups), shape);
 }
