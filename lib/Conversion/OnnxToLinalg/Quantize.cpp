@@ -57,6 +57,11 @@ static FailureOr<Tensor> spread(Node &node, Tensor parameters,
   if (block == 0) {
     if (parameters.rank() != 1 || axis >= rank)
       return node.error() << "expected scales of rank 0 or 1";
+    auto count = parameters.shape[0].constant(), size = shape[axis].constant();
+    if (count && size && *count != *size)
+      return node.error() << "expected scales or zero points for " << *size
+                          << " entries of axis " << axis << ", but got "
+                          << *count;
     Shape wide(rank, IndexExpr(1));
     wide[axis] = parameters.shape[0];
     return graph.reshape(loc, parameters, wide);
@@ -141,10 +146,11 @@ static bool isQuantized(Type type) {
 static std::shared_ptr<const Dequantized> dequantizedOf(Node &node, Type to) {
   Tensor bytes = node.in(0), scale = node.in(1);
   FailureOr<int64_t> axis = axisOf(node);
+  bool isPerEntry = !isOne(scale) || (node.has(2) && !isOne(node.in(2)));
   if (failed(axis) || !signlessOf(bytes.elementType).isInteger(8) ||
       !to.isF32() || !scale.elementType.isF32() ||
       node.integer("block_size", 0) != 0 ||
-      (!isOne(scale) && *axis != bytes.rank() - 1))
+      (isPerEntry && *axis != bytes.rank() - 1))
     return nullptr;
   auto known = std::make_shared<Dequantized>();
   if (node.has(2))

@@ -102,3 +102,12 @@ func.func @from_f8(%x: tensor<4xf8E5M2>, %s: tensor<f32>) -> tensor<4xui8> {
   %0 = "onnx.QuantizeLinear"(%x, %s) : (tensor<4xf8E5M2>, tensor<f32>) -> tensor<4xui8> loc("n")
   return %0 : tensor<4xui8>
 }
+
+// -----
+
+// Not even where the axis would broadcast to them.
+// CHECK: error:{{.*}}cannot lower node 'n' (DequantizeLinear): expected scales or zero points for 1 entries of axis 1, but got 5
+func.func @scales_of_another_size(%x: tensor<4x1xi8>, %s: tensor<5xf32>) -> tensor<4x1xf32> {
+  %0 = "onnx.DequantizeLinear"(%x, %s) {axis = 1 : i64} : (tensor<4x1xi8>, tensor<5xf32>) -> tensor<4x1xf32> loc("n")
+  return %0 : tensor<4x1xf32>
+}

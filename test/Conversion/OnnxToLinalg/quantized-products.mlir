@@ -94,3 +94,19 @@ func.func @widened_by_terms(%x: tensor<?x4xui8>, %s: tensor<4xf32>, %t: tensor<2
   return %y : tensor<?x2xf32>
 }
 }
+
+// -----
+
+// Zero points of terms are in the sums, whatever there is of scales.
+// CHECK-LABEL: @widened_by_zero_points_of_terms
+// CHECK-NOT: xi32>
+// CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<1x?x4xf32>, tensor<1x4x4xf32>)
+// CHECK: return
+module attributes {onnx.model} {
+func.func @widened_by_zero_points_of_terms(%x: tensor<?x4xui8>, %s: tensor<f32>, %z: tensor<4xi8>, %w: tensor<4x4xi8>) -> tensor<?x4xf32> {
+  %a = "onnx.DequantizeLinear"(%x, %s) : (tensor<?x4xui8>, tensor<f32>) -> tensor<?x4xf32>
+  %b = "onnx.DequantizeLinear"(%w, %s, %z) {axis = 0 : i64} : (tensor<4x4xi8>, tensor<f32>, tensor<4xi8>) -> tensor<4x4xf32>
+  %y = onnx.MatMul %a, %b : (tensor<?x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+}
