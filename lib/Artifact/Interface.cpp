@@ -43,17 +43,6 @@ static void noteMemory(DictionaryAttr attrs, llvm::json::Object &entry) {
     entry["memory"] = memory.str();
 }
 
-/// Of the runtime's tensors.
-static constexpr int64_t kMaxRank = 8;
-
-static LogicalResult verifyRank(func::FuncOp function, ShapedType type,
-                                StringRef what) {
-  if (type.getRank() <= kMaxRank)
-    return success();
-  return function.emitError("expected ")
-         << what << " of at most " << kMaxRank << " dims, but got " << type;
-}
-
 /// {name, dtype, shape}; a size that is not known is a name, maybe empty.
 static FailureOr<llvm::json::Object> describe(func::FuncOp function, Type type,
                                               DictionaryAttr attrs,
@@ -63,8 +52,10 @@ static FailureOr<llvm::json::Object> describe(func::FuncOp function, Type type,
     return function.emitError("expected tensors of numbers as inputs and "
                               "outputs, but got ")
            << type;
-  if (failed(verifyRank(function, tensor, "inputs and outputs")))
-    return failure();
+  constexpr int64_t kMaxRank = 8; // of the runtime's tensors
+  if (tensor.getRank() > kMaxRank)
+    return function.emitError("expected inputs and outputs of at most ")
+           << kMaxRank << " dims, but got " << type;
   auto name = attrs ? attrs.getAs<StringAttr>("onnx.name") : StringAttr();
   auto dims = attrs ? attrs.getAs<ArrayAttr>("onnx.dims") : ArrayAttr();
   llvm::json::Array shape;
@@ -156,8 +147,6 @@ FailureOr<Interface> Interface::of(ModuleOp module) {
       continue;
     }
     auto shaped = cast<ShapedType>(weight.getType());
-    if (failed(verifyRank(function, shaped, "weights")))
-      return failure();
     llvm::json::Array shape(shaped.getShape());
     llvm::json::Object entry{{"offset", offset}, {"shape", std::move(shape)}};
     noteMemory(function.getArgAttrDict(i), entry);

@@ -1,5 +1,4 @@
-//===- ComputedWeights.cpp - what is computed when compiling
-//---------------===//
+//===- ComputedWeights.cpp - what is computed when compiling --------------===//
 
 #include "ComputedWeights.h"
 #include "megactx/Artifact/Artifact.h"

@@ -197,9 +197,11 @@ mlir::megactx::multiplyDequantized(Node &node, const Tensor &a,
   return FailureOr<Tensor>(node.graph.map(
       node.loc(), {&*out, &one, &each}, out->shape, a.elementType,
       [](OpBuilder &b, Location l, ValueRange args) -> Value {
-        Value scale = arith::MulFOp::create(b, l, args[1], args[2]);
-        return arith::MulFOp::create(b, l, quantize::toReal(b, l, args[0]),
-                                     scale);
+        // The scales' product may be beyond f32 where no result is.
+        Value sum = quantize::toReal(b, l, args[0]);
+        for (Value scale : args.drop_front())
+          sum = arith::MulFOp::create(b, l, sum, scale);
+        return sum;
       }));
 }
 

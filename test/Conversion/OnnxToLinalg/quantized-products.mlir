@@ -59,9 +59,9 @@ func.func @unsigned_weights(%x: tensor<?x4xui8>) -> tensor<?x2xi32> {
 // What was widened is multiplied as it was; the scales come after.
 // CHECK-LABEL: @widened
 // CHECK: %[[PRODUCT:.*]] = linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<1x?x4xui8>, tensor<1x4x2xi8>) outs(%{{.*}} : tensor<1x?x2xi32>)
-// CHECK: arith.mulf
-// CHECK: arith.sitofp
-// CHECK: arith.mulf
+// CHECK: %[[SUM:.*]] = arith.sitofp
+// CHECK: %[[SCALED:.*]] = arith.mulf %[[SUM]],
+// CHECK: arith.mulf %[[SCALED]],
 // CHECK: return
 module attributes {onnx.model} {
 func.func @widened(%x: tensor<?x4xui8>, %s: tensor<f32>, %t: tensor<2xf32>) -> tensor<?x2xf32> {
