@@ -197,36 +197,47 @@ const IndexExpr *Graph::sizeOf(tensor::DimOp dim) {
   return nullptr;
 }
 
-/// The expression of an index value, seen through tensor.dim, sums and
-/// products.
-IndexExpr Graph::exprOf(Value index) {
-  if (auto dim = index.getDefiningOp<tensor::DimOp>())
-    if (const IndexExpr *size = sizeOf(dim))
-      return *size;
-  if (std::optional<int64_t> constant = getConstantIntValue(index))
-    return IndexExpr(*constant);
-  if (auto sum = index.getDefiningOp<arith::AddIOp>())
-    return exprOf(sum.getLhs()) + exprOf(sum.getRhs());
-  if (auto product = index.getDefiningOp<arith::MulIOp>())
-    return exprOf(product.getLhs()) * exprOf(product.getRhs());
-  if (auto apply = index.getDefiningOp<affine::AffineApplyOp>())
-    if (auto expr = exprOf(apply.getAffineMap().getResult(0), apply))
-      return *expr;
-  return ix.symbol(index, 0);
+/// The expression of a size, seen through tensor.dim, sums and products.
+IndexExpr Graph::exprOf(Value size) {
+  auto known = sumOf(size);
+  return known ? *known : ix.symbol(size, 0);
 }
 
-/// The same of a sum of products of the map's operands.
-std::optional<IndexExpr> Graph::exprOf(AffineExpr expr,
-                                       affine::AffineApplyOp apply) {
+/// A sum of products of sizes and constants; nothing for others, which may be
+/// negative.
+std::optional<IndexExpr> Graph::sumOf(Value index) {
+  if (auto dim = index.getDefiningOp<tensor::DimOp>()) {
+    const IndexExpr *size = sizeOf(dim);
+    return size ? *size : ix.symbol(index, 0);
+  }
+  if (std::optional<int64_t> constant = getConstantIntValue(index))
+    return IndexExpr(*constant);
+  auto combined = [&](Operation *op, auto combine) -> std::optional<IndexExpr> {
+    auto lhs = sumOf(op->getOperand(0)), rhs = sumOf(op->getOperand(1));
+    if (!lhs || !rhs)
+      return std::nullopt;
+    return combine(*lhs, *rhs);
+  };
+  if (auto sum = index.getDefiningOp<arith::AddIOp>())
+    return combined(sum, [](auto &x, auto &y) { return x + y; });
+  if (auto product = index.getDefiningOp<arith::MulIOp>())
+    return combined(product, [](auto &x, auto &y) { return x * y; });
+  if (auto apply = index.getDefiningOp<affine::AffineApplyOp>())
+    return sumOf(apply.getAffineMap().getResult(0), apply);
+  return std::nullopt;
+}
+
+/// The same of an expression of the map's operands.
+std::optional<IndexExpr> Graph::sumOf(AffineExpr expr,
+                                      affine::AffineApplyOp apply) {
   if (auto constant = dyn_cast<AffineConstantExpr>(expr))
     return IndexExpr(constant.getValue());
   if (auto dim = dyn_cast<AffineDimExpr>(expr))
-    return exprOf(apply.getDimOperands()[dim.getPosition()]);
+    return sumOf(apply.getDimOperands()[dim.getPosition()]);
   if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
-    return exprOf(apply.getSymbolOperands()[symbol.getPosition()]);
+    return sumOf(apply.getSymbolOperands()[symbol.getPosition()]);
   auto binary = llvm::cast<AffineBinaryOpExpr>(expr);
-  auto lhs = exprOf(binary.getLHS(), apply);
-  auto rhs = exprOf(binary.getRHS(), apply);
+  auto lhs = sumOf(binary.getLHS(), apply), rhs = sumOf(binary.getRHS(), apply);
   if (!lhs || !rhs)
     return std::nullopt;
   if (expr.getKind() == AffineExprKind::Add)

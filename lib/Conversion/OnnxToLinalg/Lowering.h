@@ -233,8 +233,9 @@ private:
   LogicalResult lower(Operation *op);
   LogicalResult convert(ArrayRef<Operation *> ops);
   const IndexExpr *sizeOf(tensor::DimOp dim);
-  IndexExpr exprOf(Value index);
-  std::optional<IndexExpr> exprOf(AffineExpr expr, affine::AffineApplyOp apply);
+  IndexExpr exprOf(Value size);
+  std::optional<IndexExpr> sumOf(Value index);
+  std::optional<IndexExpr> sumOf(AffineExpr expr, affine::AffineApplyOp apply);
   Value readable(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape);
   void equate(Location loc, ArrayRef<Tensor *> inputs, int64_t dim,
               IndexExpr size, IndexExpr &out);
