@@ -164,6 +164,25 @@ bool Policy::check(int64_t layers, std::string &error) const {
   return true;
 }
 
+std::vector<std::string>
+Policy::idleRules(llvm::ArrayRef<std::pair<int64_t, StringRef>> all) const {
+  std::vector<std::string> texts;
+  for (auto [i, rule] : llvm::enumerate(rules)) {
+    bool isIdle = llvm::none_of(all, [&rule = rule](const auto &attention) {
+      return rule.layers.contains(attention.first) &&
+             rule.kind == attention.second;
+    });
+    if (!isIdle)
+      continue;
+    std::string what = file.empty()
+                           ? std::string("the pattern")
+                           : ("policy '" + file + "': rule " + Twine(i)).str();
+    texts.push_back(what + " is for " + rule.kind +
+                    "-attention, and finds none");
+  }
+  return texts;
+}
+
 const pattern::Pattern &Policy::Rule::at(int64_t step) const {
   for (const auto &[until, pattern] : schedule)
     if (until < 0 || step < until)

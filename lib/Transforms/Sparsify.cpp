@@ -28,6 +28,11 @@ struct Sparsify : impl::SparsifyPassBase<Sparsify> {
     SmallVector<Layer> layers = layersOf(getOperation());
     if (!rules->check(numLayers(layers), error))
       return fail(error);
+    SmallVector<std::pair<int64_t, StringRef>> kinds;
+    for (auto [op, number] : layers)
+      kinds.emplace_back(number, op.getKind());
+    for (const std::string &idle : rules->idleRules(kinds))
+      getOperation()->emitWarning() << "sparsify: " << idle;
     for (auto [op, number] : layers) {
       int64_t heads = op.getQuery().getType().getDimSize(1);
       auto chosen = rules->patternFor(number, op.getKind(), heads, step, error);

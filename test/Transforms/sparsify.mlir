@@ -6,6 +6,8 @@
 // RUN: megactx-opt %t/branches.mlir --megactx-sparsify=policy=%t/policy.json | FileCheck %s --check-prefix=BRANCHES
 // RUN: not megactx-opt %t/in.mlir --megactx-sparsify=policy=%t/absent-layer.json 2>&1 | FileCheck %s --check-prefix=ABSENT
 // RUN: not megactx-opt %t/in.mlir --megactx-sparsify=policy=%t/other-key.json 2>&1 | FileCheck %s --check-prefix=KEY
+// RUN: megactx-opt %t/in.mlir --megactx-sparsify=policy=%t/idle.json 2>&1 | FileCheck %s --check-prefix=IDLE
+// RUN: megactx-opt %t/branches.mlir --megactx-sparsify=policy=%t/policy.json 2>&1 | FileCheck %s --check-prefix=BUSY
 // RUN: not megactx-opt %t/in.mlir --megactx-sparsify='pattern="window<left = >"' 2>&1 | FileCheck %s --check-prefix=SYNTAX
 
 //--- in.mlir
@@ -27,6 +29,10 @@
 // ABSENT: layer
 // KEY: rule 0: 'schedule': unknown key 'heads'
 // SYNTAX: error
+// IDLE-NOT: rule 0
+// IDLE: warning: sparsify: policy '{{.*}}idle.json': rule 1 is for cross-attention, and finds none
+// IDLE-NOT: warning
+// BUSY-NOT: warning
 func.func @layers(%q: !t, %k: !t, %v: !t) -> (!t, !t, !t) {
   %s0 = megactx.source %k, %v pattern(#megactx.pattern<causal>) : (!t, !t) -> !s
   %a = megactx.attention %q, %s0 {scale = 1.0 : f32} : (!t, !s) -> !t
@@ -76,3 +82,6 @@ func.func @branches(%q: !t, %k: !t, %v: !t, %p: i1) -> !t {
 
 //--- other-key.json
 {"rules": [{"schedule": [{"until_step": 5, "heads": "0", "pattern": "dense"}, {"pattern": "causal"}]}]}
+
+//--- idle.json
+{"rules": [{"pattern": "strided<stride = 4>"}, {"layers": "0-1", "kind": "cross", "pattern": "block_local<block = 8>"}]}

@@ -37,6 +37,11 @@ public:
   /// Whether every layer that a rule names is there.
   bool check(int64_t layers, std::string &error) const;
 
+  /// A text for each rule that is for none of the attentions, each a layer and
+  /// a kind.
+  std::vector<std::string>
+  idleRules(llvm::ArrayRef<std::pair<int64_t, llvm::StringRef>> all) const;
+
   /// The pattern of a layer at a training step; nothing where no rule is for
   /// it. `heads` is negative where the model does not fix it.
   std::optional<pattern::Pattern> patternFor(int64_t layer,
