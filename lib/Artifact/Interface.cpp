@@ -1,6 +1,8 @@
 //===- Interface.cpp - the entry of a compiled model ----------------------===//
 
 #include "megactx/Artifact/Artifact.h"
+#include "megactx/Runtime/Runtime.h"
+#include "megactx/Support/StoredBytes.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -52,10 +54,9 @@ static FailureOr<llvm::json::Object> describe(func::FuncOp function, Type type,
     return function.emitError("expected tensors of numbers as inputs and "
                               "outputs, but got ")
            << type;
-  constexpr int64_t kMaxRank = 8; // of the runtime's tensors
-  if (tensor.getRank() > kMaxRank)
+  if (tensor.getRank() > MCTX_MAX_RANK)
     return function.emitError("expected inputs and outputs of at most ")
-           << kMaxRank << " dims, but got " << type;
+           << int64_t(MCTX_MAX_RANK) << " dims, but got " << type;
   auto name = attrs ? attrs.getAs<StringAttr>("onnx.name") : StringAttr();
   auto dims = attrs ? attrs.getAs<ArrayAttr>("onnx.dims") : ArrayAttr();
   llvm::json::Array shape;
@@ -151,9 +152,7 @@ FailureOr<Interface> Interface::of(ModuleOp module) {
     llvm::json::Object entry{{"offset", offset}, {"shape", std::move(shape)}};
     noteMemory(function.getArgAttrDict(i), entry);
     result.weightEntries.push_back(std::move(entry));
-    int64_t bytes =
-        shaped.getNumElements() * ((shaped.getElementTypeBitWidth() + 7) / 8);
-    offset += (bytes + 63) / 64 * 64;
+    offset += (storedBytes(shaped) + 63) / 64 * 64;
     result.contents.push_back(weight);
   }
   if (failed(result.describeOutputs(function, inputOf)))

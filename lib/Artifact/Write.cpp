@@ -2,6 +2,7 @@
 
 #include "Objects.h"
 #include "megactx/Artifact/Artifact.h"
+#include "megactx/Support/StoredBytes.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
@@ -187,8 +188,7 @@ static LogicalResult writeLibrary(ModuleOp module,
 
 static void writeElements(ElementsAttr value, llvm::raw_ostream &os) {
   auto type = cast<ShapedType>(value.getType());
-  int64_t width = (type.getElementTypeBitWidth() + 7) / 8;
-  int64_t bytes = type.getNumElements() * width;
+  int64_t bytes = storedBytes(type);
   if (auto resource = dyn_cast<DenseResourceElementsAttr>(value)) {
     if (AsmResourceBlob *blob = resource.getRawHandle().getBlob())
       os.write(blob->getData().data(), blob->getData().size());

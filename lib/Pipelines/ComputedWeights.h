@@ -1,5 +1,4 @@
-//===- ComputedWeights.h - what is computed when compiling -------*- C++
-//-*-===//
+//===- ComputedWeights.h - what is computed when compiling ------*- C++ -*-===//
 
 #ifndef MEGACTX_LIB_PIPELINES_COMPUTEDWEIGHTS_H
 #define MEGACTX_LIB_PIPELINES_COMPUTEDWEIGHTS_H

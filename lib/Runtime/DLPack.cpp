@@ -37,7 +37,7 @@ struct DLManagedTensor {
 };
 
 struct Exported : DLManagedTensor {
-  int64_t sizes[8], steps[8];
+  int64_t sizes[MCTX_MAX_RANK], steps[MCTX_MAX_RANK];
 };
 
 Code codeOf(const std::string &dtype) {

@@ -143,7 +143,7 @@ static void checkInterface(const json &manifest) {
       if (widthOf(dtype) == 0)
         throw json::other_error::create(501, "unknown dtype '" + dtype + "'",
                                         &value);
-      if (value.at("shape").get<std::vector<json>>().size() > 8)
+      if (value.at("shape").get<std::vector<json>>().size() > MCTX_MAX_RANK)
         throw json::other_error::create(501, "more than 8 dimensions", &value);
       for (const json &size : value.at("shape"))
         if (!size.is_number_integer())

@@ -51,7 +51,8 @@ std::string mctx_model::checkInput(
     return here() + "expected dtype " + dtype + ", but got " +
            (input.dtype ? input.dtype : "none");
   const json &shape = want.at("shape");
-  if (input.rank < 0 || input.rank > 8 || shape.size() != size_t(input.rank))
+  if (input.rank < 0 || input.rank > MCTX_MAX_RANK ||
+      shape.size() != size_t(input.rank))
     return here() + "expected rank " + std::to_string(shape.size()) +
            ", but got " + std::to_string(input.rank);
   for (size_t d = 0; d < shape.size(); ++d) {

@@ -1,5 +1,6 @@
 //===- HoistWeights.cpp - big constants become arguments ------------------===//
 
+#include "megactx/Support/StoredBytes.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -25,9 +26,7 @@ struct HoistWeights : impl::HoistWeightsPassBase<HoistWeights> {
       auto type = cast<ShapedType>(elements.getType());
       if (!type.getElementType().isIntOrFloat())
         return;
-      int64_t bytes =
-          type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
-      if (bytes >= threshold)
+      if (storedBytes(type) >= threshold)
         weights[elements].push_back(op);
     });
     for (auto &[value, ops] : weights) {

@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Runtime/Runtime.h"
+#include "megactx/Support/StoredBytes.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -35,14 +37,13 @@ static int64_t bytesOf(Value value) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
   if (!type || !type.hasStaticShape() || !type.getElementType().isIntOrFloat())
     return 0;
-  return type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
+  return storedBytes(type);
 }
 
 /// Whether it may be a constant of the model, that the runtime can compute.
 static bool isWeight(Value value) {
-  constexpr int64_t kMaxRank = 8; // of the runtime's tensors
   auto type = dyn_cast<RankedTensorType>(value.getType());
-  return bytesOf(value) > 0 && type.getRank() <= kMaxRank &&
+  return bytesOf(value) > 0 && type.getRank() <= MCTX_MAX_RANK &&
          (isa<Float16Type, BFloat16Type, Float32Type, Float64Type>(
               type.getElementType()) ||
           type.getElementType().isSignlessInteger(32));

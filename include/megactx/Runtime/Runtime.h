@@ -25,6 +25,9 @@ typedef struct mctx_model mctx_model;
 /** Where a tensor is, by DLPack's codes; 0 is host memory too. */
 enum { MCTX_HOST = 1, MCTX_CUDA = 2 };
 
+/** The most dims of a tensor. */
+enum { MCTX_MAX_RANK = 8 };
+
 /** A dense, row-major tensor. `dtype` is one of ONNX's names: float, double,
  *  float16, bfloat16, int8, int16, int32, int64, uint8, bool. Sizes in
  * elements. `device` counts the devices of that type. */
@@ -32,7 +35,7 @@ typedef struct {
   void *data;
   const char *dtype;
   int64_t rank;
-  int64_t shape[8];
+  int64_t shape[MCTX_MAX_RANK];
   int32_t device_type;
   int32_t device;
 } mctx_tensor;

@@ -42,16 +42,19 @@ Tensor *Graph::lookup(Value original) {
   return nullptr;
 }
 
+static std::string resultAt(Location loc) {
+  auto node = loc->findInstanceOf<NameLoc>();
+  if (!node)
+    return "a result";
+  return ("the result of node '" + node.getName().getValue() + "'").str();
+}
+
 /// Sizes that type inference or the file knew and the walk did not. The file
 /// may be wrong: that they are so is checked.
 static void refine(Graph &graph, Location loc, Tensor &tensor, Type declared) {
   auto type = dyn_cast<RankedTensorType>(declared);
   if (!type || type.getRank() != tensor.rank())
     return;
-  auto node = loc->findInstanceOf<NameLoc>();
-  std::string what = "a result";
-  if (node)
-    what = ("the result of node '" + node.getName().getValue() + "'").str();
   bool refined = false;
   for (int64_t i = 0; i < tensor.rank(); ++i) {
     if (type.isDynamicDim(i) || tensor.shape[i].constant())
@@ -59,7 +62,7 @@ static void refine(Graph &graph, Location loc, Tensor &tensor, Type declared) {
     IndexExpr size(type.getDimSize(i));
     graph.check(loc, graph.ix.compare(loc, Compare::Eq, tensor.shape[i], size),
                 "the model declares size " + Twine(type.getDimSize(i)) +
-                    " for dim " + Twine(i) + " of " + what +
+                    " for dim " + Twine(i) + " of " + resultAt(loc) +
                     ", which has another");
     tensor.shape[i] = size;
     refined = true;

@@ -39,7 +39,7 @@ static Value quantized(OpBuilder &b, Location loc, Value x, Value scale,
                     type);
 }
 
-static bool isOne(const Tensor &parameters) {
+bool quantize::isOne(const Tensor &parameters) {
   return parameters.rank() == 0 ||
          (parameters.rank() == 1 && parameters.shape[0].is(1));
 }
@@ -52,7 +52,7 @@ static FailureOr<Tensor> spread(Node &node, Tensor parameters,
   Graph &graph = node.graph;
   Location loc = node.loc();
   int64_t rank = shape.size();
-  if (isOne(parameters))
+  if (quantize::isOne(parameters))
     return graph.reshape(loc, parameters, {});
   if (block == 0) {
     if (parameters.rank() != 1 || axis >= rank)
@@ -96,7 +96,7 @@ static FailureOr<int64_t> axisOf(Node &node) {
     return 0;
   if (auto axis = node.axis(node.integer("axis", 1), rank))
     return *axis;
-  if (isOne(node.in(1)))
+  if (quantize::isOne(node.in(1)))
     return 0;
   return node.error() << "axis is out of range";
 }
@@ -146,7 +146,8 @@ static bool isQuantized(Type type) {
 static std::shared_ptr<const Dequantized> dequantizedOf(Node &node, Type to) {
   Tensor bytes = node.in(0), scale = node.in(1);
   FailureOr<int64_t> axis = axisOf(node);
-  bool isPerEntry = !isOne(scale) || (node.has(2) && !isOne(node.in(2)));
+  bool isPerEntry =
+      !quantize::isOne(scale) || (node.has(2) && !quantize::isOne(node.in(2)));
   if (failed(axis) || !signlessOf(bytes.elementType).isInteger(8) ||
       !to.isF32() || !scale.elementType.isF32() ||
       node.integer("block_size", 0) != 0 ||

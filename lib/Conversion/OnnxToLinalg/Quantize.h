@@ -10,6 +10,8 @@ namespace mlir::megactx {
 namespace quantize {
 /// A scalar of any number's type as f32.
 Value toReal(OpBuilder &b, Location loc, Value value);
+/// Whether scales or zero points are one for all.
+bool isOne(const Tensor &parameters);
 } // namespace quantize
 
 /// The product of what two tensors were widened from, if they were and it is

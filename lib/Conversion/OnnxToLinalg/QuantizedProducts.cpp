@@ -170,10 +170,6 @@ static LogicalResult lowerMatMulInteger(Node &node) {
   return success();
 }
 
-static bool isOne(const Tensor &x) {
-  return x.rank() == 0 || (x.rank() == 1 && x.shape[0].is(1));
-}
-
 std::optional<FailureOr<Tensor>>
 mlir::megactx::multiplyDequantized(Node &node, const Tensor &a,
                                    const Tensor &c) {
@@ -183,8 +179,8 @@ mlir::megactx::multiplyDequantized(Node &node, const Tensor &a,
   // Sums of products of differences, at most 255 * 255, that 32 bits hold.
   constexpr int64_t kMostTerms = 1 << 15;
   std::optional<int64_t> terms = c.shape[c.rank() - 2].constant();
-  if (!terms || *terms > kMostTerms || !isOne(left.scale) ||
-      (left.zero && !isOne(*left.zero)))
+  if (!terms || *terms > kMostTerms || !quantize::isOne(left.scale) ||
+      (left.zero && !quantize::isOne(*left.zero)))
     return std::nullopt;
   FailureOr<Tensor> out =
       multiplyBytes(node, {left.bytes, left.zero}, {right.bytes, right.zero});
@@ -192,7 +188,7 @@ mlir::megactx::multiplyDequantized(Node &node, const Tensor &a,
     return out;
   Tensor one = left.scale, each = right.scale;
   for (Tensor *scale : {&one, &each})
-    if (isOne(*scale))
+    if (quantize::isOne(*scale))
       *scale = node.graph.reshape(node.loc(), *scale, {});
   return FailureOr<Tensor>(node.graph.map(
       node.loc(), {&*out, &one, &each}, out->shape, a.elementType,
