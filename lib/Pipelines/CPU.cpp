@@ -66,7 +66,9 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
   if (options.recomputeMaps) {
     pm.addPass(createCanonicalizerPass());
     pm.addPass(createCSEPass());
-    pm.addNestedPass<func::FuncOp>(createRecomputeMapsPass());
+    RecomputeMapsPassOptions recompute;
+    recompute.mostOps = options.recomputeMaps;
+    pm.addNestedPass<func::FuncOp>(createRecomputeMapsPass(recompute));
     pm.addNestedPass<func::FuncOp>(createFuseElementwisePass());
   }
   // Sizes of results as those of operands: known early, and results dead that
@@ -79,6 +81,8 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
     pm.addPass(createCanonicalizerPass());
     pm.addPass(createCSEPass());
   }
+  if (options.updateInPlace)
+    pm.addNestedPass<func::FuncOp>(createUpdateInPlacePass());
   pm.addPass(createSeparateInitsPass());
   pm.addNestedPass<func::FuncOp>(
       bufferization::createEmptyTensorEliminationPass());
@@ -94,8 +98,12 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
   buildDeallocation(pm);
   pm.addPass(createConvertBufferizationToMemRefPass());
   // Before buffers share memory, which keeps apart what ops in turn use.
-  if (options.fuseRows)
-    pm.addNestedPass<func::FuncOp>(createFuseRowsPass());
+  if (options.fuseRows) {
+    FuseRowsPassOptions rows;
+    if (options.longRows)
+      rows.longExtent = options.longRows;
+    pm.addNestedPass<func::FuncOp>(createFuseRowsPass(rows));
+  }
   pm.addNestedPass<func::FuncOp>(createPlanArenaPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());

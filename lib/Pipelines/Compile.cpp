@@ -170,10 +170,13 @@ SmallVector<Phase> Compilation::tensorPhases() {
          BufferizeOptions bufferize;
          bufferize.widenIntegerProducts = !target.device.empty();
          // A launch and memory cost a GPU more than arithmetic.
-         bufferize.recomputeMaps = !target.device.empty();
+         bufferize.recomputeMaps = target.device.empty() ? 4 : 1024;
+         // A GPU has it in registers.
+         bufferize.updateInPlace = target.device.empty();
          // oneDNN is faster without.
          bufferize.productEpilogues = !target.device.empty();
-         bufferize.fuseRows = !target.device.empty();
+         bufferize.fuseRows = true;
+         bufferize.longRows = target.device.empty() ? 8192 : 0;
          // A GPU's launches are made by the host, one after the other.
          bufferize.splitSteps = target.device.empty();
          // Every constant that a kernel reads is in the device's memory.

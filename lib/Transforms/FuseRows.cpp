@@ -31,8 +31,9 @@ struct Use {
 /// Ops that are done row by row, and those that stand between them.
 class RowGroup {
 public:
-  RowGroup(BufferOriginAnalysis &origins, int64_t leastExtent)
-      : origins(origins), leastExtent(leastExtent) {}
+  RowGroup(BufferOriginAnalysis &origins, int64_t leastExtent,
+           int64_t longExtent)
+      : origins(origins), leastExtent(leastExtent), longExtent(longExtent) {}
 
   /// Takes the op, which is behind the others; false where it cannot.
   bool add(linalg::GenericOp op);
@@ -48,13 +49,14 @@ private:
   bool hasSameExtents(linalg::GenericOp op);
   bool mayOverlap(Value x, Value y);
   bool conflicts(const Use &x, const Use &y, bool byRows);
+  bool areFewAndLong();
   SmallVector<std::pair<size_t, linalg::FillOp>> findFills();
   bool isReadBefore(const Use &read, const Use &write);
   linalg::FillOp fillOf(linalg::GenericOp reduction, Value out);
   SmallVector<Value> findScratch(FusedRowsOp fused);
 
   BufferOriginAnalysis &origins;
-  int64_t leastExtent;
+  int64_t leastExtent, longExtent;
   SmallVector<linalg::GenericOp> ops;
   SmallVector<Use> uses; ///< of the ops
   unsigned rows = 0; ///< loops that count them; until an op reduces, the most
@@ -255,8 +257,23 @@ SmallVector<std::pair<size_t, linalg::FillOp>> RowGroup::findFills() {
   return fills;
 }
 
+/// Whether the rows are known to be too few for the cores of a machine, and so
+/// long that cores could share one.
+bool RowGroup::areFewAndLong() {
+  constexpr int64_t kFew = 32;
+  SmallVector<int64_t> extents = ops.front().getStaticLoopRanges();
+  int64_t count = 1, length = 1;
+  for (auto [i, extent] : llvm::enumerate(extents)) {
+    if (ShapedType::isDynamic(extent))
+      return false;
+    int64_t &part = i < rows ? count : length;
+    part = llvm::SaturatingMultiply(uint64_t(part), uint64_t(extent));
+  }
+  return count < kFew && length >= longExtent;
+}
+
 size_t RowGroup::build() {
-  if (ops.size() < 2 || !reduces)
+  if (ops.size() < 2 || !reduces || areFewAndLong())
     return 0;
   linalg::GenericOp last = ops.back();
   auto fills = findFills();
@@ -295,7 +312,7 @@ struct FuseRows : impl::FuseRowsPassBase<FuseRows> {
 
   /// With what comes after it.
   void fuse(linalg::GenericOp first, BufferOriginAnalysis &origins) {
-    RowGroup group(origins, leastExtent);
+    RowGroup group(origins, leastExtent, longExtent);
     if (!group.add(first))
       return;
     for (Operation *op = first->getNextNode(); op; op = op->getNextNode()) {

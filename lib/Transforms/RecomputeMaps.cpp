@@ -4,6 +4,7 @@
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
@@ -53,6 +54,25 @@ bool isCheap(linalg::GenericOp map) {
   return true;
 }
 
+/// The ops that computing an element takes. What takes a machine many
+/// instructions, as an exponential, is many.
+int64_t opsOf(linalg::GenericOp map) {
+  constexpr int64_t kFunction = 16;
+  int64_t count = 0;
+  for (Operation &inside : map.getBody()->without_terminator()) {
+    if (isa<linalg::IndexOp>(inside) ||
+        inside.hasTrait<OpTrait::ConstantLike>())
+      continue;
+    bool isFunction =
+        isa<math::MathDialect>(inside.getDialect()) &&
+        !isa<math::AbsFOp, math::AbsIOp, math::CeilOp, math::CopySignOp,
+             math::FloorOp, math::FmaOp, math::RoundEvenOp, math::RsqrtOp,
+             math::SqrtOp, math::TruncOp>(inside);
+    count += isFunction ? kFunction : 1;
+  }
+  return count;
+}
+
 /// Whether whatever uses the map can compute it: only then is it nowhere in
 /// memory.
 bool isUsedInFusableOps(linalg::GenericOp map) {
@@ -64,6 +84,8 @@ bool isUsedInFusableOps(linalg::GenericOp map) {
 }
 
 struct RecomputeMaps : impl::RecomputeMapsPassBase<RecomputeMaps> {
+  using RecomputeMapsPassBase::RecomputeMapsPassBase;
+
   void runOnOperation() override {
     if (failed(dropUnitDims()))
       return signalPassFailure();
@@ -72,7 +94,7 @@ struct RecomputeMaps : impl::RecomputeMapsPassBase<RecomputeMaps> {
     // The last ones first: their copies are users of those before.
     for (linalg::GenericOp op : llvm::reverse(ops))
       if (op.hasPureTensorSemantics() && !op->use_empty() && !op->hasOneUse() &&
-          isCheap(op) && isUsedInFusableOps(op))
+          isCheap(op) && opsOf(op) <= mostOps && isUsedInFusableOps(op))
         copyToUses(op);
   }
 

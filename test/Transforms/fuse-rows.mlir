@@ -1,4 +1,5 @@
 // RUN: megactx-opt %s --pass-pipeline='builtin.module(func.func(megactx-fuse-rows))' | FileCheck %s
+// RUN: megactx-opt %s --pass-pipeline='builtin.module(func.func(megactx-fuse-rows{long-extent=512}))' | FileCheck %s --check-prefix=LONG
 
 #ij = affine_map<(i, j) -> (i, j)>
 #ji = affine_map<(i, j) -> (j, i)>
@@ -423,4 +424,46 @@ func.func @lookup(%x: memref<?x512xf32>) {
     linalg.yield %0 : f32
   }
   return
+}
+
+// Few rows so long that cores can share one.
+// LONG-LABEL: @few_and_long
+// LONG-NOT: megactx.fused_rows
+// CHECK-LABEL: @few_and_long
+// CHECK: megactx.fused_rows
+// LONG-LABEL: @many_and_long
+// LONG: megactx.fused_rows
+func.func @few_and_long(%x: memref<4x512xf32>) -> memref<4x512xf32> {
+  %sum = memref.alloc() : memref<4xf32>
+  %y = memref.alloc() : memref<4x512xf32>
+  linalg.generic {indexing_maps = [#ij, #i], iterator_types = ["parallel", "reduction"]}
+      ins(%x : memref<4x512xf32>) outs(%sum : memref<4xf32>) {
+  ^bb0(%a: f32, %b: f32):
+    %0 = arith.addf %a, %b : f32
+    linalg.yield %0 : f32
+  }
+  linalg.generic {indexing_maps = [#ij, #i, #ij], iterator_types = ["parallel", "parallel"]}
+      ins(%x, %sum : memref<4x512xf32>, memref<4xf32>) outs(%y : memref<4x512xf32>) {
+  ^bb0(%a: f32, %b: f32, %old: f32):
+    %0 = arith.divf %a, %b : f32
+    linalg.yield %0 : f32
+  }
+  return %y : memref<4x512xf32>
+}
+func.func @many_and_long(%x: memref<40x512xf32>) -> memref<40x512xf32> {
+  %sum = memref.alloc() : memref<40xf32>
+  %y = memref.alloc() : memref<40x512xf32>
+  linalg.generic {indexing_maps = [#ij, #i], iterator_types = ["parallel", "reduction"]}
+      ins(%x : memref<40x512xf32>) outs(%sum : memref<40xf32>) {
+  ^bb0(%a: f32, %b: f32):
+    %0 = arith.addf %a, %b : f32
+    linalg.yield %0 : f32
+  }
+  linalg.generic {indexing_maps = [#ij, #i, #ij], iterator_types = ["parallel", "parallel"]}
+      ins(%x, %sum : memref<40x512xf32>, memref<40xf32>) outs(%y : memref<40x512xf32>) {
+  ^bb0(%a: f32, %b: f32, %old: f32):
+    %0 = arith.divf %a, %b : f32
+    linalg.yield %0 : f32
+  }
+  return %y : memref<40x512xf32>
 }

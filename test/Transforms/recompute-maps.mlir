@@ -1,4 +1,5 @@
 // RUN: megactx-opt %s --pass-pipeline='builtin.module(func.func(megactx-recompute-maps,megactx-fuse-elementwise))' | FileCheck %s
+// RUN: megactx-opt %s --pass-pipeline='builtin.module(func.func(megactx-recompute-maps{most-ops=1}))' | FileCheck %s --check-prefix=CHEAP
 
 #ijk = affine_map<(i, j, k) -> (i, j, k)>
 #ij0 = affine_map<(i, j, k) -> (i, j, 0)>
@@ -132,4 +133,57 @@ func.func @result_stays(%x: tensor<?x?xf32>, %e: tensor<?x?xf32>, %f: tensor<?xf
     linalg.yield %y : f32
   } -> tensor<?xf32>
   return %r, %s : tensor<?x?xf32>, tensor<?xf32>
+}
+
+// A map of one op is computed again, an exponential is not.
+// CHEAP-LABEL: @functions
+// CHEAP: arith.negf
+// CHEAP: math.exp
+// CHEAP: arith.negf
+// CHEAP-NOT: math.exp
+// CHEAP: return
+// CHECK-LABEL: @functions
+// CHECK-COUNT-2: math.exp
+func.func @functions(%x: tensor<?x768xf32>, %n: index) -> (tensor<?xf32>, tensor<?xf32>, tensor<?x768xf32>, tensor<?x768xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %wide = tensor.empty(%n) : tensor<?x768xf32>
+  %one = tensor.empty(%n) : tensor<?xf32>
+  %fill = linalg.fill ins(%zero : f32) outs(%one : tensor<?xf32>) -> tensor<?xf32>
+  %negative = linalg.generic {indexing_maps = [#ij, #ij], iterator_types = ["parallel", "parallel"]}
+      ins(%x : tensor<?x768xf32>) outs(%wide : tensor<?x768xf32>) {
+  ^bb0(%a: f32, %out: f32):
+    %y = arith.negf %a : f32
+    linalg.yield %y : f32
+  } -> tensor<?x768xf32>
+  %exponential = linalg.generic {indexing_maps = [#ij, #ij], iterator_types = ["parallel", "parallel"]}
+      ins(%x : tensor<?x768xf32>) outs(%wide : tensor<?x768xf32>) {
+  ^bb0(%a: f32, %out: f32):
+    %y = math.exp %a : f32
+    linalg.yield %y : f32
+  } -> tensor<?x768xf32>
+  %s0 = linalg.generic {indexing_maps = [#ij, #i], iterator_types = ["parallel", "reduction"]}
+      ins(%negative : tensor<?x768xf32>) outs(%fill : tensor<?xf32>) {
+  ^bb0(%a: f32, %s: f32):
+    %y = arith.addf %s, %a : f32
+    linalg.yield %y : f32
+  } -> tensor<?xf32>
+  %s1 = linalg.generic {indexing_maps = [#ij, #i], iterator_types = ["parallel", "reduction"]}
+      ins(%exponential : tensor<?x768xf32>) outs(%fill : tensor<?xf32>) {
+  ^bb0(%a: f32, %s: f32):
+    %y = arith.addf %s, %a : f32
+    linalg.yield %y : f32
+  } -> tensor<?xf32>
+  %m0 = linalg.generic {indexing_maps = [#ij, #i, #ij], iterator_types = ["parallel", "parallel"]}
+      ins(%negative, %s0 : tensor<?x768xf32>, tensor<?xf32>) outs(%wide : tensor<?x768xf32>) {
+  ^bb0(%a: f32, %s: f32, %out: f32):
+    %y = arith.divf %a, %s : f32
+    linalg.yield %y : f32
+  } -> tensor<?x768xf32>
+  %m1 = linalg.generic {indexing_maps = [#ij, #i, #ij], iterator_types = ["parallel", "parallel"]}
+      ins(%exponential, %s1 : tensor<?x768xf32>, tensor<?xf32>) outs(%wide : tensor<?x768xf32>) {
+  ^bb0(%a: f32, %s: f32, %out: f32):
+    %y = arith.divf %a, %s : f32
+    linalg.yield %y : f32
+  } -> tensor<?x768xf32>
+  return %s0, %s1, %m0, %m1 : tensor<?xf32>, tensor<?xf32>, tensor<?x768xf32>, tensor<?x768xf32>
 }

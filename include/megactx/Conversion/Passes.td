@@ -196,10 +196,14 @@ def ConvertLinalgToTasksPass
     not differ between rows is computed once. Where it is a reduction, results stay
     in registers until it ends, as vectors of partial results, some for each row,
     where these may be combined in any order. Rows that an operand lies across, as
-    in a transpose, are taken 16 at a time. A `linalg.fill` that reductions start from
-    and an op that maps them in place afterwards are part of the loop then, such as
-    the scores of `megactx.lens_score` and what is legal of them (remark `map-fused`
-    of the category `fuse-lod`).
+    in a transpose, are taken 16 at a time, 8 where elements have 64 bits. A
+    `linalg.fill` that reductions start from and an op that maps them in place
+    afterwards are part of the loop then, such as the scores of `megactx.lens_score`
+    and what is legal of them (remark `map-fused` of the category `fuse-lod`).
+
+    A task of `megactx.fused_rows` does its ops for one row after the other; what
+    they alone use of a row is on the task's stack where it is known to have no
+    more than 64 KiB.
   }];
   let options = [
     Option<"grain", "grain", "int64_t", "8192", "elements of a task, at least">,

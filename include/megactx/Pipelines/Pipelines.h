@@ -72,13 +72,22 @@ struct BufferizeOptions : PassPipelineOptions<BufferizeOptions> {
       *this, "product-epilogues", llvm::cl::init(false),
       llvm::cl::desc("make bias, residual and activation a part of the product "
                      "before them")};
-  Option<bool> recomputeMaps{
-      *this, "recompute-maps", llvm::cl::init(false),
-      llvm::cl::desc("compute an elementwise op again in each reduction and "
-                     "map that uses it, where that reads no more")};
+  Option<int64_t> recomputeMaps{
+      *this, "recompute-maps", llvm::cl::init(0),
+      llvm::cl::desc("compute an elementwise op of as many ops again in each "
+                     "reduction and map that uses it, where that reads no "
+                     "more")};
+  Option<bool> updateInPlace{
+      *this, "update-in-place", llvm::cl::init(false),
+      llvm::cl::desc(
+          "write an elementwise op's result where what it is of was")};
   Option<bool> fuseRows{
       *this, "fuse-rows", llvm::cl::init(false),
       llvm::cl::desc("do reductions and maps of the same rows as one op")};
+  Option<int64_t> longRows{
+      *this, "long-rows", llvm::cl::init(0),
+      llvm::cl::desc("elements of a row that is not fused where there are few; "
+                     "0: none")};
   Option<bool> splitSteps{
       *this, "split-steps", llvm::cl::init(false),
       llvm::cl::desc(

@@ -179,6 +179,11 @@ def RecomputeMapsPass
     %centred = linalg.generic ins(%again, %sum) { again - sum / 768 }
     ```
   }];
+  let options = [
+    Option<"mostOps", "most-ops", "int64_t", "1024",
+           "ops of an element that are computed again, at most; a function, as "
+           "an exponential, is 16">
+  ];
   let statistics = [
     Statistic<"numMaps", "maps", "ops that each user computes itself">,
     Statistic<"numCopies", "copies", "copies of them">
@@ -248,6 +253,34 @@ def SplitStepsPass : Pass<"megactx-split-steps", "::mlir::func::FuncOp"> {
   ];
 }
 
+def UpdateInPlacePass
+    : Pass<"megactx-update-in-place", "::mlir::func::FuncOp"> {
+  let summary = "write an elementwise op's result where what it is of was";
+  let description = [{
+    Before: linalg on tensors. After: an elementwise op has as its destination an
+    operand of its result's type that it reads in the same order, that another
+    linalg op has computed into memory of its own, and that nobody uses
+    afterwards: bufferization then needs no second buffer, and a row of it that
+    is still in a core's caches is written there.
+
+    ```mlir
+    %e = linalg.generic ins(%x) outs(%empty) { exp(x) }
+    %sum = linalg.generic ins(%e) outs(%zeros) { sum += e }
+    %y = linalg.generic ins(%e, %sum) outs(%empty) { e / sum }
+    ```
+    becomes
+    ```mlir
+    %e = linalg.generic ins(%x) outs(%empty) { exp(x) }
+    %sum = linalg.generic ins(%e) outs(%zeros) { sum += e }
+    %y = linalg.generic ins(%e, %sum) outs(%e) { e / sum }
+    ```
+  }];
+  let statistics = [
+    Statistic<"numUpdates", "updates", "results in an operand's place">
+  ];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+}
+
 def FuseRowsPass : Pass<"megactx-fuse-rows", "::mlir::func::FuncOp"> {
   let summary = "do reductions and maps of the same rows as one op";
   let description = [{
@@ -262,7 +295,8 @@ def FuseRowsPass : Pass<"megactx-fuse-rows", "::mlir::func::FuncOp"> {
     other memory in common that one of them writes. Ops between them that use none
     of what they write stay before them, others end what can be fused, and so does
     what is no linalg op. Rows that are known to be shorter than `least-extent`
-    are left to other kernels.
+    are left to other kernels, and so are rows that are known to be few and no
+    shorter than `long-extent`, which several cores can share.
 
     ```mlir
     linalg.generic ... outs(%x)                                 // x = a + b
@@ -277,7 +311,10 @@ def FuseRowsPass : Pass<"megactx-fuse-rows", "::mlir::func::FuncOp"> {
   }];
   let options = [
     Option<"leastExtent", "least-extent", "int64_t", "8",
-           "elements of a row that is fused, at least">
+           "elements of a row that is fused, at least">,
+    Option<"longExtent", "long-extent", "int64_t",
+           "std::numeric_limits<int64_t>::max()",
+           "elements of a row that is not fused where there are less than 32">
   ];
   let statistics = [
     Statistic<"numGroups", "groups", "ops that do others row by row">,

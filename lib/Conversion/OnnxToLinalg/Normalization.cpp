@@ -45,8 +45,10 @@ template <bool isLog> static LogicalResult lowerSoftmax(Node &node) {
   Tensor result =
       graph.map(loc, {&shifted, &sum}, wide.shape, type,
                 [&](OpBuilder &b, Location l, ValueRange args) -> Value {
+                  // A row's sum, of 1 or more, is divided by once.
                   if (!isLog)
-                    return arith::DivFOp::create(b, l, args[0], args[1]);
+                    return arith::DivFOp::create(b, l, args[0], args[1],
+                                                 arith::FastMathFlags::arcp);
                   Value log = math::LogOp::create(b, l, args[1]);
                   return arith::SubFOp::create(b, l, args[0], log);
                 });
