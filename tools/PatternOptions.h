@@ -17,7 +17,12 @@ struct PatternOptions {
         policy("policy", llvm::cl::desc("Patterns by layer and head, JSON"),
                llvm::cl::value_desc("file"), llvm::cl::cat(category)),
         step("step", llvm::cl::desc("Training step of a policy's schedule"),
-             llvm::cl::init(0), llvm::cl::cat(category)) {}
+             llvm::cl::init(0), llvm::cl::cat(category)),
+        floatScores(
+            "float-scores",
+            llvm::cl::desc("Leave scores and probabilities of quantized "
+                           "attention unrounded, so that it can be sparse"),
+            llvm::cl::cat(category)) {}
 
   /// Nothing, with the fault printed, where there can be no such choice.
   std::optional<PatternChoice> choice() const {
@@ -36,12 +41,13 @@ struct PatternOptions {
                       "its schedules\n";
       return std::nullopt;
     }
-    return PatternChoice{pattern, policy, step};
+    return PatternChoice{pattern, policy, step, floatScores};
   }
 
 private:
   llvm::cl::opt<std::string> pattern, policy;
   llvm::cl::opt<int64_t> step;
+  llvm::cl::opt<bool> floatScores;
 };
 
 } // namespace mlir::megactx

@@ -10,6 +10,8 @@ using namespace mlir;
 void mlir::megactx::buildSparsifyPipeline(OpPassManager &pm,
                                           const SparsifyOptions &options) {
   pm.addPass(createNormalizeOnnxPass());
+  if (options.floatScores)
+    pm.addPass(createFloatScoresPass());
   RaiseOnnxAttentionPassOptions raise;
   raise.cachesInPlace = options.cachesInPlace;
   pm.addPass(createRaiseOnnxAttentionPass(raise));

@@ -10,6 +10,24 @@
 
 include "mlir/Pass/PassBase.td"
 
+def FloatScoresPass : Pass<"megactx-float-scores", "::mlir::ModuleOp"> {
+  let summary = "leave scores and probabilities of quantized attention unrounded";
+  let description = [{
+    Before: a normalized `onnx` module. After: around each Softmax of a product
+    whose probabilities multiply values, what a `QuantizeLinear` and the
+    `DequantizeLinear` with its scale and zero point round between the two
+    products, scores, masks and probabilities, is left as it is. So attention of
+    models that are quantized throughout (QDQ, as `quantize_static` of onnxruntime
+    writes them) is one that `megactx-raise-onnx-attention` finds; queries, keys and
+    values are rounded as before. Results differ from the quantized model's by what
+    these roundings do, and are nearer to those of the model that was quantized. A
+    warning says where there are none.
+  }];
+  let statistics = [
+    Statistic<"numLeftOut", "left-out", "roundings that are left out">
+  ];
+}
+
 def RaiseOnnxAttentionPass
     : Pass<"megactx-raise-onnx-attention", "::mlir::ModuleOp"> {
   let summary = "find attention in ONNX graphs";

@@ -16,7 +16,8 @@ namespace mlir::megactx {
 /// self-attention, or a policy file; with neither they stay as they are.
 struct PatternChoice {
   std::string pattern, policy;
-  int64_t step = 0; ///< training step, for policies with schedules
+  int64_t step = 0;         ///< training step, for policies with schedules
+  bool floatScores = false; ///< leave scores of quantized attention unrounded
 };
 
 struct SparsifyOptions : PassPipelineOptions<SparsifyOptions> {
@@ -26,6 +27,10 @@ struct SparsifyOptions : PassPipelineOptions<SparsifyOptions> {
       *this, "policy", llvm::cl::desc("patterns by layer and head, JSON file")};
   Option<int64_t> step{*this, "step", llvm::cl::init(0),
                        llvm::cl::desc("training step of a policy's schedule")};
+  Option<bool> floatScores{
+      *this, "float-scores", llvm::cl::init(false),
+      llvm::cl::desc("leave scores and probabilities of quantized attention "
+                     "unrounded")};
   Option<bool> cachesInPlace{
       *this, "caches-in-place", llvm::cl::init(false),
       llvm::cl::desc("write new rows into the caches that come in")};
@@ -35,6 +40,7 @@ struct SparsifyOptions : PassPipelineOptions<SparsifyOptions> {
     pattern = choice.pattern;
     policy = choice.policy;
     step = choice.step;
+    floatScores = choice.floatScores;
   }
 };
 

@@ -84,6 +84,8 @@ std::string Raiser::findProducts(Scores &scores) {
     if (!llvm::is_contained(products, user))
       products.push_back(user);
   for (Operation *user : products) {
+    if (typeOf(user) == "QuantizeLinear")
+      return "its probabilities are rounded, which --float-scores leaves out";
     if (typeOf(user) != "MatMul" || user->getOperand(0) != weights)
       return products.size() > 1 ? "its probabilities have other uses"
                                  : "its probabilities multiply no values";

@@ -297,5 +297,8 @@ bool ScoreMatcher::match(Value value, Scores &scores, int depth) {
     return matchTanh(op, scores, depth + 1);
   if (type == "Max")
     return matchFloor(op, scores, depth + 1);
+  if (type == "DequantizeLinear")
+    return fail(depth, describe(value) +
+                           " is rounded, which --float-scores leaves out");
   return fail(depth, describe(value) + " is neither mask nor scale");
 }
