@@ -182,13 +182,13 @@ ElementValues::constantElement(Value tensor, ElementsAttr elements,
   unsigned y = moving.back(), x = moving.front();
   int64_t columns = type.getDimSize(y);
   int64_t rows = moving.size() == 2 ? type.getDimSize(x) : 1;
-  std::optional<double> one = numberAt(elements, base), other;
+  Numbers numbers(elements);
+  std::optional<double> one = numbers[base], other;
   if (!one)
     return std::nullopt;
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < columns; ++c) {
-      double n = *numberAt(elements,
-                           base + r * strides[x] * (rows > 1) + c * strides[y]);
+      double n = *numbers[base + r * strides[x] * (rows > 1) + c * strides[y]];
       if (n == *one || (other && n == *other))
         continue;
       if (other)
@@ -200,8 +200,8 @@ ElementValues::constantElement(Value tensor, ElementsAttr elements,
   auto condition = conditionOfTable(
       rows, columns,
       [&](int64_t r, int64_t c) {
-        return *numberAt(elements, base + r * strides[x] * (rows > 1) +
-                                       c * strides[y]) == *other;
+        return *numbers[base + r * strides[x] * (rows > 1) + c * strides[y]] ==
+               *other;
       },
       moving.size() == 2 ? place[x] : positions.constant(0), place[y]);
   if (!condition)

@@ -25,8 +25,9 @@ static double magnitudeOf(Value tensor) {
   for (unsigned nodes = 0; nodes < 64; ++nodes) {
     if (ElementsAttr elements = constantOf(tensor)) {
       double most = 0;
+      Numbers numbers(elements);
       for (int64_t i = 0, n = elements.getNumElements(); i < n; ++i) {
-        double number = std::abs(numberAt(elements, i).value_or(kInfinite));
+        double number = std::abs(numbers[i].value_or(kInfinite));
         most = number <= most ? most : number;
       }
       return most <= kInfinite ? most : kInfinite;

@@ -15,8 +15,9 @@ bool mlir::megactx::raise::mayMaskFinitely(Value tensor) {
   for (size_t i = 0; i < seen.size(); ++i) {
     Value value = seen[i];
     if (ElementsAttr elements = constantOf(value)) {
+      Numbers numbers(elements);
       for (int64_t at = 0, n = elements.getNumElements(); at < n; ++at)
-        if (std::abs(numberAt(elements, at).value_or(0)) >= -kMasked)
+        if (std::abs(numbers[at].value_or(0)) >= -kMasked)
           return true;
       continue;
     }

@@ -38,55 +38,58 @@ ElementsAttr raise::constantOf(Value value) {
              : ElementsAttr();
 }
 
-/// Numbers as they lie in memory, by element type.
-static std::optional<double> rawNumber(DenseResourceElementsAttr elements,
-                                       int64_t place) {
-  AsmResourceBlob *blob = elements.getRawHandle().getBlob();
-  Type type = elements.getElementType();
-  unsigned bits = type.isIntOrFloat() ? type.getIntOrFloatBitWidth() : 0;
-  unsigned bytes = (bits + 7) / 8;
-  if (!blob || !bytes || bytes > 8 ||
-      blob->getData().size() < size_t(place + 1) * bytes)
-    return std::nullopt;
-  uint64_t word = 0;
-  memcpy(&word, blob->getData().data() + place * bytes, bytes);
-  if (auto real = dyn_cast<FloatType>(type)) {
-    APFloat value(real.getFloatSemantics(), APInt(bits, word));
-    bool lost;
-    value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lost);
-    return value.convertToDouble();
-  }
-  auto integer = dyn_cast<IntegerType>(type);
-  if (!integer)
-    return std::nullopt;
-  if (bits == 1)
-    return double(word != 0);
-  APInt value(bits, word);
-  return integer.isUnsigned() ? double(value.getZExtValue())
-                              : double(value.getSExtValue());
+static double inDouble(APFloat value) {
+  bool lost;
+  value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lost);
+  return value.convertToDouble();
 }
 
-std::optional<double> raise::numberAt(ElementsAttr elements, int64_t place) {
-  if (place < 0 || place >= elements.getNumElements())
-    return std::nullopt;
-  if (auto raw = dyn_cast<DenseResourceElementsAttr>(elements))
-    return rawNumber(raw, place);
-  auto dense = dyn_cast<DenseElementsAttr>(elements);
-  if (!dense)
-    return std::nullopt;
-  if (isa<FloatType>(dense.getElementType())) {
-    APFloat value = *(dense.getValues<APFloat>().begin() + place);
-    bool lost;
-    value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lost);
-    return value.convertToDouble();
-  }
-  auto type = dyn_cast<IntegerType>(dense.getElementType());
-  if (!type || type.getWidth() > 64)
-    return std::nullopt;
-  APInt value = *(dense.getValues<APInt>().begin() + place);
+static double inDouble(IntegerType type, const APInt &value) {
   return type.isUnsigned() || type.getWidth() == 1
              ? double(value.getZExtValue())
              : double(value.getSExtValue());
+}
+
+raise::Numbers::Numbers(ElementsAttr elements)
+    : count(elements.getNumElements()) {
+  auto real = dyn_cast<FloatType>(elements.getElementType());
+  auto integer = dyn_cast<IntegerType>(elements.getElementType());
+  if (auto raw = dyn_cast<DenseResourceElementsAttr>(elements)) {
+    readRaw(raw, real, integer);
+    return;
+  }
+  auto dense = dyn_cast<DenseElementsAttr>(elements);
+  if (dense && real)
+    read = [values = dense.getValues<APFloat>().begin()](int64_t place) {
+      return inDouble(*(values + place));
+    };
+  else if (dense && integer && integer.getWidth() <= 64)
+    read = [values = dense.getValues<APInt>().begin(), integer](int64_t place) {
+      return inDouble(integer, *(values + place));
+    };
+}
+
+/// Numbers as they lie in memory.
+void raise::Numbers::readRaw(DenseResourceElementsAttr elements, FloatType real,
+                             IntegerType integer) {
+  AsmResourceBlob *blob = elements.getRawHandle().getBlob();
+  unsigned bits = real ? real.getWidth() : integer ? integer.getWidth() : 0;
+  unsigned bytes = (bits + 7) / 8;
+  if (!blob || !bytes || bytes > 8)
+    return;
+  ArrayRef<char> data = blob->getData();
+  count = std::min(count, int64_t(data.size() / bytes));
+  read = [=](int64_t place) {
+    uint64_t word = 0;
+    memcpy(&word, data.data() + place * bytes, bytes);
+    if (real)
+      return inDouble(APFloat(real.getFloatSemantics(), APInt(bits, word)));
+    return bits == 1 ? double(word != 0) : inDouble(integer, APInt(bits, word));
+  };
+}
+
+std::optional<double> raise::numberAt(ElementsAttr elements, int64_t place) {
+  return Numbers(elements)[place];
 }
 
 std::optional<double> raise::constantNumber(Value value) {

@@ -12,6 +12,7 @@
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Operation.h"
+#include <functional>
 #include <optional>
 
 namespace mlir::megactx::raise {
@@ -33,8 +34,29 @@ bool isConstant(Value value);
 /// The contents of an initializer or of a constant node, or null.
 ElementsAttr constantOf(Value value);
 
-/// The element at this place in row-major order; nothing for types that are
-/// neither integers nor floats, or where the contents are not in memory.
+/// The elements of a constant by their places in row-major order, for whoever
+/// reads many: what they are and where they lie is found once. Nothing for
+/// types that are neither integers nor floats, or where the contents are not in
+/// memory.
+class Numbers {
+public:
+  explicit Numbers(ElementsAttr elements);
+
+  std::optional<double> operator[](int64_t place) const {
+    if (!read || place < 0 || place >= count)
+      return std::nullopt;
+    return read(place);
+  }
+
+private:
+  void readRaw(DenseResourceElementsAttr elements, FloatType real,
+               IntegerType integer);
+
+  int64_t count;
+  std::function<double(int64_t)> read;
+};
+
+/// One of them.
 std::optional<double> numberAt(ElementsAttr elements, int64_t place);
 
 /// The one number of a constant of floats.
