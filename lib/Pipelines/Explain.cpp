@@ -163,6 +163,11 @@ static std::string patternOf(const json::Object &source) {
                              : text.str();
 }
 
+static std::string sizeOf(const json::Object &from, StringRef name) {
+  int64_t n = from.getInteger(name).value_or(-1);
+  return n < 0 ? std::string("?") : std::to_string(n);
+}
+
 /// What a line says behind the pattern.
 static std::string marksOf(const json::Object &attention,
                            const json::Object &source) {
@@ -192,15 +197,11 @@ void mlir::megactx::printAttentions(const json::Array &attentions,
     const json::Object &attention = *attentions[i].getAsObject();
     for (const json::Value &value : *attention.getArray("sources")) {
       const json::Object &source = *value.getAsObject();
-      auto size = [](const json::Object &from, StringRef name) {
-        int64_t n = from.getInteger(name).value_or(-1);
-        return n < 0 ? std::string("?") : std::to_string(n);
-      };
       os << llvm::formatv(
           "  {0,-8} {1,-5} {2,-8} {3,-8} {4}{5}\n", rangeOf(attentions, i, end),
           attention.getString("kind").value_or(""),
-          size(attention, "heads") + "/" + size(source, "key_heads"),
-          size(source, "dim") + "/" + size(source, "value_dim"),
+          sizeOf(attention, "heads") + "/" + sizeOf(source, "key_heads"),
+          sizeOf(source, "dim") + "/" + sizeOf(source, "value_dim"),
           patternOf(source), marksOf(attention, source));
     }
   }
@@ -230,6 +231,7 @@ static void printTable(const json::Array &attentions, const json::Array &missed,
                        const Costs &costs, llvm::raw_ostream &os) {
   os << "layer kind  heads   dims     pieces       pairs  density     GFLOP  "
         "tile GFLOP  tiles: full   partial     empty        MB  pattern\n";
+  bool isUnknown = false, hasNoKernel = false;
   for (const json::Value &entry : attentions) {
     const json::Object &attention = *entry.getAsObject();
     for (const json::Value &value : *attention.getArray("sources")) {
@@ -238,11 +240,14 @@ static void printTable(const json::Array &attentions, const json::Array &missed,
         return from.getInteger(name).value_or(0);
       };
       os << llvm::format(
-          "%5d %-5s %3d/%-3d %3d/%-4d %7d ", int(whole(attention, "layer")),
+          "%5d %-5s %3s/%-3s %3s/%-4s %7d ", int(whole(attention, "layer")),
           attention.getString("kind").value_or("").str().c_str(),
-          int(whole(attention, "heads")), int(whole(source, "key_heads")),
-          int(whole(source, "dim")), int(whole(source, "value_dim")),
-          int(whole(source, "pieces")));
+          sizeOf(attention, "heads").c_str(),
+          sizeOf(source, "key_heads").c_str(), sizeOf(source, "dim").c_str(),
+          sizeOf(source, "value_dim").c_str(), int(whole(source, "pieces")));
+      isUnknown |= sizeOf(attention, "heads") == "?";
+      hasNoKernel |=
+          sizeOf(source, "dim") == "?" || sizeOf(source, "value_dim") == "?";
       if (auto pairs = source.getNumber("pairs"))
         os << llvm::format("%12.4g %6.2f %% %9.3f ", *pairs,
                            100 * source.getNumber("density").value_or(0),
@@ -265,6 +270,11 @@ static void printTable(const json::Array &attentions, const json::Array &missed,
      << costs.keys << " keys, tiles of " << costs.tile.queries
      << " queries and " << costs.tile.keys
      << " keys in the views of pieces; a dash: too many steps to count\n";
+  if (isUnknown || hasNoKernel)
+    os << "a question mark: not known before a run, counted as one\n";
+  if (hasNoKernel)
+    os << "where dims are not known there is no kernel, but the generic "
+          "lowering, which is slow and has all scores in memory\n";
   printMissed(missed, os);
 }
 
