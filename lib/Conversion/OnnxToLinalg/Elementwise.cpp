@@ -27,8 +27,9 @@ static std::optional<IndexExpr> symbolic(Node &node, ArrayRef<IndexExpr> x) {
   // ONNX truncates, which is the floor where nothing is negative.
   if (op == "Div" && ix.isNonNegative(x[0]) && ix.isNonNegative(x[1]))
     return ix.floorDiv(loc, x[0], x[1]);
-  // fmod or not, where nothing is negative.
-  if (op == "Mod" && ix.isNonNegative(x[0]) && ix.isNonNegative(x[1]))
+  // fmod or not, where nothing is negative; else the sign is the divisor's.
+  if (op == "Mod" && ix.isNonNegative(x[1]) &&
+      (ix.isNonNegative(x[0]) || node.integer("fmod", 0) == 0))
     return ix.mod(loc, x[0], x[1]);
   if (op == "Neg")
     return IndexExpr(0) - x[0];

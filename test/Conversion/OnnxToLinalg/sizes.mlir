@@ -161,3 +161,26 @@ func.func @heads_of_attention_merged_and_split(%q: !q) -> !q {
   return %sum : !q
 }
 }
+
+// -----
+
+// Pads up to whole blocks, of a remainder of what is negative: those of the other dims stay known.
+// CHECK-LABEL: @pads_to_blocks
+// CHECK-NOT: tensor.extract %
+// CHECK: tensor.pad %{{.*}} low[0, 0] high[%{{.*}}, 0]
+// CHECK: tensor<?x4xf32> to tensor<?x4xf32>
+// CHECK-NOT: tensor.extract %
+module attributes {onnx.model} {
+func.func @pads_to_blocks(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %zero = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %one = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %block = onnx.initializer {value = dense<128> : tensor<i64>} : tensor<i64>
+  %shape = onnx.Shape %x : (tensor<?x4xf32>) -> tensor<2xi64>
+  %n = onnx.Slice %shape, %zero, %one : (tensor<2xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %less = onnx.Neg %n : (tensor<1xi64>) -> tensor<1xi64>
+  %rest = onnx.Mod %less, %block {fmod = 0 : i64} : (tensor<1xi64>, tensor<i64>) -> tensor<1xi64>
+  %pads = onnx.Concat %zero, %zero, %rest, %zero {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<4xi64>
+  %y = onnx.Pad %x, %pads {mode = "constant"} : (tensor<?x4xf32>, tensor<4xi64>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+}
