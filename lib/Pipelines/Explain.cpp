@@ -273,7 +273,7 @@ static void printTable(const json::Array &attentions, const json::Array &missed,
   if (isUnknown || hasNoKernel)
     os << "a question mark: not known before a run, counted as one\n";
   if (hasNoKernel)
-    os << "where dims are not known there is no kernel, but the generic "
+    os << "where dims stay unknown there is no kernel, but the generic "
           "lowering, which is slow and has all scores in memory\n";
   printMissed(missed, os);
 }

@@ -4,7 +4,7 @@
 // CHECK: layer kind heads
 // CHECK: 0 self ?/? ?/? 1 36 56.25 %
 // CHECK: a question mark: not known before a run, counted as one
-// CHECK-NEXT: where dims are not known there is no kernel
+// CHECK-NEXT: where dims stay unknown there is no kernel
 !t = tensor<?x?x?x?xf32>
 !s = !megactx.source<tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32>>
 func.func @main(%q: !t, %k: !t, %v: !t) -> !t {
