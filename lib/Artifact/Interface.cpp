@@ -5,6 +5,7 @@
 #include "megactx/Support/StoredBytes.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
 using namespace mlir;
@@ -125,6 +126,23 @@ LogicalResult Interface::keep(ModuleOp module) {
   return success();
 }
 
+/// What is the same for tensors that are the same bytes in memory.
+static const void *storageOf(ElementsAttr weight) {
+  auto raw = dyn_cast<DenseResourceElementsAttr>(weight);
+  AsmResourceBlob *blob = raw ? raw.getRawHandle().getBlob() : nullptr;
+  return blob && !blob->getData().empty() ? blob->getData().data()
+                                          : weight.getAsOpaquePointer();
+}
+
+SmallVector<ElementsAttr> Interface::storedWeights() const {
+  DenseSet<const void *> seen;
+  SmallVector<ElementsAttr> stored;
+  for (ElementsAttr weight : contents)
+    if (seen.insert(storageOf(weight)).second)
+      stored.push_back(weight);
+  return stored;
+}
+
 FailureOr<Interface> Interface::of(ModuleOp module) {
   if (auto text = module->getAttrOfType<StringAttr>(kInterfaceAttr))
     return kept(module, text);
@@ -134,7 +152,8 @@ FailureOr<Interface> Interface::of(ModuleOp module) {
            failure();
   Interface result;
   int64_t offset = 0;
-  SmallVector<int64_t> inputOf; ///< of each argument
+  DenseMap<const void *, int64_t> places; ///< in the file, of what is stored
+  SmallVector<int64_t> inputOf;           ///< of each argument
   for (unsigned i = 0; i < function.getNumArguments(); ++i) {
     inputOf.push_back(result.inputs.size());
     Type type = function.getArgument(i).getType();
@@ -149,10 +168,13 @@ FailureOr<Interface> Interface::of(ModuleOp module) {
     }
     auto shaped = cast<ShapedType>(weight.getType());
     llvm::json::Array shape(shaped.getShape());
-    llvm::json::Object entry{{"offset", offset}, {"shape", std::move(shape)}};
+    auto [place, isNew] = places.try_emplace(storageOf(weight), offset);
+    llvm::json::Object entry{{"offset", place->second},
+                             {"shape", std::move(shape)}};
     noteMemory(function.getArgAttrDict(i), entry);
     result.weightEntries.push_back(std::move(entry));
-    offset += (storedBytes(shaped) + 63) / 64 * 64;
+    if (isNew)
+      offset += (storedBytes(shaped) + 63) / 64 * 64;
     result.contents.push_back(weight);
   }
   if (failed(result.describeOutputs(function, inputOf)))

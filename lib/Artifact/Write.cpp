@@ -266,7 +266,7 @@ LogicalResult mlir::megactx::writeArtifact(ModuleOp module,
   if (failed(isOpen()) || failed(writeLibrary(module, *objects, staging)) ||
       failed(writeFile(module, staging.file("weights.bin"),
                        [&](llvm::raw_ostream &os) {
-                         for (ElementsAttr weight : interface.weights())
+                         for (ElementsAttr weight : interface.storedWeights())
                            writeElements(weight, os);
                        })))
     return failure();

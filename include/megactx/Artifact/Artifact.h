@@ -69,6 +69,9 @@ public:
 
   llvm::json::Object manifest() const;
   ArrayRef<ElementsAttr> weights() const { return contents; }
+  /// Those that the artifact holds: of several that are the same bytes, as
+  /// tensors of other types, the first one.
+  SmallVector<ElementsAttr> storedWeights() const;
 
 private:
   static FailureOr<Interface> kept(ModuleOp module, StringAttr text);

@@ -4,17 +4,22 @@
 #include "Quantize.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "llvm/Support/SwapByteOrder.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
 
-Value mlir::megactx::numberIn(OpBuilder &b, Location loc, Value byte,
+Value mlir::megactx::numberIn(OpBuilder &b, Location loc, Value packed,
                               Value place, int64_t bits) {
   // Few machines shift vectors of bytes.
   Type i32 = b.getI32Type();
-  Value wide =
-      arith::ExtUIOp::create(b, loc, i32, bitsAs(b, loc, byte, b.getI8Type()));
-  if (bits < 8) {
+  Value wide = packed;
+  unsigned width = packed.getType().getIntOrFloatBitWidth();
+  if (width < 32)
+    wide = arith::ExtUIOp::create(b, loc, i32,
+                                  bitsAs(b, loc, packed, b.getI8Type()));
+  if (bits < width) {
     Value shift = arith::MulIOp::create(
         b, loc, arith::IndexCastOp::create(b, loc, i32, place),
         arith::ConstantIntOp::create(b, loc, i32, bits));
@@ -35,7 +40,7 @@ PackedBlocks PackedBlocks::rowsFrom(Graph &graph, Location loc,
     return graph.slice(loc, all, offsets, sizes,
                        Shape(all.rank(), IndexExpr(1)));
   };
-  PackedBlocks rows = {bits, part(bytes), part(scales), std::nullopt};
+  PackedBlocks rows = {bits, part(bytes), part(scales), {}, {}};
   if (zeros)
     rows.zeros = part(*zeros);
   return rows;
@@ -131,6 +136,20 @@ static FailureOr<Tensor> zerosOf(Node &node, unsigned i, const IndexExpr &rows,
       });
 }
 
+/// A constant's bytes as words, the first one lowest; nothing where a block is
+/// no whole words, or the contents are not in memory.
+static std::optional<Tensor> wordsOf(Graph &graph, Location loc,
+                                     const Tensor &bytes, int64_t rows,
+                                     int64_t blocks, int64_t perBlock) {
+  auto stored = dyn_cast_or_null<DenseResourceElementsAttr>(bytes.constant);
+  if (!stored || perBlock % 4 != 0 || llvm::sys::IsBigEndianHost)
+    return std::nullopt;
+  auto type =
+      RankedTensorType::get({rows, blocks, perBlock / 4}, graph.b.getI32Type());
+  auto words = DenseResourceElementsAttr::get(type, stored.getRawHandle());
+  return graph.wrap(loc, arith::ConstantOp::create(graph.b, loc, words));
+}
+
 FailureOr<PackedBlocks>
 mlir::megactx::blocksOf(Node &node, ArrayRef<unsigned> inputs, int64_t bits,
                         const IndexExpr &rows, int64_t blocks, int64_t size) {
@@ -154,7 +173,11 @@ mlir::megactx::blocksOf(Node &node, ArrayRef<unsigned> inputs, int64_t bits,
       bits,
       graph.reshape(loc, bytes,
                     {rows, IndexExpr(blocks), IndexExpr(size * bits / 8)}),
-      graph.reshape(loc, scales, {rows, IndexExpr(blocks)}), std::nullopt};
+      graph.reshape(loc, scales, {rows, IndexExpr(blocks)}),
+      {},
+      {}};
+  if (auto count = rows.constant())
+    packed.words = wordsOf(graph, loc, bytes, *count, blocks, size * bits / 8);
   if (!node.has(inputs[2]))
     return packed;
   FailureOr<Tensor> zeros = zerosOf(node, inputs[2], rows, blocks, bits);

@@ -18,6 +18,9 @@ struct PackedBlocks {
   int64_t bits;
   Tensor bytes, scales;        ///< scales [rows, blocks]
   std::optional<Tensor> zeros; ///< f32 [rows, blocks]; or 2^(bits - 1)
+  /// The same numbers as i32 [rows, blocks, size * bits / 32], where they are
+  /// constants.
+  std::optional<Tensor> words;
 
   PackedBlocks rowsFrom(Graph &graph, Location loc, const IndexExpr &first,
                         const IndexExpr &count) const;
@@ -33,8 +36,9 @@ FailureOr<PackedBlocks> blocksOf(Node &node, ArrayRef<unsigned> inputs,
                                  int64_t bits, const IndexExpr &rows,
                                  int64_t blocks, int64_t size);
 
-/// Number `place` of those that are packed in a byte, the lowest bits first.
-Value numberIn(OpBuilder &b, Location loc, Value byte, Value place,
+/// Number `place` of those that are packed in a byte or a word, the lowest bits
+/// first, as f32.
+Value numberIn(OpBuilder &b, Location loc, Value packed, Value place,
                int64_t bits);
 
 /// (number - zero) * scale, where there is a zero.

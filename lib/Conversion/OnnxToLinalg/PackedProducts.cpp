@@ -34,18 +34,23 @@ static int64_t rowsAtOnce(int64_t rows, int64_t width) {
   return rows;
 }
 
-/// [1, M, K] with columns in the order of weights by place: zeros complete the
-/// last block.
+/// [1, M, K] with zeros that complete the last block.
+static Tensor inWholeBlocks(Graph &graph, Location loc, Tensor a,
+                            const PackedBlocks &weights) {
+  IndexExpr blocks = weights.bytes.shape[1], bytes = weights.bytes.shape[2];
+  IndexExpr missing = blocks * bytes * (8 / weights.bits) - a.shape[2];
+  if (missing.is(0))
+    return a;
+  Tensor zeros = graph.splat(graph.b.getZeroAttr(a.elementType),
+                             {a.shape[0], a.shape[1], missing});
+  return graph.concat(loc, {&a, &zeros}, 2);
+}
+
+/// [1, M, K] with columns in the order of weights by place.
 static Tensor byPlace(Graph &graph, Location loc, Tensor a,
                       const PackedBlocks &weights) {
   IndexExpr blocks = weights.bytes.shape[1], bytes = weights.bytes.shape[2],
             places(8 / weights.bits);
-  IndexExpr missing = blocks * bytes * places - a.shape[2];
-  if (!missing.is(0)) {
-    Tensor zeros = graph.splat(graph.b.getZeroAttr(a.elementType),
-                               {a.shape[0], a.shape[1], missing});
-    a = graph.concat(loc, {&a, &zeros}, 2);
-  }
   if (places.is(1))
     return a;
   Tensor apart = graph.reshape(loc, a, {a.shape[1], blocks, bytes, places});
@@ -54,12 +59,12 @@ static Tensor byPlace(Graph &graph, Location loc, Tensor a,
                        {IndexExpr(1), a.shape[1], blocks * bytes * places});
 }
 
-/// [1, M, K] in the order by place times packed [N, K], transposed: [1, M, N].
-/// Some rows of weights are widened at a time, into memory that the next ones
-/// use again.
+/// [1, M, K] times packed [N, K], transposed: [1, M, N]. Some rows of weights
+/// are widened at a time, into memory that the next ones use again.
 static Tensor multiplyMany(Graph &graph, Location loc, Tensor a,
                            const PackedBlocks &weights, int64_t rows) {
   OpBuilder &b = graph.b;
+  a = byPlace(graph, loc, a, weights);
   IndexExpr k = a.shape[2];
   auto columns = [&](const PackedBlocks &some, int64_t count) {
     Tensor wide =
@@ -120,32 +125,33 @@ static Tensor choose(Graph &graph, Location loc, const IndexExpr &condition,
   return graph.wrap(choice.getResult(0), shape);
 }
 
-/// Whether a row's bytes are whole vectors, as sums take them, each within a
-/// block or of whole blocks.
-static bool isInVectors(const PackedBlocks &weights) {
+/// Whether a row of words, or bytes, is whole vectors, as sums take them, each
+/// within a block or of whole blocks.
+static bool isInVectors(const Tensor &words) {
   constexpr int64_t kLanes = 16;
-  int64_t blocks = *weights.bytes.shape[1].constant(),
-          bytes = *weights.bytes.shape[2].constant();
-  return blocks * bytes % kLanes == 0 &&
-         (bytes % kLanes == 0 || kLanes % bytes == 0);
+  int64_t blocks = *words.shape[1].constant(),
+          perBlock = *words.shape[2].constant();
+  return blocks * perBlock % kLanes == 0 &&
+         (perBlock % kLanes == 0 || kLanes % perBlock == 0);
 }
 
 namespace {
 /// A product of few rows, in f32: sums [G, S, N / T, T] of rows [places, G, S,
-/// bytes] and packed rows of weights [N / T, T, bytes]. T rows of weights and S
+/// words] and packed rows of weights [N / T, T, words]. T rows of weights and S
 /// of the others meet at a time, so that registers have what both read.
 class FewRows {
 public:
-  FewRows(Graph &graph, Location loc, Tensor rows, const PackedBlocks &weights)
+  FewRows(Graph &graph, Location loc, Tensor rows, const PackedBlocks &weights,
+          const Tensor &words)
       : graph(graph), b(graph.b), loc(loc), rows(std::move(rows)),
-        weights(weights), isOne(this->rows.shape[2].is(1)) {}
+        weights(weights), words(words), isOne(this->rows.shape[2].is(1)) {}
 
   Tensor run();
 
 private:
   /// Elements that a term is computed of; `zero` and `sum` may be null.
   struct Element {
-    Value byte, scale, zero, sum, sofar;
+    Value word, scale, zero, sum, sofar;
     ValueRange x; ///< of each place
   };
   Value withTerm(OpBuilder &inner, Location l, const Element &of);
@@ -157,12 +163,13 @@ private:
   Location loc;
   Tensor rows;
   const PackedBlocks &weights;
+  const Tensor &words;
   bool isOne;                 ///< whether one row meets a weight
   SmallVector<Tensor> places; ///< what numbers of each place meet
 };
 } // namespace
 
-/// The sum of what all numbers of a byte meet, times their zero point where all
+/// The sum of what all numbers of a word meet, times their zero point where all
 /// have one.
 Tensor FewRows::addPlaces() {
   float zero = weights.zeros ? 1.0f : 1 << (weights.bits - 1);
@@ -190,7 +197,8 @@ void FewRows::takePlaces() {
   Shape part(rows.shape), first(rows.rank(), IndexExpr(0)),
       ones(rows.rank(), IndexExpr(1)), shape(ArrayRef(rows.shape).drop_front());
   part[0] = IndexExpr(1);
-  for (int64_t place = 0; place < 8 / weights.bits; ++place) {
+  for (int64_t place = 0, end = *rows.shape[0].constant(); place < end;
+       ++place) {
     first[0] = IndexExpr(place);
     Tensor own = graph.slice(loc, rows, first, part, ones);
     places.push_back(graph.reshape(loc, own, shape));
@@ -198,14 +206,14 @@ void FewRows::takePlaces() {
   }
 }
 
-/// The sum so far and what a byte adds to it: several rows meet weights; of
+/// The sum so far and what a word adds to it: several rows meet weights; of
 /// one, a block's numbers n with one scale s and zero z are no weights first,
 /// for s (sum n x - z sum x) has fewer operations.
 Value FewRows::withTerm(OpBuilder &inner, Location l, const Element &of) {
   Value sum;
   for (auto [place, x] : llvm::enumerate(of.x)) {
     Value at = arith::ConstantIndexOp::create(inner, l, place);
-    Value number = numberIn(inner, l, of.byte, at, weights.bits);
+    Value number = numberIn(inner, l, of.word, at, weights.bits);
     if (!isOne)
       number = widened(inner, l, number, of.scale, of.zero, weights.bits,
                        inner.getF32Type());
@@ -229,17 +237,17 @@ Value FewRows::withTerm(OpBuilder &inner, Location l, const Element &of) {
 
 Tensor FewRows::run() {
   MLIRContext *context = b.getContext();
-  AffineExpr some, group, row, one, byte;
-  bindDims(context, some, group, row, one, byte);
+  AffineExpr some, group, row, one, word;
+  bindDims(context, some, group, row, one, word);
   auto map = [&](ArrayRef<AffineExpr> at) {
     return AffineMap::get(5, 0, at, context);
   };
-  IndexExpr count = weights.bytes.shape[0], blocks = weights.bytes.shape[1],
-            size = weights.bytes.shape[2];
+  IndexExpr count = words.shape[0], blocks = words.shape[1],
+            size = words.shape[2];
   int64_t atOnce = isOne ? 1 : std::gcd(*count.constant(), kWeightsAtOnce);
   IndexExpr together(atOnce), groups(*count.constant() / atOnce);
-  AffineMap ofRows = map({group, one, byte}),
-            ofBlock = map({some, row, byte.floorDiv(*size.constant())});
+  AffineMap ofRows = map({group, one, word}),
+            ofBlock = map({some, row, word.floorDiv(*size.constant())});
   SmallVector<Value> inputs;
   SmallVector<AffineMap> maps;
   auto add = [&](Tensor tensor, AffineMap map) {
@@ -252,7 +260,7 @@ Tensor FewRows::run() {
   takePlaces();
   for (const Tensor &place : places)
     add(place, ofRows);
-  addWeights(weights.bytes, blocks * size, map({some, row, byte}));
+  addWeights(words, blocks * size, map({some, row, word}));
   addWeights(weights.scales, blocks, ofBlock);
   if (weights.zeros)
     addWeights(*weights.zeros, blocks, ofBlock);
@@ -279,23 +287,25 @@ Tensor FewRows::run() {
   return graph.wrap(made.getResult(0), sums);
 }
 
-/// [1, M, K] in the order by place times packed [N, K], transposed: [1, M, N].
-/// No weight goes to memory, and `atOnce` rows read each once.
+/// [1, M, K] times packed [N, K], transposed: [1, M, N]. No weight goes to
+/// memory, and `atOnce` rows read each once.
 static Tensor multiplyFew(Graph &graph, Location loc, Tensor a,
-                          const PackedBlocks &weights, int64_t atOnce) {
-  IndexExpr few = a.shape[1], rows = weights.bytes.shape[0],
-            blocks = weights.bytes.shape[1], bytes = weights.bytes.shape[2],
-            places(8 / weights.bits), group(atOnce);
+                          const PackedBlocks &weights, const Tensor &words,
+                          int64_t atOnce) {
+  unsigned width = words.elementType.getIntOrFloatBitWidth();
+  IndexExpr few = a.shape[1], rows = words.shape[0], blocks = words.shape[1],
+            perBlock = words.shape[2], places(width / weights.bits),
+            group(atOnce);
   IndexExpr groups = graph.ix.floorDiv(loc, few + (atOnce - 1), group);
   if (IndexExpr missing = groups * group - few; !missing.is(0)) {
     Tensor zeros = graph.splat(graph.b.getZeroAttr(a.elementType),
                                {IndexExpr(1), missing, a.shape[2]});
     a = graph.concat(loc, {&a, &zeros}, 1);
   }
-  a = graph.reshape(loc, a, {groups, group, blocks, places, bytes});
-  a = graph.transpose(loc, a, {3, 0, 1, 2, 4});
-  a = graph.reshape(loc, a, {places, groups, group, blocks * bytes});
-  Tensor out = FewRows(graph, loc, a, weights).run();
+  a = graph.reshape(loc, a, {groups, group, blocks, perBlock, places});
+  a = graph.transpose(loc, a, {4, 0, 1, 2, 3});
+  a = graph.reshape(loc, a, {places, groups, group, blocks * perBlock});
+  Tensor out = FewRows(graph, loc, a, weights, words).run();
   out = graph.cast(loc, out, a.elementType);
   out = graph.reshape(loc, out, {IndexExpr(1), groups * group, rows});
   return graph.slice(loc, out, Shape(3, IndexExpr(0)),
@@ -315,8 +325,8 @@ static Tensor multiplyPacked(Node &node, Tensor a, PackedBlocks weights,
                              int64_t rows) {
   Graph &graph = node.graph;
   Location loc = node.loc();
-  a = byPlace(graph, loc, a, weights);
-  if (isOneNumber(node.in(1)) || !isInVectors(weights))
+  a = inWholeBlocks(graph, loc, a, weights);
+  if (isOneNumber(node.in(1)) || !isInVectors(weights.bytes))
     return multiplyMany(graph, loc, a, weights, rows);
   // For both, before the run decides.
   graph.materialize(loc, a);
@@ -330,8 +340,14 @@ static Tensor multiplyPacked(Node &node, Tensor a, PackedBlocks weights,
       return is.is(0) ? no() : yes();
     return choose(graph, loc, is, shape, a.elementType, yes, no);
   };
-  auto one = [&] { return multiplyFew(graph, loc, a, weights, 1); };
-  auto few = [&] { return multiplyFew(graph, loc, a, weights, kRowsAtOnce); };
+  // The scale of a word is that of more numbers; several rows meet each number
+  // where it is a weight, of which words have too many for the registers.
+  bool inWords = weights.words && isInVectors(*weights.words);
+  const Tensor &packed = inWords ? *weights.words : weights.bytes;
+  auto one = [&] { return multiplyFew(graph, loc, a, weights, packed, 1); };
+  auto few = [&] {
+    return multiplyFew(graph, loc, a, weights, weights.bytes, kRowsAtOnce);
+  };
   auto many = [&] { return multiplyMany(graph, loc, a, weights, rows); };
   return atMost(1, one, [&] { return atMost(kFewRows, few, many); });
 }
