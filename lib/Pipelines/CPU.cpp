@@ -123,6 +123,7 @@ void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm,
   ConvertAttentionToCPUKernelsPassOptions kernels;
   kernels.vectorBits = vectorBits;
   pm.addPass(createConvertAttentionToCPUKernelsPass(kernels));
+  pm.addPass(createExpandDotPairsPass());
   pm.addPass(createApproximateMathPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());

@@ -150,7 +150,10 @@ SmallVector<Phase> Compilation::tensorPhases() {
       {"operators to linalg", "linalg", Form::Tensors,
        [&](OpPassManager &pm) {
          countAttentions();
-         buildOnnxToLinalgPipeline(pm);
+         OnnxToLinalgOptions graph;
+         // What has been measured on GPUs is in f32.
+         graph.integerTerms = target.device.empty();
+         buildOnnxToLinalgPipeline(pm, graph);
          pm.addPass(createOutlineComputedWeightsPass());
        }},
       {"patterns to pieces", "pieces", Form::Tensors,

@@ -315,7 +315,7 @@ static std::optional<json::Array> ofModel(const ExplainOptions &options,
   PassManager pm(&file.context);
   buildSparsifyPipeline(pm, SparsifyOptions(options.patterns));
   // Head counts and dims that follow from other sizes are found on the way.
-  buildOnnxToLinalgPipeline(pm);
+  buildOnnxToLinalgPipeline(pm, OnnxToLinalgOptions());
   if (failed(pm.run(*file.module)))
     return std::nullopt;
   missed = remarks->missed();

@@ -22,8 +22,9 @@ void mlir::megactx::buildSparsifyPipeline(OpPassManager &pm,
   pm.addPass(createSparsifyPass(sparsify));
 }
 
-void mlir::megactx::buildOnnxToLinalgPipeline(OpPassManager &pm) {
-  pm.addPass(createConvertOnnxToLinalgPass());
+void mlir::megactx::buildOnnxToLinalgPipeline(
+    OpPassManager &pm, const OnnxToLinalgOptions &options) {
+  pm.addPass(createConvertOnnxToLinalgPass({options.integerTerms}));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }

@@ -36,9 +36,9 @@ static void registerPipelines() {
       "megactx-sparsify-pipeline",
       "a graph of ONNX nodes to attentions with their patterns",
       buildSparsifyPipeline);
-  PassPipelineRegistration<>("megactx-onnx-to-linalg-pipeline",
-                             "ONNX's operators to linalg, attentions stay",
-                             buildOnnxToLinalgPipeline);
+  PassPipelineRegistration<OnnxToLinalgOptions>(
+      "megactx-onnx-to-linalg-pipeline",
+      "ONNX's operators to linalg, attentions stay", buildOnnxToLinalgPipeline);
   PassPipelineRegistration<>("megactx-pieces-pipeline",
                              "attentions to links of one piece each",
                              buildPiecesPipeline);

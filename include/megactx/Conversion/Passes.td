@@ -94,7 +94,16 @@ def ConvertOnnxToLinalgPass
     way, so arithmetic on shape tensors becomes a few index operations, and
     sizes that follow from others are static. What cannot be proved (operands
     that broadcast, indices in range) is checked at run time by `cf.assert`.
+
+    With `integer-terms`, products of few rows and packed weights (`MatMulNBits`)
+    whose accuracy level allows rows in 8 bits are sums of `megactx.dot_pairs` of rows
+    in 16.
   }];
+  let options = [
+    Option<"integerTerms", "integer-terms", "bool", "false",
+           "multiply packed weights in integers where the accuracy asked for "
+           "allows it">
+  ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect",
     "::mlir::func::FuncDialect", "::mlir::linalg::LinalgDialect",

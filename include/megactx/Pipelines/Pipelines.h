@@ -49,7 +49,15 @@ struct SparsifyOptions : PassPipelineOptions<SparsifyOptions> {
 void buildSparsifyPipeline(OpPassManager &pm, const SparsifyOptions &options);
 
 /// From ONNX's operators to linalg and tensors; attentions stay.
-void buildOnnxToLinalgPipeline(OpPassManager &pm);
+struct OnnxToLinalgOptions : PassPipelineOptions<OnnxToLinalgOptions> {
+  Option<bool> integerTerms{
+      *this, "integer-terms", llvm::cl::init(false),
+      llvm::cl::desc("multiply packed weights in integers where the accuracy "
+                     "asked for allows it")};
+};
+
+void buildOnnxToLinalgPipeline(OpPassManager &pm,
+                               const OnnxToLinalgOptions &options);
 
 /// From attentions with patterns to links of one piece each.
 void buildPiecesPipeline(OpPassManager &pm);

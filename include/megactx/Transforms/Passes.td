@@ -508,6 +508,17 @@ def RemarkReachPass : Pass<"megactx-remark-reach", "::mlir::ModuleOp"> {
   ];
 }
 
+def ExpandDotPairsPass : Pass<"megactx-expand-dot-pairs"> {
+  let summary = "products of pairs in ops of which LLVM makes an instruction";
+  let description = [{
+    After: no `megactx.dot_pairs` is left. Of vectors it is the product of their
+    numbers of 16 bits, widened, whose neighbours are added, which LLVM's x86
+    target matches; of single words, shifts and two products.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
 def ApproximateMathPass : Pass<"megactx-approximate-math"> {
   let summary = "exp, log, tanh, erf of f32 as polynomials, small powers as products";
   let description = [{

@@ -72,6 +72,8 @@ bool isLoweredToLinalg(StringRef name) { return allLowerings().contains(name); }
 namespace {
 struct ConvertOnnxToLinalg
     : impl::ConvertOnnxToLinalgPassBase<ConvertOnnxToLinalg> {
+  using ConvertOnnxToLinalgPassBase::ConvertOnnxToLinalgPassBase;
+
   void runOnOperation() override {
     const Registry &registry = allLowerings();
     SmallVector<func::FuncOp> functions;
@@ -81,7 +83,7 @@ struct ConvertOnnxToLinalg
     if (failed(checkOperators(functions, registry)))
       return signalPassFailure();
     for (func::FuncOp function : functions)
-      if (failed(Graph(function, registry).run()))
+      if (failed(Graph(function, registry, integerTerms).run()))
         return signalPassFailure();
   }
 };

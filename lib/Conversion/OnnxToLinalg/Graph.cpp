@@ -8,9 +8,9 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-Graph::Graph(func::FuncOp function, const Registry &registry)
-    : b(function.getContext()), ix(b), function(function), registry(registry),
-      tensors(1) {
+Graph::Graph(func::FuncOp function, const Registry &registry, bool integerTerms)
+    : b(function.getContext()), ix(b), integerTerms(integerTerms),
+      function(function), registry(registry), tensors(1) {
   b.setInsertionPointToStart(&function.front());
 }
 

@@ -143,10 +143,12 @@ using Body = llvm::function_ref<Value(OpBuilder &, Location, ValueRange)>;
 /// The conversion of one function.
 class Graph {
 public:
-  Graph(func::FuncOp function, const Registry &registry);
+  /// `integerTerms`: see the pass's option.
+  Graph(func::FuncOp function, const Registry &registry, bool integerTerms);
 
   OpBuilder b;
   IndexSpace ix;
+  const bool integerTerms;
 
   /// Converts the function in place. Each of its nodes is in the registry.
   LogicalResult run();

@@ -6,14 +6,12 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "PackedBlocks.h"
+#include "PackedRows.h"
 #include "Quantize.h"
-#include "Reduction.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include <numeric>
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -21,9 +19,12 @@ using namespace mlir::megactx;
 /// How many weights are widened at a time, about.
 static constexpr int64_t kWidened = 1 << 22;
 
-/// Up to so many rows weights are widened in registers; so many of them and of
-/// weights' rows meet at a time, which tasks unroll.
-static constexpr int64_t kFewRows = 16, kRowsAtOnce = 4, kWeightsAtOnce = 2;
+/// Up to so many rows weights are widened in registers; so many of them meet
+/// weights at a time, which tasks unroll.
+static constexpr int64_t kFewRows = 16, kRowsAtOnce = 4;
+
+/// The accuracy level at which rows may be rounded to 8 bits.
+static constexpr int64_t kOfBytes = 4;
 
 /// A divisor of `rows` with about kWidened numbers in so many rows.
 static int64_t rowsAtOnce(int64_t rows, int64_t width) {
@@ -135,183 +136,6 @@ static bool isInVectors(const Tensor &words) {
          (perBlock % kLanes == 0 || kLanes % perBlock == 0);
 }
 
-namespace {
-/// A product of few rows, in f32: sums [G, S, N / T, T] of rows [places, G, S,
-/// words] and packed rows of weights [N / T, T, words]. T rows of weights and S
-/// of the others meet at a time, so that registers have what both read.
-class FewRows {
-public:
-  FewRows(Graph &graph, Location loc, Tensor rows, const PackedBlocks &weights,
-          const Tensor &words)
-      : graph(graph), b(graph.b), loc(loc), rows(std::move(rows)),
-        weights(weights), words(words), isOne(this->rows.shape[2].is(1)) {}
-
-  Tensor run();
-
-private:
-  /// Elements that a term is computed of; `zero` and `sum` may be null.
-  struct Element {
-    Value word, scale, zero, sum, sofar;
-    ValueRange x; ///< of each place
-  };
-  Value withTerm(OpBuilder &inner, Location l, const Element &of);
-  Tensor addPlaces();
-  void takePlaces();
-
-  Graph &graph;
-  OpBuilder &b;
-  Location loc;
-  Tensor rows;
-  const PackedBlocks &weights;
-  const Tensor &words;
-  bool isOne;                 ///< whether one row meets a weight
-  SmallVector<Tensor> places; ///< what numbers of each place meet
-};
-} // namespace
-
-/// The sum of what all numbers of a word meet, times their zero point where all
-/// have one.
-Tensor FewRows::addPlaces() {
-  float zero = weights.zeros ? 1.0f : 1 << (weights.bits - 1);
-  SmallVector<Tensor *> all;
-  for (Tensor &place : places)
-    all.push_back(&place);
-  Shape shape = places.front().shape;
-  return graph.map(
-      loc, all, shape, b.getF32Type(),
-      [&](OpBuilder &inner, Location l, ValueRange args) -> Value {
-        Value sum;
-        for (Value x : args) {
-          x = castScalar(inner, l, x, inner.getF32Type());
-          sum = sum ? arith::AddFOp::create(inner, l, sum, x).getResult() : x;
-        }
-        Value factor =
-            arith::ConstantOp::create(inner, l, inner.getF32FloatAttr(zero));
-        return arith::MulFOp::create(inner, l, sum, factor);
-      });
-}
-
-/// The rows, place by place.
-void FewRows::takePlaces() {
-  graph.materialize(loc, rows);
-  Shape part(rows.shape), first(rows.rank(), IndexExpr(0)),
-      ones(rows.rank(), IndexExpr(1)), shape(ArrayRef(rows.shape).drop_front());
-  part[0] = IndexExpr(1);
-  for (int64_t place = 0, end = *rows.shape[0].constant(); place < end;
-       ++place) {
-    first[0] = IndexExpr(place);
-    Tensor own = graph.slice(loc, rows, first, part, ones);
-    places.push_back(graph.reshape(loc, own, shape));
-    graph.materialize(loc, places.back());
-  }
-}
-
-/// The sum so far and what a word adds to it: several rows meet weights; of
-/// one, a block's numbers n with one scale s and zero z are no weights first,
-/// for s (sum n x - z sum x) has fewer operations.
-Value FewRows::withTerm(OpBuilder &inner, Location l, const Element &of) {
-  Value sum;
-  for (auto [place, x] : llvm::enumerate(of.x)) {
-    Value at = arith::ConstantIndexOp::create(inner, l, place);
-    Value number = numberIn(inner, l, of.word, at, weights.bits);
-    if (!isOne)
-      number = widened(inner, l, number, of.scale, of.zero, weights.bits,
-                       inner.getF32Type());
-    Value product = arith::MulFOp::create(
-        inner, l, number, castScalar(inner, l, x, inner.getF32Type()),
-        kAnyOrder);
-    sum = sum ? arith::AddFOp::create(inner, l, sum, product, kAnyOrder)
-                    .getResult()
-              : product;
-  }
-  if (isOne) {
-    Value less = of.sum;
-    if (of.zero)
-      less = arith::MulFOp::create(inner, l, of.zero, less, kAnyOrder);
-    sum = arith::SubFOp::create(inner, l, sum, less, kAnyOrder);
-    sum = arith::MulFOp::create(
-        inner, l, sum, quantize::toReal(inner, l, of.scale), kAnyOrder);
-  }
-  return arith::AddFOp::create(inner, l, of.sofar, sum, kAnyOrder);
-}
-
-Tensor FewRows::run() {
-  MLIRContext *context = b.getContext();
-  AffineExpr some, group, row, one, word;
-  bindDims(context, some, group, row, one, word);
-  auto map = [&](ArrayRef<AffineExpr> at) {
-    return AffineMap::get(5, 0, at, context);
-  };
-  IndexExpr count = words.shape[0], blocks = words.shape[1],
-            size = words.shape[2];
-  int64_t atOnce = isOne ? 1 : std::gcd(*count.constant(), kWeightsAtOnce);
-  IndexExpr together(atOnce), groups(*count.constant() / atOnce);
-  AffineMap ofRows = map({group, one, word}),
-            ofBlock = map({some, row, word.floorDiv(*size.constant())});
-  SmallVector<Value> inputs;
-  SmallVector<AffineMap> maps;
-  auto add = [&](Tensor tensor, AffineMap map) {
-    inputs.push_back(graph.materialize(loc, tensor));
-    maps.push_back(map);
-  };
-  auto addWeights = [&](Tensor all, const IndexExpr &width, AffineMap map) {
-    add(graph.reshape(loc, all, {groups, together, width}), map);
-  };
-  takePlaces();
-  for (const Tensor &place : places)
-    add(place, ofRows);
-  addWeights(words, blocks * size, map({some, row, word}));
-  addWeights(weights.scales, blocks, ofBlock);
-  if (weights.zeros)
-    addWeights(*weights.zeros, blocks, ofBlock);
-  if (isOne)
-    add(addPlaces(), ofRows);
-  maps.push_back(map({group, one, some, row}));
-  using utils::IteratorType;
-  SmallVector<IteratorType> loops(5, IteratorType::parallel);
-  loops.back() = IteratorType::reduction;
-  Shape sums = {rows.shape[1], rows.shape[2], groups, together};
-  Value zero = graph.filled(loc, sums, b.getZeroAttr(b.getF32Type()));
-  auto made = linalg::GenericOp::create(
-      b, loc, zero.getType(), inputs, zero, maps, loops,
-      [&](OpBuilder &inner, Location l, ValueRange args) {
-        ValueRange rest = args.drop_front(places.size());
-        Element of = {rest[0],
-                      rest[1],
-                      weights.zeros ? rest[2] : Value(),
-                      isOne ? rest.drop_back().back() : Value(),
-                      rest.back(),
-                      args.take_front(places.size())};
-        linalg::YieldOp::create(inner, l, withTerm(inner, l, of));
-      });
-  return graph.wrap(made.getResult(0), sums);
-}
-
-/// [1, M, K] times packed [N, K], transposed: [1, M, N]. No weight goes to
-/// memory, and `atOnce` rows read each once.
-static Tensor multiplyFew(Graph &graph, Location loc, Tensor a,
-                          const PackedBlocks &weights, const Tensor &words,
-                          int64_t atOnce) {
-  unsigned width = words.elementType.getIntOrFloatBitWidth();
-  IndexExpr few = a.shape[1], rows = words.shape[0], blocks = words.shape[1],
-            perBlock = words.shape[2], places(width / weights.bits),
-            group(atOnce);
-  IndexExpr groups = graph.ix.floorDiv(loc, few + (atOnce - 1), group);
-  if (IndexExpr missing = groups * group - few; !missing.is(0)) {
-    Tensor zeros = graph.splat(graph.b.getZeroAttr(a.elementType),
-                               {IndexExpr(1), missing, a.shape[2]});
-    a = graph.concat(loc, {&a, &zeros}, 1);
-  }
-  a = graph.reshape(loc, a, {groups, group, blocks, perBlock, places});
-  a = graph.transpose(loc, a, {4, 0, 1, 2, 3});
-  a = graph.reshape(loc, a, {places, groups, group, blocks * perBlock});
-  Tensor out = FewRows(graph, loc, a, weights, words).run();
-  out = graph.cast(loc, out, a.elementType);
-  out = graph.reshape(loc, out, {IndexExpr(1), groups * group, rows});
-  return graph.slice(loc, out, Shape(3, IndexExpr(0)),
-                     {IndexExpr(1), few, rows}, Shape(3, IndexExpr(1)));
-}
-
 /// Upstream folds such into a constant of its type, which may have no sign
 /// where a generic op has it for an operand.
 static bool isOneNumber(const Tensor &tensor) {
@@ -343,10 +167,14 @@ static Tensor multiplyPacked(Node &node, Tensor a, PackedBlocks weights,
   // The scale of a word is that of more numbers; several rows meet each number
   // where it is a weight, of which words have too many for the registers.
   bool inWords = weights.words && isInVectors(*weights.words);
-  const Tensor &packed = inWords ? *weights.words : weights.bytes;
-  auto one = [&] { return multiplyFew(graph, loc, a, weights, packed, 1); };
+  bool inIntegers = inWords && graph.integerTerms &&
+                    node.integer("accuracy_level", 0) == kOfBytes;
+  const Tensor &words = inWords ? *weights.words : weights.bytes;
+  const Tensor &ofSeveral = inIntegers ? words : weights.bytes;
+  Terms terms = inIntegers ? Terms::Integers : Terms::Reals;
+  auto one = [&] { return multiplyFew(node, a, weights, words, 1, terms); };
   auto few = [&] {
-    return multiplyFew(graph, loc, a, weights, weights.bytes, kRowsAtOnce);
+    return multiplyFew(node, a, weights, ofSeveral, kRowsAtOnce, terms);
   };
   auto many = [&] { return multiplyMany(graph, loc, a, weights, rows); };
   return atMost(1, one, [&] { return atMost(kFewRows, few, many); });

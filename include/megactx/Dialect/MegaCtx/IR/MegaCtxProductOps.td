@@ -2,7 +2,8 @@
 //
 // Owns the op for a matrix product with what is done to its result before that
 // is stored: libraries of products offer it, and it saves reading and writing the
-// result again. A product alone is linalg's.
+// result again; and the one for the terms of sums that machines multiply in
+// pairs. A product alone is linalg's.
 //
 //===----------------------------------------------------------------------===//
 
@@ -73,6 +74,31 @@ def MegaCtx_ProductOp : Op<MegaCtx_Dialect, "product",
 
     /// The same of bytes: lhs of uint8 and rhs of int8, summed as int32.
     static bool isIntegerProduct(::mlir::linalg::GenericOp op);
+  }];
+}
+
+def MegaCtx_Words : TypeOrValueSemanticsContainer<I32, "i32">;
+
+def MegaCtx_DotPairsOp : Op<MegaCtx_Dialect, "dot_pairs",
+    [Pure, SameOperandsAndResultType] # ElementwiseMappable.traits> {
+  let summary = "adds the products of two pairs of numbers of 16 bits";
+  let description = [{
+    sum + low(lhs) low(rhs) + high(lhs) high(rhs), modulo 2^32: each of lhs and rhs
+    has two integers with a sign, in its lower and its upper 16 bits. x86 has an
+    instruction for vectors of it (vpdpwssd, or vpmaddwd and an addition).
+    `megactx-expand-dot-pairs` says it in ops of arith and vector.
+
+    ```mlir
+    %next = megactx.dot_pairs %numbers, %x, %sum : vector<16xi32>
+    ```
+
+    Effects: none.
+  }];
+  let arguments = (ins MegaCtx_Words:$lhs, MegaCtx_Words:$rhs,
+                       MegaCtx_Words:$sum);
+  let results = (outs MegaCtx_Words:$result);
+  let assemblyFormat = [{
+    $lhs `,` $rhs `,` $sum attr-dict `:` type($result)
   }];
 }
 

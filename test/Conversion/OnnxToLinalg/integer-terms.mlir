@@ -1,0 +1,30 @@
+// RUN: megactx-opt %s --megactx-convert-onnx-to-linalg=integer-terms | FileCheck %s
+// RUN: megactx-opt %s --megactx-convert-onnx-to-linalg | FileCheck %s --check-prefix=REALS
+
+// Rows of 16 bits meet four pairs of each word's eight numbers where rows may be
+// rounded to 8 bits; zero points are those of all numbers, and come after them.
+// CHECK-LABEL: @nbits
+// CHECK: arith.constant dense_resource<w> : tensor<2x4x4xi32>
+// CHECK: math.roundeven
+// CHECK: linalg.generic {{.*}}"reduction"]} ins({{.*}} : {{.*}}tensor<1x2x16xi32>, tensor<1x2x4x{{.*}}f32>
+// CHECK-COUNT-4: megactx.dot_pairs
+// CHECK-NOT: dot_pairs
+// CHECK: arith.subi
+// CHECK: arith.sitofp
+// REALS-LABEL: @nbits
+// REALS-NOT: dot_pairs
+func.func @nbits(%x: tensor<1x128xf32>) -> tensor<1x2xf32> {
+  %w = onnx.initializer {value = dense_resource<w> : tensor<2x4x16xui8>} : tensor<2x4x16xui8>
+  %s = onnx.initializer {value = dense<[0.5, 1.0, 2.0, 4.0, 0.5, 1.0, 2.0, 4.0]> : tensor<8xf32>} : tensor<8xf32>
+  %y = "onnx.com.microsoft.MatMulNBits"(%x, %w, %s) {K = 128 : i64, N = 2 : i64, bits = 4 : i64, block_size = 32 : i64, accuracy_level = 4 : i64}
+      : (tensor<1x128xf32>, tensor<2x4x16xui8>, tensor<8xf32>) -> tensor<1x2xf32>
+  return %y : tensor<1x2xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      w: "0x0400000000112233445566778899aabbccddeeff00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+    }
+  }
+#-}
