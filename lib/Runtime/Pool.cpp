@@ -1,9 +1,12 @@
 //===- Pool.cpp - the one thread pool -------------------------------------===//
 //
-// Workers take tasks from an atomic counter, in order. They spin for a short
-// while between loops, since loops of one model follow each other closely, and
-// then sleep. A caller waits for those that have begun alone: one that wakes up
-// late, or on a core that another thread has, finds the loop closed.
+// Each thread has a share of a loop's tasks, neighbours, which it takes in
+// order, and then what is left of others' shares: memory is read in long runs,
+// and what a core has in its caches of one loop, the next one over the same
+// rows finds there. Workers spin for a short while between loops, since loops
+// of one model follow each other closely, and then sleep. A caller waits for
+// those that have begun alone: one that wakes up late, or on a core that
+// another thread has, finds the loop closed.
 //
 //===----------------------------------------------------------------------===//
 
@@ -38,11 +41,17 @@ int coresOfThisProcess() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
+/// A thread's tasks of a loop, on a line of memory of their own.
+struct alignas(64) Share {
+  std::atomic<int64_t> next{0};
+  int64_t end = 0;
+};
+
 class Pool {
 public:
-  explicit Pool(int threads) {
+  explicit Pool(int threads) : shares(threads) {
     for (int i = 1; i < threads; ++i)
-      workers.emplace_back([this] { work(); });
+      workers.emplace_back([this, i] { work(i); });
   }
   ~Pool() {
     {
@@ -60,15 +69,19 @@ public:
     std::lock_guard<std::mutex> oneAtATime(callers);
     this->body = body;
     this->context = context;
-    this->count = count;
-    next.store(0, std::memory_order_relaxed);
+    int64_t size = shares.size(), each = count / size, rest = count % size;
+    for (int64_t i = 0, begin = 0; i < size; ++i) {
+      shares[i].next.store(begin, std::memory_order_relaxed);
+      begin += each + (i < rest);
+      shares[i].end = begin;
+    }
     isOpen.store(true);
     {
       std::lock_guard<std::mutex> lock(mutex);
       generation.fetch_add(1, std::memory_order_release);
     }
     wake.notify_all();
-    take();
+    take(0);
     // Sequentially consistent, as in work(): either a worker is seen here, or
     // it sees that the loop is closed.
     isOpen.store(false);
@@ -80,15 +93,21 @@ public:
   }
 
 private:
-  void take() {
+  /// A thread's own tasks, then those of others.
+  void take(size_t thread) {
     withinTask = true;
-    int64_t i;
-    while ((i = next.fetch_add(1, std::memory_order_relaxed)) < count)
-      body(context, i);
+    for (size_t i = 0; i < shares.size(); ++i) {
+      Share &share = shares[(thread + i) % shares.size()];
+      while (share.next.load(std::memory_order_relaxed) < share.end) {
+        int64_t task = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (task < share.end)
+          body(context, task);
+      }
+    }
     withinTask = false;
   }
 
-  void work() {
+  void work(size_t thread) {
     uint64_t seen = 0;
     while (true) {
       for (int spin = 0;
@@ -104,22 +123,21 @@ private:
         return;
       inside.fetch_add(1);
       if (isOpen.load())
-        take();
+        take(thread);
       inside.fetch_sub(1);
     }
   }
 
+  std::vector<Share> shares; ///< of each thread, the caller's first
   std::vector<std::thread> workers;
   std::mutex mutex, callers;
   std::condition_variable wake;
   std::atomic<uint64_t> generation{0};
-  std::atomic<int64_t> next{0};
   std::atomic<bool> isOpen{false};
   std::atomic<int> inside{0}; ///< workers that may take tasks
   std::atomic<bool> stopping{false};
   void (*body)(void *, int64_t) = nullptr;
   void *context = nullptr;
-  int64_t count = 0;
 };
 
 std::mutex poolMutex;

@@ -4,6 +4,10 @@
 #include "megactx/Runtime/Runtime.h"
 #include "gtest/gtest.h"
 #include <atomic>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <numeric>
 #include <set>
 #include <thread>
 
@@ -27,6 +31,48 @@ TEST(Pool, RunsEachIndexOnce) {
         ASSERT_EQ(counts[count], 0);
       }
   }
+  mctx_set_threads(0);
+}
+
+struct Order {
+  std::mutex mutex;
+  std::map<std::thread::id, std::vector<int64_t>> tasks;
+  std::condition_variable changed;
+};
+
+/// A thread takes neighbours in order; what one that waits leaves of its share,
+/// others take.
+TEST(Pool, SharesAreTakenInOrderThenByOthers) {
+  mctx_set_threads(2);
+  Order order;
+  mctx_rt_parallel_for(
+      [](void *context, int64_t i) {
+        auto &order = *static_cast<Order *>(context);
+        std::unique_lock<std::mutex> lock(order.mutex);
+        order.tasks[std::this_thread::get_id()].push_back(i);
+        order.changed.notify_all();
+        // The first task ends when all others have begun.
+        if (i == 0)
+          order.changed.wait(lock, [&] {
+            size_t begun = 0;
+            for (auto &[thread, tasks] : order.tasks)
+              begun += tasks.size();
+            return begun == 40;
+          });
+      },
+      &order, 40);
+  ASSERT_EQ(order.tasks.size(), 2u);
+  std::vector<int64_t> ofCaller, ofWorker(20);
+  std::iota(ofWorker.begin(), ofWorker.end(), 20);
+  // A caller that is late finds its first task taken.
+  std::vector<int64_t> &own = order.tasks[std::this_thread::get_id()];
+  bool isLate = own.front() != 0;
+  (isLate ? ofWorker : ofCaller).push_back(0);
+  for (int64_t i = 1; i < 20; ++i)
+    (isLate ? ofCaller : ofWorker).push_back(i);
+  EXPECT_EQ(own, ofCaller);
+  order.tasks.erase(std::this_thread::get_id());
+  EXPECT_EQ(order.tasks.begin()->second, ofWorker);
   mctx_set_threads(0);
 }
 
