@@ -119,7 +119,8 @@ LinalgLoops::Neighbours LinalgLoops::neighboursOf(OpOperand &operand,
       !isMovable(type.getElementType()) || !type.isLastDimUnitStride())
     return Neighbours::Apart;
   AffineExpr expr = map.getResults().back();
-  if (isa<AffineDimExpr>(expr))
+  AffineExpr rest = expr - getAffineDimExpr(loop, op.getContext());
+  if (!simplifyAffineExpr(rest, map.getNumDims(), 0).isFunctionOfDim(loop))
     return Neighbours::Next;
   return quotientOf(expr) ? Neighbours::Several : Neighbours::Apart;
 }

@@ -5,6 +5,7 @@
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/Convolution.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
@@ -31,6 +32,25 @@ bool haveTypes(linalg::GenericOp op) {
          (types[0].isF32() || types[0].isF16() || types[0].isBF16());
 }
 
+/// Whether each channel has a kernel of its own, along one axis, that it meets
+/// step by step: loops over the axis are faster than what a library takes to
+/// bring channels together.
+bool isOfSingleChannels(linalg::GenericOp op, const Convolution &convolution) {
+  auto kernel = cast<MemRefType>(op.getDpsInputs()[1].getType());
+  return convolution.hasGroups && !convolution.isTransposed &&
+         convolution.getNumAxes() == 1 && convolution.strides[0] == 1 &&
+         kernel.getDimSize(2) == 1;
+}
+
+/// With the loop over the axis innermost.
+void runAlongAxis(linalg::GenericOp op) {
+  IRRewriter rewriter(op);
+  SmallVector<unsigned> order = {0, 1, 2, 4, 5, 3};
+  [[maybe_unused]] auto done =
+      linalg::interchangeGenericOp(rewriter, op, order);
+  assert(succeeded(done) && "the loops of a convolution are its own");
+}
+
 struct ConvertConvolutionToRuntime
     : impl::ConvertConvolutionToRuntimePassBase<ConvertConvolutionToRuntime> {
   void runOnOperation() override {
@@ -42,8 +62,12 @@ struct ConvertConvolutionToRuntime
       if (convolution && (!convolution->hasGroups || haveJointGroups(op)))
         found.push_back({op, *convolution});
     });
-    for (auto &[op, convolution] : found)
-      convert(op, convolution);
+    for (auto &[op, convolution] : found) {
+      if (isOfSingleChannels(op, convolution))
+        runAlongAxis(op);
+      else
+        convert(op, convolution);
+    }
   }
 
   void convert(linalg::GenericOp op, const Convolution &convolution) {

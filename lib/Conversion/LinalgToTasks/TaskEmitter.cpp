@@ -3,6 +3,7 @@
 #include "TaskEmitter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -12,6 +13,10 @@ using namespace mlir::megactx;
 /// How many rows are summed at a time, where elements of a row are in vectors
 /// and where partial results are.
 static constexpr int64_t kRowsAtOnce = 4, kSumsAtOnce = 8;
+
+/// How many vectors of neighbours keep their sums in registers, and of how many
+/// terms at most: of more, neighbours in memory are read in longer runs.
+static constexpr int64_t kVectorsAtOnce = 4, kFewTerms = 128;
 
 /// How many rows of a transpose are taken together: as many as a line of memory
 /// has elements, but no more than lines that caches hold at a power of two of
@@ -46,7 +51,8 @@ void TaskEmitter::run() {
   findPartial();
   takeUnrolled();
   fills.resize(op.getNumDpsInits());
-  if (!inner && !reductions.empty())
+  block = findBlock();
+  if ((!inner || block) && !reductions.empty())
     fills = takeFills();
   Value rows = product(outer);
   Value work = atLeastOne(product(reductions));
@@ -123,7 +129,7 @@ void TaskEmitter::segment(Value number) {
   Value row = number, begin, end;
   if (std::optional<int64_t> count = shortRow()) {
     unflatten(row, outer);
-    return reductions.empty() ? together(*count) : reduceVectors(*count);
+    return reductions.empty() ? together(*count) : reduceVectors(*count, c(0));
   }
   if (inner) {
     row = arith::DivUIOp::create(b, number, rowSegments);
@@ -137,11 +143,50 @@ void TaskEmitter::segment(Value number) {
   else if (inner) {
     if (reductions.empty())
       hold();
+    if (block)
+      begin = reduceBlocks(begin, end);
     reduceInMemory(reductions, begin, end);
   } else if (combiners)
     reducePartial();
   else
     reduceInRegisters();
+}
+
+/// The length of blocks of a row whose sums of few terms vectors hold; nothing
+/// for other ops, and for short rows.
+std::optional<int64_t> TaskEmitter::findBlock() {
+  if (!inner || reductions.empty() || shortRow() || !isShort())
+    return std::nullopt;
+  std::optional<int64_t> terms = constantOf(product(reductions)),
+                         width = constantOf(extents[*inner]);
+  int64_t length = kVectorsAtOnce * lanes;
+  if (!terms || *terms > kFewTerms || (width && *width < length) ||
+      !isVectorRow(length))
+    return std::nullopt;
+  return length;
+}
+
+/// Sums of whole blocks; gives where the rest begins, which is what it starts
+/// from.
+Value TaskEmitter::reduceBlocks(Value begin, Value end) {
+  Value whole = arith::SubIOp::create(b, end, begin);
+  Value rest = add(begin, roundDown(whole, *block));
+  auto blocks = scf::ForOp::create(b, begin, rest, c(*block));
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(blocks.getBody());
+    reduceVectors(*block, blocks.getInductionVar());
+  }
+  if (llvm::none_of(fills, [](Value fill) { return bool(fill); }))
+    return rest;
+  auto others = scf::ForOp::create(b, rest, end, c(1));
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(others.getBody());
+  indices[*inner] = others.getInductionVar();
+  for (auto [init, fill] : llvm::zip_equal(op.getDpsInitsMutable(), fills))
+    if (fill)
+      memref::StoreOp::create(b, fill, init.get(), point(init));
+  return rest;
 }
 
 /// Rows are taken together along the dimension where the first operand lies
@@ -211,7 +256,7 @@ std::optional<int64_t> TaskEmitter::shortRow() {
 /// elements than 8 it would make vectors across rows, and gather and scatter.
 void TaskEmitter::together(int64_t count) {
   if (count > 8 && llvm::isPowerOf2_64(count) && isVectorRow(count))
-    return reduceVectors(count);
+    return reduceVectors(count, c(0));
   SmallVector<SmallVector<Value>> results;
   for (int64_t i = 0; i < count; ++i) {
     indices[*inner] = c(i);
@@ -271,13 +316,24 @@ void TaskEmitter::forEachRow(function_ref<void(int64_t row)> inside) {
   }
 }
 
+/// What the outputs' rows start from.
+SmallVector<Value> TaskEmitter::firstRows(int64_t count) {
+  SmallVector<Value> rows;
+  for (auto [init, fill] : llvm::zip_equal(op.getDpsInitsMutable(), fills))
+    rows.push_back(fill
+                       ? Value(vector::BroadcastOp::create(
+                             b, VectorType::get({count}, fill.getType()), fill))
+                       : loadRow(init, count));
+  return rows;
+}
+
 /// A row's elements as vectors, and their sums in registers, if there are any:
 /// LLVM would make vectors of a row for each term, or gather terms.
-void TaskEmitter::reduceVectors(int64_t count) {
+void TaskEmitter::reduceVectors(int64_t count, Value first) {
   size_t outputs = op.getNumDpsInits();
-  indices[*inner] = c(0);
+  indices[*inner] = first;
   SmallVector<Value> sums;
-  forEachRow([&](int64_t) { llvm::append_range(sums, loadRows(count)); });
+  forEachRow([&](int64_t) { llvm::append_range(sums, firstRows(count)); });
   sums = nest(reductions, sums, [&](ValueRange sofar) {
     SmallVector<Value> next;
     forEachRow([&](int64_t row) {

@@ -55,6 +55,8 @@ private:
   void reduceInMemory(ArrayRef<unsigned> rest, Value begin, Value end);
   std::optional<int64_t> shortRow();
   void hold();
+  std::optional<int64_t> findBlock();
+  Value reduceBlocks(Value begin, Value end);
   void findAcross();
   void acrossRows(Value begin, Value end);
   void findPartial();
@@ -62,7 +64,8 @@ private:
   int64_t unrolledRows();
   void forEachRow(function_ref<void(int64_t row)> inside);
   void together(int64_t count);
-  void reduceVectors(int64_t count);
+  SmallVector<Value> firstRows(int64_t count);
+  void reduceVectors(int64_t count, Value first);
   void reducePartial();
   void addTerms(Value begin, Value end, int64_t width, int64_t count,
                 MutableArrayRef<Value> sums);
@@ -84,6 +87,8 @@ private:
   SmallVector<unsigned> unrolled;
   /// What combines partial results, if the innermost reduction is in vectors.
   std::optional<SmallVector<Combiner>> combiners;
+  /// The length of blocks of a row whose sums are in registers.
+  std::optional<int64_t> block;
   Value rowSegments;
   /// What inputs have for all elements of a row: loaded before any is written.
   DenseMap<OpOperand *, Value> held;

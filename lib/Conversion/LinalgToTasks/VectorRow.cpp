@@ -73,13 +73,6 @@ Value VectorRow::loadInput(OpOperand &operand, int64_t count) {
   }
 }
 
-SmallVector<Value> VectorRow::loadRows(int64_t count) {
-  SmallVector<Value> rows;
-  for (OpOperand &init : op.getDpsInitsMutable())
-    rows.push_back(loadRow(init, count));
-  return rows;
-}
-
 void VectorRow::storeRows(ValueRange rows) {
   for (auto [init, row] : llvm::zip_equal(op.getDpsInitsMutable(), rows))
     vector::StoreOp::create(b, row, init.get(), point(init));

@@ -21,15 +21,14 @@ protected:
   /// element by element.
   bool isVectorRow(int64_t count, Neighbours outputs = Neighbours::Next);
 
-  /// The outputs' rows of `count` elements, from where the innermost loop is, a
+  /// An operand's row of `count` elements, from where the innermost loop is, a
   /// multiple of `count`.
-  SmallVector<Value> loadRows(int64_t count);
+  Value loadRow(OpOperand &operand, int64_t count);
   /// The body; `carried` are the outputs' rows.
   SmallVector<Value> rowBody(int64_t count, ValueRange carried);
   void storeRows(ValueRange rows);
 
 private:
-  Value loadRow(OpOperand &operand, int64_t count);
   Value loadInput(OpOperand &operand, int64_t count);
   Value rowIndices(int64_t count);
   void vectorize(Operation &inside, int64_t count, IRMapping &map);

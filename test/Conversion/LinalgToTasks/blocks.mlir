@@ -1,0 +1,52 @@
+// RUN: megactx-opt %s --pass-pipeline='builtin.module(func.func(megactx-convert-linalg-to-tasks{vector-bits=128},canonicalize,cse))' | FileCheck %s
+
+#data = affine_map<(c, k, l) -> (c, l + k)>
+#kernel = affine_map<(c, k, l) -> (c, k)>
+#out = affine_map<(c, k, l) -> (c, l)>
+
+// Sums of four terms, of which neighbours read neighbours: four vectors of a row
+// have them in registers, from zero on; the rest of a row has them in memory.
+// CHECK-LABEL: @taps
+// CHECK-SAME: %[[X:[^:]*]]: memref<8x?xf32>, %[[W:[^:]*]]: memref<8x4xf32>, %[[Y:.*]]: memref<8x?xf32>
+// CHECK: scf.parallel
+// CHECK: scf.for
+// CHECK: scf.for %[[J:.*]] = %{{.*}} to %[[REST:.*]] step %c16
+// CHECK-NEXT: %[[SUMS:.*]] = scf.for %[[K:.*]] = %c0 to %c4 step %c1 iter_args(%[[SOFAR:.*]] = %{{cst.*}}) -> (vector<16xf32>)
+// CHECK-DAG: %[[AT:.*]] = affine.apply {{.*}}(%{{.*}})
+// CHECK-DAG: vector.load %[[X]][%{{.*}}, %[[AT]]]
+// CHECK-DAG: memref.load %[[W]][%{{.*}}, %[[K]]]
+// CHECK: vector.store %[[SUMS]], %[[Y]][%{{.*}}, %[[J]]]
+// CHECK: scf.for %[[J:.*]] = %[[REST]]
+// CHECK-NEXT: memref.store %{{cst.*}}, %[[Y]][%{{.*}}, %[[J]]]
+// CHECK: scf.for %{{.*}} = %c0 to %c4
+// CHECK-NEXT: scf.for %{{.*}} = %[[REST]]
+// CHECK: memref.store %{{.*}}, %[[Y]]
+// CHECK-NOT: linalg.fill
+// CHECK: return
+func.func @taps(%x: memref<8x?xf32>, %w: memref<8x4xf32>, %y: memref<8x?xf32>) {
+  %zero = arith.constant 0.0 : f32
+  linalg.fill ins(%zero : f32) outs(%y : memref<8x?xf32>)
+  linalg.generic {indexing_maps = [#data, #kernel, #out], iterator_types = ["parallel", "reduction", "parallel"]}
+      ins(%x, %w : memref<8x?xf32>, memref<8x4xf32>) outs(%y : memref<8x?xf32>) {
+  ^bb0(%a: f32, %b: f32, %s: f32):
+    %0 = arith.mulf %a, %b : f32
+    %1 = arith.addf %s, %0 : f32
+    linalg.yield %1 : f32
+  }
+  return
+}
+
+// Of more terms, neighbours in memory are read in longer runs.
+// CHECK-LABEL: @many_terms
+// CHECK-NOT: vector
+// CHECK: return
+func.func @many_terms(%x: memref<8x?xf32>, %w: memref<8x400xf32>, %y: memref<8x?xf32>) {
+  linalg.generic {indexing_maps = [#data, #kernel, #out], iterator_types = ["parallel", "reduction", "parallel"]}
+      ins(%x, %w : memref<8x?xf32>, memref<8x400xf32>) outs(%y : memref<8x?xf32>) {
+  ^bb0(%a: f32, %b: f32, %s: f32):
+    %0 = arith.mulf %a, %b : f32
+    %1 = arith.addf %s, %0 : f32
+    linalg.yield %1 : f32
+  }
+  return
+}
