@@ -92,12 +92,17 @@ void TaskEmitter::findRow(unsigned rowLoops) {
   fills.resize(op.getNumDpsInits());
   if (!reductions.empty())
     fills = takeFills();
+  // Of short rows, LLVM's checks of what a write may change take longer.
+  int64_t length = kVectorsAtOnce * lanes;
+  if (inner && middle.empty() && isShort() && isVectorRow(length))
+    block = length;
 }
 
 void TaskEmitter::emitRow() {
   if (inner) {
     hold();
-    reduceInMemory(middle, c(0), extents[*inner]);
+    Value end = extents[*inner];
+    reduceInMemory(middle, block ? reduceBlocks(c(0), end) : c(0), end);
   } else if (combiners) {
     reducePartial();
   } else {

@@ -25,18 +25,19 @@
 // CHECK: %[[END:.*]] = arith.addi %[[FIRST]], %[[C16]]
 // CHECK: %[[LAST:.*]] = arith.minsi %[[END]], %[[N]]
 // CHECK: scf.for %[[I:.*]] = %[[FIRST]] to %[[LAST]] step %[[C1]] {
-// CHECK-NEXT: scf.for %[[J:.*]] = %[[C0]] to %[[C512]] step %[[C1]] {
-// CHECK: %[[A:.*]] = memref.load %[[X]][%[[I]], %[[J]]]
-// CHECK: %[[SQUARE:.*]] = arith.mulf %[[A]], %[[A]]
-// CHECK: memref.store %[[SQUARE]], %[[T0]][%[[I]], %[[J]]]
+// CHECK-NEXT: scf.for %[[J:.*]] = %[[C0]] to %[[C512]] step %[[C16]] {
+// CHECK: %[[A:.*]] = vector.load %[[X]][%[[I]], %[[J]]]
+// CHECK: %[[SQUARE:.*]] = arith.mulf %[[A]], %[[A]] : vector<16xf32>
+// CHECK: vector.store %[[SQUARE]], %[[T0]][%[[I]], %[[J]]]
 // CHECK: scf.for
 // CHECK: vector.load %[[T0]]
 // CHECK: memref.store %{{.*}}, %[[S0]][%[[I]]]
 // CHECK: %[[S:.*]] = memref.load %[[S0]][%[[I]]]
 // CHECK: scf.for %[[J:.*]] =
 // CHECK-NOT: memref.load %[[S0]]
-// CHECK: arith.divf %{{.*}}, %[[S]]
-// CHECK: memref.store %{{.*}}, %[[Y]][%[[I]], %[[J]]]
+// CHECK: %[[ALL:.*]] = vector.broadcast %[[S]] : f32 to vector<16xf32>
+// CHECK: arith.divf %{{.*}}, %[[ALL]]
+// CHECK: vector.store %{{.*}}, %[[Y]][%[[I]], %[[J]]]
 // CHECK-NOT: scf.parallel
 // CHECK: return
 func.func @centred(%x: memref<?x512xf32>, %t: memref<?x512xf32>, %sum: memref<?xf32>, %y: memref<?x512xf32>) {
