@@ -119,9 +119,11 @@ LinalgLoops::Neighbours LinalgLoops::neighboursOf(OpOperand &operand,
       !isMovable(type.getElementType()) || !type.isLastDimUnitStride())
     return Neighbours::Apart;
   AffineExpr expr = map.getResults().back();
+  if (isa<AffineDimExpr>(expr))
+    return Neighbours::Next;
   AffineExpr rest = expr - getAffineDimExpr(loop, op.getContext());
   if (!simplifyAffineExpr(rest, map.getNumDims(), 0).isFunctionOfDim(loop))
-    return Neighbours::Next;
+    return Neighbours::Shifted;
   return quotientOf(expr) ? Neighbours::Several : Neighbours::Apart;
 }
 

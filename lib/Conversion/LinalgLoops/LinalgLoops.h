@@ -49,10 +49,11 @@ protected:
   SmallVector<Value> point(OpOperand &operand);
   /// Where points that are neighbours along a loop lie in an operand.
   enum class Neighbours {
-    Apart,  ///< anywhere, or where vectors are not moved
-    Same,   ///< at one element
-    Next,   ///< next to one another
-    Several ///< next to one another, several at each element
+    Apart,   ///< anywhere, or where vectors are not moved
+    Same,    ///< at one element
+    Next,    ///< next to one another
+    Shifted, ///< next to one another, by where other loops are further
+    Several  ///< next to one another, several at each element
   };
   Neighbours neighboursOf(OpOperand &operand, unsigned loop);
   /// How many neighbours lie at each element, where several do.

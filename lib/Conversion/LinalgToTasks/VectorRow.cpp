@@ -57,6 +57,7 @@ Value VectorRow::loadInput(OpOperand &operand, int64_t count) {
     return operand.get();
   switch (neighboursOf(operand, extents.size() - 1)) {
   case Neighbours::Next:
+  case Neighbours::Shifted:
     return loadRow(operand, count);
   case Neighbours::Several: {
     int64_t several = neighboursAtElement(operand);

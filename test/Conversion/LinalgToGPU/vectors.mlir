@@ -180,3 +180,21 @@ func.func @column_sums(%x: memref<?x64xf32>, %y: memref<64xf32>) {
   }
   return
 }
+
+// Neighbours lie next to one another, but not where vectors begin.
+// CHECK-LABEL: @shifted
+// CHECK-SAME: %[[X:[^:]*]]: memref<64x1024xf32>
+// CHECK-NOT: vector.load %[[X]]
+// CHECK: memref.load %[[X]]
+// CHECK: return
+func.func @shifted(%x: memref<64x1024xf32>, %w: memref<3xf32>, %y: memref<64x1020xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(i, k, j) -> (i, j + k)>, affine_map<(i, k, j) -> (k)>, affine_map<(i, k, j) -> (i, j)>],
+                  iterator_types = ["parallel", "reduction", "parallel"]}
+      ins(%x, %w : memref<64x1024xf32>, memref<3xf32>) outs(%y : memref<64x1020xf32>) {
+  ^bb0(%a: f32, %b: f32, %s: f32):
+    %0 = arith.mulf %a, %b : f32
+    %1 = arith.addf %s, %0 : f32
+    linalg.yield %1 : f32
+  }
+  return
+}
