@@ -12,6 +12,8 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/IR/PatternMatch.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Support/FormatVariadic.h"
 #include <limits>
 
 namespace mlir::megactx {
@@ -61,7 +63,8 @@ struct FuseAttentionPieces
       FailureOr<SmallVector<OnlineAttentionOp>> links = linksOf(finish);
       if (succeeded(links) && finish.hasPureTensorSemantics() &&
           llvm::all_of(*links, [&](OnlineAttentionOp link) {
-            return link.getOrigin().empty() && fits(link, maxHeadDim);
+            return link.getOrigin().empty() &&
+                   fits(link, "attention", maxHeadDim);
           }))
         fuse(finish, *links, rewriter);
       else
@@ -69,22 +72,51 @@ struct FuseAttentionPieces
     }
     for (const GradientLinks &links : gradientChains(getOperation()))
       if (llvm::all_of(links, [&](OnlineAttentionBackwardOp link) {
-            return link.getDbiases().empty() && fits(link, maxGradientDim);
+            return hasNoBiasGradients(link) &&
+                   fits(link, "attention's gradient", maxGradientDim);
           }))
         numFused += fuseGradients(links, rewriter);
       else
         ++numLeft;
   }
 
-  /// Whether kernels can be emitted for the link's head dims.
-  bool fits(AttentionLinkInterface link, int64_t most) {
-    auto isSmall = [&](Value rows) {
-      auto type = cast<RankedTensorType>(rows.getType());
-      return !type.isDynamicDim(3) && type.getDimSize(3) >= 1 &&
-             type.getDimSize(3) <= most &&
-             type.getDimSize(3) % headDimMultiple == 0;
-    };
-    return most == 0 || (isSmall(link.getQuery()) && isSmall(link.getValue()));
+  bool hasNoBiasGradients(OnlineAttentionBackwardOp link) {
+    if (link.getDbiases().empty())
+      return true;
+    warn(link.getLoc(), "attention's gradient", "that of a bias is wanted too");
+    return false;
+  }
+
+  /// Whether kernels can be emitted for the link's head dims; warns if not.
+  bool fits(AttentionLinkInterface link, StringRef what, int64_t most) {
+    std::string fault = most == 0 ? "" : faultOfDims(link, most);
+    if (!fault.empty())
+      warn(link.getLoc(), what, fault);
+    return fault.empty();
+  }
+
+  /// Why no kernel can be emitted for the link's head dims; empty if one can.
+  std::string faultOfDims(AttentionLinkInterface link, int64_t most) {
+    for (auto [what, rows] : {std::pair("queries and keys", link.getQuery()),
+                              std::pair("values", link.getValue())}) {
+      int64_t dim = cast<RankedTensorType>(rows.getType()).getDimSize(3);
+      if (ShapedType::isDynamic(dim))
+        return llvm::formatv("the head dim of {0} is not known", what);
+      if (dim < 1 || dim > most || dim % headDimMultiple)
+        return llvm::formatv("the head dim of {0} is {1}, kernels take {2}, "
+                             "{3}, ... {4}",
+                             what, dim, headDimMultiple.getValue(),
+                             2 * headDimMultiple, most);
+    }
+    return "";
+  }
+
+  /// An attention is many chains where its heads have several patterns.
+  void warn(Location loc, StringRef what, StringRef why) {
+    if (warned[loc].insert(why).second)
+      emitWarning(loc) << what << " has no kernel: " << why
+                       << "; through linalg it is slow and has all scores in "
+                          "memory";
   }
 
   void fuse(FinishAttentionOp finish, ArrayRef<OnlineAttentionOp> links,
@@ -127,6 +159,8 @@ struct FuseAttentionPieces
         rewriter, loc, rewriter.getFloatAttr(element, value));
     return linalg::FillOp::create(rewriter, loc, scalar, init).getResult(0);
   }
+
+  DenseMap<Location, llvm::StringSet<>> warned; ///< why, by place
 };
 } // namespace
 } // namespace mlir::megactx

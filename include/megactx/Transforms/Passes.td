@@ -65,11 +65,13 @@ def FuseAttentionPiecesPass : Pass<"megactx-fuse-attention-pieces"> {
     query view (all rows first), each but the first accumulating onto the one
     before. Rows whose step is not one token have no views: residues become a
     test per element. Chains that no kernel can take stay as they are: tiles,
-    states that come from elsewhere, head dims that the options exclude.
+    states that come from elsewhere, head dims that the options exclude. Of the
+    last a warning says so, once for each place and reason.
 
     Links of gradients likewise become `megactx.fused_query_gradient`, of pieces
     that see their query rows alike, and `megactx.fused_key_gradient`, of those
-    that see their key rows alike; with gradients of biases they stay.
+    that see their key rows alike; with gradients of biases they stay, with a
+    warning.
 
     ```mlir
     %a:3 = megactx.online_attention %q, %k, %v outs(%zeros, %least, %none) #p0 ...
