@@ -3,6 +3,7 @@
 #include "Proto.h"
 #include "TensorData.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "megactx/Support/NodeLoc.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/ScopeExit.h"
@@ -315,9 +316,7 @@ LogicalResult Importer::node(const NodeProto &node) {
     if (!llvm::isAlnum(c) && c != '.' && c != '_')
       return nodeError(node) << "operator name with a character other than "
                                 "letters, digits, '.' and '_'";
-  Location loc = NameLoc::get(
-      b.getStringAttr(node.name().empty() ? node.op_type() : node.name()),
-      fileLoc());
+  Location loc = megactx::nodeLoc(node.name(), node.op_type(), fileLoc());
   OperationState state(loc, name);
   for (const std::string &input : node.input()) {
     Value value = input.empty()

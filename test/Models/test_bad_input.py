@@ -195,7 +195,22 @@ def test_bias_that_a_run_finds_to_be_wrong(tool, tmp_path):
     assert run_with(tool, out, tmp_path, [("x", np.ones((3, 3), np.float32))]).status == 0
     shutil.rmtree(tmp_path / "out")
     done = run_with(tool, out, tmp_path, [("x", np.ones((2, 3), np.float32))])
-    refuses(done, "broadcast", output=tmp_path / "out" / "output_0.pb")
+    refuses(done, "error: node 'odd' (Gemm): operands do not broadcast\n", output=tmp_path / "out" / "output_0.pb")
+
+
+@pytest.mark.parametrize("name, said", [("", "node 'Gather'"), ("first", "node 'first' (Gather)"), ("zero\0", "node 'zero' (Gather)"), ("no\x01utf8", "node 'no\ufffdutf8' (Gather)")],
+                         ids=["none", "name", "zero byte", "no UTF-8"])
+def test_errors_of_a_run_name_the_node(tool, tmp_path, name, said):
+    """Not one that does the same before it, and succeeds."""
+    gather = lambda out, ids, **options: helper.make_node("Gather", ["table", ids], [out], **options)
+    ids = [helper.make_tensor_value_info(ids, onnx.TensorProto.INT64, [2]) for ids in ("good", "bad")]
+    rows = [helper.make_tensor_value_info(rows, onnx.TensorProto.FLOAT, None) for rows in ("x", "y")]
+    graph = helper.make_graph([gather("x", "good", name="before"), gather("y", "bad", name=name)], "g", ids, rows, [numpy_helper.from_array(np.ones((3, 4), np.float32), "table")])
+    path, out = tmp_path / "rows.onnx", tmp_path / "rows.mctx"
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString().replace(b"no\x01", b"no\xe9"))
+    assert tool("megactx-compile", path, "-o", out).status == 0
+    done = run_with(tool, out, tmp_path, [("good", np.array([0, 2])), ("bad", np.array([1, 3]))])
+    refuses(done, f"error: {said}: an index of Gather is out of range\n", output=tmp_path / "out" / "output_0.pb")
 
 
 @pytest.mark.parametrize("wrong", ["value", "output"])
@@ -211,7 +226,7 @@ def test_declared_sizes_that_a_run_finds_to_be_wrong(tool, tmp_path, wrong):
     run = lambda rows: run_with(tool, out, tmp_path, [("x", np.ones((rows, 3), np.float32)), ("to", np.array([rows, 3]))])
     assert run(1).status == 0
     shutil.rmtree(tmp_path / "out")
-    refuses(run(2), "the model declares size 1 for dim 0 of the result of node 'odd', which has another", output=tmp_path / "out" / "output_0.pb")
+    refuses(run(2), f"node 'odd' ({'Relu' if wrong == 'value' else 'Neg'}): the model declares size 1 for dim 0 of a result, which has another", output=tmp_path / "out" / "output_0.pb")
 
 
 @pytest.mark.parametrize("indices, good", [([[1, 2], [-2, -3]], True), ([[1, 3]], False), ([[2, 1]], False), ([[0, -4]], False)], ids=str)

@@ -125,7 +125,7 @@ CHECKED = """
 import numpy as np
 model = megactx.load(sys.argv[1])
 good, bad = (megactx.to_device(np.array(ids)) for ids in ([1, 2], [3, 10]))
-def fails(act, text="an index of Gather is out of range"):
+def fails(act, text="node 'Gather': an index of Gather is out of range"):
     try:
         act()
     except megactx.Error as error:
@@ -164,7 +164,7 @@ np.testing.assert_array_equal(np.asarray(model.run({"ids": good})["rows"]), [[4,
 def test_else_the_next_run_is_told(fake_gpu, tmp_path, gather):
     checked(fake_gpu, tmp_path, gather, """
 model.run({"ids": bad})
-fails(lambda: model.run({"ids": good}), "an earlier run failed: an index of Gather is out of range")
+fails(lambda: model.run({"ids": good}), "an earlier run failed: node 'Gather': an index of Gather is out of range")
 model.run({"ids": good})["rows"].wait()
 """)
 
@@ -204,7 +204,7 @@ for _ in range(3):
     model.run({"ids": bad})
 good.wait()
 for _ in range(3):
-    fails(lambda: model.run({"ids": good}), "an earlier run failed: an index of Gather is out of range")
+    fails(lambda: model.run({"ids": good}), "an earlier run failed: node 'Gather': an index of Gather is out of range")
 model.run({"ids": good})
 """, settings="late=1")
 

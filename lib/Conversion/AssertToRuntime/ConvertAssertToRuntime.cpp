@@ -8,6 +8,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace mlir::megactx {
 #define GEN_PASS_DEF_CONVERTASSERTTORUNTIMEPASS
@@ -17,6 +18,7 @@ namespace {
 struct ConvertAssertToRuntime
     : impl::ConvertAssertToRuntimePassBase<ConvertAssertToRuntime> {
   void runOnOperation() override {
+    texts.clear(); // the same pass may have run on another module
     SmallVector<Operation *> checks;
     getOperation().walk([&](Operation *op) {
       if (isa<cf::AssertOp, nvx::ReportChecksOp>(op))
@@ -63,15 +65,18 @@ struct ConvertAssertToRuntime
     numChecks += op.getTexts().size();
   }
 
-  /// Characters as a constant of the module.
+  /// Characters as a constant of the module, one for all who say the same.
   memref::GlobalOp makeText(SymbolTable &symbols, Operation *op,
                             StringRef message) {
+    memref::GlobalOp &global = texts[message];
+    if (global)
+      return global;
     OpBuilder b(&getContext());
     auto type =
         MemRefType::get({static_cast<int64_t>(message.size())}, b.getI8Type());
     auto tensor = RankedTensorType::get(type.getShape(), b.getI8Type());
     SmallVector<int8_t> bytes(message.begin(), message.end());
-    auto global = memref::GlobalOp::create(
+    global = memref::GlobalOp::create(
         b, op->getLoc(), "megactx_check", b.getStringAttr("private"), type,
         DenseElementsAttr::get(tensor, ArrayRef<int8_t>(bytes)),
         /*constant=*/true, /*alignment=*/IntegerAttr());
@@ -85,6 +90,8 @@ struct ConvertAssertToRuntime
     return memref::CastOp::create(
         b, MemRefType::get({ShapedType::kDynamic}, b.getI8Type()), all);
   }
+
+  llvm::StringMap<memref::GlobalOp> texts;
 };
 } // namespace
 } // namespace mlir::megactx

@@ -42,13 +42,6 @@ Tensor *Graph::lookup(Value original) {
   return nullptr;
 }
 
-static std::string resultAt(Location loc) {
-  auto node = loc->findInstanceOf<NameLoc>();
-  if (!node)
-    return "a result";
-  return ("the result of node '" + node.getName().getValue() + "'").str();
-}
-
 /// Sizes that type inference or the file knew and the walk did not. The file
 /// may be wrong: that they are so is checked.
 static void refine(Graph &graph, Location loc, Tensor &tensor, Type declared) {
@@ -62,8 +55,7 @@ static void refine(Graph &graph, Location loc, Tensor &tensor, Type declared) {
     IndexExpr size(type.getDimSize(i));
     graph.check(loc, graph.ix.compare(loc, Compare::Eq, tensor.shape[i], size),
                 "the model declares size " + Twine(type.getDimSize(i)) +
-                    " for dim " + Twine(i) + " of " + resultAt(loc) +
-                    ", which has another");
+                    " for dim " + Twine(i) + " of a result, which has another");
     tensor.shape[i] = size;
     refined = true;
   }

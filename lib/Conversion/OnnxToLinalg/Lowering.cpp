@@ -1,6 +1,7 @@
 //===- Lowering.cpp - tensors of symbolic shape ---------------------------===//
 
 #include "Lowering.h"
+#include "megactx/Support/Check.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
@@ -451,7 +452,7 @@ Value Graph::scalar(Location loc, Tensor &tensor) {
 }
 
 void Graph::check(Location loc, Value ok, const Twine &message) {
-  cf::AssertOp::create(b, loc, ok, message.str());
+  createCheck(b, loc, ok, message);
 }
 
 void Graph::check(Location loc, const IndexExpr &condition,

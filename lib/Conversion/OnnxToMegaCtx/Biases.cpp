@@ -9,9 +9,9 @@
 #include "Remarks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "megactx/Support/Check.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -163,8 +163,8 @@ void Masks::requireSizes(ImplicitLocOpBuilder &b, const Term &term) {
       return b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::eq, number,
                                            valueOf(other));
     };
-    cf::AssertOp::create(b, b.createOrFold<arith::OrIOp>(is(whole), is(one)),
-                         "a mask has other sizes than the scores");
+    createCheck(b, b.createOrFold<arith::OrIOp>(is(whole), is(one)),
+                "a mask has other sizes than the scores");
   }
 }
 

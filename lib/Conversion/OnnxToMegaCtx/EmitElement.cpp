@@ -2,6 +2,7 @@
 
 #include "EmitElement.h"
 #include "Nodes.h"
+#include "megactx/Support/Check.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
@@ -212,7 +213,7 @@ static void requireElements(ImplicitLocOpBuilder &b, const Element &read,
     auto is = [&](arith::CmpIPredicate how, Value other) -> Value {
       return arith::CmpIOp::create(b, how, size, other);
     };
-    cf::AssertOp::create(
+    megactx::createCheck(
         b,
         arith::OrIOp::create(b, is(arith::CmpIPredicate::sge, places),
                              is(arith::CmpIPredicate::eq, one)),

@@ -9,6 +9,7 @@
 #include "megactx/Artifact/Artifact.h"
 #include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Support/Check.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -127,9 +128,9 @@ void CachedRaiser::requireSizes(Value old, Value rows) {
     Value isSame = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
                                          tensor::DimOp::create(b, old, i),
                                          tensor::DimOp::create(b, rows, i));
-    cf::AssertOp::create(b, isSame,
-                         "the cache's batch, heads or head dim are not those "
-                         "of the new rows");
+    createCheck(b, isSame,
+                "the cache's batch, heads or head dim are not those "
+                "of the new rows");
   }
 }
 
@@ -234,9 +235,9 @@ void CachedRaiser::noteUpdates() {
 Value CachedRaiser::updated(Value cache, Value rows) {
   Value room = tensor::DimOp::create(b, cache, 2),
         count = tensor::DimOp::create(b, rows, 2), zero = index(0);
-  cf::AssertOp::create(
-      b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, total, room),
-      "a cache that is written in place has no room for all tokens");
+  createCheck(b,
+              arith::CmpIOp::create(b, arith::CmpIPredicate::sle, total, room),
+              "a cache that is written in place has no room for all tokens");
   auto loop = scf::ForOp::create(b, zero, tensor::DimOp::create(b, rows, 0),
                                  index(1), cache);
   OpBuilder::InsertionGuard guard(b);
@@ -319,18 +320,18 @@ void CachedRaiser::requireLengths() {
   if (hasOperand(op, kPastKey))
     rows = in.add(rows, in.dim(op->getOperand(kPastKey), 2));
   Value fits = in.both(in.le(in.index(0), total), in.le(total, rows));
-  cf::AssertOp::create(b, fits,
-                       "total_sequence_length is not between 0 and the rows of "
-                       "the cache and the new ones");
+  createCheck(b, fits,
+              "total_sequence_length is not between 0 and the rows of "
+              "the cache and the new ones");
   Value isWithin = emitForAll(
       b, {indices(kLengths), starts}, [&](Emitter &each, ValueRange x) {
         return each.both(
             each.le(x[0], total),
             each.both(each.le(each.index(0), x[1]), each.le(x[1], x[0])));
       });
-  cf::AssertOp::create(b, isWithin,
-                       "a batch entry has more keys than "
-                       "total_sequence_length, or fewer than new rows");
+  createCheck(b, isWithin,
+              "a batch entry has more keys than "
+              "total_sequence_length, or fewer than new rows");
 }
 
 /// Blocks are of a table with an end.
@@ -339,9 +340,9 @@ void CachedRaiser::requireTokens() {
     return;
   Value fits = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, total,
                                      index(blocks->tokens()));
-  cf::AssertOp::create(b, fits,
-                       "there are more keys than the blocks' " +
-                           std::to_string(blocks->tokens()) + " tokens");
+  createCheck(b, fits,
+              "there are more keys than the blocks' " +
+                  std::to_string(blocks->tokens()) + " tokens");
 }
 
 void CachedRaiser::build() {

@@ -20,6 +20,18 @@ func.func @two_checks(%x: i1, %y: i1) {
   return
 }
 
+// One text for all who say the same.
+// CHECK-LABEL: @same_text
+// CHECK: memref.get_global @[[A]]
+// CHECK: memref.get_global @[[B]]
+// CHECK: memref.get_global @[[A]]
+func.func @same_text(%x: i1, %y: i1, %z: i1) {
+  cf.assert %x, "N > "
+  cf.assert %y, "B"
+  cf.assert %z, "N > "
+  return
+}
+
 // CHECK-LABEL: @checks_of_a_device
 // CHECK: %[[ALL:.+]] = memref.get_global @[[T]]
 // CHECK: %[[TEXTS:.+]] = memref.cast %[[ALL]] : memref<4xi8> to memref<?xi8>

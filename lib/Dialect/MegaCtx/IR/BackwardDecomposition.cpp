@@ -8,7 +8,7 @@
 
 #include "Scores.h"
 #include "Softmax.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
+#include "megactx/Support/Check.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 
 using namespace mlir;
@@ -96,10 +96,9 @@ Value BackwardDecomposer::ofBias(Value ds, Value bias, Value sum) {
     if (isOne)
       continue;
     Value whole = b.eq(b.dim(bias, i), b.dim(ds, i));
-    cf::AssertOp::create(
-        b, whole,
-        "a bias that has a gradient has a dim of 1 that was not "
-        "known to be 1 when the program was compiled");
+    createCheck(b, whole,
+                "a bias that has a gradient has a dim of 1 that was not "
+                "known to be 1 when the program was compiled");
   }
   maps.push_back(AffineMap::get(4, 0, places, b.getContext()));
   return linalg::GenericOp::create(

@@ -3,6 +3,7 @@
 #include "Lod.h"
 #include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Support/Check.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -22,8 +23,7 @@ void mlir::megactx::emitCheckAscending(OpBuilder &builder, Location loc,
     Value exists = emitExists(in, lengths, batch, entry);
     return in.either(in.eq(exists, in.truth(false)), ordered);
   });
-  cf::AssertOp::create(b, ok,
-                       ("megactx.attention: " + what + " decrease").str());
+  createCheck(b, ok, "megactx.attention: " + what + " decrease");
 }
 
 /// How many of the first `rows` ids, which ascend, are below that of a row; or,

@@ -8,6 +8,7 @@
 #include "Lod.h"
 #include "Softmax.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Support/Check.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include <cmath>
@@ -143,10 +144,9 @@ void mlir::megactx::emitCheckRows(Emitter &b, Value lods, Value positions,
     fits = in.both(fits, in.le(in.index(0), position));
     return in.either(missing, fits);
   });
-  cf::AssertOp::create(b, ok,
-                       (what + ": an entry has a lod that is no "
-                               "level's or a position past the level's rows")
-                           .str());
+  createCheck(b, ok,
+              what + ": an entry has a lod that is no "
+                     "level's or a position past the level's rows");
 }
 
 Value mlir::megactx::emitRow(Emitter &b, Value lod, Value position, Value batch,

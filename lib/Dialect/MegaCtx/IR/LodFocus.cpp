@@ -9,6 +9,7 @@
 #include "Lod.h"
 #include "Softmax.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Support/Check.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -91,10 +92,9 @@ void Timeline::check(Emitter &b, StringRef what) const {
     Value good = in.both(in.both(known, aligned), in.both(past, follows));
     return in.either(missing, good);
   });
-  cf::AssertOp::create(
-      b, ok,
-      (what + ": the entries' lods and positions do not tile the timeline")
-          .str());
+  createCheck(b, ok,
+              what +
+                  ": the entries' lods and positions do not tile the timeline");
 }
 
 //===----------------------------------------------------------------------===//
@@ -386,15 +386,15 @@ SmallVector<Value> Applier::run(const ReifiedRankedShapedTypeDims &shapes) {
               });
   Value made =
       emitForAll(b, x[4], [](Emitter &, ValueRange good) { return good[0]; });
-  cf::AssertOp::create(b, made,
-                       "megactx.focus_apply: an edit is not one that its "
-                       "entry can make");
+  createCheck(b, made,
+              "megactx.focus_apply: an edit is not one that its "
+              "entry can make");
   Value fits = emitForAll(b, x[3], [&](Emitter &in, ValueRange length) {
     return in.le(length[0], in.index(op.getBudget()));
   });
-  cf::AssertOp::create(b, fits,
-                       "megactx.focus_apply: the edits make more entries than "
-                       "the budget");
+  createCheck(b, fits,
+              "megactx.focus_apply: the edits make more entries than "
+              "the budget");
   emitCheckRows(b, x[0], x[1], levels, op.getRatio(), "megactx.focus_apply",
                 [&](Emitter &in, Value batch, Value entry) {
                   Value origin = in.extract(x[2], {batch, entry});

@@ -3,9 +3,9 @@
 #include "Softmax.h"
 #include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Support/Check.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/IR/IRMapping.h"
 
 using namespace mlir;
@@ -129,9 +129,9 @@ static void emitCheckGists(Emitter &b, Value gists, const Sizes &sizes) {
     Value wanted = getValueOrCreateConstantIndexOp(b, b.getLoc(), size);
     ok = b.both(ok, b.eq(b.dim(gists, i), wanted));
   }
-  cf::AssertOp::create(b, ok,
-                       "megactx.gist_pyramid: the body's gists are not one for "
-                       "each block of rows");
+  createCheck(b, ok,
+              "megactx.gist_pyramid: the body's gists are not one for "
+              "each block of rows");
 }
 
 static Value castTo(Emitter &b, Value tensor, Type type) {

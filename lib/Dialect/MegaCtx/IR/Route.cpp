@@ -10,6 +10,7 @@
 #include "Softmax.h"
 #include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "megactx/Support/Check.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -257,16 +258,14 @@ private:
 /// Ends the run where clusters or members are none of the tensor's.
 void Clusters::check(Emitter &b, StringRef what) const {
   Value whole = b.eq(b.mul(perGroup, groups), b.dim(members, 0));
-  cf::AssertOp::create(b, whole,
-                       (what + ": the clusters are not as many for each "
-                               "batch row and head")
-                           .str());
+  createCheck(b, whole,
+              what + ": the clusters are not as many for each "
+                     "batch row and head");
   Value ok = emitForAll(b, members, [&](Emitter &in, ValueRange x) {
     Value row = in.both(in.le(in.index(0), x[0]), in.lt(x[0], rows));
     return in.either(in.eq(x[0], in.index(-1)), row);
   });
-  cf::AssertOp::create(
-      b, ok, (what + ": a member is neither -1 nor one of the rows").str());
+  createCheck(b, ok, what + ": a member is neither -1 nor one of the rows");
 }
 
 FailureOr<SmallVector<Value>>

@@ -8,7 +8,7 @@
 #include "megactx/Dialect/MegaCtx/IR/Emit.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/MegaCtx/IR/Sizes.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
+#include "megactx/Support/Check.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -40,7 +40,7 @@ public:
 private:
   void check(Value ok, const Twine &message) {
     if (!matchPattern(ok, m_One()))
-      cf::AssertOp::create(b, ok, ("attention: " + message).str());
+      createCheck(b, ok, "attention: " + message);
   }
 
   Emitter b;
