@@ -57,14 +57,15 @@ std::optional<AffineExpr> ElementValues::integerAt(Value tensor,
 }
 
 /// The integer at a place, or a choice between integers none of which is known
-/// to stand for something else than a size.
-std::optional<Element> ElementValues::sizeAt(Value tensor, int64_t place) {
+/// to stand for something else than a size: those below `least` do.
+std::optional<Element> ElementValues::sizeAt(Value tensor, int64_t place,
+                                             int64_t least) {
   if (rankOf(tensor) > 1 || rankOf(tensor) < 0)
     return std::nullopt;
   Element element =
       at(tensor, Place(rankOf(tensor), positions.constant(place)));
-  return element.map([](const Element &leaf) -> Result {
-    if (auto number = leaf.number(); number && *number <= 0)
+  return element.map([&](const Element &leaf) -> Result {
+    if (auto number = leaf.number(); number && *number < double(least))
       return std::nullopt;
     return leaf.integer() ? Result(leaf) : std::nullopt;
   });
@@ -245,13 +246,14 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
         return shape(data)[d];
       return size;
     }
+    bool zeroCopies = !integerAttr(op, "allowzero", 0);
     if (!constant) {
-      auto choice = size ? std::nullopt : sizeAt(op->getOperand(1), dim);
+      auto choice = size ? std::nullopt
+                         : sizeAt(op->getOperand(1), dim, zeroCopies ? 1 : 0);
       return choice ? symbolOf({*choice, {}, {}, {}}, op->getResult(0), dim)
                     : size;
     }
-    if (constant.getValue() == 0 && !integerAttr(op, "allowzero", 0) &&
-        dim < rank)
+    if (constant.getValue() == 0 && zeroCopies && dim < rank)
       return shape(data)[dim];
     if (constant.getValue() != -1)
       return size;
@@ -262,8 +264,7 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
         auto other = integerAt(op->getOperand(1), d);
         if (!other)
           return std::nullopt;
-        bool copies = *other == positions.constant(0) && d < rank &&
-                      !integerAttr(op, "allowzero", 0);
+        bool copies = *other == positions.constant(0) && d < rank && zeroCopies;
         others.push_back(copies ? shape(data)[d] : *other);
       }
     return quotientOf(shape(data), others);
@@ -315,7 +316,7 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
            end = integerAt(op->getOperand(2), i);
       auto step = hasOperand(op, 4) ? integerAt(op->getOperand(4), i)
                                     : positions.constant(1);
-      auto choice = end ? std::nullopt : sizeAt(op->getOperand(2), i);
+      auto choice = end ? std::nullopt : sizeAt(op->getOperand(2), i, 1);
       if (!start || !(end || choice) || !step || !isOne(*step) ||
           !positions.holds(Condition::nonNegative(*start) &&
                            Condition::nonNegative(whole - *start)))

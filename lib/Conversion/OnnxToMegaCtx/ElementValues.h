@@ -59,7 +59,7 @@ private:
   std::optional<AffineExpr> inferUnits(Operation *op, int64_t dim, bool adds);
   AffineExpr broadcastSize(ValueRange operands, int64_t rank, int64_t dim);
   std::optional<AffineExpr> integerAt(Value tensor, int64_t place);
-  std::optional<Element> sizeAt(Value tensor, int64_t place);
+  std::optional<Element> sizeAt(Value tensor, int64_t place, int64_t least);
 
   Result compute(Value tensor, ArrayRef<AffineExpr> place);
   Result constantElement(Value tensor, ElementsAttr elements,

@@ -75,6 +75,72 @@ func.func @constant_band_sliced_by_a_choice(%x: tensor<?x?x16xf32>, %y: tensor<?
   return %o : !q
 }
 
+// The same behind a cache: the band's rows begin where it ends. There may be no new tokens, of which a size of 0 is said,
+// which is one that is no other dim's.
+// CHECK-LABEL: @constant_band_behind_a_cache
+// CHECK: megactx.source %{{.*}}, %{{[^ ]*}} pattern(#megactx.pattern<window<left = 1, right = 0>>)
+// CHECK-LABEL: @zero_that_copies
+// CHECK: megactx.source {{.*}} bias({{.*}})
+func.func @constant_band_behind_a_cache(%x: tensor<?x?x16xf32>, %y: tensor<?x?x16xf32>, %v: !q {onnx.dims = ["b", "", "p", ""]}, %past: !q {onnx.dims = ["b", "", "p", ""]}) -> !q {
+  %band = onnx.initializer {value = dense<[[true, false, false, false], [true, true, false, false], [false, true, true, false], [false, false, true, true]]> : tensor<4x4xi1>} : tensor<4x4xi1>
+  %fill = onnx.initializer {value = dense<0xFF800000> : tensor<f32>} : tensor<f32>
+  %0 = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %1 = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %four = onnx.initializer {value = dense<4> : tensor<1xi64>} : tensor<1xi64>
+  %batch = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %heads = onnx.initializer {value = dense<[2, 8]> : tensor<2xi64>} : tensor<2xi64>
+  %new = onnx.Shape %x {start = 1 : i64, end = 2 : i64} : (tensor<?x?x16xf32>) -> tensor<1xi64>
+  %p = onnx.Shape %past {start = 2 : i64, end = 3 : i64} : (!q) -> tensor<1xi64>
+  %left = onnx.Sub %four, %new : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %n = onnx.Max %0, %left : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %end = onnx.Add %p, %n : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %sizes = onnx.Concat %batch, %n, %heads {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<2xi64>) -> tensor<4xi64>
+  %xs = onnx.Reshape %x, %sizes {allowzero = 1 : i64} : (tensor<?x?x16xf32>, tensor<4xi64>) -> tensor<?x?x2x8xf32>
+  %ys = onnx.Reshape %y, %sizes {allowzero = 1 : i64} : (tensor<?x?x16xf32>, tensor<4xi64>) -> tensor<?x?x2x8xf32>
+  %q = onnx.Transpose %xs {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x?x2x8xf32>) -> !q
+  %k = onnx.Transpose %ys {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x?x2x8xf32>) -> !q
+  %ks = onnx.Concat %past, %k {axis = -2 : i64} : (!q, !q) -> !q
+  %vs = onnx.Concat %v, %k {axis = -2 : i64} : (!q, !q) -> !q
+  %kt = onnx.Transpose %ks {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %rows = onnx.Slice %band, %p, %end, %0, %1 : (tensor<4x4xi1>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x4xi1>
+  %part = onnx.Slice %rows, %0, %end, %1, %1 : (tensor<?x4xi1>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x?xi1>
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %t = onnx.Where %part, %s, %fill : (tensor<?x?xi1>, !p, tensor<f32>) -> !p
+  %probabilities = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %probabilities, %vs : (!p, !q) -> !q
+  return %o : !q
+}
+
+func.func @zero_that_copies(%x: tensor<?x?x16xf32>, %y: tensor<?x?x16xf32>, %v: !q {onnx.dims = ["b", "", "p", ""]}, %past: !q {onnx.dims = ["b", "", "p", ""]}) -> !q {
+  %band = onnx.initializer {value = dense<[[true, false, false, false], [true, true, false, false], [false, true, true, false], [false, false, true, true]]> : tensor<4x4xi1>} : tensor<4x4xi1>
+  %fill = onnx.initializer {value = dense<0xFF800000> : tensor<f32>} : tensor<f32>
+  %0 = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %1 = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %four = onnx.initializer {value = dense<4> : tensor<1xi64>} : tensor<1xi64>
+  %batch = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %heads = onnx.initializer {value = dense<[2, 8]> : tensor<2xi64>} : tensor<2xi64>
+  %new = onnx.Shape %x {start = 1 : i64, end = 2 : i64} : (tensor<?x?x16xf32>) -> tensor<1xi64>
+  %p = onnx.Shape %past {start = 2 : i64, end = 3 : i64} : (!q) -> tensor<1xi64>
+  %left = onnx.Sub %four, %new : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %n = onnx.Max %0, %left : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %end = onnx.Add %p, %n : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %sizes = onnx.Concat %batch, %n, %heads {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<2xi64>) -> tensor<4xi64>
+  %xs = onnx.Reshape %x, %sizes : (tensor<?x?x16xf32>, tensor<4xi64>) -> tensor<?x?x2x8xf32>
+  %ys = onnx.Reshape %y, %sizes : (tensor<?x?x16xf32>, tensor<4xi64>) -> tensor<?x?x2x8xf32>
+  %q = onnx.Transpose %xs {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x?x2x8xf32>) -> !q
+  %k = onnx.Transpose %ys {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x?x2x8xf32>) -> !q
+  %ks = onnx.Concat %past, %k {axis = -2 : i64} : (!q, !q) -> !q
+  %vs = onnx.Concat %v, %k {axis = -2 : i64} : (!q, !q) -> !q
+  %kt = onnx.Transpose %ks {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %rows = onnx.Slice %band, %p, %end, %0, %1 : (tensor<4x4xi1>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x4xi1>
+  %part = onnx.Slice %rows, %0, %end, %1, %1 : (tensor<?x4xi1>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x?xi1>
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %t = onnx.Where %part, %s, %fill : (tensor<?x?xi1>, !p, tensor<f32>) -> !p
+  %probabilities = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %probabilities, %vs : (!p, !q) -> !q
+  return %o : !q
+}
+
 // Any other matrix stays as bias.
 // CHECK-LABEL: @constant_matrix_that_no_pattern_says
 // CHECK: megactx.source {{.*}} bias({{.*}}) pattern(#megactx.pattern<dense>)
