@@ -107,7 +107,8 @@ static bool isWeight(Value value) {
   while (!isConstant(value)) {
     Operation *op = value.getDefiningOp();
     if (!llvm::is_contained({"Slice", "Split", "Transpose", "Reshape",
-                             "Squeeze", "Unsqueeze", "Identity", "Cast"},
+                             "Squeeze", "Unsqueeze", "Identity", "Cast",
+                             "DequantizeLinear"},
                             typeOf(op)))
       return false;
     value = op->getOperand(0);
@@ -168,14 +169,42 @@ static Value bare(Value value) {
 /// Whether a node's rows are each of its own operands' rows alone, as those of
 /// attention, pooling and convolutions are not.
 static bool keepsRows(Operation *op) {
-  static const llvm::StringSet<> names = {
-      "Abs",   "Add",     "Cast",      "Clip",       "Concat",
-      "Div",   "Erf",     "Exp",       "Expand",     "Gelu",
-      "Max",   "Min",     "Mul",       "Neg",        "Pow",
-      "Relu",  "Sub",     "Reshape",   "Identity",   "LayerNormalization",
-      "Sqrt",  "Split",   "Sigmoid",   "Reciprocal", "RMSNormalization",
-      "Swish", "Tanh",    "Squeeze",   "Softplus",   "Transpose",
-      "Where", "Dropout", "ScatterND", "Unsqueeze"};
+  static const llvm::StringSet<> names = {"Abs",
+                                          "Add",
+                                          "Cast",
+                                          "Clip",
+                                          "Concat",
+                                          "Div",
+                                          "Erf",
+                                          "Exp",
+                                          "Expand",
+                                          "Gelu",
+                                          "Max",
+                                          "Min",
+                                          "Mul",
+                                          "Neg",
+                                          "Pow",
+                                          "Relu",
+                                          "Sub",
+                                          "Reshape",
+                                          "Identity",
+                                          "LayerNormalization",
+                                          "Sqrt",
+                                          "Split",
+                                          "Sigmoid",
+                                          "Reciprocal",
+                                          "RMSNormalization",
+                                          "Swish",
+                                          "Tanh",
+                                          "Squeeze",
+                                          "Softplus",
+                                          "Transpose",
+                                          "Where",
+                                          "Dropout",
+                                          "ScatterND",
+                                          "Unsqueeze",
+                                          "QuantizeLinear",
+                                          "DequantizeLinear"};
   StringRef type = typeOf(op);
   if (type == "Gather")
     return isConstant(op->getOperand(1));

@@ -68,6 +68,40 @@ func.func @others(%q: !q, %k: !kt, %v: !q) -> (!p, !q) {
   return %3, %6 : !p, !q
 }
 
+// Rounding keeps sizes: there are as many queries as the mask has rows, and as
+// many keys.
+// RAISED-LABEL: @causal
+// RAISED: megactx.source {{.*}} pattern(#megactx.pattern<causal>)
+func.func @causal(%x: !q) -> !q {
+  %s = onnx.initializer {value = dense<0.5> : tensor<f32>} : !s
+  %z = onnx.initializer {value = dense<0> : tensor<i8>} : !z
+  %x8 = "onnx.QuantizeLinear"(%x, %s, %z) : (!q, !s, !z) -> tensor<?x2x?x8xi8>
+  %q = "onnx.DequantizeLinear"(%x8, %s, %z) : (tensor<?x2x?x8xi8>, !s, !z) -> !q
+  %t = "onnx.DequantizeLinear"(%x8, %s, %z) : (tensor<?x2x?x8xi8>, !s, !z) -> !q
+  %k = onnx.Transpose %t {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %shape = onnx.Shape %q : (!q) -> tensor<4xi64>
+  %two = onnx.initializer {value = dense<2> : tensor<i64>} : tensor<i64>
+  %n = onnx.Gather %shape, %two {axis = 0 : i64} : (tensor<4xi64>, tensor<i64>) -> tensor<i64>
+  %zero = onnx.initializer {value = dense<0> : tensor<i64>} : tensor<i64>
+  %one = onnx.initializer {value = dense<1> : tensor<i64>} : tensor<i64>
+  %range = onnx.Range %zero, %n, %one : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %last = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %rows = onnx.Unsqueeze %range, %last : (tensor<?xi64>, tensor<1xi64>) -> tensor<?x1xi64>
+  %sees = onnx.LessOrEqual %range, %rows : (tensor<?xi64>, tensor<?x1xi64>) -> tensor<?x?xi1>
+  %add = onnx.initializer {value = dense<0.0> : tensor<f32>} : !s
+  %low = onnx.initializer {value = dense<0xFF800000> : tensor<f32>} : !s
+  %mask = onnx.Where %sees, %add, %low : (tensor<?x?xi1>, !s, !s) -> tensor<?x?xf32>
+  %0 = onnx.MatMul %q, %k : (!q, !kt) -> !p
+  %1 = "onnx.QuantizeLinear"(%0, %s, %z) : (!p, !s, !z) -> !b
+  %2 = "onnx.DequantizeLinear"(%1, %s, %z) : (!b, !s, !z) -> !p
+  %3 = onnx.Add %2, %mask : (!p, tensor<?x?xf32>) -> !p
+  %4 = onnx.Softmax %3 {axis = -1 : i64} : (!p) -> !p
+  %5 = "onnx.QuantizeLinear"(%4, %s, %z) : (!p, !s, !z) -> !b
+  %6 = "onnx.DequantizeLinear"(%5, %s, %z) : (!b, !s, !z) -> !p
+  %7 = onnx.MatMul %6, %q : (!p, !q) -> !q
+  return %7 : !q
+}
+
 // -----
 
 !q = tensor<?x2x?x8xf32>
