@@ -72,7 +72,8 @@ def test_float_scores(tool, tmp_path, pattern):
     y, told = result()
     assert "raised 0 attentions" in told
     as_quantized = attention(inputs, 1.0, narrow=True)
-    assert np.linalg.norm(y - as_quantized) <= 1e-2 * np.linalg.norm(as_quantized) < 0.1 * np.linalg.norm(exact - as_quantized)
+    same = lambda x: np.isclose(x, as_quantized, atol=1e-4).all(-1).mean()
+    assert same(y) > 0.9 > 0.5 > same(exact), (same(y), same(exact))
 
 
 def test_nothing_is_rounded(tool, tmp_path):
