@@ -42,6 +42,16 @@ void LinalgLoops::findExtents() {
   indices.resize(extents.size());
 }
 
+void LinalgLoops::shareExtents(ArrayRef<LinalgLoops *> ops) {
+  SmallVector<Value> shared = ops.front()->extents;
+  for (LinalgLoops *other : ops)
+    for (auto [extent, here] : llvm::zip_equal(shared, other->extents))
+      if (!constantOf(extent))
+        extent = here;
+  for (LinalgLoops *other : ops)
+    other->extents = shared;
+}
+
 Value LinalgLoops::product(ArrayRef<unsigned> dims) {
   Value result = c(1);
   for (unsigned dim : dims)

@@ -35,6 +35,9 @@ protected:
 
   /// Sets `extents`: where they are static, to constants.
   void findExtents();
+  /// Of ops whose loops are the same: what one knows of their extents is known
+  /// of all.
+  static void shareExtents(ArrayRef<LinalgLoops *> ops);
   /// The product of the loops' extents.
   Value product(ArrayRef<unsigned> dims);
   /// Quotient and remainder of what is not negative.

@@ -302,19 +302,8 @@ RowKernel::RowKernel(FusedRowsOp op) : fused(op) {
     here.findLoops(op.getNumRowLoops());
     here.findFills();
   }
-  shareLoops();
-}
-
-/// The loops are the same, and their extents; what one op knows of them is
-/// known of all.
-void RowKernel::shareLoops() {
-  SmallVector<Value> extents = ops.front()->extents;
-  for (auto &other : ops)
-    for (auto [extent, here] : llvm::zip_equal(extents, other->extents))
-      if (!RowOp::constantOf(extent))
-        extent = here;
-  for (auto &other : ops)
-    other->extents = extents;
+  RowOp::shareExtents(llvm::map_to_vector(
+      ops, [](auto &op) -> LinalgLoops * { return op.get(); }));
 }
 
 /// How many lanes a row has, and tiles where it is one loop of a known, short

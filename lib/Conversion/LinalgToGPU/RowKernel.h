@@ -77,7 +77,6 @@ public:
   unsigned getNumOps() const { return ops.size(); }
 
 private:
-  void shareLoops();
   void shareLanes();
   void inside(int64_t rowsOfBlock, Value rows);
   bool isReadLater(size_t number);

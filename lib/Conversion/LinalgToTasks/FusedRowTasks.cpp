@@ -17,19 +17,8 @@ FusedRowTasks::FusedRowTasks(FusedRowsOp fused, int64_t grain, int64_t lanes)
     ops.back()->b.setInsertionPoint(fused);
     ops.back()->findRow(rowLoops);
   }
-  shareExtents();
-}
-
-/// The loops are the same, and their extents; what one op knows of them is
-/// known of all.
-void FusedRowTasks::shareExtents() {
-  SmallVector<Value> extents = ops.front()->extents;
-  for (auto &other : ops)
-    for (auto [extent, here] : llvm::zip_equal(extents, other->extents))
-      if (!RowOp::constantOf(extent))
-        extent = here;
-  for (auto &other : ops)
-    other->extents = extents;
+  RowOp::shareExtents(llvm::map_to_vector(
+      ops, [](auto &op) -> LinalgLoops * { return op.get(); }));
 }
 
 /// A view of a row's elements that finds them for each row: along the dims that

@@ -29,11 +29,11 @@ private:
     using TaskEmitter::b, TaskEmitter::extents, TaskEmitter::indices,
         TaskEmitter::mul;
     using TaskEmitter::ceilDiv, TaskEmitter::constantOf, TaskEmitter::min;
-    using TaskEmitter::op, TaskEmitter::product, TaskEmitter::unflatten;
+    using TaskEmitter::op, TaskEmitter::product, TaskEmitter::shareExtents;
     using TaskEmitter::TaskEmitter, TaskEmitter::findRow, TaskEmitter::emitRow;
+    using TaskEmitter::unflatten;
   };
 
-  void shareExtents();
   void takeScratch();
   std::optional<MemRefType> rowType(Value scratch);
 
