@@ -20,6 +20,8 @@ void mlir::megactx::buildSparsifyPipeline(OpPassManager &pm,
   sparsify.policy = options.policy;
   sparsify.step = options.step;
   pm.addPass(createSparsifyPass(sparsify));
+  if (options.cachesInPlace)
+    pm.addPass(createAppendInPlacePass());
 }
 
 void mlir::megactx::buildOnnxToLinalgPipeline(

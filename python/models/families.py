@@ -156,37 +156,51 @@ def repeat_heads(g, x, groups, kv_heads, dim):
     return g.reshape(wide, batch, kv_heads * groups, length, dim)
 
 
-def llama(exporter, opset, spelling, layers=2, width=48, heads=6, kv_heads=2, vocab=90, window=None, padding=False, past=False, seed=3):
-    """RMSNorm, rotary embedding, grouped queries, SwiGLU; optionally a cache, a sliding window, a padding mask."""
+def llama(exporter, opset, spelling, layers=2, width=48, heads=6, kv_heads=2, vocab=90, window=None, padding=False, caches=None, seed=3):
+    """RMSNorm, rotary embedding, grouped queries, SwiGLU; optionally caches ("stacked" in one input, or each "single"), a sliding window, a padding mask."""
     g, dim = Graph(exporter, opset, seed), width // heads
     ids = g.input("input_ids", INT64, ["batch", "length"])
     attention_mask = g.input("attention_mask", INT64, ["batch", "length"]) if padding else None
-    cache = g.input("past", np.float32, [layers, 2, "batch", kv_heads, "past_length", dim]) if past else None
+    old = llama_caches(g, caches, layers, ["batch", kv_heads, "past_length", dim])
     with g.module("model"):
         x = g.op("Gather", g.weight("embed.weight", vocab, width, scale=1.0), ids)
         batch, length = g.size(x, 0), g.size(x, 1)
-        old, total, positions = [None] * layers, length, g.range(length)
-        if past:
-            layer_of = lambda i: g.op("Gather", cache, g.int(i), axis=0)
-            old = [[g.op("Gather", part, g.int(i), axis=0) for i in range(2)] for part in map(layer_of, range(layers))]
+        total, positions = length, g.range(length)
+        if caches:
             before = g.size(old[0][0], 2)
             positions, total = g.op("Add", positions, before), g.op("Add", before, length)
         rows = g.unsqueeze(positions, 0)
         mask = llama_mask(g, rows, attention_mask, batch, length, total, window)
         tables = rotary_tables(g, rows, dim)
-        caches = []
+        new = []
         for layer in range(layers):
             with g.module(f"layers.{layer}"):
-                x, new = llama_block(g, x, spelling, mask, tables, old[layer], width, heads, kv_heads, dim)
-                caches.append(new)
+                x, pair = llama_block(g, x, spelling, mask, tables, old[layer], width, heads, kv_heads, dim)
+                new.append(pair)
         with g.module("norm"):
             x = g.rms_norm(x, width)
     g.output(project(g, x, "lm_head", width, vocab, bias=False), np.float32, ["batch", "length", vocab], "logits")
-    if past:
-        stacked = [g.op("Concat", *[g.unsqueeze(t, 0) for t in pair], axis=0) for pair in caches]
+    sizes = ["batch", kv_heads, "total_length", dim]
+    if caches == "stacked":
+        stacked = [g.op("Concat", *[g.unsqueeze(t, 0) for t in pair], axis=0) for pair in new]
         stacked = g.op("Concat", *[g.unsqueeze(t, 0) for t in stacked], axis=0)
-        g.output(stacked, np.float32, [layers, 2, "batch", kv_heads, "total_length", dim], "present")
+        g.output(stacked, np.float32, [layers, 2, *sizes], "present")
+    elif caches == "single":
+        for layer, pair in enumerate(new):
+            for kind, t in zip(("key", "value"), pair):
+                g.output(t, np.float32, sizes, f"present.{layer}.{kind}")
     return g
+
+
+def llama_caches(g, caches, layers, sizes):
+    """Keys and values of each layer that come in, or None."""
+    if caches is None:
+        return [None] * layers
+    if caches == "single":
+        return [[g.input(f"past_key_values.{layer}.{kind}", np.float32, sizes) for kind in ("key", "value")] for layer in range(layers)]
+    stacked = g.input("past", np.float32, [layers, 2, *sizes])
+    layer_of = lambda i: g.op("Gather", stacked, g.int(i), axis=0)
+    return [[g.op("Gather", part, g.int(i), axis=0) for i in range(2)] for part in map(layer_of, range(layers))]
 
 
 def llama_mask(g, rows, attention_mask, batch, length, total, window):

@@ -47,19 +47,14 @@ def cached(rng, batch, length):
     return {**ids("input_ids")(rng, batch, length), "past": past}
 
 
-def decoding(rng, batch, length):
-    """A few new tokens behind a longer cache."""
-    past = 0.5 * rng.standard_normal((2, 2, batch, 2, 23 - length, 8)).astype(np.float32)
-    return {**ids("input_ids")(rng, batch, length), "past": past}
-
-
-def grown(layers=2, heads=2, dim=16):
+def grown(layers=2, heads=2, dim=16, mask=True):
     """New tokens behind caches, one of each key and value."""
     def draw(rng, batch, length):
         past = 0 if batch > 1 and length > 1 else 21
         names = [f"past_key_values.{layer}.{kind}" for layer in range(layers) for kind in ("key", "value")]
         caches = {name: 0.5 * rng.standard_normal((batch, heads, past, dim)).astype(np.float32) for name in names}
-        return {**ids("input_ids")(rng, batch, length), "attention_mask": np.ones((batch, past + length), np.int64), **caches}
+        ones = {"attention_mask": np.ones((batch, past + length), np.int64)} if mask else {}
+        return {**ids("input_ids")(rng, batch, length), **ones, **caches}
 
     return draw
 
@@ -87,8 +82,8 @@ def table():
     models["bert_sdpa_dynamo20"] = entry(make(families.bert, "dynamo", 20, "sdpa"), padded, False)
     models["llama_eager_ts17"] = entry(make(families.llama, "torchscript", 17, "eager", padding=True), padded, True)
     models["llama_sdpa_dynamo20"] = entry(make(families.llama, "dynamo", 20, "sdpa"), ids("input_ids"), True)
-    models["llama_past_sdpa_ts17"] = entry(make(families.llama, "torchscript", 17, "sdpa", past=True), cached, True)
-    models["llama_decode_sdpa_ts17"] = entry(make(families.llama, "torchscript", 17, "sdpa", past=True), decoding, True, sizes=((2, 1), (1, 3)))
+    models["llama_past_sdpa_ts17"] = entry(make(families.llama, "torchscript", 17, "sdpa", caches="stacked"), cached, True)
+    models["llama_decode_sdpa_ts17"] = entry(make(families.llama, "torchscript", 17, "sdpa", caches="single"), grown(dim=8, mask=False), True, sizes=((2, 1), (1, 3)))
     models["mistral_window_sdpa_ts17"] = entry(make(families.llama, "torchscript", 17, "sdpa", padding=True, window=8), padded, True, window=7)
     models["llama_genai21"] = entry(quantized.genai_llama, grown(), True, sizes=((2, 29), (1, 7), (2, 1)))
     models["bert_int8_ts17"] = entry(quantized.Dynamic(make(families.bert, "torchscript", 17, "sdpa")), padded, False, sizes=((2, 24), (3, 13)), quantizes=True)

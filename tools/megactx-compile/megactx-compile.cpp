@@ -63,7 +63,8 @@ int main(int argc, char **argv) {
       cl::desc(
           "Write new rows into the caches that come in, which must have "
           "room for all tokens: a run changes these inputs, and gives them "
-          "as its outputs"),
+          "as its outputs. Where a model asks the caches how many tokens "
+          "they hold, the input past_sequence_length says it"),
       cl::cat(category));
   cl::opt<std::string> remarks(
       "remarks-filter", cl::value_desc("regex"),

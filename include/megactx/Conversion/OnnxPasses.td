@@ -61,8 +61,8 @@ def RaiseOnnxAttentionPass
     With `caches-in-place` a cache that comes into `main`, that one attention of
     a length per batch entry reads, and that comes out of it with the new rows, is
     written where it is: the result says `megactx.updates`, the argument's number.
-    A run ends where it has no room for the new rows. It is an error where no
-    cache is one of these.
+    A run ends where it has no room for the new rows. `megactx-append-in-place`
+    does the same for caches that a `Concat` makes longer.
   }];
   let options = [
     Option<"cachesInPlace", "caches-in-place", "bool", "false",
@@ -81,6 +81,27 @@ def RaiseOnnxAttentionPass
                            "::mlir::linalg::LinalgDialect",
                            "::mlir::megactx::MegaCtxDialect",
                            "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+def AppendInPlacePass : Pass<"megactx-append-in-place", "::mlir::ModuleOp"> {
+  let summary = "write new rows behind those of caches, where these are";
+  let description = [{
+    Before: an `onnx` module whose attention is raised. After: a cache that comes
+    into `main`, that one `Concat` puts new rows behind, of which nothing else but
+    its sizes is read, and that comes out with them, as exports of Hugging Face's
+    decoders have it, is a buffer with room for more tokens. New rows are written
+    into it behind as many as a new last argument, `past_sequence_length` of i64,
+    says that every such buffer holds; the result is the buffer, and says
+    `megactx.updates`, the argument's number. A run ends where it has no room. It is
+    an error where `main` has no result that updates an argument, by this or by
+    `megactx-raise-onnx-attention`.
+  }];
+  let statistics = [
+    Statistic<"numCaches", "caches", "caches that are appended to in place">
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::cf::ControlFlowDialect",
                            "::mlir::tensor::TensorDialect"];
 }
 

@@ -33,6 +33,8 @@ static LogicalResult lowerConcat(Node &node) {
   auto axis = node.axis(node.integer("axis", 0), parts.front()->rank());
   if (!axis)
     return node.error() << "axis is out of range";
+  if (parts.size() == 1)
+    return node.set(0, *parts.front()), success();
   bool isKnown = parts.front()->rank() == 1;
   for (Tensor *part : parts)
     isKnown &= part->hasElements();

@@ -520,13 +520,6 @@ struct RaiseOnnxAttention
       if (typeOf(node).contains("Attention"))
         node->setAttr(kReasonAttr, StringAttr::get(&getContext(), *reason));
     }
-    if (cachesInPlace && !hasUpdates()) {
-      getOperation().emitError(
-          "no cache can be written in place: expected one that comes into the "
-          "model, that one attention with lengths reads (GroupQueryAttention), "
-          "and that comes out");
-      return signalPassFailure();
-    }
     getOperation().walk([&](AttentionOp) { ++numRaised; });
     numPatterns += counts.patterns;
     numBiases += counts.biases;
@@ -537,15 +530,6 @@ struct RaiseOnnxAttention
         if (isOpTriviallyDead(op))
           op->erase();
       });
-  }
-
-  bool hasUpdates() {
-    auto function = getOperation().lookupSymbol<func::FuncOp>("main");
-    return function &&
-           llvm::any_of(llvm::seq(function.getNumResults()),
-                        [&](unsigned result) {
-                          return function.getResultAttr(result, kUpdatesAttr);
-                        });
   }
 };
 } // namespace

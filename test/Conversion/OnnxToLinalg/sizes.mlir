@@ -184,3 +184,16 @@ func.func @pads_to_blocks(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   return %y : tensor<?x4xf32>
 }
 }
+
+// -----
+
+// One tensor by itself is that tensor: nothing is copied.
+// CHECK-LABEL: @concat_of_one
+// CHECK-SAME: [[X:%[a-z0-9]+]]: tensor<?x4xf32>
+// CHECK-NEXT: return [[X]]
+module attributes {onnx.opset = 27 : i64} {
+func.func @concat_of_one(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %y = onnx.Concat %x {axis = 0 : i64} : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+}
