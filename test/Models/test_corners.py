@@ -177,6 +177,22 @@ def test_sums_of_halves(operator, tool, tmp_path):
     np.testing.assert_allclose(got.astype(np.float32), want, rtol=2**-10, atol=2e-3)
 
 
+@pytest.mark.parametrize("sizes", [None, 5, 7, 14, 21, 85], ids=str)
+def test_channels_with_kernels_of_their_own(sizes, tool, tmp_path):
+    """Rows that vectors do not fill, of sizes that only a run knows, or the model, against sums in f64."""
+    w = random(6, 1, 3, 5)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], group=3, pads=[1, 2, 1, 2], dilations=[1, 1])
+    model = model_of([node], {"x": random(2, 3, 4, sizes or 9)}, np.float32, {"w": w})
+    if not sizes:
+        model.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "width"
+    for width in [sizes] if sizes else [1, 3, 8, 11, 16, 31, 47, 64, 77, 130]:
+        x = random(2, 3, 4, width)
+        padded = np.pad(x.astype(np.float64), [(0, 0), (0, 0), (1, 1), (2, 2)]).repeat(2, axis=1)
+        want = sum(w[:, 0, i, j, None, None] * padded[:, :, i : i + 4, j : j + width] for i in range(3) for j in range(5))
+        got = result(tool, tmp_path, model, {"x": x})
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5, err_msg=str(width))
+
+
 @pytest.mark.parametrize("attributes", [
     {"output_shape": [8, 9], "strides": [2, 2]},
     {"output_shape": [8, 10], "strides": [2, 2], "auto_pad": "SAME_UPPER"},

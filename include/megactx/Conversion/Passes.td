@@ -81,9 +81,9 @@ def ConvertConvolutionToRuntimePass
     data over 1 to 3 spatial axes, [N, C, ...] with [M, C, ...] into [N, M, ...]
     or with groups before C and M, onto zeros. Data and kernel may be of f16 or
     bf16. After: a call of `mctx_rt_convolution_<type>`, their type, which
-    convolves in f32 with oneDNN on the pool's threads; those along one axis, by
-    single steps, whose channels have a kernel each (Mamba, Conformer) stay ops,
-    with the loop along the axis innermost.
+    convolves in f32 with oneDNN on the pool's threads; those whose channels have
+    a kernel each, by single steps along the last axis (Mamba, Conformer, SegFormer)
+    stay ops, with the loop along that axis innermost.
   }];
   let statistics = [
     Statistic<"numConvolutions", "convolutions", "convolutions handed over">

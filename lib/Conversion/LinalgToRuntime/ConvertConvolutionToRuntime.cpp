@@ -32,20 +32,25 @@ bool haveTypes(linalg::GenericOp op) {
          (types[0].isF32() || types[0].isF16() || types[0].isBF16());
 }
 
-/// Whether each channel has a kernel of its own, along one axis, that it meets
-/// step by step: loops over the axis are faster than what a library takes to
+/// Whether each channel has a kernel of its own, which it meets step by step
+/// along the last axis: loops over that are faster than what a library takes to
 /// bring channels together.
 bool isOfSingleChannels(linalg::GenericOp op, const Convolution &convolution) {
   auto kernel = cast<MemRefType>(op.getDpsInputs()[1].getType());
   return convolution.hasGroups && !convolution.isTransposed &&
-         convolution.getNumAxes() == 1 && convolution.strides[0] == 1 &&
-         kernel.getDimSize(2) == 1;
+         convolution.strides.back() == 1 && kernel.getDimSize(2) == 1;
 }
 
-/// With the loop over the axis innermost.
-void runAlongAxis(linalg::GenericOp op) {
+/// With the loop over the last axis innermost.
+void runAlongLastAxis(linalg::GenericOp op, unsigned axes) {
   IRRewriter rewriter(op);
-  SmallVector<unsigned> order = {0, 1, 2, 4, 5, 3};
+  // Entry, group, filter, axes, channel, the kernel's axes.
+  unsigned last = 2 + axes;
+  SmallVector<unsigned> order;
+  for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
+    if (loop != last)
+      order.push_back(loop);
+  order.push_back(last);
   [[maybe_unused]] auto done =
       linalg::interchangeGenericOp(rewriter, op, order);
   assert(succeeded(done) && "the loops of a convolution are its own");
@@ -64,7 +69,7 @@ struct ConvertConvolutionToRuntime
     });
     for (auto &[op, convolution] : found) {
       if (isOfSingleChannels(op, convolution))
-        runAlongAxis(op);
+        runAlongLastAxis(op, convolution.getNumAxes());
       else
         convert(op, convolution);
     }

@@ -93,6 +93,7 @@ void TaskEmitter::findRow(unsigned rowLoops) {
   if (!reductions.empty())
     fills = takeFills();
   // Of short rows, LLVM's checks of what a write may change take longer.
+  blockLanes = lanes;
   int64_t length = kVectorsAtOnce * lanes;
   if (inner && middle.empty() && isShort() && isVectorRow(length))
     block = length;
@@ -164,23 +165,58 @@ std::optional<int64_t> TaskEmitter::findBlock() {
     return std::nullopt;
   std::optional<int64_t> terms = constantOf(product(reductions)),
                          width = constantOf(extents[*inner]);
-  int64_t length = kVectorsAtOnce * lanes;
-  if (!terms || *terms > kFewTerms || (width && *width < length) ||
-      !isVectorRow(length))
+  blockLanes = lanes;
+  while (width && *width < blockLanes / 2)
+    blockLanes /= 2;
+  int64_t length = kVectorsAtOnce * blockLanes;
+  if (!terms || *terms > kFewTerms || blockLanes < 4 || !isVectorRow(length))
     return std::nullopt;
   return length;
 }
 
-/// Sums of whole blocks; gives where the rest begins, which is what it starts
-/// from.
+/// Whether elements of a row may be summed up twice, anywhere: sums start from
+/// what is not in memory, and no neighbours share elements of an input.
+bool TaskEmitter::areRepeatable() {
+  return !reductions.empty() &&
+         llvm::all_of(fills, [](Value fill) { return bool(fill); }) &&
+         llvm::none_of(op->getOpOperands(), [&](OpOperand &operand) {
+           return neighboursOf(operand, *inner) == Neighbours::Several;
+         });
+}
+
+/// Sums of whole blocks, of vectors and of half ones; gives where the rest
+/// begins, which is what it starts from.
 Value TaskEmitter::reduceBlocks(Value begin, Value end) {
-  Value whole = arith::SubIOp::create(b, end, begin);
-  Value rest = add(begin, roundDown(whole, *block));
-  auto blocks = scf::ForOp::create(b, begin, rest, c(*block));
-  {
+  auto minus = [&](Value x, Value y) -> Value {
+    return arith::SubIOp::create(b, x, y);
+  };
+  auto reduceTo = [&](Value from, Value to, int64_t length) {
+    auto blocks = scf::ForOp::create(b, from, to, c(length));
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(blocks.getBody());
-    reduceVectors(*block, blocks.getInductionVar());
+    reduceVectors(length, blocks.getInductionVar());
+  };
+  Value rest = begin;
+  for (int64_t length : {*block, blockLanes, blockLanes / 2}) {
+    if (length < *block && (reductions.empty() || !isVectorRow(length)))
+      continue;
+    Value whole = add(rest, roundDown(minus(end, rest), length));
+    reduceTo(rest, whole, length);
+    rest = whole;
+  }
+  if (areRepeatable()) {
+    // The last vector ends with the row, where that is as long.
+    int64_t length = blockLanes / 2;
+    Value isLong = arith::CmpIOp::create(b, arith::CmpIPredicate::sge,
+                                         minus(end, begin), c(length));
+    Value whole = arith::SelectOp::create(b, isLong, end, rest);
+    Value isLeft =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::slt, rest, whole);
+    auto last = scf::IfOp::create(b, isLeft);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(last.thenBlock());
+    reduceVectors(length, minus(end, c(length)));
+    rest = whole;
   }
   if (llvm::none_of(fills, [](Value fill) { return bool(fill); }))
     return rest;

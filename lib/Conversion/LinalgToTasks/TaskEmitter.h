@@ -56,6 +56,7 @@ private:
   std::optional<int64_t> shortRow();
   void hold();
   std::optional<int64_t> findBlock();
+  bool areRepeatable();
   Value reduceBlocks(Value begin, Value end);
   void findAcross();
   void acrossRows(Value begin, Value end);
@@ -87,8 +88,10 @@ private:
   SmallVector<unsigned> unrolled;
   /// What combines partial results, if the innermost reduction is in vectors.
   std::optional<SmallVector<Combiner>> combiners;
-  /// The length of blocks of a row whose sums are in registers.
+  /// The length of blocks of a row whose sums are in registers, and of vectors
+  /// of what is left of the row.
   std::optional<int64_t> block;
+  int64_t blockLanes = 0;
   Value rowSegments;
   /// What inputs have for all elements of a row: loaded before any is written.
   DenseMap<OpOperand *, Value> held;

@@ -5,7 +5,8 @@
 #out = affine_map<(c, k, l) -> (c, l)>
 
 // Sums of four terms, of which neighbours read neighbours: four vectors of a row
-// have them in registers, from zero on; the rest of a row has them in memory.
+// have them in registers, from zero on, then one, then half a one; the last one
+// ends with the row, where sums are computed twice. Shorter rows have them in memory.
 // CHECK-LABEL: @taps
 // CHECK-SAME: %[[X:[^:]*]]: memref<8x?xf32>, %[[W:[^:]*]]: memref<8x4xf32>, %[[Y:.*]]: memref<8x?xf32>
 // CHECK: scf.parallel
@@ -16,10 +17,20 @@
 // CHECK-DAG: vector.load %[[X]][%{{.*}}, %[[AT]]]
 // CHECK-DAG: memref.load %[[W]][%{{.*}}, %[[K]]]
 // CHECK: vector.store %[[SUMS]], %[[Y]][%{{.*}}, %[[J]]]
-// CHECK: scf.for %[[J:.*]] = %[[REST]]
+// CHECK: scf.for %[[J:.*]] = %[[REST]] to %[[WHOLE:.*]] step %c4
+// CHECK-NEXT: scf.for %{{.*}} -> (vector<4xf32>)
+// CHECK: vector.store %{{.*}}, %[[Y]][%{{.*}}, %[[J]]]
+// CHECK: scf.for %{{.*}} = %[[WHOLE]] to %[[HALVES:.*]] step %c2
+// CHECK-NEXT: scf.for %{{.*}} -> (vector<2xf32>)
+// CHECK: %[[LONG:.*]] = arith.cmpi sge, %{{.*}}, %c2
+// CHECK: %[[LEFT:.*]] = arith.select %[[LONG]], %[[END:.*]], %[[HALVES]]
+// CHECK: scf.if
+// CHECK-NEXT: %[[LAST:.*]] = arith.subi %[[END]], %c2
+// CHECK: vector.store %{{.*}}, %[[Y]][%{{.*}}, %[[LAST]]]
+// CHECK: scf.for %[[J:.*]] = %[[LEFT]]
 // CHECK-NEXT: memref.store %{{cst.*}}, %[[Y]][%{{.*}}, %[[J]]]
 // CHECK: scf.for %{{.*}} = %c0 to %c4
-// CHECK-NEXT: scf.for %{{.*}} = %[[REST]]
+// CHECK-NEXT: scf.for %{{.*}} = %[[LEFT]]
 // CHECK: memref.store %{{.*}}, %[[Y]]
 // CHECK-NOT: linalg.fill
 // CHECK: return
