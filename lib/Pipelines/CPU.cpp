@@ -134,7 +134,7 @@ void mlir::megactx::buildCPUToLLVMPipeline(OpPassManager &pm) {
   pm.addPass(createExpandDynamicShapesPass());
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
-  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertSCFToControlFlowPass());
   // Not every CPU has conversions to bf16, and libgcc 12 has none.
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = true;

@@ -38,7 +38,7 @@ void mlir::megactx::buildAttentionToGPUPipeline(OpPassManager &pm,
   kernels.addPass(createLoopInvariantCodeMotionPass());
   kernels.addPass(createConvertNVXToNVVMPass());
   kernels.addPass(createConvertNVGPUToNVVMPass());
-  kernels.addPass(createSCFToControlFlowPass());
+  kernels.addPass(createConvertSCFToControlFlowPass());
   kernels.addPass(memref::createExpandStridedMetadataPass());
   kernels.addPass(createLowerAffinePass());
   kernels.addPass(arith::createArithExpandOpsPass());
@@ -102,7 +102,7 @@ void mlir::megactx::buildGPUToLLVMPipeline(OpPassManager &pm) {
   pm.addPass(createExpandDynamicShapesPass());
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
-  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertSCFToControlFlowPass());
   pm.addNestedPass<func::FuncOp>(arith::createArithExpandOpsPass());
   pm.addPass(createConvertMathToLLVMPass());
   // Before gpu-to-llvm, which would take the C library's functions for what is

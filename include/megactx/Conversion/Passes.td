@@ -111,6 +111,19 @@ def ConvertAssertToRuntimePass
                            "::mlir::LLVM::LLVMDialect"];
 }
 
+def ConvertSCFToControlFlowPass : Pass<"megactx-convert-scf-to-cf"> {
+  let summary = "loops and choices to branches, from the last to the first";
+  let description = [{
+    After: no op of `scf` is left, as after upstream's `convert-scf-to-cf`, whose
+    patterns these are. It takes time and memory by the number of ops in a
+    function, upstream's by its square.
+  }];
+  let dependentDialects = ["::mlir::cf::ControlFlowDialect",
+                           "::mlir::scf::SCFDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::LLVM::LLVMDialect"];
+}
+
 def ConvertLinalgToTasksPass
     : Pass<"megactx-convert-linalg-to-tasks", "::mlir::func::FuncOp"> {
   let summary = "turn linalg on memrefs into parallel loops of sizeable tasks";
