@@ -4,17 +4,15 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/BuiltinTypes.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace mlir::megactx;
 
-static int64_t wrapMul(int64_t a, int64_t b) {
-  return static_cast<int64_t>(static_cast<uint64_t>(a) *
-                              static_cast<uint64_t>(b));
-}
-static int64_t wrapAdd(int64_t a, int64_t b) {
-  return static_cast<int64_t>(static_cast<uint64_t>(a) +
-                              static_cast<uint64_t>(b));
+IndexExpr IndexExpr::term(Monomial monomial, int64_t coefficient) {
+  IndexExpr expr;
+  expr.add(monomial, coefficient);
+  return expr;
 }
 
 void IndexExpr::add(const Monomial &monomial, int64_t coefficient) {
@@ -104,26 +102,6 @@ IndexExpr IndexSpace::dimOf(Location loc, Value tensor, int64_t dim) {
   return symbol(size, 0);
 }
 
-std::optional<int64_t> IndexSpace::lowerBound(const IndexExpr &expr) const {
-  int64_t sum = 0;
-  for (auto &[monomial, coefficient] : expr.getTerms()) {
-    if (monomial.empty()) {
-      sum = wrapAdd(sum, coefficient);
-      continue;
-    }
-    if (coefficient < 0)
-      return std::nullopt;
-    int64_t product = coefficient;
-    for (unsigned atom : monomial) {
-      if (!lowers[atom] || *lowers[atom] < 0)
-        return std::nullopt;
-      product = wrapMul(product, *lowers[atom]);
-    }
-    sum = wrapAdd(sum, product);
-  }
-  return sum;
-}
-
 std::optional<IndexExpr> IndexSpace::exactQuotient(const IndexExpr &a,
                                                    const IndexExpr &b) const {
   if (b.getTerms().size() != 1)
@@ -140,10 +118,7 @@ std::optional<IndexExpr> IndexSpace::exactQuotient(const IndexExpr &a,
     IndexExpr::Monomial rest;
     std::set_difference(monomial.begin(), monomial.end(), divisor.begin(),
                         divisor.end(), std::back_inserter(rest));
-    IndexExpr term(c / coefficient);
-    for (unsigned atom : rest)
-      term = term * IndexExpr::atom(atom);
-    quotient = quotient + term;
+    quotient = quotient + IndexExpr::term(rest, c / coefficient);
   }
   return quotient;
 }
@@ -159,24 +134,77 @@ IndexExpr IndexSpace::derived(Op op, std::vector<IndexExpr> operands,
   return it->second;
 }
 
-/// Rounds towards minus infinity; the divisor is not zero.
-static int64_t floorDivide(int64_t a, int64_t b) {
-  int64_t quotient = a / b;
-  return (a % b != 0 && (a < 0) != (b < 0)) ? quotient - 1 : quotient;
+/// What both are multiples of, as far as terms show it.
+static IndexExpr::Monomial commonAtoms(const IndexExpr &a,
+                                       IndexExpr::Monomial common) {
+  for (auto &[monomial, coefficient] : a.getTerms()) {
+    IndexExpr::Monomial both;
+    std::set_intersection(monomial.begin(), monomial.end(), common.begin(),
+                          common.end(), std::back_inserter(both));
+    common = std::move(both);
+  }
+  return common;
+}
+
+static int64_t commonFactor(const IndexExpr &a, int64_t factor) {
+  for (auto &[monomial, coefficient] : a.getTerms())
+    if (!monomial.empty()) // What a constant leaves is less than one.
+      factor = std::gcd(factor, coefficient);
+  return factor;
+}
+
+/// The quotient by a number in the one form that is equal for equal ones: what
+/// the number divides is taken out, a factor of all that is left too, and of a
+/// negative rest the opposite is divided, rounded up.
+IndexExpr IndexSpace::floorDivByNumber(Location loc, const IndexExpr &a,
+                                       int64_t d) {
+  IndexExpr whole, rest;
+  for (auto &[monomial, c] : a.getTerms()) {
+    int64_t taken = monomial.empty() ? floorDivide(c, d) : c / d;
+    whole = whole + IndexExpr::term(monomial, taken);
+    rest = rest + IndexExpr::term(monomial, c - taken * d);
+  }
+  int64_t constant = 0, factor = commonFactor(rest, d);
+  if (auto it = rest.getTerms().find({}); it != rest.getTerms().end())
+    constant = it->second;
+  rest = *exactQuotient(rest - IndexExpr(constant), IndexExpr(factor));
+  constant /= factor, d /= factor;
+  if (d == 1 || rest.is(0))
+    return whole + rest;
+  if (!isNonNegative(rest) && isNonNegative(IndexExpr(0) - rest))
+    return whole -
+           floorDiv(loc, IndexExpr(d - 1 - constant) - rest, IndexExpr(d));
+  rest = rest + IndexExpr(constant);
+  std::optional<int64_t> lower;
+  if (isNonNegative(rest))
+    lower = 0;
+  IndexExpr quotient = derived(Op::FloorDiv, {rest, d}, lower, [&] {
+    Value divisor = arith::ConstantIndexOp::create(b, loc, d);
+    return Value(
+        arith::FloorDivSIOp::create(b, loc, value(loc, rest), divisor));
+  });
+  quotients.try_emplace(quotient.getTerms().begin()->first.front(), rest, d);
+  return whole + quotient;
 }
 
 IndexExpr IndexSpace::floorDiv(Location loc, const IndexExpr &a,
                                const IndexExpr &d) {
   if (auto quotient = exactQuotient(a, d))
     return *quotient;
-  auto ca = a.constant(), cd = d.constant();
-  if (ca && cd && *cd > 0)
-    return IndexExpr(floorDivide(*ca, *cd));
+  // A divisor of zero means an empty tensor; the quotient is not used then.
+  if (d.getTerms().size() == 1 && !d.constant()) {
+    auto &[monomial, coefficient] = *d.getTerms().begin();
+    IndexExpr common = IndexExpr::term(commonAtoms(a, monomial), 1);
+    if (!common.is(1))
+      return floorDiv(loc, *exactQuotient(a, common),
+                      *exactQuotient(d, common));
+  }
+  if (auto number = d.constant(); number && *number > 0)
+    return floorDivByNumber(loc, a, *number);
   std::optional<int64_t> lower;
   if (isNonNegative(a) && isNonNegative(d))
     lower = 0;
   return derived(Op::FloorDiv, {a, d}, lower, [&] {
-    // A divisor of zero means an empty tensor; the quotient is not used then.
     Value divisor = value(loc, max(loc, d, IndexExpr(1)));
     return Value(arith::FloorDivSIOp::create(b, loc, value(loc, a), divisor));
   });
@@ -185,37 +213,6 @@ IndexExpr IndexSpace::floorDiv(Location loc, const IndexExpr &a,
 IndexExpr IndexSpace::mod(Location loc, const IndexExpr &a,
                           const IndexExpr &d) {
   return a - floorDiv(loc, a, d) * d;
-}
-
-std::optional<bool> IndexSpace::decide(Compare kind, const IndexExpr &x,
-                                       const IndexExpr &y) const {
-  IndexExpr difference = x - y;
-  auto constant = difference.constant();
-  auto lower = lowerBound(difference), upper = lowerBound(y - x);
-  if (constant)
-    lower = *constant, upper = -*constant;
-  bool positive = lower && *lower > 0, negative = upper && *upper > 0;
-  bool atLeast = lower && *lower >= 0, atMost = upper && *upper >= 0;
-  auto pick = [](bool yes, bool no) -> std::optional<bool> {
-    if (yes || no)
-      return yes;
-    return std::nullopt;
-  };
-  switch (kind) {
-  case Compare::Eq:
-    return pick(constant && *constant == 0, positive || negative);
-  case Compare::Ne:
-    return pick(positive || negative, constant && *constant == 0);
-  case Compare::Lt:
-    return pick(negative, atLeast);
-  case Compare::Le:
-    return pick(atMost, positive);
-  case Compare::Gt:
-    return pick(positive, atMost);
-  case Compare::Ge:
-    return pick(atLeast, negative);
-  }
-  return std::nullopt;
 }
 
 IndexExpr IndexSpace::min(Location loc, const IndexExpr &x,

@@ -33,11 +33,8 @@ public:
     if (constant)
       terms[{}] = constant;
   }
-  static IndexExpr atom(unsigned number) {
-    IndexExpr expr;
-    expr.terms[{number}] = 1;
-    return expr;
-  }
+  static IndexExpr atom(unsigned number) { return term({number}, 1); }
+  static IndexExpr term(Monomial monomial, int64_t coefficient);
 
   /// The value, where it is a constant.
   std::optional<int64_t> constant() const;
@@ -61,6 +58,21 @@ private:
   void add(const Monomial &monomial, int64_t coefficient);
   std::map<Monomial, int64_t> terms;
 };
+
+inline int64_t wrapMul(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) *
+                              static_cast<uint64_t>(b));
+}
+inline int64_t wrapAdd(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) +
+                              static_cast<uint64_t>(b));
+}
+
+/// Rounds towards minus infinity; the divisor is not zero.
+inline int64_t floorDivide(int64_t a, int64_t b) {
+  int64_t quotient = a / b;
+  return (a % b != 0 && (a < 0) != (b < 0)) ? quotient - 1 : quotient;
+}
 
 /// 1 where there are none.
 IndexExpr product(ArrayRef<IndexExpr> factors);
@@ -142,12 +154,20 @@ private:
                     std::optional<int64_t> lower,
                     llvm::function_ref<Value()> build);
 
+  IndexExpr floorDivByNumber(Location loc, const IndexExpr &a, int64_t d);
+  std::optional<int64_t> termwiseBound(const IndexExpr &expr) const;
+  std::optional<IndexExpr> withoutQuotient(const IndexExpr &expr,
+                                           unsigned quotient) const;
+  std::optional<unsigned> quotientToBound(const IndexExpr &expr) const;
+
   void leave(const Scope &scope);
 
   OpBuilder &b;
   SmallVector<Value> atoms;
   SmallVector<std::optional<int64_t>> lowers;
   DenseMap<Value, unsigned> numbers;
+  /// By atom: what it is the quotient of, by which number, rounded down.
+  std::map<unsigned, std::pair<IndexExpr, int64_t>> quotients;
   DenseMap<std::pair<Value, int64_t>, Value> dims;
   std::map<Key, IndexExpr> made;
   std::map<IndexExpr, Value> computed;

@@ -197,3 +197,43 @@ func.func @concat_of_one(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   return %y : tensor<?x4xf32>
 }
 }
+
+// -----
+
+// As exporters write padding to whole blocks, n + (128 - n mod 128) mod 128: no less than n, and 128 times the number of blocks. By a quotient or by -1, that is one number, and nothing is checked.
+// CHECK-LABEL: @blocks_of_padded_rows
+// CHECK: %[[N:.*]] = tensor.dim
+// CHECK: %[[UP:.*]] = arith.addi %[[N]], %c127
+// CHECK: %[[BLOCKS:.*]] = arith.floordivsi %[[UP]], %c128
+// CHECK-NOT: arith.floordivsi
+// CHECK-NOT: cf.assert
+// CHECK-NOT: tensor.extract %
+// CHECK: tensor.expand_shape %{{.*}} output_shape [%[[BLOCKS]], 128, 4]
+// CHECK-NOT: arith.floordivsi
+// CHECK-NOT: cf.assert
+// CHECK-NOT: tensor.extract %
+// CHECK: return
+module attributes {onnx.model} {
+func.func @blocks_of_padded_rows(%x: tensor<?x4xf32>) -> tensor<?x?x?xf32> {
+  %zero = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %one = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %four = onnx.initializer {value = dense<4> : tensor<1xi64>} : tensor<1xi64>
+  %rest = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %block = onnx.initializer {value = dense<128> : tensor<1xi64>} : tensor<1xi64>
+  %shape = onnx.Shape %x : (tensor<?x4xf32>) -> tensor<2xi64>
+  %n = onnx.Slice %shape, %zero, %one : (tensor<2xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %last = onnx.Mod %n, %block {fmod = 0 : i64} : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %free = onnx.Sub %block, %last : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %pad = onnx.Mod %free, %block {fmod = 0 : i64} : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %pads = onnx.Concat %zero, %zero, %pad, %zero {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<4xi64>
+  %y = onnx.Pad %x, %pads {mode = "constant"} : (tensor<?x4xf32>, tensor<4xi64>) -> tensor<?x4xf32>
+  %all = onnx.Add %n, %pad : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %blocks = onnx.Div %all, %block : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %byCount = onnx.Concat %blocks, %block, %four {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<3xi64>
+  %byRest = onnx.Concat %rest, %block, %four {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<3xi64>
+  %p = onnx.Reshape %y, %byCount : (tensor<?x4xf32>, tensor<3xi64>) -> tensor<?x?x?xf32>
+  %q = onnx.Reshape %y, %byRest : (tensor<?x4xf32>, tensor<3xi64>) -> tensor<?x?x?xf32>
+  %sum = onnx.Add %p, %q : (tensor<?x?x?xf32>, tensor<?x?x?xf32>) -> tensor<?x?x?xf32>
+  return %sum : tensor<?x?x?xf32>
+}
+}
