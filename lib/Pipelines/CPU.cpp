@@ -95,6 +95,10 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
   pm.addPass(createCSEPass());
   pm.addPass(createCopyStridedCastsPass());
   pm.addPass(createDropUpdatedResultsPass());
+  // Sizes that bufferization asks for again, of views.
+  pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addNestedPass<func::FuncOp>(createAlternateBuffersPass());
   buildDeallocation(pm);
   pm.addPass(createConvertBufferizationToMemRefPass());
   // Before buffers share memory, which keeps apart what ops in turn use.

@@ -60,3 +60,55 @@ func.func @several(%a: memref<f32>, %b: memref<f32>, %r: memref<f32>, %c: i1, %d
   %own = bufferization.dealloc (%a, %b : memref<f32>, memref<f32>) if (%c, %d) retain (%r : memref<f32>)
   return %own : i1
 }
+
+// -----
+
+// No step makes an owner of either buffer that the loop carries: nothing is freed in it, and both allocations are, after it.
+// CHECK-LABEL: func @carried_in_turn
+// CHECK: %[[A:.*]] = memref.alloc(%{{.*}})
+// CHECK: %[[B:.*]] = memref.alloc(%{{.*}})
+// CHECK: scf.for
+// CHECK-NOT: bufferization.dealloc
+// CHECK: scf.yield
+// CHECK-NOT: arith.cmpi
+// CHECK: bufferization.dealloc (%[[A]] : memref<?xf32>) if (%true)
+// CHECK-NOT: arith.cmpi
+// CHECK: bufferization.dealloc (%[[B]] : memref<?xf32>) if (%true)
+// CHECK-NOT: bufferization.dealloc
+// CHECK: return
+func.func @carried_in_turn(%n: index) {
+  %true = arith.constant true
+  %false = arith.constant false
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %a = memref.alloc(%n) : memref<?xf32>
+  %b = memref.alloc(%n) : memref<?xf32>
+  %r:4 = scf.for %i = %c0 to %n step %c1 iter_args(%x = %a, %y = %b, %ownsX = %false, %ownsY = %false) -> (memref<?xf32>, memref<?xf32>, i1, i1) {
+    %own:2 = bufferization.dealloc (%x, %y : memref<?xf32>, memref<?xf32>) if (%ownsX, %ownsY) retain (%y, %x : memref<?xf32>, memref<?xf32>)
+    scf.yield %y, %x, %own#0, %own#1 : memref<?xf32>, memref<?xf32>, i1, i1
+  }
+  bufferization.dealloc (%a, %b, %r#0, %r#1 : memref<?xf32>, memref<?xf32>, memref<?xf32>, memref<?xf32>) if (%true, %true, %r#2, %r#3)
+  return
+}
+
+// -----
+
+// A step makes an owner.
+// CHECK-LABEL: func @carried_and_owned
+// CHECK: scf.for
+// CHECK: bufferization.dealloc (%{{.*}} : memref<?xf32>) if (%{{.*}})
+// CHECK: scf.yield
+// CHECK: bufferization.dealloc (%{{.*}} : memref<?xf32>) if (%{{.*}}#1)
+func.func @carried_and_owned(%a: memref<?xf32>, %n: index) {
+  %true = arith.constant true
+  %false = arith.constant false
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %r:2 = scf.for %i = %c0 to %n step %c1 iter_args(%x = %a, %owns = %false) -> (memref<?xf32>, i1) {
+    %y = memref.alloc(%i) : memref<?xf32>
+    bufferization.dealloc (%x : memref<?xf32>) if (%owns)
+    scf.yield %y, %true : memref<?xf32>, i1
+  }
+  bufferization.dealloc (%r#0 : memref<?xf32>) if (%r#1)
+  return
+}

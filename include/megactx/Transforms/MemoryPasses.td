@@ -53,6 +53,40 @@ def PlanArenaPass : Pass<"megactx-plan-arena", "::mlir::func::FuncOp"> {
                            "::mlir::memref::MemRefDialect"];
 }
 
+def AlternateBuffersPass
+    : Pass<"megactx-alternate-buffers", "::mlir::func::FuncOp"> {
+  let summary = "two buffers, in turn, for what each step of a loop makes anew";
+  let description = [{
+    Before: memrefs, without deallocations; a step of a loop may allocate what it
+    gives to the next one. After: where the size is the same in all steps, they
+    write what the step before last read: the buffer that the loop starts with,
+    or, where that is used after, one of two others. Such buffers are the block's
+    that the loop is in, which places them with its others (`PlanArena`) and
+    frees them, instead of one that is allocated in each step and kept, the last
+    one, until the function ends.
+
+    ```mlir
+    %r = scf.for %i = %c0 to %n step %c1 iter_args(%x = %a) -> (memref<?xf32>) {
+      %y = memref.alloc(%m) : memref<?xf32>
+      "test.step"(%x, %y) : (memref<?xf32>, memref<?xf32>) -> ()
+      scf.yield %y : memref<?xf32>
+    }
+    ```
+    becomes, where %a is used no more,
+    ```mlir
+    %b = memref.alloc(%m) : memref<?xf32>
+    %r:2 = scf.for %i = %c0 to %n step %c1 iter_args(%x = %a, %y = %b) -> (memref<?xf32>, memref<?xf32>) {
+      "test.step"(%x, %y) : (memref<?xf32>, memref<?xf32>) -> ()
+      scf.yield %y, %x : memref<?xf32>, memref<?xf32>
+    }
+    ```
+  }];
+  let statistics = [
+    Statistic<"numAlternated", "alternated", "carried buffers in turn">
+  ];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
 def CopyStridedCastsPass : Pass<"megactx-copy-strided-casts"> {
   let summary = "no memref.cast to a layout that the memory does not have";
   let description = [{
@@ -75,11 +109,13 @@ def SimplifyDeallocsPass : Pass<"megactx-simplify-deallocs"> {
     Before: `bufferization.dealloc`, after MLIR's own simplification. What
     branches and loops give has an owner of which MLIR 22 does not see that it is
     the one that is returned, and what may be one memory with others is compared
-    in lists that lie in memory themselves.
+    in lists that lie in memory themselves. Loops carry who owns what they carry,
+    also where no step allocates.
 
-    After: no dealloc lists what it retains, or what that is a view of, and each
-    has one buffer: one that is the same memory as another one before it, which
-    is freed, is not freed again.
+    After: no dealloc lists what it retains, or what that is a view of, or what
+    nobody owns, and each has one buffer: one that is the same memory as another
+    one before it, which is freed, is not freed again. Two allocations are not
+    compared.
   }];
   let statistics = [
     Statistic<"numDropped", "dropped", "buffers that a dealloc no longer lists">,
