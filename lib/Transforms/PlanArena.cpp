@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "SampledSizes.h"
 #include "megactx/Dialect/MegaCtx/IR/Sizes.h"
 #include "megactx/Transforms/ArenaPlan.h"
 #include "megactx/Transforms/Passes.h"
@@ -17,6 +18,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/DataLayoutInterfaces.h"
+#include "llvm/ADT/BitVector.h"
 #include "llvm/ADT/SetVector.h"
 
 namespace mlir::megactx {
@@ -58,6 +60,16 @@ struct Unit {
   }
 };
 
+/// A height in the arena: nothing, some of one unit, or what is computed.
+struct Height {
+  int64_t count = 0;
+  unsigned unit = 0;
+  Value value;
+
+  bool isZero() const { return !value && count == 0; }
+  bool isOf(unsigned number) const { return !value && unit == number; }
+};
+
 /// The buffers of a block that are allocated and freed in it.
 class BlockBuffers {
 public:
@@ -97,8 +109,13 @@ private:
   }
   Value times(Value x, Value y);
   Value bytesOf(const Unit &unit);
-  SmallVector<Value> layOut(const ArenaPlan &plan);
-  void replace(const ArenaPlan &plan, ArrayRef<Value> starts);
+  Height heightOf(const Size &size);
+  SmallVector<int64_t> sampled(const Size &size, SampledSizes &samples);
+  Value valueOf(const Height &height);
+  Height top(ArrayRef<Height> heights);
+  Height onTopOf(const Height &start, const Height &size);
+  Value offsetOf(const Height &start);
+  void replace(ArrayRef<Height> starts, Value end);
 
   ImplicitLocOpBuilder b; ///< before the first buffer
   Operation *start;
@@ -106,6 +123,7 @@ private:
   llvm::SetVector<Operation *> hoisted; ///< defs after `start` that sizes need
   SmallVector<Unit> units;
   SmallVector<Value> unitBytes;
+  DenseMap<std::pair<unsigned, int64_t>, Value> multiples; ///< of units
 };
 } // namespace
 
@@ -275,33 +293,81 @@ Value Arena::bytesOf(const Unit &unit) {
   return arith::AndIOp::create(b, up, constant(-kAlignment));
 }
 
-/// Where regions start, and where the last one ends.
-SmallVector<Value> Arena::layOut(const ArenaPlan &plan) {
-  Value zero = constant(0), end = zero;
-  SmallVector<Value> starts, ends;
-  for (const ArenaRegion &region : plan.regions) {
-    Value start = zero;
-    for (unsigned below : region.below)
-      start = b.createOrFold<arith::MaxUIOp>(start, ends[below]);
-    starts.push_back(start);
-    ends.push_back(b.createOrFold<arith::AddIOp>(
-        start, times(constant(region.count), unitBytes[region.unit])));
-    end = b.createOrFold<arith::MaxUIOp>(end, ends.back());
-  }
-  starts.push_back(end);
-  return starts;
+Height Arena::heightOf(const Size &size) {
+  unsigned unit = unitOf(size);
+  int64_t bytes = units[unit].bytes;
+  return {bytes ? size.coefficient / bytes : 0, unit, {}};
 }
 
-void Arena::replace(const ArenaPlan &plan, ArrayRef<Value> starts) {
+/// Bytes for some choices of what sizes depend on. What is absurd is as absurd
+/// as the rest.
+SmallVector<int64_t> Arena::sampled(const Size &size, SampledSizes &samples) {
+  SmallVector<int64_t> bytes(symbols.empty() ? 1 : SampledSizes::kChoices,
+                             size.coefficient);
+  for (unsigned symbol : size.symbols)
+    for (auto [product, number] :
+         llvm::zip_equal(bytes, samples.of(symbols[symbol])))
+      product = saturated(product, std::clamp<int64_t>(number, 0, kAbsurd));
+  for (int64_t &product : bytes)
+    product = llvm::alignTo(product, kAlignment);
+  return bytes;
+}
+
+Value Arena::valueOf(const Height &height) {
+  if (height.value)
+    return height.value;
+  Value &value = multiples[{height.unit, height.count}];
+  if (!value)
+    value = times(constant(height.count), unitBytes[height.unit]);
+  return value;
+}
+
+/// The greatest. Of one unit that is known.
+Height Arena::top(ArrayRef<Height> heights) {
+  SmallVector<Height> parts;
+  for (const Height &height : heights) {
+    if (height.isZero())
+      continue;
+    auto same = llvm::find_if(parts, [&](const Height &part) {
+      return height.value ? part.value == height.value : part.isOf(height.unit);
+    });
+    if (same == parts.end())
+      parts.push_back(height);
+    else
+      same->count = std::max(same->count, height.count);
+  }
+  if (parts.size() <= 1)
+    return parts.empty() ? Height() : parts[0];
+  Value most = valueOf(parts[0]);
+  for (const Height &part : ArrayRef(parts).drop_front())
+    most = b.createOrFold<arith::MaxUIOp>(most, valueOf(part));
+  return {0, 0, most};
+}
+
+Height Arena::onTopOf(const Height &start, const Height &size) {
+  if (start.isZero())
+    return size;
+  if (size.isZero())
+    return start;
+  if (start.isOf(size.unit))
+    return {start.count + size.count, size.unit, {}};
+  return {0, 0, b.createOrFold<arith::AddIOp>(valueOf(start), valueOf(size))};
+}
+
+/// Where this wraps around, the arena is absurd and there is none.
+Value Arena::offsetOf(const Height &start) {
+  if (start.value)
+    return start.value;
+  return b.createOrFold<arith::MulIOp>(unitBytes[start.unit],
+                                       constant(start.count));
+}
+
+void Arena::replace(ArrayRef<Height> starts, Value end) {
   auto type = MemRefType::get({ShapedType::kDynamic}, b.getI8Type());
-  auto arena = memref::AllocOp::create(b, type, ValueRange{starts.back()},
+  auto arena = memref::AllocOp::create(b, type, ValueRange{end},
                                        b.getI64IntegerAttr(kAlignment));
-  for (auto [buffer, place] : llvm::zip_equal(buffers, plan.places)) {
-    Value unit = unitBytes[plan.regions[place.region].unit];
-    // Where this wraps around, the arena is absurd and there is none.
-    Value offset = b.createOrFold<arith::AddIOp>(
-        starts[place.region],
-        b.createOrFold<arith::MulIOp>(unit, constant(place.offset)));
+  for (auto [buffer, start] : llvm::zip_equal(buffers, starts)) {
+    Value offset = offsetOf(start);
     OpBuilder at(buffer.alloc);
     auto view = memref::ViewOp::create(at, buffer.alloc.getLoc(),
                                        buffer.alloc.getType(), arena, offset,
@@ -312,28 +378,43 @@ void Arena::replace(const ArenaPlan &plan, ArrayRef<Value> starts) {
   // The first is where the builder stands.
   for (Buffer &buffer : buffers)
     buffer.alloc.erase();
-  OpBuilder end(arena->getBlock()->getTerminator());
-  memref::DeallocOp::create(end, arena.getLoc(), arena);
+  OpBuilder atEnd(arena->getBlock()->getTerminator());
+  memref::DeallocOp::create(atEnd, arena.getLoc(), arena);
 }
 
 void Arena::build() {
   hoist();
+  SampledSizes samples;
   SmallVector<ArenaBuffer> boxes;
-  bool isStatic = symbols.empty();
+  SmallVector<Height> sizes;
   for (const Buffer &buffer : buffers) {
-    unsigned unit = unitOf(buffer.bytes);
-    int64_t bytes = units[unit].bytes;
-    int64_t count = bytes ? buffer.bytes.coefficient / bytes : 0;
-    boxes.push_back({unit, count, buffer.first, buffer.last});
+    boxes.push_back(
+        {buffer.first, buffer.last, sampled(buffer.bytes, samples)});
+    sizes.push_back(heightOf(buffer.bytes));
   }
   for (const Unit &unit : units)
     unitBytes.push_back(bytesOf(unit));
   ArenaPlan plan = ArenaPlan::make(boxes);
-  SmallVector<Value> starts = layOut(plan);
+  SmallVector<Height> starts(buffers.size()), ends(buffers.size());
+  for (unsigned number : plan.order) {
+    starts[number] = top(llvm::map_to_vector(
+        plan.below[number], [&](unsigned other) { return ends[other]; }));
+    ends[number] = onTopOf(starts[number], sizes[number]);
+  }
+  // Those that others lie on end before these do.
+  llvm::BitVector isCovered(buffers.size());
+  for (ArrayRef<unsigned> below : plan.below)
+    for (unsigned other : below)
+      isCovered.set(other);
+  SmallVector<Height> highest;
+  for (auto [number, height] : llvm::enumerate(ends))
+    if (!isCovered[number])
+      highest.push_back(height);
+  Value end = valueOf(top(highest));
   APInt number;
-  if (isStatic && matchPattern(starts.back(), m_ConstantInt(&number)))
+  if (symbols.empty() && matchPattern(end, m_ConstantInt(&number)))
     bytes = number.getSExtValue();
-  replace(plan, starts);
+  replace(starts, end);
 }
 
 namespace {

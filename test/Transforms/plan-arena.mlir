@@ -244,3 +244,30 @@ func.func @carried_rows(%q: memref<?x8xf32>, %k: memref<?x8xf32>, %p: memref<?x8
   }
   return %r : memref<?x8xf32>
 }
+
+// -----
+
+// Rows and whole blocks of them share memory beside a buffer that lives throughout: the greater of the two, whichever that is, and this one.
+// CHECK-LABEL: @rows_and_blocks
+// CHECK: %[[A:.*]] = arith.minui
+// CHECK: %[[LOWER:.*]] = arith.maxui
+// CHECK: %[[END:.*]] = arith.addi %[[LOWER]], %[[A]]
+// CHECK-NEXT: %[[ARENA:.*]] = memref.alloc(%[[END]])
+// CHECK: memref.view %[[ARENA]][%[[LOWER]]]
+// CHECK: memref.view %[[ARENA]][%c0]
+// CHECK: memref.view %[[ARENA]][%c0]
+func.func @rows_and_blocks(%n: index) {
+  %c127 = arith.constant 127 : index
+  %c128 = arith.constant 128 : index
+  %up = arith.addi %n, %c127 : index
+  %blocks = arith.floordivsi %up, %c128 : index
+  %a = memref.alloc(%n) : memref<?x16xf32>
+  %b = memref.alloc(%n) : memref<?x160xf32>
+  "test.use"(%a, %b) : (memref<?x16xf32>, memref<?x160xf32>) -> ()
+  %c = memref.alloc(%blocks) : memref<?x128x160xf32>
+  "test.use"(%a, %c) : (memref<?x16xf32>, memref<?x128x160xf32>) -> ()
+  memref.dealloc %a : memref<?x16xf32>
+  memref.dealloc %b : memref<?x160xf32>
+  memref.dealloc %c : memref<?x128x160xf32>
+  return
+}

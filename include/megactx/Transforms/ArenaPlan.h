@@ -2,15 +2,14 @@
 //
 // Owns the plan: which buffers share memory. It knows no IR.
 //
-// Sizes are symbolic. What two of them have in common is a unit, such as
-// 64 bytes for each token: buffers that are whole multiples of one unit can be
-// compared for every length. They are packed like boxes whose width is the time
-// from first to last use and whose height is the number of units. Boxes that
-// are chained by overlapping in time make up a region. How regions of different
-// units compare is not known; a region lies on top of all regions below it that
-// live at the same time, at the greatest of their ends, whatever that is once
-// sizes are known. So regions that do not live at the same time share memory
-// without being compared.
+// Buffers are boxes whose width is the time from first to last use and whose
+// height is their size. Sizes are not known, but what they are for some choices
+// of what they depend on is. Of packings that are good for one choice, the plan
+// is the one that is best for all; of it, what holds for every choice is kept:
+// of two buffers that live at the same time, which one is below. A buffer lies
+// on those below it, at the greatest of their ends, whatever that is once sizes
+// are known. So no two of them overlap, for any sizes, and where sizes are to
+// one another as in the packing, no more memory is needed than by it.
 //
 //===----------------------------------------------------------------------===//
 
@@ -24,29 +23,17 @@
 namespace mlir::megactx {
 
 struct ArenaBuffer {
-  unsigned unit;       ///< which unit its size is a multiple of
-  int64_t count;       ///< its size in units
   int64_t first, last; ///< times of its first and last use, both included
-};
-
-struct ArenaRegion {
-  unsigned unit;
-  int64_t count;       ///< its height in units
-  int64_t first, last; ///< from the first use of its buffers to the last
-  llvm::SmallVector<unsigned> below; ///< regions, of smaller number, it lies on
-};
-
-struct ArenaPlace {
-  unsigned region;
-  int64_t offset; ///< units from the region's start
+  llvm::SmallVector<int64_t> bytes; ///< its size, for each choice
 };
 
 struct ArenaPlan {
-  llvm::SmallVector<ArenaRegion> regions;
-  llvm::SmallVector<ArenaPlace> places; ///< per buffer
+  /// Buffers, each after all that it lies on.
+  llvm::SmallVector<unsigned> order;
+  /// Per buffer: on which it lies. Those that one of them lies on are left out.
+  llvm::SmallVector<llvm::SmallVector<unsigned>> below;
 
-  /// Buffers that are live at the same time never share memory, whatever the
-  /// units' sizes.
+  /// All buffers have the same choices, of which there is at least one.
   static ArenaPlan make(llvm::ArrayRef<ArenaBuffer> buffers);
 };
 

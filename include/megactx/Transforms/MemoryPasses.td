@@ -22,12 +22,14 @@ def PlanArenaPass : Pass<"megactx-plan-arena", "::mlir::func::FuncOp"> {
     Blocks are the function's own and those of branches and loops, so that a
     branch that is not taken needs no memory.
 
-    A buffer lives from its first use to its last. Sizes are multiples of
-    products of dynamic sizes (equal ones by SSA value or `ValueBounds`);
-    multiples of one product are compared, for all lengths; buffers of different
-    products only share memory where they do not live at the same time
-    (`megactx/Transforms/ArenaPlan.h`). Offsets are multiples of 64 bytes.
-    Arithmetic on sizes saturates at 2^46 bytes, which the runtime refuses.
+    A buffer lives from its first use to its last. Which of two that live at the
+    same time is below the other is chosen by sizes for some choices of what they
+    depend on; where they lie is computed of the sizes there are, each on the
+    greatest end of those below it (`megactx/Transforms/ArenaPlan.h`), so that no
+    two overlap for any. Sizes are multiples of products of dynamic sizes (equal
+    ones by SSA value or `ValueBounds`), by which most of that is known before.
+    Offsets are multiples of 64 bytes. Arithmetic on sizes saturates at 2^46
+    bytes, which the runtime refuses.
 
     ```mlir
     %a = memref.alloc(%n) : memref<?x16xf32>    // used until %b is
