@@ -4,20 +4,48 @@
 #include "megactx/Onnx/Onnx.h"
 #include <algorithm>
 #include <map>
+#include <onnx/defs/tensor_proto_util.h>
 #include <optional>
+#include <vector>
 
 using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
+
+using Sizes = std::vector<int64_t>;
 
 static bool areIntegers(const TypeProto *type) {
   int element = type ? type->tensor_type().elem_type() : 0;
   return element == TensorProto::INT64 || element == TensorProto::INT32;
 }
 
-/// As the library gives them: of tensors of any rank.
-static bool isList(const TypeProto *type) {
-  return areIntegers(type) && type->tensor_type().has_shape() &&
-         type->tensor_type().shape().dim_size() <= 1;
+static bool isTable(const TypeProto *type) {
+  return type && type->has_tensor_type() &&
+         type->tensor_type().shape().dim_size() > 1;
+}
+
+/// Of integers whose sizes are all known.
+static std::optional<Sizes> sizesOf(const TypeProto *type) {
+  if (!areIntegers(type) || !type->tensor_type().has_shape())
+    return std::nullopt;
+  Sizes sizes;
+  for (const auto &dim : type->tensor_type().shape().dim()) {
+    if (!dim.has_dim_value())
+      return std::nullopt;
+    sizes.push_back(dim.dim_value());
+  }
+  return sizes;
+}
+
+/// An input's elements, in row-major order, where they are as many as its sizes
+/// say.
+static const TensorShapeProto *elementsOf(DataPropagationContext &context,
+                                          const Sizes &sizes) {
+  const TensorShapeProto *elements = context.getInputData(0);
+  int64_t count = 1;
+  for (int64_t size : sizes)
+    if (__builtin_mul_overflow(count, size, &count))
+      return nullptr;
+  return elements && elements->dim_size() == count ? elements : nullptr;
 }
 
 /// Towards zero; a remainder has the divisor's sign.
@@ -54,11 +82,50 @@ static void propagateDivision(DataPropagationContext &context) {
 }
 
 static void propagateReshape(DataPropagationContext &context) {
-  const TensorShapeProto *list = context.getInputData(0),
-                         *shape = context.getInputData(1);
-  if (list && isList(context.getInputType(0)) && shape &&
-      shape->dim_size() <= 1)
-    context.addOutputData(0, TensorShapeProto(*list));
+  auto sizes = sizesOf(context.getInputType(0));
+  if (const auto *elements = sizes ? elementsOf(context, *sizes) : nullptr)
+    context.addOutputData(0, TensorShapeProto(*elements));
+}
+
+/// Of elements at offset + Σ index · step, row-major over `sizes`.
+static void pick(const TensorShapeProto &elements, const Sizes &sizes,
+                 const Sizes &steps, int64_t offset, TensorShapeProto &result,
+                 size_t dim = 0) {
+  if (dim == sizes.size()) {
+    *result.add_dim() = elements.dim(int(offset));
+    return;
+  }
+  for (int64_t i = 0; i < sizes[dim]; ++i)
+    pick(elements, sizes, steps, offset + i * steps[dim], result, dim + 1);
+}
+
+/// From one element along each dim to the next.
+static Sizes stepsOf(const Sizes &sizes) {
+  Sizes steps(sizes.size(), 1);
+  for (size_t dim = sizes.size(); dim-- > 1;)
+    steps[dim - 1] = steps[dim] * sizes[dim];
+  return steps;
+}
+
+static void propagateTranspose(DataPropagationContext &context) {
+  auto given = sizesOf(context.getInputType(0));
+  const auto *elements = given ? elementsOf(context, *given) : nullptr;
+  if (!elements)
+    return;
+  Sizes givenSteps = stepsOf(*given), sizes, steps;
+  const AttributeProto *permutation = context.getAttribute("perm");
+  for (size_t i = 0; i < given->size(); ++i) {
+    size_t from = permutation && int(i) < permutation->ints_size()
+                      ? size_t(permutation->ints(int(i)))
+                      : given->size() - 1 - i;
+    if (from >= given->size())
+      return;
+    sizes.push_back((*given)[from]);
+    steps.push_back(givenSteps[from]);
+  }
+  TensorShapeProto result;
+  pick(*elements, sizes, steps, 0, result);
+  context.addOutputData(0, std::move(result));
 }
 
 /// The number of a list of one, or `otherwise` for an input that is not there.
@@ -72,35 +139,131 @@ static std::optional<int64_t> numberOf(DataPropagationContext &context,
              : std::nullopt;
 }
 
-/// The library takes bounds that it does not know for 0, and says nothing of a
-/// list that is empty.
+/// The library takes bounds that it does not know for 0, says nothing of a
+/// list that is empty, and takes tables for lists.
 static void propagateSlice(DataPropagationContext &context) {
-  const TensorShapeProto *list = context.getInputData(0);
+  auto sizes = sizesOf(context.getInputType(0));
+  const auto *elements = sizes ? elementsOf(context, *sizes) : nullptr;
   auto start = numberOf(context, 1, 0), end = numberOf(context, 2, 0),
        axis = numberOf(context, 3, 0), step = numberOf(context, 4, 1);
-  if (!list || !isList(context.getInputType(0)) || !start || !end || !axis ||
-      !step || *axis < -1 || *axis > 0 || *step == 0)
+  if (!elements || !start || !end || !axis || !step || *step == 0)
     return;
-  int64_t size = list->dim_size(), last = *step < 0 ? size - 1 : size;
+  int64_t rank = sizes->size(), dim = *axis < 0 ? *axis + rank : *axis;
+  if (dim < 0 || dim >= rank)
+    return;
+  int64_t size = (*sizes)[dim], last = *step < 0 ? size - 1 : size;
   auto clamped = [&](int64_t at, int64_t least) {
     return std::clamp(at < 0 ? at + size : at, least, std::max(last, least));
   };
-  int64_t at = clamped(*start, 0), stop = clamped(*end, *step < 0 ? -1 : 0);
+  int64_t first = clamped(*start, 0), stop = clamped(*end, *step < 0 ? -1 : 0);
+  int64_t stride = std::clamp(*step, -size - 1, size + 1), count = 0;
+  for (int64_t at = first; at < size && (stride < 0 ? at > stop : at < stop);
+       at += stride)
+    ++count;
+  Sizes steps = stepsOf(*sizes);
+  int64_t offset = first * steps[dim];
+  (*sizes)[dim] = count;
+  steps[dim] *= stride;
   TensorShapeProto result;
-  for (; at < size && (*step < 0 ? at > stop : at < stop);
-       at += std::clamp(*step, -size, size))
-    *result.add_dim() = list->dim(int(at));
+  pick(*elements, *sizes, steps, offset, result);
   context.addOutputData(0, std::move(result));
+}
+
+/// Sizes by pads of which some are known: where inference knows not all, the
+/// library says nothing of any.
+static void inferPad(const InferenceFunction &known,
+                     InferenceContext &context) {
+  known(context);
+  const TypeProto *data = context.getInputType(0);
+  if (context.getInputData(1) || context.getNumInputs() > 3 || !data ||
+      !data->tensor_type().has_shape())
+    return;
+  const TensorShapeProto &given = data->tensor_type().shape();
+  const TensorShapeProto *pads = context.getSymbolicInput(1);
+  int rank = given.dim_size();
+  if (!pads || pads->dim_size() != 2 * rank)
+    return;
+  TensorShapeProto padded;
+  for (int i = 0; i < rank; ++i) {
+    const auto &size = given.dim(i), &low = pads->dim(i),
+               &high = pads->dim(i + rank);
+    auto &made = *padded.add_dim();
+    int64_t sum;
+    if (!low.has_dim_value() || !high.has_dim_value() ||
+        __builtin_add_overflow(low.dim_value(), high.dim_value(), &sum))
+      continue;
+    if (sum == 0)
+      made = size;
+    else if (size.has_dim_value() &&
+             !__builtin_add_overflow(size.dim_value(), sum, &sum) && sum >= 0)
+      made.set_dim_value(sum);
+  }
+  *context.getOutputType(0)->mutable_tensor_type()->mutable_shape() = padded;
+}
+
+/// The numbers of a list, where inference knows them all.
+static std::optional<Sizes> numbersOf(InferenceContext &context, size_t input) {
+  if (const TensorProto *tensor = context.getInputData(input)) {
+    if (tensor->data_type() == TensorProto::INT64)
+      return ParseData<int64_t>(tensor);
+    if (tensor->data_type() != TensorProto::INT32)
+      return std::nullopt;
+    std::vector<int32_t> numbers = ParseData<int32_t>(tensor);
+    return Sizes(numbers.begin(), numbers.end());
+  }
+  const TensorShapeProto *list = context.getSymbolicInput(input);
+  Sizes numbers;
+  for (int i = 0; list && i < list->dim_size(); ++i)
+    if (list->dim(i).has_dim_value())
+      numbers.push_back(list->dim(i).dim_value());
+  return list && int(numbers.size()) == list->dim_size()
+             ? std::optional(numbers)
+             : std::nullopt;
+}
+
+/// Dims that are not sliced keep their size: where bounds are not known, the
+/// library says nothing of any.
+static void inferSlice(const InferenceFunction &known,
+                       InferenceContext &context) {
+  known(context);
+  const TypeProto *data = context.getInputType(0);
+  TypeProto *type = context.getOutputType(0);
+  bool hasAxes = context.getNumInputs() > 3 && context.getInputType(3);
+  auto axes = hasAxes ? numbersOf(context, 3) : std::nullopt;
+  if (!axes || !data || !data->tensor_type().has_shape() ||
+      !type->tensor_type().has_shape())
+    return;
+  const TensorShapeProto &given = data->tensor_type().shape();
+  TensorShapeProto &made = *type->mutable_tensor_type()->mutable_shape();
+  int rank = given.dim_size();
+  for (int i = 0; i < rank && made.dim_size() == rank; ++i)
+    if (!made.dim(i).has_dim_value() && !made.dim(i).has_dim_param() &&
+        std::none_of(axes->begin(), axes->end(), [&](int64_t axis) {
+          return axis == i || axis + rank == i;
+        }))
+      *made.mutable_dim(i) = given.dim(i);
 }
 
 namespace {
 class PropagatingSchemas : public ISchemaRegistry {
 public:
   PropagatingSchemas() {
-    add("Div", propagateDivision<quotient>);
-    add("Mod", propagateDivision<remainder>);
-    add("Reshape", propagateReshape);
-    add("Slice", propagateSlice);
+    propagate("Div", propagateDivision<quotient>);
+    propagate("Mod", propagateDivision<remainder>);
+    propagate("Reshape", propagateReshape);
+    propagate("Slice", propagateSlice);
+    propagate("Transpose", propagateTranspose);
+    // The library takes tables for lists.
+    for (const char *name : {"Add", "Sub", "Mul", "Gather", "Div", "Mod"})
+      propagate(name, [known = own(name).GetDataPropagationFunction()](
+                          DataPropagationContext &context) {
+        for (size_t i = 0; i < context.getNumInputs(); ++i)
+          if (isTable(context.getInputType(i)))
+            return;
+        known(context);
+      });
+    infer("Pad", inferPad);
+    infer("Slice", inferSlice);
   }
 
   const OpSchema *GetSchema(const std::string &name, int version,
@@ -112,10 +275,22 @@ public:
   }
 
 private:
-  void add(const char *name, DataPropagationFunction function) {
+  OpSchema &own(const char *name) {
     const OpSchema *known = OpSchemaRegistry::Schema(name, int(kOpset), "");
-    schemas.try_emplace(known, *known)
-        .first->second.PartialDataPropagationFunction(std::move(function));
+    return schemas.try_emplace(known, *known).first->second;
+  }
+
+  void propagate(const char *name, DataPropagationFunction function) {
+    own(name).PartialDataPropagationFunction(std::move(function));
+  }
+
+  /// After what the library infers.
+  void infer(const char *name,
+             void (*function)(const InferenceFunction &, InferenceContext &)) {
+    OpSchema &schema = own(name);
+    schema.TypeAndShapeInferenceFunction(
+        [function, known = schema.GetTypeAndShapeInferenceFunction()](
+            InferenceContext &context) { function(known, context); });
   }
 
   std::map<const OpSchema *, OpSchema> schemas;

@@ -12,9 +12,11 @@
 
 namespace mlir::onnx {
 
-/// ONNX's schemas, by which inference also computes quotients, remainders and
-/// lists in another shape, and no Slice from or to where it does not
-/// know. Lives as long as the process.
+/// ONNX's schemas, by which inference also computes quotients, remainders, and
+/// tables that lists are made into and come from, by Reshape, Slice and
+/// Transpose, of integers of which some are known; the size of what is padded
+/// by such; and no Slice from or to where it does not know. Elements of a table
+/// are in row-major order. Lives as long as the process.
 const ::ONNX_NAMESPACE::ISchemaRegistry &propagatingSchemas();
 
 } // namespace mlir::onnx

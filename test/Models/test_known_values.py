@@ -123,7 +123,59 @@ CASES = {
   number = Gather <axis = 0> (second, zero)
   five = Constant <value = int64 {5}> ()
   decided = Equal(number, five)""" + NEGATED.format("y"), [{}]),
+    "a column of a table, and sums of tables": ("float[5, 6] x", """
+  sizes = Shape(x)
+  shape = Constant <value_ints = [2, 1]> ()
+  column = Reshape(sizes, shape)
+  all = Concat <axis = 1> (column, column)
+  sum = Add(column, sizes)
+  list = Constant <value_ints = [-1]> ()
+  sums = Reshape(sum, list)
+  twice = Reshape(all, list)
+  both = Concat <axis = 0> (sums, twice)
+  numbers = Cast <to = 1> (both)
+  axes = Constant <value_ints = [0]> ()
+  y = Unsqueeze(numbers, axes)""", [{}]),
+    "a table cut, turned round and transposed": ("float[5, 6] x", """
+  sizes = Shape(x)
+  more = Constant <value_ints = [7, 8, 9, 10]> ()
+  six = Concat <axis = 0> (sizes, more)
+  shape = Constant <value_ints = [3, 2]> ()
+  table = Reshape(six, shape)
+  last = Constant <value_ints = [-1]> ()
+  least = Constant <value_ints = [-9]> ()
+  axis = Constant <value_ints = [0]> ()
+  one = Constant <value_ints = [1]> ()
+  turned = Slice(table, last, least, axis, last)
+  columns = Transpose <perm = [1, 0]> (turned)
+  end = Constant <value_ints = [3]> ()
+  cut = Slice(columns, one, end, last, one)
+  numbers = Reshape(cut, last)
+  first = Slice(numbers, last, least, axis, last)
+  begin = Constant <value_ints = [0]> ()
+  found = Gather <axis = 0> (first, begin)
+  wanted = Constant <value_ints = [6]> ()
+  decided = Equal(found, wanted)""" + NEGATED.format("y"), [{}]),
 }
+
+# As PyTorch exports padding up to whole blocks: pairs from the last dim on, of which one number is not known; then slices of rows.
+PADDED = """
+  rows = Shape <start = 0, end = 1> (x)
+  block = Constant <value_ints = [8]> ()
+  less = Neg(rows)
+  free = Mod(less, block)
+  zero = Constant <value_ints = [0]> ()
+  one = Constant <value_ints = [1]> ()
+  pairs = Concat <axis = 0> (zero, one, zero, free)
+  two = Constant <value_ints = [-1, 2]> ()
+  table = Reshape(pairs, two)
+  last = Constant <value_ints = [-1]> ()
+  least = Constant <value_ints = [-9223372036854775807]> ()
+  turned = Slice(table, last, least, zero, last)
+  ends = Transpose <perm = [1, 0]> (turned)
+  pads = Reshape(ends, last)
+  padded = Pad(x, pads)
+  y = Slice(padded, one, rows, zero, one)"""
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -166,3 +218,18 @@ m (float[a, b, c] x, int64[1] k) => (y, z) {
     done = tool("megactx-opt", tmp_path / "m.mlir", "--megactx-normalize-onnx")
     assert done.status == 0 and "-> (tensor<?x?x?x2xf32>" in done.out, done
     assert re.search(r"tensor<\*xf32> {onnx.*\"z\"", done.out), done.out
+
+
+def test_sizes_beside_unknown_ones(tool, tmp_path):
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": 21]>\nm (float[n, 6] x) => (float[rows, columns] y) {{{PADDED}\n}}')
+    onnx.save(model, tmp_path / "m.onnx")
+    done = tool("megactx-compile", "--compile-to=attention", tmp_path / "m.onnx", "-o", tmp_path / "m.mlir")
+    assert done.status == 0, done
+    text = (tmp_path / "m.mlir").read_text()
+    assert re.search(r"onnx\.Pad .* -> tensor<\?x7xf32>", text), text
+    assert re.search(r"onnx\.Slice .*tensor<\?x7xf32>, .* -> tensor<\?x7xf32>", text), text
+    assert tool("megactx-compile", "-O0", tmp_path / "m.onnx", "-o", tmp_path / "m.mctx").status == 0
+    ours, theirs = megactx.load(tmp_path / "m.mctx"), reference.session(model)
+    for rows in (2, 5, 8, 9):
+        x = np.arange(rows * 6, dtype=np.float32).reshape(rows, 6)
+        np.testing.assert_array_equal(ours.run({"x": x})["y"], theirs.run(None, {"x": x})[0])
