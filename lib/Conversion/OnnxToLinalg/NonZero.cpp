@@ -1,8 +1,9 @@
 //===- NonZero.cpp - elements that their own data choose ------------------===//
 //
-// How many there are only a run knows. They are counted by blocks: an element
-// of the result finds its block in the sums of the counts, and its place in the
-// block by counting again, so that no element waits for another.
+// Of one number everywhere, all are chosen, or none. Else only a run knows how
+// many there are. They are counted by blocks: an element of the result finds
+// its block in the sums of the counts, and its place in the block by counting
+// again, so that no element waits for another.
 //
 //===----------------------------------------------------------------------===//
 
@@ -34,6 +35,8 @@ private:
   /// A loop over indices that carries values.
   static ResultRange loop(OpBuilder &b, Location loc, Value begin, Value end,
                           ValueRange inits, Step step);
+  void countBlocks(Tensor &data);
+  Tensor numbered() const;
   Value isChosen(ImplicitLocOpBuilder &b, Value at) const;
   /// Where the block ends.
   Value endOf(ImplicitLocOpBuilder &b, Value block) const;
@@ -41,6 +44,7 @@ private:
 
   Graph &graph;
   Location loc;
+  bool areAll = false; ///< all that there are, which may be none
   Value list, size, numBlocks;
   Value sums; ///< index [blocks + 1]: how many are before each block
   IndexExpr total;
@@ -71,7 +75,22 @@ Value Places::endOf(ImplicitLocOpBuilder &b, Value block) const {
       b, arith::AddIOp::create(b, begin, length).getResult(), size);
 }
 
+static bool isZero(TypedAttr number) {
+  if (auto real = dyn_cast<FloatAttr>(number))
+    return real.getValue().isZero();
+  return cast<IntegerAttr>(number).getValue().isZero();
+}
+
 Places::Places(Node &node, Tensor data) : graph(node.graph), loc(node.loc()) {
+  if (!data.splat) {
+    countBlocks(data);
+    return;
+  }
+  areAll = true;
+  total = isZero(data.splat) ? IndexExpr(0) : product(data.shape);
+}
+
+void Places::countBlocks(Tensor &data) {
   IndexSpace &ix = graph.ix;
   IndexExpr length = product(data.shape);
   IndexExpr blocks =
@@ -125,8 +144,27 @@ Value Places::blockOf(OpBuilder &b, Location loc, Value number) const {
       .front();
 }
 
+/// From 0 on.
+Tensor Places::numbered() const {
+  constexpr int64_t kMostKnown = 64;
+  Type i64 = graph.b.getI64Type();
+  if (auto known = total.constant(); known && *known <= kMostKnown) {
+    SmallVector<IndexExpr> places;
+    for (int64_t i = 0; i < *known; ++i)
+      places.push_back(IndexExpr(i));
+    return graph.ofElements(places, total, i64);
+  }
+  return graph.parallel(loc, {}, {}, total, i64,
+                        [&](OpBuilder &b, Location l, ValueRange) -> Value {
+                          Value at = linalg::IndexOp::create(b, l, 0);
+                          return arith::IndexCastOp::create(b, l, i64, at);
+                        });
+}
+
 Tensor Places::all() {
   Type i64 = graph.b.getI64Type();
+  if (areAll)
+    return numbered();
   return graph.parallel(
       loc, {}, {}, total, i64,
       [&](OpBuilder &b, Location l, ValueRange) -> Value {
@@ -163,6 +201,10 @@ static LogicalResult lowerNonZero(Node &node) {
                         << " has no lowering";
   Places places(node, data);
   Tensor all = places.all();
+  if (data.rank() == 1) {
+    node.set(0, graph.reshape(loc, all, {IndexExpr(1), places.count()}));
+    return success();
+  }
   SmallVector<Value> sizes = graph.ix.values(loc, data.shape);
   Value list = graph.materialize(loc, all);
   AffineMap column = AffineMap::get(2, 0, graph.b.getAffineDimExpr(1));

@@ -237,3 +237,45 @@ func.func @blocks_of_padded_rows(%x: tensor<?x4xf32>) -> tensor<?x?x?xf32> {
   return %sum : tensor<?x?x?xf32>
 }
 }
+
+// -----
+
+// As TorchScript exports positions from 0 on: where a tensor is not 0 that is 1 throughout. They are as many as there are rows, and nothing is counted.
+// CHECK-LABEL: @places_of_ones
+// CHECK: %[[N:.*]] = tensor.dim
+// CHECK-NOT: scf.for
+// CHECK-NOT: cf.assert
+// CHECK: tensor.empty(%[[N]]) : tensor<?x4xf32>
+// CHECK-NOT: tensor.extract %
+// CHECK: return
+module attributes {onnx.model} {
+func.func @places_of_ones(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %shape = onnx.Shape %x {start = 0 : i64, end = 1 : i64} : (tensor<?x4xf32>) -> tensor<1xi64>
+  %ones = onnx.ConstantOfShape %shape {value = dense<1> : tensor<1xi64>} : (tensor<1xi64>) -> tensor<?xi64>
+  %places = onnx.NonZero %ones : (tensor<?xi64>) -> tensor<1x?xi64>
+  %rows = onnx.Transpose %places {perm = array<i64: 1, 0>} : (tensor<1x?xi64>) -> tensor<?x1xi64>
+  %numbers = onnx.Cast %rows {to = 1 : si64} : (tensor<?x1xi64>) -> tensor<?x1xf32>
+  %sum = onnx.Add %x, %numbers : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  return %sum : tensor<?x4xf32>
+}
+}
+
+// -----
+
+// Of few, each is known; of zeros there are none.
+// CHECK-LABEL: @places_of_few_ones
+// CHECK-DAG: dense<{{\[\[}}0, 1, 2]]> : tensor<1x3xi64>
+// CHECK-DAG: tensor<2x0xi64>
+// CHECK-NOT: scf.for
+// CHECK: return
+module attributes {onnx.model} {
+func.func @places_of_few_ones() -> (tensor<1x?xi64>, tensor<2x?xi64>) {
+  %three = onnx.initializer {value = dense<3> : tensor<1xi64>} : tensor<1xi64>
+  %both = onnx.initializer {value = dense<[3, 4]> : tensor<2xi64>} : tensor<2xi64>
+  %ones = onnx.ConstantOfShape %three {value = dense<1> : tensor<1xi64>} : (tensor<1xi64>) -> tensor<3xi64>
+  %places = onnx.NonZero %ones : (tensor<3xi64>) -> tensor<1x?xi64>
+  %zeros = onnx.ConstantOfShape %both {value = dense<0.0> : tensor<1xf32>} : (tensor<2xi64>) -> tensor<3x4xf32>
+  %none = onnx.NonZero %zeros : (tensor<3x4xf32>) -> tensor<2x?xi64>
+  return %places, %none : tensor<1x?xi64>, tensor<2x?xi64>
+}
+}
