@@ -16,6 +16,8 @@ ElementValues::Result ElementValues::moved(Operation *op,
     return sliced(op, place);
   if (type == "Concat")
     return joined(op, place);
+  if (type == "Pad")
+    return padded(op, place);
   if (type == "Gather" || type == "GatherND" || type == "GatherElements")
     return gathered(op, place);
   if (type == "Expand")
@@ -202,10 +204,96 @@ ElementValues::Result ElementValues::sliced(Operation *op,
   return at(data, inner);
 }
 
+/// What is before and after the tensor's own elements is one number.
+ElementValues::Result ElementValues::padded(Operation *op,
+                                            ArrayRef<AffineExpr> place) {
+  Value data = op->getOperand(0);
+  auto mode = op->getAttrOfType<StringAttr>("mode");
+  if ((mode && mode.getValue() != "constant") || hasOperand(op, 3))
+    return std::nullopt;
+  Element fill = Element::real(0);
+  if (hasOperand(op, 2))
+    fill = at(op->getOperand(2),
+              Place(rankOf(op->getOperand(2)), positions.constant(0)));
+  Place inner(place);
+  Condition isInside = Condition::constant(true);
+  for (auto [i, size] : llvm::enumerate(shape(data))) {
+    auto before = integerAt(op->getOperand(1), i);
+    if (!before)
+      return std::nullopt;
+    inner[i] = place[i] - *before;
+    isInside = isInside && Condition::nonNegative(inner[i]) &&
+               Condition::nonNegative(size - inner[i] - 1);
+  }
+  isInside = positions.simplify(isInside);
+  if (isInside.isFalse())
+    return fill;
+  return Element::choice(isInside, at(data, inner), fill);
+}
+
+/// The tensor that the elements of both are moved from.
+static Value commonSource(Value a, Value b) {
+  SmallVector<Value> sources;
+  auto next = [](Value value) {
+    Operation *op = value.getDefiningOp();
+    bool isMove = llvm::is_contained(
+        {"Slice", "Reshape", "Unsqueeze", "Squeeze", "Transpose"}, typeOf(op));
+    return isMove ? op->getOperand(0) : Value();
+  };
+  for (; a; a = next(a))
+    sources.push_back(a);
+  while (b && !llvm::is_contained(sources, b))
+    b = next(b);
+  return b;
+}
+
+/// Where each operand has one place along the axis, and its elements are those
+/// of one tensor, a step after those of the operand before: parts of a sequence
+/// that may overlap.
+ElementValues::Result ElementValues::stepped(Operation *op,
+                                             ArrayRef<AffineExpr> place,
+                                             int64_t axis) {
+  Value source = commonSource(op->getOperand(0), op->getOperand(1));
+  if (!source)
+    return std::nullopt;
+  Place inner(place);
+  inner[axis] = positions.constant(0);
+  SmallVector<Place> places;
+  auto found = std::exchange(elements, {});
+  stops.push_back(source);
+  for (Value operand : op->getOperands()) {
+    Element own = shape(operand)[axis] == positions.constant(1)
+                      ? at(operand, inner)
+                      : Element::real(0);
+    if (own.kind() != Element::Kind::Read || own.tensor() != source)
+      break;
+    places.push_back(Place(own.indices()));
+  }
+  stops.pop_back();
+  elements = std::move(found);
+  if (places.size() != op->getNumOperands())
+    return std::nullopt;
+  Place at = places[0];
+  for (size_t d = 0; d < at.size(); ++d) {
+    auto stepTo = [&](size_t i) {
+      return positions.simplify(places[i][d] - places[i - 1][d]);
+    };
+    AffineExpr step = stepTo(1);
+    for (size_t i = 1; i < places.size(); ++i)
+      if (!isa<AffineConstantExpr>(step) || stepTo(i) != step)
+        return std::nullopt;
+    at[d] = at[d] + place[axis] * step;
+  }
+  return this->at(source, at);
+}
+
 ElementValues::Result ElementValues::joined(Operation *op,
                                             ArrayRef<AffineExpr> place) {
   int64_t axis = integerAttr(op, "axis", 0);
   axis += axis < 0 ? int64_t(place.size()) : 0;
+  if (op->getNumOperands() > 1 && !isa<AffineConstantExpr>(place[axis]))
+    if (auto result = stepped(op, place, axis))
+      return result;
   std::optional<Element> result;
   // From the last operand on: each earlier one takes the places before its end.
   SmallVector<AffineExpr> starts = {positions.constant(0)};

@@ -142,6 +142,12 @@ ElementValues::inferSize(Operation *op, unsigned result, int64_t dim) {
     return dim == rank - 1 ? shape(b)[rankOf(b) - 1]
                            : broadcastSize({a, b}, rank, dim);
   }
+  // Of a list without zeros.
+  if (type == "NonZero" && dim == 1 && rankOf(op->getOperand(0)) == 1) {
+    auto number = at(op->getOperand(0), positions.variable(kPlace)).number();
+    return number && *number != 0 ? std::optional(shape(op->getOperand(0))[0])
+                                  : std::nullopt;
+  }
   return inferMoved(op, dim);
 }
 

@@ -93,6 +93,8 @@ Element ElementValues::at(Value tensor, ArrayRef<AffineExpr> place) {
       result = moved(op, place);
     return result ? *result : Element::read(tensor, place);
   }
+  if (llvm::is_contained(stops, tensor))
+    return Element::read(tensor, place);
   std::pair<void *, std::vector<const void *>> key = {
       tensor.getAsOpaquePointer(), {}};
   for (AffineExpr index : place)
@@ -106,7 +108,10 @@ Element ElementValues::at(Value tensor, ArrayRef<AffineExpr> place) {
     --depth;
   }
   // What says where it is masked in too many words is better read.
-  constexpr unsigned kLargest = 128;
+  constexpr unsigned kLargest = 128, kMost = 512;
+  if (result && result->size(kLargest) > kLargest &&
+      result->size(kMost) <= kMost)
+    result = settled(*result);
   bool isKnown = result && result->size(kLargest) <= kLargest;
   Element element =
       isKnown ? simplified(*result) : Element::read(tensor, place);
@@ -127,88 +132,14 @@ ElementValues::Result ElementValues::compute(Value tensor,
       return std::nullopt;
   if (auto result = generated(op, place))
     return result;
+  if (type == "MatMul")
+    return multiplied(op, place);
   if (op->getNumOperands() == 0 || op->getNumResults() == 0 ||
       !hasRanks(op, place.size()))
     return std::nullopt;
   if (auto result = moved(op, place))
     return result;
   return elementwise(op, place);
-}
-
-/// At a constant place the number; else the number that all elements are, or a
-/// choice by a condition that holds for the whole table.
-ElementValues::Result
-ElementValues::constantElement(Value tensor, ElementsAttr elements,
-                               ArrayRef<AffineExpr> place) {
-  auto type = cast<ShapedType>(elements.getType());
-  if (!type.hasRank() || type.getRank() != int64_t(place.size()) ||
-      elements.getNumElements() == 0)
-    return std::nullopt;
-  bool isInteger = isa<IntegerType>(type.getElementType());
-  auto numbered = [&](int64_t linear) -> Result {
-    auto number = numberAt(elements, linear);
-    if (!number)
-      return std::nullopt;
-    // The largest integers, which stand for an open end, keep their order.
-    if (isInteger)
-      return Element::integer(
-          positions.constant(*number >= 9.0e18 ? INT64_MAX : int64_t(*number)));
-    return Element::real(*number);
-  };
-  if (elements.getNumElements() == 1)
-    return numbered(0);
-  SmallVector<int64_t> strides(place.size(), 1);
-  for (int64_t i = int64_t(place.size()) - 2; i >= 0; --i)
-    strides[i] = strides[i + 1] * type.getDimSize(i + 1);
-  SmallVector<unsigned> moving;
-  int64_t base = 0;
-  for (auto [i, index] : llvm::enumerate(place)) {
-    if (auto constant = dyn_cast<AffineConstantExpr>(index)) {
-      if (constant.getValue() < 0 || constant.getValue() >= type.getDimSize(i))
-        return std::nullopt;
-      base += constant.getValue() * strides[i];
-    } else if (type.getDimSize(i) > 1) {
-      moving.push_back(i);
-    }
-  }
-  if (moving.empty())
-    return numbered(base);
-  if (auto dense = dyn_cast<DenseElementsAttr>(elements))
-    if (dense.isSplat())
-      return numbered(0);
-  if (moving.size() > 2)
-    return std::nullopt;
-  // A single axis is a matrix of one row.
-  unsigned y = moving.back(), x = moving.front();
-  int64_t columns = type.getDimSize(y);
-  int64_t rows = moving.size() == 2 ? type.getDimSize(x) : 1;
-  Numbers numbers(elements);
-  std::optional<double> one = numbers[base], other;
-  if (!one)
-    return std::nullopt;
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < columns; ++c) {
-      double n = *numbers[base + r * strides[x] * (rows > 1) + c * strides[y]];
-      if (n == *one || (other && n == *other))
-        continue;
-      if (other)
-        return std::nullopt;
-      other = n;
-    }
-  if (!other)
-    return numbered(base);
-  auto condition = conditionOfTable(
-      rows, columns,
-      [&](int64_t r, int64_t c) {
-        return *numbers[base + r * strides[x] * (rows > 1) + c * strides[y]] ==
-               *other;
-      },
-      moving.size() == 2 ? place[x] : positions.constant(0), place[y]);
-  if (!condition)
-    return std::nullopt;
-  ++numTables;
-  return Element::choice(*condition, Element::real(*other),
-                         Element::real(*one));
 }
 
 /// Whether an element that is an integer is one of the type, where all sizes
@@ -352,6 +283,21 @@ ElementValues::Result ElementValues::elementwise(Operation *op,
   return std::nullopt;
 }
 
+/// A sum of one product.
+ElementValues::Result ElementValues::multiplied(Operation *op,
+                                                ArrayRef<AffineExpr> place) {
+  Value a = op->getOperand(0), b = op->getOperand(1);
+  if (rankOf(a) < 2 || rankOf(b) < 2 ||
+      shape(a).back() != positions.constant(1) ||
+      std::max(rankOf(a), rankOf(b)) != int64_t(place.size()))
+    return std::nullopt;
+  Place left(place), right(place);
+  left.back() = right[place.size() - 2] = positions.constant(0);
+  return combine(Arithmetic::Mul, at(a, broadcast(a, left)),
+                 at(b, broadcast(b, right)),
+                 Element::read(op->getResult(0), place));
+}
+
 /// Operators whose elements follow from where they stand.
 ElementValues::Result ElementValues::generated(Operation *op,
                                                ArrayRef<AffineExpr> place) {
@@ -398,6 +344,13 @@ ElementValues::Result ElementValues::generated(Operation *op,
     return Element::choice(positions.simplify(keeps),
                            at(op->getOperand(0), place), Element::real(0));
   }
+  // Of a list without zeros.
+  if (type == "NonZero" && rankOf(op->getOperand(0)) == 1 &&
+      place.size() == 2) {
+    auto number = at(op->getOperand(0), place.back()).number();
+    return number && *number != 0 ? Result(Element::integer(place.back()))
+                                  : std::nullopt;
+  }
   if (type == "CumSum")
     return cumulative(op, place);
   if (type == "ScatterND")
@@ -408,11 +361,11 @@ ElementValues::Result ElementValues::generated(Operation *op,
 /// The offsets at which updates [u0, .., uk-1, rest] are scattered where the
 /// index at [u0, .., uk-1] is [u0 + offset0, ..], as an assignment to a slice
 /// is written; nothing for all other indices.
-std::optional<Place> ElementValues::offsetsOf(Value indices) {
+std::optional<Place> ElementValues::offsetsOf(Value indices,
+                                              const Place &sizes) {
   constexpr unsigned most = kKey + 1;
-  const Place sizes = shape(indices);
-  auto count = dyn_cast<AffineConstantExpr>(sizes.back());
-  size_t rank = sizes.size() - 1;
+  auto count = dyn_cast<AffineConstantExpr>(shape(indices).back());
+  size_t rank = sizes.size();
   if (rank == 0 || rank > most || !count || count.getValue() != int64_t(rank))
     return std::nullopt;
   // The variables stand for any index here, not for what is known of them.
@@ -451,10 +404,11 @@ ElementValues::Result ElementValues::scattered(Operation *op,
       rankOf(updates) != rankOf(data) || rankOf(indices) - 1 > rankOf(data) ||
       (reduction && reduction.getValue() != "none"))
     return std::nullopt;
-  auto offsets = offsetsOf(indices);
+  // The updates have the indices' outer sizes, by numbers more often.
+  Place sizes(ArrayRef(shape(updates)).take_front(rankOf(indices) - 1));
+  auto offsets = offsetsOf(indices, sizes);
   if (!offsets)
     return std::nullopt;
-  const Place sizes = shape(indices);
   Place inner(place);
   Condition isUpdated = Condition::constant(true);
   for (auto [i, offset] : llvm::enumerate(*offsets)) {

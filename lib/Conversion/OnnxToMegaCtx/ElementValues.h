@@ -42,8 +42,21 @@ public:
   std::optional<Place> renumbered(const Place &from, const Place &to,
                                   ArrayRef<AffineExpr> place);
 
+  /// The same without choices that those around them have made, its indices
+  /// being variables, or others that are preferred, where they always are.
+  Element settled(const Element &element);
+  void prefer(ArrayRef<AffineExpr> indices) {
+    preferred.assign(indices.begin(), indices.end());
+  }
+
   /// Elements that were found under other facts.
   void forget() { elements.clear(); }
+
+  /// Elements of these tensors are reads of them, whatever computes them.
+  void stopAt(ArrayRef<Value> tensors) {
+    stops.assign(tensors.begin(), tensors.end());
+    forget();
+  }
 
   /// The number of facts about constants that were found by looking at all of
   /// their elements.
@@ -62,23 +75,29 @@ private:
   std::optional<Element> sizeAt(Value tensor, int64_t place, int64_t least);
 
   Result compute(Value tensor, ArrayRef<AffineExpr> place);
+  bool isUniform(ElementsAttr elements);
   Result constantElement(Value tensor, ElementsAttr elements,
                          ArrayRef<AffineExpr> place);
   Result elementwise(Operation *op, ArrayRef<AffineExpr> place);
+  Result multiplied(Operation *op, ArrayRef<AffineExpr> place);
   Result converted(Operation *op, ArrayRef<AffineExpr> place);
   Result generated(Operation *op, ArrayRef<AffineExpr> place);
   Result cumulative(Operation *op, ArrayRef<AffineExpr> place);
-  std::optional<Place> offsetsOf(Value indices);
+  std::optional<Place> offsetsOf(Value indices, const Place &sizes);
   Result scattered(Operation *op, ArrayRef<AffineExpr> place);
   Result moved(Operation *op, ArrayRef<AffineExpr> place);
   Result reshaped(Operation *op, ArrayRef<AffineExpr> place);
   Result tiled(Operation *op, ArrayRef<AffineExpr> place);
   Result sliced(Operation *op, ArrayRef<AffineExpr> place);
+  Result padded(Operation *op, ArrayRef<AffineExpr> place);
+  Result stepped(Operation *op, ArrayRef<AffineExpr> place, int64_t axis);
   Result joined(Operation *op, ArrayRef<AffineExpr> place);
   Result gathered(Operation *op, ArrayRef<AffineExpr> place);
   Result gatheredAt(Value data, const Element &index, Place place,
                     int64_t axis);
   Element simplified(Element element);
+  AffineExpr settled(AffineExpr index);
+  Condition settled(const Condition &condition);
   bool isInRange(const Element &leaf, Type target);
   Result exact(Result result, const Element &own);
 
@@ -94,6 +113,10 @@ private:
   AffineExpr symbolOf(ChosenSize size, Value tensor, int64_t dim);
   std::vector<ChosenSize> chosenSizes;
   std::map<std::pair<void *, std::vector<const void *>>, Element> elements;
+  llvm::DenseMap<Attribute, bool> uniform; ///< constants
+  SmallVector<Value> stops;
+  Place preferred;
+  std::vector<Condition> decided; ///< by choices around what is settled
   /// Where `movesOf` collects.
   std::vector<std::pair<Value, Place>> *moves = nullptr;
   unsigned depth = 0, numTables = 0;

@@ -5,6 +5,7 @@
 #include "mlir/Analysis/FlatLinearValueConstraints.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IntegerSet.h"
+#include "llvm/Support/CheckedArithmetic.h"
 
 using namespace mlir;
 using namespace mlir::megactx::raise;
@@ -92,11 +93,99 @@ std::optional<PresburgerSet> Positions::places(const Condition &condition) {
   return set && all ? std::optional(set->intersect(*all)) : std::nullopt;
 }
 
+/// The value of an expression of variables and sizes; nothing where it is none.
+static std::optional<int64_t> evaluate(AffineExpr expr,
+                                       ArrayRef<int64_t> point) {
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+    return constant.getValue();
+  if (auto dim = dyn_cast<AffineDimExpr>(expr))
+    return point[dim.getPosition()];
+  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
+    return point[kVariables + symbol.getPosition()];
+  auto binary = cast<AffineBinaryOpExpr>(expr);
+  auto a = evaluate(binary.getLHS(), point),
+       b = evaluate(binary.getRHS(), point);
+  if (!a || !b)
+    return std::nullopt;
+  switch (binary.getKind()) {
+  case AffineExprKind::Add:
+    return llvm::checkedAdd(*a, *b);
+  case AffineExprKind::Mul:
+    return llvm::checkedMul(*a, *b);
+  case AffineExprKind::FloorDiv:
+    return *b > 0 ? std::optional(llvm::divideFloorSigned(*a, *b))
+                  : std::nullopt;
+  case AffineExprKind::Mod:
+    return *b > 0 ? std::optional(llvm::mod(*a, *b)) : std::nullopt;
+  default:
+    return std::nullopt;
+  }
+}
+
+/// Nothing for conditions of which that is not known.
+static std::optional<bool> evaluate(const Condition &condition,
+                                    ArrayRef<int64_t> point) {
+  bool isAnd = condition.kind() == Condition::Kind::And;
+  switch (condition.kind()) {
+  case Condition::Kind::False:
+  case Condition::Kind::True:
+    return condition.isTrue();
+  case Condition::Kind::Runtime:
+    return std::nullopt;
+  case Condition::Kind::NonNegative:
+  case Condition::Kind::Zero: {
+    if (!condition.expr().isPureAffine())
+      return std::nullopt;
+    auto value = evaluate(condition.expr(), point);
+    if (!value)
+      return std::nullopt;
+    return condition.kind() == Condition::Kind::Zero ? *value == 0
+                                                     : *value >= 0;
+  }
+  case Condition::Kind::Not: {
+    auto value = evaluate(condition.args()[0], point);
+    return value ? std::optional(!*value) : std::nullopt;
+  }
+  case Condition::Kind::And:
+  case Condition::Kind::Or:
+    for (const Condition &arg : condition.args())
+      if (auto value = evaluate(arg, point); value != isAnd)
+        return value;
+    return isAnd;
+  }
+  llvm_unreachable("every kind is handled above");
+}
+
 bool Positions::holds(const Condition &condition) {
   if (condition.isTrue() || condition.isFalse())
     return condition.isTrue();
+  // Most of what does not hold fails where something else did.
+  for (ArrayRef<int64_t> point : llvm::reverse(points))
+    if (point.size() == kVariables + symbols.size() &&
+        evaluate(condition, point) == false && evaluate(known, point) == true)
+      return false;
   auto counter = places(!condition);
-  return counter && counter->isIntegerEmpty();
+  if (!counter)
+    return false;
+  for (const presburger::IntegerRelation &part : counter->getAllDisjuncts())
+    if (auto sample = part.findIntegerSample()) {
+      remember(ArrayRef(*sample).take_front(kVariables + symbols.size()));
+      return false;
+    }
+  return true;
+}
+
+void Positions::remember(ArrayRef<llvm::DynamicAPInt> sample) {
+  constexpr size_t kMostPoints = 64;
+  std::vector<int64_t> point;
+  for (const llvm::DynamicAPInt &number : sample) {
+    if (llvm::abs(number) > INT32_MAX)
+      return;
+    point.push_back(int64_t(number));
+  }
+  if (points.size() == kMostPoints)
+    points.erase(points.begin());
+  points.push_back(std::move(point));
 }
 
 bool Positions::isNonNegative(AffineExpr expr) {

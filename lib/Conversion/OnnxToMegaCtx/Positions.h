@@ -68,11 +68,14 @@ public:
 private:
   std::optional<presburger::PresburgerSet> toSet(const Condition &condition);
   std::optional<presburger::PresburgerSet> domain();
+  void remember(ArrayRef<llvm::DynamicAPInt> sample);
 
   MLIRContext *context;
   Condition known;
   std::vector<Condition> literals; ///< that hold, while operands are simplified
   SmallVector<std::pair<Value, int64_t>> symbols;
+  /// Variables and sizes at which something did not hold.
+  std::vector<std::vector<int64_t>> points;
 };
 
 } // namespace mlir::megactx::raise
