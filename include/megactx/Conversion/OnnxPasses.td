@@ -40,6 +40,12 @@ def RaiseOnnxAttentionPass
     have their axes in any order. Of products with more than two outer dims the
     last one that is not 1 is the heads, those before it are one batch.
 
+    So is a Softmax of scores that nodes cut out of a product of overlapping
+    chunks and move, where it is proved which query and key each of them is of,
+    that its probability multiplies the value of that key, that keys ascend by
+    one along the Softmax, and that scores of no key are minus infinity. Which
+    of the keys a query has is the pattern.
+
     A mask is followed backwards, element by element, through the nodes that
     compute it, as a function of batch, head, query position and key position.
     Where it is a number that masks (at most -10000) by a condition on positions

@@ -142,7 +142,9 @@ void Masks::requireSizes(ImplicitLocOpBuilder &b, const Term &term) {
               own = values.shape(term.value);
   AffineExpr one = positions.constant(1);
   Place scores = {q[0] == one ? k[0] : q[0], q[1], q[2], k[2]};
-  if (!term.reshapes.empty())
+  if (placement)
+    scores = values.shape(placement->scores);
+  else if (!term.reshapes.empty())
     scores = values.shape(term.reshapes.back()->getResult(0));
   else if (product && rankOf(product) == 3)
     scores = {scores[0] * scores[1], scores[2], scores[3]};
@@ -209,6 +211,22 @@ Value Masks::emit(ImplicitLocOpBuilder &b, const Element &bias) {
   variables[kQuery] = variables[kQuery] + offset;
   variables.push_back(positions.constant(0));
   return emitTensor(b, positions, bias, b.getF32Type(), shape, variables);
+}
+
+Value Masks::withRowsWhere(ImplicitLocOpBuilder &b, Value rows,
+                           const Condition &condition) {
+  offset = positions.constant(0);
+  Value holds = emit(b, Element::truth(condition));
+  auto type = cast<RankedTensorType>(rows.getType());
+  holds =
+      createNode(b, "Cast", holds,
+                 cast<RankedTensorType>(holds.getType()).clone(b.getI1Type()),
+                 {b.getNamedAttr("to", b.getI64IntegerAttr(9))});
+  auto scalar = RankedTensorType::get({}, type.getElementType());
+  Value zero = onnx::InitializerOp::create(
+      b, scalar,
+      DenseElementsAttr::get(scalar, b.getZeroAttr(type.getElementType())));
+  return createNode(b, "Where", {holds, rows, zero}, type);
 }
 
 /// The bias for each distance, as a matrix in which rows overlap.
@@ -341,23 +359,25 @@ SmallVector<Value> Masks::biasesOf(ImplicitLocOpBuilder &b,
                                    pattern::Pattern &pattern,
                                    MaskCounts &counts, bool hasPatterns) {
   SmallVector<Value> biases;
+  SmallVector<Mask> masks;
   keepsFinite = false;
   if (hasPatterns) {
-    SmallVector<Mask> masks;
     for (const Term &term : terms)
       masks.push_back(classify(term));
-    llvm::erase_if(masks, [](const Mask &m) { return m.pattern.isDense(); });
+    SmallVector<Mask> named(masks);
+    llvm::erase_if(named, [](const Mask &m) { return m.pattern.isDense(); });
     keepsFinite =
-        llvm::any_of(masks, [](const Mask &m) { return m.isFinite; }) &&
-        !leavesEveryRowAKey(masks);
+        llvm::any_of(named, [](const Mask &m) { return m.isFinite; }) &&
+        !leavesEveryRowAKey(named);
   }
-  for (const Term &term : terms) {
+  for (auto [i, term] : llvm::enumerate(terms)) {
     Mask mask;
     mask.keepsTerm = true;
     mask.reason = "its queries stand behind a cache, at positions that the "
                   "mask's rows do not tell";
     if (hasPatterns)
-      mask = classify(term);
+      mask = keepsFinite ? classify(term) : masks[i];
+    offset = mask.offset;
     if (!mask.pattern.isDense()) {
       ++counts.patterns;
       pattern = pattern.isDense()

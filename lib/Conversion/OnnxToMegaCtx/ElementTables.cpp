@@ -102,20 +102,6 @@ std::optional<Condition> mlir::megactx::raise::conditionOfTable(
   return std::nullopt;
 }
 
-/// Whether all elements are one number.
-bool ElementValues::isUniform(ElementsAttr elements) {
-  if (elements.isSplat())
-    return true;
-  auto [it, isNew] = uniform.try_emplace(elements, false);
-  if (!isNew)
-    return it->second;
-  Numbers numbers(elements);
-  int64_t i = 0, count = elements.getNumElements();
-  while (i < count && numbers[i] && numbers[i] == numbers[0])
-    ++i;
-  return it->second = i == count;
-}
-
 /// The step of numbers that are equally far apart, and not equal.
 static std::optional<int64_t> stepOf(const Numbers &numbers, int64_t base,
                                      int64_t count, int64_t stride) {

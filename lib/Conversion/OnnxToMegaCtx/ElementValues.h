@@ -75,7 +75,6 @@ private:
   std::optional<Element> sizeAt(Value tensor, int64_t place, int64_t least);
 
   Result compute(Value tensor, ArrayRef<AffineExpr> place);
-  bool isUniform(ElementsAttr elements);
   Result constantElement(Value tensor, ElementsAttr elements,
                          ArrayRef<AffineExpr> place);
   Result elementwise(Operation *op, ArrayRef<AffineExpr> place);
@@ -113,7 +112,6 @@ private:
   AffineExpr symbolOf(ChosenSize size, Value tensor, int64_t dim);
   std::vector<ChosenSize> chosenSizes;
   std::map<std::pair<void *, std::vector<const void *>>, Element> elements;
-  llvm::DenseMap<Attribute, bool> uniform; ///< constants
   SmallVector<Value> stops;
   Place preferred;
   std::vector<Condition> decided; ///< by choices around what is settled

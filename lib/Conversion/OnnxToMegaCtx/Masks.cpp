@@ -42,12 +42,21 @@ void Masks::setOperands(Value q, Value k, bool self, Value scores) {
 }
 
 bool Masks::isPlain(const Term &term) const {
-  return term.isFolded ||
-         (term.reshapes.empty() && (!product || rankOf(product) == 4));
+  return !placement && (term.isFolded || (term.reshapes.empty() &&
+                                          (!product || rankOf(product) == 4)));
 }
 
 /// The place, where the term is added, of the score [b, h, row, k].
 std::optional<Place> Masks::placeOf(const Term &term, AffineExpr row) {
+  AffineExpr variable = positions.variable(kQuery);
+  if (placement) {
+    Place place;
+    for (AffineExpr index : placement->row)
+      place.push_back(index.replace(variable, row));
+    place.push_back(positions.variable(kKey) +
+                    placement->shift.replace(variable, row));
+    return place;
+  }
   Place place = {positions.variable(kBatch), positions.variable(kHead), row,
                  positions.variable(kKey)};
   if (product && rankOf(product) != 4 && !term.isFolded) {
@@ -78,6 +87,8 @@ std::optional<Element> Masks::elementOf(const Term &term, AffineExpr row) {
   if (!place || rankOf(term.value) > int64_t(place->size()))
     return std::nullopt;
   Element element = values.at(term.value, values.broadcast(term.value, *place));
+  if (placement)
+    element = values.settled(element);
   if (!term.fill)
     return element;
   Element fill =
@@ -218,6 +229,12 @@ void Masks::assumeSizes(AffineExpr row) {
       Condition::nonNegative(k[2] - positions.variable(kKey) - 1) &&
       Condition::nonNegative(q[1] - positions.variable(kHead) - 1) &&
       Condition::nonNegative(q[0] - positions.variable(kBatch) - 1));
+  if (!placement)
+    return;
+  AffineExpr at = positions.variable(kKey) +
+                  placement->shift.replace(positions.variable(kQuery), row);
+  positions.assume(Condition::nonNegative(at) &&
+                   Condition::nonNegative(placement->width - at - 1));
 }
 
 bool Masks::isPlaced(const Term &term) {
@@ -233,7 +250,7 @@ bool Masks::isPlaced(const Term &term) {
 Mask Masks::classifyAt(const Term &term, AffineExpr at) {
   Mask mask;
   mask.keepsTerm = true;
-  offset = at;
+  mask.offset = offset = at;
   AffineExpr row = positions.variable(kQuery) - offset;
   assumeSizes(row);
   const Place q = values.shape(query), k = values.shape(key);

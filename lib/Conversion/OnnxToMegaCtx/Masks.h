@@ -70,6 +70,16 @@ struct Mask {
   Condition allowed = Condition::constant(true),
             facts = Condition::constant(true);
   bool isFinite = false;
+  AffineExpr offset; ///< of the position of a row to its number
+};
+
+/// Where the score of [b, h, query, key] is, elsewhere than in [B, H, Nq, Nk]:
+/// at (row, key + shift) of a tensor, for keys for which that is one of its
+/// places: its last size is the width.
+struct Placement {
+  Value scores;
+  Place row;
+  AffineExpr shift, width;
 };
 
 /// What is found on the way.
@@ -89,6 +99,9 @@ public:
   /// [B, H, Nq, Nk], [B * H, Nq, Nk] or with a batch of several dims.
   void setOperands(Value query, Value key, bool isSelf, Value product = {});
 
+  /// Terms are added to scores that stand elsewhere.
+  void setPlacement(const Placement &where) { placement = where; }
+
   /// Whether it is known for which scores the term's elements are.
   bool isPlaced(const Term &term);
 
@@ -102,7 +115,13 @@ public:
                               pattern::Pattern &pattern, MaskCounts &counts,
                               bool hasPatterns = true);
 
+  /// Rows [B, H, Nq, D], zero where a condition on (b, h, query) does not hold.
+  Value withRowsWhere(ImplicitLocOpBuilder &b, Value rows,
+                      const Condition &condition);
+
   unsigned getNumTables() const { return values.getNumTables(); }
+  Positions &getPositions() { return positions; }
+  ElementValues &getValues() { return values; }
 
 private:
   /// A bias as a sum: of these some may depend on the distance from query to
@@ -132,6 +151,7 @@ private:
 
   Positions positions;
   ElementValues values;
+  std::optional<Placement> placement;
   Value query, key, product;
   bool isSelf = false;
   /// Whether patterns say nothing of finite numbers that mask.

@@ -88,6 +88,18 @@ void raise::Numbers::readRaw(DenseResourceElementsAttr elements, FloatType real,
   };
 }
 
+bool raise::isUniform(ElementsAttr elements) {
+  auto raw = dyn_cast<DenseResourceElementsAttr>(elements);
+  AsmResourceBlob *blob = raw ? raw.getRawHandle().getBlob() : nullptr;
+  if (!blob)
+    return elements.isSplat();
+  ArrayRef<char> data = blob->getData();
+  int64_t size = elements.getNumElements();
+  size_t bytes = size > 0 ? data.size() / size : 0;
+  return bytes > 0 &&
+         memcmp(data.data(), data.data() + bytes, data.size() - bytes) == 0;
+}
+
 std::optional<double> raise::numberAt(ElementsAttr elements, int64_t place) {
   return Numbers(elements)[place];
 }

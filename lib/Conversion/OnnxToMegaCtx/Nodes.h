@@ -56,7 +56,10 @@ private:
   std::function<double(int64_t)> read;
 };
 
-/// One of them.
+/// Whether all elements of a constant are known to be one number.
+bool isUniform(ElementsAttr elements);
+
+/// One of its numbers.
 std::optional<double> numberAt(ElementsAttr elements, int64_t place);
 
 /// The one number of a constant of floats.

@@ -80,12 +80,14 @@ std::optional<PresburgerSet> Positions::toSet(const Condition &condition) {
 }
 
 std::optional<PresburgerSet> Positions::domain() {
+  if (everywhere && everywhere->getNumSymbolVars() == symbols.size())
+    return everywhere;
   Condition all = known;
   for (Variable v : {kBatch, kHead, kKey, kPlace})
     all = all && Condition::nonNegative(variable(v));
   for (size_t i = 0; i < symbols.size(); ++i)
     all = all && Condition::nonNegative(getAffineSymbolExpr(i, context));
-  return toSet(all);
+  return everywhere = toSet(all);
 }
 
 std::optional<PresburgerSet> Positions::places(const Condition &condition) {
@@ -156,6 +158,19 @@ static std::optional<bool> evaluate(const Condition &condition,
   llvm_unreachable("every kind is handled above");
 }
 
+/// The first numbers, or none where one of them is beyond all sizes.
+static std::vector<int64_t> numbersOf(ArrayRef<llvm::DynamicAPInt> sample,
+                                      size_t count) {
+  constexpr int64_t most = int64_t(1) << 40;
+  std::vector<int64_t> numbers;
+  for (const llvm::DynamicAPInt &number : sample.take_front(count)) {
+    if (llvm::abs(number) > most)
+      return {};
+    numbers.push_back(int64_t(number));
+  }
+  return numbers;
+}
+
 bool Positions::holds(const Condition &condition) {
   if (condition.isTrue() || condition.isFalse())
     return condition.isTrue();
@@ -168,24 +183,27 @@ bool Positions::holds(const Condition &condition) {
   if (!counter)
     return false;
   for (const presburger::IntegerRelation &part : counter->getAllDisjuncts())
-    if (auto sample = part.findIntegerSample()) {
-      remember(ArrayRef(*sample).take_front(kVariables + symbols.size()));
+    if (auto found = part.findIntegerSample()) {
+      constexpr size_t kMostPoints = 64;
+      if (points.size() == kMostPoints)
+        points.erase(points.begin());
+      points.push_back(numbersOf(*found, kVariables + symbols.size()));
       return false;
     }
   return true;
 }
 
-void Positions::remember(ArrayRef<llvm::DynamicAPInt> sample) {
-  constexpr size_t kMostPoints = 64;
-  std::vector<int64_t> point;
-  for (const llvm::DynamicAPInt &number : sample) {
-    if (llvm::abs(number) > INT32_MAX)
-      return;
-    point.push_back(int64_t(number));
-  }
-  if (points.size() == kMostPoints)
-    points.erase(points.begin());
-  points.push_back(std::move(point));
+std::optional<std::vector<int64_t>>
+Positions::sample(const Condition &condition) {
+  auto set = places(condition);
+  if (!set)
+    return std::nullopt;
+  for (const presburger::IntegerRelation &part : set->getAllDisjuncts())
+    if (auto found = part.findIntegerSample())
+      if (auto point = numbersOf(*found, kVariables + symbols.size());
+          !point.empty())
+        return point;
+  return std::nullopt;
 }
 
 bool Positions::isNonNegative(AffineExpr expr) {
@@ -226,6 +244,7 @@ Condition Positions::simplify(const Condition &condition) {
         literals.push_back(open);
     }
   known = before;
+  everywhere.reset();
   literals.resize(count, Condition::constant(true));
   // A mixture that became known decides others.
   bool isSimpler = result != condition && !result.isStatic();

@@ -45,13 +45,18 @@ public:
   /// without being told.
   /// Facts that are not affine are of no use and are dropped.
   void assume(const Condition &facts) {
-    if (facts.kind() == Condition::Kind::And)
+    if (facts.kind() == Condition::Kind::And) {
       for (const Condition &fact : facts.args())
         assume(fact);
-    else if (toSet(facts))
+    } else if (toSet(facts)) {
       known = known && facts;
+      everywhere.reset();
+    }
   }
-  void forget() { known = Condition::constant(true); }
+  void forget() {
+    known = Condition::constant(true);
+    everywhere.reset();
+  }
   const Condition &facts() const { return known; }
 
   bool holds(const Condition &condition);
@@ -65,15 +70,19 @@ public:
   /// for conditions that are not affine.
   std::optional<presburger::PresburgerSet> places(const Condition &condition);
 
+  /// Variables and sizes at one of these places; nothing where there is none.
+  std::optional<std::vector<int64_t>> sample(const Condition &condition);
+
 private:
   std::optional<presburger::PresburgerSet> toSet(const Condition &condition);
   std::optional<presburger::PresburgerSet> domain();
-  void remember(ArrayRef<llvm::DynamicAPInt> sample);
 
   MLIRContext *context;
   Condition known;
   std::vector<Condition> literals; ///< that hold, while operands are simplified
   SmallVector<std::pair<Value, int64_t>> symbols;
+  /// The places that what is known leaves, where they are asked for again.
+  std::optional<presburger::PresburgerSet> everywhere;
   /// Variables and sizes at which something did not hold.
   std::vector<std::vector<int64_t>> points;
 };

@@ -22,6 +22,11 @@ std::string raiseAttentionOp(Operation *op, MaskCounts &counts);
 std::string raiseCachedAttention(Operation *op, MaskCounts &counts,
                                  bool inPlace);
 
+/// The same for a Softmax whose scores are cut out of a product of chunks;
+/// nothing for all others.
+std::optional<std::string> raiseChunkedAttention(Operation *softmax,
+                                                 MaskCounts &counts);
+
 } // namespace mlir::megactx::raise
 
 #endif

@@ -488,8 +488,11 @@ static bool isSpelledOut(Operation *op) {
 static std::optional<std::string> tryRaise(Operation *op, MaskCounts &counts,
                                            bool cachesInPlace) {
   StringRef type = typeOf(op);
-  if (type == "Softmax")
-    return Raiser(op, counts).run();
+  if (type == "Softmax") {
+    std::string reason = Raiser(op, counts).run();
+    return reason.empty() ? reason
+                          : raiseChunkedAttention(op, counts).value_or(reason);
+  }
   if (type == "Attention")
     return raiseAttentionOp(op, counts);
   if (type == "ai.megactx.CachedAttention")
