@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 
 import reference
 
-ROWS = 24  # of weights
+ROWS = 40  # of weights: more than a panel, and no whole vector
 ZEROS = {"none": None, "packed": np.uint8, "real": np.float32}
 
 
@@ -50,14 +50,15 @@ def products(tool, folder, model, x):
 @pytest.mark.parametrize("level", [0, 4])
 @pytest.mark.parametrize("bits, block, width, zeros, dtype", [
     (4, 32, 1024, "none", np.float32), (4, 32, 256, "packed", np.float32), (4, 16, 384, "real", np.float32), (4, 128, 640, "packed", np.float16),
-    (4, 32, 1000, "none", np.float32), (4, 64, 96, "packed", np.float32), (8, 32, 512, "none", np.float32), (8, 128, 640, "packed", np.float32), (8, 64, 256, "real", np.float16)])
+    (4, 32, 1000, "none", np.float32), (4, 64, 96, "packed", np.float32), (8, 32, 512, "none", np.float32), (8, 128, 640, "packed", np.float32), (8, 64, 256, "real", np.float16),
+    (4, 1024, 4096, "packed", np.float32), (8, 512, 1024, "none", np.float32)])
 def test_products(tool, tmp_path, bits, block, width, zeros, dtype, level):
     random = np.random.default_rng()
     model, weights, terms = model_of(bits, block, width, ZEROS[zeros], level, dtype, random)
     onnx.save(model, tmp_path / "model.onnx")
     done = tool("megactx-compile", tmp_path / "model.onnx", "-o", tmp_path / "model.mctx")
     assert done.status == 0, done
-    for rows in 1, 2, 4, 7, 16, 19:
+    for rows in 1, 2, 4, 7, 16, 19, 243:
         x = random.standard_normal((rows, width)).astype(dtype)
         x[:, :block] *= 100  # a block that is larger than others takes nothing from them
         x[0, -block:] = 0

@@ -121,9 +121,9 @@ def ConvertOnnxToLinalgPass
     sizes that follow from others are static. What cannot be proved (operands
     that broadcast, indices in range) is checked at run time by `cf.assert`.
 
-    With `integer-terms`, products of few rows and packed weights (`MatMulNBits`)
-    whose accuracy level allows rows in 8 bits are sums of `megactx.dot_pairs` of rows
-    in 16.
+    With `integer-terms`, products of packed weights (`MatMulNBits`) whose accuracy
+    level allows rows in 8 bits are of rows in 16: one row is sums of
+    `megactx.dot_pairs`, more are a `megactx.packed_product`.
   }];
   let options = [
     Option<"integerTerms", "integer-terms", "bool", "false",

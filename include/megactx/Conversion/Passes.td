@@ -144,6 +144,11 @@ def ConvertLinalgToTasksPass
     A task of `megactx.fused_rows` does its ops for one row after the other; what
     they alone use of a row is on the task's stack where it is known to have no
     more than 64 KiB.
+
+    A task of `megactx.packed_product` has two vectors' lanes of weights' rows. It
+    transposes some words of them at a time on its stack, where each line meets
+    six rows at once (two, where vectors have less than 512 bits): sums of a chain
+    stay in registers, and so do those of all chains.
   }];
   let options = [
     Option<"grain", "grain", "int64_t", "8192", "elements of a task, at least">,

@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "FusedRowTasks.h"
+#include "PackedProductTasks.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Support/VectorBits.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -36,6 +37,10 @@ struct ConvertLinalgToTasks
     getOperation()->walk([&](FusedRowsOp op) { fused.push_back(op); });
     for (FusedRowsOp op : fused)
       FusedRowTasks(op, grain, lanes).run();
+    SmallVector<PackedProductOp> products;
+    getOperation()->walk([&](PackedProductOp op) { products.push_back(op); });
+    for (PackedProductOp op : products)
+      PackedProductTasks(op, lanes).run();
     lowerGenericOps(getOperation(), [&](linalg::GenericOp op) {
       TaskEmitter tasks(op, grain, lanes);
       tasks.run();

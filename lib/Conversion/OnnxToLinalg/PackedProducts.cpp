@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "PackedIntegers.h"
 #include "PackedRows.h"
 #include "Quantize.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
@@ -167,14 +168,15 @@ static Tensor multiplyPacked(Node &node, Tensor a, PackedBlocks weights,
   // The scale of a word is that of more numbers; several rows meet each number
   // where it is a weight, of which words have too many for the registers.
   bool inWords = weights.words && isInVectors(*weights.words);
+  const Tensor &words = inWords ? *weights.words : weights.bytes;
   bool inIntegers = inWords && graph.integerTerms &&
                     node.integer("accuracy_level", 0) == kOfBytes;
-  const Tensor &words = inWords ? *weights.words : weights.bytes;
-  const Tensor &ofSeveral = inIntegers ? words : weights.bytes;
   Terms terms = inIntegers ? Terms::Integers : Terms::Reals;
   auto one = [&] { return multiplyFew(node, a, weights, words, 1, terms); };
+  if (inIntegers)
+    return atMost(1, one, [&] { return multiplyInIntegers(node, a, weights); });
   auto few = [&] {
-    return multiplyFew(node, a, weights, ofSeveral, kRowsAtOnce, terms);
+    return multiplyFew(node, a, weights, weights.bytes, kRowsAtOnce, terms);
   };
   auto many = [&] { return multiplyMany(graph, loc, a, weights, rows); };
   return atMost(1, one, [&] { return atMost(kFewRows, few, many); });

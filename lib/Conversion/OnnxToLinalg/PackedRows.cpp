@@ -1,11 +1,11 @@
 //===- PackedRows.cpp - few rows times packed weights ---------------------===//
 
 #include "PackedRows.h"
+#include "PackedIntegers.h"
 #include "Quantize.h"
 #include "Reduction.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 #include <numeric>
 
 using namespace mlir;
@@ -15,9 +15,6 @@ using namespace mlir::megactx;
 /// one row are read from memory, from so many places at once; of several,
 /// registers have no more.
 static constexpr int64_t kMeetOne = 4, kMeetSeveral = 2;
-
-/// The largest of 16 bits, which stands for the largest number of a block.
-static constexpr double kMost = 32767;
 
 static Value constant(OpBuilder &b, Location loc, int64_t value) {
   return arith::ConstantIntOp::create(b, loc, value, 32);
@@ -69,35 +66,19 @@ private:
 };
 } // namespace
 
-/// In 16 bits, as i32: the largest of each block has all of them.
+/// In 16 bits, as i32, each block with a scale of its own.
 Tensor FewRows::quantized(Tensor rows) {
-  Type f32 = b.getF32Type();
-  Tensor magnitude = graph.map(
-      loc, {&rows}, rows.shape, f32,
-      [&](OpBuilder &inner, Location l, ValueRange args) -> Value {
-        return math::AbsFOp::create(
-            inner, l, castScalar(inner, l, args[0], inner.getF32Type()));
-      });
-  SmallVector<bool> axes = {false, false, false, true, true};
-  Tensor most = reduce(node, magnitude, axes, Reduce::Max);
-  rowScale = graph.map(
-      loc, {&most}, most.shape, f32,
-      [](OpBuilder &inner, Location l, ValueRange args) -> Value {
-        return arith::DivFOp::create(inner, l, args[0], real(inner, l, kMost));
-      });
-  Tensor scale = *rowScale;
-  rowScale = graph.reshape(loc, scale, ArrayRef(rows.shape).take_front(3));
-  return graph.map(
-      loc, {&rows, &scale}, rows.shape, b.getI32Type(),
-      [](OpBuilder &inner, Location l, ValueRange args) -> Value {
-        Value x = castScalar(inner, l, args[0], inner.getF32Type());
-        x = arith::DivFOp::create(inner, l, x, args[1]);
-        x = math::RoundEvenOp::create(inner, l, x);
-        // A block of zeros has no scale, and is no number here.
-        x = arith::MaxNumFOp::create(inner, l, x, real(inner, l, -kMost));
-        x = arith::MinNumFOp::create(inner, l, x, real(inner, l, kMost));
-        return arith::FPToSIOp::create(inner, l, inner.getI32Type(), x);
-      });
+  Shape outer(ArrayRef(rows.shape).take_front(3)), blocks(rows.shape);
+  blocks.erase(blocks.begin());
+  blocks[0] = rows.shape[0] * rows.shape[1];
+  Tensor scale = integerScales(node, graph.reshape(loc, rows, blocks));
+  rowScale = graph.reshape(loc, scale, outer);
+  outer.append(2, IndexExpr(1));
+  scale = graph.reshape(loc, scale, outer);
+  return graph.map(loc, {&rows, &scale}, rows.shape, b.getI32Type(),
+                   [](OpBuilder &inner, Location l, ValueRange args) -> Value {
+                     return inInteger(inner, l, args[0], args[1]);
+                   });
 }
 
 /// The rows, place by place: each [G, S, words].

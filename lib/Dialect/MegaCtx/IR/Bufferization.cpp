@@ -19,6 +19,7 @@ static bool readsInits(FusedQueryGradientOp) { return true; }
 static bool readsInits(FusedKeyGradientOp) { return true; }
 static bool readsInits(FusedAttentionOp op) { return op.getAccumulate(); }
 static bool readsInits(ProductOp) { return false; }
+static bool readsInits(PackedProductOp) { return false; }
 
 namespace {
 /// The same op on memrefs: its results are its destinations.
@@ -199,8 +200,8 @@ void mlir::megactx::registerBufferization(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, MegaCtxDialect *) {
     attachDestinationStyle<FinishAttentionOp, OnlineAttentionOp,
                            FusedAttentionOp, OnlineAttentionBackwardOp,
-                           FusedQueryGradientOp, FusedKeyGradientOp, ProductOp>(
-        context);
+                           FusedQueryGradientOp, FusedKeyGradientOp, ProductOp,
+                           PackedProductOp>(context);
     TransposeViewOp::attachInterface<AsTranspose>(*context);
     ToeplitzViewOp::attachInterface<AsToeplitz>(*context);
   });

@@ -2,8 +2,8 @@
 //
 // Owns the op for a matrix product with what is done to its result before that
 // is stored: libraries of products offer it, and it saves reading and writing the
-// result again; and the one for the terms of sums that machines multiply in
-// pairs. A product alone is linalg's.
+// result again; the one for the terms of sums that machines multiply in pairs; and
+// the product of such rows and packed weights. A product alone is linalg's.
 //
 //===----------------------------------------------------------------------===//
 
@@ -99,6 +99,56 @@ def MegaCtx_DotPairsOp : Op<MegaCtx_Dialect, "dot_pairs",
   let results = (outs MegaCtx_Words:$result);
   let assemblyFormat = [{
     $lhs `,` $rhs `,` $sum attr-dict `:` type($result)
+  }];
+}
+
+def MegaCtx_PackedProductOp : Op<MegaCtx_Dialect, "packed_product",
+    [DestinationStyleOpInterface,
+     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "a product of rows in pairs of 16 bits and weights in words";
+  let description = [{
+    out[m, n] = sum over chains c of rowScales[m, c] scales[n, b] (dot(m, n, c) -
+    zero[n, b] rowSums[m, c]), where chain c is of block b = c B / C and dot(m, n, c)
+    adds what the weights' numbers in the words of the chain have times those of the
+    row. A word has 32 / bits numbers, the lowest bits first; pair p of a word's row
+    meets number p, by its lower 16 bits, and number p + P, by its upper ones, both
+    with a sign. `zeros` are the zero points; without, they are 2^(bits - 1). `out`
+    is overwritten, and read by nothing.
+
+    On tensors or on memrefs, of which the destination overlaps no other.
+    `megactx-convert-linalg-to-tasks` has its loops.
+
+    Constraints:
+    * `packed_product_c1`: rows is i32 [M, W, P], rowScales f32 [M, C], rowSums i32
+      [M, C], words i32 [N, W], scales [N, B] of f32, f16 or bf16, zeros f32 [N, B],
+      out f32 [M, N]; all but M is static and not 0.
+    * `packed_product_c2`: bits is 4 or 8, and P is 16 / bits.
+    * `packed_product_c3`: W is a multiple of C, and C of B.
+    * `packed_product_c4`: numbers of a chain are at most 2^(16 - bits), so that no
+      sum is beyond 32 bits.
+    * `packed_product_c5`: one result of out's type on tensors, none on memrefs.
+
+    ```mlir
+    %y = megactx.packed_product %x, %xs, %xt by %w, %s bits(4) outs(%e)
+        : (tensor<?x16x4xi32>, tensor<?x4xf32>, tensor<?x4xi32>, tensor<24x16xi32>,
+           tensor<24x4xf32>, tensor<?x24xf32>) -> tensor<?x24xf32>
+    ```
+
+    Effects: none on tensors; memrefs are read, and out is written.
+  }];
+  let arguments = (ins AnyShaped:$rows, AnyShaped:$rowScales,
+                       AnyShaped:$rowSums, AnyShaped:$words, AnyShaped:$scales,
+                       Optional<AnyShaped>:$zeros, AnyShaped:$out,
+                       I64Attr:$bits);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    $rows `,` $rowScales `,` $rowSums `by` $words `,` $scales
+    (`zeros` `(` $zeros^ `)`)? `bits` `(` $bits `)` `outs` `(` $out `)`
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable();
   }];
 }
 
