@@ -191,9 +191,12 @@ SmallVector<Value> PackedProductTasks::squareOf(Value from, Value row,
     Value line = isWhole ? Value(vector::LoadOp::create(b, type, from, at))
                          : vector::MaskedLoadOp::create(b, type, from, at, mask,
                                                         nothing);
-    if (isa<FloatType>(element) && !element.isF32())
-      line = arith::ExtFOp::create(b, VectorType::get({lanes}, b.getF32Type()),
-                                   line);
+    auto real = VectorType::get({lanes}, b.getF32Type());
+    if (element.isInteger(8))
+      line = arith::SIToFPOp::create(
+          b, real, arith::ExtUIOp::create(b, real.clone(b.getI32Type()), line));
+    else if (isa<FloatType>(element) && !element.isF32())
+      line = arith::ExtFOp::create(b, real, line);
     square.push_back(line);
   }
   transposeSquare(square);

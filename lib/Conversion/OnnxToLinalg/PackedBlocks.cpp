@@ -46,13 +46,20 @@ PackedBlocks PackedBlocks::rowsFrom(Graph &graph, Location loc,
   return rows;
 }
 
+Value mlir::megactx::zeroPoint(OpBuilder &b, Location loc, Value zero) {
+  if (zero.getType().isF32())
+    return zero;
+  Value wide = arith::ExtUIOp::create(b, loc, b.getI32Type(), zero);
+  return arith::SIToFPOp::create(b, loc, b.getF32Type(), wide);
+}
+
 Value mlir::megactx::widened(OpBuilder &b, Location loc, Value number,
                              Value scale, Value zero, int64_t bits,
                              Type element) {
   if (!zero)
     zero =
         arith::ConstantOp::create(b, loc, b.getF32FloatAttr(1 << (bits - 1)));
-  number = arith::SubFOp::create(b, loc, number, zero);
+  number = arith::SubFOp::create(b, loc, number, zeroPoint(b, loc, zero));
   number =
       arith::MulFOp::create(b, loc, number, quantize::toReal(b, loc, scale));
   return castScalar(b, loc, number, element);
@@ -98,8 +105,32 @@ static LogicalResult checkRows(Node &node, unsigned i, const IndexExpr &rows,
                       << ", but got " << *count;
 }
 
-/// Zero points as f32 [rows, blocks]: they are packed as the numbers are, each
-/// row from a byte on, or of the scales' type.
+/// The zero points of a constant, each in a byte: unpacking them takes long
+/// where rows are few, and they are few next to the numbers. Nothing where the
+/// contents are not at hand.
+static std::optional<Tensor> bytesOfZeros(Graph &graph, Location loc,
+                                          const Tensor &packed, int64_t rows,
+                                          int64_t blocks, int64_t bits) {
+  ArrayRef<char> bytes = quantize::bytesOf(packed.constant);
+  int64_t perRow = (blocks * bits + 7) / 8;
+  if (static_cast<int64_t>(bytes.size()) != rows * perRow)
+    return std::nullopt;
+  SmallVector<char> points;
+  points.reserve(rows * blocks);
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t block = 0; block < blocks; ++block) {
+      uint8_t byte = bytes[row * perRow + block * bits / 8];
+      points.push_back((byte >> (block * bits % 8)) & ((1 << bits) - 1));
+    }
+  auto type = RankedTensorType::get({rows, blocks}, graph.b.getI8Type());
+  auto constant = DenseResourceElementsAttr::get(
+      type, "zero_points",
+      HeapAsmResourceBlob::allocateAndCopyInferAlign(ArrayRef(points)));
+  return graph.wrap(loc, arith::ConstantOp::create(graph.b, loc, constant));
+}
+
+/// Zero points [rows, blocks]: they are packed as the numbers are, each row
+/// from a byte on, or of the scales' type.
 static FailureOr<Tensor> zerosOf(Node &node, unsigned i, const IndexExpr &rows,
                                  int64_t blocks, int64_t bits) {
   Graph &graph = node.graph;
@@ -120,6 +151,9 @@ static FailureOr<Tensor> zerosOf(Node &node, unsigned i, const IndexExpr &rows,
   if (!signlessOf(given.elementType).isInteger(8))
     return node.error() << "no lowering of zero points of type "
                         << given.elementType;
+  if (auto count = rows.constant())
+    if (auto points = bytesOfZeros(graph, loc, given, *count, blocks, bits))
+      return *points;
   Tensor packed = graph.reshape(loc, given, {rows, IndexExpr(perRow)});
   Value all = graph.materialize(loc, packed);
   return graph.parallel(

@@ -16,8 +16,9 @@ namespace mlir::megactx {
 /// size * bits / 8], with a scale and a zero point for each block.
 struct PackedBlocks {
   int64_t bits;
-  Tensor bytes, scales;        ///< scales [rows, blocks]
-  std::optional<Tensor> zeros; ///< f32 [rows, blocks]; or 2^(bits - 1)
+  Tensor bytes, scales; ///< scales [rows, blocks]
+  /// [rows, blocks] of f32 or, as bytes without a sign, i8; or 2^(bits - 1).
+  std::optional<Tensor> zeros;
   /// The same numbers as i32 [rows, blocks, size * bits / 32], where they are
   /// constants.
   std::optional<Tensor> words;
@@ -41,7 +42,10 @@ FailureOr<PackedBlocks> blocksOf(Node &node, ArrayRef<unsigned> inputs,
 Value numberIn(OpBuilder &b, Location loc, Value packed, Value place,
                int64_t bits);
 
-/// (number - zero) * scale, where there is a zero.
+/// One of `zeros`, as f32.
+Value zeroPoint(OpBuilder &b, Location loc, Value zero);
+
+/// (number - zero) * scale, where there is a zero, one of `zeros`.
 Value widened(OpBuilder &b, Location loc, Value number, Value scale, Value zero,
               int64_t bits, Type element);
 

@@ -214,7 +214,7 @@ Value FewRows::withTerm(OpBuilder &inner, Location l, ValueRange args) {
   };
   of.word = next();
   of.scale = next();
-  of.zero = weights.zeros ? next() : Value();
+  of.zero = weights.zeros ? zeroPoint(inner, l, next()) : Value();
   of.sum = sums ? next() : Value();
   of.rowScale = rowScale ? next() : Value();
   of.sofar = next();

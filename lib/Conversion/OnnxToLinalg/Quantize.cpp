@@ -9,12 +9,22 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
 
 Value quantize::toReal(OpBuilder &b, Location loc, Value value) {
   return castScalar(b, loc, value, b.getF32Type());
+}
+
+ArrayRef<char> quantize::bytesOf(ElementsAttr constant) {
+  if (auto dense = dyn_cast_or_null<DenseElementsAttr>(constant))
+    return dense.isSplat() ? ArrayRef<char>() : dense.getRawData();
+  if (auto resource = dyn_cast_or_null<DenseResourceElementsAttr>(constant))
+    if (AsmResourceBlob *blob = resource.getRawHandle().getBlob())
+      return blob->getData();
+  return {};
 }
 
 static Value real(OpBuilder &b, Location loc, double number) {

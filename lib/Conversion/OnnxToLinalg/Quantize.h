@@ -12,6 +12,8 @@ namespace quantize {
 Value toReal(OpBuilder &b, Location loc, Value value);
 /// Whether scales or zero points are one for all.
 bool isOne(const Tensor &parameters);
+/// The bytes of a constant of many; empty where they are not at hand.
+ArrayRef<char> bytesOf(ElementsAttr constant);
 } // namespace quantize
 
 /// The product of what two tensors were widened from, if they were and it is

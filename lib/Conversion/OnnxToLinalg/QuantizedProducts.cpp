@@ -15,16 +15,6 @@ using namespace mlir::megactx;
 /// What lies between the unsigned numbers of bytes and those with a sign.
 static constexpr int64_t kSign = 0x80;
 
-/// The bytes of a constant of many; empty where they are not at hand.
-static ArrayRef<char> bytesOf(ElementsAttr constant) {
-  if (auto dense = dyn_cast_or_null<DenseElementsAttr>(constant))
-    return dense.isSplat() ? ArrayRef<char>() : dense.getRawData();
-  if (auto resource = dyn_cast_or_null<DenseResourceElementsAttr>(constant))
-    if (AsmResourceBlob *blob = resource.getRawHandle().getBlob())
-      return blob->getData();
-  return {};
-}
-
 /// The form that libraries multiply fastest: unsigned bytes on the left, bytes
 /// with a sign on the right.
 static bool isTurned(const Tensor &x, unsigned side) {
@@ -38,7 +28,7 @@ static Tensor inForm(Graph &graph, Location loc, Tensor &x, unsigned side) {
   if (!isTurned(x, side))
     return x;
   Type type = side ? b.getI8Type() : b.getIntegerType(8, /*isSigned=*/false);
-  if (ArrayRef<char> bytes = bytesOf(x.constant); !bytes.empty()) {
+  if (ArrayRef<char> bytes = quantize::bytesOf(x.constant); !bytes.empty()) {
     AsmResourceBlob blob =
         HeapAsmResourceBlob::allocateAndCopyInferAlign(bytes);
     for (char &byte : blob.getMutableData())

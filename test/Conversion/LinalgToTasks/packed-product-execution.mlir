@@ -18,14 +18,14 @@
 // NARROW: megactx.dot_pairs {{.*}} vector<8xi32>
 
 //--- main.mlir
-func.func @main(%x: tensor<?x320x4xi32>, %xs: tensor<?x40xf32>, %xt: tensor<?x40xi32>, %w: tensor<72x320xi32>, %s: tensor<72x20xf16>, %z: tensor<72x20xf32>,
+func.func @main(%x: tensor<?x320x4xi32>, %xs: tensor<?x40xf32>, %xt: tensor<?x40xi32>, %w: tensor<72x320xi32>, %s: tensor<72x20xf16>, %z: tensor<72x20xi8>,
                 %x8: tensor<?x40x2xi32>, %xs8: tensor<?x5xf32>, %xt8: tensor<?x5xi32>, %w8: tensor<24x40xi32>, %s8: tensor<24x5xf32>)
     -> (tensor<?x72xf32>, tensor<?x48xf32>) {
   %c0 = arith.constant 0 : index
   %m = tensor.dim %x, %c0 : tensor<?x320x4xi32>
   %e = tensor.empty(%m) : tensor<?x72xf32>
   %y = megactx.packed_product %x, %xs, %xt by %w, %s zeros(%z) bits(4) outs(%e)
-      : (tensor<?x320x4xi32>, tensor<?x40xf32>, tensor<?x40xi32>, tensor<72x320xi32>, tensor<72x20xf16>, tensor<72x20xf32>, tensor<?x72xf32>) -> tensor<?x72xf32>
+      : (tensor<?x320x4xi32>, tensor<?x40xf32>, tensor<?x40xi32>, tensor<72x320xi32>, tensor<72x20xf16>, tensor<72x20xi8>, tensor<?x72xf32>) -> tensor<?x72xf32>
   %m8 = tensor.dim %x8, %c0 : tensor<?x40x2xi32>
   %zero = arith.constant 0.0 : f32
   %e8 = tensor.empty(%m8) : tensor<?x48xf32>
@@ -50,11 +50,11 @@ def product(m, n, words, chains, blocks, bits, scale_type, zeros):
     numbers = random.integers(0, 2**bits, (n, words, places))
     row_scales = random.standard_normal((m, chains)).astype(np.float32) / 32767
     scales = random.standard_normal((n, blocks)).astype(scale_type)
-    points = random.uniform(0, 2**bits, (n, blocks)).astype(np.float32) if zeros else np.full((n, blocks), 2.0 ** (bits - 1))
+    points = random.integers(0, 2**bits, (n, blocks), dtype=np.uint8) if zeros else np.full((n, blocks), 2.0 ** (bits - 1))
     pairs = ((x[:, :, :places // 2] & 0xffff) | x[:, :, places // 2:] << 16).astype(np.int32)
     packed = sum(numbers[:, :, p] << p * bits for p in range(places)).astype(np.uint32).view(np.int32)
     sums = x.reshape(m, chains, -1).sum(2)
-    inputs.extend([pairs, row_scales, sums.astype(np.int32), packed, scales] + ([points] if zeros else []))
+    inputs.extend([pairs, row_scales, sums.astype(np.int32), packed, scales] + ([points.view(np.int8)] if zeros else []))
     of_words = lambda each, count: np.repeat(each.astype(np.float64), words // count, 1)[:, :, None]
     wide = (numbers - of_words(points, blocks)) * of_words(scales, blocks)
     return (x * of_words(row_scales, chains)).reshape(m, -1) @ wide.reshape(n, -1).T

@@ -51,7 +51,9 @@ static LogicalResult verifyOperands(PackedProductOp op) {
       failed(verifyOperand(op, "scales", op.getScales(), 2, false, isStorage)))
     return failure();
   if (op.getZeros())
-    return verifyOperand(op, "zeros", op.getZeros(), 2, false, isReal);
+    return verifyOperand(op, "zeros", op.getZeros(), 2, false, [](Type type) {
+      return type.isF32() || type.isSignlessInteger(8);
+    });
   return success();
 }
 

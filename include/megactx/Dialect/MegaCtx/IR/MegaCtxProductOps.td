@@ -112,16 +112,16 @@ def MegaCtx_PackedProductOp : Op<MegaCtx_Dialect, "packed_product",
     adds what the weights' numbers in the words of the chain have times those of the
     row. A word has 32 / bits numbers, the lowest bits first; pair p of a word's row
     meets number p, by its lower 16 bits, and number p + P, by its upper ones, both
-    with a sign. `zeros` are the zero points; without, they are 2^(bits - 1). `out`
-    is overwritten, and read by nothing.
+    with a sign. `zeros` are the zero points, bytes without a sign; without, they are
+    2^(bits - 1). `out` is overwritten, and read by nothing.
 
     On tensors or on memrefs, of which the destination overlaps no other.
     `megactx-convert-linalg-to-tasks` has its loops.
 
     Constraints:
     * `packed_product_c1`: rows is i32 [M, W, P], rowScales f32 [M, C], rowSums i32
-      [M, C], words i32 [N, W], scales [N, B] of f32, f16 or bf16, zeros f32 [N, B],
-      out f32 [M, N]; all but M is static and not 0.
+      [M, C], words i32 [N, W], scales [N, B] of f32, f16 or bf16, zeros f32
+      or i8 [N, B], out f32 [M, N]; all but M is static and not 0.
     * `packed_product_c2`: bits is 4 or 8, and P is 16 / bits.
     * `packed_product_c3`: W is a multiple of C, and C of B.
     * `packed_product_c4`: numbers of a chain are at most 2^(16 - bits), so that no
