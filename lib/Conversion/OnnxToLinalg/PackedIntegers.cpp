@@ -43,18 +43,30 @@ Value mlir::megactx::inInteger(OpBuilder &b, Location loc, Value x,
   return arith::FPToSIOp::create(b, loc, b.getI32Type(), x);
 }
 
+/// Of numbers [M, C, W, n], the reduction of what they are as `type` along each
+/// chain: [M, C, 1, 1]. A chain is one loop, which vectors run along.
+static Tensor alongChains(Node &node, Tensor numbers, Type type, Reduce kind,
+                          Body body) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  Shape shape(numbers.shape), flat = {shape[0], shape[1], shape[2] * shape[3]};
+  numbers = graph.reshape(loc, numbers, flat);
+  Tensor mapped = graph.map(loc, {&numbers}, flat, type, body);
+  Tensor reduced = reduce(node, mapped, {false, false, true}, kind);
+  return graph.reshape(loc, reduced,
+                       {shape[0], shape[1], IndexExpr(1), IndexExpr(1)});
+}
+
 Tensor mlir::megactx::integerScales(Node &node, Tensor rows) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   Type f32 = graph.b.getF32Type();
-  Tensor magnitude =
-      graph.map(loc, {&rows}, rows.shape, f32,
-                [](OpBuilder &b, Location l, ValueRange args) -> Value {
-                  return math::AbsFOp::create(
-                      b, l, castScalar(b, l, args[0], b.getF32Type()));
-                });
   Tensor most =
-      reduce(node, magnitude, {false, false, true, true}, Reduce::Max);
+      alongChains(node, rows, f32, Reduce::Max,
+                  [](OpBuilder &b, Location l, ValueRange args) -> Value {
+                    return math::AbsFOp::create(
+                        b, l, castScalar(b, l, args[0], b.getF32Type()));
+                  });
   Tensor scales = graph.map(
       loc, {&most}, most.shape, f32,
       [](OpBuilder &b, Location l, ValueRange args) -> Value {
@@ -87,17 +99,14 @@ static Tensor pairsOf(Graph &graph, Location loc, Tensor rows, Tensor scales) {
 
 /// The sum of each chain's numbers: [M, C, 1, 1].
 static Tensor sumsOf(Node &node, Tensor pairs) {
-  Graph &graph = node.graph;
-  Tensor sums =
-      graph.map(node.loc(), {&pairs}, pairs.shape, graph.b.getI32Type(),
-                [](OpBuilder &b, Location l, ValueRange args) -> Value {
-                  Value half = word(b, l, 16);
-                  Value low = arith::ShLIOp::create(b, l, args[0], half);
-                  low = arith::ShRSIOp::create(b, l, low, half);
-                  Value high = arith::ShRSIOp::create(b, l, args[0], half);
-                  return arith::AddIOp::create(b, l, low, high);
-                });
-  return reduce(node, sums, {false, false, true, true}, Reduce::Sum);
+  return alongChains(node, pairs, node.graph.b.getI32Type(), Reduce::Sum,
+                     [](OpBuilder &b, Location l, ValueRange args) -> Value {
+                       Value half = word(b, l, 16);
+                       Value low = arith::ShLIOp::create(b, l, args[0], half);
+                       low = arith::ShRSIOp::create(b, l, low, half);
+                       Value high = arith::ShRSIOp::create(b, l, args[0], half);
+                       return arith::AddIOp::create(b, l, low, high);
+                     });
 }
 
 Tensor mlir::megactx::multiplyInIntegers(Node &node, Tensor a,

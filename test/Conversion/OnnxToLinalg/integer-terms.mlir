@@ -21,11 +21,15 @@ func.func @nbits(%x: tensor<1x128xf32>) -> tensor<1x2xf32> {
   return %y : tensor<1x2xf32>
 }
 
-// More rows meet all of a block's numbers in one op.
+// More rows meet all of a block's numbers in one op. Their largest is found along
+// one loop, which is in vectors.
 // CHECK-LABEL: @rows
 // CHECK: scf.if
 // CHECK: megactx.dot_pairs
 // CHECK: } else {
+// CHECK: math.absf
+// CHECK: linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "reduction"]} ins({{.*}} : tensor<?x4x32xf32>)
+// CHECK: arith.maximumf
 // CHECK: math.roundeven
 // CHECK: megactx.packed_product {{.*}} bits(4) outs({{.*}} : (tensor<?x16x4xi32>, tensor<?x4xf32>, tensor<?x4xi32>, tensor<2x16xi32>, tensor<2x4xf32>, tensor<?x2xf32>)
 // CHECK-NOT: scf.if
