@@ -32,8 +32,8 @@ static Value word(OpBuilder &b, Location loc, int64_t value) {
   return arith::ConstantIntOp::create(b, loc, value, 32);
 }
 
-Value mlir::megactx::inInteger(OpBuilder &b, Location loc, Value x,
-                               Value scale) {
+/// What stands for x in 16 bits, as i32.
+static Value inInteger(OpBuilder &b, Location loc, Value x, Value scale) {
   x = castScalar(b, loc, x, b.getF32Type());
   x = arith::DivFOp::create(b, loc, x, scale);
   x = math::RoundEvenOp::create(b, loc, x);
@@ -57,7 +57,9 @@ static Tensor alongChains(Node &node, Tensor numbers, Type type, Reduce kind,
                        {shape[0], shape[1], IndexExpr(1), IndexExpr(1)});
 }
 
-Tensor mlir::megactx::integerScales(Node &node, Tensor rows) {
+/// Of rows [M, C, W, places], what one of the 16 bits stands for in each chain:
+/// f32 [M, C, 1, 1].
+static Tensor scalesOf(Node &node, Tensor rows) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   Type f32 = graph.b.getF32Type();
@@ -97,39 +99,45 @@ static Tensor pairsOf(Graph &graph, Location loc, Tensor rows, Tensor scales) {
   return pairs;
 }
 
-/// The sum of each chain's numbers: [M, C, 1, 1].
-static Tensor sumsOf(Node &node, Tensor pairs) {
-  return alongChains(node, pairs, node.graph.b.getI32Type(), Reduce::Sum,
-                     [](OpBuilder &b, Location l, ValueRange args) -> Value {
-                       Value half = word(b, l, 16);
-                       Value low = arith::ShLIOp::create(b, l, args[0], half);
-                       low = arith::ShRSIOp::create(b, l, low, half);
-                       Value high = arith::ShRSIOp::create(b, l, args[0], half);
-                       return arith::AddIOp::create(b, l, low, high);
-                     });
+Value mlir::megactx::sumOfPair(OpBuilder &b, Location loc, Value pair) {
+  Value half = word(b, loc, 16);
+  Value low = arith::ShLIOp::create(b, loc, pair, half);
+  low = arith::ShRSIOp::create(b, loc, low, half);
+  Value high = arith::ShRSIOp::create(b, loc, pair, half);
+  return arith::AddIOp::create(b, loc, low, high);
 }
 
-Tensor mlir::megactx::multiplyInIntegers(Node &node, Tensor a,
+IntegerRows mlir::megactx::integerRows(Node &node, Tensor a,
+                                       const PackedBlocks &weights) {
+  int64_t blocks = *weights.words->shape[1].constant(),
+          perBlock = *weights.words->shape[2].constant(),
+          inChain = wordsOfChain(perBlock);
+  Tensor rows =
+      node.graph.reshape(node.loc(), a,
+                         {a.shape[1], IndexExpr(blocks * perBlock / inChain),
+                          IndexExpr(inChain), IndexExpr(32 / weights.bits)});
+  node.graph.materialize(node.loc(), rows);
+  Tensor scales = scalesOf(node, rows);
+  return {pairsOf(node.graph, node.loc(), rows, scales), scales};
+}
+
+Tensor mlir::megactx::multiplyInIntegers(Node &node, const IntegerRows &rows,
                                          const PackedBlocks &weights) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
-  Tensor words = *weights.words, factors = weights.scales;
-  int64_t blocks = *words.shape[1].constant(),
-          perBlock = *words.shape[2].constant();
-  int64_t inChain = wordsOfChain(perBlock),
-          chains = blocks * perBlock / inChain, places = 32 / weights.bits;
-  IndexExpr count = a.shape[1], n = words.shape[0], width(blocks * perBlock);
-  Tensor rows = graph.reshape(
-      loc, a,
-      {count, IndexExpr(chains), IndexExpr(inChain), IndexExpr(places)});
-  graph.materialize(loc, rows);
-  Tensor scales = integerScales(node, rows);
-  Tensor pairs = pairsOf(graph, loc, rows, scales);
-  Tensor sums = sumsOf(node, pairs);
-  pairs = graph.reshape(loc, pairs, {count, width, IndexExpr(places / 2)});
-  scales = graph.reshape(loc, scales, {count, IndexExpr(chains)});
-  sums = graph.reshape(loc, sums, {count, IndexExpr(chains)});
+  Tensor pairs = rows.pairs, scales = rows.scales, words = *weights.words,
+         factors = weights.scales;
+  Tensor sums =
+      alongChains(node, pairs, b.getI32Type(), Reduce::Sum,
+                  [](OpBuilder &inner, Location l, ValueRange args) -> Value {
+                    return sumOfPair(inner, l, args[0]);
+                  });
+  IndexExpr count = pairs.shape[0], chains = pairs.shape[1],
+            width = chains * pairs.shape[2], n = words.shape[0];
+  pairs = graph.reshape(loc, pairs, {count, width, pairs.shape[3]});
+  scales = graph.reshape(loc, scales, {count, chains});
+  sums = graph.reshape(loc, sums, {count, chains});
   words = graph.reshape(loc, words, {n, width});
   Value zeros;
   if (weights.zeros) {
@@ -144,6 +152,5 @@ Tensor mlir::megactx::multiplyInIntegers(Node &node, Tensor a,
       graph.materialize(loc, words), graph.materialize(loc, factors), zeros,
       out, weights.bits);
   Tensor product = graph.wrap(made.getResult(0), shape);
-  product = graph.cast(loc, product, a.elementType);
   return graph.reshape(loc, product, {IndexExpr(1), count, n});
 }

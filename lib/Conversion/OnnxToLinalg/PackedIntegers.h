@@ -12,16 +12,25 @@
 
 namespace mlir::megactx {
 
-/// Of rows [M, C, W, places], what one of the 16 bits stands for in each chain
-/// of W words: f32 [M, C, 1, 1].
-Tensor integerScales(Node &node, Tensor rows);
+/// Rows in 16 bits, each chain of numbers with a scale of its own: a block of
+/// weights, or a part of one.
+struct IntegerRows {
+  /// i32 [M, chains, words of a chain, pairs]: what meets a number of a word in
+  /// the lower half, and what meets the one half a word further in the upper.
+  Tensor pairs;
+  Tensor scales; ///< f32 [M, chains, 1, 1]
+};
 
-/// What stands for x in 16 bits, as i32.
-Value inInteger(OpBuilder &b, Location loc, Value x, Value scale);
+/// [1, M, K] so, for weights that have words.
+IntegerRows integerRows(Node &node, Tensor a, const PackedBlocks &weights);
 
-/// [1, M, K] times packed [N, K], transposed: [1, M, N]. The weights have
-/// words; each is read once for some rows.
-Tensor multiplyInIntegers(Node &node, Tensor a, const PackedBlocks &weights);
+/// The sum of both numbers of a pair.
+Value sumOfPair(OpBuilder &b, Location loc, Value pair);
+
+/// The rows times packed [N, K], transposed: f32 [1, M, N]. Several rows read
+/// each weight once.
+Tensor multiplyInIntegers(Node &node, const IntegerRows &rows,
+                          const PackedBlocks &weights);
 
 } // namespace mlir::megactx
 

@@ -6,7 +6,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "PackedIntegers.h"
 #include "PackedRows.h"
 #include "Quantize.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
@@ -171,12 +170,19 @@ static Tensor multiplyPacked(Node &node, Tensor a, PackedBlocks weights,
   const Tensor &words = inWords ? *weights.words : weights.bytes;
   bool inIntegers = inWords && graph.integerTerms &&
                     node.integer("accuracy_level", 0) == kOfBytes;
-  Terms terms = inIntegers ? Terms::Integers : Terms::Reals;
-  auto one = [&] { return multiplyFew(node, a, weights, words, 1, terms); };
-  if (inIntegers)
-    return atMost(1, one, [&] { return multiplyInIntegers(node, a, weights); });
+  if (inIntegers) {
+    // Before the run decides, so that products of the same rows share them.
+    IntegerRows inPairs = integerRows(node, a, weights);
+    auto cast = [&](Tensor product) {
+      return graph.cast(loc, product, a.elementType);
+    };
+    return atMost(
+        1, [&] { return cast(multiplyOne(node, inPairs, weights)); },
+        [&] { return cast(multiplyInIntegers(node, inPairs, weights)); });
+  }
+  auto one = [&] { return multiplyFew(node, a, weights, words, 1); };
   auto few = [&] {
-    return multiplyFew(node, a, weights, weights.bytes, kRowsAtOnce, terms);
+    return multiplyFew(node, a, weights, weights.bytes, kRowsAtOnce);
   };
   auto many = [&] { return multiplyMany(graph, loc, a, weights, rows); };
   return atMost(1, one, [&] { return atMost(kFewRows, few, many); });

@@ -1,7 +1,6 @@
 //===- PackedRows.cpp - few rows times packed weights ---------------------===//
 
 #include "PackedRows.h"
-#include "PackedIntegers.h"
 #include "Quantize.h"
 #include "Reduction.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
@@ -30,13 +29,13 @@ namespace {
 /// time, so that registers have what both read.
 class FewRows {
 public:
-  FewRows(Node &node, const PackedBlocks &weights, const Tensor &words,
-          Terms terms)
-      : node(node), graph(node.graph), b(graph.b), loc(node.loc()),
-        weights(weights), words(words), terms(terms) {}
+  FewRows(Node &node, const PackedBlocks &weights, const Tensor &words)
+      : graph(node.graph), b(graph.b), loc(node.loc()), weights(weights),
+        words(words) {}
 
-  /// Of rows [G, S, blocks, words of a block, places].
-  Tensor run(Tensor rows);
+  /// Of rows [G, S, blocks, words of a block, places]; or of such whose places
+  /// are pairs in integers, and that have scales [G, S, blocks]: S is 1 then.
+  Tensor run(Tensor rows, std::optional<Tensor> scales = std::nullopt);
 
 private:
   /// Elements that a term is computed of; null where there is none.
@@ -44,42 +43,23 @@ private:
     Value word, scale, zero, sum, rowScale, sofar;
     ValueRange x; ///< of each place, or pair of places
   };
-  Tensor quantized(Tensor rows);
   void takePlaces(Tensor rows);
-  void pairPlaces();
   void addPlaces();
   Value realTerm(OpBuilder &inner, Location l, const Element &of);
   Value integerTerm(OpBuilder &inner, Location l, const Element &of);
   Value withTerm(OpBuilder &inner, Location l, ValueRange args);
 
-  Node &node;
   Graph &graph;
   OpBuilder &b;
   Location loc;
   const PackedBlocks &weights;
   const Tensor &words;
-  Terms terms;
   bool isOne = false;             ///< whether one row meets a weight
   SmallVector<Tensor> places;     ///< what numbers of each place meet
   std::optional<Tensor> sums;     ///< of all places, times a common zero point
-  std::optional<Tensor> rowScale; ///< [G, S, blocks] of integers
+  std::optional<Tensor> rowScale; ///< of integers
 };
 } // namespace
-
-/// In 16 bits, as i32, each block with a scale of its own.
-Tensor FewRows::quantized(Tensor rows) {
-  Shape outer(ArrayRef(rows.shape).take_front(3)), blocks(rows.shape);
-  blocks.erase(blocks.begin());
-  blocks[0] = rows.shape[0] * rows.shape[1];
-  Tensor scale = integerScales(node, graph.reshape(loc, rows, blocks));
-  rowScale = graph.reshape(loc, scale, outer);
-  outer.append(2, IndexExpr(1));
-  scale = graph.reshape(loc, scale, outer);
-  return graph.map(loc, {&rows, &scale}, rows.shape, b.getI32Type(),
-                   [](OpBuilder &inner, Location l, ValueRange args) -> Value {
-                     return inInteger(inner, l, args[0], args[1]);
-                   });
-}
 
 /// The rows, place by place: each [G, S, words].
 void FewRows::takePlaces(Tensor rows) {
@@ -106,44 +86,24 @@ void FewRows::addPlaces() {
   SmallVector<Tensor *> all;
   for (Tensor &place : places)
     all.push_back(&place);
-  bool isReal = terms == Terms::Reals;
-  sums = graph.map(
-      loc, all, places.front().shape,
-      isReal ? Type(b.getF32Type()) : b.getI32Type(),
-      [&](OpBuilder &inner, Location l, ValueRange args) -> Value {
-        Value sum;
-        for (Value x : args) {
-          if (isReal)
-            x = castScalar(inner, l, x, inner.getF32Type());
-          if (!sum)
-            sum = x;
-          else if (isReal)
-            sum = arith::AddFOp::create(inner, l, sum, x);
-          else
-            sum = arith::AddIOp::create(inner, l, sum, x);
-        }
-        if (isReal)
-          return arith::MulFOp::create(inner, l, sum, real(inner, l, zero));
-        return arith::MulIOp::create(inner, l, sum, constant(inner, l, zero));
-      });
-}
-
-/// Each place with the one half a word further, in 16 bits each.
-void FewRows::pairPlaces() {
-  SmallVector<Tensor> pairs;
-  for (size_t i = 0, half = places.size() / 2; i < half; ++i) {
-    pairs.push_back(graph.map(
-        loc, {&places[i], &places[i + half]}, places[i].shape, b.getI32Type(),
-        [](OpBuilder &inner, Location l, ValueRange args) -> Value {
-          Value low = arith::AndIOp::create(inner, l, args[0],
-                                            constant(inner, l, 0xffff));
-          Value high =
-              arith::ShLIOp::create(inner, l, args[1], constant(inner, l, 16));
-          return arith::OrIOp::create(inner, l, low, high);
-        }));
-    graph.materialize(loc, pairs.back());
-  }
-  places = std::move(pairs);
+  auto ofIntegers = [&](OpBuilder &inner, Location l,
+                        ValueRange args) -> Value {
+    Value sum = constant(inner, l, 0);
+    for (Value x : args)
+      sum = arith::AddIOp::create(inner, l, sum, sumOfPair(inner, l, x));
+    return arith::MulIOp::create(inner, l, sum, constant(inner, l, zero));
+  };
+  auto ofReals = [&](OpBuilder &inner, Location l, ValueRange args) -> Value {
+    Value sum;
+    for (Value x : args) {
+      x = castScalar(inner, l, x, inner.getF32Type());
+      sum = sum ? arith::AddFOp::create(inner, l, sum, x) : x;
+    }
+    return arith::MulFOp::create(inner, l, sum, real(inner, l, zero));
+  };
+  const Shape &shape = places.front().shape;
+  sums = rowScale ? graph.map(loc, all, shape, b.getI32Type(), ofIntegers)
+                  : graph.map(loc, all, shape, b.getF32Type(), ofReals);
 }
 
 /// Several rows meet weights; of one, a block's numbers n with one scale s and
@@ -218,12 +178,11 @@ Value FewRows::withTerm(OpBuilder &inner, Location l, ValueRange args) {
   of.sum = sums ? next() : Value();
   of.rowScale = rowScale ? next() : Value();
   of.sofar = next();
-  Value term = terms == Terms::Reals ? realTerm(inner, l, of)
-                                     : integerTerm(inner, l, of);
+  Value term = rowScale ? integerTerm(inner, l, of) : realTerm(inner, l, of);
   return arith::AddFOp::create(inner, l, of.sofar, term, kAnyOrder);
 }
 
-Tensor FewRows::run(Tensor rows) {
+Tensor FewRows::run(Tensor rows, std::optional<Tensor> scales) {
   MLIRContext *context = b.getContext();
   AffineExpr some, group, row, one, word;
   bindDims(context, some, group, row, one, word);
@@ -232,12 +191,10 @@ Tensor FewRows::run(Tensor rows) {
   };
   Shape outer(ArrayRef(rows.shape).take_front(2));
   isOne = outer[1].is(1);
-  bool inIntegers = terms == Terms::Integers;
-  takePlaces(inIntegers ? quantized(rows) : rows);
-  if (isOne || inIntegers)
+  rowScale = std::move(scales);
+  takePlaces(rows);
+  if (isOne)
     addPlaces();
-  if (inIntegers)
-    pairPlaces();
   IndexExpr count = words.shape[0], blocks = words.shape[1],
             size = words.shape[2];
   int64_t atOnce = std::gcd(*count.constant(), isOne ? kMeetOne : kMeetSeveral);
@@ -262,7 +219,7 @@ Tensor FewRows::run(Tensor rows) {
   if (sums)
     add(*sums, ofRows);
   if (rowScale)
-    add(*rowScale, map({group, one, block}));
+    add(*rowScale, map({group, one, word.floorDiv(*rows.shape[3].constant())}));
   maps.push_back(map({group, one, some, row}));
   using utils::IteratorType;
   SmallVector<IteratorType> loops(5, IteratorType::parallel);
@@ -279,8 +236,7 @@ Tensor FewRows::run(Tensor rows) {
 
 Tensor mlir::megactx::multiplyFew(Node &node, Tensor a,
                                   const PackedBlocks &weights,
-                                  const Tensor &words, int64_t atOnce,
-                                  Terms terms) {
+                                  const Tensor &words, int64_t atOnce) {
   Graph &graph = node.graph;
   Location loc = node.loc();
   unsigned width = words.elementType.getIntOrFloatBitWidth();
@@ -295,9 +251,23 @@ Tensor mlir::megactx::multiplyFew(Node &node, Tensor a,
     a = graph.concat(loc, {&a, &zeros}, 1);
   }
   a = graph.reshape(loc, a, {groups, group, blocks, perBlock, places});
-  Tensor out = FewRows(node, weights, words, terms).run(a);
+  Tensor out = FewRows(node, weights, words).run(a);
   out = graph.cast(loc, out, element);
   out = graph.reshape(loc, out, {IndexExpr(1), groups * group, rows});
   return graph.slice(loc, out, Shape(3, IndexExpr(0)),
                      {IndexExpr(1), few, rows}, Shape(3, IndexExpr(1)));
+}
+
+Tensor mlir::megactx::multiplyOne(Node &node, const IntegerRows &rows,
+                                  const PackedBlocks &weights) {
+  Graph &graph = node.graph;
+  Location loc = node.loc();
+  Tensor pairs = rows.pairs, scales = rows.scales;
+  Shape shape(pairs.shape);
+  shape.insert(shape.begin() + 1, IndexExpr(1));
+  pairs = graph.reshape(loc, pairs, shape);
+  scales = graph.reshape(loc, scales, ArrayRef(shape).take_front(3));
+  Tensor out = FewRows(node, weights, *weights.words).run(pairs, scales);
+  return graph.reshape(loc, out,
+                       {IndexExpr(1), shape[0], weights.words->shape[0]});
 }

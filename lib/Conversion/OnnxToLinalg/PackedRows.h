@@ -8,21 +8,19 @@
 #ifndef MEGACTX_LIB_CONVERSION_ONNXTOLINALG_PACKEDROWS_H
 #define MEGACTX_LIB_CONVERSION_ONNXTOLINALG_PACKEDROWS_H
 
-#include "PackedBlocks.h"
+#include "PackedIntegers.h"
 
 namespace mlir::megactx {
 
-/// What the terms of a sum are computed in.
-enum class Terms {
-  Reals,   ///< f32
-  Integers ///< of rows in 16 bits with a scale for each block of weights
-};
-
 /// [1, M, K] times packed [N, K], transposed: [1, M, N]. `words` are the
-/// weights' own or their bytes; `atOnce` rows read each once. Integers take
-/// words.
+/// weights' own or their bytes; `atOnce` rows read each once.
 Tensor multiplyFew(Node &node, Tensor a, const PackedBlocks &weights,
-                   const Tensor &words, int64_t atOnce, Terms terms);
+                   const Tensor &words, int64_t atOnce);
+
+/// Rows in integers times packed [N, K], transposed: f32 [1, M, N]. Each row
+/// reads all weights, which have words.
+Tensor multiplyOne(Node &node, const IntegerRows &rows,
+                   const PackedBlocks &weights);
 
 } // namespace mlir::megactx
 

@@ -1,4 +1,5 @@
 // RUN: megactx-opt %s --megactx-convert-onnx-to-linalg=integer-terms | FileCheck %s
+// RUN: megactx-opt %s --megactx-convert-onnx-to-linalg=integer-terms --cse | FileCheck %s --check-prefix=SHARED
 // RUN: megactx-opt %s --megactx-convert-onnx-to-linalg | FileCheck %s --check-prefix=REALS
 
 // Rows of 16 bits meet four pairs of each word's eight numbers where rows may be
@@ -24,13 +25,14 @@ func.func @nbits(%x: tensor<1x128xf32>) -> tensor<1x2xf32> {
 // More rows meet all of a block's numbers in one op. Their largest is found along
 // one loop, which is in vectors.
 // CHECK-LABEL: @rows
-// CHECK: scf.if
-// CHECK: megactx.dot_pairs
-// CHECK: } else {
 // CHECK: math.absf
 // CHECK: linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "reduction"]} ins({{.*}} : tensor<?x4x32xf32>)
 // CHECK: arith.maximumf
 // CHECK: math.roundeven
+// CHECK: scf.if
+// CHECK-NOT: math.roundeven
+// CHECK: megactx.dot_pairs
+// CHECK: } else {
 // CHECK: megactx.packed_product {{.*}} bits(4) outs({{.*}} : (tensor<?x16x4xi32>, tensor<?x4xf32>, tensor<?x4xi32>, tensor<2x16xi32>, tensor<2x4xf32>, tensor<?x2xf32>)
 // CHECK-NOT: scf.if
 // REALS-LABEL: @rows
@@ -41,6 +43,26 @@ func.func @rows(%x: tensor<?x128xf32>) -> tensor<?x2xf32> {
   %y = "onnx.com.microsoft.MatMulNBits"(%x, %w, %s) {K = 128 : i64, N = 2 : i64, bits = 4 : i64, block_size = 32 : i64, accuracy_level = 4 : i64}
       : (tensor<?x128xf32>, tensor<2x4x16xui8>, tensor<8xf32>) -> tensor<?x2xf32>
   return %y : tensor<?x2xf32>
+}
+
+// Products of the same rows, as of queries and keys, share their integers.
+// CHECK-LABEL: @same_rows
+// SHARED-LABEL: @same_rows
+// SHARED-COUNT-2: math.roundeven
+// SHARED-NOT: math.roundeven
+// SHARED: megactx.packed_product
+// SHARED-NOT: math.roundeven
+// SHARED: megactx.packed_product
+// SHARED-LABEL: @long_blocks
+func.func @same_rows(%x: tensor<?x128xf32>) -> (tensor<?x2xf32>, tensor<?x2xf32>) {
+  %w = onnx.initializer {value = dense_resource<w> : tensor<2x4x16xui8>} : tensor<2x4x16xui8>
+  %s = onnx.initializer {value = dense<[0.5, 1.0, 2.0, 4.0, 0.5, 1.0, 2.0, 4.0]> : tensor<8xf32>} : tensor<8xf32>
+  %t = onnx.initializer {value = dense<[0.5, 1.0, 2.0, 4.0, 0.5, 1.0, 2.0, 8.0]> : tensor<8xf32>} : tensor<8xf32>
+  %y = "onnx.com.microsoft.MatMulNBits"(%x, %w, %s) {K = 128 : i64, N = 2 : i64, bits = 4 : i64, block_size = 32 : i64, accuracy_level = 4 : i64}
+      : (tensor<?x128xf32>, tensor<2x4x16xui8>, tensor<8xf32>) -> tensor<?x2xf32>
+  %z = "onnx.com.microsoft.MatMulNBits"(%x, %w, %t) {K = 128 : i64, N = 2 : i64, bits = 4 : i64, block_size = 32 : i64, accuracy_level = 4 : i64}
+      : (tensor<?x128xf32>, tensor<2x4x16xui8>, tensor<8xf32>) -> tensor<?x2xf32>
+  return %y, %z : tensor<?x2xf32>, tensor<?x2xf32>
 }
 
 // Sums of 32 bits have no more than 256 numbers of 8: two chains to a block.
