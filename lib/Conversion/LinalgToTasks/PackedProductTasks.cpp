@@ -16,8 +16,11 @@ static constexpr int64_t kParts = 2;
 /// stay in a core's caches.
 static constexpr int64_t kWords = 128;
 
-/// Rows that a task takes at most, about, and those whose sums registers have.
-static constexpr int64_t kTaskRows = 240;
+/// Rows that a task takes at most: panels meet them one after the other, while
+/// a core's caches have them. Transposing takes as long as two.
+static constexpr int64_t kTaskRows = 96;
+
+/// Rows whose sums registers have.
 static int64_t rowsAtOnce(int64_t lanes) { return lanes >= 16 ? 6 : 2; }
 
 static constexpr arith::FastMathFlags kAnyOrder =

@@ -1,8 +1,8 @@
 //===- PackedProducts.cpp - weights of few bits ---------------------------===//
 //
-// Weights of 4 and 8 bits stay packed. Products of few rows widen them in
-// registers; others widen some columns at a time, into memory that the next
-// ones use again.
+// Weights of 4 and 8 bits stay packed. Products of few rows, or of any in
+// integers, widen them in registers; others widen some columns at a time, into
+// memory that the next ones use again.
 //
 //===----------------------------------------------------------------------===//
 
