@@ -83,6 +83,14 @@ def test_causal_rows_before_the_first_key(tool, tmp_path):
     check(tool, tmp_path, cases)
 
 
+def test_infinite_and_finite_numbers_in_one_mask(tool, tmp_path):
+    """Rows whose visible keys the finite number hides have equal weights of these, not of none."""
+    constants = {"see": np.tril(np.ones((6, 6), bool)), "least": np.float32(LEAST), "none": np.float32(0), "infinite": np.float32(-np.inf)}
+    padded = np.arange(6) < np.array([3, 0])[:, None, None, None]
+    between = [node("Where", ["m", "least", "none"], ["a"]), node("Where", ["see", "a", "infinite"], ["b"]), node("Add", ["s", "b"], ["x"])]
+    check(tool, tmp_path, {"padded": attend(between, {"m": padded}, constants)})
+
+
 def test_probabilities_that_one_of_two_masks_hides_again(tool, tmp_path):
     """The rest of a row may share the weights of what is hidden."""
     cases = {}

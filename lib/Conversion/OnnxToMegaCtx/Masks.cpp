@@ -130,6 +130,21 @@ static Element withoutMask(const Element &element) {
                          withoutMask(element.second()));
 }
 
+/// Whether some of the numbers that mask are infinite, and some are not: rows
+/// that finite ones mask have equal weights, others none.
+static bool areMixed(ArrayRef<double> fills) {
+  auto isInfinite = [](double fill) { return std::isinf(fill); };
+  return llvm::any_of(fills, isInfinite) && !llvm::all_of(fills, isInfinite);
+}
+
+/// The element, of which each number that masks is in the kernels' range.
+static Element maskInRange(const Element &element) {
+  return *element.map([](const Element &leaf) {
+    return std::optional(isMasking(leaf) ? Element::real(inRange(leaf.number()))
+                                         : leaf);
+  });
+}
+
 /// "A", "A and B", "A, B and 2 more".
 static std::string listed(ArrayRef<Value> values) {
   std::string text = describe(values[0]);
@@ -289,12 +304,19 @@ Mask Masks::classifyAt(const Term &term, AffineExpr at) {
   bool found = isNamed && splitPatterns(allowed, mask, rest);
   if (!isNamed)
     rest = allowed;
+  Condition facts = positions.facts();
+  Element bias = withoutMask(element);
+  if (!rest.isTrue() && areMixed(fills)) {
+    positions.assume(mask.allowed);
+    bias = values.settled(maskInRange(element));
+    positions.forget();
+    positions.assume(facts);
+  } else if (!rest.isTrue()) {
+    bias = Element::choice(rest, bias, Element::real(inRange(fill)));
+  }
   AffineExpr variable = positions.variable(kQuery);
   mask.allowed = mask.allowed.replace(variable, variable + offset);
-  mask.facts = positions.facts().replace(variable, variable + offset);
-  Element bias = withoutMask(element);
-  if (!rest.isTrue())
-    bias = Element::choice(rest, bias, Element::real(inRange(fill)));
+  mask.facts = facts.replace(variable, variable + offset);
   if (bias.number() != 0.0)
     mask.reason = isNamed || !rest.isStatic()
                       ? whyBias(rest, bias)
