@@ -412,9 +412,8 @@ ElementValues::Result ElementValues::scattered(Operation *op,
   Place inner(place);
   Condition isUpdated = Condition::constant(true);
   for (auto [i, offset] : llvm::enumerate(*offsets)) {
-    // Negative indices count from the end.
-    auto constant = dyn_cast<AffineConstantExpr>(offset);
-    if (constant && constant.getValue() < 0)
+    // Negative indices count from the end, none or all of them.
+    if (positions.isNonNegative(-offset - sizes[i]))
       offset = shape(data)[i] + offset;
     else if (!positions.isNonNegative(offset))
       return std::nullopt;

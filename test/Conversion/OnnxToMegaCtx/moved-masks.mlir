@@ -98,3 +98,19 @@ func.func @product_of_one(%q: !q, %v: !q) -> !q {
   %o = onnx.MatMul %p, %v : (!p, !q) -> !q
   return %o : !q
 }
+
+// Indices -1 and 0: the last place and the first, no two that follow one another.
+// CHECK-LABEL: @indices_around_zero
+// CHECK: megactx.source {{.*}} bias({{.*}}) pattern(#megactx.pattern<dense>)
+func.func @indices_around_zero(%q: !q, %v: !q) -> !q {
+  %none = onnx.initializer {value = dense<0.0> : tensor<4xf32>} : tensor<4xf32>
+  %least = onnx.initializer {value = dense<0xFF800000> : tensor<2xf32>} : tensor<2xf32>
+  %places = onnx.initializer {value = dense<[[-1], [0]]> : tensor<2x1xi64>} : tensor<2x1xi64>
+  %mask = onnx.ScatterND %none, %places, %least : (tensor<4xf32>, tensor<2x1xi64>, tensor<2xf32>) -> tensor<4xf32>
+  %kt = onnx.Transpose %q {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %t = onnx.Add %s, %mask : (!p, tensor<4xf32>) -> !p
+  %p = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
