@@ -21,7 +21,7 @@ void mlir::megactx::buildSparsifyPipeline(OpPassManager &pm,
   sparsify.step = options.step;
   pm.addPass(createSparsifyPass(sparsify));
   if (options.cachesInPlace)
-    pm.addPass(createAppendInPlacePass());
+    pm.addPass(createCachesInPlacePass());
 }
 
 void mlir::megactx::buildOnnxToLinalgPipeline(

@@ -67,7 +67,7 @@ def RaiseOnnxAttentionPass
     With `caches-in-place` a cache that comes into `main`, that one attention of
     a length per batch entry reads, and that comes out of it with the new rows, is
     written where it is: the result says `megactx.updates`, the argument's number.
-    A run ends where it has no room for the new rows. `megactx-append-in-place`
+    A run ends where it has no room for the new rows. `megactx-caches-in-place`
     does the same for caches that a `Concat` makes longer.
   }];
   let options = [
@@ -90,24 +90,30 @@ def RaiseOnnxAttentionPass
                            "::mlir::tensor::TensorDialect"];
 }
 
-def AppendInPlacePass : Pass<"megactx-append-in-place", "::mlir::ModuleOp"> {
-  let summary = "write new rows behind those of caches, where these are";
+def CachesInPlacePass : Pass<"megactx-caches-in-place", "::mlir::ModuleOp"> {
+  let summary = "write new rows of caches where these are";
   let description = [{
     Before: an `onnx` module whose attention is raised. After: a cache that comes
-    into `main`, that one `Concat` puts new rows behind, of which nothing else but
-    its sizes is read, and that comes out with them, as exports of Hugging Face's
-    decoders have it, is a buffer with room for more tokens. New rows are written
-    into it behind as many as a new last argument, `past_sequence_length` of i64,
-    says that every such buffer holds; the result is the buffer, and says
-    `megactx.updates`, the argument's number. A run ends where it has no room. It is
-    an error where `main` has no result that updates an argument, by this or by
-    `megactx-raise-onnx-attention`.
+    into `main`, that one node gives new rows, of which nothing else but its sizes
+    is read, and that comes out with them, is written where it is; the result says
+    `megactx.updates`, the argument's number. The node is
+
+    - `Concat` with rows behind it, as in exports of Hugging Face's decoders: the
+      argument is a buffer with room for more tokens. Rows are written behind as
+      many as a new last argument, `past_sequence_length` of i64, says that every
+      such buffer holds. A run ends where it has no room;
+    - `TensorScatter` from a place for each batch entry on, in mode `linear`;
+    - `ScatterND` or `ScatterElements`.
+
+    It is an error where `main` has no result that updates an argument, by this or
+    by `megactx-raise-onnx-attention`.
   }];
   let statistics = [
-    Statistic<"numCaches", "caches", "caches that are appended to in place">
+    Statistic<"numCaches", "caches", "caches that are written in place">
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::cf::ControlFlowDialect",
+                           "::mlir::scf::SCFDialect",
                            "::mlir::tensor::TensorDialect"];
 }
 

@@ -1,7 +1,8 @@
-//===- AppendInPlace.cpp - caches that grow where they are ----------------===//
+//===- CachesInPlace.cpp - caches that are written where they are ---------===//
 //
-// Owns the pass --megactx-append-in-place: a cache that comes in and goes out
-// with new rows behind it is a buffer with room, into which they are written.
+// Owns the pass --megactx-caches-in-place. A cache that comes in and goes out
+// with new rows behind it becomes a buffer with room, into which they are
+// written; one of which a node writes some rows anew stays what it is.
 //
 //===----------------------------------------------------------------------===//
 
@@ -13,47 +14,50 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "llvm/ADT/StringSet.h"
+#include "llvm/ADT/SetVector.h"
 
 namespace mlir::megactx {
 using namespace raise;
 
-#define GEN_PASS_DEF_APPENDINPLACEPASS
+#define GEN_PASS_DEF_CACHESINPLACEPASS
 #include "megactx/Conversion/Passes.h.inc"
 
 /// The input that says how many tokens caches hold.
 static constexpr StringLiteral kLength = "past_sequence_length";
 
 namespace {
-/// A Concat of two operands along `axis`, the first of which is an argument of
-/// `main` that nothing else reads, and whose result is one of `main`.
+/// An argument of `main` that becomes a result of it by a node, its first
+/// operand, which nothing else reads.
 struct Cache {
   BlockArgument argument;
-  Operation *concat;
-  int64_t axis;
+  Operation *node;
+  int64_t axis; ///< along which there are rows: of Concat and TensorScatter
   unsigned result;
 };
 
-class Appender {
+class Updater {
 public:
-  Appender(func::FuncOp function, func::ReturnOp end)
+  Updater(func::FuncOp function, func::ReturnOp end)
       : function(function), end(end) {}
 
   void find();
   LogicalResult run();
-  size_t numCaches() const { return caches.size(); }
+  size_t numCaches() const { return appended.size() + written.size(); }
 
 private:
   std::optional<Cache> cacheAt(unsigned result);
+  LogicalResult appendAll();
   LogicalResult addLength();
   void checkSizes(StringRef dim);
   void rename(const Cache &cache);
   void append(const Cache &cache);
+  void scatterRows(const Cache &cache);
 
   func::FuncOp function;
   func::ReturnOp end;
-  SmallVector<Cache> caches;
+  SmallVector<Cache> appended, written;
   Value length;                     ///< tokens that each cache holds, an index
   Operation *lengthCheck = nullptr; ///< from here on it is no negative number
 };
@@ -87,12 +91,22 @@ static bool isReadBy(Value value, Operation *node) {
   });
 }
 
-std::optional<Cache> Appender::cacheAt(unsigned result) {
-  Operation *concat = withoutCopies(end.getOperand(result)).getDefiningOp();
-  if (typeOf(concat) != "Concat" || concat->getNumOperands() != 2 ||
-      concat->getBlock() != &function.front())
+/// Nodes whose result is their first operand but for what they write. Rows that
+/// go on at the beginning are no rows of one place.
+static bool isWriting(Operation *op) {
+  if (typeOf(op) == "TensorScatter") {
+    auto mode = op->getAttrOfType<StringAttr>("mode");
+    return !mode || mode.getValue() == "linear";
+  }
+  return typeOf(op) == "ScatterND" || typeOf(op) == "ScatterElements";
+}
+
+std::optional<Cache> Updater::cacheAt(unsigned result) {
+  Operation *node = withoutCopies(end.getOperand(result)).getDefiningOp();
+  bool isConcat = typeOf(node) == "Concat" && node->getNumOperands() == 2;
+  if ((!isConcat && !isWriting(node)) || node->getBlock() != &function.front())
     return std::nullopt;
-  auto argument = dyn_cast<BlockArgument>(withoutCopies(concat->getOperand(0)));
+  auto argument = dyn_cast<BlockArgument>(withoutCopies(node->getOperand(0)));
   auto type = argument ? dyn_cast<RankedTensorType>(argument.getType())
                        : RankedTensorType();
   auto isAlike = [&](Value value) {
@@ -100,27 +114,34 @@ std::optional<Cache> Appender::cacheAt(unsigned result) {
     return other && other.getRank() == type.getRank() &&
            other.getElementType() == type.getElementType();
   };
-  if (!type || !isAlike(concat->getOperand(1)) ||
-      !isAlike(concat->getResult(0)))
+  if (!type || !isAlike(node->getResult(0)) || !isReadBy(argument, node))
     return std::nullopt;
-  int64_t axis = integerAttr(concat, "axis", 0);
-  axis += axis < 0 ? type.getRank() : 0;
-  if (axis < 0 || axis >= type.getRank() || !type.isDynamicDim(axis) ||
-      !isReadBy(argument, concat))
+  Cache cache{argument, node, /*axis=*/-1, result};
+  if (!isConcat && typeOf(node) != "TensorScatter")
+    return cache;
+  cache.axis = integerAttr(node, "axis", isConcat ? 0 : -2);
+  cache.axis += cache.axis < 0 ? type.getRank() : 0;
+  bool isAxis = cache.axis >= !isConcat && cache.axis < type.getRank() &&
+                (!isConcat || type.isDynamicDim(cache.axis));
+  if (!isAxis || !isAlike(node->getOperand(1)))
     return std::nullopt;
-  return Cache{argument, concat, axis, result};
+  return cache;
 }
 
-void Appender::find() {
+void Updater::find() {
   SmallPtrSet<Operation *, 8> seen;
-  for (unsigned i = 0; i < function.getNumResults(); ++i)
-    if (auto cache = cacheAt(i); cache && seen.insert(cache->concat).second)
-      caches.push_back(*cache);
+  for (unsigned i = 0; i < function.getNumResults(); ++i) {
+    auto cache = cacheAt(i);
+    if (!cache || !seen.insert(cache->node).second)
+      continue;
+    auto &caches = typeOf(cache->node) == "Concat" ? appended : written;
+    caches.push_back(*cache);
+  }
 }
 
 /// The argument that says how many tokens there are, and its number as an
 /// index.
-LogicalResult Appender::addLength() {
+LogicalResult Updater::addLength() {
   for (unsigned i = 0; i < function.getNumArguments(); ++i)
     if (auto name = function.getArgAttrOfType<StringAttr>(i, "onnx.name");
         name && name.getValue() == kLength)
@@ -156,7 +177,7 @@ static StringRef dimName(func::FuncOp function, unsigned argument,
 }
 
 /// Other inputs that have as many tokens as the caches held still have to.
-void Appender::checkSizes(StringRef dim) {
+void Updater::checkSizes(StringRef dim) {
   ImplicitLocOpBuilder b(function.getLoc(), function.getContext());
   b.setInsertionPointAfter(lengthCheck);
   for (BlockArgument argument : function.getArguments())
@@ -170,7 +191,7 @@ void Appender::checkSizes(StringRef dim) {
 }
 
 /// The dim with the tokens is what the buffer has room for, not what it holds.
-void Appender::rename(const Cache &cache) {
+void Updater::rename(const Cache &cache) {
   unsigned number = cache.argument.getArgNumber();
   Builder b(function.getContext());
   SmallVector<Attribute> names;
@@ -181,8 +202,6 @@ void Appender::rename(const Cache &cache) {
   }
   function.setArgAttr(number, "onnx.dims", b.getArrayAttr(names));
   function.setResultAttr(cache.result, "onnx.dims", b.getArrayAttr(names));
-  function.setResultAttr(cache.result, kUpdatesAttr,
-                         b.getI64IntegerAttr(number));
 }
 
 /// The buffer's first rows, as many as `count`.
@@ -196,33 +215,33 @@ static Value firstRows(ImplicitLocOpBuilder &b, Value buffer, int64_t axis,
   return tensor::ExtractSliceOp::create(b, buffer, zeros, sizes, ones);
 }
 
-/// A run fails where the rows are of other sizes than the cache, or where it
-/// has no room for them behind `length` others.
-static void checkRoom(ImplicitLocOpBuilder &b, Value buffer, Value rows,
-                      int64_t axis, Value length) {
-  auto sizeOf = [&](Value value, int64_t i) -> Value {
-    return tensor::DimOp::create(b, value, i);
-  };
-  auto compare = [&](arith::CmpIPredicate predicate, Value x, Value y) {
-    return arith::CmpIOp::create(b, predicate, x, y);
-  };
+/// A run fails where the rows are of other sizes than the cache.
+static void checkSizesOf(ImplicitLocOpBuilder &b, Value buffer, Value rows,
+                         int64_t axis) {
   auto known = cast<RankedTensorType>(buffer.getType()).getShape(),
        given = cast<RankedTensorType>(rows.getType()).getShape();
   for (int64_t i = 0, rank = known.size(); i < rank; ++i)
     if (i != axis && (known[i] != given[i] || ShapedType::isDynamic(known[i])))
-      createCheck(
-          b,
-          compare(arith::CmpIPredicate::eq, sizeOf(buffer, i), sizeOf(rows, i)),
-          "the cache's sizes are not those of the new rows");
-  Value left =
-      arith::SubIOp::create(b, sizeOf(buffer, axis), sizeOf(rows, axis));
-  createCheck(b, compare(arith::CmpIPredicate::sle, length, left),
+      createCheck(b,
+                  arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                        tensor::DimOp::create(b, buffer, i),
+                                        tensor::DimOp::create(b, rows, i)),
+                  "the cache's sizes are not those of the new rows");
+}
+
+/// A run fails where the cache has no room for the rows behind `length` others.
+static void checkRoom(ImplicitLocOpBuilder &b, Value buffer, Value rows,
+                      int64_t axis, Value length) {
+  Value left = arith::SubIOp::create(b, tensor::DimOp::create(b, buffer, axis),
+                                     tensor::DimOp::create(b, rows, axis));
+  createCheck(b,
+              arith::CmpIOp::create(b, arith::CmpIPredicate::sle, length, left),
               "a cache that is written in place has no room for all tokens");
 }
 
-void Appender::append(const Cache &cache) {
-  ImplicitLocOpBuilder b(cache.concat->getLoc(), cache.concat);
-  Value rows = cache.concat->getOperand(1), buffer = cache.argument;
+void Updater::append(const Cache &cache) {
+  ImplicitLocOpBuilder b(cache.node->getLoc(), cache.node);
+  Value rows = cache.node->getOperand(1), buffer = cache.argument;
   auto type = cast<RankedTensorType>(buffer.getType());
   // Until now sizes were those of what the cache holds.
   auto readers = llvm::map_to_vector(buffer.getUses(),
@@ -241,6 +260,7 @@ void Appender::append(const Cache &cache) {
     if (int64_t(i) != cache.axis && ShapedType::isDynamic(size))
       size = cast<RankedTensorType>(rows.getType()).getDimSize(i);
   Value known = withKnownType(b, buffer, type.clone(shape));
+  checkSizesOf(b, buffer, rows, cache.axis);
   checkRoom(b, buffer, rows, cache.axis, length);
   SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), rows),
                             offsets(sizes.size(), b.getIndexAttr(0)),
@@ -251,25 +271,80 @@ void Appender::append(const Cache &cache) {
   Value total = arith::AddIOp::create(
       b, length, tensor::DimOp::create(b, rows, cache.axis));
   Value all = firstRows(b, updated, cache.axis, total);
-  Value result = cache.concat->getResult(0);
+  Value result = cache.node->getResult(0);
   result.replaceAllUsesWith(withKnownType(b, all, result.getType()));
   end.setOperand(cache.result, withKnownType(b, updated, type));
-  cache.concat->erase();
+  cache.node->erase();
 }
 
-LogicalResult Appender::run() {
+LogicalResult Updater::appendAll() {
   if (failed(addLength()))
     return failure();
-  llvm::StringSet<> dims;
-  for (const Cache &cache : caches)
+  llvm::SetVector<StringRef> dims;
+  for (const Cache &cache : appended)
     dims.insert(dimName(function, cache.argument.getArgNumber(), cache.axis));
-  for (const Cache &cache : caches)
+  for (const Cache &cache : appended)
     rename(cache);
-  for (const auto &dim : dims)
-    if (!dim.getKey().empty())
-      checkSizes(dim.getKey());
-  for (const Cache &cache : caches)
+  for (StringRef dim : dims)
+    if (!dim.empty())
+      checkSizes(dim);
+  for (const Cache &cache : appended)
     append(cache);
+  return success();
+}
+
+/// The rows of each batch entry from its place on.
+void Updater::scatterRows(const Cache &cache) {
+  ImplicitLocOpBuilder b(cache.node->getLoc(), cache.node);
+  Value rows = cache.node->getOperand(1), buffer = cache.argument;
+  Value zero = arith::ConstantIndexOp::create(b, 0),
+        one = arith::ConstantIndexOp::create(b, 1);
+  checkSizesOf(b, buffer, rows, cache.axis);
+  auto loop = scf::ForOp::create(b, zero, tensor::DimOp::create(b, rows, 0),
+                                 one, buffer);
+  Value result = cache.node->getResult(0);
+  result.replaceAllUsesWith(
+      withKnownType(b, loop.getResult(0), result.getType()));
+  b.setInsertionPointToStart(loop.getBody());
+  Value entry = loop.getInductionVar(), start = zero;
+  if (hasOperand(cache.node, 2)) {
+    start = tensor::ExtractOp::create(b, cache.node->getOperand(2), entry);
+    start = arith::IndexCastOp::create(b, b.getIndexType(), start);
+    createCheck(
+        b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, zero, start),
+        "rows of a cache are written to a negative place");
+  }
+  checkRoom(b, buffer, rows, cache.axis, start);
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), rows),
+                            offsets(sizes.size(), b.getIndexAttr(0)),
+                            ones(sizes.size(), b.getIndexAttr(1));
+  sizes[0] = b.getIndexAttr(1);
+  offsets[0] = entry;
+  Value part = tensor::ExtractSliceOp::create(b, rows, offsets, sizes, ones);
+  offsets[cache.axis] = start;
+  Value next = tensor::InsertSliceOp::create(b, part, loop.getRegionIterArg(0),
+                                             offsets, sizes, ones);
+  scf::YieldOp::create(b, next);
+  cache.node->erase();
+}
+
+LogicalResult Updater::run() {
+  for (const Cache &cache : llvm::concat<Cache>(appended, written))
+    function.setResultAttr(
+        cache.result, kUpdatesAttr,
+        IntegerAttr::get(IntegerType::get(function.getContext(), 64),
+                         cache.argument.getArgNumber()));
+  for (const Cache &cache : written) {
+    if (typeOf(cache.node) == "TensorScatter")
+      scatterRows(cache);
+    // Of the argument's type, whatever is known of the node's.
+    ImplicitLocOpBuilder b(end.getLoc(), end);
+    end.setOperand(cache.result,
+                   withKnownType(b, withoutCopies(end.getOperand(cache.result)),
+                                 cache.argument.getType()));
+  }
+  if (!appended.empty() && failed(appendAll()))
+    return failure();
   function.setType(FunctionType::get(function.getContext(),
                                      function.getArgumentTypes(),
                                      end.getOperandTypes()));
@@ -277,7 +352,7 @@ LogicalResult Appender::run() {
 }
 
 namespace {
-struct AppendInPlace : impl::AppendInPlacePassBase<AppendInPlace> {
+struct CachesInPlace : impl::CachesInPlacePassBase<CachesInPlace> {
   void runOnOperation() override {
     auto function = getOperation().lookupSymbol<func::FuncOp>("main");
     if (!function || !llvm::hasSingleElement(function.getBody()))
@@ -285,10 +360,10 @@ struct AppendInPlace : impl::AppendInPlacePassBase<AppendInPlace> {
     auto end = dyn_cast<func::ReturnOp>(function.front().getTerminator());
     if (!end)
       return;
-    Appender appender(function, end);
-    appender.find();
-    numCaches += appender.numCaches();
-    if (appender.numCaches() && failed(appender.run()))
+    Updater updater(function, end);
+    updater.find();
+    numCaches += updater.numCaches();
+    if (failed(updater.run()))
       return signalPassFailure();
     bool anyUpdates =
         llvm::any_of(llvm::seq(function.getNumResults()), [&](unsigned result) {
@@ -298,8 +373,9 @@ struct AppendInPlace : impl::AppendInPlacePassBase<AppendInPlace> {
       return;
     getOperation().emitError(
         "no cache can be written in place: expected one that comes into the "
-        "model, gets new rows (by Concat, or in an attention with lengths, as "
-        "GroupQueryAttention), is read for nothing else, and comes out");
+        "model, gets new rows (by Concat, TensorScatter or ScatterND, or in an "
+        "attention with lengths, as GroupQueryAttention), is read for nothing "
+        "else, and comes out");
     signalPassFailure();
   }
 };

@@ -2,7 +2,7 @@
 // RUN: megactx-opt %t/cache.mlir --megactx-raise-onnx-attention=caches-in-place | FileCheck %s
 // RUN: megactx-opt %t/cache.mlir --megactx-raise-onnx-attention | FileCheck %s --check-prefix=COPIED
 // RUN: megactx-compile %t/cache.mlir --caches-in-place --compile-to=memref -o - | FileCheck %s --check-prefix=MEMORY
-// RUN: not megactx-opt %t/read.mlir --megactx-raise-onnx-attention=caches-in-place --megactx-append-in-place 2>&1 | FileCheck %s --check-prefix=READ
+// RUN: not megactx-opt %t/read.mlir --megactx-raise-onnx-attention=caches-in-place --megactx-caches-in-place 2>&1 | FileCheck %s --check-prefix=READ
 
 // Rows are put into the argument, entry by entry, which attention reads then; the result says which one it is.
 // CHECK-LABEL: func.func @main

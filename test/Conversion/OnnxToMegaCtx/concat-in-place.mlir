@@ -1,8 +1,8 @@
 // RUN: split-file %s %t
-// RUN: megactx-opt %t/cache.mlir --megactx-append-in-place | FileCheck %s
+// RUN: megactx-opt %t/cache.mlir --megactx-caches-in-place | FileCheck %s
 // RUN: megactx-compile %t/cache.mlir --caches-in-place --compile-to=memref -o - | FileCheck %s --check-prefix=MEMORY
-// RUN: not megactx-opt %t/read.mlir --megactx-append-in-place 2>&1 | FileCheck %s --check-prefix=READ
-// RUN: not megactx-opt %t/name.mlir --megactx-append-in-place 2>&1 | FileCheck %s --check-prefix=NAME
+// RUN: not megactx-opt %t/read.mlir --megactx-caches-in-place 2>&1 | FileCheck %s --check-prefix=READ
+// RUN: not megactx-opt %t/name.mlir --megactx-caches-in-place 2>&1 | FileCheck %s --check-prefix=NAME
 
 // New rows go behind as many as the last argument says; what asks for the cache's size gets that number.
 // CHECK-LABEL: func.func @main
