@@ -1,9 +1,9 @@
 //===- RaiseAttentionOp.cpp - ONNX's own Attention ------------------------===//
 
-#include "RaiseAttentionOp.h"
 #include "Heads.h"
 #include "Nodes.h"
 #include "Operands.h"
+#include "RaiseAttention.h"
 #include "Remarks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/Onnx/IR/Onnx.h"

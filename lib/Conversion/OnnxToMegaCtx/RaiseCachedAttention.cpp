@@ -3,7 +3,7 @@
 #include "BlockLayouts.h"
 #include "Heads.h"
 #include "Nodes.h"
-#include "RaiseAttentionOp.h"
+#include "RaiseAttention.h"
 #include "Remarks.h"
 #include "Sinks.h"
 #include "megactx/Artifact/Artifact.h"

@@ -12,7 +12,7 @@
 #include "Masks.h"
 #include "Nodes.h"
 #include "Operands.h"
-#include "RaiseAttentionOp.h"
+#include "RaiseAttention.h"
 #include "Remarks.h"
 #include "Scores.h"
 #include "megactx/Conversion/Passes.h"

@@ -1,20 +1,23 @@
-//===- RaiseAttentionOp.h - ONNX's own Attention ----------------*- C++ -*-===//
+//===- RaiseAttention.h - nodes to megactx.attention ------------*- C++ -*-===//
 //
-// Owns how the operator Attention of opset 23 and newer becomes
-// megactx.attention. Graphs that spell attention out: RaiseOnnxAttention.cpp.
+// Owns the forms of attention that are known: operators, and what graphs spell
+// out around a Softmax. Each replaces the results of its node, or says why not.
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MEGACTX_CONVERSION_ONNXTOMEGACTX_RAISEATTENTIONOP_H
-#define MEGACTX_CONVERSION_ONNXTOMEGACTX_RAISEATTENTIONOP_H
+#ifndef MEGACTX_CONVERSION_ONNXTOMEGACTX_RAISEATTENTION_H
+#define MEGACTX_CONVERSION_ONNXTOMEGACTX_RAISEATTENTION_H
 
 #include "Masks.h"
 
 namespace mlir::megactx::raise {
 
-/// Replaces the results of the node: heads folded into the last dim are split,
-/// a cache is prepended, masks are classified. Empty on success, else the
-/// reason why the node is left.
+/// A Softmax between a product of queries and keys and one with values. Empty
+/// on success, else the reason why the node is left.
+std::string raiseSoftmaxAttention(Operation *softmax, MaskCounts &counts);
+
+/// ONNX's Attention, of opset 23 and newer: heads folded into the last dim are
+/// split, a cache is prepended, masks are classified.
 std::string raiseAttentionOp(Operation *op, MaskCounts &counts);
 
 /// The same for ai.megactx.CachedAttention, whose caches get the new rows;

@@ -1,0 +1,468 @@
+//===- RaiseSoftmaxAttention.cpp - attention around a Softmax -------------===//
+//
+// What feeds the Softmax must be a product of queries and keys with scales and
+// masks on the way, what it feeds a product with values. Masks.h says what
+// masks come to.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Heads.h"
+#include "Masks.h"
+#include "Nodes.h"
+#include "Operands.h"
+#include "RaiseAttention.h"
+#include "Remarks.h"
+#include "Scores.h"
+#include "Sinks.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::raise;
+
+namespace {
+class Raiser {
+public:
+  Raiser(Operation *softmax, MaskCounts &counts)
+      : softmax(softmax), b(softmax->getLoc(), softmax), counts(counts),
+        masks(softmax->getContext()), operands(softmax->getContext()) {}
+
+  /// Empty on success, else the reason why this Softmax is no attention.
+  std::string run();
+
+private:
+  std::string findProducts(Scores &scores);
+  std::string foldOuterDims(Value &query, Value &key);
+  void unifyTypes(Value &query, Value &key);
+  std::string findOperands(Scores &scores, Value &query, Value &key);
+  Value foldedTerm(Value term);
+  bool foldTerm(const Term &term, SmallVectorImpl<Term> &folded);
+  std::string placeTerms(Scores &scores);
+  std::string applyScales(const Scores &scores, Value &query, double &scale,
+                          std::optional<double> &cap);
+  std::string build(Scores &scores);
+  void replaceProduct(Value out);
+  Value peelScales(Value value, Scores &scores);
+  void repeat(Value &value, Value batchLike, Value headsLike);
+  void alignSizes(Value &query, Value &key, Value &value);
+
+  Operation *softmax;
+  ImplicitLocOpBuilder b;
+  SmallVector<Operation *> products; ///< probabilities x values
+  Operation *product = nullptr;      ///< the one that is raised now
+  Value weights, values;             ///< its operands
+  Value unfolded; ///< queries before their outer dims were folded, or null
+  int64_t heads;  ///< the dim of theirs
+  MaskCounts &counts;
+  Masks masks;
+  Operands operands;
+};
+} // namespace
+
+std::string Raiser::findProducts(Scores &scores) {
+  Value lastReshape;
+  weights = skipGuards(b, softmax->getResult(0), scores, lastReshape);
+  if (!weights)
+    return "the scores beside its own are not cut off alone";
+  for (Operation *user : weights.getUsers())
+    if (!llvm::is_contained(products, user))
+      products.push_back(user);
+  for (Operation *user : products) {
+    if (typeOf(user) == "QuantizeLinear")
+      return "its probabilities are rounded, which --float-scores leaves out";
+    if (typeOf(user) != "MatMul" || user->getOperand(0) != weights)
+      return products.size() > 1 ? "its probabilities have other uses"
+                                 : "its probabilities multiply no values";
+  }
+  // Reshapes on the way keep keys last and come back to the scores' sizes.
+  Value before = scores.product;
+  if (!scores.reshapes.empty())
+    before = scores.reshapes.back()->getResult(0);
+  Value after = lastReshape ? lastReshape : before;
+  if (before != after || before != scores.product)
+    if (rankOf(before) < 1 || !operands.isLastSize(before, scores.product) ||
+        !operands.haveOneShape(after, scores.product))
+      return "its scores are reshaped in an unknown way";
+  return products.empty() ? "its probabilities multiply no values" : "";
+}
+
+/// A scale of queries or keys is one of the scores.
+Value Raiser::peelScales(Value value, Scores &scores) {
+  while (true) {
+    StringRef type = typeOf(value);
+    if (type != "Mul" && type != "Div")
+      return value;
+    Operation *op = value.getDefiningOp();
+    unsigned i = isScalar(op->getOperand(1)) ? 1 : 0;
+    if (!isScalar(op->getOperand(i)) || (type == "Div" && i == 0) ||
+        rankOf(op->getOperand(1 - i)) != rankOf(value))
+      return value;
+    scores.scales.push_back({op->getOperand(i), type == "Div"});
+    value = op->getOperand(1 - i);
+  }
+}
+
+/// Repeats the value along its batch and its heads, which are 1, as often as
+/// other tensors have; null for what stays.
+void Raiser::repeat(Value &value, Value batchLike, Value headsLike) {
+  auto type = cast<RankedTensorType>(value.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  SmallVector<Value> sizes;
+  Value likes[] = {batchLike, headsLike};
+  for (auto [dim, like] : llvm::enumerate(likes)) {
+    if (!like) {
+      sizes.push_back(integerList(b, 1));
+      continue;
+    }
+    shape[dim] = cast<RankedTensorType>(like.getType()).getDimSize(dim);
+    sizes.push_back(sizesOf(b, like, dim, dim + 1));
+  }
+  sizes.push_back(integerList(b, {1, 1}));
+  value = createNode(b, "Expand", {value, joinedLists(b, sizes)},
+                     type.clone(shape));
+}
+
+/// Products of matrices broadcast batch and heads, attention does not.
+void Raiser::alignSizes(Value &query, Value &key, Value &value) {
+  Value *all[] = {&query, &key, &value};
+  Value most[2]; // by dim, whichever is not 1
+  for (unsigned dim : {0, 1})
+    for (Value *operand : all)
+      if (!most[dim] && !operands.isOne(*operand, dim))
+        most[dim] = *operand;
+  // Fewer heads of keys and values than of queries are groups.
+  bool isGrouped = operands.isOne(key, 1) && operands.isOne(value, 1);
+  for (Value *operand : all) {
+    Value like[2];
+    for (unsigned dim : {0, 1})
+      if (operands.isOne(*operand, dim) &&
+          !(dim == 1 && isGrouped && operand != &query))
+        like[dim] = most[dim];
+    if (like[0] || like[1])
+      repeat(*operand, like[0], like[1]);
+  }
+}
+
+/// Operands of a rank above 4: the last outer dim that is not 1 is the heads,
+/// those before it are one batch.
+std::string Raiser::foldOuterDims(Value &query, Value &key) {
+  int64_t rank = rankOf(query);
+  for (Value operand : {key, values})
+    if (rankOf(operand) != rank)
+      return "its operands have several ranks";
+  for (int64_t dim = 0; dim + 2 < rank; ++dim)
+    if (!operands.haveOneSize(query, key, dim) ||
+        !operands.haveOneSize(query, values, dim))
+      return "its operands differ in the size of dim " + std::to_string(dim);
+  unfolded = query;
+  heads = rank - 3;
+  while (heads > 1 && operands.isOne(query, heads))
+    --heads;
+  for (Value *operand : {&query, &key, &values})
+    *operand = foldedOuterDims(b, *operand, heads);
+  return "";
+}
+
+/// Scores may be of narrower floats than what their weights multiply, or of
+/// wider ones: all get the one type that holds the numbers of each.
+void Raiser::unifyTypes(Value &query, Value &key) {
+  Value *operands[] = {&query, &key, &values};
+  Type type = getElementTypeOrSelf(query.getType());
+  for (Value *operand : operands)
+    if (getElementTypeOrSelf(operand->getType()) != type)
+      type = b.getF32Type();
+  for (Value *operand : operands)
+    *operand = withElementType(b, *operand, type);
+}
+
+/// Whether two sizes are known to be neither equal nor broadcast.
+static bool contradict(Value a, Value b, int64_t dim, bool broadcasts) {
+  int64_t x = cast<RankedTensorType>(a.getType()).getDimSize(dim);
+  int64_t y = cast<RankedTensorType>(b.getType()).getDimSize(dim);
+  if (ShapedType::isDynamic(x) || ShapedType::isDynamic(y) || x == y)
+    return false;
+  return !broadcasts || (x != 1 && y != 1);
+}
+
+/// Of products that no run can compute: their own lowering says so.
+static bool contradict(Value query, Value key, Value values) {
+  return contradict(query, key, 0, true) || contradict(query, key, 3, false) ||
+         contradict(key, values, 0, true) || contradict(key, values, 1, true) ||
+         contradict(key, values, 2, false);
+}
+
+/// The tensors [B, H, N, D] that are multiplied, in place of the operands.
+std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
+  // A product with a vector has a dim less than one with a matrix.
+  if (rankOf(scores.query) == 1 || rankOf(scores.key) == 1 ||
+      rankOf(values) == 1)
+    return "an operand of its products is a vector";
+  // Heads may be folded into the batch for one of the products alone.
+  bool isFolded = rankOf(scores.product) == 3;
+  bool hasFoldedValues = rankOf(weights) == 3;
+  if ((isFolded && (rankOf(scores.query) != 3 || rankOf(scores.key) != 3)) ||
+      (hasFoldedValues && rankOf(values) != 3))
+    return "its operands have no known rank 4";
+  auto perm = llvm::to_vector(llvm::seq(rankOf(scores.key)));
+  std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
+  key = transposed(b, peelScales(scores.key, scores), perm);
+  query = peelScales(scores.query, scores);
+  unfolded = nullptr;
+  if (rankOf(scores.product) > 4)
+    if (std::string reason = foldOuterDims(query, key); !reason.empty())
+      return reason;
+  if (!isFolded) {
+    key = withRank4(b, key);
+    query = withRank4(b, query);
+  }
+  if (!hasFoldedValues)
+    values = withRank4(b, values);
+  auto queries = operands.sourcesOf(query);
+  llvm::erase_if(queries, [](const Operand &o) { return o.group != 1; });
+  auto shared =
+      sharedSources(operands.sourcesOf(key), operands.sourcesOf(values));
+  bool isFound = !queries.empty() && shared;
+  if (!isFound && !(isFolded && hasFoldedValues))
+    return "its heads are folded in an unknown way";
+  if (isFound) {
+    query = queries.back().tensor;
+    key = shared->first.tensor;
+    values = shared->second.tensor;
+  } else {
+    // Nothing has heads of their own: there is one, or each is an entry of the
+    // batch.
+    for (Value *operand : {&query, &key, &values})
+      *operand = unsqueezed(b, *operand, 1);
+  }
+  for (Value v : {query, key, values}) {
+    auto type = dyn_cast<RankedTensorType>(v.getType());
+    if (!type || type.getRank() != 4)
+      return "its operands have no known rank 4";
+    Type e = type.getElementType();
+    if (!e.isF32() && !e.isF16() && !e.isBF16())
+      return "its element type is not f32, f16 or bf16";
+  }
+  if (contradict(query, key, values))
+    return "the sizes of its operands contradict";
+  unifyTypes(query, key);
+  // A batch and heads that are folded say nothing of either: as many in all may
+  // be other heads of other batches.
+  bool isRepeated = !isFound || shared->first.group != 1;
+  if (((isFolded && !isRepeated) || isFolded != hasFoldedValues) &&
+      !(operands.haveOneSize(query, values, 1) &&
+        (isRepeated || operands.haveOneSize(query, key, 1))))
+    return "its heads are folded in an unknown way";
+  return "";
+}
+
+/// With outer dims folded as those of the operands: into 1 where all are, else
+/// all of them are repeated.
+Value Raiser::foldedTerm(Value term) {
+  // Remarks name where it comes from.
+  ImplicitLocOpBuilder b(term.getLoc(), this->b);
+  int64_t rank = rankOf(unfolded);
+  if (int64_t missing = rank - rankOf(term))
+    term = unsqueezed(b, term, llvm::to_vector(llvm::seq<int64_t>(0, missing)));
+  auto all = cast<RankedTensorType>(unfolded.getType());
+  auto type = cast<RankedTensorType>(term.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  SmallVector<Value> target;
+  for (auto [first, last] : {std::pair(int64_t(0), heads), {heads, rank - 2}}) {
+    auto isOne = [&](int64_t dim) { return operands.isOne(term, dim); };
+    bool areOne = llvm::all_of(llvm::seq(first, last), isOne);
+    target.push_back(areOne
+                         ? integerList(b, SmallVector<int64_t>(last - first, 1))
+                         : sizesOf(b, unfolded, first, last));
+    for (int64_t dim = first; dim < last && !areOne; ++dim)
+      shape[dim] = all.getDimSize(dim);
+  }
+  target.push_back(integerList(b, {1, 1}));
+  term = createNode(b, "Expand", {term, joinedLists(b, target)},
+                    type.clone(shape));
+  return foldedOuterDims(b, term, heads);
+}
+
+/// Sums are taken apart: what is the same for a whole batch stays so.
+bool Raiser::foldTerm(const Term &term, SmallVectorImpl<Term> &folded) {
+  int64_t rank = rankOf(term.value);
+  if (!unfolded || !term.reshapes.empty() || rank < 0 ||
+      rank > rankOf(unfolded))
+    return false;
+  if (!term.fill && typeOf(term.value) == "Add" &&
+      isa<FloatType>(getElementTypeOrSelf(term.value.getType())))
+    return llvm::all_of(term.value.getDefiningOp()->getOperands(),
+                        [&](Value operand) {
+                          Term part = term;
+                          part.value = operand;
+                          return foldTerm(part, folded);
+                        });
+  folded.push_back(term);
+  folded.back().value = foldedTerm(term.value);
+  folded.back().isFolded = true;
+  return true;
+}
+
+/// Where sizes do not tell which scores a term is added to, it gets the form of
+/// the operands.
+std::string Raiser::placeTerms(Scores &scores) {
+  SmallVector<Term> placed;
+  for (const Term &term : scores.terms) {
+    if (masks.isPlaced(term))
+      placed.push_back(term);
+    else if (!foldTerm(term, placed))
+      return "it is not known which scores " + describe(term.value) +
+             " is added to";
+  }
+  scores.terms = placed;
+  return "";
+}
+
+/// Whether a product of queries with a factor that is no known number has the
+/// queries' type and is what makes the scores.
+static bool canScale(Value query, Value factor, bool hasHeads) {
+  auto all = cast<RankedTensorType>(query.getType());
+  auto own = dyn_cast<RankedTensorType>(factor.getType());
+  if (!own || own.getElementType() != all.getElementType() || own.getRank() > 4)
+    return false;
+  if (isScalar(factor))
+    return true;
+  for (auto [size, whole] :
+       llvm::zip(llvm::reverse(own.getShape()), llvm::reverse(all.getShape())))
+    if (whole == 1 && size != 1)
+      return false;
+  return hasHeads;
+}
+
+/// The scores' factor and cap as numbers; other factors scale the queries.
+std::string Raiser::applyScales(const Scores &scores, Value &query,
+                                double &scale, std::optional<double> &cap) {
+  scale = 1.0;
+  if (scores.isCapped) {
+    cap = 1.0;
+    for (auto [factor, divides] : scores.caps) {
+      auto number = operands.scalar(factor);
+      if (!number || *number <= 0)
+        return "its scores are capped by " + describe(factor) +
+               ", which is no positive number";
+      cap = divides ? *cap / *number : *cap * *number;
+    }
+    // tanh(x s) c = c tanh(x (s c) / c).
+    scale = *cap;
+  }
+  for (auto [factor, divides] : scores.scales) {
+    if (auto number = operands.scalar(factor)) {
+      scale = divides ? scale / *number : scale * *number;
+      continue;
+    }
+    if (!canScale(query, factor, rankOf(scores.product) == 4))
+      return "its scores are scaled by " + describe(factor) +
+             ", which queries cannot be";
+    query = createNode(b, divides ? "Div" : "Mul", {query, factor},
+                       query.getType());
+  }
+  return "";
+}
+
+std::string Raiser::build(Scores &scores) {
+  b.setInsertionPoint(product);
+  Value query, key;
+  double scale;
+  std::optional<double> cap;
+  if (std::string reason = findOperands(scores, query, key); !reason.empty())
+    return reason;
+  if (std::string reason = applyScales(scores, query, scale, cap);
+      !reason.empty())
+    return reason;
+  for (Term &term : scores.terms)
+    if (!changeTerm(b, term))
+      return describe(term.value) + " is changed by a number of another type";
+  StringRef kind = kindOf(query, key, values);
+  masks.setOperands(query, key, kind == "self", scores.product);
+  if (scores.sink &&
+      !(rankOf(scores.sink) == 4 && rankOf(scores.product) == 4 &&
+        operands.isOne(scores.sink, 3)))
+    return describe(scores.sink) + " is no score of one more key per row";
+  if (std::string reason = placeTerms(scores); !reason.empty())
+    return reason;
+  pattern::Pattern pattern;
+  SmallVector<Value> biases = masks.biasesOf(b, scores.terms, pattern, counts);
+  alignSizes(query, key, values);
+  auto keyType = cast<RankedTensorType>(key.getType());
+  auto valueType = cast<RankedTensorType>(values.getType());
+  auto queryType = cast<RankedTensorType>(query.getType());
+  Value source = SourceOp::create(
+      b, SourceType::get(b.getContext(), keyType, valueType), key, values,
+      biases,
+      /*lengths=*/Value(), /*segments=*/Value(), /*offset=*/Value(),
+      /*positions=*/Value(), PatternAttr::get(b.getContext(), pattern),
+      b.getI64IntegerAttr(1));
+  SmallVector<int64_t> shape(queryType.getShape());
+  shape[3] = valueType.getDimSize(3);
+  auto outType = RankedTensorType::get(shape, queryType.getElementType());
+  // Keys of a cache stand before the queries' own: the last query and the last
+  // key have one position.
+  Value offset;
+  if (kind == "self") {
+    Value queries = tensor::DimOp::create(b, query, 2);
+    Value keys = tensor::DimOp::create(b, key, 2);
+    offset = arith::SubIOp::create(b, keys, queries);
+  }
+  auto lseType =
+      RankedTensorType::get(ArrayRef(shape).take_front(3), b.getF32Type());
+  auto attention = AttentionOp::create(
+      b, outType, scores.sink ? Type(lseType) : Type(), query, source, offset,
+      /*positions=*/Value(), b.getF32FloatAttr(scale),
+      cap ? b.getF32FloatAttr(*cap) : FloatAttr(), b.getI64IntegerAttr(1),
+      b.getStringAttr(kind));
+  Value out = attention.getOut();
+  if (scores.sink)
+    out = withSink(b, attention, scores.sink);
+  replaceProduct(out);
+  passed(softmax, kAttentionRaised) << remark::add("{0}", pattern.str());
+  return "";
+}
+
+/// Brings [B, H, N, D] to the form of the product with values.
+void Raiser::replaceProduct(Value out) {
+  if (unfolded)
+    out = withOuterDims(b, out, unfolded, heads);
+  if (rankOf(weights) == 3) {
+    SmallVector<ReassociationIndices> groups = {{0, 1}, {2}, {3}};
+    out = tensor::CollapseShapeOp::create(b, out, groups);
+  }
+  Value old = product->getResult(0);
+  out = withElementType(b, out, getElementTypeOrSelf(old.getType()));
+  old.replaceAllUsesWith(withKnownType(b, out, old.getType()));
+}
+
+std::string Raiser::run() {
+  auto axis = softmax->getAttrOfType<IntegerAttr>("axis");
+  int64_t last = rankOf(softmax->getResult(0)) - 1;
+  if (axis && axis.getInt() != -1 && axis.getInt() != last)
+    return "it is not over the last axis";
+  Scores scores;
+  std::string reason = matchScores(softmax->getOperand(0), operands, scores);
+  if (reason.empty())
+    reason = findProducts(scores);
+  if (!reason.empty())
+    return reason;
+  // Products with other values are attentions of their own.
+  for (Operation *next : products) {
+    product = next;
+    Scores own = scores;
+    values = product->getOperand(1);
+    std::string here = build(own);
+    if (reason.empty())
+      reason = here;
+  }
+  return reason;
+}
+
+std::string mlir::megactx::raise::raiseSoftmaxAttention(Operation *softmax,
+                                                        MaskCounts &counts) {
+  return Raiser(softmax, counts).run();
+}
