@@ -42,6 +42,21 @@ bool computesRepeatedly(OpOperand *operand) {
   return false;
 }
 
+/// Whether the sizes of an expansion are there where what is padded is:
+/// upstream expands it right behind that.
+bool hasSizesBeforePad(OpOperand *operand) {
+  auto expand = dyn_cast<tensor::ExpandShapeOp>(operand->getOwner());
+  auto pad = operand->get().getDefiningOp<tensor::PadOp>();
+  if (!expand || !pad)
+    return true;
+  Operation *source = pad.getSource().getDefiningOp();
+  return llvm::all_of(expand.getOutputShape(), [&](Value size) {
+    Operation *op = size.getDefiningOp();
+    return !op || (source && op->getBlock() == source->getBlock() &&
+                   op->isBeforeInBlock(source));
+  });
+}
+
 struct FuseElementwise : impl::FuseElementwisePassBase<FuseElementwise> {
   void runOnOperation() override {
     MLIRContext *context = &getContext();
@@ -51,7 +66,8 @@ struct FuseElementwise : impl::FuseElementwisePassBase<FuseElementwise> {
     };
     auto keepsProducts = [&](OpOperand *operand) {
       return hasOneUse(operand) && !updatesRepeatedly(operand) &&
-             !computesRepeatedly(operand) && !isProduct(operand->getOwner()) &&
+             !computesRepeatedly(operand) && hasSizesBeforePad(operand) &&
+             !isProduct(operand->getOwner()) &&
              !isProduct(operand->get().getDefiningOp());
     };
     RewritePatternSet patterns(context);

@@ -74,3 +74,24 @@ func.func @destination_that_is_read(%x: tensor<?x?xf32>, %dx: tensor<?xf32>, %su
   } -> tensor<?x?xf32>
   return %r : tensor<?x?xf32>
 }
+
+
+// What is padded is not expanded before the sizes that it would have.
+// CHECK-LABEL: func @sizes_behind_what_is_padded
+// CHECK: %[[ROWS:.*]] = tensor.dim
+// CHECK: tensor.pad
+// CHECK: tensor.expand_shape {{.*}} output_shape [2, 1, %[[ROWS]],
+func.func @sizes_behind_what_is_padded(%x: tensor<2x?x?xf32>) -> tensor<2x1x?x?xf32> {
+  %zero = arith.constant 0.0 : f32
+  %c1 = arith.constant 1 : index
+  %c2 = arith.constant 2 : index
+  %rows = tensor.dim %x, %c1 : tensor<2x?x?xf32>
+  %columns = tensor.dim %x, %c2 : tensor<2x?x?xf32>
+  %padded = tensor.pad %x low[0, 0, 1] high[0, 0, 1] {
+  ^bb0(%b: index, %i: index, %j: index):
+    tensor.yield %zero : f32
+  } : tensor<2x?x?xf32> to tensor<2x?x?xf32>
+  %all = arith.addi %columns, %c2 : index
+  %expanded = tensor.expand_shape %padded [[0], [1, 2], [3]] output_shape [2, 1, %rows, %all] : tensor<2x?x?xf32> into tensor<2x1x?x?xf32>
+  return %expanded : tensor<2x1x?x?xf32>
+}
