@@ -86,3 +86,26 @@ def test_elements_by_indices(tool, tmp_path):
 def test_circular_caches_are_copied(tool, tmp_path):
     done = artifact(tool, tmp_path, helper.make_node("TensorScatter", ["cache", "rows", "at"], ["all"], mode="circular"), ["b"])
     assert done.status == 1 and "error: no cache can be written in place" in done.err, done
+
+
+def test_on_a_gpu(fake_gpu, tool, tmp_path):
+    """The cache is in the device's memory, and stays there; places are the host's."""
+    done = artifact(tool, tmp_path, helper.make_node("TensorScatter", ["cache", "rows", "at"], ["all"], axis=-2), ["b"])
+    assert done.status == 0, done
+    fake_gpu.compile(tmp_path / "model.onnx", tmp_path / "gpu.mctx", "--caches-in-place")
+    given = {"cache": drawn(2, 2, 9, 4), "rows": drawn(2, 2, 2, 4), "at": np.array([7, 1])}
+    want = given["cache"].copy()
+    want[0, :, 7:], want[1, :, 1:3] = given["rows"]
+    np.savez(tmp_path / "given.npz", **given)
+    done = fake_gpu.python("""
+import numpy as np
+given, model = dict(np.load(sys.argv[2])), megactx.load(sys.argv[1])
+there = megactx.to_device(given["cache"])
+got = model.run(given | {"cache": there})
+assert got["all"] is there
+np.savez(sys.argv[3], **{name: np.asarray(value) for name, value in got.items()})
+""", tmp_path / "gpu.mctx", tmp_path / "given.npz", tmp_path / "got.npz")
+    assert done.status == 0, done
+    got = np.load(tmp_path / "got.npz")
+    np.testing.assert_array_equal(got["all"], want)
+    np.testing.assert_allclose(got["sum"], want.sum((1, 2, 3)), rtol=1e-4, atol=1e-4)
