@@ -5,6 +5,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Interfaces/DestinationStyleOpInterface.h"
+#include "mlir/Interfaces/LoopLikeInterface.h"
 
 namespace mlir::megactx {
 #define GEN_PASS_DEF_SEPARATEINITSPASS
@@ -13,12 +14,19 @@ namespace mlir::megactx {
 namespace {
 struct SeparateInits : impl::SeparateInitsPassBase<SeparateInits> {
   void runOnOperation() override {
-    SmallVector<DestinationStyleOpInterface> ops;
-    getOperation()->walk(
-        [&](DestinationStyleOpInterface op) { ops.push_back(op); });
-    for (DestinationStyleOpInterface op : ops)
-      for (OpOperand &init : op.getDpsInitsMutable())
-        separate(init);
+    SmallVector<OpOperand *> inits;
+    auto add = [&](MutableArrayRef<OpOperand> of) {
+      for (OpOperand &init : of)
+        inits.push_back(&init);
+    };
+    getOperation()->walk([&](Operation *op) {
+      if (auto made = dyn_cast<DestinationStyleOpInterface>(op))
+        add(made.getDpsInitsMutable());
+      else if (auto loop = dyn_cast<LoopLikeOpInterface>(op))
+        add(loop.getInitsMutable());
+    });
+    for (OpOperand *init : inits)
+      separate(*init);
   }
 
   /// Clones what makes the value, back to tensor.empty, where others use it.

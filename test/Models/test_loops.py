@@ -45,6 +45,15 @@ def test_carried_tensor_grows(tool, tmp_path):
     check(model([loop(body)], [X, M], [value("y")]), runs((3, 1), (0, 1, 4)), tool, tmp_path)
 
 
+@pytest.mark.parametrize("kept", [["y"], ["y", "p"], ["y", "p", "q"]], ids=len)
+def test_steps_of_two_tensors(kept, tool, tmp_path):
+    """Of as many rows each; what is carried on is one of a step's."""
+    nodes = [GOES_ON, node("Sub", ["b", "x"], ["ao"]), node("Tanh", ["b"], ["bo"]), node("Identity", ["ao"], ["s"]), node("Identity", ["b"], ["t"])]
+    body = subgraph(nodes, [ON, GROWN, value("bo"), "s", "t"], [*HEAD, value("b")])
+    made = model([node("Neg", ["x"], ["less"]), loop(body, outputs=("y", "u", "p", "q"), carried=("less", "less"))], [X, M], [value(name) for name in kept])
+    check(made, runs((3, 1), (1, 4)), tool, tmp_path)
+
+
 def test_memory_beside_a_sum_of_lengths(tool, tmp_path):
     """Rows of what is carried, and those of two others together, are not as many."""
     nodes = [GOES_ON, node("Concat", ["k", "p"], ["kp"], axis=0), node("MatMul", ["kp", "w"], ["all"]), node("ReduceMean", ["all"], ["mean"], keepdims=1)]

@@ -36,3 +36,20 @@ func.func @argument(%a: tensor<4xf32>, %x: f32) -> (tensor<4xf32>, tensor<4xf32>
   %0 = linalg.fill ins(%x : f32) outs(%a : tensor<4xf32>) -> tensor<4xf32>
   return %0, %a : tensor<4xf32>, tensor<4xf32>
 }
+
+// What a loop fills, slice by slice, are two tensors.
+// CHECK-LABEL: @parts_of_a_loop
+// CHECK: %[[A:.*]] = tensor.empty
+// CHECK: %[[B:.*]] = tensor.empty
+// CHECK: scf.for {{.*}} iter_args(%{{.*}} = %[[A]], %{{.*}} = %[[B]])
+func.func @parts_of_a_loop(%x: tensor<4xf32>, %y: tensor<4xf32>, %n: index) -> (tensor<?x4xf32>, tensor<?x4xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %empty = tensor.empty(%n) : tensor<?x4xf32>
+  %0:2 = scf.for %i = %c0 to %n step %c1 iter_args(%a = %empty, %b = %empty) -> (tensor<?x4xf32>, tensor<?x4xf32>) {
+    %xs = tensor.insert_slice %x into %a[%i, 0] [1, 4] [1, 1] : tensor<4xf32> into tensor<?x4xf32>
+    %ys = tensor.insert_slice %y into %b[%i, 0] [1, 4] [1, 1] : tensor<4xf32> into tensor<?x4xf32>
+    scf.yield %xs, %ys : tensor<?x4xf32>, tensor<?x4xf32>
+  }
+  return %0#0, %0#1 : tensor<?x4xf32>, tensor<?x4xf32>
+}

@@ -132,8 +132,10 @@ def SeparateInitsPass : Pass<"megactx-separate-inits"> {
   let summary = "give every destination a fill of its own";
   let description = [{
     Before: tensors; equal `tensor.empty` and `linalg.fill` may be one value that
-    several ops take as their destination, and bufferization would copy it for
-    each. After: each destination has one user and is made just before it.
+    several ops take as their destination, or that a loop starts several of its
+    own with. Bufferization would copy it for each, or, where it is empty, take
+    all of a loop's for one. After: each destination has one user and is made
+    just before it.
   }];
   let statistics = [Statistic<"numClones", "clones", "initial values cloned">];
 }
