@@ -68,7 +68,7 @@ def RaiseOnnxAttentionPass
     a length per batch entry reads, and that comes out of it with the new rows, is
     written where it is: the result says `megactx.updates`, the argument's number.
     A run ends where it has no room for the new rows. `megactx-caches-in-place`
-    does the same for caches that a `Concat` makes longer.
+    does the same for caches that other nodes give new rows.
   }];
   let options = [
     Option<"cachesInPlace", "caches-in-place", "bool", "false",

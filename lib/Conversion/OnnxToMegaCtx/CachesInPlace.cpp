@@ -6,10 +6,12 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "CacheRows.h"
 #include "Heads.h"
 #include "Nodes.h"
 #include "megactx/Artifact/Artifact.h"
 #include "megactx/Conversion/Passes.h"
+#include "megactx/Dialect/Onnx/IR/Onnx.h"
 #include "megactx/Support/Check.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
@@ -26,6 +28,10 @@ using namespace raise;
 
 /// The input that says how many tokens caches hold.
 static constexpr StringLiteral kLength = "past_sequence_length";
+
+/// What a run says of rows that a cache cannot have.
+static constexpr StringLiteral kOtherSizes =
+    "the cache's sizes are not those of the new rows";
 
 namespace {
 /// An argument of `main` that becomes a result of it by a node, its first
@@ -50,7 +56,7 @@ private:
   std::optional<Cache> cacheAt(unsigned result);
   LogicalResult appendAll();
   LogicalResult addLength();
-  void checkSizes(StringRef dim);
+  void checkSizes(StringAttr dim);
   void rename(const Cache &cache);
   void append(const Cache &cache);
   void scatterRows(const Cache &cache);
@@ -143,7 +149,8 @@ void Updater::find() {
 /// index.
 LogicalResult Updater::addLength() {
   for (unsigned i = 0; i < function.getNumArguments(); ++i)
-    if (auto name = function.getArgAttrOfType<StringAttr>(i, "onnx.name");
+    if (auto name = function.getArgAttrOfType<StringAttr>(
+            i, onnx::OnnxDialect::kNameAttr);
         name && name.getValue() == kLength)
       return function.emitError("caches cannot be written in place: the model "
                                 "has an input '")
@@ -153,7 +160,7 @@ LogicalResult Updater::addLength() {
   auto type = RankedTensorType::get({}, b.getI64Type());
   unsigned number = function.getNumArguments();
   auto attrs = b.getDictionaryAttr(
-      b.getNamedAttr("onnx.name", b.getStringAttr(kLength)));
+      b.getNamedAttr(onnx::OnnxDialect::kNameAttr, b.getStringAttr(kLength)));
   if (failed(function.insertArgument(number, type, attrs, b.getLoc())))
     return failure();
   Value given =
@@ -167,27 +174,19 @@ LogicalResult Updater::addLength() {
   return success();
 }
 
-static StringRef dimName(func::FuncOp function, unsigned argument,
-                         int64_t dim) {
-  auto names = function.getArgAttrOfType<ArrayAttr>(argument, "onnx.dims");
-  auto name = names && dim < int64_t(names.size())
-                  ? dyn_cast<StringAttr>(names[dim])
-                  : StringAttr();
-  return name ? name.getValue() : "";
-}
-
 /// Other inputs that have as many tokens as the caches held still have to.
-void Updater::checkSizes(StringRef dim) {
+void Updater::checkSizes(StringAttr dim) {
   ImplicitLocOpBuilder b(function.getLoc(), function.getContext());
   b.setInsertionPointAfter(lengthCheck);
   for (BlockArgument argument : function.getArguments())
     for (int64_t i = 0; i < std::max<int64_t>(rankOf(argument), 0); ++i)
-      if (dimName(function, argument.getArgNumber(), i) == dim)
+      if (dimName(argument, i) == dim)
         createCheck(
             b,
             arith::CmpIOp::create(b, arith::CmpIPredicate::eq, length,
                                   tensor::DimOp::create(b, argument, i)),
-            "inputs disagree on the size of dimension '" + dim + "'");
+            "inputs disagree on the size of dimension '" + dim.getValue() +
+                "'");
 }
 
 /// The dim with the tokens is what the buffer has room for, not what it holds.
@@ -196,37 +195,16 @@ void Updater::rename(const Cache &cache) {
   Builder b(function.getContext());
   SmallVector<Attribute> names;
   for (int64_t i = 0; i < rankOf(cache.argument); ++i) {
-    StringRef name = dimName(function, number, i);
-    names.push_back(b.getStringAttr(
-        i == cache.axis && !name.empty() ? name + "_room" : Twine(name)));
+    StringAttr known = dimName(cache.argument, i);
+    std::string name = known ? known.str() : "";
+    if (i == cache.axis && known)
+      name += "_room";
+    names.push_back(b.getStringAttr(name));
   }
-  function.setArgAttr(number, "onnx.dims", b.getArrayAttr(names));
-  function.setResultAttr(cache.result, "onnx.dims", b.getArrayAttr(names));
-}
-
-/// The buffer's first rows, as many as `count`.
-static Value firstRows(ImplicitLocOpBuilder &b, Value buffer, int64_t axis,
-                       Value count) {
-  SmallVector<OpFoldResult> sizes =
-      tensor::getMixedSizes(b, b.getLoc(), buffer);
-  SmallVector<OpFoldResult> zeros(sizes.size(), b.getIndexAttr(0)),
-      ones(sizes.size(), b.getIndexAttr(1));
-  sizes[axis] = count;
-  return tensor::ExtractSliceOp::create(b, buffer, zeros, sizes, ones);
-}
-
-/// A run fails where the rows are of other sizes than the cache.
-static void checkSizesOf(ImplicitLocOpBuilder &b, Value buffer, Value rows,
-                         int64_t axis) {
-  auto known = cast<RankedTensorType>(buffer.getType()).getShape(),
-       given = cast<RankedTensorType>(rows.getType()).getShape();
-  for (int64_t i = 0, rank = known.size(); i < rank; ++i)
-    if (i != axis && (known[i] != given[i] || ShapedType::isDynamic(known[i])))
-      createCheck(b,
-                  arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                        tensor::DimOp::create(b, buffer, i),
-                                        tensor::DimOp::create(b, rows, i)),
-                  "the cache's sizes are not those of the new rows");
+  function.setArgAttr(number, onnx::OnnxDialect::kDimsAttr,
+                      b.getArrayAttr(names));
+  function.setResultAttr(cache.result, onnx::OnnxDialect::kDimsAttr,
+                         b.getArrayAttr(names));
 }
 
 /// A run fails where the cache has no room for the rows behind `length` others.
@@ -236,7 +214,7 @@ static void checkRoom(ImplicitLocOpBuilder &b, Value buffer, Value rows,
                                      tensor::DimOp::create(b, rows, axis));
   createCheck(b,
               arith::CmpIOp::create(b, arith::CmpIPredicate::sle, length, left),
-              "a cache that is written in place has no room for all tokens");
+              kNoRoom);
 }
 
 void Updater::append(const Cache &cache) {
@@ -254,13 +232,8 @@ void Updater::append(const Cache &cache) {
     for (OpOperand *reader : readers)
       reader->set(past);
   }
-  // What the rows say of their sizes is known of the cache.
-  SmallVector<int64_t> shape(type.getShape());
-  for (auto [i, size] : llvm::enumerate(shape))
-    if (int64_t(i) != cache.axis && ShapedType::isDynamic(size))
-      size = cast<RankedTensorType>(rows.getType()).getDimSize(i);
-  Value known = withKnownType(b, buffer, type.clone(shape));
-  checkSizesOf(b, buffer, rows, cache.axis);
+  Value known = withSizesOf(b, buffer, rows, cache.axis);
+  requireSizes(b, buffer, rows, cache.axis, kOtherSizes);
   checkRoom(b, buffer, rows, cache.axis, length);
   SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), rows),
                             offsets(sizes.size(), b.getIndexAttr(0)),
@@ -280,14 +253,14 @@ void Updater::append(const Cache &cache) {
 LogicalResult Updater::appendAll() {
   if (failed(addLength()))
     return failure();
-  llvm::SetVector<StringRef> dims;
+  llvm::SetVector<StringAttr> dims;
   for (const Cache &cache : appended)
-    dims.insert(dimName(function, cache.argument.getArgNumber(), cache.axis));
+    if (StringAttr name = dimName(cache.argument, cache.axis))
+      dims.insert(name);
   for (const Cache &cache : appended)
     rename(cache);
-  for (StringRef dim : dims)
-    if (!dim.empty())
-      checkSizes(dim);
+  for (StringAttr dim : dims)
+    checkSizes(dim);
   for (const Cache &cache : appended)
     append(cache);
   return success();
@@ -299,7 +272,7 @@ void Updater::scatterRows(const Cache &cache) {
   Value rows = cache.node->getOperand(1), buffer = cache.argument;
   Value zero = arith::ConstantIndexOp::create(b, 0),
         one = arith::ConstantIndexOp::create(b, 1);
-  checkSizesOf(b, buffer, rows, cache.axis);
+  requireSizes(b, buffer, rows, cache.axis, kOtherSizes);
   auto loop = scf::ForOp::create(b, zero, tensor::DimOp::create(b, rows, 0),
                                  one, buffer);
   Value result = cache.node->getResult(0);

@@ -144,6 +144,22 @@ bool raise::hasOperand(Operation *op, unsigned i) {
          !isa<NoneType>(op->getOperand(i).getType());
 }
 
+StringAttr raise::dimName(Value input, int64_t dim) {
+  auto argument = dyn_cast<BlockArgument>(input);
+  auto function =
+      argument
+          ? dyn_cast<FunctionOpInterface>(argument.getOwner()->getParentOp())
+          : FunctionOpInterface();
+  auto names = function
+                   ? function.getArgAttrOfType<ArrayAttr>(
+                         argument.getArgNumber(), onnx::OnnxDialect::kDimsAttr)
+                   : ArrayAttr();
+  auto name = names && dim < int64_t(names.size())
+                  ? dyn_cast<StringAttr>(names[dim])
+                  : StringAttr();
+  return name && !name.empty() ? name : StringAttr();
+}
+
 std::string raise::describe(Value value) {
   auto quoted = [](const Twine &what, StringAttr name) {
     return name ? (what + " '" + name.getValue() + "'").str() : what.str();

@@ -73,6 +73,9 @@ int64_t integerAttr(Operation *op, StringRef name, int64_t otherwise);
 /// Whether the optional operand is there.
 bool hasOperand(Operation *op, unsigned i);
 
+/// The name that the graph gives to a dimension of an input, or null.
+StringAttr dimName(Value input, int64_t dim);
+
 /// What a value is, for users: "input 'ids'", "initializer 'w'", "the result of
 /// node 'n' (Mul)".
 std::string describe(Value value);

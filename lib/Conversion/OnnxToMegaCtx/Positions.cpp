@@ -1,9 +1,8 @@
 //===- Positions.cpp - proofs about positions -----------------------------===//
 
 #include "Positions.h"
-#include "megactx/Dialect/Onnx/IR/Onnx.h"
+#include "Nodes.h"
 #include "mlir/Analysis/FlatLinearValueConstraints.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IntegerSet.h"
 #include "llvm/Support/CheckedArithmetic.h"
 
@@ -11,25 +10,11 @@ using namespace mlir;
 using namespace mlir::megactx::raise;
 using presburger::PresburgerSet;
 
-/// The name that a graph's input gives to a dimension, or null.
-static StringAttr nameOf(Value tensor, int64_t dim) {
-  auto arg = dyn_cast<BlockArgument>(tensor);
-  auto function =
-      arg ? dyn_cast<func::FuncOp>(arg.getOwner()->getParentOp()) : nullptr;
-  auto names = function ? function.getArgAttrOfType<ArrayAttr>(
-                              arg.getArgNumber(), onnx::OnnxDialect::kDimsAttr)
-                        : ArrayAttr();
-  auto name = names && dim < int64_t(names.size())
-                  ? dyn_cast<StringAttr>(names[dim])
-                  : StringAttr();
-  return name && !name.empty() ? name : StringAttr();
-}
-
 AffineExpr Positions::size(Value tensor, int64_t dim) {
-  StringAttr name = nameOf(tensor, dim);
+  StringAttr name = dimName(tensor, dim);
   for (auto [i, symbol] : llvm::enumerate(symbols))
     if (symbol == std::pair(tensor, dim) ||
-        (name && nameOf(symbol.first, symbol.second) == name))
+        (name && dimName(symbol.first, symbol.second) == name))
       return getAffineSymbolExpr(i, context);
   symbols.push_back({tensor, dim});
   return getAffineSymbolExpr(symbols.size() - 1, context);

@@ -1,6 +1,7 @@
 //===- RaiseCachedAttention.cpp - caches of a length per batch entry ------===//
 
 #include "BlockLayouts.h"
+#include "CacheRows.h"
 #include "Heads.h"
 #include "Nodes.h"
 #include "RaiseAttention.h"
@@ -63,8 +64,6 @@ private:
   Value updated(Value cache, Value rows);
   Value cacheOf(unsigned past, Value rows);
   Value presentOf(unsigned past, Value rows, Value cache);
-  void requireSizes(Value old, Value rows);
-  Value firstRows(Value cache);
   SmallVector<Value> biasesOf(Value query, Value key,
                               pattern::Pattern &pattern);
   void build();
@@ -120,18 +119,6 @@ std::string CachedRaiser::check() {
 Value CachedRaiser::indices(unsigned i) {
   auto type = RankedTensorType::get(typeAt(i).getShape(), b.getIndexType());
   return arith::IndexCastOp::create(b, type, op->getOperand(i));
-}
-
-/// A cache [B, H, M, D] for rows [B, H, N, D].
-void CachedRaiser::requireSizes(Value old, Value rows) {
-  for (int64_t i : {0, 1, 3}) {
-    Value isSame = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                         tensor::DimOp::create(b, old, i),
-                                         tensor::DimOp::create(b, rows, i));
-    createCheck(b, isSame,
-                "the cache's batch, heads or head dim are not those "
-                "of the new rows");
-  }
 }
 
 /// `count` rows of the cache with new rows [B, H, N, D] from `starts` on, those
@@ -237,7 +224,7 @@ Value CachedRaiser::updated(Value cache, Value rows) {
         count = tensor::DimOp::create(b, rows, 2), zero = index(0);
   createCheck(b,
               arith::CmpIOp::create(b, arith::CmpIPredicate::sle, total, room),
-              "a cache that is written in place has no room for all tokens");
+              kNoRoom);
   auto loop = scf::ForOp::create(b, zero, tensor::DimOp::create(b, rows, 0),
                                  index(1), cache);
   OpBuilder::InsertionGuard guard(b);
@@ -270,13 +257,11 @@ Value CachedRaiser::cacheOf(unsigned past, Value rows) {
   if (!hasOperand(op, past))
     return rows;
   Value old = op->getOperand(past);
-  requireSizes(old, rows);
-  if (inPlace) {
-    // What the rows say of heads and head dim is known of the cache.
-    SmallVector<int64_t> shape(cast<ShapedType>(rows.getType()).getShape());
-    shape[2] = typeAt(past).getDimSize(2);
-    return updated(withKnownType(b, old, typeAt(past).clone(shape)), rows);
-  }
+  requireSizes(b, old, rows, /*axis=*/2,
+               "the cache's batch, heads or head dim are not those of the new "
+               "rows");
+  if (inPlace)
+    return updated(withSizesOf(b, old, rows, /*axis=*/2), rows);
   Value oldRows = tensor::DimOp::create(b, old, 2);
   return withPast(past, rows, /*first=*/{},
                   arith::MaxSIOp::create(b, oldRows, total));
@@ -288,17 +273,6 @@ Value CachedRaiser::presentOf(unsigned past, Value rows, Value cache) {
     return cache;
   Value count = tensor::ExtractOp::create(b, indices(kCapacity), index(0));
   return withPast(past, rows, indices(kFirst), count);
-}
-
-/// The rows of a cache that any batch entry may have.
-Value CachedRaiser::firstRows(Value cache) {
-  if (!hasOperand(op, kPastKey))
-    return cache;
-  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), cache);
-  sizes[2] = total;
-  SmallVector<OpFoldResult> zeros(4, b.getIndexAttr(0)),
-      ones(4, b.getIndexAttr(1));
-  return tensor::ExtractSliceOp::create(b, cache, zeros, sizes, ones);
 }
 
 SmallVector<Value> CachedRaiser::biasesOf(Value query, Value key,
@@ -358,7 +332,12 @@ void CachedRaiser::build() {
         newValues = splitHeads(b, op->getOperand(2), keyHeads);
   Value allKeys = cacheOf(kPastKey, newKeys),
         allValues = cacheOf(kPastValue, newValues);
-  Value key = firstRows(allKeys), value = firstRows(allValues);
+  // The rows that any batch entry may have.
+  auto rowsOf = [&](Value cache) {
+    return hasOperand(op, kPastKey) ? firstRows(b, cache, /*axis=*/2, total)
+                                    : cache;
+  };
+  Value key = rowsOf(allKeys), value = rowsOf(allValues);
   pattern::Pattern pattern = own;
   SmallVector<Value> biases = biasesOf(query, key, pattern);
   auto keyType = cast<RankedTensorType>(key.getType());
