@@ -3,10 +3,11 @@
 As test_gpu_emulated.py, whose bounds and reference these tests use; with --device also on a GPU.
 """
 
+import numpy as np
 import pytest
 
 import emulated
-from test_gpu_emulated import check, check_what_is_no_number, emulate, inside, replaced, spec_of  # noqa: F401  emulate is a fixture
+from test_gpu_emulated import UNIT, check, check_what_is_no_number, emulate, inside, reference, replaced, spec_of  # noqa: F401  emulate is a fixture
 
 
 @pytest.fixture(params=["sm_80", "sm_90a"])
@@ -89,6 +90,19 @@ def test_steps(query_step, key_step, emulate):
 def test_bias_of_each_head(dtype, shape, emulate):
     kernel = emulate(spec_of("causal", dtype, 32, heads=8, key_heads=1, bias=True, bias_per_key=shape[2] == 1, softcap=20.0))
     check(kernel, batch=2, queries=2, keys=1100, offset=1098, bias=shape)
+
+
+@pytest.mark.parametrize("least", [-1e20, np.finfo(np.float32).min])
+def test_parts_of_keys_that_a_finite_bias_hides(least, emulate):
+    """All keys of a row weigh alike, however many are in each part."""
+    kernel = emulate(spec_of("causal", "f32", 32, heads=2, bias=True, bias_per_key=True))
+    random = np.random.default_rng()
+    q, k, v = (random.standard_normal((2, 2, rows, 32)).astype(np.float32) for rows in (1, 1101, 1101))
+    bias = np.zeros((2, 1, 1, 1101), np.float32)
+    bias[0], bias[1, ..., :700] = least, least
+    out, _ = kernel.run(q, [k], [v], offset=1100, bias=bias)
+    want, _, magnitude = reference(kernel, q, [k], [v], None, 1100, 0, bias, None)
+    assert np.linalg.norm(out - want) <= 2 * UNIT["f32"] * np.linalg.norm(magnitude)
 
 
 def test_test_per_element(emulate):

@@ -92,6 +92,18 @@ def test_biases_as_large_as_numbers_are(rows, compiled):
     np.testing.assert_allclose(kernel.run(inputs)[0], want, atol=1e-5)
 
 
+@pytest.mark.parametrize("least", [-1e20, np.finfo(np.float32).min])
+@pytest.mark.parametrize("queries", [1, 5])
+def test_parts_of_keys_that_a_finite_bias_hides(queries, least, compiled):
+    """Few queries of many keys: of a row that the bias hides altogether all keys weigh alike, however many are in each part; other rows have none of theirs."""
+    kernel = compiled(attention.Spec(pattern="causal", bias=True, offset=True))
+    inputs, given = attention.draw_inputs(kernel.spec, 2, queries, 3001, 3001 - queries, bias=(1, 0, 2))
+    bias = inputs[-1]
+    bias[0], bias[1, ..., :2000] = least, least
+    want, _ = attention.reference(kernel.spec, *given)
+    np.testing.assert_allclose(kernel.run(inputs)[0], want, atol=1e-5)
+
+
 @pytest.mark.parametrize("pattern, more", list(zip(BLOCK_PATTERNS, [dict(), dict(softcap=3.0, bias=True), dict(lengths=True, dtype="bf16"), dict()], strict=True)))
 def test_tests_in_blocks(pattern, more, compiled):
     kernel = compiled(attention.Spec(pattern=pattern, offset=True, **more))

@@ -93,31 +93,67 @@ void TaskRows::mergeWeights(Value lse) {
   });
 }
 
-void TaskRows::store(KernelParts &parts, Value out, Value lse, Value valid) {
-  std::string key = "store " + shape.tileKey(buffers.form);
-  llvm::raw_string_ostream(key) << ' ' << shape.accumulate;
-  constexpr int64_t any = ShapedType::kDynamic;
-  auto generic = [&](Value tensor, ArrayRef<int64_t> dims) -> Value {
-    Type element = cast<MemRefType>(tensor.getType()).getElementType();
-    MemRefType type = stridedType(dims, element, /*unitLast=*/true);
-    if (tensor.getType() == type)
+/// Calls what stores rows in `out` and something of each in `perRow`; `body`,
+/// given the rows of its own arguments and out, per row and valid, emits it.
+void TaskRows::call(KernelParts &parts, StringRef key, Value out, Value perRow,
+                    Value valid,
+                    function_ref<void(TaskRows &, ValueRange)> body) {
+  // Rows may lie in memory in any way.
+  auto generic = [&](Value tensor) -> Value {
+    auto own = cast<MemRefType>(tensor.getType());
+    SmallVector<int64_t> dims(own.getShape());
+    std::fill_n(dims.begin(), 3, ShapedType::kDynamic);
+    MemRefType type =
+        stridedType(dims, own.getElementType(), /*unitLast=*/true);
+    if (own == type)
       return tensor;
     return memref::CastOp::create(b, type, tensor);
   };
-  parts.call(b, key,
-             {buffers.scratch, generic(out, {any, any, any, shape.valueDim}),
-              generic(lse, {any, any, any}), batch, valid},
+  parts.call(b, (key + " " + shape.tileKey(buffers.form)).str(),
+             {buffers.scratch, generic(out), generic(perRow), valid, batch},
              [&](ValueRange arguments) {
                BlockBuffers own(b, shape, buffers.form, arguments[0]);
-               TaskRows(b, shape, own, arguments[3])
-                   .storeBody(arguments[1], arguments[2], arguments[4]);
+               TaskRows rows(b, shape, own, arguments[4]);
+               body(rows, arguments.slice(1, 3));
              });
 }
 
-void TaskRows::storeBody(Value out, Value lse, Value valid) {
-  weights();
-  if (shape.accumulate)
-    mergeWeights(lse);
+void TaskRows::store(KernelParts &parts, Value out, Value lse, Value valid) {
+  call(parts, shape.accumulate ? "merge" : "store", out, lse, valid,
+       [&](TaskRows &rows, ValueRange arguments) {
+         Value lse = arguments[1];
+         rows.weights();
+         if (shape.accumulate)
+           rows.mergeWeights(lse);
+         rows.storeBody(arguments[0], arguments[2], [&](Value lane) {
+           Value total = memref::LoadOp::create(b, rows.buffers.total, lane);
+           memref::StoreOp::create(b, total, lse, rows.rowAt(lane));
+         });
+       });
+}
+
+void TaskRows::storePart(KernelParts &parts, Value out, Value statistics,
+                         Value valid) {
+  call(parts, "part", out, statistics, valid,
+       [&](TaskRows &rows, ValueRange arguments) {
+         rows.weights();
+         rows.storeBody(arguments[0], arguments[2], [&](Value lane) {
+           SmallVector<Value> at = rows.rowAt(lane);
+           at.push_back(Value());
+           auto store = [&](Value from, int64_t i) {
+             at.back() = a.c(i);
+             Value x = memref::LoadOp::create(b, from, lane);
+             memref::StoreOp::create(b, x, arguments[1], at);
+           };
+           store(rows.buffers.top, 0);
+           store(rows.buffers.sum, 1);
+         });
+       });
+}
+
+/// Each of the first `valid` lanes' rows, and of each what `storeRow` does.
+void TaskRows::storeBody(Value out, Value valid,
+                         function_ref<void(Value)> storeRow) {
   LaneRows lanes(b, buffers.vector, buffers.rowOf, buffers.headOf);
   BatchOf to{out, batch, shape.valueDim};
   emitFor(b, a.c(0), valid, shape.lanes, [&](Value first) {
@@ -129,8 +165,7 @@ void TaskRows::storeBody(Value out, Value lse, Value valid) {
       if (shape.accumulate)
         oldWeight = memref::LoadOp::create(b, buffers.old, lane);
       lanes.store(buffers.turned, a.sub(lane, first), to, lane, oldWeight);
-      Value total = memref::LoadOp::create(b, buffers.total, lane);
-      memref::StoreOp::create(b, total, lse, rowAt(lane));
+      storeRow(lane);
     });
   });
 }

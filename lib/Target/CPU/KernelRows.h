@@ -26,10 +26,14 @@ public:
   /// Dv] and the log-sum-exp into lse [B, Hq, Nq]; merged with what they hold
   /// where the kernel accumulates.
   void store(KernelParts &parts, Value out, Value lse, Value valid);
+  /// The same rows as results of a part of their keys (KeyParts).
+  void storePart(KernelParts &parts, Value out, Value statistics, Value valid);
 
 private:
   void loadBody(Value query);
-  void storeBody(Value out, Value lse, Value valid);
+  void call(KernelParts &parts, StringRef key, Value out, Value perRow,
+            Value valid, function_ref<void(TaskRows &, ValueRange)> body);
+  void storeBody(Value out, Value valid, function_ref<void(Value)> storeRow);
   void weights();
   void mergeWeights(Value lse);
   SmallVector<Value> rowAt(Value lane);

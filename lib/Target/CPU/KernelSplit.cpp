@@ -6,6 +6,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -29,14 +30,16 @@ KeySplit::KeySplit(ImplicitLocOpBuilder &b, const KernelShape &shape,
   auto alignment = b.getI64IntegerAttr(64);
   partOut = memref::AllocOp::create(
       b, KeyParts::outType(b.getContext(), shape.valueDim), sizes, alignment);
-  partLse = memref::AllocOp::create(b, KeyParts::lseType(b.getContext()), sizes,
-                                    alignment);
+  statistics = memref::AllocOp::create(
+      b, KeyParts::statisticsType(b.getContext()), sizes, alignment);
   // Rows that no task has stay without keys.
-  Value none = a.f32(-std::numeric_limits<float>::infinity());
+  std::array<Value, 2> none = {a.f32(kLeastTop), a.f32(0)};
   emitFor(b, a.c(0), rows, 1, [&](Value i) {
     emitFor(b, a.c(0), heads, 1, [&](Value h) {
       emitFor(b, a.c(0), queries, 1, [&](Value q) {
-        memref::StoreOp::create(b, none, partLse, ValueRange{i, h, q});
+        for (auto [which, x] : llvm::enumerate(none))
+          memref::StoreOp::create(b, x, statistics,
+                                  ValueRange{i, h, q, a.c(which)});
       });
     });
   });
@@ -53,7 +56,8 @@ void KeySplit::store(KernelParts &code, const BlockBuffers &buffers,
       b, isSplit(),
       [&] {
         Value at = KeyParts::place(a, parts.number, batches, batch);
-        TaskRows(b, partial, buffers, at).store(code, partOut, partLse, valid);
+        TaskRows(b, partial, buffers, at)
+            .storePart(code, partOut, statistics, valid);
       },
       [&] { TaskRows(b, shape, buffers, batch).store(code, out, lse, valid); });
 }
@@ -68,7 +72,7 @@ void KeySplit::merge(Value out, Value lse) {
               a.rem(inBatch, queries)});
   });
   memref::DeallocOp::create(b, partOut);
-  memref::DeallocOp::create(b, partLse);
+  memref::DeallocOp::create(b, statistics);
 }
 
 /// The place of a row's part: row is batch, head, query.
@@ -78,41 +82,57 @@ SmallVector<Value> KeySplit::rowOf(Value i, ArrayRef<Value> row) const {
   return at;
 }
 
-/// Merges the row's log-sum-exps into `lse`.
-KeySplit::Shares KeySplit::mergeLse(Value lse, ArrayRef<Value> row) {
-  auto lseOf = [&](Value i) -> Value {
-    return memref::LoadOp::create(b, partLse, rowOf(i, row));
-  };
+/// Of part i of the row: 0, its largest score, or 1, the sum of its weights.
+Value KeySplit::statistic(Value i, ArrayRef<Value> row, int64_t which) const {
+  SmallVector<Value> at = rowOf(i, row);
+  at.push_back(a.c(which));
+  return memref::LoadOp::create(b, statistics, at);
+}
+
+/// What the weights of part i of the row add up to, relative to `top`.
+Value KeySplit::weightOf(Value i, ArrayRef<Value> row, Value top) const {
+  Value below = arith::SubFOp::create(b, statistic(i, row, 0), top);
+  return arith::MulFOp::create(b, math::Exp2Op::create(b, below),
+                               statistic(i, row, 1));
+}
+
+/// Merges the row's parts into `lse`.
+KeySplit::Shares KeySplit::mergeStatistics(Value lse, ArrayRef<Value> row) {
   Value before;
   Value top = a.f32(kLeastTop);
   if (shape.accumulate) {
     before = memref::LoadOp::create(b, lse, row);
+    before =
+        arith::MulFOp::create(b, before, a.f32(static_cast<float>(M_LOG2E)));
     top = a.fmax(top, before);
   }
   top = emitFor(b, a.c(0), parts.count, 1, ValueRange{top},
                 [&](Value i, ValueRange so) -> SmallVector<Value> {
-                  return {a.fmax(so[0], lseOf(i))};
+                  return {a.fmax(so[0], statistic(i, row, 0))};
                 })[0];
-  auto weight = [&](Value logSum) -> Value {
-    return math::ExpOp::create(b, arith::SubFOp::create(b, logSum, top));
-  };
-  Value sum = before ? weight(before) : a.f32(0);
-  sum = emitFor(b, a.c(0), parts.count, 1, ValueRange{sum},
-                [&](Value i, ValueRange so) -> SmallVector<Value> {
-                  return {arith::AddFOp::create(b, so[0], weight(lseOf(i)))};
-                })[0];
+  Value kept;
+  if (before)
+    kept = math::Exp2Op::create(b, arith::SubFOp::create(b, before, top));
+  Value sum =
+      emitFor(b, a.c(0), parts.count, 1, ValueRange{kept ? kept : a.f32(0)},
+              [&](Value i, ValueRange so) -> SmallVector<Value> {
+                return {arith::AddFOp::create(b, so[0], weightOf(i, row, top))};
+              })[0];
   Value some =
       arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, sum, a.f32(0));
   sum = a.select(some, sum, a.f32(1));
-  Value total = arith::AddFOp::create(b, top, math::LogOp::create(b, sum));
+  Value natural =
+      arith::MulFOp::create(b, top, a.f32(static_cast<float>(M_LN2)));
+  Value total = arith::AddFOp::create(b, natural, math::LogOp::create(b, sum));
   total = a.select(some, total, a.f32(-std::numeric_limits<float>::infinity()));
   memref::StoreOp::create(b, total, lse, row);
-  Value kept = before ? arith::DivFOp::create(b, weight(before), sum) : Value();
+  if (kept)
+    kept = arith::DivFOp::create(b, kept, sum);
   return {top, sum, kept};
 }
 
 void KeySplit::mergeRow(Value out, Value lse, ArrayRef<Value> row) {
-  Shares shares = mergeLse(lse, row);
+  Shares shares = mergeStatistics(lse, row);
   Value acc = memref::AllocaOp::create(
       b, MemRefType::get({shape.valueDim}, b.getF32Type()),
       b.getI64IntegerAttr(64));
@@ -134,10 +154,8 @@ void KeySplit::mergeRow(Value out, Value lse, ArrayRef<Value> row) {
   });
   emitFor(b, a.c(0), parts.count, 1, [&](Value i) {
     SmallVector<Value> at = rowOf(i, row);
-    Value logSum = memref::LoadOp::create(b, partLse, at);
-    Value part =
-        math::ExpOp::create(b, arith::SubFOp::create(b, logSum, shares.top));
-    Value share = arith::DivFOp::create(b, part, shares.sum);
+    Value share =
+        arith::DivFOp::create(b, weightOf(i, row, shares.top), shares.sum);
     Value any =
         arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, share, a.f32(0));
     scf::IfOp::create(b, any, [&](OpBuilder &, Location) {

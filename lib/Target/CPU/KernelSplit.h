@@ -1,8 +1,7 @@
 //===- KernelSplit.h - tasks that share a row's keys ------------*- C++ -*-===//
 //
 // Owns the splitting of keys: where query rows are few, as in decoding, several
-// tasks take parts of the same rows' keys, and their results are merged by
-// log-sum-exp.
+// tasks take parts of the same rows' keys, and their results are merged.
 //
 //===----------------------------------------------------------------------===//
 
@@ -38,14 +37,17 @@ public:
   void merge(Value out, Value lse);
 
 private:
-  /// Of a row: a part's share is exp(its log-sum-exp - top) / sum; `kept` is
-  /// the share of what was there before, null where nothing was.
+  /// Of a row: the largest score of all its parts, a logarithm to base 2, the
+  /// sum of weights relative to it, and the share of what was there before,
+  /// null where nothing was.
   struct Shares {
     Value top, sum, kept;
   };
   Value isSplit() const { return a.lt(a.c(1), parts.count); }
   SmallVector<Value> rowOf(Value i, ArrayRef<Value> row) const;
-  Shares mergeLse(Value lse, ArrayRef<Value> row);
+  Value statistic(Value i, ArrayRef<Value> row, int64_t which) const;
+  Value weightOf(Value i, ArrayRef<Value> row, Value top) const;
+  Shares mergeStatistics(Value lse, ArrayRef<Value> row);
   void mergeRow(Value out, Value lse, ArrayRef<Value> row);
   void eachColumn(function_ref<void(Value, Type)> body);
 
@@ -56,7 +58,7 @@ private:
   Value unsplit;
   KeyParts parts;
   Value batches, heads, queries;
-  Value partOut, partLse; ///< as KeyParts has them
+  Value partOut, statistics; ///< as KeyParts has them
 };
 
 } // namespace mlir::megactx::cpu

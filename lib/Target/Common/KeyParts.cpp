@@ -39,7 +39,7 @@ MemRefType KeyParts::outType(MLIRContext *context, int64_t valueDim) {
   return MemRefType::get({any, any, any, valueDim}, Float32Type::get(context));
 }
 
-MemRefType KeyParts::lseType(MLIRContext *context) {
+MemRefType KeyParts::statisticsType(MLIRContext *context) {
   constexpr int64_t any = ShapedType::kDynamic;
-  return MemRefType::get({any, any, any}, Float32Type::get(context));
+  return MemRefType::get({any, any, any, 2}, Float32Type::get(context));
 }

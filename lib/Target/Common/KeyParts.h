@@ -2,8 +2,8 @@
 //
 // Owns how keys are split where there are fewer tasks than a machine can run
 // at once, as in decoding: into how many parts, which keys a part has, and
-// where its results are until they are merged by log-sum-exp. What a task is,
-// and how results are merged, is each target's own.
+// where its results are until they are merged by their softmax's statistics.
+// What a task is, and how results are merged, is each target's own.
 //
 //===----------------------------------------------------------------------===//
 
@@ -28,11 +28,14 @@ struct KeyParts {
   std::pair<Value, Value> share(const Arith &a, Value begin, Value end,
                                 int64_t block) const;
 
-  /// The types of results in parts, normalised as if there were no other
-  /// part: out [parts * B, Hq, Nq, Dv] and log-sum-exp [parts * B, Hq, Nq],
-  /// both f32. A row of batch b and part i is that of batch i * B + b.
+  /// The types of results in parts, both f32: out [parts * B, Hq, Nq, Dv],
+  /// normalised as if there were no other part, and a row's statistics
+  /// [parts * B, Hq, Nq, 2]: the largest score, in the target's own units, and
+  /// the sum of all weights relative to it, 0 without a key. Of scores beyond
+  /// 1e8, as masks make them, one logarithm of both would have nothing of the
+  /// sum. A row of batch b and part i is that of batch i * B + b.
   static MemRefType outType(MLIRContext *context, int64_t valueDim);
-  static MemRefType lseType(MLIRContext *context);
+  static MemRefType statisticsType(MLIRContext *context);
   static Value place(const Arith &a, Value part, Value batches, Value batch) {
     return a.add(a.mul(part, batches), batch);
   }

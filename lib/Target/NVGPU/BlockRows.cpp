@@ -14,7 +14,7 @@ using namespace mlir::megactx::nvgpu;
 SmallVector<Type> PartArguments::types(MLIRContext *context,
                                        const AttentionShape &shape) {
   return {IndexType::get(context), KeyParts::outType(context, shape.valueDim),
-          KeyParts::lseType(context)};
+          KeyParts::statisticsType(context)};
 }
 
 BlockPlace BlockPlace::ofGrid(ImplicitLocOpBuilder &b) {
@@ -87,8 +87,8 @@ BlockRows::BlockRows(ImplicitLocOpBuilder &b, const Tiling &tiling,
                      KeyViews &views, const KernelArguments &arguments,
                      const PartArguments &partArguments,
                      const BlockPlace &place)
-    : batch(place.slot), b(b), a{b}, tiling(tiling), views(views),
-      slot(place.slot), head(place.head) {
+    : batch(place.slot), a{b}, tiling(tiling), views(views), slot(place.slot),
+      head(place.head) {
   Value number = place.number;
   auto dim = [&](Value of, int64_t i) -> Value {
     return memref::DimOp::create(b, of, i);

@@ -23,7 +23,7 @@ namespace mlir::megactx::nvgpu {
 /// What a kernel that may split keys is given beside its other arguments: how
 /// many parts there are, and where their results go (KeyParts).
 struct PartArguments {
-  Value count, out, lse;
+  Value count, out, statistics;
   static SmallVector<Type> types(MLIRContext *context,
                                  const AttentionShape &shape);
 };
@@ -74,7 +74,6 @@ public:
   KeyParts parts; ///< null where keys are never split
 
 private:
-  ImplicitLocOpBuilder &b;
   Arith a;
   const Tiling &tiling;
   KeyViews &views;

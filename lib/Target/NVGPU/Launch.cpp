@@ -92,7 +92,7 @@ void LaunchEmitter::launch(const Kernels &kernels) {
   if (tiling.grouped)
     blockHeads = a.div(heads, a.max(group, a.c(1)));
   SmallVector<Value> all = operands;
-  Value inGrid = batches, count, out, lse;
+  Value inGrid = batches, count, out, statistics;
   if (tiling.split) {
     Value unsplit = a.mul(a.mul(blocks, blockHeads), batches);
     if (!keys)
@@ -109,8 +109,8 @@ void LaunchEmitter::launch(const Kernels &kernels) {
           .getMemref();
     };
     out = memory(KeyParts::outType(b.getContext(), shape.valueDim));
-    lse = memory(KeyParts::lseType(b.getContext()));
-    all.append({count, out, lse});
+    statistics = memory(KeyParts::statisticsType(b.getContext()));
+    all.append({count, out, statistics});
   }
   auto addMap = [&](Value memory, int64_t rows) {
     all.push_back(nvx::EncodeTensorMapOp::create(b, memory, rows));
@@ -136,9 +136,9 @@ void LaunchEmitter::launch(const Kernels &kernels) {
       b, kernels.merge, gpu::KernelDim3{rows, heads, batches},
       gpu::KernelDim3{a.c(MergeLaunch::kThreads), a.c(1), a.c(1)},
       arith::ConstantIntOp::create(b, MergeLaunch::bytes(shape), 32),
-      ValueRange{arguments.queryOffset, count, out, lse, arguments.out,
+      ValueRange{arguments.queryOffset, count, out, statistics, arguments.out,
                  arguments.lse});
-  for (Value memory : {out, lse})
+  for (Value memory : {out, statistics})
     gpu::DeallocOp::create(b, Type(), ValueRange(), memory);
 }
 

@@ -41,10 +41,11 @@ public:
 
 private:
   void row();
-  Value lseOf(Value part);
-  Value weightOf(Value logSum);
+  std::array<Value, 2> statisticsOf(Value part);
+  Value weightOf(Value score);
+  Value weightOfPart(Value part);
   Value overParts(Value init, function_ref<Value(Value, Value)> join,
-                  function_ref<Value(Value)> of);
+                  function_ref<Value(Value)> ofPart);
   void findShares();
   void sumOwnParts();
   void storePair();
@@ -59,8 +60,9 @@ private:
   gpu::GPUFuncOp function;
   PartArguments parts;
   Value out, lse, batches, thread, lane, warp;
-  /// The block's row; its log-sum-exp of all parts is top + log(sum). Where
-  /// there was something before, its log-sum-exp is `before`.
+  /// The block's row; the largest score of its parts, and the sum of weights
+  /// relative to it. Where there was something before, its log-sum-exp is
+  /// `before`.
   SmallVector<Value> place;
   Value top, sum, before;
   Value sums; ///< shared, [kWarps][Dv]: what each warp adds to the row
@@ -118,27 +120,35 @@ void MergeEmitter::row() {
                     });
 }
 
-Value MergeEmitter::lseOf(Value part) {
-  Value at = KeyParts::place(a, part, batches, place[0]);
-  return memref::LoadOp::create(b, parts.lse,
-                                ValueRange{at, place[1], place[2]});
+std::array<Value, 2> MergeEmitter::statisticsOf(Value part) {
+  SmallVector<Value> row = place;
+  row[0] = KeyParts::place(a, part, batches, place[0]);
+  Value both = load(parts.statistics, at(row, a.c(0)));
+  return {vector::ExtractOp::create(b, both, 0),
+          vector::ExtractOp::create(b, both, 1)};
 }
 
 /// e^(x - top), 0 for minus infinity: top is finite.
-Value MergeEmitter::weightOf(Value logSum) {
-  Value difference = arith::SubFOp::create(b, logSum, top);
+Value MergeEmitter::weightOf(Value score) {
+  Value difference = arith::SubFOp::create(b, score, top);
   return nvx::Exp2Op::create(
       b,
       arith::MulFOp::create(b, difference, a.f32(static_cast<float>(M_LOG2E))));
 }
 
-/// Joins what the log-sum-exps of all parts give, in every lane.
+/// Of all keys of a part.
+Value MergeEmitter::weightOfPart(Value part) {
+  auto [best, weights] = statisticsOf(part);
+  return arith::MulFOp::create(b, weightOf(best), weights);
+}
+
+/// Joins what all parts give, in every lane.
 Value MergeEmitter::overParts(Value init,
                               function_ref<Value(Value, Value)> join,
-                              function_ref<Value(Value)> of) {
+                              function_ref<Value(Value)> ofPart) {
   Value x = emitFor(b, lane, parts.count, 32, ValueRange{init},
                     [&](Value part, ValueRange so) -> SmallVector<Value> {
-                      return {join(so[0], of(lseOf(part)))};
+                      return {join(so[0], ofPart(part))};
                     })[0];
   return nvx::reduceInWarp(b, x, join);
 }
@@ -150,12 +160,14 @@ void MergeEmitter::findShares() {
   auto add = [&](Value x, Value y) -> Value {
     return arith::AddFOp::create(b, x, y);
   };
-  top = overParts(a.f32(kLeastTop), max, [](Value x) { return x; });
+  top = overParts(a.f32(kLeastTop), max,
+                  [&](Value part) { return statisticsOf(part)[0]; });
   if (shape.accumulate) {
     before = memref::LoadOp::create(b, lse, place);
     top = max(top, before);
   }
-  sum = overParts(a.f32(0), add, [&](Value x) { return weightOf(x); });
+  sum =
+      overParts(a.f32(0), add, [&](Value part) { return weightOfPart(part); });
   if (before)
     sum = add(sum, weightOf(before));
 }
@@ -191,7 +203,7 @@ void MergeEmitter::sumOwnParts() {
                 SmallVector<Value> row = place, next;
                 row[0] = KeyParts::place(a, part, batches, place[0]);
                 Value weight =
-                    vector::BroadcastOp::create(b, pair, weightOf(lseOf(part)));
+                    vector::BroadcastOp::create(b, pair, weightOfPart(part));
                 for (auto [column, x] : llvm::zip(columns, so))
                   next.push_back(vector::FMAOp::create(
                       b, weight, load(parts.out, at(row, column)), x));

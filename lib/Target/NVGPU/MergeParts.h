@@ -18,7 +18,7 @@ struct MergeLaunch {
 };
 
 /// Adds a kernel to the module that merges the parts of all rows that a kernel
-/// of this shape writes, by log-sum-exp: also with what `out` and `lse` held
+/// of this shape writes: also with what `out` and `lse` held
 /// before where that accumulates. Arguments: query offset; as PartArguments;
 /// out, lse. Grid: (row of a class x class, head, batch).
 gpu::GPUFuncOp emitMergeKernel(gpu::GPUModuleOp module, StringRef name,

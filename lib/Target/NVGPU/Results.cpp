@@ -40,7 +40,7 @@ void Results::store(const State &state, Fragments &fragments,
       b, a.lt(a.c(1), parts.count),
       [&] {
         for (int64_t i = 0; i < 2; ++i)
-          storeRow(state, i, found[i], {parts.out, parts.lse, true});
+          storeRow(state, i, found[i], {parts.out, parts.statistics, true});
       },
       whole);
 }
@@ -76,9 +76,10 @@ Results::Result Results::normalised(Value top, Value sum) {
   Value weight = a.select(some, reciprocal(safe), a.f32(0.0f));
   Value log =
       mul(nvx::Log2Op::create(b, safe), a.f32(static_cast<float>(M_LN2)));
-  Value total = arith::AddFOp::create(b, mul(top, a.f32(factorOf(shape))), log);
+  top = mul(top, a.f32(factorOf(shape)));
+  Value total = arith::AddFOp::create(b, top, log);
   Value least = a.f32(-std::numeric_limits<float>::infinity());
-  return {a.select(some, total, least), weight, Value()};
+  return {a.select(some, total, least), top, sum, weight, Value()};
 }
 
 /// To a unit in the last place, in one instruction: an exact division takes a
@@ -121,10 +122,7 @@ void Results::storeRow(const State &state, int64_t half, const Result &row,
     at = rows.inParts(at);
   Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
                                         a.rem(lane, a.c(kLanes)), a.c(0));
-  emitIf(b, a.both(exists, isFirst), [&] {
-    memref::StoreOp::create(b, row.lse, target.lse,
-                            ValueRange{at.batch, at.head, at.number});
-  });
+  emitIf(b, a.both(exists, isFirst), [&] { storeNumbers(row, at, target); });
   Place place{at, exists, target.out, {}};
   if (row.kept) {
     // All at once: each load takes as long as all of them.
@@ -133,6 +131,21 @@ void Results::storeRow(const State &state, int64_t half, const Result &row,
   }
   for (int64_t n = 0; n < shape.valueDim / 8;)
     n += storeEights(state, half, n, row, place);
+}
+
+/// A row's log-sum-exp, or a part's statistics.
+void Results::storeNumbers(const Result &row, const Row &at,
+                           const Target &target) {
+  if (!target.isPart) {
+    memref::StoreOp::create(b, row.lse, target.perRow,
+                            ValueRange{at.batch, at.head, at.number});
+    return;
+  }
+  auto pair = VectorType::get({2}, b.getF32Type());
+  Value both =
+      vector::FromElementsOp::create(b, pair, ValueRange{row.top, row.sum});
+  auto store = vector::StoreOp::create(b, both, target.perRow, at.at(a.c(0)));
+  store->setAttr("alignment", alignmentOf(pair));
 }
 
 /// A vector's bytes.

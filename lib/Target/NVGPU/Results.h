@@ -26,14 +26,15 @@ public:
              const KernelArguments &arguments, const PartArguments &parts);
 
 private:
-  /// What a row's results become: `lse`, and `weight` times its sums. Where
-  /// there is something to merge with, `kept` times that is added.
+  /// What a row's results become: `lse`, which is `top` and the logarithm of
+  /// `sum`, and `weight` times its sums. Where there is something to merge
+  /// with, `kept` times that is added.
   struct Result {
-    Value lse, weight, kept;
+    Value lse, top, sum, weight, kept;
   };
-  /// Memory for results.
+  /// Memory for results, of a part of the keys or of all.
   struct Target {
-    Value out, lse;
+    Value out, perRow;
     bool isPart;
   };
   Result normalised(Value top, Value sum);
@@ -42,6 +43,7 @@ private:
   void merge(Result &row, Value old);
   void storeRow(const State &state, int64_t half, const Result &row,
                 const Target &target);
+  void storeNumbers(const Result &row, const Row &at, const Target &target);
   /// Where a row's results go, whether there is such a row, and what of it is
   /// merged with: pairs, by number of the eight.
   struct Place {

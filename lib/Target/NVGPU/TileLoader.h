@@ -42,7 +42,7 @@ struct RowSource {
   function_ref<std::optional<int64_t>(int64_t numbers)> step;
   /// The tensor map of the memory, where there is one, and the rows of its
   /// boxes: as many numbers from each multiple on follow each other in memory.
-  Value map;
+  Value map = {};
   int64_t boxRows = 0;
 };
 

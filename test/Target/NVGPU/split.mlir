@@ -17,14 +17,14 @@
 // CHECK: %[[PARTS:.*]] = arith.maxsi %[[FEWER]], %[[ONE]]
 // CHECK: %[[SPLIT:.*]] = arith.cmpi sgt, %[[PARTS]], %[[ONE]]
 // CHECK: %[[OUT:.*]] = gpu.alloc ({{.*}}) : memref<?x?x?x128xf32>
-// CHECK: %[[LSE:.*]] = gpu.alloc ({{.*}}) : memref<?x?x?xf32>
+// CHECK: %[[STATS:.*]] = gpu.alloc ({{.*}}) : memref<?x?x?x2xf32>
 // CHECK: gpu.launch_func @mctx_attention_module_0::@mctx_attention_0 blocks in (%[[ONE]], %c8, %{{.*}}) threads in (%c32,
-// CHECK-SAME: %[[PARTS]] : index, %[[OUT]] : memref<?x?x?x128xf32>, %[[LSE]] : memref<?x?x?xf32>)
+// CHECK-SAME: %[[PARTS]] : index, %[[OUT]] : memref<?x?x?x128xf32>, %[[STATS]] : memref<?x?x?x2xf32>)
 // CHECK: %[[ROWS:.*]] = arith.select %[[SPLIT]], %[[ONE]], %c0
 // CHECK: gpu.launch_func @mctx_attention_module_0::@mctx_merge_0 blocks in (%[[ROWS]], %c32, %c8) threads in (%c128,
-// CHECK-SAME: %[[PARTS]] : index, %[[OUT]] : memref<?x?x?x128xf32>, %[[LSE]] : memref<?x?x?xf32>,
+// CHECK-SAME: %[[PARTS]] : index, %[[OUT]] : memref<?x?x?x128xf32>, %[[STATS]] : memref<?x?x?x2xf32>,
 // CHECK: gpu.dealloc %[[OUT]]
-// CHECK: gpu.dealloc %[[LSE]]
+// CHECK: gpu.dealloc %[[STATS]]
 func.func @one_query(%q: !q1, %k: !k, %v: !k, %o: !q1, %lse: !l1) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<all>] {scale = 0.125 : f32} : (!q1, !k, !k, !q1, !l1) -> ()
