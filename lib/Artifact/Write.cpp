@@ -3,6 +3,7 @@
 #include "Objects.h"
 #include "megactx/Artifact/Artifact.h"
 #include "megactx/Support/StoredBytes.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
@@ -12,6 +13,10 @@
 #include "llvm/Support/SHA256.h"
 #include "llvm/TargetParser/Host.h"
 #include "llvm/TargetParser/Triple.h"
+#if defined(__linux__) && defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -19,6 +24,20 @@ namespace fs = llvm::sys::fs;
 
 /// Raised whenever older runtimes could misread an artifact.
 static constexpr int kVersion = 1;
+
+/// Whether Linux lets processes have the registers of AMX's tiles, which they
+/// ask for before they use them (as the runtime does): arch_prctl's
+/// ARCH_GET_XCOMP_SUPP, a bit for each state.
+static bool systemHasTiles() {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr int getSupported = 0x1021, tileData = 18;
+  uint64_t supported = 0;
+  return syscall(SYS_arch_prctl, getSupported, &supported) == 0 &&
+         supported >> tileData & 1;
+#else
+  return false;
+#endif
+}
 
 CPUTarget mlir::megactx::hostTarget() {
   CPUTarget target;
@@ -32,6 +51,8 @@ CPUTarget mlir::megactx::hostTarget() {
   target.vectorBits = features.lookup("avx512f") ? 512
                       : features.lookup("avx2")  ? 256
                                                  : 128;
+  target.amx = features.lookup("avx512bf16") && features.lookup("amx-tile") &&
+               features.lookup("amx-bf16") && systemHasTiles();
   return target;
 }
 
@@ -205,8 +226,20 @@ static void writeElements(ElementsAttr value, llvm::raw_ostream &os) {
   os.write_zeros((64 - bytes % 64) % 64);
 }
 
+/// Whether code multiplies tiles: LLVM uses no others' where it is not told.
+static bool usesTiles(ModuleOp module) {
+  return module
+      .walk([](LLVM::CallIntrinsicOp call) {
+        return call.getIntrin().starts_with("llvm.x86.tdp")
+                   ? WalkResult::interrupt()
+                   : WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
 /// The features whose absence the runtime can tell, by the kernel's names.
-static llvm::json::Array requiredFeatures(const CPUTarget &target) {
+static llvm::json::Array requiredFeatures(ModuleOp module,
+                                          const CPUTarget &target) {
   llvm::json::Array list;
   for (StringRef feature : {"avx2", "fma", "f16c", "avx512f", "avx512bw",
                             "avx512dq", "avx512vl", "avx512_bf16"}) {
@@ -217,13 +250,17 @@ static llvm::json::Array requiredFeatures(const CPUTarget &target) {
     if (llvm::is_contained(have, "+" + llvmName))
       list.push_back(feature);
   }
+  if (usesTiles(module))
+    list.push_back("amx_bf16");
   return list;
 }
 
-static llvm::json::Object describe(const ArtifactTarget &target) {
-  llvm::json::Object result{{"kind", target.device.empty() ? "cpu" : "cuda"},
-                            {"cpu", target.host.cpu},
-                            {"features", requiredFeatures(target.host)}};
+static llvm::json::Object describe(ModuleOp module,
+                                   const ArtifactTarget &target) {
+  llvm::json::Object result{
+      {"kind", target.device.empty() ? "cpu" : "cuda"},
+      {"cpu", target.host.cpu},
+      {"features", requiredFeatures(module, target.host)}};
   if (!target.device.empty())
     result["arch"] = target.device;
   return result;
@@ -286,7 +323,7 @@ LogicalResult mlir::megactx::writeArtifact(ModuleOp module,
   manifest["format"] = "megactx-artifact";
   manifest["version"] = kVersion;
   manifest["files"] = std::move(files);
-  manifest["target"] = describe(target);
+  manifest["target"] = describe(module, target);
   std::string text = sealed(std::move(manifest));
   if (failed(writeFile(module, staging.file("manifest.json"),
                        [&](llvm::raw_ostream &os) { os << text; })))

@@ -113,8 +113,8 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
   pm.addPass(createCSEPass());
 }
 
-void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm,
-                                          int64_t vectorBits) {
+void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm, int64_t vectorBits,
+                                          bool amx) {
   pm.addPass(createForallToParallelLoopPass());
   pm.addPass(createCopiesToLinalgPass());
   pm.addPass(createConvertMatmulToRuntimePass());
@@ -126,6 +126,7 @@ void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm,
   pm.addPass(createCanonicalizerPass());
   ConvertAttentionToCPUKernelsPassOptions kernels;
   kernels.vectorBits = vectorBits;
+  kernels.amx = amx;
   pm.addPass(createConvertAttentionToCPUKernelsPass(kernels));
   pm.addPass(createExpandDotPairsPass());
   pm.addPass(createApproximateMathPass());
@@ -143,7 +144,9 @@ void mlir::megactx::buildCPUToLLVMPipeline(OpPassManager &pm) {
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = true;
   pm.addNestedPass<func::FuncOp>(arith::createArithExpandOpsPass(expand));
-  pm.addPass(createConvertVectorToLLVMPass());
+  ConvertVectorToLLVMPassOptions vectors;
+  vectors.amx = vectors.x86Vector = true;
+  pm.addPass(createConvertVectorToLLVMPass(vectors));
   pm.addPass(createConvertMathToLLVMPass());
   pm.addPass(createConvertMathToLibmPass());
   FinalizeMemRefToLLVMConversionPassOptions memory;

@@ -192,7 +192,7 @@ SmallVector<Phase> Compilation::tensorPhases() {
 SmallVector<Phase> Compilation::cpuPhases() {
   return {{"attention kernels, loops", "loops", Form::Buffers,
            [&](OpPassManager &pm) {
-             buildCPULoopsPipeline(pm, target.host.vectorBits);
+             buildCPULoopsPipeline(pm, target.host.vectorBits, target.host.amx);
            }},
           {"loops to LLVM", "llvm", Form::Buffers, buildCPUToLLVMPipeline}};
 }

@@ -18,6 +18,7 @@
 #include <sstream>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 using namespace megactx;
@@ -119,6 +120,17 @@ static std::string missingFeature(const json &target) {
   return "";
 }
 
+/// Linux gives a process the registers of AMX's tiles when it asks for them.
+static bool requestTiles(const json &target) {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr int request = 0x1023, tileData = 18; // ARCH_REQ_XCOMP_PERM
+  for (const json &feature : target.at("features"))
+    if (feature == "amx_bf16")
+      return syscall(SYS_arch_prctl, request, tileData) == 0;
+#endif
+  return true;
+}
+
 /// The manifest's own checksum is of its text with zeros in the checksum's
 /// place.
 static bool isIntact(std::string text, const json &manifest) {
@@ -184,6 +196,11 @@ bool mctx_model::load(const std::string &path, std::string &error) {
     error = "'" + path + "' was compiled for CPU '" +
             manifest.at("target").at("cpu").get<std::string>() +
             "': this one has no " + feature;
+    return false;
+  }
+  if (!requestTiles(manifest.at("target"))) {
+    error = "the system lets no process use AMX's tiles, for which '" + path +
+            "' was compiled: compile it here";
     return false;
   }
   checkInterface(manifest);

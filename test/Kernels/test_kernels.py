@@ -59,6 +59,31 @@ def test_head_dim(dtype, head_dim, value_dim, compiled):
     attention.check(compiled(spec), batch=1, queries=77, keys=77)
 
 
+@pytest.mark.parametrize("head_dim, value_dim", [(16, 64), (80, 48)])
+def test_bf16_in_multiples_of_tiles(head_dim, value_dim, compiled):
+    """Whose products a CPU with AMX has by tiles: blocks of 64 keys, of which a masked one may end anywhere."""
+    shape = dict(dtype="bf16", head_dim=head_dim, value_dim=value_dim)
+    kernel = compiled(*(attention.Spec(pattern, **shape) for pattern in [*PATTERNS[:9], PATTERNS[13], BLOCK_PATTERNS[1], "causal minus strided<stride = 50>"]))
+    for queries, keys in [(64, 64), (65, 63), (131, 131), (150, 20), (70, 300), (300, 129)]:
+        attention.check(kernel, batch=2, queries=queries, keys=keys)
+    kernel = compiled(*(attention.Spec(pattern, bias=True, softcap=softcap, lengths=True, **shape) for pattern, softcap in [("causal", 0.0), ("window<left = 70, right = 9>", 3.0)]))
+    for queries, bias in [(90, (4, 0, 2)), (200, (1, 1, 1))]:
+        attention.check(kernel, batch=2, queries=queries, keys=200, bias=bias)
+
+
+@pytest.mark.parametrize("at", [0, 70, 199])
+def test_what_is_no_number_stays_none_in_bf16(at, compiled):
+    """Rows whose scores are none, whatever their blocks make of a maximum that is none."""
+    kernel = compiled(attention.Spec("causal", dtype="bf16", head_dim=32, value_dim=32, heads=2))
+    inputs, given = attention.draw_inputs(kernel.spec, 1, 200, 200)
+    inputs[0][0, 0, at] = np.nan
+    want, _ = attention.reference(kernel.spec, *given)
+    assert np.isnan(want[0, 0, at]).all() and not np.isnan(np.delete(want[0, 0], at, 0)).any()
+    got = kernel.run(inputs)[0]
+    assert np.isnan(got[0, 0, at]).all()
+    np.testing.assert_allclose(np.delete(got[0, 0], at, 0), np.delete(want[0, 0], at, 0), atol=attention.TOLERANCE["bf16"])
+
+
 def test_query_offset_of_a_cache(compiled):
     kernel = compiled(attention.Spec(pattern="causal and (window<left = 6, right = 0> or strided<stride = 5>)", offset=True))
     for past, new in [(0, 9), (20, 1), (63, 5), (100, 40)]:

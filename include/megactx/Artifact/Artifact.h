@@ -38,6 +38,8 @@ struct CPUTarget {
   std::string cpu, features;
   /// Hardware vector width in bits: 128, 256 or 512.
   int64_t vectorBits;
+  /// Whether it multiplies matrix tiles of bf16, and the system lets it.
+  bool amx = false;
 };
 /// The CPU that this process runs on.
 CPUTarget hostTarget();

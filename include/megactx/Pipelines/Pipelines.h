@@ -113,7 +113,8 @@ struct BufferizeOptions : PassPipelineOptions<BufferizeOptions> {
 void buildBufferizePipeline(OpPassManager &pm, const BufferizeOptions &options);
 
 /// From memrefs to one-dimensional parallel loops, attention as kernels.
-void buildCPULoopsPipeline(OpPassManager &pm, int64_t vectorBits = 512);
+void buildCPULoopsPipeline(OpPassManager &pm, int64_t vectorBits = 512,
+                           bool amx = false);
 
 /// From loops to the LLVM dialect, parallel loops as calls of the runtime.
 void buildCPUToLLVMPipeline(OpPassManager &pm);

@@ -4,11 +4,13 @@
 #include "KernelParts.h"
 #include "megactx/Support/VectorBits.h"
 #include "megactx/Target/CPU/Passes.h"
+#include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 
 namespace mlir::megactx {
 #define GEN_PASS_DEF_CONVERTATTENTIONTOCPUKERNELSPASS
@@ -41,7 +43,7 @@ struct ConvertAttentionToCPUKernels
     FailureOr<AttentionShape> common = AttentionShape::of(op);
     if (failed(common))
       return failure();
-    cpu::KernelShape shape{*std::move(common), vectorBits / 32};
+    cpu::KernelShape shape{*std::move(common), vectorBits / 32, amx};
     if (shape.headDim < 1 || shape.headDim > 512 || shape.valueDim < 1 ||
         shape.valueDim > 512)
       return op.emitOpError("expected head dims of 1 to 512, but got ")

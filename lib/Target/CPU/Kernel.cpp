@@ -62,7 +62,7 @@ func::FuncOp KernelEmitter::run() {
   if (views->classes() > 1 || !manyRegisters)
     forms.push_back({2});
   if (manyRegisters)
-    forms.push_back({4});
+    forms.push_back({4, /*byRow=*/false, BlockForm::fitsTiles(shape)});
   tasksByLength(forms);
   func::ReturnOp::create(b);
   return function;
@@ -148,6 +148,8 @@ void KernelEmitter::task(BlockForm form) {
   rows.load(parts, arguments.query);
   if (form.byRow)
     buffers.turnQueries(b);
+  if (form.byTile)
+    buffers.pairQueries(b);
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     ifHead(i, [&] { keyLoop(i, buffers); });
   if (form.byRow)
@@ -236,9 +238,10 @@ void KernelEmitter::keyRows(unsigned index, const BlockBuffers &buffers,
                             Value begin, Value last) {
   KeyViews::Places places = views->places(index);
   // No more of them than are summed at once when the last block ends.
-  Value step = a.c(kMaskedKeys);
+  Value step = a.c(buffers.form.maskedKeys());
   Value left = a.add(a.sub(last, begin), a.c(1));
-  Value count = a.min(a.mul(a.ceilDiv(left, step), step), a.c(kBlockKeys));
+  Value count =
+      a.min(a.mul(a.ceilDiv(left, step), step), a.c(buffers.form.keys()));
   auto place = [&](Value row, Value n, Value keyAt, Value valueAt) {
     memref::StoreOp::create(b, a.mul(row, buffers.keyStride), keyAt, n);
     memref::StoreOp::create(b, a.mul(row, buffers.valueStride), valueAt, n);
@@ -278,7 +281,7 @@ void KernelEmitter::keyLoop(unsigned index, const BlockBuffers &constBuffers) {
     boundRows(buffers, end);
   forTiles(b, test,
            {*views, /*areQueries=*/true, buffers.rowOf, buffers.rowCount},
-           {begin, end, arguments.keyOffset, kBlockKeys},
+           {begin, end, arguments.keyOffset, buffers.form.keys()},
            [&](Value from, Value isAllowed) {
              keyTile(index, buffers, from, hull, isAllowed);
            });
@@ -317,7 +320,7 @@ void KernelEmitter::keyTile(unsigned index, const BlockBuffers &buffers,
     if (!shape.biasPerKey.empty() || shape.softcap)
       return masked({});
     Value full = a.both(a.le(hull[1], from),
-                        a.le(a.add(from, a.c(kBlockKeys)), hull[2]));
+                        a.le(a.add(from, a.c(buffers.form.keys())), hull[2]));
     emitIf(b, full, [&] { block.callFull(parts); }, [&] { masked({}); });
   };
   if (!piece.test)

@@ -26,6 +26,7 @@ class KernelParts;
 
 struct KernelShape : AttentionShape {
   int64_t lanes; ///< f32 elements of a hardware vector
+  bool tiles;    ///< whether the target multiplies tiles of bf16 (AMX)
 
   /// Equal keys: equal kernels.
   std::string key() const;

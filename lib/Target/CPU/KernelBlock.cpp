@@ -24,7 +24,8 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
   Type f32 = b.getF32Type(), i32 = b.getI32Type(), index = b.getIndexType();
   add(queries, {shape.headDim, rows}, f32);
   add(acc, {shape.valueDim, rows}, f32);
-  add(scores, {kBlockKeys, rows}, f32);
+  int64_t keys = form.keys();
+  add(scores, {keys, rows}, f32);
   for (Value *each : {&top, &sum, &inverse, &total, &old})
     add(*each, {rows}, f32);
   for (Value *each : {&rowOf, &headOf})
@@ -35,20 +36,28 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
   add(vectorHigh, {form.vectors}, index);
   add(turned, {shape.lanes, shape.valueDim}, f32);
   for (Value *each : {&keyRow, &keyAt, &valueAt})
-    add(*each, {kBlockKeys}, index);
+    add(*each, {keys}, index);
   if (form.byRow) {
     add(queryRows, {form.mostRows(shape.lanes), shape.headDim}, f32);
     add(accRows, {form.mostRows(shape.lanes), shape.valueDim}, f32);
     for (Value *each : {&keyNext, &valueNext})
-      add(*each, {kBlockKeys}, index);
+      add(*each, {keys}, index);
+  }
+  if (form.byTile) {
+    Type bf16 = b.getBF16Type();
+    int64_t columns = llvm::alignTo(shape.headDim, 2 * kTileRows);
+    add(queryPairs, {columns / 2, 2 * rows}, bf16);
+    add(keyTile, {keys, columns}, bf16);
+    add(valueTile, {shape.valueDim, keys}, bf16);
+    add(weightPairs, {keys / 2, 2 * rows}, bf16);
   }
   // Kernels that differ in these share parts, so they come last.
   if (shape.hasTest())
-    add(allowed, {kBlockKeys, rows}, i32);
+    add(allowed, {keys, rows}, i32);
   if (shape.hasBiasPerRow())
-    add(rowBiases, {kBlockKeys, rows}, f32);
+    add(rowBiases, {keys, rows}, f32);
   if (shape.hasBiasPerKey())
-    add(keyBiases, {kBlockKeys}, f32);
+    add(keyBiases, {keys}, f32);
   scratch = fields.cut(b, scratch);
 }
 
@@ -111,6 +120,8 @@ void KeyBlock::call(KernelParts &parts, const Twine &key,
 
 void KeyBlock::callFull(KernelParts &parts) {
   call(parts, "full", [&](KeyBlock &inside) {
+    if (buffers.form.byTile)
+      return inside.emitByTile(nullptr);
     inside.emit({a.c(0), buffers.form.vectors, a.c(0), a.c(kBlockKeys)},
                 nullptr);
   });
@@ -130,6 +141,8 @@ void KeyBlock::callMasked(KernelParts &parts, const ElementContext &element) {
   if (!shape.biasPerKey.empty())
     os << shape.hasTest();
   call(parts, key, [&](KeyBlock &inside) {
+    if (buffers.form.byTile)
+      return inside.emitByTile(&masks);
     inside.eachVector([&](const Part &part) { inside.emit(part, &masks); });
   });
 }
@@ -140,12 +153,12 @@ void KeyBlock::eachVector(function_ref<void(const Part &)> body) {
   Value vectors = a.ceilDiv(buffers.rowCount, width);
   emitFor(b, a.c(0), vectors, 1, [&](Value g) {
     Part part{a.mul(g, width), 1, Value(), Value()};
-    Value step = a.c(kMaskedKeys);
+    Value step = a.c(buffers.form.maskedKeys());
     Value low = memref::LoadOp::create(b, buffers.vectorLow, g);
     Value high = memref::LoadOp::create(b, buffers.vectorHigh, g);
     Value begin = a.max(a.sub(low, from), a.c(0));
     part.begin = a.mul(a.div(begin, step), step);
-    Value end = a.min(a.sub(high, from), a.c(kBlockKeys));
+    Value end = a.min(a.sub(high, from), a.c(buffers.form.keys()));
     part.end = a.mul(a.ceilDiv(end, step), step);
     scf::IfOp::create(b, a.lt(part.begin, part.end),
                       [&](OpBuilder &, Location) {

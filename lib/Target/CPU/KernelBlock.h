@@ -15,12 +15,21 @@ namespace mlir::megactx::cpu {
 /// blocks that are summed at once.
 constexpr int64_t kBlockKeys = 72;
 constexpr int64_t kMaskedKeys = 8;
+/// Of a matrix tile.
+constexpr int64_t kTileRows = 16;
 
 /// How a task's rows are laid out: so many vectors with a row in each lane; or,
-/// for the few rows of a single vector, row by row.
+/// for the few rows of a single vector, row by row; or so that products are
+/// those of matrix tiles.
 struct BlockForm {
   int64_t vectors;
   bool byRow = false;
+  bool byTile = false;
+  /// Whether the target has tiles for kernels of the shape.
+  static bool fitsTiles(const KernelShape &shape);
+  /// Keys per block, and how many of them a vector has at once in masked ones.
+  int64_t keys() const { return byTile ? 4 * kTileRows : kBlockKeys; }
+  int64_t maskedKeys() const { return byTile ? keys() : kMaskedKeys; }
   /// The most rows of a class for which this is the form of choice.
   int64_t mostRows(int64_t lanes) const {
     return byRow ? std::max<int64_t>(lanes / 4, 1) : vectors * lanes;
@@ -39,20 +48,22 @@ struct BlockBuffers {
   /// Between the lanes and the rows of their own that a task by row works on.
   void turnQueries(ImplicitLocOpBuilder &b) const;
   void turnResults(ImplicitLocOpBuilder &b) const;
+  /// The queries' columns in pairs, for a task by tile.
+  void pairQueries(ImplicitLocOpBuilder &b) const;
 
   BlockForm form;
   int64_t rows; ///< lanes of all vectors
   VectorType vector;
-  Value scratch;                ///< memref<?xi8>: holds all that follow
-  Value queries;                ///< [D][rows] f32
-  Value acc;                    ///< [Dv][rows] f32
-  Value scores;                 ///< [kBlockKeys][rows] f32
-  Value top, sum;               ///< [rows] f32: maximum and sum so far
-  Value allowed;                ///< [kBlockKeys][rows] i32: what a test says
-  Value rowBiases;              ///< [kBlockKeys][rows] f32
-  Value keyBiases;              ///< [kBlockKeys] f32
-  Value rowOf, headOf;          ///< [rows] index: each lane's row, its head
-  Value low, high;              ///< [rows] i32: bounds of each lane
+  Value scratch;       ///< memref<?xi8>: holds all that follow
+  Value queries;       ///< [D][rows] f32, times scale and log2(e) but by tile
+  Value acc;           ///< [Dv][rows] f32
+  Value scores;        ///< [keys][rows] f32
+  Value top, sum;      ///< [rows] f32: maximum and sum so far
+  Value allowed;       ///< [keys][rows] i32: what a test says
+  Value rowBiases;     ///< [keys][rows] f32
+  Value keyBiases;     ///< [keys] f32
+  Value rowOf, headOf; ///< [rows] index: each lane's row, its head
+  Value low, high;     ///< [rows] i32: bounds of each lane
   Value vectorLow, vectorHigh;  ///< [vectors] index: hulls of their lanes'
   Value inverse, total;         ///< [rows] f32: 1 / sum, log-sum-exp
   Value old;                    ///< [rows] f32: of what `out` holds already
@@ -60,8 +71,11 @@ struct BlockBuffers {
   Value rowCount;               ///< how many of the lanes have a row
   Value queryRows;              ///< by row: [rows][D] f32
   Value accRows;                ///< by row: [rows][Dv] f32
-  Value keyRow, keyAt, valueAt; ///< [kBlockKeys] index
+  Value keyRow, keyAt, valueAt; ///< [keys] index
   Value keyNext, valueNext;     ///< by row: places of the block after this one
+  /// By tile, bf16; pairs of rows lie in words: [D / 2][2 rows], D rounded up
+  /// to 32, [keys][D], [Dv][keys], [keys / 2][2 rows].
+  Value queryPairs, keyTile, valueTile, weightPairs;
   Value keyData, valueData, keyStride, valueStride;
 };
 
@@ -124,6 +138,15 @@ private:
                  ArrayRef<BiasView> biases);
   SmallVector<Value> exponentials(const Part &part, ValueRange sums,
                                   ValueRange maxima);
+  void emitByTile(const Masks *masks);
+  void packKeys();
+  void turnValues();
+  void tileProducts(Value left, Value right, Value to, bool adds);
+  SmallVector<Value> scaleScores(const Part &part, ValueRange maxima,
+                                 const Masks *masks);
+  SmallVector<Value> pairExponentials(const Part &part, ValueRange sums,
+                                      ValueRange maxima);
+  void decaySums(const Part &part, ValueRange decay);
   void productsByRow(const Part &part);
   void accumulateByRow(const Part &part, ValueRange decay);
   void columnsOfRow(const Part &part, Value row, Value d, Type type,

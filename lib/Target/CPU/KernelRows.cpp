@@ -24,7 +24,9 @@ void TaskRows::load(KernelParts &parts, Value query) {
 }
 
 void TaskRows::loadBody(Value query) {
-  float factor = shape.scale * static_cast<float>(M_LOG2E);
+  // Tiles have queries as they are.
+  float factor =
+      buffers.form.byTile ? 1.0f : shape.scale * static_cast<float>(M_LOG2E);
   LaneRows(b, buffers.vector, buffers.rowOf, buffers.headOf)
       .load({query, batch, shape.headDim}, factor, buffers.queries);
 }

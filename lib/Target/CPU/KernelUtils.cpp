@@ -158,13 +158,14 @@ void mlir::megactx::cpu::storeF32(ImplicitLocOpBuilder &b, Value x, Value to,
 }
 
 std::string KernelShape::key() const {
-  return AttentionShape::key() + " " + std::to_string(lanes);
+  return AttentionShape::key() + " " + std::to_string(lanes) +
+         (tiles ? " tiles" : "");
 }
 
 std::string KernelShape::tileKey(BlockForm form) const {
   std::string text;
   llvm::raw_string_ostream(text)
       << element << ' ' << headDim << ' ' << valueDim << ' ' << lanes << ' '
-      << form.vectors << ' ' << form.byRow;
+      << form.vectors << ' ' << form.byRow << ' ' << form.byTile;
   return text;
 }

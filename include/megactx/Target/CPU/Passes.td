@@ -14,19 +14,25 @@ def ConvertAttentionToCPUKernelsPass
     keep queries in the vector lanes. Ops of equal pieces, element type, head
     dims and options share a function. What does not depend on the pieces, such
     as the update by one block of keys, is in functions that kernels share.
+    With `amx`, products of many rows of bf16 are those of `amx.tile_mulf`,
+    weights among their factors rounded to bf16.
   }];
   let options = [
     Option<"vectorBits", "vector-bits", "int64_t", "512",
-           "hardware vector width in bits: 128, 256 or 512">
+           "hardware vector width in bits: 128, 256 or 512">,
+    Option<"amx", "amx", "bool", "false",
+           "products of bf16 by matrix tiles (AMX), where vectors have 512 "
+           "bits and head dims are multiples of 16">
   ];
   let statistics = [
     Statistic<"numKernels", "kernels", "kernels emitted">,
     Statistic<"numCalls", "calls", "attentions that call them">
   ];
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
-    "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
-    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"
+    "::mlir::amx::AMXDialect", "::mlir::arith::ArithDialect",
+    "::mlir::func::FuncDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect", "::mlir::x86vector::X86VectorDialect"
   ];
 }
 
