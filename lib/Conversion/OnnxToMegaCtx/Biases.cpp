@@ -142,8 +142,8 @@ void Masks::requireSizes(ImplicitLocOpBuilder &b, const Term &term) {
               own = values.shape(term.value);
   AffineExpr one = positions.constant(1);
   Place scores = {q[0] == one ? k[0] : q[0], q[1], q[2], k[2]};
-  if (placement)
-    scores = values.shape(placement->scores);
+  if (term.placement)
+    scores = values.shape(term.placement->scores);
   else if (!term.reshapes.empty())
     scores = values.shape(term.reshapes.back()->getResult(0));
   else if (product && rankOf(product) == 3)

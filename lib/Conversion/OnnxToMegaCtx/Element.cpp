@@ -293,6 +293,44 @@ bool Element::operator==(const Element &other) const {
 }
 
 //===----------------------------------------------------------------------===//
+// Leaves
+//===----------------------------------------------------------------------===//
+
+static void addLeaves(const Element &element, const Condition &path,
+                      SmallVectorImpl<Leaf> &leaves) {
+  if (element.kind() == Element::Kind::Truth) {
+    addLeaves(Element::choice(element.condition(), Element::real(1),
+                              Element::real(0)),
+              path, leaves);
+  } else if (element.kind() == Element::Kind::Choice) {
+    addLeaves(element.first(), path && element.condition(), leaves);
+    addLeaves(element.second(), path && !element.condition(), leaves);
+  } else {
+    leaves.push_back({path, element});
+  }
+}
+
+SmallVector<Leaf> mlir::megactx::raise::leavesOf(const Element &element) {
+  SmallVector<Leaf> leaves;
+  addLeaves(element, Condition::constant(true), leaves);
+  return leaves;
+}
+
+std::pair<Condition, Condition>
+mlir::megactx::raise::staticPartOf(const Condition &path) {
+  std::pair<Condition, Condition> parts = {Condition::constant(true),
+                                           Condition::constant(true)};
+  ArrayRef<Condition> factors = ArrayRef(path);
+  if (path.kind() == Condition::Kind::And)
+    factors = path.args();
+  for (const Condition &factor : factors) {
+    Condition &part = factor.isStatic() ? parts.first : parts.second;
+    part = part && factor;
+  }
+  return parts;
+}
+
+//===----------------------------------------------------------------------===//
 // Arithmetic
 //===----------------------------------------------------------------------===//
 

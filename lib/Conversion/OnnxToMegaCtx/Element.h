@@ -40,6 +40,10 @@ public:
   static Condition nonNegative(AffineExpr expr);
   static Condition zero(AffineExpr expr);
   static Condition runtime(Element element);
+  /// 0 <= index < size.
+  static Condition within(AffineExpr index, AffineExpr size) {
+    return nonNegative(index) && nonNegative(size - index - 1);
+  }
   Condition operator&&(const Condition &other) const;
   Condition operator||(const Condition &other) const;
   Condition operator!() const;
@@ -140,6 +144,17 @@ private:
   static Element make(Node node);
   std::shared_ptr<const Node> node;
 };
+
+/// An element that is no choice, and where it is the element.
+struct Leaf {
+  Condition path;
+  Element element;
+};
+
+SmallVector<Leaf> leavesOf(const Element &element);
+
+/// The factors in which no run-time value, and those in which some take part.
+std::pair<Condition, Condition> staticPartOf(const Condition &path);
 
 enum class Arithmetic { Add, Sub, Mul, Div, Mod, Min, Max };
 enum class Comparison { Equal, Less, LessOrEqual, Greater, GreaterOrEqual };

@@ -76,7 +76,8 @@ divide(Positions &positions, AffineExpr expr, AffineExpr size) {
   if (constant && constant.getValue() <= 0)
     return std::nullopt;
   SmallVector<AffineExpr> terms;
-  termsOf(expr, terms);
+  // Factors are distributed.
+  termsOf(expr.isPureAffine() ? positions.simplify(expr) : expr, terms);
   for (AffineExpr term : terms) {
     if (AffineExpr factor = withoutFactor(term, size))
       quotient = quotient + factor;

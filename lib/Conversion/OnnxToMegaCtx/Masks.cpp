@@ -42,19 +42,18 @@ void Masks::setOperands(Value q, Value k, bool self, Value scores) {
 }
 
 bool Masks::isPlain(const Term &term) const {
-  return !placement && (term.isFolded || (term.reshapes.empty() &&
-                                          (!product || rankOf(product) == 4)));
+  return !term.placement &&
+         (term.isFolded ||
+          (term.reshapes.empty() && (!product || rankOf(product) == 4)));
 }
 
 /// The place, where the term is added, of the score [b, h, row, k].
 std::optional<Place> Masks::placeOf(const Term &term, AffineExpr row) {
   AffineExpr variable = positions.variable(kQuery);
-  if (placement) {
+  if (term.placement) {
     Place place;
-    for (AffineExpr index : placement->row)
+    for (AffineExpr index : term.placement->place)
       place.push_back(index.replace(variable, row));
-    place.push_back(positions.variable(kKey) +
-                    placement->shift.replace(variable, row));
     return place;
   }
   Place place = {positions.variable(kBatch), positions.variable(kHead), row,
@@ -81,14 +80,32 @@ std::optional<Place> Masks::placeOf(const Term &term, AffineExpr row) {
   return place;
 }
 
+/// What takes the place of scores where it masks, and nothing elsewhere.
+static Element withoutScores(const Element &element, Value scores) {
+  return *element.map([&](const Element &leaf) {
+    bool isScore =
+        leaf.kind() == Element::Kind::Read && leaf.tensor() == scores;
+    if (isScore)
+      return std::optional(Element::real(0));
+    auto number = leaf.number();
+    bool isFill = scores && number && *number <= kMasked;
+    return std::optional(isFill && !std::isinf(*number)
+                             ? Element::real(kLeastMasked)
+                             : leaf);
+  });
+}
+
 /// The term's value at [b, h, row, k]; nothing where its place is not known.
 std::optional<Element> Masks::elementOf(const Term &term, AffineExpr row) {
   auto place = placeOf(term, row);
   if (!place || rankOf(term.value) > int64_t(place->size()))
     return std::nullopt;
+  if (term.placement)
+    values.stopAt(term.placement->product);
   Element element = values.at(term.value, values.broadcast(term.value, *place));
-  if (placement)
-    element = values.settled(element);
+  if (term.placement)
+    element = values.settled(
+        withoutScores(element, term.placement->product));
   if (!term.fill)
     return element;
   Element fill =
@@ -235,7 +252,8 @@ double mlir::megactx::raise::inRange(std::optional<double> fill) {
   return std::max<double>(*fill, kLeastMasked);
 }
 
-void Masks::assumeSizes(AffineExpr row) {
+void Masks::assumeSizes(AffineExpr row,
+                        const std::optional<Placement> &placement) {
   const Place q = values.shape(query), k = values.shape(key);
   positions.forget();
   values.forget();
@@ -244,12 +262,9 @@ void Masks::assumeSizes(AffineExpr row) {
       Condition::nonNegative(k[2] - positions.variable(kKey) - 1) &&
       Condition::nonNegative(q[1] - positions.variable(kHead) - 1) &&
       Condition::nonNegative(q[0] - positions.variable(kBatch) - 1));
-  if (!placement)
-    return;
-  AffineExpr at = positions.variable(kKey) +
-                  placement->shift.replace(positions.variable(kQuery), row);
-  positions.assume(Condition::nonNegative(at) &&
-                   Condition::nonNegative(placement->width - at - 1));
+  if (placement)
+    positions.assume(
+        placement->facts.replace(positions.variable(kQuery), row));
 }
 
 bool Masks::isPlaced(const Term &term) {
@@ -257,7 +272,7 @@ bool Masks::isPlaced(const Term &term) {
   if (isPlain(term))
     return rank >= 0 && rank <= 4;
   AffineExpr row = positions.variable(kQuery);
-  assumeSizes(row);
+  assumeSizes(row, term.placement);
   auto place = placeOf(term, row);
   return place && rank >= 0 && rank <= int64_t(place->size());
 }
@@ -267,7 +282,10 @@ Mask Masks::classifyAt(const Term &term, AffineExpr at) {
   mask.keepsTerm = true;
   mask.offset = offset = at;
   AffineExpr row = positions.variable(kQuery) - offset;
-  assumeSizes(row);
+  if (term.placement)
+    mask.allowed =
+        term.placement->facts.replace(positions.variable(kQuery), row);
+  assumeSizes(row, term.placement);
   const Place q = values.shape(query), k = values.shape(key);
   // The term has the scores' sizes, where it is not broadcast.
   const Place sizes = values.shape(term.value);

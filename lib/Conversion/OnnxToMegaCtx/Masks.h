@@ -37,6 +37,15 @@ struct Change {
   Value operand;
 };
 
+/// Where the score of [b, h, query, key] is, elsewhere than in [B, H, Nq, Nk].
+struct Placement {
+  Value scores; ///< the tensor it is in
+  std::vector<AffineExpr> place;
+  Condition facts; ///< where it is in there
+  /// Whose elements are scores, and nothing that is added to them.
+  Value product;
+};
+
 /// A term that is added to the scores, or that replaces them.
 struct Term {
   Value value;     ///< what is added; or the condition of a replacement
@@ -50,6 +59,8 @@ struct Term {
   /// Whether its outer dims have been folded to the attention's batch and
   /// heads.
   bool isFolded = false;
+  /// Where the scores are that it is added to, or which are in it.
+  std::optional<Placement> placement = std::nullopt;
 };
 
 /// A term with what changes it. False where their types do not fit. A number
@@ -73,15 +84,6 @@ struct Mask {
   AffineExpr offset; ///< of the position of a row to its number
 };
 
-/// Where the score of [b, h, query, key] is, elsewhere than in [B, H, Nq, Nk]:
-/// at (row, key + shift) of a tensor, for keys for which that is one of its
-/// places: its last size is the width.
-struct Placement {
-  Value scores;
-  Place row;
-  AffineExpr shift, width;
-};
-
 /// What is found on the way.
 struct MaskCounts {
   unsigned patterns = 0, biases = 0, tables = 0;
@@ -98,9 +100,6 @@ public:
   /// `product`, where it is given, is the tensor of scores as it is computed,
   /// [B, H, Nq, Nk], [B * H, Nq, Nk] or with a batch of several dims.
   void setOperands(Value query, Value key, bool isSelf, Value product = {});
-
-  /// Terms are added to scores that stand elsewhere.
-  void setPlacement(const Placement &where) { placement = where; }
 
   /// Whether it is known for which scores the term's elements are.
   bool isPlaced(const Term &term);
@@ -143,7 +142,8 @@ private:
   Mask classifyAt(const Term &term, AffineExpr offset);
   bool splitPatterns(const Condition &allowed, Mask &mask, Condition &rest);
   bool leavesEveryRowAKey(ArrayRef<Mask> masks);
-  void assumeSizes(AffineExpr row);
+  void assumeSizes(AffineExpr row,
+                   const std::optional<Placement> &placement = {});
   std::optional<Element> elementOf(const Term &term, AffineExpr row);
   std::optional<Place> placeOf(const Term &term, AffineExpr row);
   /// Whether the term has the form of the attention's bias.
@@ -151,7 +151,6 @@ private:
 
   Positions positions;
   ElementValues values;
-  std::optional<Placement> placement;
   Value query, key, product;
   bool isSelf = false;
   /// Whether patterns say nothing of finite numbers that mask.

@@ -1,0 +1,202 @@
+//===- ChunkedProducts.cpp - products around a Softmax of chunks ----------===//
+
+#include "ChunkedProducts.h"
+#include "Heads.h"
+#include "Nodes.h"
+
+using namespace mlir;
+using namespace mlir::megactx::raise;
+
+/// Nodes whose elements are those of their first operand.
+static bool isMove(Operation *op) {
+  return op && op->getNumOperands() > 0 &&
+         llvm::is_contained({"Cast", "Concat", "Expand", "Flatten", "Gather",
+                             "Identity", "Pad", "Reshape", "Slice", "Squeeze",
+                             "Transpose", "Unsqueeze"},
+                            typeOf(op));
+}
+
+static bool isFloat(Value value) {
+  return isa<FloatType>(getElementTypeOrSelf(value.getType()));
+}
+
+llvm::SetVector<Value> mlir::megactx::raise::addedUpTo(Value value) {
+  llvm::SetVector<Value> before;
+  before.insert(value);
+  for (size_t i = 0; i < before.size(); ++i) {
+    Operation *op = before[i].getDefiningOp();
+    bool isAdded = isMove(op) || llvm::is_contained(
+                                     {"Add", "Where", "ScatterND"}, typeOf(op));
+    for (Value operand : isAdded ? op->getOperands() : ValueRange())
+      if (isFloat(operand))
+        before.insert(operand);
+  }
+  return before;
+}
+
+/// The sum that values are the terms of, wherever nodes move them: all of them,
+/// and no others. Null where there is none.
+static Value sumOf(ArrayRef<Operation *> terms) {
+  if (terms.size() == 1)
+    return terms[0]->getResult(0);
+  auto isSumOfThem = [&](Operation *add) {
+    llvm::SetVector<Value> before = addedUpTo(add->getResult(0));
+    unsigned count = llvm::count_if(before, [](Value value) {
+      Operation *op = value.getDefiningOp();
+      return !isMove(op) && typeOf(op) != "Add";
+    });
+    return count == terms.size() && llvm::all_of(terms, [&](Operation *term) {
+             return before.contains(term->getResult(0));
+           });
+  };
+  llvm::SetVector<Operation *> after;
+  after.insert(terms[0]);
+  constexpr size_t kMostNodes = 16;
+  for (size_t i = 0; i < after.size() && i < kMostNodes; ++i)
+    for (Operation *user : after[i]->getUsers()) {
+      if (typeOf(user) == "Add" && isSumOfThem(user))
+        return user->getResult(0);
+      if (isMove(user) || typeOf(user) == "Add")
+        after.insert(user);
+    }
+  return {};
+}
+
+std::optional<ChunkedProducts>
+mlir::megactx::raise::chunkedProductsOf(Operation *softmax,
+                                        ElementValues &values,
+                                        Positions &positions) {
+  int64_t last = rankOf(softmax->getResult(0)) - 1;
+  int64_t axis = integerAttr(softmax, "axis", -1);
+  if (last < 1 || (axis != -1 && axis != last))
+    return std::nullopt;
+  auto isOfChunks = [](Operation *op) {
+    int64_t rank = rankOf(op->getResult(0));
+    return rank >= 3 && rank <= 5 &&
+           llvm::all_of(op->getOperands(),
+                        [&](Value value) { return rankOf(value) == rank; });
+  };
+  ChunkedProducts products;
+  llvm::SetVector<Value> after;
+  after.insert(softmax->getResult(0));
+  for (size_t i = 0; i < after.size(); ++i)
+    for (OpOperand &use : after[i].getUses()) {
+      Operation *user = use.getOwner();
+      if (typeOf(user) == "MatMul" && use.getOperandNumber() == 0) {
+        if (!isOfChunks(user))
+          return std::nullopt;
+        if (!llvm::is_contained(products.contexts, user))
+          products.contexts.push_back(user);
+      } else if (isMove(user) || typeOf(user) == "Where" ||
+                 typeOf(user) == "Dropout") {
+        after.insert(user->getResult(0));
+      }
+    }
+  if (products.contexts.empty() || !(products.sum = sumOf(products.contexts)))
+    return std::nullopt;
+  for (Value value : addedUpTo(softmax->getOperand(0))) {
+    Operation *op = value.getDefiningOp();
+    if (typeOf(op) != "MatMul")
+      continue;
+    // Products of one factor are masks, not scores.
+    if (isOfChunks(op) &&
+        values.shape(op->getOperand(0)).back() == positions.constant(1))
+      continue;
+    if (!isOfChunks(op))
+      return std::nullopt;
+    products.scores.push_back(op);
+  }
+  if (products.scores.size() != products.contexts.size())
+    return std::nullopt;
+  return products;
+}
+
+//===----------------------------------------------------------------------===//
+// Rows
+//===----------------------------------------------------------------------===//
+
+Place Rows::sizes(ElementValues &values, Positions &positions) const {
+  Place own = values.shape(tensor), sizes;
+  for (size_t i = 0; i < own.size(); ++i)
+    sizes.push_back(own[dim(i)]);
+  if (own.size() == 3)
+    sizes.insert(sizes.begin() + 1, positions.constant(1));
+  return sizes;
+}
+
+Place Rows::at(ArrayRef<AffineExpr> place) const {
+  Place order(place);
+  if (rankOf(tensor) == 3)
+    order.erase(order.begin() + 1);
+  Place own(order.size());
+  for (size_t i = 0; i < order.size(); ++i)
+    own[dim(i)] = order[i];
+  return own;
+}
+
+Value Rows::emit(ImplicitLocOpBuilder &b) const {
+  Value rows = perm.empty() ? tensor : transposed(b, tensor, perm);
+  return rankOf(rows) == 3 ? unsqueezed(b, rows, 1) : rows;
+}
+
+/// Whether the operand's element, at its place, is that of a source in whose
+/// order from one row to the next the row alone changes, by one.
+static bool areRowsOf(Value source, const Leaf &leaf, Positions &positions) {
+  AffineExpr row = positions.variable(kKey), depth = positions.variable(kPlace);
+  ArrayRef<AffineExpr> indices = leaf.element.indices();
+  auto moves = [&](AffineExpr index, unsigned by) {
+    AffineExpr first = index.replace(row, positions.constant(0));
+    return !first.isFunctionOfDim(kPlace) &&
+           positions.holds(Condition::zero(index - first - row * by));
+  };
+  return leaf.element.tensor() == source && indices.back() == depth &&
+         moves(indices[indices.size() - 2], 1) &&
+         llvm::all_of(indices.drop_back(2),
+                      [&](AffineExpr index) { return moves(index, 0); });
+}
+
+std::optional<Rows> mlir::megactx::raise::rowsOf(Value operand,
+                                                 bool isTransposed,
+                                                 ElementValues &values,
+                                                 Positions &positions) {
+  const Place all = values.shape(operand);
+  size_t rank = all.size();
+  if (rank < 3 || rank > 5 || !isFloat(operand))
+    return std::nullopt;
+  SmallVector<Value> sources;
+  for (Value at = operand; isMove(at.getDefiningOp()); at = sources.back())
+    sources.push_back(at.getDefiningOp()->getOperand(0));
+  Place place;
+  for (unsigned v = 0; v + 2 < rank; ++v)
+    place.push_back(positions.variable(Variable(v)));
+  place.append({positions.variable(kKey), positions.variable(kPlace)});
+  if (isTransposed)
+    std::swap(place[rank - 2], place[rank - 1]);
+  for (Value source : llvm::reverse(sources)) {
+    int64_t own = rankOf(source);
+    if ((own != 3 && own != 4) || getElementTypeOrSelf(source.getType()) !=
+                                      getElementTypeOrSelf(operand.getType()))
+      continue;
+    positions.forget();
+    values.stopAt(source);
+    for (auto [index, size] : llvm::zip(place, all))
+      positions.assume(Condition::within(index, size));
+    SmallVector<Leaf> leaves = leavesOf(values.at(operand, place));
+    llvm::erase_if(leaves,
+                   [](const Leaf &leaf) { return leaf.element.number(); });
+    if (leaves.size() != 1 ||
+        leaves[0].element.kind() != Element::Kind::Read)
+      continue;
+    positions.assume(staticPartOf(leaves[0].path).first);
+    if (areRowsOf(source, leaves[0], positions))
+      return Rows{source, {}};
+  }
+  if (rank == 5)
+    return std::nullopt;
+  Rows rows = {operand, {}};
+  if (isTransposed) {
+    rows.perm = llvm::to_vector(llvm::seq<int64_t>(rank));
+    std::swap(rows.perm[rank - 2], rows.perm[rank - 1]);
+  }
+  return rows;
+}
