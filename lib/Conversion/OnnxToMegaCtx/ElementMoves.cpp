@@ -205,6 +205,17 @@ ElementValues::Result ElementValues::sliced(Operation *op,
   return at(data, inner);
 }
 
+ElementValues::Result ElementValues::split(OpResult part,
+                                           ArrayRef<AffineExpr> place) {
+  Operation *op = part.getOwner();
+  int64_t axis = integerAttr(op, "axis", 0);
+  axis += axis < 0 ? int64_t(place.size()) : 0;
+  Place inner(place);
+  for (OpResult before : op->getResults().take_front(part.getResultNumber()))
+    inner[axis] = inner[axis] + shape(before)[axis];
+  return at(op->getOperand(0), inner);
+}
+
 /// What is before and after the tensor's own elements is one number.
 ElementValues::Result ElementValues::padded(Operation *op,
                                             ArrayRef<AffineExpr> place) {

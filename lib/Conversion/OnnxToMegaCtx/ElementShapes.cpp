@@ -81,6 +81,27 @@ AffineExpr ElementValues::symbolOf(ChosenSize size, Value tensor, int64_t dim) {
   return size.symbol;
 }
 
+/// The size that an integer of a run is known to be, or null.
+AffineExpr ElementValues::knownSize(const Element &integer) {
+  for (const ChosenSize &known : chosenSizes)
+    if (!known.start && known.end == integer)
+      return known.symbol;
+  return {};
+}
+
+/// The integer of a run that a tensor's size is: what else it says is said in
+/// terms of that size.
+std::optional<AffineExpr> ElementValues::runtimeSize(Value list, Value tensor,
+                                                     int64_t dim) {
+  Element size = at(list, positions.constant(dim));
+  auto isConstant = [](AffineExpr e) { return isa<AffineConstantExpr>(e); };
+  if (size.kind() != Element::Kind::Read ||
+      !llvm::all_of(size.indices(), isConstant))
+    return std::nullopt;
+  elements.clear();
+  return symbolOf({size, {}, {}, {}}, tensor, dim);
+}
+
 /// The operand's size that is not 1, or the last one.
 AffineExpr ElementValues::broadcastSize(ValueRange operands, int64_t rank,
                                         int64_t dim) {
@@ -131,8 +152,11 @@ ElementValues::inferSize(Operation *op, unsigned result, int64_t dim) {
       return *limit - *start;
     return std::nullopt;
   }
-  if (type == "ConstantOfShape")
-    return integerAt(op->getOperand(0), dim);
+  if (type == "ConstantOfShape") {
+    auto size = integerAt(op->getOperand(0), dim);
+    return size ? size
+                : runtimeSize(op->getOperand(0), op->getResult(0), dim);
+  }
   if (type == "MatMul" && rank >= 2) {
     Value a = op->getOperand(0), b = op->getOperand(1);
     if (rankOf(a) < 2 || rankOf(b) < 2)

@@ -115,6 +115,9 @@ Element ElementValues::at(Value tensor, ArrayRef<AffineExpr> place) {
   bool isKnown = result && result->size(kLargest) <= kLargest;
   Element element =
       isKnown ? simplified(*result) : Element::read(tensor, place);
+  if (element.kind() == Element::Kind::Read)
+    if (AffineExpr size = knownSize(element))
+      element = Element::integer(size);
   elements.insert({key, element});
   return element;
 }
@@ -137,6 +140,8 @@ ElementValues::Result ElementValues::compute(Value tensor,
   if (op->getNumOperands() == 0 || op->getNumResults() == 0 ||
       !hasRanks(op, place.size()))
     return std::nullopt;
+  if (type == "Split")
+    return split(cast<OpResult>(tensor), place);
   if (auto result = moved(op, place))
     return result;
   return elementwise(op, place);
@@ -356,76 +361,6 @@ ElementValues::Result ElementValues::generated(Operation *op,
   if (type == "ScatterND")
     return scattered(op, place);
   return std::nullopt;
-}
-
-/// The offsets at which updates [u0, .., uk-1, rest] are scattered where the
-/// index at [u0, .., uk-1] is [u0 + offset0, ..], as an assignment to a slice
-/// is written; nothing for all other indices.
-std::optional<Place> ElementValues::offsetsOf(Value indices,
-                                              const Place &sizes) {
-  constexpr unsigned most = kKey + 1;
-  auto count = dyn_cast<AffineConstantExpr>(shape(indices).back());
-  size_t rank = sizes.size();
-  if (rank == 0 || rank > most || !count || count.getValue() != int64_t(rank))
-    return std::nullopt;
-  // The variables stand for any index here, not for what is known of them.
-  Condition facts = positions.facts();
-  auto found = std::exchange(elements, {});
-  positions.forget();
-  Place place, offsets;
-  for (size_t i = 0; i < rank; ++i) {
-    place.push_back(positions.variable(Variable(i)));
-    positions.assume(Condition::nonNegative(sizes[i] - place[i] - 1));
-  }
-  place.push_back({});
-  for (size_t i = 0; i < rank; ++i) {
-    place[rank] = positions.constant(i);
-    Element index = at(indices, place);
-    AffineExpr offset = index.integer() ? index.expr() - place[i] : place[i];
-    // The one index of an axis of size 1.
-    if (auto number = index.number();
-        number && sizes[i] == positions.constant(1))
-      offset = positions.constant(int64_t(*number));
-    if (offset.isSymbolicOrConstant())
-      offsets.push_back(offset);
-  }
-  positions.forget();
-  positions.assume(facts);
-  elements = std::move(found);
-  return offsets.size() == rank ? std::optional(offsets) : std::nullopt;
-}
-
-ElementValues::Result ElementValues::scattered(Operation *op,
-                                               ArrayRef<AffineExpr> place) {
-  Value data = op->getOperand(0), indices = op->getOperand(1),
-        updates = op->getOperand(2);
-  auto reduction = op->getAttrOfType<StringAttr>("reduction");
-  if (rankOf(data) != int64_t(place.size()) || rankOf(indices) < 2 ||
-      rankOf(updates) != rankOf(data) || rankOf(indices) - 1 > rankOf(data) ||
-      (reduction && reduction.getValue() != "none"))
-    return std::nullopt;
-  // The updates have the indices' outer sizes, by numbers more often.
-  Place sizes(ArrayRef(shape(updates)).take_front(rankOf(indices) - 1));
-  auto offsets = offsetsOf(indices, sizes);
-  if (!offsets)
-    return std::nullopt;
-  Place inner(place);
-  Condition isUpdated = Condition::constant(true);
-  for (auto [i, offset] : llvm::enumerate(*offsets)) {
-    // Negative indices count from the end, none or all of them.
-    if (positions.isNonNegative(-offset - sizes[i]))
-      offset = shape(data)[i] + offset;
-    else if (!positions.isNonNegative(offset))
-      return std::nullopt;
-    inner[i] = place[i] - offset;
-    isUpdated = isUpdated && Condition::nonNegative(inner[i]) &&
-                Condition::nonNegative(sizes[i] - inner[i] - 1);
-  }
-  isUpdated = positions.simplify(isUpdated);
-  Element update = at(updates, inner);
-  return isUpdated.isTrue()
-             ? update
-             : Element::choice(isUpdated, update, at(data, place));
 }
 
 /// The sum of what does not depend on the place along the axis.

@@ -82,12 +82,23 @@ private:
   Result converted(Operation *op, ArrayRef<AffineExpr> place);
   Result generated(Operation *op, ArrayRef<AffineExpr> place);
   Result cumulative(Operation *op, ArrayRef<AffineExpr> place);
-  std::optional<Place> offsetsOf(Value indices, const Place &sizes);
+  struct IndexColumn;
+  std::optional<std::vector<IndexColumn>> columnsOf(Value indices,
+                                                    const Place &sizes);
+  std::optional<IndexColumn> columnOf(const Element &index, const Place &sizes);
+  struct Update;
+  std::optional<Update> listedUpdate(ArrayRef<IndexColumn> columns,
+                                     unsigned by, ArrayRef<AffineExpr> place);
+  std::optional<Update> updateAlong(ArrayRef<IndexColumn> columns, unsigned by,
+                                    AffineExpr size,
+                                    ArrayRef<AffineExpr> place,
+                                    const Place &dims);
   Result scattered(Operation *op, ArrayRef<AffineExpr> place);
   Result moved(Operation *op, ArrayRef<AffineExpr> place);
   Result reshaped(Operation *op, ArrayRef<AffineExpr> place);
   Result tiled(Operation *op, ArrayRef<AffineExpr> place);
   Result sliced(Operation *op, ArrayRef<AffineExpr> place);
+  Result split(OpResult part, ArrayRef<AffineExpr> place);
   Result padded(Operation *op, ArrayRef<AffineExpr> place);
   Result stepped(Operation *op, ArrayRef<AffineExpr> place, int64_t axis);
   Result joined(Operation *op, ArrayRef<AffineExpr> place);
@@ -110,6 +121,8 @@ private:
     AffineExpr symbol;
   };
   AffineExpr symbolOf(ChosenSize size, Value tensor, int64_t dim);
+  AffineExpr knownSize(const Element &integer);
+  std::optional<AffineExpr> runtimeSize(Value list, Value tensor, int64_t dim);
   std::vector<ChosenSize> chosenSizes;
   std::map<std::pair<void *, std::vector<const void *>>, Element> elements;
   SmallVector<Value> stops;
