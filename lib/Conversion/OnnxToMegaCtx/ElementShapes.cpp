@@ -269,6 +269,9 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
   }
   if (type == "Reshape" || type == "Expand") {
     auto size = integerAt(op->getOperand(1), dim);
+    // An integer of a run may be one of the data's sizes.
+    if (!size && !shape(data).empty())
+      size = integerAt(op->getOperand(1), dim);
     auto constant =
         size ? dyn_cast<AffineConstantExpr>(*size) : AffineConstantExpr();
     if (type == "Expand") {
