@@ -51,9 +51,12 @@ std::optional<AffineExpr> ElementValues::integerAt(Value tensor,
     return std::nullopt;
   Place at(rankOf(tensor), positions.constant(place));
   Element element = this->at(tensor, at);
-  if (auto number = element.number())
-    return positions.constant(int64_t(*number));
-  return element.integer();
+  // The largest integer is no double.
+  if (auto integer = element.integer())
+    return integer;
+  auto number = element.number();
+  return number ? std::optional(positions.constant(int64_t(*number)))
+                : std::nullopt;
 }
 
 /// The integer at a place, or a choice between integers none of which is known
@@ -351,6 +354,8 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
       auto step = hasOperand(op, 4) ? integerAt(op->getOperand(4), i)
                                     : positions.constant(1);
       auto choice = end ? std::nullopt : sizeAt(op->getOperand(2), i, 1);
+      if (start && positions.isNonNegative(-*start - 1))
+        start = whole + *start;
       if (!start || !(end || choice) || !step || !isOne(*step) ||
           !positions.holds(Condition::nonNegative(*start) &&
                            Condition::nonNegative(whole - *start)))
