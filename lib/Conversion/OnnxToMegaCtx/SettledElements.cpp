@@ -31,7 +31,16 @@ AffineExpr ElementValues::settled(AffineExpr index) {
 Condition ElementValues::settled(const Condition &condition) {
   switch (condition.kind()) {
   case Condition::Kind::Runtime:
-    return Condition::runtime(settled(condition.element()));
+    return settled(condition.element()).isNonZero();
+  case Condition::Kind::NonNegative:
+  case Condition::Kind::Zero: {
+    if (!condition.expr().isPureAffine())
+      return condition;
+    AffineExpr expr = positions.simplify(condition.expr());
+    return condition.kind() == Condition::Kind::Zero
+               ? Condition::zero(expr)
+               : Condition::nonNegative(expr);
+  }
   case Condition::Kind::Not:
     return !settled(condition.args()[0]);
   case Condition::Kind::And:
@@ -52,7 +61,14 @@ Element ElementValues::settled(const Element &element) {
     Place indices;
     for (AffineExpr index : element.indices())
       indices.push_back(settled(index));
-    return Element::read(element.tensor(), indices);
+    Element read = Element::read(element.tensor(), indices);
+    if (read == element)
+      return element;
+    // What is known here may say more of its place.
+    auto found = std::exchange(elements, {});
+    Element nearer = at(element.tensor(), indices);
+    elements = std::move(found);
+    return nearer == read ? read : settled(nearer);
   }
   if (element.kind() == Element::Kind::Truth)
     return Element::truth(positions.simplify(settled(element.condition())));
