@@ -3,6 +3,9 @@
 #include "ChunkedProducts.h"
 #include "Heads.h"
 #include "Nodes.h"
+#include "mlir/Dialect/Affine/Utils.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace mlir::megactx::raise;
@@ -32,6 +35,24 @@ llvm::SetVector<Value> mlir::megactx::raise::addedUpTo(Value value) {
         before.insert(operand);
   }
   return before;
+}
+
+/// What probabilities are moved to, themselves first.
+static llvm::SetVector<Value> movedFrom(Value value) {
+  llvm::SetVector<Value> after;
+  after.insert(value);
+  for (size_t i = 0; i < after.size(); ++i)
+    for (Operation *user : after[i].getUsers())
+      if (isMove(user) || typeOf(user) == "Where" || typeOf(user) == "Dropout")
+        after.insert(user->getResult(0));
+  return after;
+}
+
+bool ChunkedProducts::hasScores(Value value) const {
+  llvm::SetVector<Value> before = addedUpTo(value);
+  return llvm::any_of(scores, [&](Operation *product) {
+    return before.contains(product->getResult(0));
+  });
 }
 
 /// The sum that values are the terms of, wherever nodes move them: all of them,
@@ -77,20 +98,15 @@ mlir::megactx::raise::chunkedProductsOf(Operation *softmax,
                         [&](Value value) { return rankOf(value) == rank; });
   };
   ChunkedProducts products;
-  llvm::SetVector<Value> after;
-  after.insert(softmax->getResult(0));
-  for (size_t i = 0; i < after.size(); ++i)
-    for (OpOperand &use : after[i].getUses()) {
+  for (Value value : movedFrom(softmax->getResult(0)))
+    for (OpOperand &use : value.getUses()) {
       Operation *user = use.getOwner();
-      if (typeOf(user) == "MatMul" && use.getOperandNumber() == 0) {
-        if (!isOfChunks(user))
-          return std::nullopt;
-        if (!llvm::is_contained(products.contexts, user))
-          products.contexts.push_back(user);
-      } else if (isMove(user) || typeOf(user) == "Where" ||
-                 typeOf(user) == "Dropout") {
-        after.insert(user->getResult(0));
-      }
+      if (typeOf(user) != "MatMul" || use.getOperandNumber() != 0)
+        continue;
+      if (!isOfChunks(user))
+        return std::nullopt;
+      if (!llvm::is_contained(products.contexts, user))
+        products.contexts.push_back(user);
     }
   if (products.contexts.empty() || !(products.sum = sumOf(products.contexts)))
     return std::nullopt;
@@ -109,6 +125,53 @@ mlir::megactx::raise::chunkedProductsOf(Operation *softmax,
   if (products.scores.size() != products.contexts.size())
     return std::nullopt;
   return products;
+}
+
+/// The list of a tensor's sizes where `asker` is, or null where they are not
+/// known there.
+static Value sizesAt(Operation *asker, Value tensor, ElementValues &values,
+                     Positions &positions) {
+  ImplicitLocOpBuilder b(asker->getLoc(), asker);
+  auto isBefore = [&](Value value) {
+    Operation *op = value.getDefiningOp();
+    return !op ||
+           (op->getBlock() == asker->getBlock() && op->isBeforeInBlock(asker));
+  };
+  const Place shape = values.shape(tensor);
+  SmallVector<Value> symbols, sizes;
+  for (auto [d, symbol] : llvm::enumerate(positions.sizes())) {
+    bool isUsed = llvm::any_of(shape, [d = d](AffineExpr size) {
+      return size.isFunctionOfSymbol(d);
+    });
+    if (isUsed && !isBefore(symbol.first))
+      return {};
+    symbols.push_back(isUsed ? b.createOrFold<tensor::DimOp>(symbol.first,
+                                                             symbol.second)
+                             : Value());
+  }
+  for (AffineExpr size : shape)
+    sizes.push_back(arith::IndexCastOp::create(
+        b, b.getI64Type(),
+        affine::expandAffineExpr(b, b.getLoc(), size, {}, symbols)));
+  return tensor::FromElementsOp::create(b, sizes);
+}
+
+void mlir::megactx::raise::giveSizes(const ChunkedProducts &products,
+                                     Operation *softmax, ElementValues &values,
+                                     Positions &positions) {
+  llvm::SetVector<Value> asked = movedFrom(softmax->getResult(0));
+  for (Value value : addedUpTo(softmax->getOperand(0)))
+    if (products.hasScores(value))
+      asked.insert(value);
+  for (Value value : asked)
+    for (Operation *user : llvm::make_early_inc_range(value.getUsers())) {
+      if (typeOf(user) != "Shape" || user->hasAttr("start") ||
+          user->hasAttr("end"))
+        continue;
+      Value sizes = sizesAt(user, value, values, positions);
+      if (sizes && sizes.getType() == user->getResult(0).getType())
+        user->getResult(0).replaceAllUsesWith(sizes);
+    }
 }
 
 //===----------------------------------------------------------------------===//

@@ -22,12 +22,20 @@ struct ChunkedProducts {
   SmallVector<Operation *> scores;   ///< queries x keys, of parts of the row
   SmallVector<Operation *> contexts; ///< probabilities x values, likewise
   Value sum;                         ///< of the contexts, or the only one
+
+  /// Whether it is made of one of the products of queries and keys.
+  bool hasScores(Value value) const;
 };
 
 /// Nothing where the Softmax is between other things.
 std::optional<ChunkedProducts> chunkedProductsOf(Operation *softmax,
                                                  ElementValues &values,
                                                  Positions &positions);
+
+/// Who asks for sizes of scores or probabilities gets them without computing
+/// these.
+void giveSizes(const ChunkedProducts &products, Operation *softmax,
+               ElementValues &values, Positions &positions);
 
 /// A tensor that is [B, H, N, D] or, of one head, [B, N, D] when its dims are
 /// permuted.

@@ -66,7 +66,6 @@ private:
   SmallVector<Leaf> leavesAt(Value tensor, ArrayRef<AffineExpr> place);
   std::optional<AffineExpr> numberOf(AffineExpr expr, const Condition &path);
   bool findSources();
-  bool leadsToScores(Value value);
   void findBounds();
   std::string placeContexts(ArrayRef<Variable> order);
   std::string placeContext(Value value, const Place &place);
@@ -169,19 +168,12 @@ bool ChunkedRaiser::findSources() {
   return true;
 }
 
-bool ChunkedRaiser::leadsToScores(Value value) {
-  llvm::SetVector<Value> before = addedUpTo(value);
-  return llvm::any_of(products.scores, [&](Operation *scores) {
-    return before.contains(scores->getResult(0));
-  });
-}
-
 /// Where the parts of the Softmax's row that are joined begin and end.
 void ChunkedRaiser::findBounds() {
   Value row = softmax->getOperand(0);
   while (Operation *op = row.getDefiningOp()) {
     if (typeOf(op) == "Add")
-      row = op->getOperand(!leadsToScores(op->getOperand(0)));
+      row = op->getOperand(!products.hasScores(op->getOperand(0)));
     else if (isCopy(op))
       row = op->getOperand(0);
     else
@@ -483,7 +475,7 @@ std::string ChunkedRaiser::traceScores(Part &part) {
       continue;
     }
     if (typeOf(op) == "Add") {
-      unsigned own = !leadsToScores(op->getOperand(0));
+      unsigned own = !products.hasScores(op->getOperand(0));
       Term term = {op->getOperand(1 - own), Value(), false, op};
       term.placement = {part.scored,
                         {part.scoredAt.begin(), part.scoredAt.end()},
@@ -497,7 +489,7 @@ std::string ChunkedRaiser::traceScores(Part &part) {
     SmallVector<Value> stops;
     for (Value before : addedUpTo(part.scored))
       if (llvm::is_contained(products.scores, before.getDefiningOp()) ||
-          (typeOf(before) == "Add" && leadsToScores(before)))
+          (typeOf(before) == "Add" && products.hasScores(before)))
         stops.push_back(before);
     know(Condition::within(k, part.keys) && facts);
     values.stopAt(stops);
@@ -611,6 +603,7 @@ std::string ChunkedRaiser::build() {
       /*positions=*/Value(), b.getF32FloatAttr(1.0), FloatAttr(),
       b.getI64IntegerAttr(1), b.getStringAttr(isSelf ? "self" : "cross"));
   replaceSum(attention);
+  giveSizes(products, softmax, values, positions);
   passed(softmax, kAttentionRaised) << remark::add("{0}", patterns);
   return "";
 }
