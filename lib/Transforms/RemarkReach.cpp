@@ -54,7 +54,8 @@ struct RemarkReach : impl::RemarkReachPassBase<RemarkReach> {
     // What is not known at compile time counts once.
     stack.addLayer(number, ShapedType::isDynamic(heads) ? 1 : heads);
     for (Value operand : op.getSources())
-      if (auto source = operand.getDefiningOp<SourceOp>())
+      if (auto source = operand.getDefiningOp<SourceOp>();
+          source && !source.getEverywhere())
         stack.addSource(source.getPattern().getPattern(), source.getKeyStep(),
                         gist);
   }

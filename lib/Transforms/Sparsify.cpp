@@ -48,10 +48,12 @@ struct Sparsify : impl::SparsifyPassBase<Sparsify> {
     signalPassFailure();
   }
 
-  /// The model's own mask stays: policy and original.
+  /// The model's own mask stays: policy and original. So do keys that stand
+  /// nowhere.
   void apply(AttentionOp op, const pattern::Pattern &chosen) {
     for (Value operand : op.getSources())
-      if (auto source = operand.getDefiningOp<SourceOp>())
+      if (auto source = operand.getDefiningOp<SourceOp>();
+          source && !source.getEverywhere())
         source.setPatternAttr(PatternAttr::get(
             &getContext(), pattern::Pattern::conjunction(
                                chosen, source.getPattern().getPattern())));

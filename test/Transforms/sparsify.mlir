@@ -3,6 +3,7 @@
 // RUN: megactx-opt %t/in.mlir --megactx-sparsify | FileCheck %s --check-prefix=SAME
 // RUN: megactx-opt %t/in.mlir --megactx-sparsify=policy=%t/policy.json | FileCheck %s --check-prefix=POLICY
 // RUN: megactx-opt %t/in.mlir --megactx-sparsify='policy=%t/policy.json step=100' | FileCheck %s --check-prefix=LATE
+// RUN: megactx-opt %t/everywhere.mlir --megactx-sparsify='pattern="window<left = 3, right = 0>"' | FileCheck %s --check-prefix=EVERYWHERE
 // RUN: megactx-opt %t/branches.mlir --megactx-sparsify=policy=%t/policy.json | FileCheck %s --check-prefix=BRANCHES
 // RUN: not megactx-opt %t/in.mlir --megactx-sparsify=policy=%t/absent-layer.json 2>&1 | FileCheck %s --check-prefix=ABSENT
 // RUN: not megactx-opt %t/in.mlir --megactx-sparsify=policy=%t/other-key.json 2>&1 | FileCheck %s --check-prefix=KEY
@@ -41,6 +42,21 @@ func.func @layers(%q: !t, %k: !t, %v: !t) -> (!t, !t, !t) {
   %s2 = megactx.source %c, %v pattern(#megactx.pattern<dense>) : (!t, !t) -> !s
   %d = megactx.attention %q, %s2 {kind = "cross", scale = 1.0 : f32} : (!t, !s) -> !t
   return %a, %c, %d : !t, !t, !t
+}
+
+//--- everywhere.mlir
+!t = tensor<1x2x?x8xf32>
+!s = !megactx.source<tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>>
+
+// Keys that stand nowhere stay as they are.
+// EVERYWHERE-LABEL: @tokens_that_all_see
+// EVERYWHERE: pattern(#megactx.pattern<dense>) everywhere
+// EVERYWHERE: pattern(#megactx.pattern<window<left = 3, right = 0> and block_local<block = 8>>) :
+func.func @tokens_that_all_see(%q: !t, %k: !t, %v: !t, %m: !t) -> !t {
+  %0 = megactx.source %m, %m pattern(#megactx.pattern<dense>) everywhere : (!t, !t) -> !s
+  %1 = megactx.source %k, %v pattern(#megactx.pattern<block_local<block = 8>>) : (!t, !t) -> !s
+  %2 = megactx.attention %q, %0, %1 {scale = 1.0 : f32} : (!t, !s, !s) -> !t
+  return %2 : !t
 }
 
 //--- branches.mlir

@@ -241,12 +241,29 @@ static bool hasRowsOf(const Roots &roots, Value origin) {
   return false;
 }
 
+/// Whether the last of the keys' rows are of another sequence than the queries:
+/// those have no positions among them.
+static bool endsElsewhere(Value key, const Roots &queries) {
+  Operation *concat = key.getDefiningOp();
+  int64_t rank = rankOf(key);
+  if (typeOf(concat) != "Concat" || rank < 2 || queries.activations.empty())
+    return false;
+  int64_t axis = integerAttr(concat, "axis", 0);
+  Roots last = deepRootsOf(concat->getOperands().back());
+  return (axis == -2 || axis == rank - 2) && !last.activations.empty() &&
+         llvm::none_of(last.activations, [&](Value k) {
+           return hasRowsOf(queries, bare(k));
+         });
+}
+
 StringRef mlir::megactx::raise::kindOf(Value query, Value key, Value value) {
   Roots queries = deepRootsOf(query), keys = deepRootsOf(key);
   bool learnedScores = queries.isLearned && keys.isLearned;
   if (keys.isLearned)
     keys = deepRootsOf(value);
   if (queries.isLearned != keys.isLearned && !learnedScores)
+    return "cross";
+  if (endsElsewhere(key, queries))
     return "cross";
   // Projections may see the same activation through different reshapes.
   for (Value q : queries.activations)

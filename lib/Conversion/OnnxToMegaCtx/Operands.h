@@ -62,8 +62,9 @@ sharedSources(ArrayRef<Operand> keys, ArrayRef<Operand> values);
 /// `self` where queries and keys are projected from one activation, or keys
 /// from one of a layer before of which the queries' rows are computed, or where
 /// nothing shows from which, else `cross`. Keys that are learned, not computed,
-/// stand where their values do. Learned queries that look at a sequence are
-/// `cross`, and so are computed ones that look at a learned memory.
+/// stand where their values do. Keys of which the last are of another sequence
+/// are `cross`. Learned queries that look at a sequence are `cross`, and so are
+/// computed ones that look at a learned memory.
 StringRef kindOf(Value query, Value key, Value value);
 
 } // namespace mlir::megactx::raise

@@ -1,89 +1,41 @@
 //===- RaiseChunkedAttention.cpp - attention spelled out in chunks --------===//
 //
 // Scores that are cut out of products of overlapping chunks and moved to where
-// a Softmax wants them, beside others maybe: of keys that all queries see.
-// Nothing is matched but a Softmax between products: which query and key an
-// element of its operand is of follows from tracing that element, which key a
-// probability weighs from tracing the rows of values that it multiplies. What
-// is left are positions, and conditions on them.
+// a Softmax wants them, beside others maybe: of keys that all queries see. Each
+// part of the Softmax's row is a source of one attention.
 //
 //===----------------------------------------------------------------------===//
 
-#include "ChunkedProducts.h"
+#include "ChunkedParts.h"
 #include "Heads.h"
 #include "Masks.h"
 #include "Nodes.h"
 #include "Operands.h"
 #include "RaiseAttention.h"
 #include "Remarks.h"
-#include "Scores.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
-#include <cmath>
 
 using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::raise;
 
 namespace {
-/// A part of the Softmax's row: some scores, and the values that they weigh.
-struct Part {
-  Operation *context; ///< probabilities x values
-  Rows value;
-  AffineExpr keys; ///< how many
-  Rows key = {};
-  Operation *scores = nullptr;  ///< queries x keys, chunk by chunk
-  Place outer = {};             ///< the context's row (b, h, p)
-  AffineExpr keyShift = {};     ///< key row less the place in a chunk
-  Place row = {};               ///< of the Softmax, for (b, h, p)
-  AffineExpr shift = {};        ///< place in that row less key row
-  AffineExpr first = {}, end = {}; ///< the part of the row
-  SmallVector<Term> terms = {}; ///< added to its scores, or masks among them
-  Value scored = {};            ///< what its scores are moved to,
-  Place scoredAt = {};          ///< and where (b, h, p, k) is in it
-  Condition hasWeights = Condition::constant(true); ///< of rows, at run time
-  bool isSelf = false;            ///< its keys stand where queries do
-
-  Condition isInside(AffineExpr place) const {
-    return Condition::within(place - first, end - first);
-  }
-};
-
 class ChunkedRaiser {
 public:
   ChunkedRaiser(Operation *softmax, MaskCounts &counts)
       : softmax(softmax), b(softmax->getLoc(), softmax), counts(counts),
         masks(softmax->getContext()), positions(masks.getPositions()),
-        values(masks.getValues()) {}
+        values(masks.getValues()), traced(softmax, positions, values) {}
 
   /// Empty on success, else the reason why this Softmax is no such attention;
   /// nothing where it is between other things than products of chunks.
   std::optional<std::string> run();
 
 private:
-  AffineExpr var(Variable v) const { return positions.variable(v); }
-  void know(const Condition &facts);
-  SmallVector<Leaf> leavesAt(Value tensor, ArrayRef<AffineExpr> place);
-  std::optional<AffineExpr> numberOf(AffineExpr expr, const Condition &path);
-  bool findSources();
-  void findBounds();
-  std::string placeContexts(ArrayRef<Variable> order);
-  std::string placeContext(Value value, const Place &place);
-  std::string traceRows();
-  std::string traceValues(Part &part);
-  std::string traceProbabilities(Part &part);
-  bool placeRow(Part &part, AffineExpr x, const Condition &here);
-  std::string placeKeys(Part &part, const Leaf &leaf);
-  std::string traceScores(Part &part);
-  std::string followScores(Part &part, ArrayRef<Leaf> leaves);
-  std::string traceProducts(Part &part, ArrayRef<Leaf> leaves);
-  bool isRowOf(const Rows &rows, Value operand, const Place &place,
-               AffineExpr row);
-  bool isMaskedOutside(const Part &part);
-  bool coverRow();
-  std::string build();
   Value sourceOf(Part &part, Value rows, std::string &reason);
   void replaceSum(AttentionOp attention);
+  std::string build();
 
   Operation *softmax;
   ImplicitLocOpBuilder b;
@@ -91,453 +43,14 @@ private:
   Masks masks;
   Positions &positions;
   ElementValues &values;
-
-  ChunkedProducts products;
-  Rows query;
-  Place sizes; ///< B, H, Nq
-  SmallVector<Rows> keys; ///< of each product of queries and keys
-  std::vector<Part> parts;
-  Place bounds; ///< where parts of the Softmax's row may start and end
-  SmallVector<Variable> order; ///< in which the sum has its rows
+  ChunkedParts traced;
   std::string patterns; ///< for users
 };
 } // namespace
 
-void ChunkedRaiser::know(const Condition &facts) {
-  positions.forget();
-  values.forget();
-  positions.assume(Condition::within(var(kBatch), sizes[0]) &&
-                   Condition::within(var(kHead), sizes[1]) &&
-                   Condition::within(var(kQuery), sizes[2]) && facts);
-}
-
-/// The leaves of an element that are somewhere.
-SmallVector<Leaf> ChunkedRaiser::leavesAt(Value tensor,
-                                          ArrayRef<AffineExpr> place) {
-  SmallVector<Leaf> leaves =
-      leavesOf(values.settled(values.at(tensor, place)));
-  llvm::erase_if(leaves, [&](const Leaf &leaf) {
-    return positions.holds(!staticPartOf(leaf.path).first);
-  });
-  return leaves;
-}
-
-/// The number that an expression without kPlace is all along a path.
-std::optional<AffineExpr> ChunkedRaiser::numberOf(AffineExpr expr,
-                                                  const Condition &path) {
-  constexpr int64_t offset = int64_t(1) << 31; // kPlace is not negative
-  Condition names = Condition::zero(var(kPlace) - expr - offset);
-  auto place = positions.sample(path && names);
-  if (!place)
-    return std::nullopt;
-  AffineExpr number = positions.constant((*place)[kPlace] - offset);
-  if (!positions.holds(!path || Condition::zero(expr - number)))
-    return std::nullopt;
-  return number;
-}
-
-bool ChunkedRaiser::findSources() {
-  for (Operation *scores : products.scores) {
-    auto queries = rowsOf(scores->getOperand(0), false, values, positions),
-         own = rowsOf(scores->getOperand(1), true, values, positions);
-    if (!queries || !own)
-      return false;
-    if (!query.tensor)
-      query = *queries;
-    keys.push_back(*own);
-  }
-  const Place q = query.sizes(values, positions);
-  Type type = getElementTypeOrSelf(query.tensor.getType());
-  if (!(type.isF32() || type.isF16() || type.isBF16()))
-    return false;
-  auto fits = [&](const Rows &rows, bool isKey) {
-    const Place own = rows.sizes(values, positions);
-    return getElementTypeOrSelf(rows.tensor.getType()) == type &&
-           own[0] == q[0] && own[1] == q[1] && (!isKey || own[3] == q[3]);
-  };
-  for (const Rows &own : keys)
-    if (!fits(own, true))
-      return false;
-  for (Operation *context : products.contexts) {
-    auto own = rowsOf(context->getOperand(1), false, values, positions);
-    if (!own || !fits(*own, false))
-      return false;
-    parts.push_back({context, *own, own->sizes(values, positions)[2]});
-  }
-  sizes.assign(q.begin(), q.begin() + 3);
-  return true;
-}
-
-/// Where the parts of the Softmax's row that are joined begin and end.
-void ChunkedRaiser::findBounds() {
-  Value row = softmax->getOperand(0);
-  while (Operation *op = row.getDefiningOp()) {
-    if (typeOf(op) == "Add")
-      row = op->getOperand(!products.hasScores(op->getOperand(0)));
-    else if (isCopy(op))
-      row = op->getOperand(0);
-    else
-      break;
-  }
-  bounds = {positions.constant(0)};
-  int64_t rank = rankOf(row);
-  if (typeOf(row) == "Concat") {
-    int64_t axis = integerAttr(row.getDefiningOp(), "axis", 0);
-    if (axis == -1 || axis == rank - 1) {
-      for (Value operand : row.getDefiningOp()->getOperands())
-        bounds.push_back(bounds.back() + values.shape(operand).back());
-      return;
-    }
-  }
-  bounds.push_back(values.shape(softmax->getResult(0)).back());
-}
-
-/// Whether a row of an operand is that of its source, with the batch and head
-/// of the query.
-bool ChunkedRaiser::isRowOf(const Rows &rows, Value operand,
-                            const Place &place, AffineExpr row) {
-  Place own = rows.at({var(kBatch), var(kHead), row, var(kPlace)});
-  Value tensor = rows.tensor;
-  const Place at = values.broadcast(operand, place);
-  values.stopAt(tensor);
-  SmallVector<Leaf> leaves = leavesAt(operand, at);
-  // Other nodes may have moved the same elements to both.
-  Value other = leaves.empty() ? Value() : leaves[0].element.tensor();
-  if (other && other != tensor) {
-    values.stopAt(other);
-    Element same = values.settled(values.at(tensor, own));
-    if (same.kind() != Element::Kind::Read || same.tensor() != other)
-      return false;
-    tensor = other;
-    own = Place(same.indices());
-    leaves = leavesAt(operand, at);
-  }
-  return llvm::all_of(leaves, [&](const Leaf &leaf) {
-    if (leaf.element.kind() != Element::Kind::Read ||
-        leaf.element.tensor() != tensor || !leaf.path.isStatic())
-      return false;
-    return llvm::all_of(llvm::zip(leaf.element.indices(), own), [&](auto pair) {
-      auto [index, wanted] = pair;
-      return positions.holds(!leaf.path || Condition::zero(index - wanted));
-    });
-  });
-}
-
-/// Follows the row [b, h, p] of the sum back to its terms.
-std::string ChunkedRaiser::placeContext(Value value, const Place &place) {
-  std::string reason = "the rows of its result are no rows of queries";
-  Operation *op = value.getDefiningOp();
-  for (Part &part : parts)
-    if (op == part.context) {
-      if (place.back() != var(kPlace))
-        return reason;
-      part.outer = Place(ArrayRef(place).drop_back());
-      return "";
-    }
-  if (typeOf(op) == "Add") {
-    for (Value operand : op->getOperands())
-      if (std::string why =
-              placeContext(operand, values.broadcast(operand, place));
-          !why.empty())
-        return why;
-    return "";
-  }
-  SmallVector<Value> stops;
-  for (Value before : addedUpTo(value))
-    if (typeOf(before) == "Add" || typeOf(before) == "MatMul")
-      stops.push_back(before);
-  values.stopAt(stops);
-  SmallVector<Leaf> leaves = leavesAt(value, place);
-  if (leaves.size() != 1 || !leaves[0].path.isStatic() ||
-      !llvm::is_contained(stops, leaves[0].element.tensor()))
-    return reason;
-  return placeContext(leaves[0].element.tensor(),
-                      Place(leaves[0].element.indices()));
-}
-
-/// Which rows of queries those of the sum are, where they are in this order.
-std::string ChunkedRaiser::placeContexts(ArrayRef<Variable> by) {
-  order.assign(by.begin(), by.end());
-  Place rows = values.shape(products.sum), to, place;
-  AffineExpr depth = rows.pop_back_val();
-  for (Variable v : order) {
-    to.push_back(sizes[v]);
-    place.push_back(var(v));
-  }
-  AffineExpr count = positions.constant(1), all = count;
-  for (AffineExpr size : rows)
-    count = count * size;
-  for (AffineExpr size : sizes)
-    all = all * size;
-  know(Condition::within(var(kPlace), depth));
-  auto at = values.renumbered(rows, to, place);
-  auto isUnknown = [](AffineExpr size) {
-    return !isa<AffineConstantExpr>(size);
-  };
-  if (!at || positions.simplify(count - all) != positions.constant(0) ||
-      llvm::count_if(rows, isUnknown) > 1)
-    return "the rows of its result are no rows of queries";
-  at->push_back(var(kPlace));
-  return placeContext(products.sum, *at);
-}
-
-/// How far rows of values are from their places in chunks.
-std::string ChunkedRaiser::traceValues(Part &part) {
-  Value chunks = part.context->getOperand(1);
-  const Place shape = values.shape(chunks);
-  know(Condition::within(var(kKey), shape[shape.size() - 2]) &&
-       Condition::within(var(kPlace), shape.back()));
-  Place at = part.outer;
-  at.back() = var(kKey);
-  at.push_back(var(kPlace));
-  at = values.broadcast(chunks, at);
-  values.stopAt(part.value.tensor);
-  int64_t rowDim = part.value.dim(rankOf(part.value.tensor) - 2);
-  for (const Leaf &leaf : leavesAt(chunks, at)) {
-    if (leaf.element.kind() != Element::Kind::Read ||
-        leaf.element.tensor() != part.value.tensor)
-      continue;
-    part.keyShift =
-        positions.simplify(leaf.element.indices()[rowDim] - var(kKey));
-    if (part.keyShift.isFunctionOfDim(kKey) ||
-        part.keyShift.isFunctionOfDim(kPlace))
-      return "its chunks of values are no consecutive rows";
-    AffineExpr row = var(kKey) + part.keyShift;
-    positions.assume(Condition::within(row, part.keys));
-    return isRowOf(part.value, chunks, at, row)
-               ? ""
-               : "its chunks of values are no consecutive rows";
-  }
-  return "its chunks of values are no rows of values";
-}
-
-/// The rows of queries that those of the sum are, in whichever order, and the
-/// rows of values that each of its terms adds up.
-std::string ChunkedRaiser::traceRows() {
-  static constexpr Variable orders[][3] = {{kBatch, kHead, kQuery},
-                                           {kBatch, kQuery, kHead},
-                                           {kQuery, kBatch, kHead}};
-  std::string reason;
-  for (ArrayRef<Variable> by : orders) {
-    std::string own = placeContexts(by);
-    for (Part &part : parts)
-      if (own.empty())
-        own = traceValues(part);
-    if (own.empty())
-      return "";
-    if (reason.empty())
-      reason = own;
-  }
-  return reason;
-}
-
-/// Along a Softmax there are keys in their order: the place x is a number more
-/// than the distance from query to key, or than the place in a chunk, from
-/// where one of the row's parts begins.
-bool ChunkedRaiser::placeRow(Part &part, AffineExpr x, const Condition &here) {
-  AffineExpr y = var(kKey), distance = y + part.keyShift - var(kQuery);
-  Place starts = {positions.constant(0)};
-  llvm::copy_if(ArrayRef(bounds).drop_back(), std::back_inserter(starts),
-                [](AffineExpr bound) { return !isa<AffineConstantExpr>(bound); });
-  for (AffineExpr start : starts) {
-    if (auto number = numberOf(x - start - distance, here))
-      part.shift = *number + start - var(kQuery);
-    else if (auto number = numberOf(x - start - y, here))
-      part.shift = *number + start - part.keyShift;
-    else
-      continue;
-    return true;
-  }
-  return false;
-}
-
-std::string ChunkedRaiser::placeKeys(Part &part, const Leaf &leaf) {
-  auto [here, atRuntime] = staticPartOf(leaf.path);
-  AffineExpr y = var(kKey);
-  part.row = Place(leaf.element.indices());
-  AffineExpr x = part.row.pop_back_val();
-  if (!placeRow(part, x, here))
-    return "its scores are in no order of keys";
-  for (size_t i = bounds.size() - 1; i-- > 0 && !part.end;)
-    for (size_t j = bounds.size() - 1; j > i; --j) {
-      Condition isIn = Condition::within(x - bounds[i], bounds[j] - bounds[i]);
-      if (!positions.holds(!here || isIn))
-        break;
-      part.first = bounds[i];
-      part.end = bounds[j];
-    }
-  if (!part.end)
-    return "its probabilities are read outside of them";
-  for (AffineExpr index : part.row)
-    if (index.isFunctionOfDim(kKey))
-      return "a row of its probabilities is made of several rows";
-  if (Element::truth(atRuntime).uses(kKey))
-    return "its probabilities are masked key by key";
-  part.hasWeights = atRuntime;
-  // All of a row's probabilities have a place in the chunk.
-  AffineExpr place = y - part.keyShift - part.shift;
-  know(part.isInside(y));
-  AffineExpr size = values.shape(part.context->getOperand(0)).back();
-  return positions.holds(Condition::within(place, size) &&
-                         here.replace(y, place))
-             ? ""
-             : "some of its probabilities have no values";
-}
-
-/// Which probability stands where in a chunk.
-std::string ChunkedRaiser::traceProbabilities(Part &part) {
-  Value chunks = part.context->getOperand(0);
-  values.stopAt(softmax->getResult(0));
-  know(Condition::within(var(kKey), values.shape(chunks).back()));
-  Place at = part.outer;
-  at.push_back(var(kKey));
-  values.prefer(part.outer);
-  SmallVector<Leaf> leaves = leavesAt(chunks, values.broadcast(chunks, at));
-  values.prefer({});
-  llvm::erase_if(leaves,
-                 [](const Leaf &leaf) { return leaf.element.number() == 0.0; });
-  if (leaves.size() != 1 || leaves[0].element.kind() != Element::Kind::Read ||
-      leaves[0].element.tensor() != softmax->getResult(0))
-    return "its probabilities change on the way to values";
-  return placeKeys(part, leaves[0]);
-}
-
-/// Each score is of the query and key that its probability is of.
-std::string ChunkedRaiser::traceProducts(Part &part, ArrayRef<Leaf> leaves) {
-  part.key = keys[llvm::find(products.scores, part.scores) -
-                  products.scores.begin()];
-  if (part.key.sizes(values, positions)[2] != part.keys)
-    return "its keys and values are not as many";
-  Condition facts = positions.facts();
-  AffineExpr depth = query.sizes(values, positions)[3];
-  for (const Leaf &leaf : leaves) {
-    if (leaf.element.kind() != Element::Kind::Read)
-      continue;
-    know(facts && staticPartOf(leaf.path).first &&
-         Condition::within(var(kPlace), depth));
-    Place left(leaf.element.indices()), right = left;
-    left.back() = right[right.size() - 2] = var(kPlace);
-    if (!isRowOf(query, part.scores->getOperand(0), left, var(kQuery)) ||
-        !isRowOf(part.key, part.scores->getOperand(1), right, var(kKey)))
-      return "some of its scores are of other queries and keys";
-  }
-  return "";
-}
-
-static bool isMinusInfinity(const Leaf &leaf) {
-  auto number = leaf.element.number();
-  return number && std::isinf(*number) && *number < 0;
-}
-
-/// Goes on from what scores are moved to, to a sum in between, or to the
-/// product that they are of; numbers that mask take the place of others.
-std::string ChunkedRaiser::followScores(Part &part, ArrayRef<Leaf> leaves) {
-  const char *unknown = "its scores are more than products that are moved";
-  Value next;
-  bool isMasked = false;
-  for (const Leaf &leaf : leaves) {
-    auto number = leaf.element.number();
-    Value tensor = leaf.element.tensor();
-    if (number ? *number > kMasked : !tensor || (next && next != tensor))
-      return unknown;
-    isMasked |= number.has_value();
-    next = number ? next : tensor;
-  }
-  Operation *op = next ? next.getDefiningOp() : nullptr;
-  if (isMasked)
-    part.terms.push_back({part.scored, Value(), false,
-                          part.scored.getDefiningOp()});
-  if (isMasked)
-    part.terms.back().placement = {
-        part.scored, {part.scoredAt.begin(), part.scoredAt.end()},
-        positions.facts(), next};
-  if (llvm::is_contained(products.scores, op)) {
-    part.scores = op;
-    return traceProducts(part, leaves);
-  }
-  if (typeOf(op) != "Add" || leaves.size() != 1)
-    return unknown;
-  part.scored = next;
-  part.scoredAt = Place(leaves[0].element.indices());
-  return "";
-}
-
-std::string ChunkedRaiser::traceScores(Part &part) {
-  AffineExpr k = var(kKey);
-  part.scored = softmax->getOperand(0);
-  part.scoredAt = part.row;
-  part.scoredAt.push_back(k + part.shift);
-  Condition facts = part.isInside(k + part.shift);
-  while (!part.scores) {
-    Operation *op = part.scored.getDefiningOp();
-    if (isCopy(op)) {
-      part.scored = op->getOperand(0);
-      continue;
-    }
-    if (typeOf(op) == "Add") {
-      unsigned own = !products.hasScores(op->getOperand(0));
-      Term term = {op->getOperand(1 - own), Value(), false, op};
-      term.placement = {part.scored,
-                        {part.scoredAt.begin(), part.scoredAt.end()},
-                        facts,
-                        Value()};
-      part.terms.push_back(term);
-      part.scored = op->getOperand(own);
-      part.scoredAt = values.broadcast(part.scored, part.scoredAt);
-      continue;
-    }
-    SmallVector<Value> stops;
-    for (Value before : addedUpTo(part.scored))
-      if (llvm::is_contained(products.scores, before.getDefiningOp()) ||
-          (typeOf(before) == "Add" && products.hasScores(before)))
-        stops.push_back(before);
-    know(Condition::within(k, part.keys) && facts);
-    values.stopAt(stops);
-    if (std::string reason =
-            followScores(part, leavesAt(part.scored, part.scoredAt));
-        !reason.empty())
-      return reason;
-  }
-  return isMaskedOutside(part) ? "" : "it has scores of no keys";
-}
-
-/// Whether places along the Softmax of keys that there are not are masked.
-bool ChunkedRaiser::isMaskedOutside(const Part &part) {
-  AffineExpr x = var(kKey) + part.first, k = x - part.shift;
-  Place at;
-  for (AffineExpr index : part.scoredAt)
-    at.push_back(index.replace(var(kKey), k));
-  values.stopAt(part.scores->getResult(0));
-  return llvm::all_of(ArrayRef{Condition::nonNegative(-k - 1),
-                               Condition::nonNegative(k - part.keys)},
-                      [&](const Condition &isOutside) {
-                        know(part.isInside(x));
-                        if (positions.holds(!isOutside))
-                          return true;
-                        know(part.isInside(x) && isOutside);
-                        return llvm::all_of(leavesAt(part.scored, at),
-                                            isMinusInfinity);
-                      });
-}
-
-/// Whether the parts are all of the row, once, whose rows have weights where
-/// those of all have; in the order of the row.
-bool ChunkedRaiser::coverRow() {
-  llvm::sort(parts, [&](const Part &a, const Part &c) {
-    return llvm::find(bounds, a.first) < llvm::find(bounds, c.first);
-  });
-  AffineExpr end = bounds.front();
-  for (const Part &part : parts) {
-    if (part.first != end || part.hasWeights != parts[0].hasWeights)
-      return false;
-    end = part.end;
-  }
-  return end == bounds.back();
-}
-
 Value ChunkedRaiser::sourceOf(Part &part, Value rows, std::string &reason) {
-  AffineExpr place = var(kKey) + part.shift;
-  know(Condition::within(var(kKey), part.keys));
+  AffineExpr at = positions.variable(kKey), place = at + part.shift;
+  traced.know(Condition::within(at, part.keys));
   auto pattern =
       patternOf(positions.simplify(part.isInside(place)), positions);
   if (!pattern) {
@@ -546,7 +59,7 @@ Value ChunkedRaiser::sourceOf(Part &part, Value rows, std::string &reason) {
   }
   Value key = part.key.emit(b), value = part.value.emit(b);
   StringRef kind = kindOf(rows, key, value);
-  part.isSelf = part.keys == sizes[2] && kind == "self";
+  part.isSelf = part.keys == traced.sizes[2] && kind == "self";
   masks.setOperands(rows, key, part.isSelf);
   for (const Term &term : part.terms)
     if (!masks.isPlaced(term)) {
@@ -556,6 +69,7 @@ Value ChunkedRaiser::sourceOf(Part &part, Value rows, std::string &reason) {
     }
   SmallVector<Value> biases = masks.biasesOf(b, part.terms, *pattern, counts);
   counts.patterns += !pattern->isDense();
+  bool isEverywhere = traced.parts.size() > 1 && !part.isSelf && pattern->isDense();
   patterns += (patterns.empty() ? "" : ", ") + pattern->str();
   return SourceOp::create(
       b,
@@ -563,15 +77,16 @@ Value ChunkedRaiser::sourceOf(Part &part, Value rows, std::string &reason) {
                       cast<RankedTensorType>(value.getType())),
       key, value, biases, /*lengths=*/Value(), /*segments=*/Value(),
       /*offset=*/Value(), /*positions=*/Value(),
-      PatternAttr::get(b.getContext(), *pattern), b.getI64IntegerAttr(1));
+      PatternAttr::get(b.getContext(), *pattern), b.getI64IntegerAttr(1),
+      isEverywhere ? b.getUnitAttr() : UnitAttr());
 }
 
 /// Brings [B, H, N, D] to the form of the sum.
 void ChunkedRaiser::replaceSum(AttentionOp attention) {
-  Value out = attention.getOut(), old = products.sum;
-  if (!parts[0].hasWeights.isTrue())
-    out = masks.withRowsWhere(b, out, parts[0].hasWeights);
-  SmallVector<int64_t> perm(order.begin(), order.end()), shape;
+  Value out = attention.getOut(), old = traced.products.sum;
+  if (!traced.parts[0].hasWeights.isTrue())
+    out = masks.withRowsWhere(b, out, traced.parts[0].hasWeights);
+  SmallVector<int64_t> perm(traced.order.begin(), traced.order.end()), shape;
   perm.push_back(3);
   out = transposed(b, out, perm);
   for (AffineExpr size : values.shape(old)) {
@@ -584,11 +99,11 @@ void ChunkedRaiser::replaceSum(AttentionOp attention) {
 }
 
 std::string ChunkedRaiser::build() {
-  b.setInsertionPoint(products.sum.getDefiningOp());
-  Value rows = query.emit(b);
+  b.setInsertionPoint(traced.products.sum.getDefiningOp());
+  Value rows = traced.query.emit(b);
   SmallVector<Value> sources;
   std::string reason;
-  for (Part &part : parts) {
+  for (Part &part : traced.parts) {
     Value source = sourceOf(part, rows, reason);
     if (!source)
       return reason;
@@ -597,35 +112,20 @@ std::string ChunkedRaiser::build() {
   auto type = cast<RankedTensorType>(rows.getType());
   SmallVector<int64_t> shape(type.getShape());
   shape[3] = cast<SourceType>(sources[0].getType()).getValue().getDimSize(3);
-  bool isSelf = llvm::any_of(parts, [](const Part &p) { return p.isSelf; });
+  bool isSelf = llvm::any_of(traced.parts, [](const Part &p) { return p.isSelf; });
   auto attention = AttentionOp::create(
       b, type.clone(shape), Type(), rows, sources, /*offset=*/Value(),
       /*positions=*/Value(), b.getF32FloatAttr(1.0), FloatAttr(),
       b.getI64IntegerAttr(1), b.getStringAttr(isSelf ? "self" : "cross"));
   replaceSum(attention);
-  giveSizes(products, softmax, values, positions);
+  giveSizes(traced.products, softmax, values, positions);
   passed(softmax, kAttentionRaised) << remark::add("{0}", patterns);
   return "";
 }
 
 std::optional<std::string> ChunkedRaiser::run() {
-  auto found = chunkedProductsOf(softmax, values, positions);
-  if (!found)
-    return std::nullopt;
-  products = *found;
-  if (!findSources())
-    return std::nullopt;
-  findBounds();
-  if (std::string reason = traceRows(); !reason.empty())
-    return reason;
-  for (Part &part : parts)
-    for (auto step :
-         {&ChunkedRaiser::traceProbabilities, &ChunkedRaiser::traceScores})
-      if (std::string reason = (this->*step)(part); !reason.empty())
-        return reason;
-  if (!coverRow())
-    return "its probabilities are not all used once";
-  return build();
+  auto reason = traced.trace();
+  return reason && reason->empty() ? build() : reason;
 }
 
 std::optional<std::string>

@@ -293,6 +293,15 @@ func.func @source_c5_offset(%k: !t, %p: tensor<2x?xindex>, %o: index) {
 // -----
 
 !t = tensor<2x2x?x8xf32>
+func.func @source_c7(%k: !t) {
+  // expected-error@+1 {{expected rows that stand everywhere to have the pattern 'dense', but got 'causal'}}
+  %s = megactx.source %k, %k pattern(#megactx.pattern<causal>) everywhere : (!t, !t) -> !megactx.source<!t, !t>
+  return
+}
+
+// -----
+
+!t = tensor<2x2x?x8xf32>
 func.func @attention_c6(%q: !t, %k: !t, %p: tensor<2x?xindex>, %o: index) {
   %s = megactx.source %k, %k pattern(#megactx.pattern<dense>) : (!t, !t) -> !megactx.source<!t, !t>
   // expected-error@+1 {{expected either positions or an offset of the same rows, not both}}

@@ -41,6 +41,10 @@ LogicalResult SourceOp::verify() {
   if (failed(checkPositions(*this, "positions", getPositions(), getOffset(),
                             key, "key")))
     return failure();
+  if (getEverywhere() && !getPattern().getPattern().isDense())
+    return emitOpError("expected rows that stand everywhere to have the "
+                       "pattern 'dense', but got '")
+           << getPattern().getPattern().str() << "'";
   if (getSegments() && (getPositions() || getKeyStep() != 1))
     return emitOpError(
         "expected segments of rows that stand one after another, "

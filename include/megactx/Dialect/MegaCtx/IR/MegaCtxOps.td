@@ -113,6 +113,8 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
     - `positions` (index tensor [B, Nk]): where each key row stands, in tokens,
       not decreasing along a batch's rows that exist. It is checked when the
       program runs; other positions end the run.
+    - `everywhere`: rows that stand at no position, as tokens do that all queries
+      see; a policy leaves them as they are.
 
     Constraints:
     * `source_c1`: key and value have rank 4, the same element type (f32, f16,
@@ -124,6 +126,7 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
     * `source_c5`: positions is [B, Nk] of index, and then there is no offset.
     * `source_c6`: segments is [B, Nk]; with them key_step is 1 and there are no
       positions.
+    * `source_c7`: with `everywhere` the pattern is dense.
 
     ```mlir
     %s = megactx.source %k, %v offset(%o) pattern(#megactx.pattern<causal>)
@@ -138,12 +141,13 @@ def MegaCtx_SourceOp : Op<MegaCtx_Dialect, "source",
                        Optional<Index>:$offset,
                        Optional<2DTensorOf<[Index]>>:$positions,
                        MegaCtx_PatternAttr:$pattern,
-                       DefaultValuedAttr<I64Attr, "1">:$key_step);
+                       DefaultValuedAttr<I64Attr, "1">:$key_step,
+                       UnitAttr:$everywhere);
   let results = (outs MegaCtx_SourceType:$result);
   let assemblyFormat = [{
     $key `,` $value (`bias` `(` $biases^ `)`)? (`lengths` `(` $lengths^ `)`)?
     (`segments` `(` $segments^ `)`)? (`offset` `(` $offset^ `)`)? (`positions` `(` $positions^ `)`)?
-    `pattern` `(` $pattern `)` attr-dict
+    `pattern` `(` $pattern `)` (`everywhere` $everywhere^)? attr-dict
     `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
