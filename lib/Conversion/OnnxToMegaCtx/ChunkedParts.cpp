@@ -202,8 +202,9 @@ std::string ChunkedParts::traceValues(Part &part) {
     if (leaf.element.kind() != Element::Kind::Read ||
         leaf.element.tensor() != part.value.tensor)
       continue;
-    part.keyShift =
-        positions.simplify(leaf.element.indices()[rowDim] - var(kKey));
+    AffineExpr index = leaf.element.indices()[rowDim];
+    bool isOnly = !index.isFunctionOfDim(kKey);
+    part.keyShift = positions.simplify(isOnly ? index : index - var(kKey));
     if (part.keyShift.isFunctionOfDim(kKey) ||
         part.keyShift.isFunctionOfDim(kPlace))
       return "its chunks of values are no consecutive rows";

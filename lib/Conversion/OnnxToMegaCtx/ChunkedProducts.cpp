@@ -204,7 +204,8 @@ Value Rows::emit(ImplicitLocOpBuilder &b) const {
 
 /// Whether the operand's element, at its place, is that of a source in whose
 /// order from one row to the next the row alone changes, by one.
-static bool areRowsOf(Value source, const Leaf &leaf, Positions &positions) {
+static bool areRowsOf(Value source, AffineExpr rows, const Leaf &leaf,
+                      Positions &positions) {
   AffineExpr row = positions.variable(kKey), depth = positions.variable(kPlace);
   ArrayRef<AffineExpr> indices = leaf.element.indices();
   auto moves = [&](AffineExpr index, unsigned by) {
@@ -212,8 +213,12 @@ static bool areRowsOf(Value source, const Leaf &leaf, Positions &positions) {
     return !first.isFunctionOfDim(kPlace) &&
            positions.holds(Condition::zero(index - first - row * by));
   };
+  // The one row of a tensor, not of another dim.
+  AffineExpr at = indices[indices.size() - 2];
+  if (!at.isFunctionOfDim(kKey) && rows != positions.constant(1))
+    return false;
   return leaf.element.tensor() == source && indices.back() == depth &&
-         moves(indices[indices.size() - 2], 1) &&
+         moves(at, 1) &&
          llvm::all_of(indices.drop_back(2),
                       [&](AffineExpr index) { return moves(index, 0); });
 }
@@ -251,7 +256,7 @@ std::optional<Rows> mlir::megactx::raise::rowsOf(Value operand,
         leaves[0].element.kind() != Element::Kind::Read)
       continue;
     positions.assume(staticPartOf(leaves[0].path).first);
-    if (areRowsOf(source, leaves[0], positions))
+    if (areRowsOf(source, values.shape(source)[own - 2], leaves[0], positions))
       return Rows{source, {}};
   }
   if (rank == 5)
