@@ -18,9 +18,8 @@ void ChunkedParts::know(const Condition &facts) {
 
 /// The leaves of an element that are somewhere.
 SmallVector<Leaf> ChunkedParts::leavesAt(Value tensor,
-                                          ArrayRef<AffineExpr> place) {
-  SmallVector<Leaf> leaves =
-      leavesOf(values.settled(values.at(tensor, place)));
+                                         ArrayRef<AffineExpr> place) {
+  SmallVector<Leaf> leaves = leavesOf(values.settled(values.at(tensor, place)));
   llvm::erase_if(leaves, [&](const Leaf &leaf) {
     return positions.holds(!staticPartOf(leaf.path).first);
   });
@@ -29,7 +28,7 @@ SmallVector<Leaf> ChunkedParts::leavesAt(Value tensor,
 
 /// The number that an expression without kPlace is all along a path.
 std::optional<AffineExpr> ChunkedParts::numberOf(AffineExpr expr,
-                                                  const Condition &path) {
+                                                 const Condition &path) {
   constexpr int64_t offset = int64_t(1) << 31; // kPlace is not negative
   Condition names = Condition::zero(var(kPlace) - expr - offset);
   auto place = positions.sample(path && names);
@@ -99,8 +98,8 @@ void ChunkedParts::findBounds() {
 
 /// Whether a row of an operand is that of its source, with the batch and head
 /// of the query.
-bool ChunkedParts::isRowOf(const Rows &rows, Value operand,
-                            const Place &place, AffineExpr row) {
+bool ChunkedParts::isRowOf(const Rows &rows, Value operand, const Place &place,
+                           AffineExpr row) {
   Place own = rows.at({var(kBatch), var(kHead), row, var(kPlace)});
   Value tensor = rows.tensor;
   const Place at = values.broadcast(operand, place);
@@ -243,8 +242,9 @@ std::string ChunkedParts::traceRows() {
 bool ChunkedParts::placeRow(Part &part, AffineExpr x, const Condition &here) {
   AffineExpr y = var(kKey), distance = y + part.keyShift - var(kQuery);
   Place starts = {positions.constant(0)};
-  llvm::copy_if(ArrayRef(bounds).drop_back(), std::back_inserter(starts),
-                [](AffineExpr bound) { return !isa<AffineConstantExpr>(bound); });
+  llvm::copy_if(
+      ArrayRef(bounds).drop_back(), std::back_inserter(starts),
+      [](AffineExpr bound) { return !isa<AffineConstantExpr>(bound); });
   for (AffineExpr start : starts) {
     if (auto number = numberOf(x - start - distance, here))
       part.shift = *number + start - var(kQuery);
@@ -310,8 +310,8 @@ std::string ChunkedParts::traceProbabilities(Part &part) {
 
 /// Each score is of the query and key that its probability is of.
 std::string ChunkedParts::traceProducts(Part &part, ArrayRef<Leaf> leaves) {
-  part.key = keys[llvm::find(products.scores, part.scores) -
-                  products.scores.begin()];
+  part.key =
+      keys[llvm::find(products.scores, part.scores) - products.scores.begin()];
   if (part.key.sizes(values, positions)[2] != part.keys)
     return "its keys and values are not as many";
   Condition facts = positions.facts();
@@ -351,12 +351,13 @@ std::string ChunkedParts::followScores(Part &part, ArrayRef<Leaf> leaves) {
   }
   Operation *op = next ? next.getDefiningOp() : nullptr;
   if (isMasked)
-    part.terms.push_back({part.scored, Value(), false,
-                          part.scored.getDefiningOp()});
+    part.terms.push_back(
+        {part.scored, Value(), false, part.scored.getDefiningOp()});
   if (isMasked)
-    part.terms.back().placement = {
-        part.scored, {part.scoredAt.begin(), part.scoredAt.end()},
-        positions.facts(), next};
+    part.terms.back().placement = {part.scored,
+                                   {part.scoredAt.begin(), part.scoredAt.end()},
+                                   positions.facts(),
+                                   next};
   if (llvm::is_contained(products.scores, op)) {
     part.scores = op;
     return traceProducts(part, leaves);

@@ -23,17 +23,17 @@ struct Part {
   Rows value;
   AffineExpr keys; ///< how many
   Rows key = {};
-  Operation *scores = nullptr;  ///< queries x keys, chunk by chunk
-  Place outer = {};             ///< the context's row (b, h, p)
-  AffineExpr keyShift = {};     ///< key row less the place in a chunk
-  Place row = {};               ///< of the Softmax, for (b, h, p)
-  AffineExpr shift = {};        ///< place in that row less key row
+  Operation *scores = nullptr;     ///< queries x keys, chunk by chunk
+  Place outer = {};                ///< the context's row (b, h, p)
+  AffineExpr keyShift = {};        ///< key row less the place in a chunk
+  Place row = {};                  ///< of the Softmax, for (b, h, p)
+  AffineExpr shift = {};           ///< place in that row less key row
   AffineExpr first = {}, end = {}; ///< the part of the row
-  SmallVector<Term> terms = {}; ///< added to its scores, or masks among them
-  Value scored = {};            ///< what its scores are moved to,
-  Place scoredAt = {};          ///< and where (b, h, p, k) is in it
+  SmallVector<Term> terms = {};    ///< added to its scores, or masks among them
+  Value scored = {};               ///< what its scores are moved to,
+  Place scoredAt = {};             ///< and where (b, h, p, k) is in it
   Condition hasWeights = Condition::constant(true); ///< of rows, at run time
-  bool isSelf = false;            ///< its keys stand where queries do
+  bool isSelf = false; ///< its keys stand where queries do
 
   Condition isInside(AffineExpr place) const {
     return Condition::within(place - first, end - first);

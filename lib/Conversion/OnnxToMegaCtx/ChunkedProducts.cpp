@@ -83,10 +83,8 @@ static Value sumOf(ArrayRef<Operation *> terms) {
   return {};
 }
 
-std::optional<ChunkedProducts>
-mlir::megactx::raise::chunkedProductsOf(Operation *softmax,
-                                        ElementValues &values,
-                                        Positions &positions) {
+std::optional<ChunkedProducts> mlir::megactx::raise::chunkedProductsOf(
+    Operation *softmax, ElementValues &values, Positions &positions) {
   int64_t last = rankOf(softmax->getResult(0)) - 1;
   int64_t axis = integerAttr(softmax, "axis", -1);
   if (last < 1 || (axis != -1 && axis != last))
@@ -140,14 +138,13 @@ static Value sizesAt(Operation *asker, Value tensor, ElementValues &values,
   const Place shape = values.shape(tensor);
   SmallVector<Value> symbols, sizes;
   for (auto [d, symbol] : llvm::enumerate(positions.sizes())) {
-    bool isUsed = llvm::any_of(shape, [d = d](AffineExpr size) {
-      return size.isFunctionOfSymbol(d);
-    });
+    bool isUsed = llvm::any_of(
+        shape, [d = d](AffineExpr size) { return size.isFunctionOfSymbol(d); });
     if (isUsed && !isBefore(symbol.first))
       return {};
-    symbols.push_back(isUsed ? b.createOrFold<tensor::DimOp>(symbol.first,
-                                                             symbol.second)
-                             : Value());
+    symbols.push_back(
+        isUsed ? b.createOrFold<tensor::DimOp>(symbol.first, symbol.second)
+               : Value());
   }
   for (AffineExpr size : shape)
     sizes.push_back(arith::IndexCastOp::create(
@@ -252,8 +249,7 @@ std::optional<Rows> mlir::megactx::raise::rowsOf(Value operand,
     SmallVector<Leaf> leaves = leavesOf(values.at(operand, place));
     llvm::erase_if(leaves,
                    [](const Leaf &leaf) { return leaf.element.number(); });
-    if (leaves.size() != 1 ||
-        leaves[0].element.kind() != Element::Kind::Read)
+    if (leaves.size() != 1 || leaves[0].element.kind() != Element::Kind::Read)
       continue;
     positions.assume(staticPartOf(leaves[0].path).first);
     if (areRowsOf(source, values.shape(source)[own - 2], leaves[0], positions))

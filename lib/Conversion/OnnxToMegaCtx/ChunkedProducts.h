@@ -1,8 +1,8 @@
 //===- ChunkedProducts.h - products around a Softmax of chunks --*- C++ -*-===//
 //
 // Owns which products of matrices the scores of a Softmax are made of, which
-// ones its probabilities go into, and the tensors whose rows all these multiply.
-// Where each row goes is not its matter.
+// ones its probabilities go into, and the tensors whose rows all these
+// multiply. Where each row goes is not its matter.
 //
 //===----------------------------------------------------------------------===//
 

@@ -29,8 +29,8 @@ ElementValues::columnOf(const Element &index, const Place &sizes) {
     auto place = dyn_cast<AffineDimExpr>(index.indices()[1]);
     if (!axis || !place)
       return std::nullopt;
-    return IndexColumn{place.getPosition(), {}, index.tensor(),
-                       axis.getValue()};
+    return IndexColumn{
+        place.getPosition(), {}, index.tensor(), axis.getValue()};
   }
   auto expr = index.integer();
   if (auto number = index.number())
@@ -104,8 +104,8 @@ ElementValues::listedUpdate(ArrayRef<IndexColumn> columns, unsigned by,
   }
   if (llvm::is_contained(listed, AffineExpr()))
     return std::nullopt;
-  return Update{
-      {}, at(list.getDefiningOp()->getOperand(0), listed).isNonZero()};
+  return Update{{},
+                at(list.getDefiningOp()->getOperand(0), listed).isNonZero()};
 }
 
 std::optional<ElementValues::Update>
@@ -168,8 +168,7 @@ ElementValues::Result ElementValues::scattered(Operation *op,
       return std::nullopt;
     isUpdated = isUpdated && update->exists;
     isAny |= !update->index;
-    inner.push_back(update->index ? update->index
-                                  : positions.variable(kPlace));
+    inner.push_back(update->index ? update->index : positions.variable(kPlace));
   }
   for (auto [column, index, size] : llvm::zip(*columns, place, dims)) {
     if (column.by)
@@ -177,8 +176,8 @@ ElementValues::Result ElementValues::scattered(Operation *op,
     bool isFromEnd = positions.isNonNegative(-column.offset - 1);
     if (!isFromEnd && !positions.isNonNegative(column.offset))
       return std::nullopt;
-    isUpdated = isUpdated &&
-                Condition::zero(index - column.offset - size * isFromEnd);
+    isUpdated =
+        isUpdated && Condition::zero(index - column.offset - size * isFromEnd);
   }
   llvm::append_range(inner, place.drop_front(columns->size()));
   isUpdated = positions.simplify(isUpdated);

@@ -157,8 +157,7 @@ ElementValues::inferSize(Operation *op, unsigned result, int64_t dim) {
   }
   if (type == "ConstantOfShape") {
     auto size = integerAt(op->getOperand(0), dim);
-    return size ? size
-                : runtimeSize(op->getOperand(0), op->getResult(0), dim);
+    return size ? size : runtimeSize(op->getOperand(0), op->getResult(0), dim);
   }
   if (type == "MatMul" && rank >= 2) {
     Value a = op->getOperand(0), b = op->getOperand(1);

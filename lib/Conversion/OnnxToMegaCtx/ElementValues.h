@@ -87,11 +87,10 @@ private:
                                                     const Place &sizes);
   std::optional<IndexColumn> columnOf(const Element &index, const Place &sizes);
   struct Update;
-  std::optional<Update> listedUpdate(ArrayRef<IndexColumn> columns,
-                                     unsigned by, ArrayRef<AffineExpr> place);
+  std::optional<Update> listedUpdate(ArrayRef<IndexColumn> columns, unsigned by,
+                                     ArrayRef<AffineExpr> place);
   std::optional<Update> updateAlong(ArrayRef<IndexColumn> columns, unsigned by,
-                                    AffineExpr size,
-                                    ArrayRef<AffineExpr> place,
+                                    AffineExpr size, ArrayRef<AffineExpr> place,
                                     const Place &dims);
   Result scattered(Operation *op, ArrayRef<AffineExpr> place);
   Result moved(Operation *op, ArrayRef<AffineExpr> place);

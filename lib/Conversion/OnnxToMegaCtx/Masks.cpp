@@ -89,9 +89,8 @@ static Element withoutScores(const Element &element, Value scores) {
       return std::optional(Element::real(0));
     auto number = leaf.number();
     bool isFill = scores && number && *number <= kMasked;
-    return std::optional(isFill && !std::isinf(*number)
-                             ? Element::real(kLeastMasked)
-                             : leaf);
+    return std::optional(
+        isFill && !std::isinf(*number) ? Element::real(kLeastMasked) : leaf);
   });
 }
 
@@ -104,8 +103,7 @@ std::optional<Element> Masks::elementOf(const Term &term, AffineExpr row) {
     values.stopAt(term.placement->product);
   Element element = values.at(term.value, values.broadcast(term.value, *place));
   if (term.placement)
-    element = values.settled(
-        withoutScores(element, term.placement->product));
+    element = values.settled(withoutScores(element, term.placement->product));
   if (!term.fill)
     return element;
   Element fill =
@@ -263,8 +261,7 @@ void Masks::assumeSizes(AffineExpr row,
       Condition::nonNegative(q[1] - positions.variable(kHead) - 1) &&
       Condition::nonNegative(q[0] - positions.variable(kBatch) - 1));
   if (placement)
-    positions.assume(
-        placement->facts.replace(positions.variable(kQuery), row));
+    positions.assume(placement->facts.replace(positions.variable(kQuery), row));
 }
 
 bool Masks::isPlaced(const Term &term) {

@@ -251,9 +251,8 @@ static bool endsElsewhere(Value key, const Roots &queries) {
   int64_t axis = integerAttr(concat, "axis", 0);
   Roots last = deepRootsOf(concat->getOperands().back());
   return (axis == -2 || axis == rank - 2) && !last.activations.empty() &&
-         llvm::none_of(last.activations, [&](Value k) {
-           return hasRowsOf(queries, bare(k));
-         });
+         llvm::none_of(last.activations,
+                       [&](Value k) { return hasRowsOf(queries, bare(k)); });
 }
 
 StringRef mlir::megactx::raise::kindOf(Value query, Value key, Value value) {

@@ -51,8 +51,7 @@ private:
 Value ChunkedRaiser::sourceOf(Part &part, Value rows, std::string &reason) {
   AffineExpr at = positions.variable(kKey), place = at + part.shift;
   traced.know(Condition::within(at, part.keys));
-  auto pattern =
-      patternOf(positions.simplify(part.isInside(place)), positions);
+  auto pattern = patternOf(positions.simplify(part.isInside(place)), positions);
   if (!pattern) {
     reason = "no pattern says which keys its queries see";
     return {};
@@ -69,7 +68,8 @@ Value ChunkedRaiser::sourceOf(Part &part, Value rows, std::string &reason) {
     }
   SmallVector<Value> biases = masks.biasesOf(b, part.terms, *pattern, counts);
   counts.patterns += !pattern->isDense();
-  bool isEverywhere = traced.parts.size() > 1 && !part.isSelf && pattern->isDense();
+  bool isEverywhere =
+      traced.parts.size() > 1 && !part.isSelf && pattern->isDense();
   patterns += (patterns.empty() ? "" : ", ") + pattern->str();
   return SourceOp::create(
       b,
@@ -112,7 +112,8 @@ std::string ChunkedRaiser::build() {
   auto type = cast<RankedTensorType>(rows.getType());
   SmallVector<int64_t> shape(type.getShape());
   shape[3] = cast<SourceType>(sources[0].getType()).getValue().getDimSize(3);
-  bool isSelf = llvm::any_of(traced.parts, [](const Part &p) { return p.isSelf; });
+  bool isSelf =
+      llvm::any_of(traced.parts, [](const Part &p) { return p.isSelf; });
   auto attention = AttentionOp::create(
       b, type.clone(shape), Type(), rows, sources, /*offset=*/Value(),
       /*positions=*/Value(), b.getF32FloatAttr(1.0), FloatAttr(),
