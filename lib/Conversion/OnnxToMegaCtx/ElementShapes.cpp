@@ -353,8 +353,11 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
       auto step = hasOperand(op, 4) ? integerAt(op->getOperand(4), i)
                                     : positions.constant(1);
       auto choice = end ? std::nullopt : sizeAt(op->getOperand(2), i, 1);
-      if (start && positions.isNonNegative(-*start - 1))
-        start = whole + *start;
+      AffineExpr fromEnd; // how many, of a start before it
+      if (start && positions.isNonNegative(-*start - 1)) {
+        fromEnd = -*start;
+        start = positions.simplify(whole + *start);
+      }
       if (!start || !(end || choice) || !step || !isOne(*step) ||
           !positions.holds(Condition::nonNegative(*start) &&
                            Condition::nonNegative(whole - *start)))
@@ -363,7 +366,7 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
         return symbolOf({*choice, *start, whole, {}}, op->getResult(0), dim);
       auto last = dyn_cast<AffineConstantExpr>(*end);
       if (last && last.getValue() >= INT32_MAX)
-        return whole - *start;
+        return fromEnd ? fromEnd : whole - *start;
       if (last && last.getValue() < 0)
         end = whole + last.getValue();
       if (!positions.holds(Condition::nonNegative(whole - *end) &&
