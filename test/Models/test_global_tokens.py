@@ -6,7 +6,7 @@ import pytest
 
 import megactx
 import reference
-from test_chunked_attention import DIM, HEADS, WIDTH, graph, projected, weighted, windowed
+from test_chunked_attention import DIM, HEADS, WIDTH, graph, made, projected, weighted, windowed
 
 LEAST = np.finfo(np.float32).min
 
@@ -214,11 +214,14 @@ def test_windows(batch, tokens, sides, tool, tmp_path):
             check(ours, session, feeds | {"mask": mask.astype(np.int64), "chosen": chosen.astype(np.int64)})
 
 
-def test_scores_are_not_computed_for_their_sizes(tool, tmp_path):
-    onnx.save(of_windows(2, 48, [4, 6]), tmp_path / "m.onnx")
+@pytest.mark.parametrize("made", [of_windows, made])
+def test_nothing_is_as_large_as_scores(made, tool, tmp_path):
+    """Scores are not computed where only their sizes are asked for, and masks are of keys, not of pairs."""
+    onnx.save(made(2, 48, [4, 6]), tmp_path / "m.onnx")
     done = tool("megactx-compile", "--compile-to=attention", tmp_path / "m.onnx", "-o", tmp_path / "m.mlir")
     assert done.status == 0, done
-    assert "onnx.Softmax" not in (tmp_path / "m.mlir").read_text()
+    text = (tmp_path / "m.mlir").read_text()
+    assert "onnx.Softmax" not in text and "48x48x" not in text
 
 
 def test_policy_leaves_tokens_that_all_see(tool, tmp_path):
