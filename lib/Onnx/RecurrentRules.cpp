@@ -65,13 +65,15 @@ static std::string checkedLengths(const std::string &name,
 
 namespace {
 /// One of the three operators. Its inputs are X, W, R, B, sequence_lens,
-/// initial_h, and of an LSTM initial_c and P.
+/// initial_h, and of an LSTM initial_c and P; where weights are quantized,
+/// these are transposed, and W's scale and zero point and R's are inputs 8
+/// to 11.
 class Recurrent {
 public:
   Recurrent(const Call &call, int64_t gates,
             std::vector<std::string> activations, bool hasCells = false)
-      : call(call), gates(gates), activations(std::move(activations)),
-        hasCells(hasCells) {}
+      : call(call), isQuantized(call.type() == "DynamicQuantizeLSTM"),
+        gates(gates), activations(std::move(activations)), hasCells(hasCells) {}
   virtual ~Recurrent() = default;
 
   std::string text();
@@ -85,6 +87,9 @@ protected:
   /// `h@` and `c@`, where `recur@` is R transposed.
   virtual std::string step() const = 0;
 
+  /// Of x and the direction's weights, `input` or `recur`.
+  std::string product(const std::string &result, const std::string &x,
+                      const std::string &weights) const;
   /// Of the step's direction, the i-th activation of x.
   std::string activation(size_t i, const std::string &result,
                          const std::string &x) const {
@@ -93,12 +98,15 @@ protected:
   bool hasBias() const { return call.has(3); }
 
   const Call &call;
+  const bool isQuantized;
   int64_t hidden = 0;
 
 private:
   bool isCovered();
+  bool fitsWeights() const;
   bool findActivations(int64_t direction);
   std::string shared() const;
+  std::string weights() const;
   std::string scan(bool isReversed) const;
   std::string stacked(const std::string &name, const std::string &result,
                       int64_t axis) const;
@@ -113,8 +121,25 @@ private:
 };
 } // namespace
 
+/// Whether an axis has that size, or none is known.
+static bool fits(const Call &call, int i, int axis, int64_t size) {
+  const auto *found = call.dim(i, axis);
+  return !found || !found->has_dim_value() || found->dim_value() == size;
+}
+
+bool Recurrent::fitsWeights() const {
+  int across = isQuantized ? 2 : 1, along = 3 - across;
+  if (isQuantized &&
+      !(call.has(8) && call.has(9) && call.has(10) && call.has(11)))
+    return false;
+  return fits(call, 1, 0, directions) &&
+         fits(call, 1, across, gates * hidden) &&
+         fits(call, 2, 0, directions) &&
+         fits(call, 2, across, gates * hidden) && fits(call, 2, along, hidden);
+}
+
 bool Recurrent::isCovered() {
-  const auto *dim = call.dim(2, 2);
+  const auto *dim = call.dim(2, isQuantized ? 1 : 2);
   hidden = call.integer("hidden_size", dim ? dim->dim_value() : 0);
   isBatchFirst = call.integer("layout", 0) != 0;
   directions = call.word("direction", "forward") == "bidirectional" ? 2 : 1;
@@ -123,22 +148,16 @@ bool Recurrent::isCovered() {
     if (const AttributeProto *given = call.attribute(name))
       if (given->has_f() || given->floats_size() > 0)
         return false;
-  auto fits = [&](int i, int axis, int64_t size) {
-    const auto *found = call.dim(i, axis);
-    return !found || !found->has_dim_value() || found->dim_value() == size;
-  };
   constexpr int64_t kMost = 1 << 24; // so that products of it are sizes
   const std::string way = call.word("direction", "forward");
   return hidden > 0 && hidden <= kMost && !type.empty() &&
          !call.integer("input_forget", 0) &&
          (way == "forward" || way == "reverse" || directions == 2) &&
-         fits(1, 0, directions) && fits(1, 1, gates * hidden) &&
-         fits(2, 0, directions) && fits(2, 1, gates * hidden) &&
-         fits(2, 2, hidden) && fits(3, 0, directions) &&
-         fits(3, 1, 2 * gates * hidden) && fits(5, 2, hidden) &&
-         fits(5, isBatchFirst, directions) && fits(6, 2, hidden) &&
-         fits(6, isBatchFirst, directions) && fits(7, 0, directions) &&
-         fits(7, 1, 3 * hidden);
+         fitsWeights() && fits(call, 3, 0, directions) &&
+         fits(call, 3, 1, 2 * gates * hidden) && fits(call, 5, 2, hidden) &&
+         fits(call, 5, isBatchFirst, directions) && fits(call, 6, 2, hidden) &&
+         fits(call, 6, isBatchFirst, directions) &&
+         fits(call, 7, 0, directions) && fits(call, 7, 1, 3 * hidden);
 }
 
 /// Those without numbers of their own.
@@ -160,9 +179,10 @@ bool Recurrent::findActivations(int64_t direction) {
 
 /// What the directions have in common.
 std::string Recurrent::shared() const {
-  std::string body = isBatchFirst ? "x = Transpose <perm = [1, 0, 2]> (i0)\n"
-                                  : "x = Identity(i0)\n";
-  body += "batch = Shape <start = 1, end = 2> (x)\n" +
+  std::string body = isBatchFirst
+                         ? "x_all = Transpose <perm = [1, 0, 2]> (i0)\n"
+                         : "x_all = Identity(i0)\n";
+  body += "batch = Shape <start = 1, end = 2> (x_all)\n" +
           list("hidden", {hidden}) + list("first", {0}) + list("second", {1}) +
           list("third", {2}) +
           "state_shape = Concat <axis = 0> (batch, hidden)\n"
@@ -171,7 +191,7 @@ std::string Recurrent::shared() const {
   if (call.has(4))
     body += "from = Constant <value = int64 {0}> ()\n"
             "by = Constant <value = int64 {1}> ()\n"
-            "length = Shape <start = 0, end = 1> (x)\n" +
+            "length = Shape <start = 0, end = 1> (x_all)\n" +
             checkedLengths("lengths", "i4", "batch", "length") +
             "to = Squeeze(length, first)\nsteps = Range(from, to, by)\n"
             "column = Unsqueeze(steps, second)\n"
@@ -179,7 +199,11 @@ std::string Recurrent::shared() const {
             "live = Unsqueeze(alive, third)\n"
             "isSome = Greater(lengths, from)\n"
             "some = Unsqueeze(isSome, second)\n";
-  return body;
+  if (!isQuantized || !call.has(4))
+    return body + "x = Identity(x_all)\n";
+  // Padding has no say in the scale.
+  return body + "nothing = Constant <value = float {0.0}> ()\n"
+                "x = Where(live, x_all, nothing)\n";
 }
 
 std::string Recurrent::before() const {
@@ -262,22 +286,48 @@ std::string Recurrent::results() const {
   return body;
 }
 
+/// `input@` and `recur@`, with the gates of their columns last.
+std::string Recurrent::weights() const {
+  std::string body;
+  for (auto [i, name] : {std::pair(1, "input"), {2, "recur"}}) {
+    std::string own = name, taken = "Gather(" + input(i) + ", which@)\n";
+    // Sizes that steps keep are known before the first.
+    std::string shaped = i == 1 ? own + "@" : own + "_plain@";
+    body += isQuantized
+                ? shaped + " = " + taken
+                : own + "_rows@ = " + taken + shaped +
+                      " = Transpose <perm = [1, 0]> (" + own + "_rows@)\n";
+    if (isQuantized)
+      body += own + "_scale@ = Gather(" + input(6 + 2 * i) + ", which@)\n" +
+              own + "_zero@ = Gather(" + input(7 + 2 * i) + ", which@)\n";
+  }
+  return body + "recur@ = Reshape(recur_plain@, recur_shape)\n";
+}
+
+std::string Recurrent::product(const std::string &result, const std::string &x,
+                               const std::string &weights) const {
+  if (!isQuantized)
+    return result + " = MatMul(" + x + ", " + weights + "@)\n";
+  return result + "_x, " + result + "_scale, " + result +
+         "_zero = DynamicQuantizeLinear(" + x + ")\n" + result +
+         "_sums = MatMulInteger(" + result + "_x, " + weights + "@, " + result +
+         "_zero, " + weights + "_zero@)\n" + result +
+         "_wide = Cast <to = 1> (" + result + "_sums)\n" + result +
+         "_scales = Mul(" + result + "_scale, " + weights + "_scale@)\n" +
+         result + " = Mul(" + result + "_wide, " + result + "_scales)\n";
+}
+
 std::string Recurrent::text() {
   if (!isCovered())
     return "";
-  // Sizes that steps keep are known before the first.
   std::string body = shared() + list("recur_shape", {hidden, gates * hidden}) +
                      list("product_shape", {0, 0, gates * hidden});
   for (int64_t d = 0; d < directions; ++d) {
     if (!findActivations(d))
       return "";
     std::string own = "which@ = Constant <value = int64 {" + std::to_string(d) +
-                      "}> ()\nweight@ = Gather(i1, which@)\n"
-                      "input@ = Transpose <perm = [1, 0]> (weight@)\n"
-                      "states@ = Gather(i2, which@)\n"
-                      "recur_plain@ = Transpose <perm = [1, 0]> (states@)\n"
-                      "recur@ = Reshape(recur_plain@, recur_shape)\n"
-                      "product_plain@ = MatMul(x, input@)\n"
+                      "}> ()\n" + weights() +
+                      product("product_plain@", "x", "input") +
                       "product@ = Reshape(product_plain@, product_shape)\n";
     if (hasBias())
       own += "biases@ = Gather(i3, which@)\n"
@@ -295,8 +345,8 @@ public:
 
 protected:
   std::string step() const override {
-    return "recurred@ = MatMul(h@, recur@)\nsum@ = Add(now@, recurred@)\n" +
-           activation(0, "h_new@", "sum@");
+    return product("recurred@", "h@", "recur") +
+           "sum@ = Add(now@, recurred@)\n" + activation(0, "h_new@", "sum@");
   }
 };
 
@@ -320,7 +370,7 @@ protected:
   std::string step() const override {
     std::string recurred =
         !resetsProduct ? "recurred_gates@ = MatMul(h@, recur_gates@)\n"
-                       : std::string("plain@ = MatMul(h@, recur@)\n") +
+                       : product("plain@", "h@", "recur") +
                              (hasBias() ? "recurred@ = Add(plain@, bias_r@)\n"
                                         : "recurred@ = Identity(plain@)\n") +
                              "recurred_gates@, recurred_hidden@ = "
@@ -358,7 +408,8 @@ protected:
     return body;
   }
   std::string step() const override {
-    return "recurred@ = MatMul(h@, recur@)\nsums@ = Add(now@, recurred@)\n"
+    return product("recurred@", "h@", "recur") +
+           "sums@ = Add(now@, recurred@)\n"
            "sum_in@, sum_out@, sum_forget@, sum_cell@ = "
            "Split <axis = 1, num_outputs = 4> (sums@)\n" +
            gate("in", "c@") + gate("forget", "c@") +
@@ -417,5 +468,6 @@ void mlir::onnx::addRecurrentRules(Rules &rules) {
   rules[".RNN"] = recurrent<RNN>;
   rules[".GRU"] = recurrent<GRU>;
   rules[".LSTM"] = recurrent<LSTM>;
+  rules["com.microsoft.DynamicQuantizeLSTM"] = recurrent<LSTM>;
   rules[".ReverseSequence"] = reverseSequence;
 }

@@ -210,6 +210,25 @@ CASES |= {
 }
 
 
+def recurrent_of_bytes(directions, scales, have, steps=6, size=7, hidden=4, **attributes):
+    """One entry: onnxruntime quantizes the states of several together or apart, by its number of threads."""
+    states = lambda name: random(directions, 1, hidden) if name in have else None
+    columns = (directions, 4 * hidden) if scales == "columns" else (directions,)
+    quantized = [part for _ in range(2) for part in (abs(random(*columns)) / np.float32(100), np.zeros(columns, S8))]
+    weights = [weight(directions, rows, 4 * hidden) for rows in (size, hidden)]
+    bias, peepholes = random(directions, 8 * hidden), random(directions, 3 * hidden) if "p" in have else None
+    lengths = integers(steps - 2) if "lens" in have else None
+    return ("DynamicQuantizeLSTM", [random(steps, 1, size), *weights, bias, lengths, states("h"), states("c"), peepholes, *quantized], [0, 1, 2],
+            {"hidden_size": hidden, **attributes}, [1, 2, 3, 8, 9, 10, 11])
+
+
+CASES |= {
+    "lstm_of_bytes": recurrent_of_bytes(1, "one", ""),
+    "lstm_of_bytes_both_ways": recurrent_of_bytes(2, "columns", "lens h c p", direction="bidirectional"),
+    "lstm_of_bytes_backwards": recurrent_of_bytes(1, "columns", "h", direction="reverse"),
+}
+
+
 def valid(name, key, value):
     """What is there: rows of padding, and of caches beyond their lengths, may hold anything."""
     operator, inputs, *_ = CASES[name]
