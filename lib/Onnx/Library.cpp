@@ -193,6 +193,21 @@ static void forgetLongLists(GraphProto &graph) {
     }
 }
 
+/// A question mark is no name that dims share: it is how ONNX's text, and
+/// Paddle's exports, write a size that is not known.
+static void forgetNamelessDims(GraphProto &graph) {
+  for (auto *infos : {graph.mutable_input(), graph.mutable_value_info(),
+                      graph.mutable_output()})
+    for (ValueInfoProto &info : *infos)
+      if (info.type().tensor_type().has_shape())
+        for (auto &dim : *info.mutable_type()
+                              ->mutable_tensor_type()
+                              ->mutable_shape()
+                              ->mutable_dim())
+          if (dim.dim_param() == "?")
+            dim.clear_dim_param();
+}
+
 /// Before opset 9, Scan had a batch, which the converter takes from the
 /// model's own inputs.
 static void refuseOldScans(ModelProto &model) {
@@ -381,6 +396,7 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
     checkAttributes(model.graph());
     spellOutDefaultsOfTransforms(*model.mutable_graph());
     forgetLongLists(*model.mutable_graph());
+    forgetNamelessDims(*model.mutable_graph());
     // Models of opset 7 and newer; the converter has no adapters before.
     if (int64_t old = opsetOf(model); old != opset) {
       // onnxruntime writes operators of ONNX into models whose opset has none.

@@ -229,6 +229,23 @@ def test_declared_sizes_that_a_run_finds_to_be_wrong(tool, tmp_path, wrong):
     refuses(run(2), f"node 'odd' ({'Relu' if wrong == 'value' else 'Neg'}): the model declares size 1 for dim 0 of a result, which has another", output=tmp_path / "out" / "output_0.pb")
 
 
+def test_a_declared_rank_that_is_wrong(tool, tmp_path):
+    """As onnxruntime, which warns: a result has the rank that the graph gives it."""
+    x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in {"x": ["rows", 3], "y": [1, "rows"]}.items())
+    graph = helper.make_graph([helper.make_node("Reshape", ["x", "to"], ["y"])], "g", [x], [y], [numpy_helper.from_array(np.array([-1, 1, 3]), "to")])
+    path, out = written(tmp_path, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)), tmp_path / "declared.mctx"
+    assert tool("megactx-compile", path, "-o", out).status == 0
+    assert run_with(tool, out, tmp_path, [("x", np.ones((2, 3), np.float32))]).status == 0
+    (_, value), = reference.load_tensors(tmp_path / "out", "output")
+    assert value.shape == (2, 1, 3)
+
+
+def test_declared_sizes_that_contradict_the_graph(tool, tmp_path):
+    model = small_model([helper.make_node("Neg", ["x"], ["y"])])
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 5
+    refuses(tool("megactx-compile", written(tmp_path, model), "-o", tmp_path / "out"), "the model declares 'tensor<5x3xf32>' for operand 0, which is 'tensor<2x3xf32>'", output=tmp_path / "out")
+
+
 @pytest.mark.parametrize("indices, good", [([[1, 2], [-2, -3]], True), ([[1, 3]], False), ([[2, 1]], False), ([[0, -4]], False)], ids=str)
 def test_indices_out_of_range(tool, tmp_path, indices, good):
     node = helper.make_node("GatherND", ["x", "i"], ["y"])

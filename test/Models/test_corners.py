@@ -395,3 +395,12 @@ def test_products_of_no_rows_in_batches_of_any_size(op, dtypes, tool, tmp_path):
         model.graph.input[0].type.tensor_type.shape.dim[i].ClearField("dim_value")
     got = result(tool, tmp_path, model, inputs)
     assert got.shape == (2, 0, 3) and got.dtype == out
+
+
+def test_dims_whose_name_is_a_question_mark(tool, tmp_path):
+    """Say nothing: Paddle's exports have it for each size that is not known."""
+    model = model_of([helper.make_node("Neg", ["x"], ["y"])], {"x": random(2, 5)}, np.float32)
+    for dim in model.graph.input[0].type.tensor_type.shape.dim:
+        dim.dim_param = "?"
+    x = random(3, 4)
+    assert (result(tool, tmp_path, model, {"x": x}) == -x).all()

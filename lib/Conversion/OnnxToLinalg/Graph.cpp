@@ -142,11 +142,21 @@ LogicalResult Graph::keep(Operation &op) {
         return WalkResult::interrupt();
       }
       Value value = materialize(loc, *tensor);
-      // What the graph says nothing of is what the walk finds.
+      // A result of which the graph says nothing, or another rank, is what the
+      // walk finds.
+      auto declared = dyn_cast<RankedTensorType>(operand.get().getType());
       bool isKnown = !isa<func::ReturnOp>(inner) ||
-                     isa<RankedTensorType>(operand.get().getType());
-      if (isKnown && value.getType() != operand.get().getType())
+                     (declared && declared.getRank() == tensor->rank());
+      if (isKnown && value.getType() != operand.get().getType()) {
+        if (!tensor::CastOp::areCastCompatible(value.getType(),
+                                               operand.get().getType())) {
+          inner->emitError("the model declares ")
+              << operand.get().getType() << " for operand "
+              << operand.getOperandNumber() << ", which is " << value.getType();
+          return WalkResult::interrupt();
+        }
         value = tensor::CastOp::create(b, loc, operand.get().getType(), value);
+      }
       operand.set(value);
     }
     return WalkResult::advance();
