@@ -1,7 +1,7 @@
 //===- Branches.h - branches that sizes decide ------------------*- C++ -*-===//
 //
 // Owns which branch of an If is taken where sizes and ranks that inference
-// found say so.
+// found say so, or the graph takes one only.
 //
 //===----------------------------------------------------------------------===//
 
@@ -10,6 +10,7 @@
 
 #include <onnx/onnx_pb.h>
 #include <onnx/shape_inference/implementation.h>
+#include <vector>
 
 namespace mlir::onnx {
 
@@ -21,6 +22,16 @@ namespace mlir::onnx {
 bool inlineBranches(
     ::ONNX_NAMESPACE::GraphProto &graph,
     const ::ONNX_NAMESPACE::shape_inference::DataValueMap &data);
+
+/// The Ifs whose branches give results of different ranks, which no value has:
+/// as places among all nodes, also those of subgraphs.
+std::vector<int> branchesOfOtherRanks(
+    ::ONNX_NAMESPACE::GraphProto &graph,
+    const ::ONNX_NAMESPACE::shape_inference::DataValueMap &data);
+
+/// Puts a branch in place of such an If; a run that asks for the other ends
+/// with an error.
+void assumeBranch(::ONNX_NAMESPACE::GraphProto &graph, int place, bool isThen);
 
 } // namespace mlir::onnx
 

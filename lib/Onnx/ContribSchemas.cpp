@@ -87,6 +87,7 @@ void mlir::onnx::registerContribSchemas() {
     domains.AddDomainToVersion(kContribDomain, 1, 1);
     add(kMegaCtxDomain, "CachedAttention", "rrroorrroooooo",
         inferCachedAttention);
+    add(kMegaCtxDomain, "Assume", "rr", propagateShapeAndTypeFromFirstInput);
     add(kMegaCtxDomain, "DequantizeBlocks", "rro", inferDequantizeBlocks);
     add(kContribDomain, "MatMulNBits", "rrrooo", inferMatMulNBits);
     return true;

@@ -35,6 +35,11 @@ namespace mlir::onnx {
 /// lower half of a byte first, scales [..., blocks]. zeros, or none for
 /// 2^(bits - 1), are packed like them, each row from a byte on. out [...,
 /// blocks * block_size] is (number - zero) * scale.
+///
+///   out = ai.megactx.Assume <is> (data, condition)
+///
+/// out is data; a run whose condition, one bool, is not `is` ends with an
+/// error.
 inline constexpr char kMegaCtxDomain[] = "ai.megactx";
 
 /// Makes the operators known to ONNX's library. Once is enough.

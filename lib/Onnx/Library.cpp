@@ -317,16 +317,53 @@ static bool inlineComposites(ModelProto &model) {
 }
 
 /// By rules, branches that are known, and sequences, until nothing changes.
-static void rewrite(ModelProto &model) {
+static shape_inference::DataValueMap rewriteKnown(ModelProto &model) {
   GraphProto &graph = *model.mutable_graph();
-  makeNamesUnique(graph);
-  bool changed = true;
-  while (changed) {
+  for (;;) {
     shape_inference::DataValueMap data = inferTypes(model);
-    changed = applyRules(graph, data);
+    bool changed = applyRules(graph, data);
     changed |= dropUnusedSequences(graph);
     changed |= inlineBranches(graph, data);
+    if (!changed)
+      return data;
   }
+}
+
+/// Whether every node takes what those before it give.
+static bool isConsistent(ModelProto model) {
+  try {
+    ShapeInferenceOptions strict{true, 1, true};
+    shape_inference::InferShapes(model, OpSchemaRegistry::Instance(), strict);
+  } catch (const std::exception &) {
+    return false;
+  }
+  return true;
+}
+
+/// Assumes a branch where nodes behind it take no result of the other's rank.
+static bool assumeBranches(ModelProto &model,
+                           const shape_inference::DataValueMap &data) {
+  for (int place : branchesOfOtherRanks(*model.mutable_graph(), data)) {
+    std::vector<ModelProto> consistent;
+    for (bool isThen : {true, false}) {
+      ModelProto assumed = model;
+      assumeBranch(*assumed.mutable_graph(), place, isThen);
+      rewriteKnown(assumed);
+      if (isConsistent(assumed))
+        consistent.push_back(std::move(assumed));
+    }
+    if (consistent.size() != 1)
+      continue;
+    model.Swap(&consistent[0]);
+    return true;
+  }
+  return false;
+}
+
+static void rewrite(ModelProto &model) {
+  makeNamesUnique(*model.mutable_graph());
+  while (assumeBranches(model, rewriteKnown(model)))
+    ;
 }
 
 /// A constant's number or list of them as the tensor that it is.

@@ -200,3 +200,31 @@ def test_branches_that_disagree(then, words, tool, tmp_path):
                                               (value("c", [], INT), "node name: if")], ids=["two", "unknown", "integer"])
 def test_conditions_that_are_none(condition, words, tool, tmp_path):
     refused(model([chosen(PLAIN, PLAIN)], [X, condition], [value("y")]), words, tool, tmp_path)
+
+
+def squeezed(nodes, tail):
+    """What PyTorch makes of x.squeeze(0): a branch without that dim where it is 1."""
+    then = subgraph([node("Constant", [], ["axis"], value_ints=[0]), node("Squeeze", ["h", "axis"], ["t"])], ["t"])
+    other = subgraph([node("Identity", ["h"], ["e"])], ["e"])
+    condition = [node("Shape", ["h"], ["s"]), node("Gather", ["s", "zero"], ["d"]), node("Equal", ["d", "one"], ["c"])]
+    return model([*nodes, *condition, chosen(then, other, ["b"], name="odd"), *tail], [X], [value("y")], {"zero": [0], "one": [1], "two": 2, "w": W, "row": random(1)[0]})
+
+
+def test_branches_of_ranks_that_nodes_behind_them_decide(tool, tmp_path):
+    """Of which one has a rank that a node behind it does not take, here only in what another If makes of that rank. A run that asks for it is refused."""
+    widened = [subgraph([node("Constant", [], ["axis"], value_ints=[axis]), node("Unsqueeze", ["b", "axis"], ["t"])], ["t"]) for axis in (0, 1)]
+    more = chosen(*widened, ["m"], "vector", "rank")
+    tail = [node("Shape", ["b"], ["sizes"]), node("Size", ["sizes"], ["count"]), node("Less", ["count", "two"], ["vector"]), more, node("Gemm", ["m", "w", "row"], ["y"])]
+    check(squeezed([node("Neg", ["x"], ["h"])], tail), [{"x": random(1)}], tool, tmp_path)
+    with pytest.raises(megactx.Error, match="a reshape changes the number of elements"):
+        megactx.load(tmp_path / "m.mctx").run({"x": random(2)})
+
+
+def test_a_branch_of_a_rank_that_is_not_taken(tool, tmp_path):
+    check(squeezed([node("Neg", ["x"], ["h"])], [node("Gemm", ["b", "w", "row"], ["y"])]), [{"x": random(3)}, {"x": random(2)}], tool, tmp_path)
+    with pytest.raises(megactx.Error, match=r"node 'odd' \(Assume\): the sizes ask for a branch whose result has a rank that the nodes behind it do not take"):
+        megactx.load(tmp_path / "m.mctx").run({"x": random(1)})
+
+
+def test_branches_of_ranks_that_nothing_decides(tool, tmp_path):
+    refused(squeezed([node("Neg", ["x"], ["h"])], [node("Exp", ["b"], ["y"])]), "node 'odd' (If): its branches give different types", tool, tmp_path)

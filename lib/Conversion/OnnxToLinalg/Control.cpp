@@ -3,6 +3,7 @@
 // The branch that a known condition takes becomes part of the block. Where only
 // a run knows the condition, both become those of scf.if: a size of a result is
 // a choice of two sizes where these are known outside, else the result's own.
+// An assumption of which branch is taken is checked.
 //
 //===----------------------------------------------------------------------===//
 
@@ -140,19 +141,41 @@ static LogicalResult lowerChoice(Node &node, const IndexExpr &condition,
   return success();
 }
 
-static LogicalResult lowerIf(Node &node) {
-  Tensor &given = node.in(0);
+static FailureOr<IndexExpr> conditionOf(Node &node, unsigned operand) {
+  Tensor &given = node.in(operand);
   auto list = given.elementType.isInteger(1)
                   ? node.graph.elementsOf(node.loc(), given)
                   : std::nullopt;
   if (!list || list->size() != 1)
     return node.error() << "expected one bool as its condition, but got "
                         << node.graph.typeOf(given.shape, given.elementType);
+  return list->front();
+}
+
+static LogicalResult lowerAssume(Node &node) {
+  FailureOr<IndexExpr> condition = conditionOf(node, 1);
+  if (failed(condition))
+    return failure();
+  IndexExpr is(node.integer("is", 1));
+  node.graph.check(
+      node.loc(),
+      node.graph.ix.compare(node.loc(), Compare::Eq, *condition, is),
+      "the sizes ask for a branch whose result has a rank that the nodes "
+      "behind "
+      "it do not take");
+  node.set(0, node.in(0));
+  return success();
+}
+
+static LogicalResult lowerIf(Node &node) {
+  FailureOr<IndexExpr> given = conditionOf(node, 0);
+  if (failed(given))
+    return failure();
   FailureOr<Block *> then = branchOf(node, "then_branch");
   FailureOr<Block *> other = branchOf(node, "else_branch");
   if (failed(then) || failed(other))
     return failure();
-  IndexExpr condition = list->front();
+  IndexExpr condition = *given;
   if (!condition.constant())
     return lowerChoice(node, condition, **then, **other);
   auto outputs = node.graph.inlined(node, condition.is(0) ? **other : **then);
@@ -165,4 +188,5 @@ static LogicalResult lowerIf(Node &node) {
 
 void mlir::megactx::registerControl(Registry &registry) {
   registry["If"] = lowerIf;
+  registry["ai.megactx.Assume"] = lowerAssume;
 }

@@ -139,6 +139,12 @@ def Onnx_DequantizeBlocksOp : Onnx_OtherOp<"ai.megactx", "DequantizeBlocks", [{
   onnxruntime's GatherBlockQuantized becomes it.
 }]>;
 
+def Onnx_AssumeOp : Onnx_OtherOp<"ai.megactx", "Assume", [{
+  (data, condition) -> out: out is data; a run whose condition, one bool, is not
+  `is` (1 or 0) ends with an error. An If becomes it whose branches give results
+  of different ranks, of which the nodes behind it take one only.
+}]>;
+
 def Onnx_AbsOp : Onnx_Op<"Abs">;
 def Onnx_AddOp : Onnx_Op<"Add">;
 def Onnx_AndOp : Onnx_Op<"And">;
