@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import megactx
 import reference
 from merged import merged
 
@@ -404,3 +405,19 @@ def test_dims_whose_name_is_a_question_mark(tool, tmp_path):
         dim.dim_param = "?"
     x = random(3, 4)
     assert (result(tool, tmp_path, model, {"x": x}) == -x).all()
+
+
+@pytest.mark.parametrize("heads", [(), (3,)], ids=["one", "heads"])
+def test_attention_of_channels_first(heads, tool, tmp_path):
+    """As of EfficientViT and CoAtNet: values times transposed probabilities, also under a pattern."""
+    q, k, v = (random(2, *heads, *sizes) for sizes in ((8, 7), (8, 7), (6, 7)))
+    swap = [*range(len(heads) + 1), len(heads) + 2, len(heads) + 1]
+    nodes = [helper.make_node("Transpose", ["q"], ["rows"], perm=swap), helper.make_node("MatMul", ["rows", "k"], ["s"]), helper.make_node("Softmax", ["s"], ["p"]),
+             helper.make_node("Transpose", ["p"], ["t"], perm=swap), helper.make_node("MatMul", ["v", "t"], ["y"])]
+    check(tool, tmp_path, nodes, {"q": q, "k": k, "v": v})
+    done = tool("megactx-compile", tmp_path / "model.onnx", "--pattern", "window<left = 1, right = 2>", "-o", tmp_path / "model.mctx")
+    assert "raised 1 attentions, sparsified 1" in done.err
+    got = megactx.load(tmp_path / "model.mctx").run({"q": q, "k": k, "v": v})["y"]
+    scores, off = q.swapaxes(-1, -2) @ k, np.arange(7) - np.arange(7)[:, None]
+    exp = np.exp(scores) * ((off >= -1) & (off <= 2))
+    np.testing.assert_allclose(got, v @ (exp / exp.sum(-1, keepdims=True)).swapaxes(-1, -2), rtol=1e-4, atol=1e-5)

@@ -50,11 +50,18 @@ private:
   void repeat(Value &value, Value batchLike, Value headsLike);
   void alignSizes(Value &query, Value &key, Value &value);
 
+  /// Of probabilities and values, or of both transposed, in the other order.
+  struct Product {
+    Operation *op = nullptr;
+    bool isTransposed = false;
+  };
+  bool findProduct(Operation *user);
+
   Operation *softmax;
   ImplicitLocOpBuilder b;
-  SmallVector<Operation *> products; ///< probabilities x values
-  Operation *product = nullptr;      ///< the one that is raised now
-  Value weights, values;             ///< its operands
+  SmallVector<Product> products;
+  Product product;       ///< the one that is raised now
+  Value weights, values; ///< its operands
   Value unfolded; ///< queries before their outer dims were folded, or null
   int64_t heads;  ///< the dim of theirs
   MaskCounts &counts;
@@ -63,20 +70,51 @@ private:
 };
 } // namespace
 
+/// The permutation that swaps the last two dims.
+static SmallVector<int64_t> swappedDims(int64_t rank) {
+  auto perm = llvm::to_vector(llvm::seq(rank));
+  std::swap(perm[rank - 1], perm[rank - 2]);
+  return perm;
+}
+
+/// Adds what multiplies the probabilities; false where something else uses
+/// them.
+bool Raiser::findProduct(Operation *user) {
+  auto add = [&](Operation *op, bool isTransposed) {
+    if (llvm::none_of(products, [&](Product &p) { return p.op == op; }))
+      products.push_back({op, isTransposed});
+  };
+  if (typeOf(user) == "MatMul" && user->getOperand(0) == weights) {
+    add(user, false);
+    return true;
+  }
+  auto perm = user->getAttrOfType<DenseI64ArrayAttr>("perm");
+  int64_t rank = rankOf(weights);
+  if (typeOf(user) != "Transpose" || !perm || rank < 2 ||
+      perm.asArrayRef() != ArrayRef(swappedDims(rank)))
+    return false;
+  for (Operation *next : user->getResult(0).getUsers()) {
+    if (typeOf(next) != "MatMul" ||
+        next->getOperand(0) == next->getOperand(1) ||
+        next->getOperand(1) != user->getResult(0) ||
+        rankOf(next->getOperand(0)) < 2)
+      return false;
+    add(next, true);
+  }
+  return true;
+}
+
 std::string Raiser::findProducts(Scores &scores) {
   Value lastReshape;
   weights = skipGuards(b, softmax->getResult(0), scores, lastReshape);
   if (!weights)
     return "the scores beside its own are not cut off alone";
-  for (Operation *user : weights.getUsers())
-    if (!llvm::is_contained(products, user))
-      products.push_back(user);
-  for (Operation *user : products) {
+  for (Operation *user : weights.getUsers()) {
     if (typeOf(user) == "QuantizeLinear")
       return "its probabilities are rounded, which --float-scores leaves out";
-    if (typeOf(user) != "MatMul" || user->getOperand(0) != weights)
-      return products.size() > 1 ? "its probabilities have other uses"
-                                 : "its probabilities multiply no values";
+    if (!findProduct(user))
+      return weights.hasOneUse() ? "its probabilities multiply no values"
+                                 : "its probabilities have other uses";
   }
   // Reshapes on the way keep keys last and come back to the scores' sizes.
   Value before = scores.product;
@@ -207,9 +245,8 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   if ((isFolded && (rankOf(scores.query) != 3 || rankOf(scores.key) != 3)) ||
       (hasFoldedValues && rankOf(values) != 3))
     return "its operands have no known rank 4";
-  auto perm = llvm::to_vector(llvm::seq(rankOf(scores.key)));
-  std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
-  key = transposed(b, peelScales(scores.key, scores), perm);
+  key = transposed(b, peelScales(scores.key, scores),
+                   swappedDims(rankOf(scores.key)));
   query = peelScales(scores.query, scores);
   unfolded = nullptr;
   if (rankOf(scores.product) > 4)
@@ -368,7 +405,10 @@ std::string Raiser::applyScales(const Scores &scores, Value &query,
 }
 
 std::string Raiser::build(Scores &scores) {
-  b.setInsertionPoint(product);
+  b.setInsertionPoint(product.op);
+  values = product.op->getOperand(product.isTransposed ? 0 : 1);
+  if (product.isTransposed)
+    values = transposed(b, values, swappedDims(rankOf(values)));
   Value query, key;
   double scale;
   std::optional<double> cap;
@@ -434,7 +474,9 @@ void Raiser::replaceProduct(Value out) {
     SmallVector<ReassociationIndices> groups = {{0, 1}, {2}, {3}};
     out = tensor::CollapseShapeOp::create(b, out, groups);
   }
-  Value old = product->getResult(0);
+  if (product.isTransposed)
+    out = transposed(b, out, swappedDims(rankOf(out)));
+  Value old = product.op->getResult(0);
   out = withElementType(b, out, getElementTypeOrSelf(old.getType()));
   old.replaceAllUsesWith(withKnownType(b, out, old.getType()));
 }
@@ -451,10 +493,9 @@ std::string Raiser::run() {
   if (!reason.empty())
     return reason;
   // Products with other values are attentions of their own.
-  for (Operation *next : products) {
+  for (Product next : products) {
     product = next;
     Scores own = scores;
-    values = product->getOperand(1);
     std::string here = build(own);
     if (reason.empty())
       reason = here;

@@ -17,6 +17,44 @@ func.func @scale_after_product(%q: !q, %k: !q, %v: !q) -> !q {
   return %o : !q
 }
 
+// Channels before tokens: both sides of the product with values are transposed, and so is what it gives.
+!t = tensor<?x2x8x?xf32>
+// CHECK-LABEL: @transposed_product_with_values
+// CHECK-SAME: %{{.+}}: {{.+}}, %{{.+}}: {{.+}}, %[[VT:.+]]: {{.+}}
+// CHECK: %[[V:.+]] = onnx.Transpose %[[VT]] {perm = array<i64: 0, 1, 3, 2>} : (tensor<?x2x8x?xf32>) -> tensor<?x2x?x8xf32>
+// CHECK: megactx.source %{{.+}}, %[[V]]
+// CHECK: %[[O:.+]] = megactx.attention
+// CHECK: onnx.Transpose %[[O]] {perm = array<i64: 0, 1, 3, 2>} : (tensor<?x2x?x8xf32>) -> tensor<?x2x8x?xf32>
+// CHECK-NOT: onnx.Softmax
+func.func @transposed_product_with_values(%qt: !t, %kt: !t, %vt: !t) -> !t {
+  %q = onnx.Transpose %qt {perm = array<i64: 0, 1, 3, 2>} : (!t) -> !q
+  %s = onnx.MatMul %q, %kt : (!q, !t) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %pt = onnx.Transpose %p {perm = array<i64: 0, 1, 3, 2>} : (!p) -> !p
+  %o = onnx.MatMul %vt, %pt : (!t, !p) -> !t
+  return %o : !t
+}
+
+// CHECK-LABEL: @transposed_probabilities_of_other_uses_are_left
+// CHECK: onnx.Softmax
+// CHECK-LABEL: @probabilities_of_other_heads_are_left
+// CHECK: onnx.Softmax
+func.func @transposed_probabilities_of_other_uses_are_left(%q: !q, %kt: !t, %vt: !t) -> (!t, !p) {
+  %s = onnx.MatMul %q, %kt : (!q, !t) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %pt = onnx.Transpose %p {perm = array<i64: 0, 1, 3, 2>} : (!p) -> !p
+  %o = onnx.MatMul %vt, %pt : (!t, !p) -> !t
+  return %o, %pt : !t, !p
+}
+func.func @probabilities_of_other_heads_are_left(%q: !q, %kt: !t, %vt: !t) -> tensor<2x?x?x8xf32> {
+  %s = onnx.MatMul %q, %kt : (!q, !t) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %pt = onnx.Transpose %p {perm = array<i64: 1, 0, 2, 3>} : (!p) -> tensor<2x?x?x?xf32>
+  %v = onnx.Transpose %vt {perm = array<i64: 1, 0, 3, 2>} : (!t) -> tensor<2x?x?x8xf32>
+  %o = onnx.MatMul %pt, %v : (tensor<2x?x?x?xf32>, tensor<2x?x?x8xf32>) -> tensor<2x?x?x8xf32>
+  return %o : tensor<2x?x?x8xf32>
+}
+
 // CHECK-LABEL: @softmax_over_queries_is_left
 // CHECK: onnx.Softmax
 func.func @softmax_over_queries_is_left(%q: !q, %k: !q, %v: !q) -> !q {
