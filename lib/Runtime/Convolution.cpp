@@ -404,6 +404,24 @@ static void multiply(const Tensor &data, const Tensor &kernel,
   _mlir_ciface_mctx_rt_matmul_f32(&a, &b, &c);
 }
 
+/// Leaves out axes along which data, and so kernel and result, have one
+/// element, but for one of them: oneDNN takes what is along the last axis
+/// together.
+static void dropAxesOfOne(Tensor &data, Tensor &kernel, Tensor &result,
+                          Dims &steps, Dims &dilations) {
+  for (size_t axis = steps.size(); axis-- > 0 && steps.size() > 1;) {
+    size_t dim = 3 + axis;
+    if (data.sizes[dim] != 1 || kernel.sizes[dim] != 1)
+      continue;
+    for (Tensor *tensor : {&data, &kernel, &result}) {
+      tensor->sizes.erase(tensor->sizes.begin() + dim);
+      tensor->strides.erase(tensor->strides.begin() + dim);
+    }
+    steps.erase(steps.begin() + axis);
+    dilations.erase(dilations.begin() + axis);
+  }
+}
+
 /// `narrow`: of what data and kernel are; the result is of f32.
 static void convolve(const mctx_memref &ofData, const mctx_memref &ofKernel,
                      const mctx_memref &ofResult, Dims steps, Dims dilations,
@@ -417,6 +435,7 @@ static void convolve(const mctx_memref &ofData, const mctx_memref &ofKernel,
     return;
   steps.resize(axes);
   dilations.resize(axes);
+  dropAxesOfOne(x, w, y, steps, dilations);
   if (!narrow && isProduct(x, w, y, steps))
     return multiply(x, w, y);
   Dense data(x), kernel(w), result(y);

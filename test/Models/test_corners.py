@@ -407,6 +407,12 @@ def test_dims_whose_name_is_a_question_mark(tool, tmp_path):
     assert (result(tool, tmp_path, model, {"x": x}) == -x).all()
 
 
+@pytest.mark.parametrize("sizes, kernel, more", [((2, 8, 300, 1), (6, 8, 5, 1), {}), ((1, 8, 1, 300), (6, 4, 1, 5), {"group": 2, "strides": [3, 2]}),
+                                                 ((2, 8, 1, 30, 1), (6, 8, 1, 3, 1), {"dilations": [1, 2, 1]}), ((2, 8, 1, 1), (6, 8, 1, 1), {}), ((1, 8, 40, 3), (6, 8, 5, 3), {"pads": [2, 0, 2, 0]})], ids=str)
+def test_convolutions_along_one_axis(sizes, kernel, more, tool, tmp_path):
+    check(tool, tmp_path, [helper.make_node("Conv", ["x", "w"], ["y"], **more)], {"x": random(*sizes)}, {"w": random(*kernel)})
+
+
 @pytest.mark.parametrize("heads", [(), (3,)], ids=["one", "heads"])
 def test_attention_of_channels_first(heads, tool, tmp_path):
     """As of EfficientViT and CoAtNet: values times transposed probabilities, also under a pattern."""
