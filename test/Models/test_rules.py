@@ -259,6 +259,22 @@ def test_integer_convolutions(attributes, groups, tool, tmp_path):
     check(node("QLinearConv", inputs, ["y"], group=groups, **attributes), feeds, tool, tmp_path, constants=["w", "w_scale", "w_zero"], tolerance=0)
 
 
+@pytest.mark.parametrize("channels, kernel, groups, constants", [(40, (3, 3), 1, []), (40, (3, 3), 2, ["w", "zeros"]), (2, (17, 17), 1, []), (3, (17, 17), 1, ["w", "zeros"]), (300, (1, 1), 1, ["w"])])
+def test_integer_convolutions_of_the_largest_numbers(channels, kernel, groups, constants, tool, tmp_path):
+    """Of channels that are cut where f32 would not hold the sums, also of one that it does not hold; onnxruntime sums pairs in 16 bits on some CPUs."""
+    rng = np.random.default_rng(channels)
+    x = (255 * rng.integers(0, 2, (2, channels * groups, 18, 19))).astype(np.uint8)
+    w, zeros = (255 * rng.integers(0, 2, (4, channels, *kernel))).astype(np.uint8), np.array([0, 255, 128, 1], np.uint8)
+    feeds = {"x": x, "w": w, "zeros": zeros}
+    made = node("ConvInteger", ["x", "w", "", "zeros"], ["y"], group=groups)
+    onnx.save(model_of(made, feeds, constants), tmp_path / "m.onnx")
+    assert tool("megactx-compile", tmp_path / "m.onnx", "-o", tmp_path / "m.mctx").status == 0
+    got = megactx.load(tmp_path / "m.mctx").run({name: array for name, array in feeds.items() if name not in constants})["y"]
+    windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.float64), kernel, axis=(2, 3)).reshape(2, groups, channels, -1, kernel[0] * kernel[1])
+    kernels = (w - zeros.reshape(4, 1, 1, 1).astype(np.float64)).reshape(groups, 4 // groups, channels, -1)
+    np.testing.assert_array_equal(got.ravel(), np.einsum("ngcpk,gmck->ngmp", windows, kernels).ravel())
+
+
 def test_a_zero_point_for_each_filter(tool, tmp_path):
     x, w, zeros = bytes_of(np.uint8, 1, 3, 6, 6), bytes_of(np.int8, 4, 3, 2, 2), np.array([1, -128, 127, 0], np.int8)
     made = node("ConvInteger", ["x", "w", "", "zeros"], ["y"])

@@ -1,7 +1,7 @@
 //===- Conv.cpp - windows and convolutions --------------------------------===//
 
+#include "Convolution.h"
 #include "Reduction.h"
-#include "Windows.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -80,10 +80,9 @@ FailureOr<Windows> mlir::megactx::windowsOf(Node &node,
   return w;
 }
 
-/// The tensor with zeros around its spatial axes.
-static FailureOr<Tensor> padded(Node &node, Tensor &x,
-                                ArrayRef<IndexExpr> before,
-                                ArrayRef<IndexExpr> after) {
+FailureOr<Tensor> mlir::megactx::padded(Node &node, Tensor &x,
+                                        ArrayRef<IndexExpr> before,
+                                        ArrayRef<IndexExpr> after) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
@@ -110,21 +109,9 @@ static FailureOr<Tensor> padded(Node &node, Tensor &x,
                     shape);
 }
 
-namespace {
-/// A convolution of padded data with one kernel per group. Of a transposed one
-/// the kernel is [C, M / group, ...].
-struct Convolution {
-  int64_t group;
-  ArrayRef<int64_t> strides, dilations;
-  ArrayRef<IndexExpr> counts;
-  bool isTransposed = false;
-};
-} // namespace
-
-/// x [N, group * C, spatial], w [group * M, C, kernel] -> [N, group * M,
-/// counts]. Loops: n, group, m, spatial..., then c, kernel...
-static Tensor convolve(Node &node, Tensor &x, Tensor &w,
-                       const Convolution &with) {
+/// Loops: n, group, m, spatial..., then c, kernel...
+Tensor mlir::megactx::convolve(Node &node, Tensor &x, Tensor &w,
+                               const Convolution &with) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
@@ -205,8 +192,7 @@ static Tensor withBias(Node &node, Tensor &sums) {
                    });
 }
 
-/// Checks ranks and groups of data and kernel; gives the number of groups.
-static FailureOr<int64_t> groupsOf(Node &node, bool isTransposed) {
+FailureOr<int64_t> mlir::megactx::groupsOf(Node &node, bool isTransposed) {
   Tensor &x = node.in(0), &w = node.in(1);
   int64_t group = node.integer("group", 1);
   if (x.rank() < 3 || w.rank() != x.rank())
@@ -247,11 +233,8 @@ static FailureOr<int64_t> floatGroupsOf(Node &node, bool isTransposed) {
   return group;
 }
 
-/// The convolution of the data, which may be the node's in another type, in the
-/// node's windows.
-static FailureOr<Tensor> sumsOf(Node &node, Tensor &x, Tensor &w,
-                                int64_t group) {
-  ArrayRef<IndexExpr> kernel = ArrayRef(w.shape).drop_front(2);
+FailureOr<Windows> mlir::megactx::windowsOfKernel(Node &node) {
+  ArrayRef<IndexExpr> kernel = ArrayRef(node.in(1).shape).drop_front(2);
   if (auto sizes = node.integers("kernel_shape")) {
     if (sizes->size() != kernel.size())
       return node.error() << "expected " << kernel.size()
@@ -261,81 +244,21 @@ static FailureOr<Tensor> sumsOf(Node &node, Tensor &x, Tensor &w,
                                    "sizes of kernel_shape and kernel")))
         return failure();
   }
-  auto windows = windowsOf(node, kernel);
-  if (failed(windows))
-    return failure();
-  auto data = padded(node, x, windows->before, windows->after);
-  if (failed(data))
-    return failure();
-  return convolve(
-      node, *data, w,
-      {group, windows->strides, windows->dilations, windows->counts});
+  return windowsOf(node, kernel);
 }
 
 static LogicalResult lowerConv(Node &node) {
   auto group = floatGroupsOf(node, /*isTransposed=*/false);
   if (failed(group))
     return failure();
-  auto sums = sumsOf(node, node.in(0), node.in(1), *group);
-  if (failed(sums))
+  auto windows = windowsOfKernel(node);
+  if (failed(windows))
     return failure();
-  node.set(0, withBias(node, *sums));
-  return success();
-}
-
-/// Data (0) or kernel (1) of 8 bits less their zero points, one for all or one
-/// for each filter, as i32.
-static FailureOr<Tensor> centred(Node &node, unsigned i) {
-  Graph &graph = node.graph;
-  Location loc = node.loc();
-  Tensor &x = node.in(i);
-  if (!signlessOf(x.elementType).isInteger(8))
-    return node.error() << "expected data and kernel of int8 or uint8";
-  SmallVector<Tensor *> inputs = {&x};
-  Tensor zeros;
-  if (node.has(i + 2)) {
-    zeros = node.in(i + 2);
-    if (zeros.elementType != x.elementType || zeros.rank() > 1)
-      return node.error() << "expected zero points of the operand's type, one "
-                             "for all or one for each filter";
-    if (zeros.rank() == 1) {
-      Shape column(x.rank(), IndexExpr(1));
-      column[0] = zeros.shape[0];
-      // One that is known at run time only to be one broadcasts.
-      IndexExpr wanted = i == 1 ? x.shape[0] : IndexExpr(1);
-      if ((i == 0 || zeros.shape[0].constant()) && !zeros.shape[0].is(1) &&
-          failed(node.requireEqual(zeros.shape[0], wanted,
-                                   "numbers of filters and zero points")))
-        return failure();
-      zeros = graph.reshape(loc, zeros, column);
-    }
-    inputs.push_back(&zeros);
-  }
-  Type i32 = graph.b.getI32Type();
-  auto shape = graph.broadcastShape(node, inputs);
-  if (failed(shape))
+  auto data = padded(node, node.in(0), windows->before, windows->after);
+  if (failed(data))
     return failure();
-  return graph.map(loc, inputs, *shape, i32,
-                   [&](OpBuilder &b, Location l, ValueRange args) -> Value {
-                     Value own = castScalar(b, l, args[0], i32);
-                     if (args.size() == 1)
-                       return own;
-                     return arith::SubIOp::create(
-                         b, l, own, castScalar(b, l, args[1], i32));
-                   });
-}
-
-static LogicalResult lowerConvInteger(Node &node) {
-  auto group = groupsOf(node, /*isTransposed=*/false);
-  if (failed(group))
-    return failure();
-  auto x = centred(node, 0), w = centred(node, 1);
-  if (failed(x) || failed(w))
-    return failure();
-  auto sums = sumsOf(node, *x, *w, *group);
-  if (failed(sums))
-    return failure();
-  node.set(0, *sums);
+  Tensor sums = convolve(node, *data, node.in(1), {*group, *windows});
+  node.set(0, withBias(node, sums));
   return success();
 }
 
@@ -469,6 +392,5 @@ static LogicalResult lowerConvTranspose(Node &node) {
 
 void mlir::megactx::registerConv(Registry &registry) {
   registry["Conv"] = lowerConv;
-  registry["ConvInteger"] = lowerConvInteger;
   registry["ConvTranspose"] = lowerConvTranspose;
 }

@@ -47,6 +47,7 @@ static Registry registerAll() {
   registerMatMul(registry);
   registerEinsum(registry);
   registerConv(registry);
+  registerConvInteger(registry);
   registerControl(registry);
   registerLoops(registry);
   registerPool(registry);

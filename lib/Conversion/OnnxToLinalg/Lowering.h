@@ -124,6 +124,7 @@ void registerGather(Registry &registry);
 void registerMatMul(Registry &registry);
 void registerEinsum(Registry &registry);
 void registerConv(Registry &registry);
+void registerConvInteger(Registry &registry);
 void registerControl(Registry &registry);
 void registerLoops(Registry &registry);
 void registerPool(Registry &registry);
