@@ -139,6 +139,21 @@ DictionaryAttr Importer::argumentAttrs(const ValueInfoProto &info) {
   return b.getDictionaryAttr(attrs);
 }
 
+/// The inputs that a run has to give. Others have an initializer: before IR
+/// version 4 every one is an input too, since then it is a default, which is
+/// taken for all runs.
+static SmallVector<const ValueInfoProto *>
+requiredInputs(const GraphProto &graph) {
+  llvm::StringSet<llvm::MallocAllocator> initialized;
+  for (const TensorProto &tensor : graph.initializer())
+    initialized.insert(tensor.name());
+  SmallVector<const ValueInfoProto *> required;
+  for (const ValueInfoProto &info : graph.input())
+    if (!initialized.contains(info.name()))
+      required.push_back(&info);
+  return required;
+}
+
 OwningOpRef<ModuleOp> Importer::run() {
   if (!model->has_graph() || model->ir_version() < 1)
     return error("not an ONNX model: no graph or no IR version"), nullptr;
@@ -153,8 +168,8 @@ OwningOpRef<ModuleOp> Importer::run() {
   (*module)->setAttr(OnnxDialect::kOpsetAttr, b.getI64IntegerAttr(opset("")));
   const GraphProto &graph = model->graph();
   SmallVector<Type> inputs;
-  for (const ValueInfoProto &info : graph.input())
-    inputs.push_back(typeOf(info.type(), b.getContext()));
+  for (const ValueInfoProto *info : requiredInputs(graph))
+    inputs.push_back(typeOf(info->type(), b.getContext()));
   b.setInsertionPointToEnd(module->getBody());
   auto function =
       func::FuncOp::create(b, fileLoc(), "main", b.getFunctionType(inputs, {}));
@@ -164,8 +179,8 @@ OwningOpRef<ModuleOp> Importer::run() {
 }
 
 LogicalResult Importer::graph(const GraphProto &graph, func::FuncOp function) {
-  for (auto [i, info] : llvm::enumerate(graph.input()))
-    function.setArgAttrs(i, argumentAttrs(info));
+  for (auto [i, info] : llvm::enumerate(requiredInputs(graph)))
+    function.setArgAttrs(i, argumentAttrs(*info));
   GraphProto shell;
   shell.set_name(graph.name());
   shell.set_doc_string(graph.doc_string());
@@ -200,20 +215,23 @@ LogicalResult Importer::body(const GraphProto &graph, Block *block,
     types.pop_back();
   });
   llvm::StringSet<llvm::MallocAllocator> inputs;
-  for (auto [info, argument] :
-       llvm::zip(graph.input(), block->getArguments())) {
-    if (info.name().empty())
+  SmallVector<const ValueInfoProto *> given =
+      isa<func::FuncOp>(block->getParentOp())
+          ? requiredInputs(graph)
+          : llvm::map_to_vector(graph.input(), [](const ValueInfoProto &info) {
+              return &info;
+            });
+  for (auto [info, argument] : llvm::zip(given, block->getArguments())) {
+    if (info->name().empty())
       return error("a graph input has no name");
-    inputs.insert(info.name());
-    if (failed(define(info.name(), argument)))
+    inputs.insert(info->name());
+    if (failed(define(info->name(), argument)))
       return failure();
   }
   for (const TensorProto &tensor : graph.initializer()) {
-    // Since IR version 4 an initializer may be an input's default value.
     if (inputs.contains(tensor.name()))
       return error("input '")
-             << tensor.name()
-             << "' has a default value, which is not supported";
+             << tensor.name() << "' of a subgraph has a default value";
     if (failed(initializer(tensor)))
       return failure();
   }

@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/MLIRContext.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include <google/protobuf/io/coded_stream.h>
@@ -75,6 +76,20 @@ bool mlir::onnx::isGraph(ModuleOp module) {
   return module->hasAttr(OnnxDialect::kModelAttr) && !walked.wasInterrupted();
 }
 
+/// Leaves initializers that are inputs too, as before IR version 4, to be no
+/// inputs: they are constants.
+static void dropInitializedInputs(ModelProto &model) {
+  GraphProto &graph = *model.mutable_graph();
+  llvm::StringSet<> initialized;
+  for (const TensorProto &tensor : graph.initializer())
+    initialized.insert(tensor.name());
+  llvm::erase_if(*graph.mutable_input(), [&](const ValueInfoProto &info) {
+    return initialized.contains(info.name());
+  });
+  constexpr int64_t kWithoutInputs = 4;
+  model.set_ir_version(std::max<int64_t>(model.ir_version(), kWithoutInputs));
+}
+
 LogicalResult mlir::onnx::normalizeOnnx(ModuleOp module) {
   ModelProto model;
   // Weights take no part: ONNX's library sees small constants only.
@@ -84,6 +99,7 @@ LogicalResult mlir::onnx::normalizeOnnx(ModuleOp module) {
   };
   if (failed(protoFromModule(module, model, /*inlineLimit=*/1024, keep)))
     return failure();
+  dropInitializedInputs(model);
   if (std::string error = runOnnxLibrary(model, kOpset); !error.empty())
     return module.emitError("cannot bring the model to opset ")
            << kOpset << ": " << error;

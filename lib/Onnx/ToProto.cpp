@@ -68,6 +68,23 @@ std::string Exporter::fresh() {
   return name;
 }
 
+/// The inputs that are the function's arguments, of which it says the names:
+/// others have an initializer.
+static SmallVector<const ValueInfoProto *>
+requiredInputs(func::FuncOp function, const GraphProto &graph) {
+  llvm::StringSet<> given;
+  for (unsigned i = 0; i < function.getNumArguments(); ++i)
+    if (auto name =
+            function.getArgAttrOfType<StringAttr>(i, OnnxDialect::kNameAttr))
+      given.insert(name);
+  SmallVector<const ValueInfoProto *> required;
+  for (const ValueInfoProto &info : graph.input())
+    if (graph.input_size() == int(function.getNumArguments()) ||
+        given.contains(info.name()))
+      required.push_back(&info);
+  return required;
+}
+
 LogicalResult Exporter::run(ModuleOp module, ModelProto &model) {
   if (failed(mergeText(module, OnnxDialect::kModelAttr, model)))
     return failure();
@@ -81,7 +98,7 @@ LogicalResult Exporter::run(ModuleOp module, ModelProto &model) {
   GraphProto &graph = *model.mutable_graph();
   if (failed(mergeText(function, OnnxDialect::kGraphAttr, graph)))
     return failure();
-  if (graph.input_size() != int(function.getNumArguments()) ||
+  if (requiredInputs(function, graph).size() != function.getNumArguments() ||
       graph.output_size() != int(function.getNumResults()))
     return function.emitError("expected the inputs and outputs that '")
            << OnnxDialect::kGraphAttr << "' names";
@@ -95,8 +112,13 @@ LogicalResult Exporter::run(ModuleOp module, ModelProto &model) {
 }
 
 LogicalResult Exporter::block(Block &block, GraphProto &graph) {
-  for (auto [argument, info] : llvm::zip(block.getArguments(), graph.input()))
-    names[argument] = info.name();
+  auto function = dyn_cast<func::FuncOp>(block.getParentOp());
+  auto given = function ? requiredInputs(function, graph)
+                        : llvm::map_to_vector(
+                              graph.input(),
+                              [](const ValueInfoProto &info) { return &info; });
+  for (auto [argument, info] : llvm::zip(block.getArguments(), given))
+    names[argument] = info->name();
   for (Operation &op : block.without_terminator()) {
     if (isa<NoneOp>(op))
       continue;

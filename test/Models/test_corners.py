@@ -407,6 +407,24 @@ def test_dims_whose_name_is_a_question_mark(tool, tmp_path):
     assert (result(tool, tmp_path, model, {"x": x}) == -x).all()
 
 
+@pytest.mark.parametrize("version", [3, 8])
+def test_initializers_that_are_inputs(version, tool, tmp_path):
+    """As all are before IR version 4: constants, also where their numbers say sizes. Import and export keep them."""
+    model = model_of([helper.make_node("Reshape", ["x", "to"], ["r"]), helper.make_node("MatMul", ["r", "w"], ["y"])], {"x": random(6, 4)}, np.float32,
+                     {"to": np.array([3, 8]), "w": random(8, 5)}, opset=9 if version == 3 else 21)
+    model.ir_version = version
+    for tensor in model.graph.initializer:
+        model.graph.input.insert(0, helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    x = random(6, 4)
+    w = numpy_helper.to_array(model.graph.initializer[1])
+    np.testing.assert_allclose(result(tool, tmp_path, model, {"x": x}), x.reshape(3, 8) @ w, rtol=1e-4, atol=1e-5)
+    assert tool("megactx-translate", "--import-onnx", tmp_path / "model.onnx", "-o", tmp_path / "m.mlir").status == 0
+    assert tool("megactx-translate", "--export-onnx", tmp_path / "m.mlir", "-o", tmp_path / "again.onnx").status == 0
+    assert list(onnx.load(tmp_path / "again.onnx").graph.input) == list(model.graph.input)
+    with pytest.raises(megactx.Error, match="expected the inputs x, but got x, w"):
+        megactx.load(tmp_path / "model.mctx").run({"x": x, "w": w})
+
+
 @pytest.mark.parametrize("sizes, kernel, more", [((2, 8, 300, 1), (6, 8, 5, 1), {}), ((1, 8, 1, 300), (6, 4, 1, 5), {"group": 2, "strides": [3, 2]}),
                                                  ((2, 8, 1, 30, 1), (6, 8, 1, 3, 1), {"dilations": [1, 2, 1]}), ((2, 8, 1, 1), (6, 8, 1, 1), {}), ((1, 8, 40, 3), (6, 8, 5, 3), {"pads": [2, 0, 2, 0]})], ids=str)
 def test_convolutions_along_one_axis(sizes, kernel, more, tool, tmp_path):

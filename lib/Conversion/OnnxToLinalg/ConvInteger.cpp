@@ -7,6 +7,7 @@
 
 #include "Convolution.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -53,21 +54,35 @@ static FailureOr<Tensor> centred(Node &node, unsigned i) {
                    });
 }
 
+/// The numbers of a constant of bytes, where they are at hand.
+static std::optional<SmallVector<int64_t>> bytesOf(const Tensor &tensor) {
+  ElementsAttr constant = tensor.constant;
+  if (!constant)
+    return std::nullopt;
+  auto read = [](auto resource) -> std::optional<SmallVector<int64_t>> {
+    auto bytes = resource ? resource.tryGetAsArrayRef() : std::nullopt;
+    return bytes ? std::optional(
+                       SmallVector<int64_t>(bytes->begin(), bytes->end()))
+                 : std::nullopt;
+  };
+  if (auto numbers = read(dyn_cast<DenseI8ResourceElementsAttr>(constant)))
+    return numbers;
+  if (auto numbers = read(dyn_cast<DenseUI8ResourceElementsAttr>(constant)))
+    return numbers;
+  return integersOf(constant, constant.getNumElements());
+}
+
 /// The magnitudes of the kernel, less its zero points, summed for each filter
 /// and channel; one filter of the largest numbers where they are not known.
 static SmallVector<SmallVector<int64_t>>
 magnitudesOf(Node &node, int64_t channels, int64_t taps) {
-  constexpr int64_t kLargest = 255, kMostWeights = int64_t(1) << 28;
+  constexpr int64_t kLargest = 255;
   SmallVector<SmallVector<int64_t>> unknown(
       1, SmallVector<int64_t>(channels, taps * kLargest));
-  auto numbersOf = [&](Tensor &tensor) {
-    return tensor.constant ? integersOf(tensor.constant, kMostWeights)
-                           : std::nullopt;
-  };
-  auto weights = numbersOf(node.in(1));
+  auto weights = bytesOf(node.in(1));
   std::optional<SmallVector<int64_t>> zeros = SmallVector<int64_t>{0};
   if (node.has(3))
-    zeros = numbersOf(node.in(3));
+    zeros = bytesOf(node.in(3));
   if (!weights || !zeros || zeros->empty() || channels * taps == 0)
     return unknown;
   size_t filters = weights->size() / (channels * taps);

@@ -28,16 +28,9 @@ std::optional<SmallVector<int64_t>> mlir::megactx::integersOf(ElementsAttr attr,
   if (auto dense = dyn_cast<DenseI64ResourceElementsAttr>(attr))
     if (auto array = dense.tryGetAsArrayRef())
       return SmallVector<int64_t>(*array);
-  auto read = [&](auto dense) {
-    auto array = dense ? dense.tryGetAsArrayRef() : std::nullopt;
-    if (array)
-      values.assign(array->begin(), array->end());
-    return array.has_value();
-  };
-  if (read(dyn_cast<DenseI32ResourceElementsAttr>(attr)) ||
-      read(dyn_cast<DenseI8ResourceElementsAttr>(attr)) ||
-      read(dyn_cast<DenseUI8ResourceElementsAttr>(attr)))
-    return values;
+  if (auto dense = dyn_cast<DenseI32ResourceElementsAttr>(attr))
+    if (auto array = dense.tryGetAsArrayRef())
+      return SmallVector<int64_t>(array->begin(), array->end());
   return std::nullopt;
 }
 
