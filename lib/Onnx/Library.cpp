@@ -252,6 +252,37 @@ static void renameOldGroupNormalizations(ModelProto &model) {
   importContribDomains(model);
 }
 
+/// Before opset 7, a list of slopes was one for each channel, whatever the last
+/// dim; the converter leaves it. `known` has the ranks.
+static void placeOldSlopes(GraphProto &graph, const KnownValues &known) {
+  GraphProto result;
+  for (NodeProto &node : *graph.mutable_node()) {
+    forEachSubgraph(node,
+                    [&](GraphProto &inner) { placeOldSlopes(inner, known); });
+    Call call(node, known);
+    if (node.domain().empty() && node.op_type() == "PRelu" &&
+        call.rank(1) == 1 && call.rank(0) != 1 && call.rank(0) != 2) {
+      if (call.rank(0) < 0)
+        throw std::runtime_error("node '" + node.name() +
+                                 "' (PRelu): that of before opset 7 needs data "
+                                 "of a known rank");
+      NodeProto &column = *result.add_node();
+      column.set_op_type("Unsqueeze");
+      column.set_name(node.name());
+      column.add_input(node.input(1));
+      column.add_output(node.output(0) + "/slopes");
+      AttributeProto &axes = *column.add_attribute();
+      axes.set_name("axes");
+      axes.set_type(AttributeProto::INTS);
+      for (int axis = 1; axis < call.rank(0) - 1; ++axis)
+        axes.add_ints(axis);
+      node.set_input(1, column.output(0));
+    }
+    *result.add_node() = node;
+  }
+  graph.mutable_node()->Swap(result.mutable_node());
+}
+
 /// Before opset 13, Hardmax took all dims from the axis on together; the
 /// converter knows that of Softmax only.
 static void flattenOldHardmax(GraphProto &graph) {
@@ -443,6 +474,12 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
       });
       if (old < 9)
         refuseOldScans(model);
+      if (old < 7) {
+        shape_inference::DataValueMap data = inferTypes(model);
+        const GraphProto before = model.graph();
+        KnownValues known(before, data);
+        placeOldSlopes(*model.mutable_graph(), known);
+      }
       if (old < 13)
         flattenOldHardmax(*model.mutable_graph());
       model = version_conversion::ConvertVersion(model, int(opset));

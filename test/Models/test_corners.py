@@ -407,6 +407,14 @@ def test_dims_whose_name_is_a_question_mark(tool, tmp_path):
     assert (result(tool, tmp_path, model, {"x": x}) == -x).all()
 
 
+@pytest.mark.parametrize("sizes", [(2, 3, 4, 3), (2, 3, 5), (4, 3)], ids=str)
+def test_old_slopes(sizes, tool, tmp_path):
+    """Before opset 7, one for each channel, also where there are as many along the last axis."""
+    x, slope = random(*sizes), np.array([0.1, 0.5, 2.0], np.float32)
+    model = model_of([helper.make_node("PRelu", ["x", "s"], ["y"])], {"x": x}, np.float32, {"s": slope}, opset=6)
+    np.testing.assert_allclose(result(tool, tmp_path, model, {"x": x}), np.where(x < 0, x * slope.reshape(3, *[1] * (len(sizes) - 2)), x), rtol=1e-6)
+
+
 @pytest.mark.parametrize("version", [3, 8])
 def test_initializers_that_are_inputs(version, tool, tmp_path):
     """As all are before IR version 4: constants, also where their numbers say sizes. Import and export keep them."""
