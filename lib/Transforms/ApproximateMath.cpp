@@ -1,5 +1,6 @@
 //===- ApproximateMath.cpp - transcendental functions as polynomials ------===//
 
+#include "Trigonometry.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -33,13 +34,18 @@ void bound(arith::FPToSIOp power) {
 
 struct ApproximateMath : impl::ApproximateMathPassBase<ApproximateMath> {
   void runOnOperation() override {
+    RewritePatternSet trigonometry(&getContext());
+    populateTrigonometryPatterns(trigonometry);
+    if (failed(applyPatternsGreedily(getOperation(), std::move(trigonometry))))
+      return signalPassFailure();
     llvm::SmallPtrSet<Operation *, 8> given;
     getOperation()->walk([&](arith::FPToSIOp op) { given.insert(op); });
     RewritePatternSet patterns(&getContext());
     populateMathAlgebraicSimplificationPatterns(patterns);
     populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
       return llvm::is_contained({"math.exp", "math.expm1", "math.log",
-                                 "math.log1p", "math.tanh", "math.erf"},
+                                 "math.log1p", "math.tanh", "math.erf",
+                                 "math.asin", "math.acos"},
                                 name);
     });
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))

@@ -21,14 +21,27 @@ func.func @cube(%x: f32) -> f32 {
   return %0 : f32
 }
 
-// Large angles need a range reduction that the approximation lacks; f64 has its precision to keep.
+// f64 has its precision to keep.
 // CHECK-LABEL: @kept
 // CHECK: math.sin
 // CHECK: math.exp
-func.func @kept(%x: f32, %y: f64) -> (f32, f64) {
-  %0 = math.sin %x : f32
+func.func @kept(%x: f64, %y: f64) -> (f64, f64) {
+  %0 = math.sin %x : f64
   %1 = math.exp %y : f64
-  return %0, %1 : f32, f64
+  return %0, %1 : f64, f64
+}
+
+// Quarters of a turn are counted of any number, without a branch.
+// CHECK-LABEL: @angles
+// CHECK-NOT: math.sin
+// CHECK-NOT: math.cos
+// CHECK-NOT: scf.if
+// CHECK: arith.muli {{.*}} : vector<8xi64>
+// CHECK: return
+func.func @angles(%x: vector<8xf32>, %y: f32) -> (vector<8xf32>, f32) {
+  %0 = math.sin %x : vector<8xf32>
+  %1 = math.cos %y : f32
+  return %0, %1 : vector<8xf32>, f32
 }
 
 // The power of two is an integer also of what is no number.

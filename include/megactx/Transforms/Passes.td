@@ -355,11 +355,11 @@ def ExpandDotPairsPass : Pass<"megactx-expand-dot-pairs"> {
 }
 
 def ApproximateMathPass : Pass<"megactx-approximate-math"> {
-  let summary = "exp, log, tanh, erf of f32 as polynomials, small powers as products";
+  let summary = "functions of f32 as polynomials, small powers as products";
   let description = [{
     After: transcendental functions of f32 that a vectorizer would otherwise stop
-    at are arithmetic, with errors of a few units in the last place. sin and cos
-    stay calls: their approximation is not accurate for large arguments.
+    at are arithmetic, with errors of a few units in the last place, of any number:
+    sin and cos take multiples of pi/2 off large ones by the bits of 2/pi.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::math::MathDialect",
