@@ -153,6 +153,8 @@ SmallVector<Phase> Compilation::tensorPhases() {
          OnnxToLinalgOptions graph;
          // What has been measured on GPUs is in f32.
          graph.integerTerms = target.device.empty();
+         // oneDNN convolves on CPUs.
+         graph.channelsLast = target.device.empty();
          buildOnnxToLinalgPipeline(pm, graph);
          pm.addPass(createOutlineComputedWeightsPass());
        }},

@@ -26,7 +26,8 @@ void mlir::megactx::buildSparsifyPipeline(OpPassManager &pm,
 
 void mlir::megactx::buildOnnxToLinalgPipeline(
     OpPassManager &pm, const OnnxToLinalgOptions &options) {
-  pm.addPass(createConvertOnnxToLinalgPass({options.integerTerms}));
+  pm.addPass(createConvertOnnxToLinalgPass(
+      {options.channelsLast, options.integerTerms}));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }

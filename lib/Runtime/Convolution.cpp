@@ -35,9 +35,9 @@ struct Tensor {
   Dims sizes, strides;
   const megactx::NarrowFloats *narrow; ///< where its elements are none of f32
 
-  /// Without groups there is one.
-  Tensor(const mctx_memref &memref, bool hasGroups, size_t groupsAt,
-         const megactx::NarrowFloats *narrow = nullptr)
+  /// As in memory.
+  explicit Tensor(const mctx_memref &memref,
+                  const megactx::NarrowFloats *narrow = nullptr)
       : narrow(narrow) {
     struct Head {
       void *allocated, *aligned;
@@ -50,11 +50,21 @@ struct Tensor {
                   : static_cast<float *>(head->aligned) + head->offset;
     sizes.assign(numbers, numbers + memref.rank);
     strides.assign(numbers + memref.rank, numbers + 2 * memref.rank);
-    if (!hasGroups) {
-      int64_t stride = groupsAt ? sizes[1] * strides[1] : 0;
-      sizes.insert(sizes.begin() + groupsAt, 1);
-      strides.insert(strides.begin() + groupsAt, stride);
-    }
+  }
+
+  /// With a dim as one of groups and one within them.
+  Tensor &split(size_t dim, int64_t groups) {
+    sizes[dim] /= groups;
+    sizes.insert(sizes.begin() + dim, groups);
+    strides.insert(strides.begin() + dim, sizes[dim + 1] * strides[dim]);
+    return *this;
+  }
+
+  /// With the last dim behind the first one.
+  Tensor &moveLast() {
+    for (Dims *dims : {&sizes, &strides})
+      std::rotate(dims->begin() + 1, dims->end() - 1, dims->end());
+    return *this;
   }
 
   bool isEmpty() const {
@@ -126,10 +136,16 @@ private:
   std::vector<float> copy;
 };
 
-/// What one call convolves: sizes and strides as oneDNN has them.
+/// Per spatial axis: the window of element o begins at o * step - pad.
+struct Windows {
+  Dims steps, dilations, pads;
+};
+
+/// What one call convolves: sizes, strides and dilations as oneDNN has them;
+/// zeros before and behind the data.
 struct Shape {
   Dims data, dataStrides, kernel, kernelStrides, result, resultStrides, steps,
-      dilations;
+      dilations, before, behind;
 
   memory::desc plainData() const { return plain(data, dataStrides); }
   memory::desc plainKernel() const { return plain(kernel, kernelStrides); }
@@ -140,16 +156,17 @@ struct Shape {
       return memory::desc(sizes, memory::data_type::f32,
                           memory::format_tag::any);
     };
-    Dims none(steps.size(), 0);
     return {{prop_kind::forward_inference, algorithm::convolution_direct,
-             any(data), any(kernel), any(result), steps, dilations, none, none},
+             any(data), any(kernel), any(result), steps, dilations, before,
+             behind},
             cpuEngine()};
   }
 
   std::vector<int64_t> key() const {
     std::vector<int64_t> all;
-    for (const Dims *dims : {&data, &dataStrides, &kernel, &kernelStrides,
-                             &result, &resultStrides, &steps, &dilations}) {
+    for (const Dims *dims :
+         {&data, &dataStrides, &kernel, &kernelStrides, &result, &resultStrides,
+          &steps, &dilations, &before, &behind}) {
       all.push_back(int64_t(dims->size()));
       all.insert(all.end(), dims->begin(), dims->end());
     }
@@ -227,9 +244,8 @@ memory::desc layoutOf(const Shape &shape) {
 class Convolution {
 public:
   Convolution(const Tensor &data, const Tensor &kernel, const Tensor &result,
-              const Dims &steps, const Dims &dilations)
-      : data(data), kernel(kernel), result(result), steps(steps),
-        dilations(dilations) {}
+              const Windows &windows)
+      : data(data), kernel(kernel), result(result), windows(windows) {}
 
   void run();
 
@@ -238,14 +254,20 @@ private:
   int64_t countOuter() const { return kernel.sizes[hasGroups() ? 0 : 1]; }
   bool hasGroups() const { return kernel.sizes[0] > 1; }
   void cut();
-  Shape shapeOf(int64_t rows, int64_t outer) const;
+
+  /// What windows read along an axis: some of the data, and zeros around it.
+  struct Span {
+    int64_t first, size, before, behind;
+  };
+  Span spanOf(size_t axis, int64_t first, int64_t count) const;
+  Shape shapeOf(int64_t row, int64_t outer) const;
   void pack();
   void runTask(int64_t task) const;
 
   const Tensor &data, &kernel, &result;
-  const Dims &steps, &dilations;
+  const Windows &windows;
   int64_t rows = 0, rowBlocks = 0, outer = 0, outerBlocks = 0;
-  /// Of each block; those of the last rows, where these are fewer, come after.
+  /// The kernels of an image's blocks.
   std::vector<std::shared_ptr<const memory>> packed;
 };
 } // namespace
@@ -284,7 +306,19 @@ void Convolution::cut() {
   outerBlocks = divided(countOuter(), outer);
 }
 
-Shape Convolution::shapeOf(int64_t ofRows, int64_t ofOuter) const {
+/// Of the windows from `first` on.
+Convolution::Span Convolution::spanOf(size_t axis, int64_t first,
+                                      int64_t count) const {
+  int64_t begin = first * windows.steps[axis] - windows.pads[axis];
+  int64_t end = begin + (count - 1) * windows.steps[axis] +
+                (kernel.sizes[3 + axis] - 1) * windows.dilations[axis] + 1;
+  int64_t low = std::max<int64_t>(begin, 0),
+          high = std::min(end, data.sizes[3 + axis]);
+  return {low, high - low, low - begin, end - high};
+}
+
+/// Of the block of rows from `row` on, of so many groups or filters.
+Shape Convolution::shapeOf(int64_t row, int64_t ofOuter) const {
   int64_t groups = hasGroups() ? ofOuter : 1,
           filters = hasGroups() ? kernel.sizes[1] : ofOuter;
   Shape shape;
@@ -294,20 +328,21 @@ Shape Convolution::shapeOf(int64_t ofRows, int64_t ofOuter) const {
   auto append = [](Dims &to, const Dims &dims) {
     to.insert(to.end(), dims.begin(), dims.end());
   };
-  shape.data = {1, groups * data.sizes[2]};
-  append(shape.data, from(data.sizes, 3));
-  shape.data[2] =
-      (ofRows - 1) * steps[0] + (kernel.sizes[3] - 1) * dilations[0] + 1;
-  // What no window reaches is left out.
-  for (size_t i = 1; i < steps.size(); ++i)
-    shape.data[2 + i] = (result.sizes[3 + i] - 1) * steps[i] +
-                        (kernel.sizes[3 + i] - 1) * dilations[i] + 1;
-  shape.dataStrides = from(data.strides, 2);
-  shape.dataStrides.insert(shape.dataStrides.begin(), data.strides[0]);
-  shape.result = {1, groups * filters, ofRows};
-  append(shape.result, from(result.sizes, 4));
+  shape.result = {1, groups * filters};
+  append(shape.result, from(result.sizes, 3));
+  shape.result[2] = std::min(rows, result.sizes[3] - row);
   shape.resultStrides = from(result.strides, 2);
   shape.resultStrides.insert(shape.resultStrides.begin(), result.strides[0]);
+  shape.data = {1, groups * data.sizes[2]};
+  // What no window reaches is left out.
+  for (size_t axis = 0; axis < windows.steps.size(); ++axis) {
+    Span span = spanOf(axis, axis == 0 ? row : 0, shape.result[2 + axis]);
+    shape.data.push_back(span.size);
+    shape.before.push_back(span.before);
+    shape.behind.push_back(span.behind);
+  }
+  shape.dataStrides = from(data.strides, 2);
+  shape.dataStrides.insert(shape.dataStrides.begin(), data.strides[0]);
   shape.kernel = {filters};
   append(shape.kernel, from(kernel.sizes, 2));
   shape.kernelStrides = from(kernel.strides, 1);
@@ -315,42 +350,46 @@ Shape Convolution::shapeOf(int64_t ofRows, int64_t ofOuter) const {
     shape.kernel.insert(shape.kernel.begin(), groups);
     shape.kernelStrides.insert(shape.kernelStrides.begin(), kernel.strides[0]);
   }
-  shape.steps = steps;
-  for (int64_t dilation : dilations)
+  shape.steps = windows.steps;
+  for (int64_t dilation : windows.dilations)
     shape.dilations.push_back(dilation - 1);
   return shape;
 }
 
-/// The kernel of each block in the layout that its calls want.
+/// The kernel of each block in the layout that its call wants; blocks of other
+/// rows mostly want the same.
 void Convolution::pack() {
   int64_t stride = kernel.strides[hasGroups() ? 0 : 1];
-  std::vector<int64_t> heights = {rows};
-  if (int64_t rest = result.sizes[3] % rows)
-    heights.push_back(rest);
-  for (int64_t height : heights)
+  for (int64_t row = 0; row < result.sizes[3]; row += rows)
     for (int64_t first = 0; first < countOuter(); first += outer) {
-      Shape shape = shapeOf(height, std::min(outer, countOuter() - first));
-      packed.push_back(megactx::packedCopy(shape.plainKernel(), layoutOf(shape),
-                                           kernel.data + first * stride));
+      Shape shape = shapeOf(row, std::min(outer, countOuter() - first));
+      memory::desc layout = layoutOf(shape);
+      auto same = std::find_if(packed.begin(), packed.end(), [&](auto &other) {
+        return (&other - packed.data()) % outerBlocks == first / outer &&
+               other->get_desc() == layout;
+      });
+      packed.push_back(same != packed.end()
+                           ? *same
+                           : megactx::packedCopy(shape.plainKernel(), layout,
+                                                 kernel.data + first * stride));
     }
 }
 
 void Convolution::runTask(int64_t task) const {
   megactx::singleThreaded();
-  int64_t block = task % outerBlocks;
-  int64_t row = task / outerBlocks % rowBlocks * rows;
+  int64_t block = task % (rowBlocks * outerBlocks);
+  int64_t row = block / outerBlocks * rows;
   int64_t image = task / outerBlocks / rowBlocks;
-  int64_t first = block * outer;
-  int64_t height = std::min(rows, result.sizes[3] - row);
-  Shape shape = shapeOf(height, std::min(outer, countOuter() - first));
+  int64_t first = block % outerBlocks * outer;
+  Shape shape = shapeOf(row, std::min(outer, countOuter() - first));
+  Span span = spanOf(0, row, shape.result[2]);
   float *from = data.data + image * data.strides[0] +
-                row * steps[0] * data.strides[3] +
+                span.first * data.strides[3] +
                 (hasGroups() ? first * data.strides[1] : 0);
   float *to = result.data + image * result.strides[0] +
               row * result.strides[3] +
               first * result.strides[hasGroups() ? 1 : 2];
-  callOf(shape).run(from, *packed[height < rows ? outerBlocks + block : block],
-                    to);
+  callOf(shape).run(from, *packed[block], to);
 }
 
 void Convolution::run() {
@@ -428,9 +467,12 @@ static void convolve(const mctx_memref &ofData, const mctx_memref &ofKernel,
                      int64_t axes, const megactx::NarrowFloats *narrow) {
   // Layouts depend on the number of threads.
   megactx::singleThreaded();
-  bool hasGroups = ofData.rank > axes + 2;
-  Tensor x(ofData, hasGroups, 1, narrow), w(ofKernel, hasGroups, 0, narrow),
-      y(ofResult, hasGroups, 1);
+  Tensor x(ofData, narrow), w(ofKernel, narrow), y(ofResult);
+  if (ofData.rank == axes + 2) {
+    x.split(1, 1);
+    w.split(0, 1);
+    y.split(1, 1);
+  }
   if (y.isEmpty())
     return;
   steps.resize(axes);
@@ -443,8 +485,53 @@ static void convolve(const mctx_memref &ofData, const mctx_memref &ofKernel,
   kernel.load();
   if (narrow && isProduct(data.get(), kernel.get(), y, steps))
     return multiply(data.get(), kernel.get(), y);
-  Convolution(data.get(), kernel.get(), result.get(), steps, dilations).run();
+  Convolution(data.get(), kernel.get(), result.get(),
+              {steps, dilations, Dims(axes, 0)})
+      .run();
   result.store();
+}
+
+static void clear(const Tensor &y, size_t dim = 0, int64_t at = 0) {
+  if (dim == y.sizes.size()) {
+    y.data[at] = 0;
+    return;
+  }
+  for (int64_t i = 0; i < y.sizes[dim]; ++i)
+    clear(y, dim + 1, at + i * y.strides[dim]);
+}
+
+static void convolveLast(const mctx_memref &ofData, const mctx_memref &ofKernel,
+                         const mctx_memref &ofResult, int64_t groups,
+                         const Windows &windows) {
+  megactx::singleThreaded();
+  Tensor x(ofData), w(ofKernel), y(ofResult);
+  x.moveLast().split(1, groups);
+  w.split(0, groups);
+  y.moveLast().split(1, groups);
+  if (y.isEmpty())
+    return;
+  if (x.isEmpty() || w.isEmpty())
+    return clear(y);
+  Dense data(x), kernel(w), result(y);
+  data.load();
+  kernel.load();
+  Convolution(data.get(), kernel.get(), result.get(), windows).run();
+  result.store();
+}
+
+extern "C" void _mlir_ciface_mctx_rt_convolution_last_f32(
+    mctx_memref *ofData, mctx_memref *ofKernel, mctx_memref *ofResult,
+    int64_t groups, int64_t axes, int64_t step0, int64_t step1, int64_t step2,
+    int64_t dilation0, int64_t dilation1, int64_t dilation2, int64_t pad0,
+    int64_t pad1, int64_t pad2) {
+  megactx::guarded([&] {
+    Windows windows{{step0, step1, step2},
+                    {dilation0, dilation1, dilation2},
+                    {pad0, pad1, pad2}};
+    for (Dims *dims : {&windows.steps, &windows.dilations, &windows.pads})
+      dims->resize(axes);
+    convolveLast(*ofData, *ofKernel, *ofResult, groups, windows);
+  });
 }
 
 extern "C" void _mlir_ciface_mctx_rt_convolution_f32(

@@ -29,7 +29,7 @@ using megactx::ProductTypes;
 
 namespace {
 /// From this many rows on, products read weights that are packed.
-constexpr int64_t kPackedRows = 64;
+constexpr int64_t kPackedRows = 32;
 
 /// How many elements of each operand are widened at a time: what stays in a
 /// core's cache.
@@ -289,9 +289,11 @@ void cut(Tasks &tasks) {
     return std::min(total, std::max(block, least));
   };
   int64_t parts = std::max<int64_t>(1, wanted / batch);
-  constexpr int64_t leastRows = 64, leastColumns = 128;
+  constexpr int64_t leastRows = 24, leastColumns = 128;
   auto splitRows = [&](int64_t into) {
-    tasks.rows = blocksOf(m, into, leastRows);
+    // Of about as many each: what is left would be waited for.
+    int64_t blocks = std::max<int64_t>(1, std::min(into, m / leastRows));
+    tasks.rows = (m + blocks - 1) / blocks;
     tasks.rowBlocks = (m + tasks.rows - 1) / tasks.rows;
   };
   auto splitColumns = [&](int64_t into) {
@@ -309,7 +311,8 @@ void cut(Tasks &tasks) {
     splitRows(parts / tasks.columnBlocks);
   } else {
     splitRows(parts);
-    splitColumns(parts / tasks.rowBlocks);
+    splitColumns(tasks.rowBlocks < megactx::poolSize() ? parts / tasks.rowBlocks
+                                                       : 1);
   }
   if (!tasks.narrow &&
       (tasks.isOfBytes() || (m >= kPackedRows && tasks.columnBlocks == 1)))

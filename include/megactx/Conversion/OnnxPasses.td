@@ -130,8 +130,16 @@ def ConvertOnnxToLinalgPass
     With `integer-terms`, products of packed weights (`MatMulNBits`) whose accuracy
     level allows rows in 8 bits are of rows in 16: one row is sums of
     `megactx.dot_pairs`, more are a `megactx.packed_product`.
+
+    With `channels-last`, what convolutions of f32 over 2 or 3 spatial axes read and
+    write has its channels last in memory, and so have elementwise ops, pools,
+    reductions and concatenations on the way from one to the next; other ops have
+    it in the order of the graph. A convolution is a `megactx.convolution`, which
+    pads, or a product where each result is of one element.
   }];
   let options = [
+    Option<"channelsLast", "channels-last", "bool", "false",
+           "convolve data whose channels are last in memory">,
     Option<"integerTerms", "integer-terms", "bool", "false",
            "multiply packed weights in integers where the accuracy asked for "
            "allows it">

@@ -50,6 +50,9 @@ void buildSparsifyPipeline(OpPassManager &pm, const SparsifyOptions &options);
 
 /// From ONNX's operators to linalg and tensors; attentions stay.
 struct OnnxToLinalgOptions : PassPipelineOptions<OnnxToLinalgOptions> {
+  Option<bool> channelsLast{
+      *this, "channels-last", llvm::cl::init(false),
+      llvm::cl::desc("convolve data whose channels are last in memory")};
   Option<bool> integerTerms{
       *this, "integer-terms", llvm::cl::init(false),
       llvm::cl::desc("multiply packed weights in integers where the accuracy "

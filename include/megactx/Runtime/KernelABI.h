@@ -72,6 +72,14 @@ void _mlir_ciface_mctx_rt_convolution_f32(mctx_memref *data,
                                           int64_t step0, int64_t step1,
                                           int64_t step2, int64_t dilation0,
                                           int64_t dilation1, int64_t dilation2);
+/** The same of data [N, ..., G C] with a kernel [G M, C, ...] into [N, ...,
+ *  G M], where the data of element * step + k * dilation - pad is zero outside
+ *  of it. Each window has some of the data. */
+void _mlir_ciface_mctx_rt_convolution_last_f32(
+    mctx_memref *data, mctx_memref *kernel, mctx_memref *result, int64_t groups,
+    int64_t axes, int64_t step0, int64_t step1, int64_t step2,
+    int64_t dilation0, int64_t dilation1, int64_t dilation2, int64_t pad0,
+    int64_t pad1, int64_t pad2);
 /** The same of data and a kernel in half precision; the result is of f32. */
 void _mlir_ciface_mctx_rt_convolution_f16(mctx_memref *data,
                                           mctx_memref *kernel,

@@ -4,6 +4,7 @@
 #include "RuntimeFunction.h"
 #include "megactx/Conversion/Passes.h"
 #include "megactx/Dialect/MegaCtx/IR/Convolution.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -73,6 +74,10 @@ struct ConvertConvolutionToRuntime
       else
         convert(op, convolution);
     }
+    SmallVector<ConvolutionOp> last;
+    getOperation().walk([&](ConvolutionOp op) { last.push_back(op); });
+    for (ConvolutionOp op : last)
+      convert(op);
   }
 
   void convert(linalg::GenericOp op, const Convolution &convolution) {
@@ -86,7 +91,26 @@ struct ConvertConvolutionToRuntime
                                    op.getDpsInits()[0]};
     if (convolution.isTransposed)
       operands[1] = withFiltersFirst(b, operands[1], convolution.hasGroups);
-    Type type = getElementTypeOrSelf(operands[0].getType());
+    std::string name = "mctx_rt_convolution_";
+    llvm::raw_string_ostream(name) << getElementTypeOrSelf(operands[0]);
+    call(b, name, operands, convolution.getNumAxes(),
+         {convolution.strides, convolution.dilations});
+    op.erase();
+  }
+
+  void convert(ConvolutionOp op) {
+    ImplicitLocOpBuilder b(op.getLoc(), op);
+    SmallVector<Value> operands = {op.getData(), op.getKernel(), op.getOut()};
+    call(b, "mctx_rt_convolution_last_f32", operands, op.getPads().size(),
+         {op.getStrides(), op.getDilations(), op.getPads()}, op.getGroups());
+    op.erase();
+  }
+
+  /// Calls a function of memrefs, numbers, and lists of one for each axis.
+  void call(ImplicitLocOpBuilder &b, StringRef name,
+            SmallVector<Value> &operands, int64_t axes,
+            ArrayRef<ArrayRef<int64_t>> lists,
+            std::optional<int64_t> groups = {}) {
     for (Value &operand : operands) {
       Type own = getElementTypeOrSelf(operand.getType());
       operand = memref::CastOp::create(
@@ -95,16 +119,15 @@ struct ConvertConvolutionToRuntime
     auto pass = [&](int64_t number) {
       operands.push_back(arith::ConstantIntOp::create(b, number, 64));
     };
-    pass(convolution.getNumAxes());
-    for (const auto *list : {&convolution.strides, &convolution.dilations})
+    if (groups)
+      pass(*groups);
+    pass(axes);
+    for (ArrayRef<int64_t> list : lists)
       for (unsigned axis = 0; axis < 3; ++axis)
-        pass(axis < list->size() ? (*list)[axis] : 1);
-    std::string name = "mctx_rt_convolution_";
-    llvm::raw_string_ostream(name) << type;
+        pass(axis < list.size() ? list[axis] : 1);
     func::FuncOp function =
         runtimeFunction(getOperation(), name, TypeRange(operands));
     func::CallOp::create(b, function, operands);
-    op.erase();
     ++numConvolutions;
   }
 

@@ -2,6 +2,7 @@
 
 #include "Convolution.h"
 #include "Reduction.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -174,6 +175,60 @@ Tensor mlir::megactx::convolve(Node &node, Tensor &x, Tensor &w,
   return graph.reshape(loc, result, flat);
 }
 
+/// Whether windows begin and end in the data or in less than a window of zeros
+/// around them, so that each has some of the data; all sizes of windows are
+/// known.
+static bool isPaddedLittle(const Windows &windows) {
+  for (int64_t i = 0; i < windows.rank(); ++i) {
+    auto kernel = windows.kernel[i].constant();
+    for (const IndexExpr &pad : {windows.before[i], windows.after[i]}) {
+      auto zeros = pad.constant();
+      if (!kernel || !zeros || *zeros < 0 ||
+          *zeros > (*kernel - 1) * windows.dilations[i])
+        return false;
+    }
+  }
+  return true;
+}
+
+/// Whether each element of a result is of one of the data's at its place.
+static bool isProduct(const Windows &windows) {
+  for (int64_t i = 0; i < windows.rank(); ++i)
+    if (!windows.kernel[i].is(1) || windows.strides[i] != 1 ||
+        !windows.before[i].is(0) || !windows.after[i].is(0))
+      return false;
+  return true;
+}
+
+/// The convolution of data in f32 with the channels last.
+static FailureOr<Tensor> convolveLast(Node &node, Tensor &x, Tensor &w,
+                                      int64_t group, const Windows &windows) {
+  Graph &graph = node.graph;
+  OpBuilder &b = graph.b;
+  Location loc = node.loc();
+  Shape shape = {x.shape[0], w.shape[0]};
+  shape.append(windows.counts);
+  Value data = graph.channelsLast(loc, x);
+  if (group == 1 && isProduct(windows)) {
+    Tensor rows = graph.wrap(data, inLastOrder<IndexExpr>(x.shape));
+    Tensor matrix = graph.reshape(loc, w, {w.shape[0], w.shape[1]});
+    matrix = graph.transpose(loc, matrix, {1, 0});
+    // Weights are turned once, when the model is compiled.
+    matrix.transposed = {};
+    auto sums = multiply(node, rows, matrix);
+    if (failed(sums))
+      return failure();
+    return graph.wrapChannelsLast(graph.materialize(loc, *sums), shape);
+  }
+  SmallVector<int64_t> pads = llvm::map_to_vector(
+      windows.before, [](const IndexExpr &pad) { return *pad.constant(); });
+  Value out = graph.empty(loc, inLastOrder<IndexExpr>(shape), x.elementType);
+  auto op = ConvolutionOp::create(b, loc, out.getType(), data,
+                                  graph.materialize(loc, w), out, group,
+                                  windows.strides, windows.dilations, pads);
+  return graph.wrapChannelsLast(op.getResult(0), shape);
+}
+
 /// The sums, rounded once to the data's type, with the bias if there is one.
 static Tensor withBias(Node &node, Tensor &sums) {
   Graph &graph = node.graph;
@@ -247,6 +302,22 @@ FailureOr<Windows> mlir::megactx::windowsOfKernel(Node &node) {
   return windowsOf(node, kernel);
 }
 
+/// The sums of the node's data, padded as the windows say.
+static FailureOr<Tensor> sumsOf(Node &node, int64_t group,
+                                const Windows &windows) {
+  Tensor &x = node.in(0), &w = node.in(1);
+  // Where each channel has a kernel, moving them takes longer than convolving.
+  bool isWorthMoving = group == 1 || !w.shape[1].is(1) || x.channelsLast;
+  if (node.graph.options.channelsLast && x.elementType.isF32() &&
+      windows.rank() >= 2 && w.staticCount() && isWorthMoving &&
+      isPaddedLittle(windows))
+    return convolveLast(node, x, w, group, windows);
+  auto data = padded(node, x, windows.before, windows.after);
+  if (failed(data))
+    return failure();
+  return convolve(node, *data, w, {group, windows});
+}
+
 static LogicalResult lowerConv(Node &node) {
   auto group = floatGroupsOf(node, /*isTransposed=*/false);
   if (failed(group))
@@ -254,11 +325,10 @@ static LogicalResult lowerConv(Node &node) {
   auto windows = windowsOfKernel(node);
   if (failed(windows))
     return failure();
-  auto data = padded(node, node.in(0), windows->before, windows->after);
-  if (failed(data))
+  auto sums = sumsOf(node, *group, *windows);
+  if (failed(sums))
     return failure();
-  Tensor sums = convolve(node, *data, node.in(1), {*group, *windows});
-  node.set(0, withBias(node, sums));
+  node.set(0, withBias(node, *sums));
   return success();
 }
 

@@ -84,7 +84,7 @@ struct ConvertOnnxToLinalg
     if (failed(checkOperators(functions, registry)))
       return signalPassFailure();
     for (func::FuncOp function : functions)
-      if (failed(Graph(function, registry, integerTerms).run()))
+      if (failed(Graph(function, registry, {channelsLast, integerTerms}).run()))
         return signalPassFailure();
   }
 };

@@ -8,9 +8,10 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
-Graph::Graph(func::FuncOp function, const Registry &registry, bool integerTerms)
-    : b(function.getContext()), ix(b), integerTerms(integerTerms),
-      function(function), registry(registry), tensors(1) {
+Graph::Graph(func::FuncOp function, const Registry &registry,
+             const GraphOptions &options)
+    : b(function.getContext()), ix(b), options(options), function(function),
+      registry(registry), tensors(1) {
   b.setInsertionPointToStart(&function.front());
 }
 
@@ -59,10 +60,14 @@ static void refine(Graph &graph, Location loc, Tensor &tensor, Type declared) {
     tensor.shape[i] = size;
     refined = true;
   }
-  if (refined && tensor.value)
-    tensor.value = tensor::CastOp::create(
-        graph.b, loc, graph.typeOf(tensor.shape, tensor.elementType),
-        tensor.value);
+  auto retype = [&](Value &value, ArrayRef<IndexExpr> shape) {
+    if (refined && value)
+      value = tensor::CastOp::create(
+          graph.b, loc, graph.typeOf(shape, tensor.elementType), value);
+  };
+  retype(tensor.value, tensor.shape);
+  if (tensor.channelsLast)
+    retype(tensor.channelsLast, inLastOrder<IndexExpr>(tensor.shape));
 }
 
 void Graph::bind(Value original, Tensor tensor) {

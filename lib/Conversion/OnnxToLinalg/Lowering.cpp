@@ -114,6 +114,8 @@ Value Graph::filled(Location loc, ArrayRef<IndexExpr> shape, TypedAttr value) {
 Value Graph::materialize(Location loc, Tensor &tensor) {
   if (tensor.value)
     return tensor.value;
+  if (tensor.channelsLast)
+    return tensor.value = fromChannelsLast(loc, tensor);
   RankedTensorType type = typeOf(tensor.shape, tensor.elementType);
   // Constants are written out, and fold to scalars, which have no sign.
   constexpr int64_t most = int64_t(1) << 28;
@@ -205,28 +207,45 @@ Tensor Graph::map(Location loc, ArrayRef<Tensor *> inputs,
   SmallVector<Value> operands;
   SmallVector<AffineMap> maps;
   SmallVector<int> argument(inputs.size(), -1);
+  int64_t rank = shape.size();
+  bool isLast = llvm::any_of(inputs, [&](Tensor *input) {
+    return input->isChannelsLast() &&
+           ArrayRef<IndexExpr>(input->shape) == shape;
+  });
   for (auto [i, input] : llvm::enumerate(inputs)) {
     if (input->splat)
       continue;
     argument[i] = operands.size();
-    operands.push_back(readable(loc, *input, shape));
-    SmallVector<AffineExpr> exprs;
-    int64_t skip = shape.size() - input->rank();
+    Value last = isLast ? readableLast(loc, *input, shape) : Value();
+    operands.push_back(last ? last : readable(loc, *input, shape));
+    int64_t skip = rank - input->rank();
+    SmallVector<AffineExpr> exprs(last ? skip : 0, b.getAffineConstantExpr(0));
     for (int64_t d = 0; d < input->rank(); ++d)
-      exprs.push_back(input->shape[d].is(1) ? b.getAffineConstantExpr(0)
-                                            : b.getAffineDimExpr(skip + d));
-    maps.push_back(AffineMap::get(shape.size(), 0, exprs, b.getContext()));
+      exprs.push_back(input->shape[d].is(1)
+                          ? b.getAffineConstantExpr(0)
+                          : b.getAffineDimExpr(isLast
+                                                   ? placeInLast(skip + d, rank)
+                                                   : skip + d));
+    if (last)
+      exprs = inLastOrder<AffineExpr>(exprs);
+    maps.push_back(AffineMap::get(rank, 0, exprs, b.getContext()));
   }
-  return parallel(loc, operands, maps, shape, elementType,
-                  [&](OpBuilder &nested, Location l, ValueRange args) {
-                    SmallVector<Value> values;
-                    for (auto [i, input] : llvm::enumerate(inputs))
-                      values.push_back(
-                          argument[i] >= 0
-                              ? args[argument[i]]
-                              : constantOf(nested, l, input->splat));
-                    return body(nested, l, values);
-                  });
+  Tensor result = parallel(
+      loc, operands, maps, isLast ? inLastOrder(shape) : Shape(shape),
+      elementType, [&](OpBuilder &nested, Location l, ValueRange args) {
+        SmallVector<Value> values;
+        for (auto [i, input] : llvm::enumerate(inputs))
+          values.push_back(argument[i] >= 0
+                               ? args[argument[i]]
+                               : constantOf(nested, l, input->splat));
+        return body(nested, l, values);
+      });
+  if (!isLast)
+    return result;
+  result.value.getDefiningOp()->walk([&](linalg::IndexOp index) {
+    index.setDim(placeInLast(index.getDim(), rank));
+  });
+  return wrapChannelsLast(result.value, shape);
 }
 
 /// Of two sizes of a dim that only broadcast where they are equal: checks that
@@ -297,6 +316,21 @@ Tensor Graph::expand(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape) {
              [](OpBuilder &, Location, ValueRange args) { return args[0]; });
 }
 
+/// The elements of `value` in other dims' order; `permutation` are its own
+/// dims.
+Value Graph::permuted(Location loc, Value value, ArrayRef<IndexExpr> shape,
+                      ArrayRef<int64_t> permutation) {
+  int64_t rank = shape.size();
+  SmallVector<AffineExpr> exprs(rank);
+  for (int64_t i = 0; i < rank; ++i)
+    exprs[permutation[i]] = b.getAffineDimExpr(i);
+  AffineMap map = AffineMap::get(rank, 0, exprs, b.getContext());
+  return parallel(
+             loc, value, map, shape, getElementTypeOrSelf(value.getType()),
+             [](OpBuilder &, Location, ValueRange args) { return args[0]; })
+      .value;
+}
+
 Tensor Graph::transpose(Location loc, Tensor &tensor,
                         ArrayRef<int64_t> permutation) {
   int64_t rank = tensor.rank();
@@ -314,14 +348,17 @@ Tensor Graph::transpose(Location loc, Tensor &tensor,
     if (auto known =
             pick(tensor, shape, 0, applyPermutation(*steps, permutation)))
       return *known;
+  bool isLast = rank >= 3, isFirst = options.channelsLast && rank >= 4;
+  for (int64_t i = 0; i < rank; ++i) {
+    isLast &= placeInLast(permutation[i], rank) == i;
+    isFirst &= permutation[i] == placeInLast(i, rank);
+  }
+  if (isLast && tensor.channelsLast)
+    return wrap(tensor.channelsLast, shape);
   Value value = materialize(loc, tensor);
-  SmallVector<AffineExpr> exprs(rank);
-  for (int64_t i = 0; i < rank; ++i)
-    exprs[permutation[i]] = b.getAffineDimExpr(i);
-  AffineMap map = AffineMap::get(rank, 0, exprs, b.getContext());
-  Tensor result =
-      parallel(loc, value, map, shape, tensor.elementType,
-               [](OpBuilder &, Location, ValueRange args) { return args[0]; });
+  if (isFirst)
+    return wrapChannelsLast(value, shape);
+  Tensor result = wrap(permuted(loc, value, shape, permutation), shape);
   bool swapsLast = rank >= 2 && permutation[rank - 1] == rank - 2 &&
                    permutation[rank - 2] == rank - 1;
   for (int64_t i = 0; i + 2 < rank; ++i)
@@ -359,6 +396,13 @@ Tensor Graph::slice(Location loc, Tensor &tensor, ArrayRef<IndexExpr> offsets,
     return splat(tensor.splat, sizes);
   if (isEmpty(sizes) || isEmpty(tensor.shape))
     return wrap(empty(loc, sizes, tensor.elementType), sizes);
+  if (tensor.isChannelsLast()) {
+    Tensor last =
+        wrap(tensor.channelsLast, inLastOrder<IndexExpr>(tensor.shape));
+    last = slice(loc, last, inLastOrder(offsets), inLastOrder(sizes),
+                 inLastOrder(strides));
+    return wrapChannelsLast(materialize(loc, last), sizes);
+  }
   Value value = materialize(loc, tensor);
   Value result = tensor::ExtractSliceOp::create(
       b, loc, typeOf(sizes, tensor.elementType), value, ix.fold(loc, offsets),
@@ -375,6 +419,16 @@ Tensor Graph::concat(Location loc, ArrayRef<Tensor *> parts, int64_t axis) {
   for (Tensor *part : parts)
     total = total + part->shape[axis];
   shape[axis] = total;
+  if (llvm::all_of(parts,
+                   [](Tensor *part) { return part->isChannelsLast(); })) {
+    SmallVector<Tensor> last = llvm::map_to_vector(parts, [&](Tensor *part) {
+      return wrap(part->channelsLast, inLastOrder<IndexExpr>(part->shape));
+    });
+    SmallVector<Tensor *> all =
+        llvm::map_to_vector(last, [](Tensor &part) { return &part; });
+    Tensor whole = concat(loc, all, placeInLast(axis, shape.size()));
+    return wrapChannelsLast(materialize(loc, whole), shape);
+  }
   auto full = llvm::make_filter_range(
       parts, [](Tensor *part) { return !isEmpty(part->shape); });
   Type elementType = parts.front()->elementType;

@@ -27,8 +27,9 @@ namespace mlir::megactx {
 
 using Shape = SmallVector<IndexExpr>;
 
-/// A converted tensor. At least one of value, elements, splat and constant is
-/// there; Graph::materialize makes the value when a consumer needs one.
+/// A converted tensor. At least one of value, elements, splat, constant and
+/// channelsLast is there; Graph::materialize makes the value when a consumer
+/// needs one.
 struct Tensor {
   Type elementType;
   Shape shape;
@@ -41,11 +42,16 @@ struct Tensor {
   /// Where this tensor is another with its last two dimensions swapped: that
   /// other. Matrix products read it instead.
   Value transposed;
+  /// Where this tensor is another with its last dim moved behind the first one:
+  /// that other. Convolutions read it and leave the value to who needs that.
+  Value channelsLast;
   /// Where this tensor is one of bytes, widened: those. Matrix products of two
   /// such multiply bytes.
   std::shared_ptr<const struct Dequantized> dequantized;
 
   int64_t rank() const { return shape.size(); }
+  /// Whether nobody has needed the value yet that channelsLast stands for.
+  bool isChannelsLast() const { return channelsLast && !value; }
   bool hasElements() const { return elements.has_value(); }
   /// The number of elements where it is static.
   std::optional<int64_t> staticCount() const;
@@ -141,15 +147,20 @@ void registerQuantize(Registry &registry);
 /// Builds the scalar computation of one element.
 using Body = llvm::function_ref<Value(OpBuilder &, Location, ValueRange)>;
 
+/// See the pass's options.
+struct GraphOptions {
+  bool channelsLast = false, integerTerms = false;
+};
+
 /// The conversion of one function.
 class Graph {
 public:
-  /// `integerTerms`: see the pass's option.
-  Graph(func::FuncOp function, const Registry &registry, bool integerTerms);
+  Graph(func::FuncOp function, const Registry &registry,
+        const GraphOptions &options);
 
   OpBuilder b;
   IndexSpace ix;
-  const bool integerTerms;
+  const GraphOptions options;
 
   /// Converts the function in place. Each of its nodes is in the registry.
   LogicalResult run();
@@ -187,6 +198,9 @@ public:
   std::optional<Tensor> pick(const Tensor &tensor, ArrayRef<IndexExpr> shape,
                              int64_t offset, ArrayRef<int64_t> steps) const;
   Value materialize(Location loc, Tensor &tensor);
+  /// The tensor, of rank 3 or more, with its channels, dim 1, last in memory.
+  Value channelsLast(Location loc, Tensor &tensor);
+  Tensor wrapChannelsLast(Value value, ArrayRef<IndexExpr> shape) const;
   Value empty(Location loc, ArrayRef<IndexExpr> shape, Type elementType);
   Value filled(Location loc, ArrayRef<IndexExpr> shape, TypedAttr value);
 
@@ -240,6 +254,10 @@ private:
   std::optional<IndexExpr> sumOf(Value index);
   std::optional<IndexExpr> sumOf(AffineExpr expr, affine::AffineApplyOp apply);
   Value readable(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape);
+  Value fromChannelsLast(Location loc, const Tensor &tensor);
+  Value readableLast(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape);
+  Value permuted(Location loc, Value value, ArrayRef<IndexExpr> shape,
+                 ArrayRef<int64_t> permutation);
   void equate(Location loc, ArrayRef<Tensor *> inputs, int64_t dim,
               IndexExpr size, IndexExpr &out);
 
@@ -271,6 +289,19 @@ Value constantOf(OpBuilder &b, Location loc, TypedAttr value);
 
 /// Converts a scalar by ONNX Cast's rules; null where there is no such cast.
 Value castScalar(OpBuilder &b, Location loc, Value value, Type to);
+
+/// What is said of each dim, 0 to rank - 1, in the order in which a tensor with
+/// its channels last has them.
+template <typename T> SmallVector<T> inLastOrder(ArrayRef<T> ofDims) {
+  SmallVector<T> last(ofDims.drop_front());
+  std::rotate(last.begin(), last.begin() + 1, last.end());
+  last.insert(last.begin(), ofDims.front());
+  return last;
+}
+/// Where such a tensor has a dim.
+inline int64_t placeInLast(int64_t dim, int64_t rank) {
+  return dim == 0 ? 0 : dim == 1 ? rank - 1 : dim - 1;
+}
 
 /// Whether there are lowerings for elements of the type: bool, integers, f16,
 /// bf16, f32 and f64.

@@ -168,7 +168,7 @@ static Tensor multiplyPacked(Node &node, Tensor a, PackedBlocks weights,
   // where it is a weight, of which words have too many for the registers.
   bool inWords = weights.words && isInVectors(*weights.words);
   const Tensor &words = inWords ? *weights.words : weights.bytes;
-  bool inIntegers = inWords && graph.integerTerms &&
+  bool inIntegers = inWords && graph.options.integerTerms &&
                     node.integer("accuracy_level", 0) == kOfBytes;
   if (inIntegers) {
     // Before the run decides, so that products of the same rows share them.

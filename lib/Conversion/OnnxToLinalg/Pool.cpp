@@ -21,7 +21,8 @@ struct Extent {
 /// Builds the computation of one result of a pool.
 class PoolBuilder {
 public:
-  PoolBuilder(Node &node, const Windows &windows) : w(windows) {
+  PoolBuilder(Node &node, const Windows &windows, bool isLast)
+      : w(windows), isLast(isLast) {
     IndexSpace &ix = node.graph.ix;
     Location loc = node.loc();
     sizes = ix.values(loc, node.in(0).shape);
@@ -30,6 +31,11 @@ public:
     after = ix.values(loc, w.after);
   }
 
+  /// The index of the loop over a dim of the result.
+  Value loop(OpBuilder &b, Location loc, int64_t dim) const {
+    return linalg::IndexOp::create(
+        b, loc, isLast ? placeInLast(dim, 2 + w.rank()) : dim);
+  }
   Extent extent(OpBuilder &b, Location loc, bool includesPads) const;
   /// Taps in the window: all of them multiplied.
   Value count(OpBuilder &b, Location loc, const Extent &extent) const;
@@ -38,6 +44,7 @@ public:
                            ValueRange taps) const;
 
   const Windows &w;
+  bool isLast; ///< data and results have their channels last
   SmallVector<Value> sizes, kernel, before, after;
 };
 } // namespace
@@ -50,9 +57,9 @@ Extent PoolBuilder::extent(OpBuilder &b, Location loc,
   };
   Value zero = constant(0);
   for (int64_t i : {0, 1})
-    extent.outer.push_back(linalg::IndexOp::create(b, loc, i));
+    extent.outer.push_back(loop(b, loc, i));
   for (int64_t i = 0; i < w.rank(); ++i) {
-    Value at = linalg::IndexOp::create(b, loc, 2 + i);
+    Value at = loop(b, loc, 2 + i);
     at = arith::MulIOp::create(b, loc, at, constant(w.strides[i]));
     Value origin = arith::SubIOp::create(b, loc, at, before[i]);
     Value dilation = constant(w.dilations[i]);
@@ -108,7 +115,9 @@ static scf::ValueVector overWindow(
              b, loc, extent.begins, extent.ends, steps, init,
              [&](OpBuilder &n, Location l, ValueRange taps, ValueRange so) {
                SmallVector<Value> place = pool.place(n, l, extent, taps);
-               Value x = tensor::ExtractOp::create(n, l, from, place);
+               SmallVector<Value> at =
+                   pool.isLast ? inLastOrder<Value>(place) : place;
+               Value x = tensor::ExtractOp::create(n, l, from, at);
                SmallVector<Value> next = step(n, l, place, x, so);
                return scf::ValueVector(next.begin(), next.end());
              })
@@ -204,17 +213,19 @@ template <Pool kind> static LogicalResult lowerPool(Node &node) {
     return failure();
   Shape shape = {data.shape[0], data.shape[1]};
   shape.append(windows->counts);
-  Value from = graph.materialize(loc, data);
-  PoolBuilder pool(node, *windows);
+  bool isLast = data.isChannelsLast();
+  Value from = isLast ? data.channelsLast : graph.materialize(loc, data);
+  PoolBuilder pool(node, *windows, isLast);
   bool isColumn = node.integer("storage_order", 0);
   auto result = [&](Type elementType, bool givesPlace) {
-    return graph.parallel(
-        loc, {}, {}, shape, elementType,
-        [&](OpBuilder &b, Location l, ValueRange) {
+    Tensor made = graph.parallel(
+        loc, {}, {}, isLast ? inLastOrder<IndexExpr>(shape) : shape,
+        elementType, [&](OpBuilder &b, Location l, ValueRange) {
           return kind == Pool::Max
                      ? largest(b, l, pool, from, type, givesPlace, isColumn)
                      : sumOf(b, l, node, pool, from, type, kind);
         });
+    return isLast ? graph.wrapChannelsLast(made.value, shape) : made;
   };
   node.set(0, result(type, false));
   if (kind == Pool::Max && node.wants(1))

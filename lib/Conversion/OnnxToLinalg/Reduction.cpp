@@ -111,6 +111,8 @@ Tensor mlir::megactx::reduce(Node &node, Tensor &data,
   bool isUnsigned = comparesUnsigned(type);
   Shape kept, shape, reduced;
   SmallVector<AffineExpr> out;
+  // Loops are in the order of the data in memory.
+  bool isLast = data.isChannelsLast();
   SmallVector<utils::IteratorType> iterators;
   for (int64_t i = 0; i < data.rank(); ++i) {
     shape.push_back(axes[i] ? IndexExpr(1) : data.shape[i]);
@@ -118,12 +120,16 @@ Tensor mlir::megactx::reduce(Node &node, Tensor &data,
                                 : utils::IteratorType::parallel);
     (axes[i] ? reduced : kept).push_back(data.shape[i]);
     if (!axes[i])
-      out.push_back(b.getAffineDimExpr(i));
+      out.push_back(
+          b.getAffineDimExpr(isLast ? placeInLast(i, data.rank()) : i));
   }
+  if (isLast)
+    iterators = inLastOrder<utils::IteratorType>(iterators);
   Value init = graph.filled(loc, kept, initialValue(b, sum, isUnsigned, kind));
   auto op = linalg::GenericOp::create(
       b, loc, TypeRange{init.getType()},
-      ValueRange{graph.materialize(loc, data)}, ValueRange{init},
+      ValueRange{isLast ? data.channelsLast : graph.materialize(loc, data)},
+      ValueRange{init},
       {b.getMultiDimIdentityMap(data.rank()),
        AffineMap::get(data.rank(), 0, out, b.getContext())},
       iterators, [&](OpBuilder &nested, Location l, ValueRange args) {

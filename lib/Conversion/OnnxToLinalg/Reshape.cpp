@@ -125,6 +125,18 @@ Tensor Graph::reshape(Location loc, Tensor &tensor, ArrayRef<IndexExpr> shape) {
     return ofElements(*tensor.elements, shape, tensor.elementType);
   if (tensor.splat)
     return splat(tensor.splat, shape);
+  // Where other axes alone become others, channels stay last.
+  bool keepsChannels = tensor.rank() >= 3 && shape.size() >= 3 &&
+                       tensor.shape[0] == shape[0] &&
+                       tensor.shape[1] == shape[1];
+  Value last = tensor.channelsLast;
+  if (!last && tensor.rank() == 3 && options.channelsLast)
+    last = tensor.transposed;
+  if (last && keepsChannels) {
+    Tensor moved = wrap(last, inLastOrder<IndexExpr>(tensor.shape));
+    moved = reshape(loc, moved, inLastOrder(shape));
+    return wrapChannelsLast(materialize(loc, moved), shape);
+  }
   Value value = materialize(loc, tensor);
   SmallVector<Group> groups = findGroups(tensor.shape, shape);
   if (groups.empty()) {

@@ -20,6 +20,7 @@ static bool readsInits(FusedKeyGradientOp) { return true; }
 static bool readsInits(FusedAttentionOp op) { return op.getAccumulate(); }
 static bool readsInits(ProductOp) { return false; }
 static bool readsInits(PackedProductOp) { return false; }
+static bool readsInits(ConvolutionOp) { return false; }
 
 namespace {
 /// The same op on memrefs: its results are its destinations.
@@ -201,7 +202,7 @@ void mlir::megactx::registerBufferization(DialectRegistry &registry) {
     attachDestinationStyle<FinishAttentionOp, OnlineAttentionOp,
                            FusedAttentionOp, OnlineAttentionBackwardOp,
                            FusedQueryGradientOp, FusedKeyGradientOp, ProductOp,
-                           PackedProductOp>(context);
+                           PackedProductOp, ConvolutionOp>(context);
     TransposeViewOp::attachInterface<AsTranspose>(*context);
     ToeplitzViewOp::attachInterface<AsToeplitz>(*context);
   });

@@ -152,4 +152,49 @@ def MegaCtx_PackedProductOp : Op<MegaCtx_Dialect, "packed_product",
   }];
 }
 
+def MegaCtx_ConvolutionOp : Op<MegaCtx_Dialect, "convolution",
+    [DestinationStyleOpInterface,
+     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "a convolution of data whose channels are last";
+  let description = [{
+    out[n, o..., g F + f] = sum over c, k... of data[n, o s + k d - p..., g C + c]
+    kernel[g F + f, c, k...], with G groups of C channels and F filters each, and a
+    stride s, a dilation d and a pad p for each spatial axis. What lies outside of
+    the data is 0. `out` is overwritten, and read by nothing.
+
+    On tensors or on memrefs, of which the destination overlaps no other.
+    `megactx-convert-convolution-to-runtime` hands it to the runtime.
+
+    Constraints:
+    * `convolution_c1`: data is f32 [N, axes..., G C], kernel f32 [G F, C, axes...],
+      out f32 [N, axes..., G F], with 1 to 3 spatial axes; kernel is static.
+    * `convolution_c2`: strides, dilations and pads have a number for each spatial
+      axis, the first two of at least 1, the last of at least 0.
+    * `convolution_c3`: groups is at least 1 and divides G F.
+    * `convolution_c4`: one result of out's type on tensors, none on memrefs.
+
+    ```mlir
+    %y = megactx.convolution %x by %w groups(1) strides[2, 2] dilations[1, 1]
+        pads[1, 1] outs(%e)
+        : (tensor<1x?x?x3xf32>, tensor<16x3x3x3xf32>, tensor<1x?x?x16xf32>)
+          -> tensor<1x?x?x16xf32>
+    ```
+
+    Effects: none on tensors; memrefs are read, and out is written.
+  }];
+  let arguments = (ins AnyShaped:$data, AnyShaped:$kernel, AnyShaped:$out,
+                       I64Attr:$groups, DenseI64ArrayAttr:$strides,
+                       DenseI64ArrayAttr:$dilations, DenseI64ArrayAttr:$pads);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    $data `by` $kernel `groups` `(` $groups `)` `strides` $strides
+    `dilations` $dilations `pads` $pads `outs` `(` $out `)`
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable();
+  }];
+}
+
 #endif // MEGACTX_DIALECT_MEGACTX_PRODUCT_OPS
