@@ -152,11 +152,17 @@ def window_layer(g, x, hides, chosen, batch, tokens, side):
     return g.op("Add", x, projected(g, g.reshape(out, batch, tokens, WIDTH), "out"))
 
 
+def by_number(g, flags, batch, tokens):
+    """flags [B, N] read by the numbers of their elements, as torch.vmap is exported."""
+    numbers = g.op("Add", g.const(np.arange(tokens), np.int64), g.op("Mul", g.const(np.arange(batch)[:, None], np.int64), g.int(tokens)))
+    return g.op("Gather", g.reshape(flags, batch * tokens), numbers, axis=0)
+
+
 def of_windows(batch, tokens, sides):
     g = graph.Graph("torchscript", 17, 0)
     x = g.input("x", np.float32, [batch, tokens, WIDTH])
     mask, flags = (g.input(name, np.int64, [batch, tokens]) for name in ("mask", "chosen"))
-    hides = g.op("Equal", mask, g.int(0))
+    hides = by_number(g, g.op("Equal", mask, g.int(0)), batch, tokens)
     flags = g.op("Greater", flags, g.int(0))
     for i, side in enumerate(sides):
         with g.module(f"layer.{i}"):
