@@ -210,6 +210,11 @@ ElementValues::Result ElementValues::split(OpResult part,
   Operation *op = part.getOwner();
   int64_t axis = integerAttr(op, "axis", 0);
   axis += axis < 0 ? int64_t(place.size()) : 0;
+  int64_t rank = place.size();
+  auto hasRank = [&](Value value) { return rankOf(value) == rank; };
+  if (axis < 0 || axis >= rank || !hasRank(op->getOperand(0)) ||
+      !llvm::all_of(op->getResults(), hasRank))
+    return std::nullopt;
   Place inner(place);
   for (OpResult before : op->getResults().take_front(part.getResultNumber()))
     inner[axis] = inner[axis] + shape(before)[axis];

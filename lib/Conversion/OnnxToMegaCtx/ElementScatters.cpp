@@ -24,7 +24,8 @@ struct ElementValues::IndexColumn {
 std::optional<ElementValues::IndexColumn>
 ElementValues::columnOf(const Element &index, const Place &sizes) {
   if (index.kind() == Element::Kind::Read &&
-      typeOf(index.tensor()) == "NonZero") {
+      typeOf(index.tensor()) == "NonZero" && index.indices().size() == 2 &&
+      rankOf(index.tensor().getDefiningOp()->getOperand(0)) > 0) {
     auto axis = dyn_cast<AffineConstantExpr>(index.indices()[0]);
     auto place = dyn_cast<AffineDimExpr>(index.indices()[1]);
     if (!axis || !place)
