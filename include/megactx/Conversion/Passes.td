@@ -83,7 +83,8 @@ def ConvertConvolutionToRuntimePass
     bf16. After: a call of `mctx_rt_convolution_<type>`, their type, which
     convolves in f32 with oneDNN on the pool's threads; those whose channels have
     a kernel each, by single steps along the last axis (Mamba, Conformer, SegFormer)
-    stay ops, with the loop along that axis innermost.
+    stay ops, with the loop along that axis innermost. A `megactx.convolution` is a
+    call of `mctx_rt_convolution_last_f32`, which pads.
   }];
   let statistics = [
     Statistic<"numConvolutions", "convolutions", "convolutions handed over">
