@@ -37,13 +37,17 @@ llvm::SetVector<Value> mlir::megactx::raise::addedUpTo(Value value) {
   return before;
 }
 
+static bool movesProbabilities(Operation *user) {
+  return isMove(user) || llvm::is_contained({"Where", "Dropout"}, typeOf(user));
+}
+
 /// What probabilities are moved to, themselves first.
 static llvm::SetVector<Value> movedFrom(Value value) {
   llvm::SetVector<Value> after;
   after.insert(value);
   for (size_t i = 0; i < after.size(); ++i)
     for (Operation *user : after[i].getUsers())
-      if (isMove(user) || typeOf(user) == "Where" || typeOf(user) == "Dropout")
+      if (movesProbabilities(user))
         after.insert(user->getResult(0));
   return after;
 }
@@ -99,9 +103,11 @@ std::optional<ChunkedProducts> mlir::megactx::raise::chunkedProductsOf(
   for (Value value : movedFrom(softmax->getResult(0)))
     for (OpOperand &use : value.getUses()) {
       Operation *user = use.getOwner();
-      if (typeOf(user) != "MatMul" || use.getOperandNumber() != 0)
+      if (movesProbabilities(user) || typeOf(user) == "Shape")
         continue;
-      if (!isOfChunks(user))
+      // Nothing else reads probabilities, which would be computed once more.
+      if (typeOf(user) != "MatMul" || use.getOperandNumber() != 0 ||
+          !isOfChunks(user))
         return std::nullopt;
       if (!llvm::is_contained(products.contexts, user))
         products.contexts.push_back(user);
