@@ -453,3 +453,19 @@ def test_attention_of_channels_first(heads, tool, tmp_path):
     scores, off = q.swapaxes(-1, -2) @ k, np.arange(7) - np.arange(7)[:, None]
     exp = np.exp(scores) * ((off >= -1) & (off <= 2))
     np.testing.assert_allclose(got, v @ (exp / exp.sum(-1, keepdims=True)).swapaxes(-1, -2), rtol=1e-4, atol=1e-5)
+
+
+def test_lists_of_one_byte(tool, tmp_path):
+    """Zero points of each channel that are all the same, and a list of one element."""
+    weights = rng.integers(0, 256, (3, 2, 3, 3)).astype(np.uint8)
+    constants = {"w": weights, "points": np.full(3, 128, np.uint8), "point": np.uint8([3]), "scales": np.float32([.1, .2, .3])}
+    cases = {
+        "dequantized": ([helper.make_node("DequantizeLinear", ["w", "scales", "points"], ["f"], axis=0), helper.make_node("Conv", ["x", "f"], ["y"])],
+                        {"x": random(1, 2, 5, 5)}, np.float32),
+        "sums": ([helper.make_node("ConvInteger", ["x", "w", "point"], ["y"])], {"x": rng.integers(0, 256, (1, 2, 5, 5)).astype(np.uint8)}, np.int32),
+    }
+    for name, (nodes, inputs, dtype) in cases.items():
+        used = {key: array for key, array in constants.items() if any(key in node.input for node in nodes)}
+        model, folder = model_of(nodes, inputs, dtype, used), tmp_path / name
+        folder.mkdir()
+        np.testing.assert_allclose(results(tool, folder, model, inputs)["y"], expected(model, inputs), rtol=1e-4, atol=1e-4, err_msg=name)

@@ -117,23 +117,26 @@ Value Graph::materialize(Location loc, Tensor &tensor) {
   if (tensor.channelsLast)
     return tensor.value = fromChannelsLast(loc, tensor);
   RankedTensorType type = typeOf(tensor.shape, tensor.elementType);
-  // Constants are written out, and fold to scalars, which have no sign.
   constexpr int64_t most = int64_t(1) << 28;
-  if (tensor.splat && (!type.hasStaticShape() || type.getNumElements() > most ||
-                       tensor.elementType.isUnsignedInteger()))
+  if (tensor.splat && (!type.hasStaticShape() || type.getNumElements() > most))
     return tensor.value = filled(loc, tensor.shape, tensor.splat);
-  if (tensor.constant)
-    return tensor.value = arith::ConstantOp::create(b, loc, tensor.constant);
-  if (tensor.splat)
-    return tensor.value = arith::ConstantOp::create(
-               b, loc, DenseElementsAttr::get(type, Attribute(tensor.splat)));
+  ElementsAttr constant = tensor.constant;
   SmallVector<Attribute> constants;
-  for (const IndexExpr &element : *tensor.elements)
-    if (auto constant = element.constant())
-      constants.push_back(b.getIntegerAttr(tensor.elementType, *constant));
-  if (constants.size() == tensor.elements->size())
-    return tensor.value = arith::ConstantOp::create(
-               b, loc, DenseElementsAttr::get(type, constants));
+  if (!constant && tensor.splat)
+    constant = DenseElementsAttr::get(type, Attribute(tensor.splat));
+  else if (!constant)
+    for (const IndexExpr &element : *tensor.elements)
+      if (auto number = element.constant())
+        constants.push_back(b.getIntegerAttr(tensor.elementType, *number));
+  if (!constant && constants.size() == tensor.elements->size())
+    constant = DenseElementsAttr::get(type, constants);
+  // One of equal elements folds to scalars, which have no sign.
+  if (constant && constant.isSplat() && tensor.elementType.isUnsignedInteger())
+    return tensor.value = filled(
+               loc, tensor.shape,
+               llvm::cast<TypedAttr>(constant.getSplatValue<Attribute>()));
+  if (constant)
+    return tensor.value = arith::ConstantOp::create(b, loc, constant);
   SmallVector<Value> values;
   for (const IndexExpr &element : *tensor.elements)
     values.push_back(tensor.elementType.isInteger(1)
