@@ -469,3 +469,13 @@ def test_lists_of_one_byte(tool, tmp_path):
         model, folder = model_of(nodes, inputs, dtype, used), tmp_path / name
         folder.mkdir()
         np.testing.assert_allclose(results(tool, folder, model, inputs)["y"], expected(model, inputs), rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_sizes_after_cumulative_sums(tool, tmp_path):
+    """Those that the sums have from a node before them, whose first use may be in the sums' own loop."""
+    nodes = [helper.make_node("Pad", ["x", "pads"], ["padded"]), helper.make_node("CumSum", ["padded", "axis"], ["sums"]), helper.make_node("Relu", ["sums"], ["y"])]
+    inputs = {"x": random(5, 7)}
+    model = model_of(nodes, inputs, np.float32, {"pads": np.int64([0, 1, 0, 0]), "axis": np.int64(0)})
+    for dim, name in zip(model.graph.input[0].type.tensor_type.shape.dim, "nm", strict=True):
+        dim.dim_param = name
+    np.testing.assert_allclose(results(tool, tmp_path, model, inputs)["y"], expected(model, inputs), rtol=1e-5, atol=1e-5)

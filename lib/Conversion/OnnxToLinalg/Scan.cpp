@@ -124,6 +124,7 @@ Value Cumulation::run(Value from) const {
   auto loop =
       scf::ForOp::create(b, loc, constant(0), passes, constant(1), from);
   OpBuilder::InsertionGuard guard(b);
+  IndexSpace::Scope scope(graph.ix);
   b.setInsertionPointToStart(loop.getBody());
   Value next = pass(loop.getRegionIterArg(0), loop.getInductionVar());
   scf::YieldOp::create(b, loc, next);
