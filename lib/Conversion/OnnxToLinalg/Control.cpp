@@ -161,8 +161,7 @@ static LogicalResult lowerAssume(Node &node) {
       node.loc(),
       node.graph.ix.compare(node.loc(), Compare::Eq, *condition, is),
       "the sizes ask for a branch whose result has a rank that the nodes "
-      "behind "
-      "it do not take");
+      "behind it do not take");
   node.set(0, node.in(0));
   return success();
 }

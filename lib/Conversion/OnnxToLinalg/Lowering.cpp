@@ -111,6 +111,23 @@ Value Graph::filled(Location loc, ArrayRef<IndexExpr> shape, TypedAttr value) {
   return linalg::FillOp::create(b, loc, scalar, out).getResult(0);
 }
 
+/// The elements of a tensor without a value, null where some are not known.
+static ElementsAttr knownElements(const Tensor &tensor, RankedTensorType type) {
+  if (tensor.constant)
+    return tensor.constant;
+  if (tensor.splat)
+    return DenseElementsAttr::get(type, Attribute(tensor.splat));
+  Builder b(type.getContext());
+  SmallVector<Attribute> elements;
+  for (const IndexExpr &element : *tensor.elements) {
+    auto number = element.constant();
+    if (!number)
+      return {};
+    elements.push_back(b.getIntegerAttr(tensor.elementType, *number));
+  }
+  return DenseElementsAttr::get(type, elements);
+}
+
 Value Graph::materialize(Location loc, Tensor &tensor) {
   if (tensor.value)
     return tensor.value;
@@ -120,16 +137,7 @@ Value Graph::materialize(Location loc, Tensor &tensor) {
   constexpr int64_t most = int64_t(1) << 28;
   if (tensor.splat && (!type.hasStaticShape() || type.getNumElements() > most))
     return tensor.value = filled(loc, tensor.shape, tensor.splat);
-  ElementsAttr constant = tensor.constant;
-  SmallVector<Attribute> constants;
-  if (!constant && tensor.splat)
-    constant = DenseElementsAttr::get(type, Attribute(tensor.splat));
-  else if (!constant)
-    for (const IndexExpr &element : *tensor.elements)
-      if (auto number = element.constant())
-        constants.push_back(b.getIntegerAttr(tensor.elementType, *number));
-  if (!constant && constants.size() == tensor.elements->size())
-    constant = DenseElementsAttr::get(type, constants);
+  ElementsAttr constant = knownElements(tensor, type);
   // One of equal elements folds to scalars, which have no sign.
   if (constant && constant.isSplat() && tensor.elementType.isUnsignedInteger())
     return tensor.value = filled(

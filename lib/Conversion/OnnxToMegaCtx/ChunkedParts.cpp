@@ -330,6 +330,15 @@ std::string ChunkedParts::traceProducts(Part &part, ArrayRef<Leaf> leaves) {
   return "";
 }
 
+/// A term of the scores where these are now.
+void ChunkedParts::addTerm(Part &part, Value value, Operation *node,
+                           const Condition &facts, Value scores) {
+  Term term = {value, Value(), false, node};
+  term.placement = {
+      part.scored, {part.scoredAt.begin(), part.scoredAt.end()}, facts, scores};
+  part.terms.push_back(term);
+}
+
 static bool isMinusInfinity(const Leaf &leaf) {
   auto number = leaf.element.number();
   return number && std::isinf(*number) && *number < 0;
@@ -351,13 +360,8 @@ std::string ChunkedParts::followScores(Part &part, ArrayRef<Leaf> leaves) {
   }
   Operation *op = next ? next.getDefiningOp() : nullptr;
   if (isMasked)
-    part.terms.push_back(
-        {part.scored, Value(), false, part.scored.getDefiningOp()});
-  if (isMasked)
-    part.terms.back().placement = {part.scored,
-                                   {part.scoredAt.begin(), part.scoredAt.end()},
-                                   positions.facts(),
-                                   next};
+    addTerm(part, part.scored, part.scored.getDefiningOp(), positions.facts(),
+            next);
   if (llvm::is_contained(products.scores, op)) {
     part.scores = op;
     return traceProducts(part, leaves);
@@ -383,12 +387,7 @@ std::string ChunkedParts::traceScores(Part &part) {
     }
     if (typeOf(op) == "Add") {
       unsigned own = !products.hasScores(op->getOperand(0));
-      Term term = {op->getOperand(1 - own), Value(), false, op};
-      term.placement = {part.scored,
-                        {part.scoredAt.begin(), part.scoredAt.end()},
-                        facts,
-                        Value()};
-      part.terms.push_back(term);
+      addTerm(part, op->getOperand(1 - own), op, facts, Value());
       part.scored = op->getOperand(own);
       part.scoredAt = values.broadcast(part.scored, part.scoredAt);
       continue;

@@ -72,6 +72,8 @@ private:
   bool placeRow(Part &part, AffineExpr x, const Condition &here);
   std::string placeKeys(Part &part, const Leaf &leaf);
   std::string traceScores(Part &part);
+  void addTerm(Part &part, Value value, Operation *node, const Condition &facts,
+               Value scores);
   std::string followScores(Part &part, ArrayRef<Leaf> leaves);
   std::string traceProducts(Part &part, ArrayRef<Leaf> leaves);
   bool isRowOf(const Rows &rows, Value operand, const Place &place,
