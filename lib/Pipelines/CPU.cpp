@@ -119,6 +119,7 @@ void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm, int64_t vectorBits,
   pm.addPass(createCopiesToLinalgPass());
   pm.addPass(createConvertMatmulToRuntimePass());
   pm.addPass(createConvertConvolutionToRuntimePass());
+  pm.addPass(createConvertTopKToRuntimePass());
   pm.addPass(createConvertAssertToRuntimePass());
   ConvertLinalgToTasksPassOptions tasks;
   tasks.vectorBits = vectorBits;

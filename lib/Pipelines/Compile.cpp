@@ -155,6 +155,7 @@ SmallVector<Phase> Compilation::tensorPhases() {
          graph.integerTerms = target.device.empty();
          // oneDNN convolves on CPUs.
          graph.channelsLast = target.device.empty();
+         graph.topKOps = target.device.empty();
          buildOnnxToLinalgPipeline(pm, graph);
          pm.addPass(createOutlineComputedWeightsPass());
        }},

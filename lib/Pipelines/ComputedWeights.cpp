@@ -42,7 +42,7 @@ static LogicalResult runArtifact(StringRef path,
   mctx_model *model = mctx_load(path.str().c_str());
   if (!model)
     return failure();
-  auto unload = llvm::make_scope_exit([&] { mctx_unload(model); });
+  auto unload = llvm::scope_exit([&] { mctx_unload(model); });
   return failure(mctx_run(model, nullptr, 0, outputs.data(), outputs.size()));
 }
 
@@ -73,7 +73,7 @@ static FailureOr<SmallVector<ElementsAttr>> valuesOf(func::FuncOp function) {
   if (std::error_code error = fs::createUniqueDirectory("megactx", folder))
     return function.emitError("cannot make a folder to compute weights in: ")
            << error.message();
-  auto remove = llvm::make_scope_exit([&] { fs::remove_directories(folder); });
+  auto remove = llvm::scope_exit([&] { fs::remove_directories(folder); });
   llvm::sys::path::append(path, folder, "weights.mctx");
   if (failed(compileForHost(*module, path)))
     return failure();

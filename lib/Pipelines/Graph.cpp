@@ -27,7 +27,7 @@ void mlir::megactx::buildSparsifyPipeline(OpPassManager &pm,
 void mlir::megactx::buildOnnxToLinalgPipeline(
     OpPassManager &pm, const OnnxToLinalgOptions &options) {
   pm.addPass(createConvertOnnxToLinalgPass(
-      {options.channelsLast, options.integerTerms}));
+      {options.channelsLast, options.integerTerms, options.topKOps}));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }

@@ -3,9 +3,8 @@
 #ifndef MEGACTX_LIB_RUNTIME_ONEDNN_H
 #define MEGACTX_LIB_RUNTIME_ONEDNN_H
 
-#include "megactx/Runtime/KernelABI.h"
+#include "Guarded.h"
 #include <dlfcn.h>
-#include <exception>
 #include <map>
 
 namespace megactx {
@@ -41,15 +40,6 @@ public:
 private:
   std::map<Key, T> all;
 };
-
-/// oneDNN throws; generated code does not catch.
-template <typename F> void guarded(F body) {
-  try {
-    body();
-  } catch (const std::exception &e) {
-    mctx_rt_fail(e.what());
-  }
-}
 
 } // namespace megactx
 

@@ -8,9 +8,9 @@
 #ifndef MEGACTX_LIB_RUNTIME_STRIDEDTENSOR_H
 #define MEGACTX_LIB_RUNTIME_STRIDEDTENSOR_H
 
+#include "MemRef.h"
 #include "NarrowFloats.h"
 #include "OneDNN.h"
-#include "megactx/Runtime/KernelABI.h"
 #include <algorithm>
 #include <functional>
 #include <numeric>
@@ -37,17 +37,11 @@ struct Tensor {
   explicit Tensor(const mctx_memref &memref,
                   const NarrowFloats *narrow = nullptr)
       : narrow(narrow) {
-    struct Head {
-      void *allocated, *aligned;
-      int64_t offset;
-    };
-    auto *head = static_cast<const Head *>(memref.descriptor);
-    auto *numbers = reinterpret_cast<const int64_t *>(head + 1);
-    data = narrow ? reinterpret_cast<float *>(
-                        static_cast<uint16_t *>(head->aligned) + head->offset)
-                  : static_cast<float *>(head->aligned) + head->offset;
-    sizes.assign(numbers, numbers + memref.rank);
-    strides.assign(numbers + memref.rank, numbers + 2 * memref.rank);
+    MemRef memory(memref);
+    data = narrow ? reinterpret_cast<float *>(memory.data<uint16_t>())
+                  : memory.data<float>();
+    sizes.assign(memory.sizes, memory.sizes + memory.rank);
+    strides.assign(memory.strides, memory.strides + memory.rank);
   }
 
   /// With a dim as one of groups and one within them.

@@ -136,13 +136,17 @@ def ConvertOnnxToLinalgPass
     reductions and concatenations on the way from one to the next; other ops have
     it in the order of the graph. A convolution is a `megactx.convolution`, which
     pads, or a product where each result is of one element.
+
+    With `top-k-ops`, `TopK` is a `megactx.top_k`, without it loops.
   }];
   let options = [
     Option<"channelsLast", "channels-last", "bool", "false",
            "convolve data whose channels are last in memory">,
     Option<"integerTerms", "integer-terms", "bool", "false",
            "multiply packed weights in integers where the accuracy asked for "
-           "allows it">
+           "allows it">,
+    Option<"topKOps", "top-k-ops", "bool", "false",
+           "leave the search for largest elements to a library">
   ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect",

@@ -95,6 +95,21 @@ def ConvertConvolutionToRuntimePass
                            "::mlir::LLVM::LLVMDialect"];
 }
 
+def ConvertTopKToRuntimePass
+    : Pass<"megactx-convert-top-k-to-runtime", "::mlir::ModuleOp"> {
+  let summary = "hand the search for largest elements to the runtime";
+  let description = [{
+    Before: `megactx.top_k` on memrefs. After: a call of
+    `mctx_rt_top_k_<type>`, the type of its elements, with data, values, indices,
+    axis and 1 for the largest elements or 0 for the smallest, which does rows on
+    the pool's threads.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::func::FuncDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::LLVM::LLVMDialect"];
+}
+
 def ConvertAssertToRuntimePass
     : Pass<"megactx-convert-assert-to-runtime", "::mlir::ModuleOp"> {
   let summary = "hand run-time checks to the runtime";

@@ -57,6 +57,9 @@ struct OnnxToLinalgOptions : PassPipelineOptions<OnnxToLinalgOptions> {
       *this, "integer-terms", llvm::cl::init(false),
       llvm::cl::desc("multiply packed weights in integers where the accuracy "
                      "asked for allows it")};
+  Option<bool> topKOps{
+      *this, "top-k-ops", llvm::cl::init(false),
+      llvm::cl::desc("leave the search for largest elements to a library")};
 };
 
 void buildOnnxToLinalgPipeline(OpPassManager &pm,

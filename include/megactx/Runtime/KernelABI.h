@@ -92,6 +92,15 @@ void _mlir_ciface_mctx_rt_convolution_bf16(
     int64_t step0, int64_t step1, int64_t step2, int64_t dilation0,
     int64_t dilation1, int64_t dilation2);
 
+/** Of each row along the axis of data [..., N, ...] the K largest elements, or
+ *  smallest, best first, and where they stand in it: values and indices (int64)
+ *  [..., K, ...], K <= N. Of equal elements the earlier one is better; a NaN is
+ *  worse than every number. Also of f16, bf16, f64, i8, i16, i32, i64, and
+ *  integers without a sign: ui8, ui16, ui32, ui64. */
+void _mlir_ciface_mctx_rt_top_k_f32(mctx_memref *data, mctx_memref *values,
+                                    mctx_memref *indices, int64_t axis,
+                                    int64_t isLargest);
+
 /** What maps the elements of a product: nothing, max(x, 0), or
  *  x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). */
 enum mctx_activation {

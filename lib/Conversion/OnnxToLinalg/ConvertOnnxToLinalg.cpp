@@ -53,6 +53,7 @@ static Registry registerAll() {
   registerPool(registry);
   registerReduction(registry);
   registerOrder(registry);
+  registerTopK(registry);
   registerScatter(registry);
   registerResize(registry);
   registerPad(registry);
@@ -84,7 +85,9 @@ struct ConvertOnnxToLinalg
     if (failed(checkOperators(functions, registry)))
       return signalPassFailure();
     for (func::FuncOp function : functions)
-      if (failed(Graph(function, registry, {channelsLast, integerTerms}).run()))
+      if (failed(
+              Graph(function, registry, {channelsLast, integerTerms, topKOps})
+                  .run()))
         return signalPassFailure();
   }
 };

@@ -96,6 +96,10 @@ public:
   /// An axis counted from 0, or nullopt where it is out of range.
   std::optional<int64_t> axis(int64_t axis, int64_t rank) const;
 
+  /// The attribute `axis`, counted from 0, along which numbers of operand 0 are
+  /// compared; reports that it is out of range, or that they are none.
+  FailureOr<int64_t> axisOfNumbers(int64_t otherwise) const;
+
   /// Per dim 1 where the list of axes has it and 0 elsewhere; axes may be known
   /// at run time only. Reports axes that are out of range.
   FailureOr<SmallVector<IndexExpr>> axisFlags(ArrayRef<IndexExpr> axes,
@@ -136,6 +140,7 @@ void registerLoops(Registry &registry);
 void registerPool(Registry &registry);
 void registerReduction(Registry &registry);
 void registerOrder(Registry &registry);
+void registerTopK(Registry &registry);
 void registerScatter(Registry &registry);
 void registerResize(Registry &registry);
 void registerPad(Registry &registry);
@@ -149,7 +154,7 @@ using Body = llvm::function_ref<Value(OpBuilder &, Location, ValueRange)>;
 
 /// See the pass's options.
 struct GraphOptions {
-  bool channelsLast = false, integerTerms = false;
+  bool channelsLast = false, integerTerms = false, topKOps = false;
 };
 
 /// The conversion of one function.

@@ -59,6 +59,14 @@ std::optional<int64_t> Node::axis(int64_t axis, int64_t rank) const {
   return axis < 0 ? axis + rank : axis;
 }
 
+FailureOr<int64_t> Node::axisOfNumbers(int64_t otherwise) const {
+  Tensor &data = in(0);
+  auto known = axis(integer("axis", otherwise), data.rank());
+  if (!known || !isNumber(data.elementType) || data.elementType.isInteger(1))
+    return error() << "expected numbers and an axis in range";
+  return *known;
+}
+
 FailureOr<SmallVector<IndexExpr>> Node::axisFlags(ArrayRef<IndexExpr> axes,
                                                   int64_t rank) const {
   SmallVector<IndexExpr> flags(rank, IndexExpr(0));

@@ -21,6 +21,7 @@ static bool readsInits(FusedAttentionOp op) { return op.getAccumulate(); }
 static bool readsInits(ProductOp) { return false; }
 static bool readsInits(PackedProductOp) { return false; }
 static bool readsInits(ConvolutionOp) { return false; }
+static bool readsInits(TopKOp) { return false; }
 
 namespace {
 /// The same op on memrefs: its results are its destinations.
@@ -202,7 +203,7 @@ void mlir::megactx::registerBufferization(DialectRegistry &registry) {
     attachDestinationStyle<FinishAttentionOp, OnlineAttentionOp,
                            FusedAttentionOp, OnlineAttentionBackwardOp,
                            FusedQueryGradientOp, FusedKeyGradientOp, ProductOp,
-                           PackedProductOp, ConvolutionOp>(context);
+                           PackedProductOp, ConvolutionOp, TopKOp>(context);
     TransposeViewOp::attachInterface<AsTranspose>(*context);
     ToeplitzViewOp::attachInterface<AsToeplitz>(*context);
   });

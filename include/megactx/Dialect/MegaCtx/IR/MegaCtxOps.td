@@ -437,6 +437,7 @@ include "megactx/Dialect/MegaCtx/IR/MegaCtxLodOps.td"
 include "megactx/Dialect/MegaCtx/IR/MegaCtxProductOps.td"
 include "megactx/Dialect/MegaCtx/IR/MegaCtxRouteOps.td"
 include "megactx/Dialect/MegaCtx/IR/MegaCtxRowsOps.td"
+include "megactx/Dialect/MegaCtx/IR/MegaCtxOrderOps.td"
 include "megactx/Dialect/MegaCtx/IR/MegaCtxViewOps.td"
 
 #endif // MEGACTX_DIALECT_MEGACTX_OPS
