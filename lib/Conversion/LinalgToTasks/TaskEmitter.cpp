@@ -369,22 +369,31 @@ SmallVector<Value> TaskEmitter::firstRows(int64_t count) {
 }
 
 /// A row's elements as vectors, and their sums in registers, if there are any:
-/// LLVM would make vectors of a row for each term, or gather terms.
+/// LLVM would make vectors of a row for each term, or gather terms. None is of
+/// more elements than a register: what LLVM forwards from a longer one to a
+/// load of a part it takes apart by elements.
 void TaskEmitter::reduceVectors(int64_t count, Value first) {
   size_t outputs = op.getNumDpsInits();
-  indices[*inner] = first;
+  int64_t width = std::min(count, lanes);
+  auto forEachVector = [&](function_ref<void(int64_t vector)> inside) {
+    int64_t vector = 0;
+    for (int64_t at = 0; at < count; at += width) {
+      indices[*inner] = add(first, c(at));
+      forEachRow([&](int64_t) { inside(vector++); });
+    }
+  };
   SmallVector<Value> sums;
-  forEachRow([&](int64_t) { llvm::append_range(sums, firstRows(count)); });
+  forEachVector([&](int64_t) { llvm::append_range(sums, firstRows(width)); });
   sums = nest(reductions, sums, [&](ValueRange sofar) {
     SmallVector<Value> next;
-    forEachRow([&](int64_t row) {
-      llvm::append_range(next,
-                         rowBody(count, sofar.slice(row * outputs, outputs)));
+    forEachVector([&](int64_t vector) {
+      llvm::append_range(
+          next, rowBody(width, sofar.slice(vector * outputs, outputs)));
     });
     return next;
   });
-  forEachRow([&](int64_t row) {
-    storeRows(ArrayRef(sums).slice(row * outputs, outputs));
+  forEachVector([&](int64_t vector) {
+    storeRows(ArrayRef(sums).slice(vector * outputs, outputs));
   });
 }
 

@@ -12,11 +12,13 @@
 // CHECK: scf.parallel
 // CHECK: scf.for
 // CHECK: scf.for %[[J:.*]] = %{{.*}} to %[[REST:.*]] step %c16
-// CHECK-NEXT: %[[SUMS:.*]] = scf.for %[[K:.*]] = %c0 to %c4 step %c1 iter_args(%[[SOFAR:.*]] = %{{cst.*}}) -> (vector<16xf32>)
+// CHECK-NEXT: %[[SUMS:.*]]:4 = scf.for %[[K:.*]] = %c0 to %c4 step %c1 iter_args({{.*}}) -> (vector<4xf32>, vector<4xf32>, vector<4xf32>, vector<4xf32>)
 // CHECK-DAG: %[[AT:.*]] = affine.apply {{.*}}(%{{.*}})
 // CHECK-DAG: vector.load %[[X]][%{{.*}}, %[[AT]]]
 // CHECK-DAG: memref.load %[[W]][%{{.*}}, %[[K]]]
-// CHECK: vector.store %[[SUMS]], %[[Y]][%{{.*}}, %[[J]]]
+// CHECK: vector.store %[[SUMS]]#0, %[[Y]][%{{.*}}, %[[J]]]
+// CHECK: %[[NEXT:.*]] = arith.addi %[[J]], %c4
+// CHECK: vector.store %[[SUMS]]#1, %[[Y]][%{{.*}}, %[[NEXT]]]
 // CHECK: scf.for %[[J:.*]] = %[[REST]] to %[[WHOLE:.*]] step %c4
 // CHECK-NEXT: scf.for %{{.*}} -> (vector<4xf32>)
 // CHECK: vector.store %{{.*}}, %[[Y]][%{{.*}}, %[[J]]]

@@ -27,7 +27,7 @@
 // CHECK: scf.for %[[I:.*]] = %[[FIRST]] to %[[LAST]] step %[[C1]] {
 // CHECK-NEXT: scf.for %[[J:.*]] = %[[C0]] to %[[C512]] step %[[C16]] {
 // CHECK: %[[A:.*]] = vector.load %[[X]][%[[I]], %[[J]]]
-// CHECK: %[[SQUARE:.*]] = arith.mulf %[[A]], %[[A]] : vector<16xf32>
+// CHECK: %[[SQUARE:.*]] = arith.mulf %[[A]], %[[A]] : vector<4xf32>
 // CHECK: vector.store %[[SQUARE]], %[[T0]][%[[I]], %[[J]]]
 // CHECK: scf.for
 // CHECK: vector.load %[[T0]]
@@ -35,7 +35,7 @@
 // CHECK: %[[S:.*]] = memref.load %[[S0]][%[[I]]]
 // CHECK: scf.for %[[J:.*]] =
 // CHECK-NOT: memref.load %[[S0]]
-// CHECK: %[[ALL:.*]] = vector.broadcast %[[S]] : f32 to vector<16xf32>
+// CHECK: %[[ALL:.*]] = vector.broadcast %[[S]] : f32 to vector<4xf32>
 // CHECK: arith.divf %{{.*}}, %[[ALL]]
 // CHECK: vector.store %{{.*}}, %[[Y]][%[[I]], %[[J]]]
 // CHECK-NOT: scf.parallel

@@ -32,12 +32,13 @@ func.func @sums(%a: memref<?x2x16xf32>, %w: memref<?x?x16xi8>, %s: memref<?x?xf3
   return
 }
 
-// Within a task, rows before the reduction are summed at a time too.
+// Within a task, rows before the reduction are summed at a time too. No vector is
+// longer than a register.
 // CHECK-LABEL: @sums_in_a_task
 // CHECK: scf.parallel
-// CHECK: scf.for {{.*}} iter_args(%{{.*}} = %{{.*}}, %{{.*}} = %{{.*}}) -> (vector<32xf32>, vector<32xf32>)
+// CHECK: scf.for {{.*}} -> (vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>)
 // CHECK-LABEL: @sums_as_tasks
-// CHECK: scf.for {{.*}} iter_args(%{{.*}} = %{{.*}}) -> (vector<32xf32>)
+// CHECK: scf.for {{.*}} -> (vector<16xf32>, vector<16xf32>)
 #state = affine_map<(r, k, l) -> (k, l)>
 #readers = affine_map<(r, k, l) -> (r, k)>
 #found = affine_map<(r, k, l) -> (r, l)>
