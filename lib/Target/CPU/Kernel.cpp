@@ -4,6 +4,7 @@
 #include "KernelFrame.h"
 #include "KernelRows.h"
 #include "KernelSplit.h"
+#include "KeyBlock.h"
 #include "TestedTiles.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -26,12 +27,12 @@ public:
   func::FuncOp run();
 
 private:
-  void tasksByLength(ArrayRef<BlockForm> forms);
-  void tasks(BlockForm form);
+  void tasksByLength(ArrayRef<Form> forms);
+  void tasks(const BlockForm &form);
   Value headBlocks() { return a.ceilDiv(group, headsAtOnce); }
   Value headsInLanes();
-  void place(Value number, Value blocks, BlockForm form);
-  void task(BlockForm form);
+  void place(Value number, Value blocks, const BlockForm &form);
+  void task(const BlockForm &form);
   void prepare(const BlockBuffers &buffers);
   void keyLoop(unsigned index, const BlockBuffers &buffers);
   void keyTile(unsigned index, const BlockBuffers &buffers, Value from,
@@ -54,16 +55,8 @@ private:
 
 func::FuncOp KernelEmitter::run() {
   rowsPerClass = a.ceilDiv(queries, a.c(views->period()));
-  SmallVector<BlockForm> forms = {{1, /*byRow=*/true}, {1}};
-  // Sums of six keys by two vectors fill sixteen registers best, and of six by
-  // four, thirty-two; there, two without classes would be for short sequences.
-  bool manyRegisters = shape.lanes == 16;
   mostHeads = headsInLanes();
-  if (views->classes() > 1 || !manyRegisters)
-    forms.push_back({2});
-  if (manyRegisters)
-    forms.push_back({4, /*byRow=*/false, BlockForm::fitsTiles(shape)});
-  tasksByLength(forms);
+  tasksByLength(formsOf(shape, views->classes()));
   func::ReturnOp::create(b);
   return function;
 }
@@ -84,19 +77,19 @@ Value KernelEmitter::headsInLanes() {
 
 /// Blocks of the fewest vectors that hold a whole class, so that lanes of short
 /// classes are not idle; of the most vectors where none does.
-void KernelEmitter::tasksByLength(ArrayRef<BlockForm> forms) {
-  BlockForm form = forms.front();
+void KernelEmitter::tasksByLength(ArrayRef<Form> forms) {
+  const BlockForm &form = *forms.front();
   if (forms.size() == 1)
     return tasks(form);
   emitIf(
-      b, a.le(a.mul(rowsPerClass, mostHeads), a.c(form.mostRows(shape.lanes))),
+      b, a.le(a.mul(rowsPerClass, mostHeads), a.c(form.mostRows())),
       [&] { tasks(form); }, [&] { tasksByLength(forms.drop_front()); });
 }
 
-void KernelEmitter::tasks(BlockForm form) {
+void KernelEmitter::tasks(const BlockForm &form) {
   headsAtOnce = form.vectors == 1 ? mostHeads : a.c(1);
   Value rows = a.mul(rowsPerClass, headsAtOnce);
-  Value blocks = a.ceilDiv(rows, a.c(shape.lanes * form.vectors));
+  Value blocks = a.ceilDiv(rows, a.c(form.rows()));
   Value perBlock = a.mul(a.mul(batches, a.mul(keyHeads, headBlocks())),
                          a.c(views->classes()));
   Value count = a.mul(blocks, perBlock);
@@ -118,7 +111,7 @@ void KernelEmitter::tasks(BlockForm form) {
 }
 
 /// Which rows of which heads a task is for.
-void KernelEmitter::place(Value number, Value blocks, BlockForm form) {
+void KernelEmitter::place(Value number, Value blocks, const BlockForm &form) {
   // Blocks of one class follow each other, and find each other's keys in the
   // cache. Late rows see most keys: the longest go first.
   Value block = a.sub(a.sub(blocks, a.c(1)), a.rem(number, blocks));
@@ -133,12 +126,12 @@ void KernelEmitter::place(Value number, Value blocks, BlockForm form) {
   headsHere = headsAtOnce;
   if (form.vectors == 1)
     headsHere = a.min(headsHere, a.sub(group, inGroup));
-  blockBegin = a.mul(block, a.c(shape.lanes * form.vectors));
+  blockBegin = a.mul(block, a.c(form.rows()));
   views->enter(batch, firstHead, viewClass, queries);
   rowsOfHeads = a.mul(views->rowsHere, headsHere);
 }
 
-void KernelEmitter::task(BlockForm form) {
+void KernelEmitter::task(const BlockForm &form) {
   BlockBuffers buffers(b, shape, form);
   views->readKeyEnd(keys);
   Value valid = a.min(a.sub(rowsOfHeads, blockBegin), a.c(buffers.rows));
@@ -146,14 +139,10 @@ void KernelEmitter::task(BlockForm form) {
   prepare(buffers);
   TaskRows rows(b, shape, buffers, batch);
   rows.load(parts, arguments.query);
-  if (form.byRow)
-    buffers.turnQueries(b);
-  if (form.byTile)
-    buffers.pairQueries(b);
+  form.readQueries(b, buffers);
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     ifHead(i, [&] { keyLoop(i, buffers); });
-  if (form.byRow)
-    buffers.turnResults(b);
+  form.writeSums(b, buffers);
   if (split)
     return split->store(parts, buffers, batch, arguments.out, arguments.lse,
                         valid);
@@ -183,18 +172,7 @@ void KernelEmitter::prepare(const BlockBuffers &buffers) {
       vector::StoreOp::create(b, zero, buffers.acc,
                               ValueRange{d, a.c(g * shape.lanes)});
   });
-  if (!buffers.form.byRow)
-    return;
-  Value none = a.f32(0);
-  emitFor(b, a.c(0), buffers.rowCount, 1, [&](Value row) {
-    emitFor(b, a.c(0), a.c(shape.valueDim), 1, [&](Value d) {
-      memref::StoreOp::create(b, none, buffers.accRows, ValueRange{row, d});
-    });
-  });
-  // Lanes without a row are computed on and never stored.
-  emitFor(b, a.c(0), a.c(kBlockKeys), 1, [&](Value n) {
-    vector::StoreOp::create(b, zero, buffers.scores, ValueRange{n, a.c(0)});
-  });
+  buffers.form.start(b, buffers);
 }
 
 /// Fills the lanes' and the vectors' bounds. Returns {lowest lo, highest lo,
@@ -251,15 +229,15 @@ void KernelEmitter::keyRows(unsigned index, const BlockBuffers &buffers,
     Value row = views->keyRow(index, places, a.min(a.add(begin, n), last));
     memref::StoreOp::create(b, row, buffers.keyRow, n);
     place(row, n, buffers.keyAt, buffers.valueAt);
-    if (buffers.form.byRow) {
+    if (int64_t keysAhead = buffers.form.keysAhead()) {
       // Tiles of a test may be anywhere.
-      Value ahead = a.c(shape.pieces[index].test ? 0 : kBlockKeys);
+      Value ahead = a.c(shape.pieces[index].test ? 0 : keysAhead);
       Value next = a.min(a.add(begin, a.add(n, ahead)), last);
       place(views->keyRow(index, places, next), n, buffers.keyNext,
             buffers.valueNext);
     }
     // Rows far apart come by no hardware prefetcher.
-    if (places.begin && !buffers.form.byRow) {
+    if (places.begin && !buffers.form.keysAhead()) {
       emitPrefetch(b, buffers.keyData, a.mul(row, buffers.keyStride),
                    shape.headDim);
       emitPrefetch(b, buffers.valueData, a.mul(row, buffers.valueStride),
@@ -311,17 +289,17 @@ void KernelEmitter::keyTile(unsigned index, const BlockBuffers &buffers,
   keyRows(index, buffers, from, a.sub(hull[3], a.c(1)));
   ElementContext element{piece.test, views->leaves(a.c(0)), arguments.biases,
                          *views};
-  KeyBlock block(b, shape, buffers, from);
+  std::unique_ptr<KeyBlock> block = buffers.form.block(b, buffers, from);
   auto masked = [&](const pattern::Expr &test) {
     element.test = test;
-    block.callMasked(parts, element);
+    block->callMasked(parts, element);
   };
   auto untested = [&] {
     if (!shape.biasPerKey.empty() || shape.softcap)
       return masked({});
     Value full = a.both(a.le(hull[1], from),
                         a.le(a.add(from, a.c(buffers.form.keys())), hull[2]));
-    emitIf(b, full, [&] { block.callFull(parts); }, [&] { masked({}); });
+    emitIf(b, full, [&] { block->callFull(parts); }, [&] { masked({}); });
   };
   if (!piece.test)
     return untested();

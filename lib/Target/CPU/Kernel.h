@@ -21,7 +21,7 @@
 
 namespace mlir::megactx::cpu {
 
-struct BlockForm;
+class BlockForm;
 class KernelParts;
 
 struct KernelShape : AttentionShape {
@@ -31,7 +31,7 @@ struct KernelShape : AttentionShape {
   /// Equal keys: equal kernels.
   std::string key() const;
   /// What a form of block and its scratch depend on, whatever the pieces.
-  std::string tileKey(BlockForm form) const;
+  std::string tileKey(const BlockForm &form) const;
 };
 
 /// Adds the kernel to the module; arguments as kernelArguments. What it can

@@ -24,11 +24,9 @@ void TaskRows::load(KernelParts &parts, Value query) {
 }
 
 void TaskRows::loadBody(Value query) {
-  // Tiles have queries as they are.
-  float factor =
-      buffers.form.byTile ? 1.0f : shape.scale * static_cast<float>(M_LOG2E);
   LaneRows(b, buffers.vector, buffers.rowOf, buffers.headOf)
-      .load({query, batch, shape.headDim}, factor, buffers.queries);
+      .load({query, batch, shape.headDim}, buffers.form.queryFactor(),
+            buffers.queries);
 }
 
 /// Batch, head and row.

@@ -7,7 +7,7 @@
 #ifndef MEGACTX_LIB_TARGET_CPU_KERNELROWS_H
 #define MEGACTX_LIB_TARGET_CPU_KERNELROWS_H
 
-#include "KernelBlock.h"
+#include "BlockBuffers.h"
 #include "KernelParts.h"
 
 namespace mlir::megactx::cpu {
@@ -20,7 +20,7 @@ public:
            const BlockBuffers &buffers, Value batch)
       : b(b), a{b}, shape(shape), buffers(buffers), batch(batch) {}
 
-  /// `buffers.queries` from query [B, Hq, Nq, D], times scale and log2(e).
+  /// `buffers.queries` from query [B, Hq, Nq, D], times the form's factor.
   void load(KernelParts &parts, Value query);
   /// The first `valid` rows: `buffers.acc` over the sums into out [B, Hq, Nq,
   /// Dv] and the log-sum-exp into lse [B, Hq, Nq]; merged with what they hold

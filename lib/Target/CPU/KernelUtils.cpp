@@ -1,6 +1,6 @@
 //===- KernelUtils.cpp - what kernel emission builds on -------------------===//
 
-#include "KernelBlock.h"
+#include "BlockForm.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -162,10 +162,10 @@ std::string KernelShape::key() const {
          (tiles ? " tiles" : "");
 }
 
-std::string KernelShape::tileKey(BlockForm form) const {
+std::string KernelShape::tileKey(const BlockForm &form) const {
   std::string text;
   llvm::raw_string_ostream(text)
       << element << ' ' << headDim << ' ' << valueDim << ' ' << lanes << ' '
-      << form.vectors << ' ' << form.byRow << ' ' << form.byTile;
+      << form.vectors << ' ' << form.name();
   return text;
 }

@@ -1,6 +1,6 @@
-//===- KernelBlock.cpp - one block of keys --------------------------------===//
+//===- KeyBlock.cpp - one block of keys -----------------------------------===//
 
-#include "KernelBlock.h"
+#include "KeyBlock.h"
 #include "PairTests.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -12,66 +12,6 @@
 using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
-
-BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
-                           BlockForm form, Value given)
-    : form(form), rows(form.vectors * shape.lanes),
-      vector(VectorType::get({shape.lanes}, b.getF32Type())), scratch(given) {
-  Scratch fields;
-  auto add = [&](Value &buffer, ArrayRef<int64_t> dims, Type type) {
-    fields.add(buffer, dims, type);
-  };
-  Type f32 = b.getF32Type(), i32 = b.getI32Type(), index = b.getIndexType();
-  add(queries, {shape.headDim, rows}, f32);
-  add(acc, {shape.valueDim, rows}, f32);
-  int64_t keys = form.keys();
-  add(scores, {keys, rows}, f32);
-  for (Value *each : {&top, &sum, &inverse, &total, &old})
-    add(*each, {rows}, f32);
-  for (Value *each : {&rowOf, &headOf})
-    add(*each, {rows}, index);
-  add(low, {rows}, i32);
-  add(high, {rows}, i32);
-  add(vectorLow, {form.vectors}, index);
-  add(vectorHigh, {form.vectors}, index);
-  add(turned, {shape.lanes, shape.valueDim}, f32);
-  for (Value *each : {&keyRow, &keyAt, &valueAt})
-    add(*each, {keys}, index);
-  if (form.byRow) {
-    add(queryRows, {form.mostRows(shape.lanes), shape.headDim}, f32);
-    add(accRows, {form.mostRows(shape.lanes), shape.valueDim}, f32);
-    for (Value *each : {&keyNext, &valueNext})
-      add(*each, {keys}, index);
-  }
-  if (form.byTile) {
-    Type bf16 = b.getBF16Type();
-    int64_t columns = llvm::alignTo(shape.headDim, 2 * kTileRows);
-    add(queryPairs, {columns / 2, 2 * rows}, bf16);
-    add(keyTile, {keys, columns}, bf16);
-    add(valueTile, {shape.valueDim, keys}, bf16);
-    add(weightPairs, {keys / 2, 2 * rows}, bf16);
-  }
-  // Kernels that differ in these share parts, so they come last.
-  if (shape.hasTest())
-    add(allowed, {keys, rows}, i32);
-  if (shape.hasBiasPerRow())
-    add(rowBiases, {keys, rows}, f32);
-  if (shape.hasBiasPerKey())
-    add(keyBiases, {keys}, f32);
-  scratch = fields.cut(b, scratch);
-}
-
-void BlockBuffers::bindRows(ImplicitLocOpBuilder &b, Value key, Value value,
-                            Value batch, Value head) {
-  ValueRange strides;
-  std::tie(keyData, strides) = flattenHead(b, key, batch, head);
-  keyStride = strides[2];
-  std::tie(valueData, strides) = flattenHead(b, value, batch, head);
-  valueStride = strides[2];
-}
-
-static_assert(kBlockKeys % kMaskedKeys == 0 &&
-              kMaskedKeys == LaneProducts::kMostRows);
 
 Value KeyBlock::laneOf(const Part &part, int64_t g) const {
   return lanes.laneOf(part.span(), g);
@@ -99,33 +39,23 @@ void KeyBlock::storeState(const Part &part, ValueRange state, Value to) {
     vector::StoreOp::create(b, x, to, laneOf(part, g));
 }
 
-/// Calls the part of the form and this key; `body` emits what is in it for a
-/// block of its arguments.
-void KeyBlock::call(KernelParts &parts, const Twine &key,
-                    function_ref<void(KeyBlock &)> body) {
+/// Calls the part of the form and this key, which holds the update.
+void KeyBlock::call(KernelParts &parts, const Twine &key, const Masks *masks) {
   SmallVector<Value> operands = {buffers.scratch, buffers.keyData,
                                  buffers.valueData, buffers.rowCount, from};
-  std::string full = (key + " " + shape.tileKey(buffers.form)).str();
+  const BlockForm &form = buffers.form;
+  std::string full = (key + " " + shape.tileKey(form)).str();
   auto emit = [&](ValueRange arguments) {
-    BlockBuffers own(b, shape, buffers.form, arguments[0]);
+    BlockBuffers own(b, shape, form, arguments[0]);
     own.keyData = arguments[1];
     own.valueData = arguments[2];
     own.rowCount = arguments[3];
-    KeyBlock inside(b, shape, own, arguments[4]);
-    body(inside);
+    form.block(b, own, arguments[4])->emit(masks);
   };
-  // Loops over the columns of one row wait for memory.
-  parts.call(b, full, operands, emit, /*unrolls=*/buffers.form.byRow);
+  parts.call(b, full, operands, emit, form.unrolls());
 }
 
-void KeyBlock::callFull(KernelParts &parts) {
-  call(parts, "full", [&](KeyBlock &inside) {
-    if (buffers.form.byTile)
-      return inside.emitByTile(nullptr);
-    inside.emit({a.c(0), buffers.form.vectors, a.c(0), a.c(kBlockKeys)},
-                nullptr);
-  });
-}
+void KeyBlock::callFull(KernelParts &parts) { call(parts, "full", nullptr); }
 
 /// What depends on pieces and positions is looked up here, for the part to
 /// find it in the scratch.
@@ -140,14 +70,9 @@ void KeyBlock::callMasked(KernelParts &parts, const ElementContext &element) {
   // Where the biases are in the scratch.
   if (!shape.biasPerKey.empty())
     os << shape.hasTest();
-  call(parts, key, [&](KeyBlock &inside) {
-    if (buffers.form.byTile)
-      return inside.emitByTile(&masks);
-    inside.eachVector([&](const Part &part) { inside.emit(part, &masks); });
-  });
+  call(parts, key, &masks);
 }
 
-/// The vectors that have a row, with the keys of the block that theirs see.
 void KeyBlock::eachVector(function_ref<void(const Part &)> body) {
   Value width = a.c(shape.lanes);
   Value vectors = a.ceilDiv(buffers.rowCount, width);
@@ -166,57 +91,6 @@ void KeyBlock::eachVector(function_ref<void(const Part &)> body) {
                         scf::YieldOp::create(b);
                       });
   });
-}
-
-void KeyBlock::emit(const Part &part, const Masks *masks) {
-  SmallVector<Value> maxima = loadState(part, buffers.top);
-  SmallVector<Value> sums = loadState(part, buffers.sum);
-  SmallVector<Value> tops = scores(part, maxima, masks);
-  SmallVector<Value> decay;
-  for (int64_t g = 0; g < part.vectors; ++g) {
-    Value difference = arith::SubFOp::create(b, maxima[g], tops[g]);
-    decay.push_back(emitExp2(b, difference));
-    sums[g] = arith::MulFOp::create(b, sums[g], decay[g]);
-  }
-  storeState(part, exponentials(part, sums, tops), buffers.sum);
-  storeState(part, tops, buffers.top);
-  if (buffers.form.byRow)
-    accumulateByRow(part, decay);
-  else
-    lanes.accumulate(valueRows(), buffers.scores, buffers.acc, part.span(),
-                     part.begin, part.end, decay);
-}
-
-/// S = K Qt into `scores`, masked and biased as the scratch says;
-/// returns the maxima of each lane.
-SmallVector<Value> KeyBlock::scores(const Part &part, ValueRange maxima,
-                                    const Masks *masks) {
-  int64_t rows = lanes.rowsAtOnce(part.span());
-  if (buffers.form.byRow)
-    productsByRow(part);
-  return emitFor(b, part.begin, part.end, rows, maxima,
-                 [&](Value n, ValueRange tops) -> SmallVector<Value> {
-                   SmallVector<Value> sums;
-                   if (buffers.form.byRow)
-                     for (int64_t r = 0; r < rows; ++r)
-                       sums.push_back(loadVector(part, buffers.scores,
-                                                 a.add(n, a.c(r)), 0));
-                   else
-                     sums = lanes.products(keyRows(), buffers.queries,
-                                           part.span(), n, rows);
-                   SmallVector<Value> result(tops);
-                   for (int64_t r = 0; r < rows; ++r) {
-                     Value key = a.add(n, a.c(r));
-                     for (int64_t g = 0; g < part.vectors; ++g) {
-                       Value s = sums[r * part.vectors + g];
-                       if (masks)
-                         s = adjust(part, s, key, g, *masks);
-                       storeVector(part, s, buffers.scores, key, g);
-                       result[g] = a.fmax(s, result[g]);
-                     }
-                   }
-                   return result;
-                 });
 }
 
 /// A dimension of size one is broadcast.
@@ -294,7 +168,6 @@ void KeyBlock::evaluate(const Part &part, const ElementContext &element) {
   });
 }
 
-/// A key's scores after softcap, bias and masks.
 Value KeyBlock::adjust(const Part &part, Value s, Value key, int64_t g,
                        const Masks &masks) {
   SmallVector<Value> at = {key, laneOf(part, g)};
@@ -332,27 +205,4 @@ Value KeyBlock::adjust(const Part &part, Value s, Value key, int64_t g,
                                               load(buffers.allowed, at), none));
   }
   return a.select(keep, s, masked);
-}
-
-/// P = exp2(S - max) in place, 0 for masked keys; returns the sums.
-SmallVector<Value> KeyBlock::exponentials(const Part &part, ValueRange sums,
-                                          ValueRange maxima) {
-  return emitFor(b, part.begin, part.end, 1, sums,
-                 [&](Value n, ValueRange so) -> SmallVector<Value> {
-                   // Values are read column by column, which no prefetcher
-                   // follows.
-                   if (!buffers.form.byRow) {
-                     Value at = memref::LoadOp::create(b, buffers.valueAt, n);
-                     emitPrefetch(b, buffers.valueData, at, shape.valueDim);
-                   }
-                   SmallVector<Value> result;
-                   for (int64_t g = 0; g < part.vectors; ++g) {
-                     Value s = loadVector(part, buffers.scores, n, g);
-                     Value p =
-                         emitExp2(b, arith::SubFOp::create(b, s, maxima[g]));
-                     storeVector(part, p, buffers.scores, n, g);
-                     result.push_back(arith::AddFOp::create(b, so[g], p));
-                   }
-                   return result;
-                 });
 }

@@ -1,6 +1,6 @@
-//===- KernelByTile.cpp - a block of keys by matrix tiles -----------------===//
+//===- TileForm.cpp - rows in the lanes, products by matrix tiles ---------===//
 //
-// Owns the form of blocks whose products are those of AMX's tiles, 16 rows of
+// Owns the form of tasks whose products are those of AMX's tiles, 16 rows of
 // 16 words: of bf16, whose pairs of neighbours in a sum lie in a word.
 //
 //   S  = K Qt       keys as they are, the queries' columns in pairs
@@ -8,7 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "KernelBlock.h"
+#include "KeyBlock.h"
 #include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -23,14 +23,63 @@ using namespace mlir::megactx::cpu;
 
 /// Rows of a tile, which are as many words as f32 elements, or twice as many
 /// bf16 elements.
-static constexpr int64_t kWords = kTileRows, kNarrow = 2 * kWords;
+static constexpr int64_t kTileRows = 16, kWords = 16, kNarrow = 2 * kWords;
 /// A row's maximum stays as it was until another is as many powers of two
 /// larger: sums need not be scaled for each key that is a little better.
 static constexpr float kGrowth = 8;
 
-bool BlockForm::fitsTiles(const KernelShape &shape) {
-  return shape.tiles && shape.lanes == kWords && shape.element.isBF16() &&
-         shape.headDim % kWords == 0 && shape.valueDim % kWords == 0;
+namespace {
+/// Of buffers, bf16; pairs of rows lie in words: [D / 2][2 rows], D rounded up
+/// to 32, [keys][D], [Dv][keys], [keys / 2][2 rows].
+enum Own { kQueryPairs, kKeyTile, kValueTile, kWeightPairs };
+
+class TileBlock : public KeyBlock {
+public:
+  using KeyBlock::KeyBlock;
+
+private:
+  void emit(const Masks *masks) override;
+  void packKeys();
+  void turnValues();
+  void tileProducts(Value left, Value right, Value to, bool adds);
+  SmallVector<Value> scaleScores(const Part &part, ValueRange maxima,
+                                 const Masks *masks);
+  SmallVector<Value> pairExponentials(const Part &part, ValueRange sums,
+                                      ValueRange maxima);
+  void decaySums(const Part &part, ValueRange decay);
+};
+
+class TileForm : public BlockForm {
+public:
+  explicit TileForm(const KernelShape &shape) : BlockForm(shape, 4) {}
+  StringRef name() const override { return "tiles"; }
+  int64_t keys() const override { return 4 * kTileRows; }
+  int64_t maskedKeys() const override { return keys(); }
+  // Scores are scaled.
+  float queryFactor() const override { return 1.0f; }
+  SmallVector<MemRefType> ownBuffers(MLIRContext *context) const override {
+    Type bf16 = BFloat16Type::get(context);
+    int64_t columns = llvm::alignTo(shape.headDim, 2 * kTileRows);
+    return {MemRefType::get({columns / 2, 2 * rows()}, bf16),
+            MemRefType::get({keys(), columns}, bf16),
+            MemRefType::get({shape.valueDim, keys()}, bf16),
+            MemRefType::get({keys() / 2, 2 * rows()}, bf16)};
+  }
+  void readQueries(ImplicitLocOpBuilder &b,
+                   const BlockBuffers &buffers) const override;
+  std::unique_ptr<KeyBlock> block(ImplicitLocOpBuilder &b,
+                                  const BlockBuffers &buffers,
+                                  Value from) const override {
+    return std::make_unique<TileBlock>(b, shape, buffers, from);
+  }
+};
+} // namespace
+
+Form mlir::megactx::cpu::tileForm(const KernelShape &shape) {
+  if (!shape.tiles || shape.lanes != kWords || !shape.element.isBF16() ||
+      shape.headDim % kWords || shape.valueDim % kWords)
+    return nullptr;
+  return std::make_unique<TileForm>(shape);
 }
 
 /// Two vectors of f32, lane by lane, as words of two bf16.
@@ -42,47 +91,53 @@ static Value pairUp(ImplicitLocOpBuilder &b, Value low, Value high) {
   return vector::InterleaveOp::create(b, narrow(low), narrow(high));
 }
 
-void BlockBuffers::pairQueries(ImplicitLocOpBuilder &b) const {
+/// The queries' columns in pairs.
+void TileForm::readQueries(ImplicitLocOpBuilder &b,
+                           const BlockBuffers &buffers) const {
   Arith a{b};
+  Value queryPairs = buffers.own[kQueryPairs];
   auto eachVector = [&](Value pair, function_ref<Value(Value)> of) {
-    for (int64_t g = 0; g < form.vectors; ++g)
+    for (int64_t g = 0; g < vectors; ++g)
       vector::StoreOp::create(b, of(a.c(g * kWords)), queryPairs,
                               ValueRange{pair, a.c(g * kNarrow)});
   };
-  int64_t pairs = cast<MemRefType>(queries.getType()).getDimSize(0) / 2;
+  int64_t pairs = shape.headDim / 2;
   emitFor(b, a.c(0), a.c(pairs), 1, [&](Value pair) {
     eachVector(pair, [&](Value lane) {
       auto row = [&](int64_t i) -> Value {
         Value d = a.add(a.mul(pair, a.c(2)), a.c(i));
-        return vector::LoadOp::create(b, vector, queries, ValueRange{d, lane});
+        return vector::LoadOp::create(b, buffers.vector, buffers.queries,
+                                      ValueRange{d, lane});
       };
       return pairUp(b, row(0), row(1));
     });
   });
-  Value none = a.splat(0.0f, vector);
+  Value none = a.splat(0.0f, buffers.vector);
   int64_t all = cast<MemRefType>(queryPairs.getType()).getDimSize(0);
   for (int64_t pair = pairs; pair < all; ++pair)
     eachVector(a.c(pair), [&](Value) { return pairUp(b, none, none); });
 }
 
 /// The block's keys one after another, columns past theirs 0.
-void KeyBlock::packKeys() {
+void TileBlock::packKeys() {
   auto type = VectorType::get({kWords}, b.getBF16Type());
   Value none = arith::ConstantOp::create(b, b.getZeroAttr(type));
-  int64_t columns = cast<MemRefType>(buffers.keyTile.getType()).getDimSize(1);
+  int64_t columns =
+      cast<MemRefType>(buffers.own[kKeyTile].getType()).getDimSize(1);
   emitFor(b, a.c(0), a.c(buffers.form.keys()), 1, [&](Value n) {
     Value at = memref::LoadOp::create(b, buffers.keyAt, n);
     for (int64_t d = 0; d < columns; d += kWords) {
       Value x = none;
       if (d < shape.headDim)
         x = vector::LoadOp::create(b, type, buffers.keyData, a.add(at, a.c(d)));
-      vector::StoreOp::create(b, x, buffers.keyTile, ValueRange{n, a.c(d)});
+      vector::StoreOp::create(b, x, buffers.own[kKeyTile],
+                              ValueRange{n, a.c(d)});
     }
   });
 }
 
 /// The block's values, a row for each column.
-void KeyBlock::turnValues() {
+void TileBlock::turnValues() {
   auto type = VectorType::get({kWords}, b.getBF16Type());
   auto words = VectorType::get({kWords}, b.getI32Type());
   auto row = VectorType::get({kNarrow}, b.getBF16Type());
@@ -99,7 +154,7 @@ void KeyBlock::turnValues() {
     }
     for (auto [i, x] : llvm::enumerate(emitTranspose(b, square)))
       vector::StoreOp::create(b, vector::BitCastOp::create(b, row, x),
-                              buffers.valueTile,
+                              buffers.own[kValueTile],
                               ValueRange{a.add(d, a.c(i)), n});
   };
   emitFor(b, a.c(0), a.c(buffers.form.keys()), kNarrow, [&](Value n) {
@@ -111,7 +166,7 @@ void KeyBlock::turnValues() {
 /// to [rows][columns] = left [rows][depth] times right [depth / 2][2 columns],
 /// pairs in words; or, with `adds`, plus that. Four tiles of sums, and two of
 /// either side, fill the eight registers.
-void KeyBlock::tileProducts(Value left, Value right, Value to, bool adds) {
+void TileBlock::tileProducts(Value left, Value right, Value to, bool adds) {
   auto narrow = amx::TileType::get({kTileRows, kNarrow}, b.getBF16Type());
   auto wide = amx::TileType::get({kTileRows, kWords}, b.getF32Type());
   auto load = [&](Type type, Value from, Value i, Value j) -> Value {
@@ -156,8 +211,8 @@ void KeyBlock::tileProducts(Value left, Value right, Value to, bool adds) {
 
 /// The products in `scores` times the scale, masked and biased as the scratch
 /// says; returns the maxima of each lane, those so far among them.
-SmallVector<Value> KeyBlock::scaleScores(const Part &part, ValueRange maxima,
-                                         const Masks *masks) {
+SmallVector<Value> TileBlock::scaleScores(const Part &part, ValueRange maxima,
+                                          const Masks *masks) {
   Value factor =
       a.splat(shape.scale * static_cast<float>(M_LOG2E), buffers.vector);
   return emitFor(b, part.begin, part.end, 1, maxima,
@@ -176,8 +231,9 @@ SmallVector<Value> KeyBlock::scaleScores(const Part &part, ValueRange maxima,
 }
 
 /// exp2(S - max) in pairs of keys into `weightPairs`; returns the sums.
-SmallVector<Value> KeyBlock::pairExponentials(const Part &part, ValueRange sums,
-                                              ValueRange maxima) {
+SmallVector<Value> TileBlock::pairExponentials(const Part &part,
+                                               ValueRange sums,
+                                               ValueRange maxima) {
   return emitFor(
       b, part.begin, part.end, 2, sums,
       [&](Value n, ValueRange so) -> SmallVector<Value> {
@@ -189,7 +245,7 @@ SmallVector<Value> KeyBlock::pairExponentials(const Part &part, ValueRange sums,
           };
           Value low = weight(0), high = weight(1);
           vector::StoreOp::create(
-              b, pairUp(b, low, high), buffers.weightPairs,
+              b, pairUp(b, low, high), buffers.own[kWeightPairs],
               ValueRange{a.div(n, a.c(2)), a.c(g * kNarrow)});
           Value both = arith::AddFOp::create(b, low, high);
           result.push_back(arith::AddFOp::create(b, so[g], both));
@@ -199,7 +255,7 @@ SmallVector<Value> KeyBlock::pairExponentials(const Part &part, ValueRange sums,
 }
 
 /// `acc` times the decay, where that is not 1 in every lane.
-void KeyBlock::decaySums(const Part &part, ValueRange decay) {
+void TileBlock::decaySums(const Part &part, ValueRange decay) {
   Value least = decay.front();
   for (Value x : decay.drop_front())
     least = arith::MinimumFOp::create(b, least, x);
@@ -218,10 +274,10 @@ void KeyBlock::decaySums(const Part &part, ValueRange decay) {
   });
 }
 
-void KeyBlock::emitByTile(const Masks *masks) {
-  Part all{a.c(0), buffers.form.vectors, a.c(0), a.c(buffers.form.keys())};
+void TileBlock::emit(const Masks *masks) {
+  Part all = whole();
   packKeys();
-  tileProducts(buffers.keyTile, buffers.queryPairs, buffers.scores,
+  tileProducts(buffers.own[kKeyTile], buffers.own[kQueryPairs], buffers.scores,
                /*adds=*/false);
   SmallVector<Value> maxima = loadState(all, buffers.top);
   SmallVector<Value> sums = loadState(all, buffers.sum);
@@ -240,6 +296,6 @@ void KeyBlock::emitByTile(const Masks *masks) {
   storeState(all, tops, buffers.top);
   decaySums(all, decay);
   turnValues();
-  tileProducts(buffers.valueTile, buffers.weightPairs, buffers.acc,
+  tileProducts(buffers.own[kValueTile], buffers.own[kWeightPairs], buffers.acc,
                /*adds=*/true);
 }

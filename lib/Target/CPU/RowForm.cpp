@@ -1,7 +1,8 @@
-//===- KernelByRow.cpp - blocks of keys for a few rows --------------------===//
+//===- RowForm.cpp - few rows, row by row ---------------------------------===//
 //
-// Where a task has fewer rows than would fill the lanes, as in decoding, keys
-// and values are read with their own columns in the lanes, row after row:
+// Owns the form of tasks whose rows are few. Where a task has fewer rows than
+// would fill the lanes, as in decoding, keys and values are read with their own
+// columns in the lanes, row after row:
 //
 //   S[n][m]    = sum of K[n][:] * Q[m][:]
 //   O[m][:]   += P[n][m] * V[n][:]
@@ -10,7 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "KernelBlock.h"
+#include "VectorBlock.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -34,17 +35,77 @@ static void turn(ImplicitLocOpBuilder &b, Value from, Value to, Value rows,
   });
 }
 
-void BlockBuffers::turnQueries(ImplicitLocOpBuilder &b) const {
-  Value columns = memref::DimOp::create(b, queries, 0);
-  turn(b, queries, queryRows, columns, rowCount);
+namespace {
+/// Of buffers: [rows][D] and [rows][Dv] f32.
+enum Own { kQueryRows, kAccRows };
+
+class RowBlock : public VectorBlock {
+public:
+  using VectorBlock::VectorBlock;
+
+private:
+  void enter(const Part &part) override;
+  SmallVector<Value> products(const Part &part, Value n,
+                              int64_t count) override;
+  void accumulate(const Part &part, ValueRange decay) override;
+  void columnsOfRow(const Part &part, Value row, Value d, Type type,
+                    int64_t number, Value factor);
+  void prefetch(Value data, Value next, Value n, Value d, int64_t columns);
+};
+
+class RowForm : public BlockForm {
+public:
+  explicit RowForm(const KernelShape &shape) : BlockForm(shape, 1) {}
+  StringRef name() const override { return "row by row"; }
+  int64_t mostRows() const override {
+    return std::max<int64_t>(shape.lanes / 4, 1);
+  }
+  int64_t keysAhead() const override { return kBlockKeys; }
+  // Loops over the columns of one row wait for memory.
+  bool unrolls() const override { return true; }
+  SmallVector<MemRefType> ownBuffers(MLIRContext *context) const override {
+    Type f32 = Float32Type::get(context);
+    return {MemRefType::get({mostRows(), shape.headDim}, f32),
+            MemRefType::get({mostRows(), shape.valueDim}, f32)};
+  }
+  void start(ImplicitLocOpBuilder &b,
+             const BlockBuffers &buffers) const override;
+  void readQueries(ImplicitLocOpBuilder &b,
+                   const BlockBuffers &buffers) const override {
+    Value columns = memref::DimOp::create(b, buffers.queries, 0);
+    turn(b, buffers.queries, buffers.own[kQueryRows], columns,
+         buffers.rowCount);
+  }
+  void writeSums(ImplicitLocOpBuilder &b,
+                 const BlockBuffers &buffers) const override {
+    Value columns = memref::DimOp::create(b, buffers.acc, 0);
+    turn(b, buffers.own[kAccRows], buffers.acc, buffers.rowCount, columns);
+  }
+  std::unique_ptr<KeyBlock> block(ImplicitLocOpBuilder &b,
+                                  const BlockBuffers &buffers,
+                                  Value from) const override {
+    return std::make_unique<RowBlock>(b, shape, buffers, from);
+  }
+};
+} // namespace
+
+void RowForm::start(ImplicitLocOpBuilder &b,
+                    const BlockBuffers &buffers) const {
+  Arith a{b};
+  Value none = a.f32(0), zero = a.splat(0.0f, buffers.vector);
+  emitFor(b, a.c(0), buffers.rowCount, 1, [&](Value row) {
+    emitFor(b, a.c(0), a.c(shape.valueDim), 1, [&](Value d) {
+      memref::StoreOp::create(b, none, buffers.own[kAccRows],
+                              ValueRange{row, d});
+    });
+  });
+  // Lanes without a row are computed on and never stored.
+  emitFor(b, a.c(0), a.c(kBlockKeys), 1, [&](Value n) {
+    vector::StoreOp::create(b, zero, buffers.scores, ValueRange{n, a.c(0)});
+  });
 }
 
-void BlockBuffers::turnResults(ImplicitLocOpBuilder &b) const {
-  Value columns = memref::DimOp::create(b, acc, 0);
-  turn(b, accRows, acc, rowCount, columns);
-}
-
-void KeyBlock::productsByRow(const Part &part) {
+void RowBlock::enter(const Part &part) {
   static_assert(kBlockKeys % kSums == 0);
   int64_t whole = shape.headDim / shape.lanes * shape.lanes;
   Value zero = a.splat(0.0f, buffers.vector);
@@ -60,7 +121,7 @@ void KeyBlock::productsByRow(const Part &part) {
           b, a.c(0), a.c(whole), shape.lanes, SmallVector<Value>(kSums, zero),
           [&](Value d, ValueRange so) -> SmallVector<Value> {
             Value q = vector::LoadOp::create(
-                b, buffers.vector, buffers.queryRows, ValueRange{row, d});
+                b, buffers.vector, buffers.own[kQueryRows], ValueRange{row, d});
             SmallVector<Value> next;
             for (int64_t i = 0; i < kSums; ++i) {
               Value k =
@@ -74,8 +135,8 @@ void KeyBlock::productsByRow(const Part &part) {
             vector::ReductionOp::create(b, vector::CombiningKind::ADD, sums[i],
                                         arith::FastMathFlags::reassoc);
         auto rest = [&](Value d, ValueRange so) -> SmallVector<Value> {
-          Value q =
-              memref::LoadOp::create(b, buffers.queryRows, ValueRange{row, d});
+          Value q = memref::LoadOp::create(b, buffers.own[kQueryRows],
+                                           ValueRange{row, d});
           Value k =
               loadF32(b, b.getF32Type(), buffers.keyData, a.add(at[i], d));
           Value product = arith::MulFOp::create(b, k, q);
@@ -91,15 +152,23 @@ void KeyBlock::productsByRow(const Part &part) {
   });
 }
 
+SmallVector<Value> RowBlock::products(const Part &part, Value n,
+                                      int64_t count) {
+  SmallVector<Value> sums;
+  for (int64_t r = 0; r < count; ++r)
+    sums.push_back(loadVector(part, buffers.scores, a.add(n, a.c(r)), 0));
+  return sums;
+}
+
 /// So many columns of the row that is at the place of `n` in the next block: it
 /// comes while this block is computed on, and from memory without a pause.
-void KeyBlock::prefetch(Value data, Value next, Value n, Value d,
+void RowBlock::prefetch(Value data, Value next, Value n, Value d,
                         int64_t columns) {
   Value at = memref::LoadOp::create(b, next, n);
   emitPrefetch(b, data, a.add(at, d), columns);
 }
 
-void KeyBlock::accumulateByRow(const Part &part, ValueRange decay) {
+void RowBlock::accumulate(const Part &part, ValueRange decay) {
   // The store's scratch is free until then.
   vector::StoreOp::create(b, decay[0], buffers.inverse, a.c(0));
   VectorType vector = buffers.vector;
@@ -121,7 +190,7 @@ void KeyBlock::accumulateByRow(const Part &part, ValueRange decay) {
 }
 
 /// O[row][d ...]: `number` vectors, or one column.
-void KeyBlock::columnsOfRow(const Part &part, Value row, Value d, Type type,
+void RowBlock::columnsOfRow(const Part &part, Value row, Value d, Type type,
                             int64_t number, Value factor) {
   bool isVector = isa<VectorType>(type);
   auto spread = [&](Value x) -> Value {
@@ -130,7 +199,8 @@ void KeyBlock::columnsOfRow(const Part &part, Value row, Value d, Type type,
   auto place = [&](int64_t i) { return a.add(d, a.c(i * shape.lanes)); };
   SmallVector<Value> sums;
   for (int64_t i = 0; i < number; ++i) {
-    Value old = loadF32(b, type, buffers.accRows, ValueRange{row, place(i)});
+    Value old =
+        loadF32(b, type, buffers.own[kAccRows], ValueRange{row, place(i)});
     sums.push_back(arith::MulFOp::create(b, old, spread(factor)));
   }
   sums = emitFor(
@@ -153,5 +223,9 @@ void KeyBlock::columnsOfRow(const Part &part, Value row, Value d, Type type,
         return next;
       });
   for (auto [i, sum] : llvm::enumerate(sums))
-    storeF32(b, sum, buffers.accRows, ValueRange{row, place(i)});
+    storeF32(b, sum, buffers.own[kAccRows], ValueRange{row, place(i)});
+}
+
+Form mlir::megactx::cpu::rowForm(const KernelShape &shape) {
+  return std::make_unique<RowForm>(shape);
 }

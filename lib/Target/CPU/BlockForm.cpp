@@ -1,0 +1,29 @@
+//===- BlockForm.cpp - how a task's rows meet a block of keys -------------===//
+
+#include "BlockForm.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::cpu;
+
+float BlockForm::queryFactor() const {
+  return shape.scale * static_cast<float>(M_LOG2E);
+}
+
+SmallVector<Form> mlir::megactx::cpu::formsOf(const KernelShape &shape,
+                                              int64_t classes) {
+  SmallVector<Form> forms;
+  forms.push_back(rowForm(shape));
+  forms.push_back(laneForm(shape, 1));
+  // Sums of six keys by two vectors fill sixteen registers best, and of six by
+  // four, thirty-two; there, two without classes would be for short sequences.
+  bool manyRegisters = shape.lanes == 16;
+  if (classes > 1 || !manyRegisters)
+    forms.push_back(laneForm(shape, 2));
+  if (!manyRegisters)
+    return forms;
+  Form tiles = tileForm(shape);
+  forms.push_back(tiles ? std::move(tiles) : laneForm(shape, 4));
+  return forms;
+}
