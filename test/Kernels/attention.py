@@ -35,11 +35,12 @@ class Spec:
     lengths: bool = False
     query_step: int = 1
     key_step: int = 1
+    scale_factor: float | None = None  # instead of 1 / sqrt(head_dim)
     generic: bool = False  # through linalg instead of kernels
 
     @property
     def scale(self):
-        return self.head_dim**-0.5
+        return self.head_dim**-0.5 if self.scale_factor is None else self.scale_factor
 
     def operands(self):
         """The arguments of the module, lines that make of them %q, %k, %v's narrow forms and the source %s, the query with its type, the source's type,

@@ -59,7 +59,7 @@ def test_head_dim(dtype, head_dim, value_dim, compiled):
     attention.check(compiled(spec), batch=1, queries=77, keys=77)
 
 
-@pytest.mark.parametrize("head_dim, value_dim", [(16, 64), (80, 48)])
+@pytest.mark.parametrize("head_dim, value_dim", [(16, 64), (80, 48), (64, 16)])
 def test_bf16_in_multiples_of_tiles(head_dim, value_dim, compiled):
     """Whose products a CPU with AMX has by tiles: blocks of 64 keys, of which a masked one may end anywhere."""
     shape = dict(dtype="bf16", head_dim=head_dim, value_dim=value_dim)
@@ -69,6 +69,19 @@ def test_bf16_in_multiples_of_tiles(head_dim, value_dim, compiled):
     kernel = compiled(*(attention.Spec(pattern, bias=True, softcap=softcap, lengths=True, **shape) for pattern, softcap in [("causal", 0.0), ("window<left = 70, right = 9>", 3.0)]))
     for queries, bias in [(90, (4, 0, 2)), (200, (1, 1, 1))]:
         attention.check(kernel, batch=2, queries=queries, keys=200, bias=bias)
+
+
+@pytest.mark.parametrize("factor", [-0.125, 0.0])
+def test_scales_of_any_sign_in_bf16(factor, compiled):
+    """A maximum of scores times a negative factor is that of the lowest."""
+    kernel = compiled(attention.Spec("causal", dtype="bf16", head_dim=64, value_dim=32, scale_factor=factor))
+    attention.check(kernel, batch=1, queries=200, keys=200)
+
+
+def test_many_rows_in_bf16(compiled):
+    """Of which blocks of 128 read the same keys."""
+    kernel = compiled(*(attention.Spec(pattern, dtype="bf16", head_dim=32, value_dim=32, heads=2) for pattern in ["causal", "window<left = 100, right = 40>"]))
+    attention.check(kernel, batch=1, queries=1100, keys=1100)
 
 
 @pytest.mark.parametrize("at", [0, 70, 199])

@@ -23,7 +23,10 @@ SmallVector<Form> mlir::megactx::cpu::formsOf(const KernelShape &shape,
     forms.push_back(laneForm(shape, 2));
   if (!manyRegisters)
     return forms;
-  Form tiles = tileForm(shape);
+  Form tiles = tileForm(shape, 4);
   forms.push_back(tiles ? std::move(tiles) : laneForm(shape, 4));
+  // Values are turned for so many rows at once.
+  if (Form wide = tileForm(shape, 8))
+    forms.push_back(std::move(wide));
   return forms;
 }

@@ -72,7 +72,7 @@ Form laneForm(const KernelShape &shape, int64_t vectors);
 Form rowForm(const KernelShape &shape);
 /// A row in each lane, products by matrix tiles; null where the target has none
 /// for kernels of the shape.
-Form tileForm(const KernelShape &shape);
+Form tileForm(const KernelShape &shape, int64_t vectors);
 
 /// The forms of a kernel with so many classes of rows, those of fewest rows
 /// first.

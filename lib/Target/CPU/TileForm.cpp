@@ -1,37 +1,43 @@
 //===- TileForm.cpp - rows in the lanes, products by matrix tiles ---------===//
 //
-// Owns the form of tasks whose products are those of AMX's tiles, 16 rows of
-// 16 words: of bf16, whose pairs of neighbours in a sum lie in a word.
+// Owns the form of tasks whose products are those of matrix tiles of bf16:
 //
 //   S  = K Qt       keys as they are, the queries' columns in pairs
 //   Ot = Vt P       values turned, weights of keys that follow in pairs
 //
+// of 32 rows after the other, so that what is summed stays in the first level
+// of the cache.
+//
 //===----------------------------------------------------------------------===//
 
 #include "KeyBlock.h"
-#include "mlir/Dialect/AMX/AMXDialect.h"
+#include "TileProducts.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 #include <cmath>
 
 using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
 
-/// Rows of a tile, which are as many words as f32 elements, or twice as many
-/// bf16 elements.
-static constexpr int64_t kTileRows = 16, kWords = 16, kNarrow = 2 * kWords;
 /// A row's maximum stays as it was until another is as many powers of two
 /// larger: sums need not be scaled for each key that is a little better.
 static constexpr float kGrowth = 8;
+/// Of vectors that are computed at once, and their rows.
+static constexpr int64_t kVectors = 2, kRows = kVectors * kWords;
+/// Of keys: of a block, and of the part of a masked one that is left out where
+/// no row sees it.
+static constexpr int64_t kKeys = 4 * kTileRows, kPartKeys = kNarrow;
+
+/// Of a class, from which on there are enough blocks of more than 64 rows.
+static constexpr int64_t kManyRows = 1024;
 
 namespace {
-/// Of buffers, bf16; pairs of rows lie in words: [D / 2][2 rows], D rounded up
-/// to 32, [keys][D], [Dv][keys], [keys / 2][2 rows].
-enum Own { kQueryPairs, kKeyTile, kValueTile, kWeightPairs };
+/// Of buffers; pairs of rows lie in words: queries [D / 2][2 rows], D rounded
+/// up to 32, keys [keys][D], values [Dv][keys], weights [keys / 2][2 * 32],
+/// all bf16; scores [keys][32], f32.
+enum Own { kQueryPairs, kKeyTile, kValueTile, kWeightPairs, kScores };
 
 class TileBlock : public KeyBlock {
 public:
@@ -39,31 +45,48 @@ public:
 
 private:
   void emit(const Masks *masks) override;
+  void emitRows(const TileRows &keys, const Masks *masks);
+  Value seesPart(Value lane, Value n);
+  void update(const Part &part, int64_t count, const TileRows &keys,
+              const Masks *masks);
+  std::pair<Value, Value> evenRows();
   void packKeys();
   void turnValues();
-  void tileProducts(Value left, Value right, Value to, bool adds);
-  SmallVector<Value> scaleScores(const Part &part, ValueRange maxima,
-                                 const Masks *masks);
-  SmallVector<Value> pairExponentials(const Part &part, ValueRange sums,
-                                      ValueRange maxima);
-  void decaySums(const Part &part, ValueRange decay);
+  Value loadScore(Value n, int64_t g);
+  SmallVector<Value> maxima(const Part &part, ValueRange before,
+                            const Masks *masks);
+  void raiseTops(const Part &part, const Masks *masks);
+  void pairExponentials(const Part &part, const Masks *masks);
+
+  /// Of scores in units of log2.
+  Value factor() const {
+    return a.splat(std::abs(shape.scale) * static_cast<float>(M_LOG2E),
+                   buffers.vector);
+  }
 };
 
 class TileForm : public BlockForm {
 public:
-  explicit TileForm(const KernelShape &shape) : BlockForm(shape, 4) {}
+  using BlockForm::BlockForm;
   StringRef name() const override { return "tiles"; }
-  int64_t keys() const override { return 4 * kTileRows; }
-  int64_t maskedKeys() const override { return keys(); }
-  // Scores are scaled.
-  float queryFactor() const override { return 1.0f; }
+  // Wider blocks than these are for those that are many all the same.
+  int64_t mostRows() const override {
+    return vectors == 4 ? kManyRows : rows();
+  }
+  int64_t keys() const override { return kKeys; }
+  int64_t maskedKeys() const override { return kKeys; }
+  // Rounded queries are to stay exact: scores are scaled.
+  float queryFactor() const override {
+    return std::copysign(1.0f, shape.scale);
+  }
   SmallVector<MemRefType> ownBuffers(MLIRContext *context) const override {
-    Type bf16 = BFloat16Type::get(context);
-    int64_t columns = llvm::alignTo(shape.headDim, 2 * kTileRows);
+    Type bf16 = BFloat16Type::get(context), f32 = Float32Type::get(context);
+    int64_t columns = llvm::alignTo(shape.headDim, kNarrow);
     return {MemRefType::get({columns / 2, 2 * rows()}, bf16),
-            MemRefType::get({keys(), columns}, bf16),
-            MemRefType::get({shape.valueDim, keys()}, bf16),
-            MemRefType::get({keys() / 2, 2 * rows()}, bf16)};
+            MemRefType::get({kKeys, columns}, bf16),
+            MemRefType::get({shape.valueDim, kKeys}, bf16),
+            MemRefType::get({kKeys / 2, 2 * kRows}, bf16),
+            MemRefType::get({kKeys, kRows}, f32)};
   }
   void readQueries(ImplicitLocOpBuilder &b,
                    const BlockBuffers &buffers) const override;
@@ -75,20 +98,11 @@ public:
 };
 } // namespace
 
-Form mlir::megactx::cpu::tileForm(const KernelShape &shape) {
+Form mlir::megactx::cpu::tileForm(const KernelShape &shape, int64_t vectors) {
   if (!shape.tiles || shape.lanes != kWords || !shape.element.isBF16() ||
       shape.headDim % kWords || shape.valueDim % kWords)
     return nullptr;
-  return std::make_unique<TileForm>(shape);
-}
-
-/// Two vectors of f32, lane by lane, as words of two bf16.
-static Value pairUp(ImplicitLocOpBuilder &b, Value low, Value high) {
-  auto type = VectorType::get({kWords}, b.getBF16Type());
-  auto narrow = [&](Value x) -> Value {
-    return x86vector::CvtPackedF32ToBF16Op::create(b, type, x);
-  };
-  return vector::InterleaveOp::create(b, narrow(low), narrow(high));
+  return std::make_unique<TileForm>(shape, vectors);
 }
 
 /// The queries' columns in pairs.
@@ -109,29 +123,54 @@ void TileForm::readQueries(ImplicitLocOpBuilder &b,
         return vector::LoadOp::create(b, buffers.vector, buffers.queries,
                                       ValueRange{d, lane});
       };
-      return pairUp(b, row(0), row(1));
+      return emitPairs(b, row(0), row(1));
     });
   });
   Value none = a.splat(0.0f, buffers.vector);
   int64_t all = cast<MemRefType>(queryPairs.getType()).getDimSize(0);
   for (int64_t pair = pairs; pair < all; ++pair)
-    eachVector(a.c(pair), [&](Value) { return pairUp(b, none, none); });
+    eachVector(a.c(pair), [&](Value) { return emitPairs(b, none, none); });
+}
+
+/// Whether the block's keys are equally far from each other in memory, and how
+/// far, in elements.
+std::pair<Value, Value> TileBlock::evenRows() {
+  auto type = VectorType::get({kWords}, b.getIndexType());
+  auto at = [&](Value n) -> Value {
+    return vector::LoadOp::create(b, type, buffers.keyAt, n);
+  };
+  auto all = [&](Value x) -> Value {
+    return vector::BroadcastOp::create(b, type, x);
+  };
+  Value first = memref::LoadOp::create(b, buffers.keyAt, a.c(0));
+  Value stride = a.sub(memref::LoadOp::create(b, buffers.keyAt, a.c(1)), first);
+  Value ramp =
+      arith::MulIOp::create(b, vector::StepOp::create(b, type), all(stride));
+  Value same;
+  for (int64_t n = 0; n < kKeys; n += kWords) {
+    Value begin = a.add(first, a.mul(a.c(n), stride));
+    Value here =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, at(a.c(n)),
+                              arith::AddIOp::create(b, ramp, all(begin)));
+    same = same ? a.both(same, here) : here;
+  }
+  same = vector::ReductionOp::create(b, vector::CombiningKind::AND, same);
+  return {same, stride};
 }
 
 /// The block's keys one after another, columns past theirs 0.
 void TileBlock::packKeys() {
   auto type = VectorType::get({kWords}, b.getBF16Type());
   Value none = arith::ConstantOp::create(b, b.getZeroAttr(type));
-  int64_t columns =
-      cast<MemRefType>(buffers.own[kKeyTile].getType()).getDimSize(1);
-  emitFor(b, a.c(0), a.c(buffers.form.keys()), 1, [&](Value n) {
+  Value tile = buffers.own[kKeyTile];
+  int64_t columns = cast<MemRefType>(tile.getType()).getDimSize(1);
+  emitFor(b, a.c(0), a.c(kKeys), 1, [&](Value n) {
     Value at = memref::LoadOp::create(b, buffers.keyAt, n);
     for (int64_t d = 0; d < columns; d += kWords) {
       Value x = none;
       if (d < shape.headDim)
         x = vector::LoadOp::create(b, type, buffers.keyData, a.add(at, a.c(d)));
-      vector::StoreOp::create(b, x, buffers.own[kKeyTile],
-                              ValueRange{n, a.c(d)});
+      vector::StoreOp::create(b, x, tile, ValueRange{n, a.c(d)});
     }
   });
 }
@@ -157,113 +196,147 @@ void TileBlock::turnValues() {
                               buffers.own[kValueTile],
                               ValueRange{a.add(d, a.c(i)), n});
   };
-  emitFor(b, a.c(0), a.c(buffers.form.keys()), kNarrow, [&](Value n) {
+  emitFor(b, a.c(0), a.c(kKeys), kNarrow, [&](Value n) {
     emitFor(b, a.c(0), a.c(shape.valueDim), kWords,
             [&](Value d) { turn(n, d); });
   });
 }
 
-/// to [rows][columns] = left [rows][depth] times right [depth / 2][2 columns],
-/// pairs in words; or, with `adds`, plus that. Four tiles of sums, and two of
-/// either side, fill the eight registers.
-void TileBlock::tileProducts(Value left, Value right, Value to, bool adds) {
-  auto narrow = amx::TileType::get({kTileRows, kNarrow}, b.getBF16Type());
-  auto wide = amx::TileType::get({kTileRows, kWords}, b.getF32Type());
-  auto load = [&](Type type, Value from, Value i, Value j) -> Value {
-    return amx::TileLoadOp::create(b, type, from, ValueRange{i, j});
+/// Keys are multiplied where they are, but those that are not equally far from
+/// each other, or whose columns do not fill tiles.
+void TileBlock::emit(const Masks *masks) {
+  turnValues();
+  auto packed = [&] {
+    packKeys();
+    emitRows({buffers.own[kKeyTile], {a.c(0), a.c(0)}, Value()}, masks);
   };
-  int64_t depth = cast<MemRefType>(left.getType()).getDimSize(1);
-  ArrayRef<int64_t> sizes = cast<MemRefType>(to.getType()).getShape();
-  auto block = [&](Value i, int64_t high, Value j) {
-    auto below = [&](int64_t h) { return a.add(i, a.c(h * kTileRows)); };
-    auto beside = [&](int64_t w) { return a.add(j, a.c(w * kWords)); };
-    SmallVector<Value> sums;
-    for (int64_t h = 0; h < high; ++h)
-      for (int64_t w = 0; w < 2; ++w)
-        sums.push_back(adds ? load(wide, to, below(h), beside(w))
-                            : amx::TileZeroOp::create(b, wide).getResult());
-    for (int64_t k = 0; k < depth; k += kNarrow) {
-      SmallVector<Value> columns;
-      for (int64_t w = 0; w < 2; ++w)
-        columns.push_back(
-            load(narrow, right, a.c(k / 2), a.mul(beside(w), a.c(2))));
-      for (int64_t h = 0; h < high; ++h) {
-        Value rows = load(narrow, left, below(h), a.c(k));
-        for (int64_t w = 0; w < 2; ++w) {
-          Value &sum = sums[2 * h + w];
-          sum = amx::TileMulFOp::create(b, wide, rows, columns[w], sum);
-        }
-      }
-    }
-    for (int64_t h = 0; h < high; ++h)
-      for (int64_t w = 0; w < 2; ++w)
-        amx::TileStoreOp::create(b, to, ValueRange{below(h), beside(w)},
-                                 sums[2 * h + w]);
-  };
-  int64_t whole = sizes[0] / (2 * kTileRows) * (2 * kTileRows);
-  emitFor(b, a.c(0), a.c(sizes[1]), 2 * kWords, [&](Value j) {
-    emitFor(b, a.c(0), a.c(whole), 2 * kTileRows,
-            [&](Value i) { block(i, 2, j); });
-    if (whole < sizes[0])
-      block(a.c(whole), 1, j);
+  if (shape.headDim % kNarrow)
+    return packed();
+  auto [isEven, stride] = evenRows();
+  emitIf(
+      b, isEven,
+      [&, stride = stride] {
+        Value first = memref::LoadOp::create(b, buffers.keyAt, a.c(0));
+        emitRows({buffers.keyData, {first}, stride}, masks);
+      },
+      packed);
+}
+
+void TileBlock::emitRows(const TileRows &keys, const Masks *masks) {
+  emitFor(b, a.c(0), buffers.rowCount, kRows, [&](Value lane) {
+    auto part = [&](Value n, int64_t count) {
+      update({lane, kVectors, n, a.add(n, a.c(count))}, count, keys, masks);
+    };
+    if (!masks)
+      return part(a.c(0), kKeys);
+    emitFor(b, a.c(0), a.c(kKeys), kPartKeys, [&](Value n) {
+      emitIf(b, seesPart(lane, n), [&] { part(n, kPartKeys); });
+    });
   });
 }
 
-/// The products in `scores` times the scale, masked and biased as the scratch
-/// says; returns the maxima of each lane, those so far among them.
-SmallVector<Value> TileBlock::scaleScores(const Part &part, ValueRange maxima,
-                                          const Masks *masks) {
-  Value factor =
-      a.splat(shape.scale * static_cast<float>(M_LOG2E), buffers.vector);
-  return emitFor(b, part.begin, part.end, 1, maxima,
-                 [&](Value n, ValueRange best) -> SmallVector<Value> {
-                   SmallVector<Value> result;
-                   for (int64_t g = 0; g < part.vectors; ++g) {
-                     Value s = loadVector(part, buffers.scores, n, g);
-                     s = arith::MulFOp::create(b, s, factor);
-                     if (masks)
-                       s = adjust(part, s, n, g, *masks);
-                     storeVector(part, s, buffers.scores, n, g);
-                     result.push_back(a.fmax(s, best[g]));
-                   }
-                   return result;
-                 });
+/// Whether a row of those from the lane on may see a key of the part.
+Value TileBlock::seesPart(Value lane, Value n) {
+  Value vector = a.div(lane, a.c(kWords)), low, high;
+  for (int64_t g = 0; g < kVectors; ++g) {
+    auto of = [&](Value bounds) -> Value {
+      return memref::LoadOp::create(b, bounds, a.add(vector, a.c(g)));
+    };
+    Value itsLow = of(buffers.vectorLow), itsHigh = of(buffers.vectorHigh);
+    low = low ? a.min(low, itsLow) : itsLow;
+    high = high ? a.max(high, itsHigh) : itsHigh;
+  }
+  Value begin = a.add(from, n);
+  return a.both(a.lt(low, a.add(begin, a.c(kPartKeys))), a.lt(begin, high));
 }
 
-/// exp2(S - max) in pairs of keys into `weightPairs`; returns the sums.
-SmallVector<Value> TileBlock::pairExponentials(const Part &part,
-                                               ValueRange sums,
-                                               ValueRange maxima) {
-  return emitFor(
-      b, part.begin, part.end, 2, sums,
-      [&](Value n, ValueRange so) -> SmallVector<Value> {
-        SmallVector<Value> result;
-        for (int64_t g = 0; g < part.vectors; ++g) {
-          auto weight = [&](int64_t i) -> Value {
-            Value s = loadVector(part, buffers.scores, a.add(n, a.c(i)), g);
-            return emitExp2(b, arith::SubFOp::create(b, s, maxima[g]));
-          };
-          Value low = weight(0), high = weight(1);
-          vector::StoreOp::create(
-              b, pairUp(b, low, high), buffers.own[kWeightPairs],
-              ValueRange{a.div(n, a.c(2)), a.c(g * kNarrow)});
-          Value both = arith::AddFOp::create(b, low, high);
-          result.push_back(arith::AddFOp::create(b, so[g], both));
-        }
-        return result;
-      });
+/// The update by `count` keys from the part's first on.
+void TileBlock::update(const Part &part, int64_t count, const TileRows &keys,
+                       const Masks *masks) {
+  TileProducts tiles(b);
+  TileRows left = keys;
+  Value begin = keys.stride ? a.mul(part.begin, keys.stride) : part.begin;
+  left.at.front() = a.add(left.at.front(), begin);
+  tiles.emit(
+      left,
+      {buffers.own[kQueryPairs], {a.c(0), a.mul(part.lane, a.c(2))}, Value()},
+      {buffers.own[kScores], part.begin, count, a.c(0)},
+      llvm::alignTo(shape.headDim, kNarrow), /*adds=*/false);
+  raiseTops(part, masks);
+  pairExponentials(part, masks);
+  tiles.emit(
+      {buffers.own[kValueTile], {a.c(0), part.begin}, Value()},
+      {buffers.own[kWeightPairs], {a.div(part.begin, a.c(2)), a.c(0)}, Value()},
+      {buffers.acc, a.c(0), shape.valueDim, part.lane}, count,
+      /*adds=*/true);
 }
 
-/// `acc` times the decay, where that is not 1 in every lane.
-void TileBlock::decaySums(const Part &part, ValueRange decay) {
-  Value least = decay.front();
-  for (Value x : decay.drop_front())
-    least = arith::MinimumFOp::create(b, least, x);
-  least =
-      vector::ReductionOp::create(b, vector::CombiningKind::MINIMUMF, least);
-  Value some =
-      arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, least, a.f32(1.0f));
+Value TileBlock::loadScore(Value n, int64_t g) {
+  return vector::LoadOp::create(b, buffers.vector, buffers.own[kScores],
+                                ValueRange{n, a.c(g * kWords)});
+}
+
+/// Of each lane, those before among them. Masked scores become what they are
+/// after factor, biases and masks.
+SmallVector<Value> TileBlock::maxima(const Part &part, ValueRange before,
+                                     const Masks *masks) {
+  constexpr int64_t kTurns = 4;
+  Value scale = factor();
+  float least = -std::numeric_limits<float>::infinity();
+  SmallVector<Value> init(part.vectors, a.splat(least, buffers.vector));
+  auto adjusted = [&](Value n, int64_t g) {
+    Value s = arith::MulFOp::create(b, loadScore(n, g), scale);
+    s = adjust(part, s, n, g, *masks);
+    vector::StoreOp::create(b, s, buffers.own[kScores],
+                            ValueRange{n, a.c(g * kWords)});
+    return s;
+  };
+  SmallVector<Value> found =
+      emitFor(b, part.begin, part.end, kTurns, init,
+              [&](Value n, ValueRange best) -> SmallVector<Value> {
+                SmallVector<Value> result(best);
+                for (int64_t g = 0; g < part.vectors; ++g) {
+                  SmallVector<Value> of;
+                  for (int64_t i = 0; i < kTurns; ++i) {
+                    Value key = a.add(n, a.c(i));
+                    of.push_back(masks ? adjusted(key, g) : loadScore(key, g));
+                  }
+                  Value better =
+                      a.fmax(a.fmax(of[0], of[1]), a.fmax(of[2], of[3]));
+                  result[g] = a.fmax(better, best[g]);
+                }
+                return result;
+              });
+  for (auto [x, old] : llvm::zip_equal(found, before)) {
+    if (!masks)
+      x = arith::MulFOp::create(b, x, scale);
+    x = a.fmax(x, old);
+  }
+  return found;
+}
+
+/// Raises `top`, and scales what was summed, where a score is far above it.
+void TileBlock::raiseTops(const Part &part, const Masks *masks) {
+  SmallVector<Value> before = loadState(part, buffers.top);
+  SmallVector<Value> tops = maxima(part, before, masks);
+  Value growth = a.splat(kGrowth, buffers.vector), some;
+  for (auto [top, old] : llvm::zip_equal(tops, before)) {
+    Value limit = arith::AddFOp::create(b, old, growth);
+    Value grew =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, top, limit);
+    top = a.select(grew, top, old);
+    some = some ? arith::OrIOp::create(b, some, grew).getResult() : grew;
+  }
+  some = vector::ReductionOp::create(b, vector::CombiningKind::OR, some);
   emitIf(b, some, [&] {
+    SmallVector<Value> decay, sums = loadState(part, buffers.sum);
+    for (int64_t g = 0; g < part.vectors; ++g) {
+      Value difference = arith::SubFOp::create(b, before[g], tops[g]);
+      decay.push_back(emitExp2(b, difference));
+      sums[g] = arith::MulFOp::create(b, sums[g], decay[g]);
+    }
+    storeState(part, sums, buffers.sum);
+    storeState(part, tops, buffers.top);
     emitFor(b, a.c(0), a.c(shape.valueDim), 1, [&](Value d) {
       for (int64_t g = 0; g < part.vectors; ++g) {
         Value x = loadVector(part, buffers.acc, d, g);
@@ -274,28 +347,31 @@ void TileBlock::decaySums(const Part &part, ValueRange decay) {
   });
 }
 
-void TileBlock::emit(const Masks *masks) {
-  Part all = whole();
-  packKeys();
-  tileProducts(buffers.own[kKeyTile], buffers.own[kQueryPairs], buffers.scores,
-               /*adds=*/false);
-  SmallVector<Value> maxima = loadState(all, buffers.top);
-  SmallVector<Value> sums = loadState(all, buffers.sum);
-  SmallVector<Value> tops = scaleScores(all, maxima, masks), decay;
-  Value growth = a.splat(kGrowth, buffers.vector);
-  for (int64_t g = 0; g < all.vectors; ++g) {
-    Value limit = arith::AddFOp::create(b, maxima[g], growth);
-    Value grew =
-        arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, tops[g], limit);
-    tops[g] = a.select(grew, tops[g], maxima[g]);
-    Value difference = arith::SubFOp::create(b, maxima[g], tops[g]);
-    decay.push_back(emitExp2(b, difference));
-    sums[g] = arith::MulFOp::create(b, sums[g], decay[g]);
-  }
-  storeState(all, pairExponentials(all, sums, tops), buffers.sum);
-  storeState(all, tops, buffers.top);
-  decaySums(all, decay);
-  turnValues();
-  tileProducts(buffers.own[kValueTile], buffers.own[kWeightPairs], buffers.acc,
-               /*adds=*/true);
+/// exp2(S - top) in pairs of keys into the weights, and added to the sums.
+void TileBlock::pairExponentials(const Part &part, const Masks *masks) {
+  Value scale = factor();
+  SmallVector<Value> below;
+  for (Value top : loadState(part, buffers.top))
+    below.push_back(arith::NegFOp::create(b, top));
+  auto weight = [&](Value n, int64_t g) {
+    Value s = loadScore(n, g);
+    Value x = masks ? arith::AddFOp::create(b, s, below[g]).getResult()
+                    : vector::FMAOp::create(b, s, scale, below[g]);
+    return emitNarrowExp2(b, x);
+  };
+  SmallVector<Value> sums =
+      emitFor(b, part.begin, part.end, 2, loadState(part, buffers.sum),
+              [&](Value n, ValueRange so) -> SmallVector<Value> {
+                SmallVector<Value> result;
+                for (int64_t g = 0; g < part.vectors; ++g) {
+                  Value low = weight(n, g), high = weight(a.add(n, a.c(1)), g);
+                  vector::StoreOp::create(
+                      b, emitPairs(b, low, high), buffers.own[kWeightPairs],
+                      ValueRange{a.div(n, a.c(2)), a.c(g * kNarrow)});
+                  Value both = arith::AddFOp::create(b, low, high);
+                  result.push_back(arith::AddFOp::create(b, so[g], both));
+                }
+                return result;
+              });
+  storeState(part, sums, buffers.sum);
 }

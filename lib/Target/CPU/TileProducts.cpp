@@ -1,0 +1,104 @@
+//===- TileProducts.cpp - products by matrix tiles ------------------------===//
+
+#include "TileProducts.h"
+#include "mlir/Dialect/AMX/AMXDialect.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::cpu;
+
+/// Of the right side, at most so many tiles stay in registers: of eight, three
+/// are for the sums and the left side.
+static constexpr int64_t kHeld = 4;
+
+void TileProducts::emit(const TileRows &left, const TileRows &right,
+                        const TileSums &sums, int64_t depth, bool adds) {
+  SmallVector<Value> held;
+  if (2 * depth / kNarrow <= kHeld)
+    held = columns(right, 0, depth);
+  int64_t high = held.empty() ? 2 * kTileRows : kTileRows;
+  int64_t whole = sums.rows / high * high;
+  auto from = [&](Value i, int64_t rows) {
+    TileRows leftHere = left;
+    Value down = left.stride ? a.mul(i, left.stride) : i;
+    leftHere.at.front() = a.add(left.at.front(), down);
+    TileSums here{sums.to, a.add(sums.row, i), rows, sums.column};
+    block(leftHere, right, here, depth, adds, held);
+  };
+  emitFor(b, a.c(0), a.c(whole), high, [&](Value i) { from(i, high); });
+  if (whole < sums.rows)
+    from(a.c(whole), sums.rows - whole);
+}
+
+/// A tile from so many rows and columns on.
+Value TileProducts::load(const TileRows &from, Value row, int64_t column) {
+  auto type = amx::TileType::get({kTileRows, kNarrow}, b.getBF16Type());
+  SmallVector<Value> at = from.at;
+  if (from.stride)
+    row = a.mul(row, from.stride);
+  at.front() = a.add(at.front(), row);
+  at.back() = a.add(at.back(), a.c(column));
+  return amx::TileLoadOp::create(b, type, from.data, at, from.stride);
+}
+
+/// The right side's tiles of [begin, end) of the depth, two of each.
+SmallVector<Value> TileProducts::columns(const TileRows &right, int64_t begin,
+                                         int64_t end) {
+  SmallVector<Value> tiles;
+  for (int64_t k = begin; k < end; k += kNarrow)
+    for (int64_t w = 0; w < 2; ++w)
+      tiles.push_back(load(right, a.c(k / 2), w * kNarrow));
+  return tiles;
+}
+
+void TileProducts::block(const TileRows &left, const TileRows &right,
+                         const TileSums &sums, int64_t depth, bool adds,
+                         ArrayRef<Value> held) {
+  auto type = amx::TileType::get({kTileRows, kWords}, b.getF32Type());
+  int64_t high = sums.rows / kTileRows;
+  auto at = [&](int64_t h, int64_t w) -> SmallVector<Value> {
+    return {a.add(sums.row, a.c(h * kTileRows)),
+            a.add(sums.column, a.c(w * kWords))};
+  };
+  SmallVector<Value> total;
+  for (int64_t h = 0; h < high; ++h)
+    for (int64_t w = 0; w < 2; ++w)
+      total.push_back(
+          adds ? amx::TileLoadOp::create(b, type, sums.to, at(h, w)).getRes()
+               : amx::TileZeroOp::create(b, type).getRes());
+  for (int64_t k = 0; k < depth; k += kNarrow) {
+    SmallVector<Value> beside(held.empty() ? columns(right, k, k + kNarrow)
+                                           : held.slice(2 * k / kNarrow, 2));
+    for (int64_t h = 0; h < high; ++h) {
+      Value rows = load(left, a.c(h * kTileRows), k);
+      for (int64_t w = 0; w < 2; ++w) {
+        Value &sum = total[2 * h + w];
+        sum = amx::TileMulFOp::create(b, type, rows, beside[w], sum);
+      }
+    }
+  }
+  for (int64_t h = 0; h < high; ++h)
+    for (int64_t w = 0; w < 2; ++w)
+      amx::TileStoreOp::create(b, sums.to, at(h, w), total[2 * h + w]);
+}
+
+Value mlir::megactx::cpu::emitPairs(ImplicitLocOpBuilder &b, Value low,
+                                    Value high) {
+  auto type = VectorType::get({kWords}, b.getI32Type());
+  auto all = [&](int32_t bits) -> Value {
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(type, b.getI32IntegerAttr(bits)));
+  };
+  // Half of the last bit that is kept.
+  auto rounded = [&](Value x) -> Value {
+    Value bits = arith::BitcastOp::create(b, type, x);
+    return arith::AddIOp::create(b, bits, all(0x8000));
+  };
+  Value below = arith::ShRUIOp::create(b, rounded(low), all(16));
+  Value above = arith::AndIOp::create(b, rounded(high), all(0xffff0000));
+  Value words = arith::OrIOp::create(b, below, above);
+  return vector::BitCastOp::create(
+      b, VectorType::get({kNarrow}, b.getBF16Type()), words);
+}

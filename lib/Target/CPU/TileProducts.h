@@ -1,0 +1,60 @@
+//===- TileProducts.h - products by matrix tiles ----------------*- C++ -*-===//
+//
+// Owns the products of AMX's tiles, 16 rows of 16 words: of f32, or of bf16
+// whose pairs of neighbours in a sum lie in a word.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_LIB_TARGET_CPU_TILEPRODUCTS_H
+#define MEGACTX_LIB_TARGET_CPU_TILEPRODUCTS_H
+
+#include "../Common/Emit.h"
+
+namespace mlir::megactx::cpu {
+
+/// Rows of a tile, which are as many words as f32 elements, or twice as many
+/// bf16 elements.
+constexpr int64_t kTileRows = 16, kWords = 16, kNarrow = 2 * kWords;
+
+/// Rows of bf16 in memory, from an element of a matrix on or, with a stride in
+/// elements, of flat data.
+struct TileRows {
+  Value data;
+  SmallVector<Value> at;
+  Value stride;
+};
+
+/// The sums of `rows`, a multiple of a tile's, by two tiles' columns of f32 in
+/// `to`, from (row, column) on.
+struct TileSums {
+  Value to;
+  Value row;
+  int64_t rows;
+  Value column;
+};
+
+class TileProducts {
+public:
+  explicit TileProducts(ImplicitLocOpBuilder &b) : b(b), a{b} {}
+
+  /// sums = left [rows][depth] times right [depth / 2][2 columns]; or, with
+  /// `adds`, plus that. `depth` is a multiple of kNarrow.
+  void emit(const TileRows &left, const TileRows &right, const TileSums &sums,
+            int64_t depth, bool adds);
+
+private:
+  void block(const TileRows &left, const TileRows &right, const TileSums &sums,
+             int64_t depth, bool adds, ArrayRef<Value> held);
+  SmallVector<Value> columns(const TileRows &right, int64_t begin, int64_t end);
+  Value load(const TileRows &from, Value row, int64_t column);
+
+  ImplicitLocOpBuilder &b;
+  Arith a;
+};
+
+/// Two vectors of f32, lane by lane, as words of two bf16, rounded to nearest.
+Value emitPairs(ImplicitLocOpBuilder &b, Value low, Value high);
+
+} // namespace mlir::megactx::cpu
+
+#endif
