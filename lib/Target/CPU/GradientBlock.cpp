@@ -16,14 +16,14 @@ using namespace mlir::megactx::cpu;
 static constexpr float kLog2e = static_cast<float>(M_LOG2E);
 
 GradientBuffers::GradientBuffers(ImplicitLocOpBuilder &b,
-                                 const KernelShape &shape, int64_t vectors,
-                                 Value given)
-    : vectors(vectors), lanes(vectors * shape.lanes),
+                                 const KernelShape &shape,
+                                 const GradientForm &form, Value given)
+    : form(form), vectors(form.vectors), lanes(form.lanes()),
       vector(VectorType::get({shape.lanes}, b.getF32Type())) {
   Type f32 = b.getF32Type(), i32 = b.getI32Type(), index = b.getIndexType();
   bool inLanes = GradientBlock::lanesAreQueries(shape);
-  int64_t queries = inLanes ? lanes : kGradientRows,
-          keys = inLanes ? kGradientRows : lanes;
+  int64_t rows = form.blockRows();
+  int64_t queries = inLanes ? lanes : rows, keys = inLanes ? rows : lanes;
   Scratch fields;
   fields.add(laneA, {shape.headDim, lanes}, f32);
   fields.add(laneB, {shape.valueDim, lanes}, f32);
@@ -31,11 +31,11 @@ GradientBuffers::GradientBuffers(ImplicitLocOpBuilder &b,
   if (!inLanes)
     fields.add(sumB, {shape.valueDim, lanes}, f32);
   for (Value *each : {&weights, &slopes})
-    fields.add(*each, {kGradientRows, lanes}, f32);
+    fields.add(*each, {rows, lanes}, f32);
   for (Value *each : {&rowOf, &headOf})
     fields.add(*each, {lanes}, index);
   for (Value *each : {&other, &placeA, &placeB})
-    fields.add(*each, {kGradientRows}, index);
+    fields.add(*each, {rows}, index);
   for (Value *each : {&lse, &delta})
     fields.add(*each, {queries}, f32);
   for (Value *each : {&low, &high})
@@ -43,21 +43,25 @@ GradientBuffers::GradientBuffers(ImplicitLocOpBuilder &b,
   fields.add(number, {keys}, i32);
   fields.add(turned, {shape.lanes, shape.largerDim()}, f32);
   fields.add(factors, {lanes}, f32);
+  SmallVector<MemRefType> types = form.ownBuffers(b.getContext());
+  own.resize(types.size());
+  for (auto [buffer, type] : llvm::zip_equal(own, types))
+    fields.add(buffer, type.getShape(), type.getElementType());
   // Kernels that differ in these share parts, so they come last.
   if (shape.hasTest())
-    fields.add(allowed, {kGradientRows, lanes}, i32);
+    fields.add(allowed, {rows, lanes}, i32);
   if (!shape.biasPerKey.empty())
-    fields.add(biases, {kGradientRows, lanes}, f32);
+    fields.add(biases, {rows, lanes}, f32);
   scratch = fields.cut(b, given);
 }
 
 std::string mlir::megactx::cpu::gradientKey(const KernelShape &shape,
-                                            int64_t vectors) {
+                                            const GradientForm &form) {
   std::string key;
   llvm::raw_string_ostream(key)
       << "gradient " << GradientBlock::lanesAreQueries(shape) << ' '
       << shape.element << ' ' << shape.headDim << ' ' << shape.valueDim << ' '
-      << shape.lanes << ' ' << vectors << ' ';
+      << shape.lanes << ' ' << form.vectors << ' ' << form.name() << ' ';
   return key;
 }
 
@@ -100,16 +104,16 @@ void GradientBlock::addMasked(KernelParts &parts, Value count,
 }
 
 void GradientBlock::call(KernelParts &parts, Value count, const Masks *masks) {
-  std::string key = gradientKey(shape, buffers.vectors);
+  std::string key = gradientKey(shape, buffers.form);
   llvm::raw_string_ostream os(key);
   os << "block " << shape.softcap.value_or(0);
   if (masks)
     os << " masked " << masks->test << masks->bias << shape.hasTest();
   parts.call(b, key, {buffers.scratch, dataA, dataB, count},
              [&](ValueRange arguments) {
-               GradientBuffers own(b, shape, buffers.vectors, arguments[0]);
-               GradientBlock(b, shape, own, arguments[1], arguments[2])
-                   .emit(arguments[3], masks);
+               GradientBuffers own(b, shape, buffers.form, arguments[0]);
+               buffers.form.block(b, own, arguments[1], arguments[2])
+                   ->emit(arguments[3], masks);
              });
 }
 
@@ -133,7 +137,6 @@ Value GradientBlock::perKey(Value buffer, Value n, int64_t g) {
   return lanesAreQueries(shape) ? perRow(buffer, n) : perLane(buffer, g);
 }
 
-/// P of a product; where there is a softcap, its slope is left in `slopes`.
 Value GradientBlock::weight(Value s, Value n, int64_t g, const Masks *masks) {
   LaneSpan span{a.c(0), buffers.vectors};
   VectorType type = buffers.vector;
@@ -148,8 +151,7 @@ Value GradientBlock::weight(Value s, Value n, int64_t g, const Masks *masks) {
   }
   if (masks && masks->bias)
     s = arith::AddFOp::create(b, s, products.load(buffers.biases, n, span, g));
-  Value p =
-      emitExp2(b, arith::SubFOp::create(b, s, perQuery(buffers.lse, n, g)));
+  Value p = power(arith::SubFOp::create(b, s, perQuery(buffers.lse, n, g)));
   if (!masks)
     return p;
   using Predicate = arith::CmpIPredicate;
@@ -167,42 +169,6 @@ Value GradientBlock::weight(Value s, Value n, int64_t g, const Masks *masks) {
     keep = a.both(keep, arith::CmpIOp::create(b, Predicate::ne, holds, none));
   }
   return a.select(keep, p, a.splat(0.0f, type));
-}
-
-void GradientBlock::emit(Value count, const Masks *masks) {
-  LaneSpan span{a.c(0), buffers.vectors};
-  TableRows rowsA{dataA, buffers.placeA, shape.headDim},
-      rowsB{dataB, buffers.placeB, shape.valueDim};
-  int64_t step = products.rowsAtOnce(span);
-  auto each = [&](Value n, ValueRange values,
-                  function_ref<void(Value, Value, int64_t)> body) {
-    for (int64_t r = 0; r < step; ++r)
-      for (int64_t g = 0; g < span.vectors; ++g)
-        body(values[r * span.vectors + g], a.add(n, a.c(r)), g);
-  };
-  emitFor(b, a.c(0), count, step, [&](Value n) {
-    each(n, products.products(rowsA, buffers.laneA, span, n, step),
-         [&](Value s, Value row, int64_t g) {
-           products.store(weight(s, row, g, masks), buffers.weights, row, span,
-                          g);
-         });
-    each(n, products.products(rowsB, buffers.laneB, span, n, step),
-         [&](Value dp, Value row, int64_t g) {
-           Value p = products.load(buffers.weights, row, span, g);
-           Value dx = arith::MulFOp::create(
-               b, p,
-               arith::SubFOp::create(b, dp, perQuery(buffers.delta, row, g)));
-           if (shape.softcap)
-             dx = arith::MulFOp::create(
-                 b, dx, products.load(buffers.slopes, row, span, g));
-           products.store(dx, buffers.slopes, row, span, g);
-         });
-  });
-  products.accumulate(rowsA, buffers.slopes, buffers.sumA, span, a.c(0), count,
-                      {});
-  if (buffers.sumB)
-    products.accumulate(rowsB, buffers.weights, buffers.sumB, span, a.c(0),
-                        count, {});
 }
 
 /// The sum of all biases, to base 2. A dimension of size one is broadcast.

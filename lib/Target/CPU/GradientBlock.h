@@ -18,42 +18,41 @@
 #define MEGACTX_LIB_TARGET_CPU_GRADIENTBLOCK_H
 
 #include "../Common/KeyViews.h"
-#include "Kernel.h"
+#include "GradientForm.h"
 #include "KernelParts.h"
 #include "LaneProducts.h"
 #include "Scratch.h"
 
 namespace mlir::megactx::cpu {
 
-/// Rows per block: a multiple of however many are summed at once.
-constexpr int64_t kGradientRows = 72;
-
 /// A task's scratch.
 struct GradientBuffers {
-  /// Of so many vectors of lanes; with `given`, those of the task that has
-  /// given its scratch to a part of the kernel.
+  /// With `given`, those of the task that has given its scratch to a part of
+  /// the kernel.
   GradientBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
-                  int64_t vectors, Value given = {});
+                  const GradientForm &form, Value given = {});
 
+  const GradientForm &form;
   int64_t vectors, lanes; ///< lanes of all vectors
   VectorType vector;
-  Value scratch;         ///< memref<?xi8>: holds all that follow
-  Value laneA, laneB;    ///< [D][M], [Dv][M] f32
-  Value sumA, sumB;      ///< the same; sumB of keys' gradients alone
-  Value weights, slopes; ///< [rows][M] f32: P and dX
-  Value rowOf, headOf;   ///< [M] index: the row of each lane, and its head
-  Value other;           ///< [rows] index: those that come row by row
-  Value placeA, placeB;  ///< [rows] index: where these are in memory
-  Value lse, delta;      ///< of each query, f32; lse to base 2
-  Value low, high;       ///< of each query, i32: which keys it sees
-  Value number;          ///< of each key, i32: what low and high count
-  Value turned;          ///< [lanes of a vector][D or Dv] f32
-  Value factors;         ///< [M] f32
+  Value scratch;              ///< memref<?xi8>: holds all that follow
+  Value laneA, laneB;         ///< [D][M], times the form's factor, [Dv][M] f32
+  Value sumA, sumB;           ///< the same; sumB of keys' gradients alone
+  Value weights, slopes;      ///< [rows][M] f32: P and dX
+  Value rowOf, headOf;        ///< [M] index: the row of each lane, and its head
+  Value other;                ///< [rows] index: those that come row by row
+  Value placeA, placeB;       ///< [rows] index: where these are in memory
+  Value lse, delta;           ///< of each query, f32; lse to base 2
+  Value low, high;            ///< of each query, i32: which keys it sees
+  Value number;               ///< of each key, i32: what low and high count
+  Value turned;               ///< [lanes of a vector][D or Dv] f32
+  Value factors;              ///< [M] f32
+  SmallVector<Value, 10> own; ///< the form's
   Value allowed, biases; ///< [rows][M] i32, f32: of tests, in units of log2
 };
 
 /// What a block's form and its scratch depend on, whatever the pieces.
-std::string gradientKey(const KernelShape &shape, int64_t vectors);
+std::string gradientKey(const KernelShape &shape, const GradientForm &form);
 
 /// What elements of a masked block depend on.
 struct GradientContext {
@@ -70,6 +69,7 @@ public:
                 const GradientBuffers &buffers, Value dataA, Value dataB)
       : b(b), a{b}, shape(shape), buffers(buffers), dataA(dataA), dataB(dataB),
         products(b, buffers.vector) {}
+  virtual ~GradientBlock() = default;
 
   static bool lanesAreQueries(const KernelShape &shape) {
     return shape.result == KernelResult::QueryGradient;
@@ -81,21 +81,17 @@ public:
   void add(KernelParts &parts, Value count, Value isFull,
            const GradientContext &context);
 
-private:
+protected:
   /// What a masked block looks up.
   struct Masks {
     bool test, bias;
   };
-  void addMasked(KernelParts &parts, Value count,
-                 const GradientContext &context);
-  void call(KernelParts &parts, Value count, const Masks *masks);
-  void emit(Value count, const Masks *masks);
+  /// Adds what the first `count` rows give; without `masks`, of a full block.
+  virtual void emit(Value count, const Masks *masks) = 0;
+  virtual Value power(Value x) = 0;
+  /// P of a product; where there is a softcap, its slope is left in `slopes`.
   Value weight(Value s, Value n, int64_t g, const Masks *masks);
-  Value perLane(Value buffer, int64_t g);
-  Value perRow(Value buffer, Value n);
   Value perQuery(Value buffer, Value n, int64_t g);
-  Value perKey(Value buffer, Value n, int64_t g);
-  void sumBiases(Value n, const GradientContext &context);
 
   ImplicitLocOpBuilder &b;
   Arith a;
@@ -103,6 +99,15 @@ private:
   const GradientBuffers &buffers;
   Value dataA, dataB;
   LaneProducts products;
+
+private:
+  void addMasked(KernelParts &parts, Value count,
+                 const GradientContext &context);
+  void call(KernelParts &parts, Value count, const Masks *masks);
+  Value perLane(Value buffer, int64_t g);
+  Value perRow(Value buffer, Value n);
+  Value perKey(Value buffer, Value n, int64_t g);
+  void sumBiases(Value n, const GradientContext &context);
 };
 
 } // namespace mlir::megactx::cpu

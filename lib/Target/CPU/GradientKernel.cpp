@@ -12,26 +12,24 @@ using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
 
 func::FuncOp GradientKernel::run() {
-  if (shape.lanes == 16)
-    tasksByLength({1, 2, 4}, rowsPerClass());
-  else
-    tasksByLength({1, 2}, rowsPerClass());
+  tasksByLength(gradientFormsOf(shape), rowsPerClass());
   func::ReturnOp::create(b);
   return function;
 }
 
 /// Blocks of the fewest vectors that hold a whole class, as in attention.
-void GradientKernel::tasksByLength(ArrayRef<int64_t> vectors, Value most) {
-  if (vectors.size() == 1)
-    return tasks(vectors.front(), most);
+void GradientKernel::tasksByLength(ArrayRef<GradientFormPtr> forms,
+                                   Value most) {
+  const GradientForm &form = *forms.front();
+  if (forms.size() == 1)
+    return tasks(form, most);
   emitIf(
-      b, a.le(most, a.c(vectors.front() * shape.lanes)),
-      [&] { tasks(vectors.front(), most); },
-      [&] { tasksByLength(vectors.drop_front(), most); });
+      b, a.le(most, a.c(form.lanes())), [&] { tasks(form, most); },
+      [&] { tasksByLength(forms.drop_front(), most); });
 }
 
-void GradientKernel::tasks(int64_t vectors, Value most) {
-  Value width = a.c(vectors * shape.lanes), classes = a.c(laneClasses());
+void GradientKernel::tasks(const GradientForm &form, Value most) {
+  Value width = a.c(form.lanes()), classes = a.c(laneClasses());
   Value blocks = a.ceilDiv(most, width);
   Value perBlock = a.mul(a.mul(batches, laneHeads()), classes);
   // Blocks of one class follow each other, and find each other's rows in the
@@ -44,7 +42,7 @@ void GradientKernel::tasks(int64_t vectors, Value most) {
     Value head = a.rem(rest, laneHeads()), batch = a.div(rest, laneHeads());
     Value count = enter(batch, head, viewClass);
     scf::IfOp::create(b, a.lt(first, count), [&](OpBuilder &, Location) {
-      GradientBuffers buffers(b, shape, vectors);
+      GradientBuffers buffers(b, shape, form);
       startLanes(buffers, head, first, count);
       task(buffers, batch, head);
       scf::YieldOp::create(b);
@@ -77,15 +75,16 @@ void GradientKernel::startLanes(const GradientBuffers &buffers, Value head,
 
 void GradientKernel::loadLanes(const GradientBuffers &buffers,
                                const BatchOf &ofA, const BatchOf &ofB) {
-  std::string key = gradientKey(shape, buffers.vectors);
+  std::string key = gradientKey(shape, buffers.form);
   llvm::raw_string_ostream(key) << "load " << shape.scale;
   parts.call(b, key, {buffers.scratch, ofA.tensor, ofB.tensor, ofA.batch},
              [&](ValueRange x) {
-               GradientBuffers own(b, shape, buffers.vectors, x[0]);
+               GradientBuffers own(b, shape, buffers.form, x[0]);
                LaneRows rows(b, own.vector, own.rowOf, own.headOf);
-               rows.load({x[1], x[3], ofA.dim},
-                         shape.scale * static_cast<float>(M_LOG2E), own.laneA);
+               rows.load({x[1], x[3], ofA.dim}, own.form.laneFactor(),
+                         own.laneA);
                rows.load({x[2], x[3], ofB.dim}, 1.0f, own.laneB);
+               own.form.readLanes(b, own);
              });
 }
 
@@ -93,12 +92,12 @@ void GradientKernel::loadLanes(const GradientBuffers &buffers,
 void GradientKernel::storeSum(const GradientBuffers &buffers,
                               Value GradientBuffers::*sum, float factor,
                               const BatchOf &to) {
-  std::string key = gradientKey(shape, buffers.vectors);
+  std::string key = gradientKey(shape, buffers.form);
   llvm::raw_string_ostream(key)
       << "store " << (sum == &GradientBuffers::sumA) << ' ' << factor;
   parts.call(b, key, {buffers.scratch, to.tensor, to.batch, lanesHere},
              [&](ValueRange x) {
-               GradientBuffers own(b, shape, buffers.vectors, x[0]);
+               GradientBuffers own(b, shape, buffers.form, x[0]);
                BatchOf rowsOf{x[1], x[2], to.dim};
                LaneRows rows(b, own.vector, own.rowOf, own.headOf);
                for (int64_t g = 0; g < own.vectors; ++g)
@@ -117,8 +116,9 @@ void GradientKernel::storeSum(const GradientBuffers &buffers,
 }
 
 Value GradientKernel::blockRows(const GradientBuffers &buffers, Value left) {
-  Value step = a.c(LaneProducts::rowsAtOnce(shape.lanes, buffers.vectors));
-  return a.min(a.mul(a.ceilDiv(left, step), step), a.c(kGradientRows));
+  Value step = a.c(buffers.form.rowStep());
+  return a.min(a.mul(a.ceilDiv(left, step), step),
+               a.c(buffers.form.blockRows()));
 }
 
 void GradientKernel::placeRow(const GradientBuffers &buffers, Value n,

@@ -50,8 +50,8 @@ protected:
   Value lanesHere; ///< how many of the task's lanes have a row
 
 private:
-  void tasksByLength(ArrayRef<int64_t> vectors, Value most);
-  void tasks(int64_t vectors, Value most);
+  void tasksByLength(ArrayRef<GradientFormPtr> forms, Value most);
+  void tasks(const GradientForm &form, Value most);
   void startLanes(const GradientBuffers &buffers, Value head, Value first,
                   Value count);
 };

@@ -127,19 +127,21 @@ void KeyGradientKernel::queriesOf(unsigned index,
   const pattern::Piece &piece = shape.pieces[index];
   Value begin, end;
   std::tie(begin, end) = walk.queriesOf(index, lowest, highest, queries);
-  GradientBlock block(b, shape, buffers, queryData, doutData);
+  std::unique_ptr<GradientBlock> block =
+      buffers.form.block(b, buffers, queryData, doutData);
   auto tile = [&](Value from, Value isAllowed) {
     Value count = blockRows(buffers, a.sub(end, from));
     auto [highestLow, lowestHigh] =
         placeQueries(index, buffers, from, end, count);
     Value isFull = a.both(a.le(highestLow, a.c(0)),
                           a.lt(placeOf(buffers, highest), lowestHigh));
-    block.add(parts, count, isFull,
-              {piece.test, *views, arguments.biases, isAllowed});
+    block->add(parts, count, isFull,
+               {piece.test, *views, arguments.biases, isAllowed});
   };
   forTiles(b, TestBlocks::of(shape, piece),
            {*views, /*areQueries=*/false, buffers.rowOf, lanesHere},
-           {begin, end, views->offsetOfQueries(), kGradientRows}, tile);
+           {begin, end, views->offsetOfQueries(), buffers.form.blockRows()},
+           tile);
 }
 
 std::unique_ptr<GradientKernel>

@@ -91,7 +91,8 @@ void QueryGradientKernel::keysOf(unsigned index, const GradientBuffers &buffers,
   Value keyStride = keyStrides[2], valueStride = valueStrides[2];
   Hull hull = bounds(index, buffers);
   KeyViews::Places places = views->places(index);
-  GradientBlock block(b, shape, buffers, keyData, valueData);
+  std::unique_ptr<GradientBlock> block =
+      buffers.form.block(b, buffers, keyData, valueData);
   Value begin = a.min(hull.lowest, hull.highest), end = hull.highest;
   auto tile = [&](Value from, Value isAllowed) {
     Value count = blockRows(buffers, a.sub(end, from));
@@ -103,15 +104,15 @@ void QueryGradientKernel::keysOf(unsigned index, const GradientBuffers &buffers,
       placeRow(buffers, n, views->keyRow(index, places, a.min(key, last)),
                keyStride, valueStride);
     });
-    Value isFull =
-        a.both(a.le(hull.highestLow, from),
-               a.le(a.add(from, a.c(kGradientRows)), hull.lowestHigh));
-    block.add(parts, count, isFull,
-              {piece.test, *views, arguments.biases, isAllowed});
+    Value isFull = a.both(
+        a.le(hull.highestLow, from),
+        a.le(a.add(from, a.c(buffers.form.blockRows())), hull.lowestHigh));
+    block->add(parts, count, isFull,
+               {piece.test, *views, arguments.biases, isAllowed});
   };
   forTiles(b, TestBlocks::of(shape, piece),
            {*views, /*areQueries=*/true, buffers.rowOf, lanesHere},
-           {begin, end, arguments.keyOffset, kGradientRows}, tile);
+           {begin, end, arguments.keyOffset, buffers.form.blockRows()}, tile);
 }
 
 std::unique_ptr<GradientKernel>

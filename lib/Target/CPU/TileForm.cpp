@@ -50,8 +50,6 @@ private:
   void update(const Part &part, int64_t count, const TileRows &keys,
               const Masks *masks);
   std::pair<Value, Value> evenRows();
-  void packKeys();
-  void turnValues();
   Value loadScore(Value n, int64_t g);
   SmallVector<Value> maxima(const Part &part, ValueRange before,
                             const Masks *masks);
@@ -89,7 +87,9 @@ public:
             MemRefType::get({kKeys, kRows}, f32)};
   }
   void readQueries(ImplicitLocOpBuilder &b,
-                   const BlockBuffers &buffers) const override;
+                   const BlockBuffers &buffers) const override {
+    TileProducts(b).pairRows(buffers.queries, buffers.own[kQueryPairs]);
+  }
   std::unique_ptr<KeyBlock> block(ImplicitLocOpBuilder &b,
                                   const BlockBuffers &buffers,
                                   Value from) const override {
@@ -99,37 +99,9 @@ public:
 } // namespace
 
 Form mlir::megactx::cpu::tileForm(const KernelShape &shape, int64_t vectors) {
-  if (!shape.tiles || shape.lanes != kWords || !shape.element.isBF16() ||
-      shape.headDim % kWords || shape.valueDim % kWords)
+  if (!fitTiles(shape))
     return nullptr;
   return std::make_unique<TileForm>(shape, vectors);
-}
-
-/// The queries' columns in pairs.
-void TileForm::readQueries(ImplicitLocOpBuilder &b,
-                           const BlockBuffers &buffers) const {
-  Arith a{b};
-  Value queryPairs = buffers.own[kQueryPairs];
-  auto eachVector = [&](Value pair, function_ref<Value(Value)> of) {
-    for (int64_t g = 0; g < vectors; ++g)
-      vector::StoreOp::create(b, of(a.c(g * kWords)), queryPairs,
-                              ValueRange{pair, a.c(g * kNarrow)});
-  };
-  int64_t pairs = shape.headDim / 2;
-  emitFor(b, a.c(0), a.c(pairs), 1, [&](Value pair) {
-    eachVector(pair, [&](Value lane) {
-      auto row = [&](int64_t i) -> Value {
-        Value d = a.add(a.mul(pair, a.c(2)), a.c(i));
-        return vector::LoadOp::create(b, buffers.vector, buffers.queries,
-                                      ValueRange{d, lane});
-      };
-      return emitPairs(b, row(0), row(1));
-    });
-  });
-  Value none = a.splat(0.0f, buffers.vector);
-  int64_t all = cast<MemRefType>(queryPairs.getType()).getDimSize(0);
-  for (int64_t pair = pairs; pair < all; ++pair)
-    eachVector(a.c(pair), [&](Value) { return emitPairs(b, none, none); });
 }
 
 /// Whether the block's keys are equally far from each other in memory, and how
@@ -158,56 +130,13 @@ std::pair<Value, Value> TileBlock::evenRows() {
   return {same, stride};
 }
 
-/// The block's keys one after another, columns past theirs 0.
-void TileBlock::packKeys() {
-  auto type = VectorType::get({kWords}, b.getBF16Type());
-  Value none = arith::ConstantOp::create(b, b.getZeroAttr(type));
-  Value tile = buffers.own[kKeyTile];
-  int64_t columns = cast<MemRefType>(tile.getType()).getDimSize(1);
-  emitFor(b, a.c(0), a.c(kKeys), 1, [&](Value n) {
-    Value at = memref::LoadOp::create(b, buffers.keyAt, n);
-    for (int64_t d = 0; d < columns; d += kWords) {
-      Value x = none;
-      if (d < shape.headDim)
-        x = vector::LoadOp::create(b, type, buffers.keyData, a.add(at, a.c(d)));
-      vector::StoreOp::create(b, x, tile, ValueRange{n, a.c(d)});
-    }
-  });
-}
-
-/// The block's values, a row for each column.
-void TileBlock::turnValues() {
-  auto type = VectorType::get({kWords}, b.getBF16Type());
-  auto words = VectorType::get({kWords}, b.getI32Type());
-  auto row = VectorType::get({kNarrow}, b.getBF16Type());
-  auto turn = [&](Value n, Value d) {
-    SmallVector<Value> square;
-    for (int64_t pair = 0; pair < kWords; ++pair) {
-      auto of = [&](int64_t i) -> Value {
-        Value at = memref::LoadOp::create(b, buffers.valueAt,
-                                          a.add(n, a.c(2 * pair + i)));
-        return vector::LoadOp::create(b, type, buffers.valueData, a.add(at, d));
-      };
-      Value both = vector::InterleaveOp::create(b, of(0), of(1));
-      square.push_back(vector::BitCastOp::create(b, words, both));
-    }
-    for (auto [i, x] : llvm::enumerate(emitTranspose(b, square)))
-      vector::StoreOp::create(b, vector::BitCastOp::create(b, row, x),
-                              buffers.own[kValueTile],
-                              ValueRange{a.add(d, a.c(i)), n});
-  };
-  emitFor(b, a.c(0), a.c(kKeys), kNarrow, [&](Value n) {
-    emitFor(b, a.c(0), a.c(shape.valueDim), kWords,
-            [&](Value d) { turn(n, d); });
-  });
-}
-
 /// Keys are multiplied where they are, but those that are not equally far from
 /// each other, or whose columns do not fill tiles.
 void TileBlock::emit(const Masks *masks) {
-  turnValues();
+  TileProducts tiles(b);
+  tiles.turn(valueRows(), buffers.own[kValueTile]);
   auto packed = [&] {
-    packKeys();
+    tiles.pack(keyRows(), buffers.own[kKeyTile]);
     emitRows({buffers.own[kKeyTile], {a.c(0), a.c(0)}, Value()}, masks);
   };
   if (shape.headDim % kNarrow)

@@ -3,11 +3,17 @@
 #include "TileProducts.h"
 #include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
+
+bool mlir::megactx::cpu::fitTiles(const KernelShape &shape) {
+  return shape.tiles && shape.lanes == kWords && shape.element.isBF16() &&
+         shape.headDim % kWords == 0 && shape.valueDim % kWords == 0;
+}
 
 /// Of the right side, at most so many tiles stay in registers: of eight, three
 /// are for the sums and the left side.
@@ -82,6 +88,73 @@ void TileProducts::block(const TileRows &left, const TileRows &right,
   for (int64_t h = 0; h < high; ++h)
     for (int64_t w = 0; w < 2; ++w)
       amx::TileStoreOp::create(b, sums.to, at(h, w), total[2 * h + w]);
+}
+
+static ArrayRef<int64_t> shapeOf(Value x) {
+  return cast<MemRefType>(x.getType()).getShape();
+}
+
+void TileProducts::pack(const TableRows &rows, Value to) {
+  auto type = VectorType::get({kWords}, b.getBF16Type());
+  Value none = arith::ConstantOp::create(b, b.getZeroAttr(type));
+  emitFor(b, a.c(0), a.c(shapeOf(to)[0]), 1, [&](Value n) {
+    Value at = memref::LoadOp::create(b, rows.at, n);
+    for (int64_t d = 0; d < shapeOf(to)[1]; d += kWords) {
+      Value x = none;
+      if (d < rows.dim)
+        x = vector::LoadOp::create(b, type, rows.data, a.add(at, a.c(d)));
+      vector::StoreOp::create(b, x, to, ValueRange{n, a.c(d)});
+    }
+  });
+}
+
+void TileProducts::turn(const TableRows &rows, Value to) {
+  emitFor(b, a.c(0), a.c(shapeOf(to)[1]), kNarrow, [&](Value n) {
+    emitFor(b, a.c(0), a.c(rows.dim), kWords,
+            [&](Value d) { turnSquare(rows, n, d, to); });
+  });
+}
+
+/// Of so many pairs of rows as of columns.
+void TileProducts::turnSquare(const TableRows &rows, Value n, Value d,
+                              Value to) {
+  auto type = VectorType::get({kWords}, b.getBF16Type());
+  auto words = VectorType::get({kWords}, b.getI32Type());
+  auto row = VectorType::get({kNarrow}, b.getBF16Type());
+  SmallVector<Value> square;
+  for (int64_t pair = 0; pair < kWords; ++pair) {
+    auto of = [&](int64_t i) -> Value {
+      Value at =
+          memref::LoadOp::create(b, rows.at, a.add(n, a.c(2 * pair + i)));
+      return vector::LoadOp::create(b, type, rows.data, a.add(at, d));
+    };
+    Value both = vector::InterleaveOp::create(b, of(0), of(1));
+    square.push_back(vector::BitCastOp::create(b, words, both));
+  }
+  for (auto [i, x] : llvm::enumerate(emitTranspose(b, square)))
+    vector::StoreOp::create(b, vector::BitCastOp::create(b, row, x), to,
+                            ValueRange{a.add(d, a.c(i)), n});
+}
+
+void TileProducts::pairRows(Value rows, Value to) {
+  auto type = VectorType::get({kWords}, b.getF32Type());
+  int64_t pairs = shapeOf(rows)[0] / 2, width = shapeOf(rows)[1];
+  auto store = [&](Value x, Value pair, int64_t lane) {
+    vector::StoreOp::create(b, x, to, ValueRange{pair, a.c(2 * lane)});
+  };
+  emitFor(b, a.c(0), a.c(pairs), 1, [&](Value pair) {
+    for (int64_t lane = 0; lane < width; lane += kWords) {
+      auto row = [&](int64_t i) -> Value {
+        Value d = a.add(a.mul(pair, a.c(2)), a.c(i));
+        return vector::LoadOp::create(b, type, rows, ValueRange{d, a.c(lane)});
+      };
+      store(emitPairs(b, row(0), row(1)), pair, lane);
+    }
+  });
+  Value none = a.splat(0.0f, type);
+  for (int64_t pair = pairs; pair < shapeOf(to)[0]; ++pair)
+    for (int64_t lane = 0; lane < width; lane += kWords)
+      store(emitPairs(b, none, none), a.c(pair), lane);
 }
 
 Value mlir::megactx::cpu::emitPairs(ImplicitLocOpBuilder &b, Value low,

@@ -8,13 +8,17 @@
 #ifndef MEGACTX_LIB_TARGET_CPU_TILEPRODUCTS_H
 #define MEGACTX_LIB_TARGET_CPU_TILEPRODUCTS_H
 
-#include "../Common/Emit.h"
+#include "Kernel.h"
+#include "LaneProducts.h"
 
 namespace mlir::megactx::cpu {
 
 /// Rows of a tile, which are as many words as f32 elements, or twice as many
 /// bf16 elements.
 constexpr int64_t kTileRows = 16, kWords = 16, kNarrow = 2 * kWords;
+
+/// Whether the target has tiles for kernels of the shape.
+bool fitTiles(const KernelShape &shape);
 
 /// Rows of bf16 in memory, from an element of a matrix on or, with a stride in
 /// elements, of flat data.
@@ -42,7 +46,16 @@ public:
   void emit(const TileRows &left, const TileRows &right, const TileSums &sums,
             int64_t depth, bool adds);
 
+  /// to [rows][columns] = rows one after another, columns past theirs 0.
+  void pack(const TableRows &rows, Value to);
+  /// to [columns][rows] = rows, a multiple of kNarrow, turned.
+  void turn(const TableRows &rows, Value to);
+  /// to [rows / 2][2 columns], bf16 = rows [rows][columns] of f32, pairs of
+  /// them in words, rows past theirs 0.
+  void pairRows(Value rows, Value to);
+
 private:
+  void turnSquare(const TableRows &rows, Value n, Value d, Value to);
   void block(const TileRows &left, const TileRows &right, const TileSums &sums,
              int64_t depth, bool adds, ArrayRef<Value> held);
   SmallVector<Value> columns(const TileRows &right, int64_t begin, int64_t end);

@@ -1,6 +1,19 @@
 // RUN: megactx-opt %s --megactx-convert-attention-to-cpu-kernels=vector-bits=512 | FileCheck %s
+// RUN: megactx-opt %s --megactx-convert-attention-to-cpu-kernels=amx=true --canonicalize --cse | FileCheck %s --check-prefix=TILES
 // RUN: not megactx-opt %s --megactx-convert-attention-to-cpu-kernels=vector-bits=100 2>&1 | FileCheck %s --check-prefix=BITS
 // BITS: expected vector-bits of 128, 256 or 512, but got 100
+
+// Scores and dP of 64 rows and 32 lanes; the sums of dX times rows that are
+// turned. Keys' gradients sum P times rows, too.
+// TILES-LABEL: func @of_queries_and_keys
+// TILES: amx.tile_load {{.*}} : memref<32x128xbf16> into !amx.tile<16x32xbf16>
+// TILES: amx.tile_load {{.*}} : memref<64x64xbf16> into !amx.tile<16x32xbf16>
+// TILES: amx.tile_store {{.*}} : memref<64x32xf32>, !amx.tile<16x16xf32>
+// TILES: amx.tile_store {{.*}} : memref<64x32xf32>, !amx.tile<16x16xf32>
+// TILES: llvm.call_intrinsic "llvm.x86.avx512.mask.scalef.ps.512"
+// TILES: amx.tile_load {{.*}} : memref<32x64xbf16> into !amx.tile<16x32xbf16>
+// TILES: amx.tile_load {{.*}} : memref<64x64xf32> into !amx.tile<16x16xf32>
+// TILES: amx.tile_store {{.*}} : memref<64x64xf32>, !amx.tile<16x16xf32>
 
 !q = memref<1x8x?x64xbf16>
 !k = memref<1x2x?x64xbf16>
