@@ -84,6 +84,15 @@ def test_many_rows_in_bf16(compiled):
     attention.check(kernel, batch=1, queries=1100, keys=1100)
 
 
+@pytest.mark.parametrize("head_dim, value_dim", [(64, 64), (80, 48)])
+def test_few_rows_of_heads_in_bf16(head_dim, value_dim, compiled):
+    """Rows of heads that share keys in the lanes of one vector, and keys shared among tasks in parts of any length."""
+    shape = dict(dtype="bf16", heads=8, key_heads=1, head_dim=head_dim, value_dim=value_dim, offset=True)
+    kernel = compiled(*(attention.Spec(pattern, **shape) for pattern in ["causal", "causal and window<left = 1000, right = 0>", "causal and strided<stride = 3>"]))
+    for queries, keys in [(1, 3000), (2, 1100), (2, 50)]:
+        attention.check(kernel, batch=1, queries=queries, keys=keys, offset=keys - queries)
+
+
 @pytest.mark.parametrize("at", [0, 70, 199])
 def test_what_is_no_number_stays_none_in_bf16(at, compiled):
     """Rows whose scores are none, whatever their blocks make of a maximum that is none."""

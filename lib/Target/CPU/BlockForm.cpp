@@ -14,17 +14,19 @@ float BlockForm::queryFactor() const {
 SmallVector<Form> mlir::megactx::cpu::formsOf(const KernelShape &shape,
                                               int64_t classes) {
   SmallVector<Form> forms;
+  auto add = [&](int64_t vectors) {
+    Form tiles = tileForm(shape, vectors);
+    forms.push_back(tiles ? std::move(tiles) : laneForm(shape, vectors));
+  };
   forms.push_back(rowForm(shape));
-  forms.push_back(laneForm(shape, 1));
+  add(1);
   // Sums of six keys by two vectors fill sixteen registers best, and of six by
   // four, thirty-two; there, two without classes would be for short sequences.
   bool manyRegisters = shape.lanes == 16;
   if (classes > 1 || !manyRegisters)
     forms.push_back(laneForm(shape, 2));
-  if (!manyRegisters)
-    return forms;
-  Form tiles = tileForm(shape, 4);
-  forms.push_back(tiles ? std::move(tiles) : laneForm(shape, 4));
+  if (manyRegisters)
+    add(4);
   // Values are turned for so many rows at once.
   if (Form wide = tileForm(shape, 8))
     forms.push_back(std::move(wide));

@@ -252,7 +252,7 @@ void KernelEmitter::keyLoop(unsigned index, const BlockBuffers &constBuffers) {
   std::array<Value, 4> hull = rowBounds(index, buffers);
   Value begin = a.min(hull[0], hull[3]), end = hull[3];
   if (split)
-    std::tie(begin, end) = split->share(begin, end);
+    std::tie(begin, end) = split->share(begin, end, buffers.form.keys());
   auto test = TestBlocks::of(shape, shape.pieces[index]);
   // Its tiles begin anywhere: those of the next task's keys may be in one.
   if (test && split)

@@ -26,9 +26,10 @@ public:
   Value tasks() const { return a.mul(unsplit, parts.count); }
   /// Takes up one of `tasks()`; returns which of the unsplit tasks it is.
   Value enter(Value number);
-  /// What of the keys [begin, end) of a piece is this task's.
-  std::pair<Value, Value> share(Value begin, Value end) const {
-    return parts.share(a, begin, end, kBlockKeys);
+  /// What of the keys [begin, end) of a piece is this task's, in blocks of so
+  /// many keys.
+  std::pair<Value, Value> share(Value begin, Value end, int64_t block) const {
+    return parts.share(a, begin, end, block);
   }
   /// As TaskRows::store, into `out` and `lse` or to be merged there.
   void store(KernelParts &code, const BlockBuffers &buffers, Value batch,

@@ -11,6 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "TileProducts.h"
 #include "VectorBlock.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -57,8 +58,9 @@ class RowForm : public BlockForm {
 public:
   explicit RowForm(const KernelShape &shape) : BlockForm(shape, 1) {}
   StringRef name() const override { return "row by row"; }
+  // From where on lanes, or tiles, are faster.
   int64_t mostRows() const override {
-    return std::max<int64_t>(shape.lanes / 4, 1);
+    return std::max<int64_t>(shape.lanes / (fitTiles(shape) ? 8 : 4), 1);
   }
   int64_t keysAhead() const override { return kBlockKeys; }
   // Loops over the columns of one row wait for memory.

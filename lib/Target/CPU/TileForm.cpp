@@ -5,8 +5,8 @@
 //   S  = K Qt       keys as they are, the queries' columns in pairs
 //   Ot = Vt P       values turned, weights of keys that follow in pairs
 //
-// of 32 rows after the other, so that what is summed stays in the first level
-// of the cache.
+// of at most 32 rows after the other, so that what is summed stays in the first
+// level of the cache.
 //
 //===----------------------------------------------------------------------===//
 
@@ -24,8 +24,10 @@ using namespace mlir::megactx::cpu;
 /// A row's maximum stays as it was until another is as many powers of two
 /// larger: sums need not be scaled for each key that is a little better.
 static constexpr float kGrowth = 8;
-/// Of vectors that are computed at once, and their rows.
-static constexpr int64_t kVectors = 2, kRows = kVectors * kWords;
+/// Of a task's vectors, those that are computed at once.
+static int64_t vectorsAtOnce(const BlockForm &form) {
+  return std::min<int64_t>(form.vectors, 2);
+}
 /// Of keys: of a block, and of the part of a masked one that is left out where
 /// no row sees it.
 static constexpr int64_t kKeys = 4 * kTileRows, kPartKeys = kNarrow;
@@ -35,8 +37,8 @@ static constexpr int64_t kManyRows = 1024;
 
 namespace {
 /// Of buffers; pairs of rows lie in words: queries [D / 2][2 rows], D rounded
-/// up to 32, keys [keys][D], values [Dv][keys], weights [keys / 2][2 * 32],
-/// all bf16; scores [keys][32], f32.
+/// up to 32, keys [keys][D], values [Dv][keys], weights [keys / 2][2 rows at
+/// once], all bf16; scores [keys][rows at once], f32.
 enum Own { kQueryPairs, kKeyTile, kValueTile, kWeightPairs, kScores };
 
 class TileBlock : public KeyBlock {
@@ -80,11 +82,12 @@ public:
   SmallVector<MemRefType> ownBuffers(MLIRContext *context) const override {
     Type bf16 = BFloat16Type::get(context), f32 = Float32Type::get(context);
     int64_t columns = llvm::alignTo(shape.headDim, kNarrow);
+    int64_t rowsAtOnce = vectorsAtOnce(*this) * kWords;
     return {MemRefType::get({columns / 2, 2 * rows()}, bf16),
             MemRefType::get({kKeys, columns}, bf16),
             MemRefType::get({shape.valueDim, kKeys}, bf16),
-            MemRefType::get({kKeys / 2, 2 * kRows}, bf16),
-            MemRefType::get({kKeys, kRows}, f32)};
+            MemRefType::get({kKeys / 2, 2 * rowsAtOnce}, bf16),
+            MemRefType::get({kKeys, rowsAtOnce}, f32)};
   }
   void readQueries(ImplicitLocOpBuilder &b,
                    const BlockBuffers &buffers) const override {
@@ -152,9 +155,10 @@ void TileBlock::emit(const Masks *masks) {
 }
 
 void TileBlock::emitRows(const TileRows &keys, const Masks *masks) {
-  emitFor(b, a.c(0), buffers.rowCount, kRows, [&](Value lane) {
+  int64_t vectors = vectorsAtOnce(buffers.form);
+  emitFor(b, a.c(0), buffers.rowCount, vectors * kWords, [&](Value lane) {
     auto part = [&](Value n, int64_t count) {
-      update({lane, kVectors, n, a.add(n, a.c(count))}, count, keys, masks);
+      update({lane, vectors, n, a.add(n, a.c(count))}, count, keys, masks);
     };
     if (!masks)
       return part(a.c(0), kKeys);
@@ -167,7 +171,7 @@ void TileBlock::emitRows(const TileRows &keys, const Masks *masks) {
 /// Whether a row of those from the lane on may see a key of the part.
 Value TileBlock::seesPart(Value lane, Value n) {
   Value vector = a.div(lane, a.c(kWords)), low, high;
-  for (int64_t g = 0; g < kVectors; ++g) {
+  for (int64_t g = 0; g < vectorsAtOnce(buffers.form); ++g) {
     auto of = [&](Value bounds) -> Value {
       return memref::LoadOp::create(b, bounds, a.add(vector, a.c(g)));
     };
@@ -189,14 +193,14 @@ void TileBlock::update(const Part &part, int64_t count, const TileRows &keys,
   tiles.emit(
       left,
       {buffers.own[kQueryPairs], {a.c(0), a.mul(part.lane, a.c(2))}, Value()},
-      {buffers.own[kScores], part.begin, count, a.c(0)},
+      {buffers.own[kScores], part.begin, count, a.c(0), part.vectors},
       llvm::alignTo(shape.headDim, kNarrow), /*adds=*/false);
   raiseTops(part, masks);
   pairExponentials(part, masks);
   tiles.emit(
       {buffers.own[kValueTile], {a.c(0), part.begin}, Value()},
       {buffers.own[kWeightPairs], {a.div(part.begin, a.c(2)), a.c(0)}, Value()},
-      {buffers.acc, a.c(0), shape.valueDim, part.lane}, count,
+      {buffers.acc, a.c(0), shape.valueDim, part.lane, part.vectors}, count,
       /*adds=*/true);
 }
 

@@ -121,7 +121,8 @@ void TileGradientBlock::addLanes(int64_t vector, const Masks *masks) {
   auto multiply = [&](Own left, Own right, Own to, int64_t dim) {
     tiles.emit({own[left], {none, none}, Value()},
                {own[right], {none, a.c(vector * kNarrow)}, Value()},
-               {own[to], none, kRows, none}, llvm::alignTo(dim, kNarrow),
+               {own[to], none, kRows, none, kVectors},
+               llvm::alignTo(dim, kNarrow),
                /*adds=*/false);
   };
   multiply(kPackedA, kLaneA, kScores, shape.headDim);
@@ -132,8 +133,8 @@ void TileGradientBlock::addLanes(int64_t vector, const Masks *masks) {
   });
   auto add = [&](Own left, Own right, Value to, int64_t dim) {
     tiles.emit({own[left], {none, none}, Value()},
-               {own[right], {none, none}, Value()}, {to, none, dim, lane},
-               kRows, /*adds=*/true);
+               {own[right], {none, none}, Value()},
+               {to, none, dim, lane, kVectors}, kRows, /*adds=*/true);
   };
   add(kTurnedA, kSlopes, buffers.sumA, shape.headDim);
   if (buffers.sumB)

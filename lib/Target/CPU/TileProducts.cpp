@@ -22,15 +22,17 @@ static constexpr int64_t kHeld = 4;
 void TileProducts::emit(const TileRows &left, const TileRows &right,
                         const TileSums &sums, int64_t depth, bool adds) {
   SmallVector<Value> held;
-  if (2 * depth / kNarrow <= kHeld)
-    held = columns(right, 0, depth);
+  if (sums.tiles * depth / kNarrow <= kHeld)
+    held = columns(right, sums.tiles, 0, depth);
   int64_t high = held.empty() ? 2 * kTileRows : kTileRows;
   int64_t whole = sums.rows / high * high;
   auto from = [&](Value i, int64_t rows) {
     TileRows leftHere = left;
     Value down = left.stride ? a.mul(i, left.stride) : i;
     leftHere.at.front() = a.add(left.at.front(), down);
-    TileSums here{sums.to, a.add(sums.row, i), rows, sums.column};
+    TileSums here = sums;
+    here.row = a.add(sums.row, i);
+    here.rows = rows;
     block(leftHere, right, here, depth, adds, held);
   };
   emitFor(b, a.c(0), a.c(whole), high, [&](Value i) { from(i, high); });
@@ -49,12 +51,12 @@ Value TileProducts::load(const TileRows &from, Value row, int64_t column) {
   return amx::TileLoadOp::create(b, type, from.data, at, from.stride);
 }
 
-/// The right side's tiles of [begin, end) of the depth, two of each.
-SmallVector<Value> TileProducts::columns(const TileRows &right, int64_t begin,
-                                         int64_t end) {
+/// The right side's tiles of [begin, end) of the depth, so many of each.
+SmallVector<Value> TileProducts::columns(const TileRows &right, int64_t number,
+                                         int64_t begin, int64_t end) {
   SmallVector<Value> tiles;
   for (int64_t k = begin; k < end; k += kNarrow)
-    for (int64_t w = 0; w < 2; ++w)
+    for (int64_t w = 0; w < number; ++w)
       tiles.push_back(load(right, a.c(k / 2), w * kNarrow));
   return tiles;
 }
@@ -70,24 +72,25 @@ void TileProducts::block(const TileRows &left, const TileRows &right,
   };
   SmallVector<Value> total;
   for (int64_t h = 0; h < high; ++h)
-    for (int64_t w = 0; w < 2; ++w)
+    for (int64_t w = 0; w < sums.tiles; ++w)
       total.push_back(
           adds ? amx::TileLoadOp::create(b, type, sums.to, at(h, w)).getRes()
                : amx::TileZeroOp::create(b, type).getRes());
   for (int64_t k = 0; k < depth; k += kNarrow) {
-    SmallVector<Value> beside(held.empty() ? columns(right, k, k + kNarrow)
-                                           : held.slice(2 * k / kNarrow, 2));
+    SmallVector<Value> beside(
+        held.empty() ? columns(right, sums.tiles, k, k + kNarrow)
+                     : held.slice(sums.tiles * k / kNarrow, sums.tiles));
     for (int64_t h = 0; h < high; ++h) {
       Value rows = load(left, a.c(h * kTileRows), k);
-      for (int64_t w = 0; w < 2; ++w) {
-        Value &sum = total[2 * h + w];
+      for (int64_t w = 0; w < sums.tiles; ++w) {
+        Value &sum = total[sums.tiles * h + w];
         sum = amx::TileMulFOp::create(b, type, rows, beside[w], sum);
       }
     }
   }
   for (int64_t h = 0; h < high; ++h)
-    for (int64_t w = 0; w < 2; ++w)
-      amx::TileStoreOp::create(b, sums.to, at(h, w), total[2 * h + w]);
+    for (int64_t w = 0; w < sums.tiles; ++w)
+      amx::TileStoreOp::create(b, sums.to, at(h, w), total[sums.tiles * h + w]);
 }
 
 static ArrayRef<int64_t> shapeOf(Value x) {

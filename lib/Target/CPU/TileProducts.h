@@ -28,13 +28,14 @@ struct TileRows {
   Value stride;
 };
 
-/// The sums of `rows`, a multiple of a tile's, by two tiles' columns of f32 in
-/// `to`, from (row, column) on.
+/// The sums of `rows`, a multiple of a tile's, by the columns of one or two
+/// tiles, f32, in `to` from (row, column) on.
 struct TileSums {
   Value to;
   Value row;
   int64_t rows;
   Value column;
+  int64_t tiles;
 };
 
 class TileProducts {
@@ -58,7 +59,8 @@ private:
   void turnSquare(const TableRows &rows, Value n, Value d, Value to);
   void block(const TileRows &left, const TileRows &right, const TileSums &sums,
              int64_t depth, bool adds, ArrayRef<Value> held);
-  SmallVector<Value> columns(const TileRows &right, int64_t begin, int64_t end);
+  SmallVector<Value> columns(const TileRows &right, int64_t tiles,
+                             int64_t begin, int64_t end);
   Value load(const TileRows &from, Value row, int64_t column);
 
   ImplicitLocOpBuilder &b;
