@@ -1,4 +1,10 @@
 //===- LaneGradient.cpp - gradients of rows one by one --------------------===//
+//
+// Owns the form of GradientBlock.h's formulas: elements of rows are broadcast,
+// against vectors with a row in each lane; those of f16 and bf16 are widened
+// before, once for all lanes.
+//
+//===----------------------------------------------------------------------===//
 
 #include "GradientBlock.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -7,7 +13,13 @@ using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
 
+/// Rows per block: a multiple of however many are summed at once.
+static constexpr int64_t kRows = 72;
+
 namespace {
+/// Of buffers, but for f32: the rows as f32, flat.
+enum Own { kWideA, kWideB };
+
 class LaneGradientBlock : public GradientBlock {
 public:
   using GradientBlock::GradientBlock;
@@ -21,10 +33,16 @@ class LaneGradientForm : public GradientForm {
 public:
   using GradientForm::GradientForm;
   StringRef name() const override { return "lanes"; }
-  // A multiple of however many are summed at once.
-  int64_t blockRows() const override { return 72; }
+  int64_t blockRows() const override { return kRows; }
   int64_t rowStep() const override {
     return LaneProducts::rowsAtOnce(shape.lanes, vectors);
+  }
+  SmallVector<MemRefType> ownBuffers(MLIRContext *context) const override {
+    if (shape.element.isF32())
+      return {};
+    Type f32 = Float32Type::get(context);
+    return {MemRefType::get({kRows * shape.headDim}, f32),
+            MemRefType::get({kRows * shape.valueDim}, f32)};
   }
   std::unique_ptr<GradientBlock> block(ImplicitLocOpBuilder &b,
                                        const GradientBuffers &buffers,
@@ -42,8 +60,12 @@ GradientFormPtr mlir::megactx::cpu::laneGradientForm(const KernelShape &shape,
 
 void LaneGradientBlock::emit(Value count, const Masks *masks) {
   LaneSpan span{a.c(0), buffers.vectors};
-  TableRows rowsA{dataA, buffers.placeA, shape.headDim},
-      rowsB{dataB, buffers.placeB, shape.valueDim};
+  auto widened = [&](const TableRows &rows, Own to) {
+    Value buffer = buffers.own.empty() ? Value() : buffers.own[to];
+    return products.widen(rows, a.c(0), count, buffer);
+  };
+  TableRows rowsA = widened({dataA, buffers.placeA, shape.headDim}, kWideA);
+  TableRows rowsB = widened({dataB, buffers.placeB, shape.valueDim}, kWideB);
   int64_t step = products.rowsAtOnce(span);
   auto each = [&](Value n, ValueRange values,
                   function_ref<void(Value, Value, int64_t)> body) {

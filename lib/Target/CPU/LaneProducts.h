@@ -13,7 +13,8 @@
 
 namespace mlir::megactx::cpu {
 
-/// Rows of so many elements in flat memory, from places that a table lists.
+/// Rows of so many elements in flat memory, from places that a table lists;
+/// without one, one row after another.
 struct TableRows {
   Value data, at;
   int64_t dim;
@@ -41,6 +42,10 @@ public:
     return rowsAtOnce(vector.getNumElements(), span.vectors);
   }
 
+  /// Rows [begin, end) as f32 in `to`, flat, one row after another: each is
+  /// read many times. Those of f32 stay where they are, and `to` may be null.
+  TableRows widen(const TableRows &rows, Value begin, Value end, Value to);
+
   /// The products of rows n to n + count with the columns of `lanes` [dim][M],
   /// f32: for each row, the span's vectors.
   SmallVector<Value> products(const TableRows &rows, Value lanes,
@@ -63,6 +68,7 @@ private:
                const LaneSpan &span, Value begin, Value end, ValueRange decay,
                Value d, int64_t count);
   Value broadcast(const TableRows &rows, Value at);
+  Value placeOf(const TableRows &rows, Value n);
 
   ImplicitLocOpBuilder &b;
   Arith a;
