@@ -11,11 +11,11 @@ float BlockForm::queryFactor() const {
   return shape.scale * static_cast<float>(M_LOG2E);
 }
 
-SmallVector<Form> mlir::megactx::cpu::formsOf(const KernelShape &shape,
-                                              int64_t classes) {
-  SmallVector<Form> forms;
+SmallVector<BlockFormPtr> mlir::megactx::cpu::formsOf(const KernelShape &shape,
+                                                      int64_t classes) {
+  SmallVector<BlockFormPtr> forms;
   auto add = [&](int64_t vectors) {
-    Form tiles = tileForm(shape, vectors);
+    BlockFormPtr tiles = tileForm(shape, vectors);
     forms.push_back(tiles ? std::move(tiles) : laneForm(shape, vectors));
   };
   forms.push_back(rowForm(shape));
@@ -28,7 +28,7 @@ SmallVector<Form> mlir::megactx::cpu::formsOf(const KernelShape &shape,
   if (manyRegisters)
     add(4);
   // Values are turned for so many rows at once.
-  if (Form wide = tileForm(shape, 8))
+  if (BlockFormPtr wide = tileForm(shape, 8))
     forms.push_back(std::move(wide));
   return forms;
 }

@@ -64,19 +64,19 @@ public:
   const int64_t vectors;
 };
 
-using Form = std::unique_ptr<BlockForm>;
+using BlockFormPtr = std::unique_ptr<BlockForm>;
 
 /// A row in each lane, keys one by one.
-Form laneForm(const KernelShape &shape, int64_t vectors);
+BlockFormPtr laneForm(const KernelShape &shape, int64_t vectors);
 /// For the few rows of a single vector: row by row.
-Form rowForm(const KernelShape &shape);
+BlockFormPtr rowForm(const KernelShape &shape);
 /// A row in each lane, products by matrix tiles; null where the target has none
 /// for kernels of the shape.
-Form tileForm(const KernelShape &shape, int64_t vectors);
+BlockFormPtr tileForm(const KernelShape &shape, int64_t vectors);
 
 /// The forms of a kernel with so many classes of rows, those of fewest rows
 /// first.
-SmallVector<Form> formsOf(const KernelShape &shape, int64_t classes);
+SmallVector<BlockFormPtr> formsOf(const KernelShape &shape, int64_t classes);
 
 } // namespace mlir::megactx::cpu
 

@@ -27,7 +27,7 @@ public:
   func::FuncOp run();
 
 private:
-  void tasksByLength(ArrayRef<Form> forms);
+  void tasksByLength(ArrayRef<BlockFormPtr> forms);
   void tasks(const BlockForm &form);
   Value headBlocks() { return a.ceilDiv(group, headsAtOnce); }
   Value headsInLanes();
@@ -77,7 +77,7 @@ Value KernelEmitter::headsInLanes() {
 
 /// Blocks of the fewest vectors that hold a whole class, so that lanes of short
 /// classes are not idle; of the most vectors where none does.
-void KernelEmitter::tasksByLength(ArrayRef<Form> forms) {
+void KernelEmitter::tasksByLength(ArrayRef<BlockFormPtr> forms) {
   const BlockForm &form = *forms.front();
   if (forms.size() == 1)
     return tasks(form);

@@ -60,6 +60,7 @@ public:
 };
 } // namespace
 
-Form mlir::megactx::cpu::laneForm(const KernelShape &shape, int64_t vectors) {
+BlockFormPtr mlir::megactx::cpu::laneForm(const KernelShape &shape,
+                                          int64_t vectors) {
   return std::make_unique<LaneForm>(shape, vectors);
 }

@@ -228,6 +228,6 @@ void RowBlock::columnsOfRow(const Part &part, Value row, Value d, Type type,
     storeF32(b, sum, buffers.own[kAccRows], ValueRange{row, place(i)});
 }
 
-Form mlir::megactx::cpu::rowForm(const KernelShape &shape) {
+BlockFormPtr mlir::megactx::cpu::rowForm(const KernelShape &shape) {
   return std::make_unique<RowForm>(shape);
 }

@@ -101,7 +101,8 @@ public:
 };
 } // namespace
 
-Form mlir::megactx::cpu::tileForm(const KernelShape &shape, int64_t vectors) {
+BlockFormPtr mlir::megactx::cpu::tileForm(const KernelShape &shape,
+                                          int64_t vectors) {
   if (!fitTiles(shape))
     return nullptr;
   return std::make_unique<TileForm>(shape, vectors);

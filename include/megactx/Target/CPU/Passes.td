@@ -14,8 +14,8 @@ def ConvertAttentionToCPUKernelsPass
     keep queries in the vector lanes. Ops of equal pieces, element type, head
     dims and options share a function. What does not depend on the pieces, such
     as the update by one block of keys, is in functions that kernels share.
-    With `amx`, products of many rows of bf16 are those of `amx.tile_mulf`,
-    weights among their factors rounded to bf16.
+    With `amx`, products of more than two rows of bf16 are those of
+    `amx.tile_mulf`, weights and slopes among their factors rounded to bf16.
   }];
   let options = [
     Option<"vectorBits", "vector-bits", "int64_t", "512",
