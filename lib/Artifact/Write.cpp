@@ -92,7 +92,8 @@ public:
   }
   void open() {
     fs::createUniquePath(final + ".%%%%%%", folder, false);
-    if (std::error_code code = fs::create_directory(folder, false))
+    if (std::error_code code =
+            fs::create_directory(folder, /*IgnoreExisting=*/false, fs::all_all))
       error = code.message();
   }
   ~Staging() {
@@ -129,6 +130,8 @@ private:
   }
 
   std::string faultOfPlace() const {
+    if (final == "-")
+      return "an artifact is a folder, which standard output cannot take";
     fs::file_status status;
     if (fs::status(final, status, /*follow=*/false) || !fs::exists(status))
       return "";

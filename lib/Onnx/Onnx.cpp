@@ -23,23 +23,30 @@ static void quiet(google::protobuf::LogLevel, const char *, int,
 
 OwningOpRef<ModuleOp> mlir::onnx::importOnnx(StringRef path,
                                              MLIRContext *context) {
-  context->loadDialect<OnnxDialect, func::FuncDialect>();
-  Location loc = FileLineColLoc::get(context, path, 0, 0);
   auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(
       path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
   if (!buffer) {
-    emitError(loc, "cannot read: ") << buffer.getError().message();
+    emitError(FileLineColLoc::get(context, path, 0, 0), "cannot read: ")
+        << buffer.getError().message();
     return nullptr;
   }
-  if ((*buffer)->getBufferSize() > INT32_MAX) {
+  return importOnnx(**buffer, path, context);
+}
+
+OwningOpRef<ModuleOp> mlir::onnx::importOnnx(llvm::MemoryBufferRef file,
+                                             StringRef path,
+                                             MLIRContext *context) {
+  context->loadDialect<OnnxDialect, func::FuncDialect>();
+  Location loc = FileLineColLoc::get(context, path, 0, 0);
+  if (file.getBufferSize() > INT32_MAX) {
     emitError(loc, "models over 2 GB must keep their weights in external data");
     return nullptr;
   }
   auto *previous = google::protobuf::SetLogHandler(quiet);
   auto model = std::make_shared<ModelProto>();
   google::protobuf::io::CodedInputStream stream(
-      reinterpret_cast<const uint8_t *>((*buffer)->getBufferStart()),
-      (*buffer)->getBufferSize());
+      reinterpret_cast<const uint8_t *>(file.getBufferStart()),
+      file.getBufferSize());
   bool parsed =
       model->ParseFromCodedStream(&stream) && stream.ConsumedEntireMessage();
   google::protobuf::SetLogHandler(previous);

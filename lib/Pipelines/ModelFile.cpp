@@ -25,6 +25,11 @@ megactx::ModelFile::ModelFile() {
   context.loadDialect<MegaCtxDialect>();
 }
 
+/// Whether this is neither MLIR's text nor its bytecode.
+static bool isBinary(llvm::MemoryBufferRef file) {
+  return file.getBuffer().take_front(4096).contains('\0') && !isBytecode(file);
+}
+
 /// Why a file is none of MLIR's; empty where its parser may say so itself.
 static std::string faultOf(StringRef path) {
   if (llvm::sys::fs::is_directory(path))
@@ -32,21 +37,34 @@ static std::string faultOf(StringRef path) {
                ? "is an artifact, which is compiled already"
                : "is a folder";
   uint64_t size = 0;
-  if (path == "-")
-    return "";
   if (std::error_code failed = llvm::sys::fs::file_size(path, size))
     return "cannot read: " + failed.message();
   auto head = llvm::MemoryBuffer::getFileSlice(
       path, std::min<uint64_t>(size, 4096), /*Offset=*/0);
-  if (head && (*head)->getBuffer().contains('\0') &&
-      !isBytecode((*head)->getMemBufferRef()))
+  if (head && isBinary(**head))
     return "is neither MLIR's text nor its bytecode; the names of ONNX's files "
            "end in .onnx";
   return "";
 }
 
+/// Standard input, which has no name to tell ONNX by.
+OwningOpRef<ModuleOp> megactx::ModelFile::readStandardInput() {
+  auto buffer = llvm::MemoryBuffer::getSTDIN();
+  if (!buffer) {
+    emitError(FileLineColLoc::get(&context, "-", 0, 0), "cannot read: ")
+        << buffer.getError().message();
+    return nullptr;
+  }
+  if (isBinary(**buffer))
+    return onnx::importOnnx(**buffer, "-", &context);
+  sources.AddNewSourceBuffer(std::move(*buffer), llvm::SMLoc());
+  return parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
+}
+
 LogicalResult megactx::ModelFile::read(StringRef path) {
-  if (path.ends_with_insensitive(".onnx")) {
+  if (path == "-") {
+    module = readStandardInput();
+  } else if (path.ends_with_insensitive(".onnx")) {
     module = onnx::importOnnx(path, &context);
   } else if (std::string fault = faultOf(path); !fault.empty()) {
     return emitError(FileLineColLoc::get(&context, path, 0, 0)) << fault;

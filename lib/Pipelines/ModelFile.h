@@ -13,13 +13,16 @@ namespace mlir::megactx {
 /// A model's module with the context it lives in, every dialect registered.
 struct ModelFile {
   ModelFile();
-  /// Reads a file of ONNX (by its ending) or of MLIR and verifies it. Errors
-  /// are reported with their place.
+  /// Reads a file of ONNX (by its ending, on standard input by what it holds)
+  /// or of MLIR and verifies it. Errors are reported with their place.
   LogicalResult read(StringRef path);
 
   MLIRContext context;
   llvm::SourceMgr sources;
   OwningOpRef<ModuleOp> module;
+
+private:
+  OwningOpRef<ModuleOp> readStandardInput();
 };
 
 /// While it lives, prints a model's diagnostics with their places in files, and

@@ -163,10 +163,21 @@ static void checkInterface(const json &manifest) {
     }
 }
 
+/// Why a path cannot be opened as an artifact, after its manifest could not.
+static std::string faultOfArtifact(const std::string &path, int reason) {
+  std::string cannot = "cannot read '" + path;
+  if (reason == ENOTDIR)
+    return cannot + "': a file, not an artifact, the folder that "
+                    "megactx-compile makes of a model";
+  if (reason == ENOENT && access(path.c_str(), F_OK) == 0)
+    return cannot + "': not an artifact, it has no manifest.json";
+  return cannot + "/manifest.json': " + std::strerror(reason);
+}
+
 bool mctx_model::load(const std::string &path, std::string &error) {
   std::ifstream file(path + "/manifest.json");
   if (!file) {
-    error = "cannot read '" + path + "/manifest.json': not an artifact";
+    error = faultOfArtifact(path, errno);
     return false;
   }
   std::stringstream text;

@@ -52,11 +52,15 @@ bool Policy::parseKey(StringRef key, const llvm::json::Value &value, Rule &rule,
     return false;
   };
   if (key != "layers" && key != "heads" && key != "kind") {
-    error = ("unknown key '" + key + "'").str();
+    error = ("unknown key '" + key +
+             "', a rule has layers, heads, kind, and pattern or schedule")
+                .str();
     return false;
   }
   if (!text)
-    return fail(" must be a string");
+    return fail(key == "kind" ? " must be a string"
+                              : " must be a string: a number, a range ('0-3' "
+                                "or '4-') or '*'");
   if (key == "kind") {
     rule.kind = text->str();
     return *text == "self" || *text == "cross" ||
@@ -93,7 +97,8 @@ bool Policy::parseSchedule(const llvm::json::Array &schedule, Rule &rule,
       return fail("expected entries that are objects");
     for (const auto &[key, ignored] : *entry)
       if (key != "until_step" && key != "pattern")
-        return fail("unknown key '" + StringRef(key) + "'");
+        return fail("unknown key '" + StringRef(key) +
+                    "', an entry has until_step and pattern");
     bool isLast = &value == &schedule.back();
     std::optional<int64_t> until = entry->getInteger("until_step");
     if (!until && (entry->get("until_step") || !isLast))

@@ -8,6 +8,7 @@ model for a GPU, DeviceTensor, which other libraries take without a copy:
     out = torch.from_dlpack(out)
 """
 
+import collections.abc
 import contextlib
 import ctypes
 import functools
@@ -242,12 +243,19 @@ class Model:
         self.outputs = [entry["name"] for entry in self.manifest["outputs"]]
         self._updates = {entry["name"]: self.inputs[entry["updates"]] for entry in self.manifest["outputs"] if "updates" in entry}
 
+    def __repr__(self):
+        said = {kind: ", ".join(f"{entry['name']} {entry['dtype']} [{', '.join(str(size) or '?' for size in entry['shape'])}]" for entry in self.manifest[kind])
+                for kind in ("inputs", "outputs")}
+        return f"<megactx.Model for {self.manifest['target']['kind']}: {said['inputs']} -> {said['outputs']}>"
+
     def run(self, inputs, stream=None):
         """{name: tensor} to {name: numpy array, or DeviceTensor}. Outputs that are caches written in place are the inputs themselves.
 
         stream: of a model for a GPU, the handle of the CUDA stream that it runs on; without one PyTorch's current stream where
         PyTorch is in use, else CUDA's default stream. The run may still go on when this returns.
         """
+        if not isinstance(inputs, collections.abc.Mapping):
+            raise Error(f"expected the inputs by name, {{'{self.inputs[0] if self.inputs else ''}': ...}}, but got a {type(inputs).__name__}")
         if set(inputs) != set(self.inputs):
             raise Error(f"expected the inputs {', '.join(self.inputs)}, but got {', '.join(inputs)}")
         current = None

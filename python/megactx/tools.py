@@ -1,7 +1,11 @@
 """Finds and runs the command-line tools of a build."""
 
+import json
 import pathlib
+import re
 import subprocess
+import tempfile
+import warnings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _build = None
@@ -32,23 +36,46 @@ def run(name, *arguments, messages=False):
     command = [str(build() / "bin" / name), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
-        raise Error(done.stderr.strip() or f"{name} ended with status {done.returncode}")
+        raise Error(done.stderr.strip("\n") or f"{name} ended with status {done.returncode}")
     return done.stdout + done.stderr * messages
 
 
-def compile(model, output, pattern=None, policy=None, target=None, schedule=None, schedules=None, generic=False, fuse_lod=True, optimize=3):
-    """Compiles an ONNX or MLIR file to the artifact `output`; gives the compiler's closing line.
+def _diagnostics(messages):
+    """What the compiler said of the model: its messages without the lines of progress, which come first and between."""
+    return "\n".join(line for line in messages.splitlines() if not re.fullmatch(r"  .* +\d+\.\d\d s", line)).strip()
 
-    pattern: for every self-attention, a Pattern or its text; policy: a JSON file of rules per layer and head.
+
+def compile(model, output, pattern=None, policy=None, target=None, schedule=None, schedules=None, generic=False, fuse_lod=True, optimize=3, *,
+            step=None, caches_in_place=False, float_scores=False):
+    """Compiles an ONNX or MLIR file to the artifact `output`; gives the compiler's closing line. What it warns of are RuntimeWarnings.
+
+    pattern: for every self-attention, a Pattern or its text; policy: rules per layer and head, a JSON file or what such a file holds,
+    {"rules": [...]}; step: the training step of its schedules.
     target: cpu, or a GPU's architecture such as sm_90; schedule: the #nvx.schedule of its attention kernels, instead of the rule's;
     schedules: a file of such by architecture and class, which megactx-tune-schedule writes.
     generic: attention without kernels, the same numbers: quick to compile, slow to run. fuse_lod: whether pooling and rotary embedding
     are fused with the attention that they belong to. optimize: how far LLVM optimizes code for the CPU, 0 (compiles in half of the time, to code that is
     several times slower) to 3.
+    caches_in_place: a run writes new rows into the caches that come in. float_scores: scores of quantized attention stay unrounded, so
+    that it can be sparse.
     """
     if type(optimize) is not int or not 0 <= optimize <= 3:
         raise Error(f"optimize: expected 0, 1, 2 or 3, but got {optimize!r}")
-    options = ["--generic"] * generic + ["--fuse-lod=false"] * (not fuse_lod) + [f"-O{optimize}"]
-    for name, value in dict(pattern=pattern, policy=policy, target=target, schedule=schedule, schedules=schedules).items():
-        options += [] if value is None else [f"--{name}={value}"]
-    return run("megactx-compile", model, *options, "-o", output, messages=True).strip().splitlines()[-1]
+    flags = {"--generic": generic, "--fuse-lod=false": not fuse_lod, "--caches-in-place": caches_in_place, "--float-scores": float_scores}
+    options = [flag for flag, given in flags.items() if given] + [f"-O{optimize}"]
+    with tempfile.TemporaryDirectory(prefix="megactx") as folder:
+        if isinstance(policy, dict):
+            rules, policy = policy, pathlib.Path(folder, "policy.json")
+            try:
+                policy.write_text(json.dumps(rules))
+            except TypeError as error:
+                raise Error(f"policy: {error}") from None
+        for name, value in dict(pattern=pattern, policy=policy, step=step, target=target, schedule=schedule, schedules=schedules).items():
+            options += [] if value is None else [f"--{name}={value}"]
+        try:
+            said = _diagnostics(run("megactx-compile", model, *options, "-o", output, messages=True))
+        except Error as error:
+            raise Error(_diagnostics(str(error))) from None
+    for text in re.findall(r"^.*?: warning: .*$", said, re.M):
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    return said.splitlines()[-1]

@@ -83,6 +83,35 @@ def test_what_is_no_model_by_its_name(good, artifact, tool, tmp_path, name, word
     refuses(tool("megactx-compile", path, "-o", tmp_path / "out.mctx"), word, output=tmp_path / "out.mctx")
 
 
+def test_what_is_no_artifact(good, artifact, tool, tmp_path):
+    (tmp_path / "folder").mkdir()
+    for path, word in ((good / "model.onnx", "a file, not an artifact, the folder that megactx-compile makes"),
+                       (tmp_path / "folder", "it has no manifest.json"), (tmp_path / "absent", "No such file")):
+        refuses(tool("megactx-run", path), str(path), word)
+
+
+def test_an_artifact_is_as_readable_as_files_are(good, artifact, tmp_path):
+    """By whom the user's mask says."""
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE(artifact.stat().st_mode) == 0o777 & ~mask
+
+
+def test_a_model_on_standard_input(request, good, tool, tmp_path):
+    """Known by what it holds, as it has no name."""
+    explain = request.config.getoption("--build").resolve() / "bin" / "megactx-explain"
+    module = tmp_path / "model.mlir"
+    assert tool("megactx-translate", "--import-onnx", good / "model.onnx", "-o", module).status == 0
+    told = {subprocess.run([explain, "-"], input=path.read_bytes(), capture_output=True, check=True).stdout for path in (good / "model.onnx", module)}
+    assert len(told) == 1 and b"causal" in told.pop()
+    done = subprocess.run([explain, "-"], input=(good / "model.onnx").read_bytes()[:3000], capture_output=True)
+    assert done.returncode == 1 and b"not an ONNX model" in done.stderr
+
+
+def test_an_artifact_is_not_for_standard_output(good, tool):
+    refuses(tool("megactx-compile", good / "model.onnx", "-o", "-"), "an artifact is a folder")
+
+
 def test_names_in_capitals(good, tool, tmp_path):
     (tmp_path / "MODEL.ONNX").write_bytes((good / "model.onnx").read_bytes())
     assert tool("megactx-compile", tmp_path / "MODEL.ONNX", "--compile-to=attention", "-o", tmp_path / "out.mlir").status == 0
@@ -291,6 +320,8 @@ def test_pattern_errors_point_at_the_place(good, tool, tmp_path, pattern):
     ({"rules": [{"layers": "0", "pattern": "causl"}]}, "causl"),
     ({"rules": [{"layers": "zero", "pattern": "causal"}]}, "zero"),
     ({"rules": [{"layers": "0"}]}, "pattern"),
+    ({"rules": [{"layer": "0", "pattern": "causal"}]}, "unknown key 'layer', a rule has layers, heads, kind, and pattern or schedule"),
+    ({"rules": [{"layers": 0, "pattern": "causal"}]}, "must be a string: a number, a range ('0-3' or '4-') or '*'"),
     ({"rules": [{"layers": "0,1", "pattern": "causal"}]}, "expected a number, a range ('0-3' or '4-') or '*'"),
     ({"rules": [{"kind": "both", "pattern": "causal"}]}, "expected 'self' or 'cross', but got 'both'"),
     ({"rules": [{"schedule": [{"until_step": "5", "pattern": "dense"}, {"pattern": "causal"}]}]}, "expected entries with an 'until_step', an integer"),
@@ -371,6 +402,14 @@ def test_a_static_dimension_that_differs(tool, request, tmp_path):
 def test_token_beyond_the_vocabulary_does_not_crash(tool, artifact, tmp_path):
     done = run_with(tool, artifact, tmp_path, [("ids", np.full((1, 4), 10**6, np.int64))])
     assert done.status in (0, 1), done
+
+
+def test_files_where_a_run_takes_folders(good, tool, artifact, tmp_path):
+    data = good / "test_data_set_0"
+    (tmp_path / "file").write_text("")
+    refuses(tool("megactx-run", artifact, "--inputs", data / "input_0.pb"), "is no folder with input_0.pb")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        refuses(tool("megactx-run", artifact, "--inputs", data, "--outputs", out), f"error: cannot write to '{out}': Not a directory")
 
 
 @pytest.mark.parametrize("option", [["--benchmark"], ["--outputs", "out"]], ids=str)

@@ -138,3 +138,34 @@ def test_schedules_count_by_their_content(monkeypatch, tmp_path):
         path.unlink()
         with pytest.raises(megactx.Error, match="schedules.json"):
             kept.of_module("module {}", schedules=path)
+
+
+def test_what_the_command_line_has_python_has(gpt, tmp_path):
+    """Policies as what their file holds, with a step; warnings; and errors without the lines of progress."""
+    schedule = [{"until_step": 10, "pattern": "dense"}, {"pattern": "window<left = 1, right = 0>"}]
+    rules = {"rules": [{"layers": "0", "schedule": schedule}]}
+    for step, pattern in ((None, "causal"), (10, "window<left = 1, right = 0> and causal")):
+        megactx.compile(gpt, tmp_path / "m.mctx", policy=rules, step=step, optimize=0)
+        assert megactx.load(tmp_path / "m.mctx").manifest["attentions"][0]["sources"][0]["pattern"] == pattern
+    with pytest.warns(RuntimeWarning, match="rule 0 is for cross-attention, and finds none"):
+        assert megactx.compile(gpt, tmp_path / "m.mctx", policy={"rules": [{"kind": "cross", "pattern": "causal"}]}, optimize=0) == "raised 2 attentions, sparsified 0"
+    with pytest.raises(megactx.Error, match=r"^[^\n]*model.onnx:0:0: error: sparsify: .*rule 0: unknown key 'layer'"):
+        megactx.compile(gpt, tmp_path / "m.mctx", policy={"rules": [{"layer": "0", "pattern": "causal"}]})
+    with pytest.raises(megactx.Error, match="policy: .*not JSON serializable"):
+        megactx.compile(gpt, tmp_path / "m.mctx", policy={"rules": {1, 2}})
+
+
+def test_caches_in_place_from_python(request, tmp_path):
+    build = request.config.getoption("--build")
+    megactx.use_build(build)
+    megactx.compile(generated(build) / "llama_decode_sdpa_ts17" / "model.onnx", tmp_path / "m.mctx", caches_in_place=True, optimize=0)
+    assert "past_sequence_length" in megactx.load(tmp_path / "m.mctx").inputs
+
+
+def test_a_model_says_what_it_takes(gpt, tmp_path):
+    megactx.compile(gpt, tmp_path / "m.mctx", optimize=0)
+    model = megactx.load(tmp_path / "m.mctx")
+    assert repr(model) == "<megactx.Model for cpu: ids int64 [batch, length] -> output float [batch, length, 96]>"
+    for inputs in ([np.zeros((1, 4), int)], np.zeros((1, 4), int)):
+        with pytest.raises(megactx.Error, match=r"expected the inputs by name, \{'ids': ...\}, but got a (list|ndarray)"):
+            model.run(inputs)

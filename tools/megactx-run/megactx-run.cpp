@@ -116,6 +116,9 @@ public:
     auto stem = [&](size_t i) {
       return std::string(kind) + "_" + std::to_string(i);
     };
+    if (!std::filesystem::is_directory(folder))
+      throw std::runtime_error("'" + folder + "' is no folder with " + stem(0) +
+                               ".pb or .npy");
     for (size_t i = 0; i < wanted.size(); ++i) {
       if (!hasTensor(folder, stem(i)))
         throw std::runtime_error(
@@ -218,6 +221,16 @@ json benchmark(Runner &runner, std::vector<Tensor> &inputs, int repeat) {
           {"max_seconds", times.back()}};
 }
 
+void makeFolder(const std::string &path) {
+  std::error_code failed;
+  std::filesystem::create_directories(path, failed);
+  if (!failed && !std::filesystem::is_directory(path))
+    failed = std::make_error_code(std::errc::not_a_directory);
+  if (failed)
+    throw std::runtime_error("cannot write to '" + path +
+                             "': " + failed.message());
+}
+
 int execute(const Options &o) {
   Runner runner(o);
   json report = {{"model", o.model}};
@@ -240,7 +253,7 @@ int execute(const Options &o) {
     report["ok"] = ok;
   }
   if (!o.outputs.empty()) {
-    std::filesystem::create_directories(o.outputs);
+    makeFolder(o.outputs);
     for (size_t i = 0; i < outputs.size(); ++i)
       writeTensor(o.outputs, "output_" + std::to_string(i),
                   runner.manifest.at("outputs")[i].at("name"), outputs[i]);

@@ -10,6 +10,7 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "llvm/Support/MemoryBufferRef.h"
 #include <string>
 #include <vector>
 
@@ -22,6 +23,11 @@ constexpr int64_t kOpset = 28;
 /// mapped from external data next to it. Emits `file: node 'x' (Op, opset n):
 /// reason` and returns null for a file that is not a model.
 OwningOpRef<ModuleOp> importOnnx(StringRef path, MLIRContext *context);
+
+/// The same of what was read; `path` is for messages, and where external data
+/// is beside.
+OwningOpRef<ModuleOp> importOnnx(llvm::MemoryBufferRef file, StringRef path,
+                                 MLIRContext *context);
 
 /// Writes what `importOnnx` read, or what passes made of it. The file appears
 /// under its name only when it is whole.
