@@ -21,7 +21,7 @@ SUPPORTED = ["gpt_*", "gpt2_*", "llama_*", "bert_*", "distilbert_*", "vit_*", "m
 def pytest_addoption(parser):
     parser.addoption("--build", type=pathlib.Path, default=ROOT / "build" / "dev", help="build folder with the tools")
     parser.addoption("--models", type=pathlib.Path, action="append", default=[], help="another folder of models; repeatable")
-    parser.addoption("--only", default="*", help="models whose name fits this pattern")
+    parser.addoption("--only", default="*", help="models, and cases that are one model, whose name fits this pattern")
     parser.addoption("--all", action="store_true", help="all models also where tests take one of each family")
 
 
@@ -67,10 +67,18 @@ def generated(build):
     return out
 
 
+def halves(cases, only):
+    """Names of a module's CASES: each half is one model."""
+    names = [name for name in cases if fnmatch.fnmatch(name, only)]
+    return [half for half in (names[::2], names[1::2]) if half]
+
+
 def pytest_generate_tests(metafunc):
+    option = metafunc.config.getoption
+    if "half" in metafunc.fixturenames:
+        metafunc.parametrize("half", halves(metafunc.module.CASES, option("--only")), ids=lambda half: half[0] if len(half) == 1 else None)
     if "model" not in metafunc.fixturenames:
         return
-    option = metafunc.config.getoption
     families = getattr(metafunc.module, "FAMILIES", ["*"])
     models = [
         model for folder in [generated(option("--build"))] + option("--models") for model in models_of(folder)
@@ -90,7 +98,7 @@ class Result:
         self.command, self.status = shlex.join(map(str, command)), done.returncode
         self.out, self.err = done.stdout, done.stderr
 
-    def __str__(self):
+    def __repr__(self):  # what pytest shows of a failed assertion's message
         return f"$ {self.command}\nstatus {self.status}\n{self.out[-3000:]}{self.err[-3000:]}"
 
 

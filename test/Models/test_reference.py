@@ -51,3 +51,9 @@ def test_per_head_takes_lists_and_ranges():
 
 def test_minus_and_and_bind_tighter_than_or():
     assert rows("dense minus causal or block_local<block = 1>", 2) == ["xx", ".x"]
+
+
+def test_a_command_that_fails_is_shown(tool):
+    done = tool("megactx-pattern", "casual")
+    with pytest.raises(AssertionError, match=r"(?s)\$ .*megactx-pattern casual.*status 1.*unknown pattern 'casual'"):
+        assert done.status == 0, done
