@@ -153,6 +153,8 @@ mlir::megactx::pattern::describeMissing(const StackReach &report) {
     for (const std::vector<Span> &component : reach.components)
       lines.push_back("  positions " +
                       llvm::join(llvm::map_range(component, inWords), ", "));
+    if (int64_t more = reach.componentCount - int64_t(reach.components.size()))
+      lines.push_back("  and " + std::to_string(more) + " more");
   }
   for (const Gap &gap : reach.gaps)
     lines.push_back(llvm::formatv("queries {0}: the first never reaches {1}, "

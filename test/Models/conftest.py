@@ -93,13 +93,14 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("model", models, ids=[f"{m.folder.parent.name}/{m.name}" for m in models], scope="module")
 
 
-class Result:
-    def __init__(self, command, done):
-        self.command, self.status = shlex.join(map(str, command)), done.returncode
-        self.out, self.err = done.stdout, done.stderr
+class Result(str):
+    """A command and what came of it, all of which pytest shows where it is an assertion's message: of what is no text, only a part."""
 
-    def __repr__(self):  # what pytest shows of a failed assertion's message
-        return f"$ {self.command}\nstatus {self.status}\n{self.out[-3000:]}{self.err[-3000:]}"
+    def __new__(cls, command, done):
+        text = shlex.join(map(str, command))
+        self = super().__new__(cls, f"$ {text}\nstatus {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        self.command, self.status, self.out, self.err = text, done.returncode, done.stdout, done.stderr
+        return self
 
 
 @pytest.fixture(scope="session")

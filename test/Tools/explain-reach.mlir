@@ -2,6 +2,7 @@
 // RUN: megactx-explain %s --queries 64 --pattern 'strided<stride = 4>' --reach=1 --json | FileCheck %s --check-prefix=JSON
 // RUN: megactx-explain %s --queries 64 --pattern 'window<left = 15, right = 0> or global_keys<first = 1>' --reach=0-1 | FileCheck %s --check-prefix=DEEP
 // RUN: megactx-explain %s --queries 64 --pattern 'window<left = 31, right = 0>' --reach=all | FileCheck %s --check-prefix=WHOLE
+// RUN: megactx-explain %s --queries 64 --pattern 'strided<stride = 20>' --reach=all | FileCheck %s --check-prefix=MANY
 // RUN: not megactx-explain %s --reach=1-2 2>&1 | FileCheck %s --check-prefix=ABSENT
 // RUN: not megactx-explain %s --reach=first 2>&1 | FileCheck %s --check-prefix=SYNTAX
 
@@ -30,6 +31,10 @@
 
 // DEEP: at 64 rows: reached after 5 layers, more than there are
 // DEEP-NEXT: mended by
+
+// MANY: 20 sets of positions
+// MANY-COUNT-16: positions
+// MANY-NEXT: and 4 more
 
 // WHOLE: at 64 rows: reached after 3 layers, more than there are
 

@@ -121,7 +121,7 @@ public:
   /// `dense`.
   Pattern();
 
-  /// Parses the grammar of the README's table. Calls `onError` once and
+  /// Parses the grammar of docs/patterns.md. Calls `onError` once and
   /// returns nothing where the text is not a pattern.
   static std::optional<Pattern> parse(llvm::StringRef text, OnError onError);
 
