@@ -412,6 +412,20 @@ def test_files_where_a_run_takes_folders(good, tool, artifact, tmp_path):
         refuses(tool("megactx-run", artifact, "--inputs", data, "--outputs", out), f"error: cannot write to '{out}': Not a directory")
 
 
+def test_inputs_by_their_names(good, tool, artifact, tmp_path):
+    for kind in ("input", "output"):
+        (name, value), = reference.load_tensors(good / "test_data_set_0", kind)
+        np.save(tmp_path / f"{name}.npy", value)
+    assert tool("megactx-run", artifact, "--test-data", tmp_path).status == 0
+    os.rename(tmp_path / "ids.npy", tmp_path / "id.npy")
+    refuses(tool("megactx-run", artifact, "--inputs", tmp_path), "input 'ids': no file", "input_0.pb' or .npy, nor of its name")
+
+
+def test_a_description_counts_weights(tool, artifact):
+    said = json.loads(tool("megactx-run", artifact).out)
+    assert said["weights"] == {"count": 11, "bytes": (artifact / "weights.bin").stat().st_size} and said["inputs"][0]["name"] == "ids"
+
+
 @pytest.mark.parametrize("option", [["--benchmark"], ["--outputs", "out"]], ids=str)
 def test_a_run_without_inputs(tool, artifact, option):
     refuses(tool("megactx-run", artifact, *option), option[0], "--inputs")

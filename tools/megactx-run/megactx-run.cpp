@@ -18,7 +18,8 @@ static const char *const kHelp =
     R"(Runs a compiled model. Prints JSON; exit status 1 on any error.
 
   megactx-run MODEL.mctx                               describes inputs, outputs, attentions, target
-  megactx-run MODEL.mctx --inputs DIR --outputs DIR    input_0.pb|.npy ... in, output_0.pb ... out
+  megactx-run MODEL.mctx --inputs DIR --outputs DIR    input_0.pb|.npy ... in, output_0.pb ... out;
+                                                       or each by its name, such as input_ids.npy
   megactx-run MODEL.mctx --test-data DIR               compares with output_0.pb|.npy ...
   megactx-run MODEL.mctx --benchmark --inputs DIR      median time of repeated runs
 
@@ -120,11 +121,13 @@ public:
       throw std::runtime_error("'" + folder + "' is no folder with " + stem(0) +
                                ".pb or .npy");
     for (size_t i = 0; i < wanted.size(); ++i) {
-      if (!hasTensor(folder, stem(i)))
-        throw std::runtime_error(
-            std::string(kind) + " '" + wanted[i].at("name").get<std::string>() +
-            "': no file '" + folder + "/" + stem(i) + ".pb' or .npy");
-      tensors.push_back(readTensor(folder, stem(i)));
+      const auto &name = wanted[i].at("name").get_ref<const std::string &>();
+      bool isNumbered = hasTensor(folder, stem(i));
+      if (!isNumbered && !hasTensor(folder, name))
+        throw std::runtime_error(std::string(kind) + " '" + name +
+                                 "': no file '" + folder + "/" + stem(i) +
+                                 ".pb' or .npy, nor of its name");
+      tensors.push_back(readTensor(folder, isNumbered ? stem(i) : name));
     }
     if (hasTensor(folder, stem(wanted.size())))
       throw std::runtime_error(
@@ -231,12 +234,20 @@ void makeFolder(const std::string &path) {
                              "': " + failed.message());
 }
 
+/// The manifest, of its weights only how many there are.
+json described(json manifest) {
+  manifest["weights"] = {
+      {"count", manifest.at("weights").size()},
+      {"bytes", manifest.at("files").at("weights.bin").at("bytes")}};
+  return manifest;
+}
+
 int execute(const Options &o) {
   Runner runner(o);
   json report = {{"model", o.model}};
   bool ok = true;
   if (o.inputs.empty()) {
-    std::cout << runner.manifest.dump(2) << "\n";
+    std::cout << described(runner.manifest).dump(2) << "\n";
     return 0;
   }
   std::vector<Tensor> inputs = runner.read(o.inputs, "input");
