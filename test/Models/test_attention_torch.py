@@ -1,9 +1,12 @@
 """megactx.attention of PyTorch's tensors, where PyTorch is installed: memory, torch.compile, autograd, errors."""
 
+import re
+
 import numpy as np
 import pytest
 
 import megactx
+from conftest import ROOT
 from test_attention_function import SPARSE, arrays, cache, close, kernels, wanted  # noqa: F401: a fixture among them
 
 torch = pytest.importorskip("torch")
@@ -165,3 +168,26 @@ def test_who_looks_on_sees_the_operator():
         assert isinstance(megactx.attention(x, x, x, SPARSE), torch._subclasses.FakeTensor)
     traced = torch.fx.experimental.proxy_tensor.make_fx(lambda x: megactx.attention(x, x, x, SPARSE))(x)
     assert torch.ops.megactx.attention.default in {node.target for node in traced.graph.nodes}
+
+
+def test_the_page_of_own_models(tmp_path, monkeypatch, cache):
+    """Its blocks of Python that export a model and make one sparse run as they are, one after another; then the way from one to the other."""
+    transformers = pytest.importorskip("transformers")
+    page = (ROOT / "docs" / "models.md").read_text()
+    blocks = [block for block in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if block.startswith("import")]
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    torch.manual_seed(0)
+    exec(blocks[0], scope)
+    names, model, ids = scope["names"], scope["model"], torch.randint(0, 1000, (3, 300))
+    assert megactx.compile("llama.onnx", "llama.mctx", pattern="window<left = 127, right = 0> or strided<stride = 128>", optimize=0) == "raised 2 attentions, sparsified 2"
+    exec(blocks[1], scope)
+    assert all(weight.grad.isfinite().all() and weight.grad.any() for weight in model.parameters())
+    with torch.no_grad():
+        want = model(input_ids=ids).logits.numpy()
+    caches = {f"past_key_values.{name}": np.zeros((3, 2, 0, 32), np.float32) for name in names}
+    got = megactx.load("llama.mctx").run({"input_ids": ids, **caches})["logits"]
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+    model.set_attn_implementation("sdpa")
+    with torch.no_grad():
+        assert np.abs(model(input_ids=ids).logits.numpy() - want).max() > 0.01

@@ -1,10 +1,11 @@
-"""Runs the examples of the documentation.
+"""Runs the examples of the documentation, and looks up what it names: pages, headings, options, functions.
 
 A block marked `console` is a transcript: lines behind `$ ` are commands, the lines below are their
 output, where `...` stands for anything. All blocks of a page run in one folder that looks like the
 repository's root, with the tools of the build in the path. A last line `[status 1]` is the exit status.
 """
 
+import functools
 import os
 import pathlib
 import re
@@ -12,6 +13,8 @@ import subprocess
 import sys
 
 import pytest
+
+import megactx
 
 from conftest import ROOT
 
@@ -60,3 +63,63 @@ def test_examples(page, request, tmp_path):
             got = stripped(done.stdout + done.stderr)
             assert done.returncode == status, f"{place}\nstatus {done.returncode}\n{got}"
             assert expected_pattern(want).fullmatch(got), f"{place}\nexpected\n" + "\n".join(want) + f"\nfound\n{got}"
+
+
+def prose(page):
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+
+
+@functools.cache
+def anchors(page):
+    """Of a page's headings, as GitHub makes them."""
+    found = {}
+    for heading in re.findall(r"^#+ (.*)$", prose(page), re.M):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+        anchor = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        found[anchor] = found.get(anchor, 0) + 1
+    return {f"{anchor}-{i}" if i else anchor for anchor, count in found.items() for i in range(count)}
+
+
+def test_links():
+    dead, pages = [], [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for page in pages:
+        for link in re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", prose(page)):
+            path, _, anchor = "".join(link).partition("#")
+            there = (page.parent / path).resolve() if path else page
+            if "://" not in path and not (there.exists() and (not anchor or anchor in anchors(there))):
+                dead.append(f"{page.relative_to(ROOT)}: {''.join(link)}")
+    assert not dead
+    assert all(page in pages for page in (ROOT / "README.md", ROOT / "docs/index.md", ROOT / "docs/reference/index.md"))
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs/index.md").read_text()
+    assert [page.name for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "index.md" and f"({page.name})" not in index] == []
+
+
+def options_of(build):
+    """Of our commands by their help, of scripts by their text, and those of others that pages use."""
+    known = {"filter"}  # lit's
+    for tool in sorted((build / "bin").glob("megactx-*")):
+        said = [subprocess.run([tool, kind], capture_output=True, text=True).stdout for kind in ("--help", "--help-hidden")]
+        known.update(re.findall(r"(?<![\w-])--?([a-zA-Z][\w-]*)", "".join(said)))
+    for folder in ("python", "test", "tools/dev"):
+        for script in (ROOT / folder).rglob("*"):
+            if script.is_file() and script.suffix in (".py", ""):
+                known.update(re.findall(r"(?<![\w-])--([a-z][\w-]*)\b", script.read_text()))
+    return known
+
+
+def test_options_and_functions_exist(request):
+    """What a page names, some command, script or header has."""
+    known = options_of(request.config.getoption("--build").resolve())
+    ops = set(re.findall(r"`megactx\.(\w+)`", (ROOT / "docs/reference/dialect-megactx.md").read_text()))
+    header = (ROOT / "include/megactx/Runtime/Runtime.h").read_text()
+    unknown = []
+    for page in PAGES:
+        text = page.read_text()
+        names = [f"--{option}" for option in re.findall(r"(?<![\w-])--([a-z][\w-]*)", text) if option not in known]
+        names += [f"megactx.{name}" for name in re.findall(r"(?<![#\w-])megactx\.([a-zA-Z_]+)\b", text) if name not in ops and not hasattr(megactx, name)]
+        names += [name for name in re.findall(r"\bmctx_\w+", text) if name not in header]
+        unknown += [f"{page.relative_to(ROOT)}: {name}" for name in sorted(set(names))]
+    assert not unknown

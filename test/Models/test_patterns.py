@@ -94,7 +94,7 @@ def test_every_name_is_evaluated_and_documented(tool):
     assert done.status == 0, done
     names = re.findall(r"^(\w+)[<:]", done.out, re.M)
     assert names == sorted(names) and len(names) == len(done.out.splitlines())
-    assert set(names) == set(patterns.NAMED)
+    assert set(names) == set(patterns.NAMED), "docs/extending.md says what a pattern has beside its file"
     made = {re.match(r"\w+", named(random.Random(seed)))[0] for seed in range(500)}
     assert set(names) - made == {"segments"}  # which needs ids
     page = (conftest.ROOT / "docs" / "patterns.md").read_text()
