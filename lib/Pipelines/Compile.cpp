@@ -6,6 +6,7 @@
 #include "RemarkCollector.h"
 #include "megactx/Artifact/Artifact.h"
 #include "megactx/Conversion/Passes.h"
+#include "megactx/Conversion/Remarks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Onnx/Onnx.h"
 #include "megactx/Pipelines/Explain.h"
@@ -64,6 +65,7 @@ private:
   SmallVector<Phase> gpuPhases();
   FailureOr<bool> lower();
   void countAttentions();
+  static void printLeft(const RemarkCollector &remarks);
   bool stopsAt(StringRef level) const { return options.level == level; }
 
   const CompileOptions &options;
@@ -260,6 +262,16 @@ FailureOr<bool> Compilation::lower() {
   return false;
 }
 
+/// What no pattern can be chosen for, as it is not found to be attention.
+void Compilation::printLeft(const RemarkCollector &remarks) {
+  size_t left = llvm::count_if(remarks.missed(), [](const json::Value &remark) {
+    return remark.getAsObject()->getString("name") == kAttentionNotRaised;
+  });
+  if (left)
+    llvm::errs() << "  " << left
+                 << " not raised to attention, megactx-explain says why\n";
+}
+
 LogicalResult Compilation::run() {
   DiagnosticPrinter printing(file);
   FailureOr<RemarkCollector> remarks =
@@ -286,6 +298,8 @@ LogicalResult Compilation::run() {
     return failure();
   report("code for " + target.name(), start);
   printAttentions(attentions, llvm::errs());
+  if (!options.patterns.pattern.empty() || !options.patterns.policy.empty())
+    printLeft(*remarks);
   llvm::errs() << llvm::formatv("raised {0} attentions, sparsified {1}\n",
                                 raised, sparsified);
   return success();

@@ -10,9 +10,11 @@
 #include "megactx/Pattern/TileClasses.h"
 #include "megactx/Support/Json.h"
 #include "megactx/Transforms/Layers.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include <map>
 #include <numeric>
 
 using namespace mlir;
@@ -207,8 +209,11 @@ void mlir::megactx::printAttentions(const json::Array &attentions,
   }
 }
 
-/// What was left, and why, by the names of remarks.
+/// What was left, and why, by the names of remarks: once for all nodes of which
+/// the same is said.
 static void printMissed(const json::Array &missed, llvm::raw_ostream &os) {
+  using Said = std::pair<std::string, std::string>; // before nodes, and after
+  llvm::MapVector<Said, SmallVector<StringRef>, std::map<Said, unsigned>> nodes;
   for (const json::Value &value : missed) {
     const json::Object *remark = value.getAsObject();
     if (!remark)
@@ -221,9 +226,16 @@ static void printMissed(const json::Array &missed, llvm::raw_ostream &os) {
       os << text("name") << ": " << text("reason") << "\n";
       continue;
     }
-    os << (isTerm ? "stays a bias: " : "not raised to attention: ") << "node '"
-       << text("node") << "': " << text("what") << (isTerm ? ": " : "")
-       << text("reason") << "\n";
+    std::string what = (text("what") + (isTerm ? ": " : "")).str();
+    nodes[{isTerm ? "stays a bias" : "not raised to attention",
+           what + text("reason").str()}]
+        .push_back(text("node"));
+  }
+  for (const auto &[said, names] : nodes) {
+    os << said.first << ": node '" << names.front() << "'";
+    if (names.size() > 1)
+      os << " and " << names.size() - 1 << " more";
+    os << ": " << said.second << "\n";
   }
 }
 
