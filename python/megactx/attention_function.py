@@ -80,7 +80,7 @@ def _reason(signature, error):
         Pattern(signature.pattern).check()
     except Error as fault:
         return str(fault).removeprefix("error: ")
-    said = re.search(r"error: (.*)", str(error))
+    said = re.search(r"error: (?:'megactx\.\w+' op )?(.*)", str(error))
     return said[1] if said else error
 
 

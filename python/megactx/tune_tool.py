@@ -8,6 +8,7 @@ import sys
 from . import curve_picture, files, tuning
 from .artifacts import Artifacts
 from .cli import Parser, run_command
+from .pattern import Pattern
 from .tools import Error
 
 DESCRIPTION = """Searches a sparse pattern for each layer and head within a budget, and writes them as a policy for megactx-compile.
@@ -75,6 +76,10 @@ def check(options):
         flops_of(options.budget, 1)
     elif options.budget is not None or options.candidate is not None:
         raise Error("--measure: searches nothing; expected neither --budget nor --candidate")
+    if pathlib.Path(options.model, "manifest.json").exists():
+        raise Error(f"'{options.model}' is an artifact, whose patterns are chosen; give the model instead")
+    for candidate in options.candidate or []:
+        Pattern(candidate).check()
     for step in options.step or []:
         if step < 0:
             raise Error(f"--step: expected at least 0, but got {step}")

@@ -123,3 +123,9 @@ def test_options_and_functions_exist(request):
         names += [name for name in re.findall(r"\bmctx_\w+", text) if name not in header]
         unknown += [f"{page.relative_to(ROOT)}: {name}" for name in sorted(set(names))]
     assert not unknown
+
+
+def test_help_says_what_numbers_are_without_an_option(request):
+    said = subprocess.run([request.config.getoption("--build").resolve() / "bin" / "megactx-pattern", "--help"], capture_output=True, text=True, check=True).stdout
+    for option in ("queries", "heads", "key-step", "head-dim", "tile", "gist"):
+        assert re.search(rf"--{option}=.*\((\d|.*; \d)", said), option

@@ -236,10 +236,16 @@ def refuses(tool, tmp_path, folder, word, model=MODEL, **changes):
 
 @pytest.mark.parametrize("option, value, word", [
     ("budget", "0", "positive number of FLOPs"), ("budget", "-5%", "positive"), ("budget", "nan", "positive"), ("budget", "lots", "lots"),
-    ("budget", "10", "cheapest candidates"), ("candidate", "strode<stride = 3>", "strode"), ("horizon", 0, "--horizon"), ("jobs", 0, "--jobs"),
+    ("budget", "10", "cheapest candidates"), ("candidate", "strode<stride = 3>", "did you mean 'strided'?\n  strode<stride = 3>\n  ^"), ("horizon", 0, "--horizon"), ("jobs", 0, "--jobs"),
     ("trials", -1, "--trials"), ("data", "/nowhere", "no input_0"), ("output", "/nowhere/p.json", "/nowhere"), ("granularity", "token", "granularity")])
 def test_bad_options(option, value, word, tool, tmp_path, data):
     refuses(tool, tmp_path, data, word, **{option: value})
+
+
+def test_an_artifact_instead_of_its_model(tool, tmp_path, data):
+    (tmp_path / "model.mctx").mkdir()
+    (tmp_path / "model.mctx" / "manifest.json").write_text("{}")
+    refuses(tool, tmp_path, data, "is an artifact, whose patterns are chosen; give the model instead", model=tmp_path / "model.mctx")
 
 
 def test_bad_data(tool, tmp_path, data):

@@ -19,25 +19,26 @@ struct Options {
   };
   cl::opt<std::string> text{cl::Positional, cl::desc("<pattern>"),
                             cl::cat(category)};
-  Opt<int64_t> queries{"queries", "Query rows", 16};
+  Opt<int64_t> queries{"queries", "Query rows (16)", 16};
   Opt<int64_t> keys{"keys", "Key rows (default: as many as queries)", -1};
-  Opt<int64_t> heads{"heads", "Heads", 1};
-  Opt<int64_t> queryStep{"query-step", "Tokens between query rows", 1};
-  Opt<int64_t> queryOffset{"query-offset", "Position of query row 0", 0};
-  Opt<int64_t> keyStep{"key-step", "Tokens between key rows", 1};
-  Opt<int64_t> keyOffset{"key-offset", "Position of key row 0", 0};
+  Opt<int64_t> heads{"heads", "Heads (1)", 1};
+  Opt<int64_t> queryStep{"query-step", "Tokens between query rows (1)", 1};
+  Opt<int64_t> queryOffset{"query-offset", "Position of query row 0 (0)", 0};
+  Opt<int64_t> keyStep{"key-step", "Tokens between key rows (1)", 1};
+  Opt<int64_t> keyOffset{"key-offset", "Position of key row 0 (0)", 0};
   Opt<int64_t> layers{"layers", "Layers of a stack (--print=reach)", -1};
   Opt<int64_t> gist{
-      "gist", "Tokens that a gist stands for, to align with (--print=reach)",
+      "gist", "Tokens that a gist stands for, to align with (--print=reach; 1, or "
+      "those of the pattern's pyramid)",
       1};
-  Opt<int64_t> headDim{"head-dim", "Dim of keys and of values, for FLOPs", 64};
-  Opt<std::string> tile{"tile", "Queries x keys of a tile, for --print=stats",
+  Opt<int64_t> headDim{"head-dim", "Dim of keys and of values, for FLOPs (64)", 64};
+  Opt<std::string> tile{"tile", "Queries x keys of a tile, for --print=stats (16x16)",
                         "16x16"};
   Opt<std::string> batch{
       "batch", "A file of lines 'queries=4 key-step=2: pattern', each answered",
       ""};
   cl::opt<Print> print{
-      "print", cl::desc("What to print"), cl::init(Print::Ascii),
+      "print", cl::desc("What to print (ascii)"), cl::init(Print::Ascii),
       cl::values(
           clEnumValN(Print::Relation, "relation",
                      "head and query row: key rows"),
@@ -54,7 +55,7 @@ struct Options {
       "pieces", "A file of pieces, one a line, for --print=proof", ""};
   cl::opt<bool> names{"names", cl::desc("Print the names and what they select"),
                       cl::cat(category)};
-  cl::opt<std::string> output{"o", cl::desc("Where to write to"),
+  cl::opt<std::string> output{"o", cl::desc("Where to write to (standard output)"),
                               cl::value_desc("file"), cl::init("-"),
                               cl::cat(category)};
 
