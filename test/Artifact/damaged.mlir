@@ -21,7 +21,7 @@
 // GONE: error: cannot read '{{.*}}gone.mctx/weights.bin': No such file or directory
 
 // RUN: not megactx-run %t/none.mctx --test-data %t 2>&1 | FileCheck %s --check-prefix=NONE
-// NONE: error: cannot read '{{.*}}none.mctx/manifest.json': not an artifact
+// NONE: error: cannot read '{{.*}}none.mctx/manifest.json': No such file or directory
 
 // Intact, but for a CPU or a runtime that this is not:
 // RUN: cp -r %t/m.mctx %t/cpu.mctx && %python %S/Inputs/reseal.py %t/cpu.mctx/manifest.json target features '["future9000"]'

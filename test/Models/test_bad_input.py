@@ -432,10 +432,11 @@ def test_a_run_without_inputs(tool, artifact, option):
 
 
 def test_a_report_that_cannot_be_written(request, good, artifact):
-    run = request.config.getoption("--build").resolve() / "bin" / "megactx-run"
-    with open("/dev/full", "w") as full:
-        done = subprocess.run([run, artifact, "--test-data", good / "test_data_set_0"], stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 1 and "cannot write" in done.stderr
+    folder = request.config.getoption("--build").resolve() / "bin"
+    for command in (["megactx-run", artifact, "--test-data", good / "test_data_set_0"], ["megactx-explain", artifact]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([folder / command[0], *command[1:]], stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1 and "error: cannot write to standard output" in done.stderr
 
 
 def test_beyond_tolerance_is_status_1(good, tool, artifact, tmp_path):

@@ -2,6 +2,7 @@
 
 #include "../PatternOptions.h"
 #include "megactx/Pipelines/Explain.h"
+#include "megactx/Support/Output.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 
@@ -72,5 +73,15 @@ int main(int argc, char **argv) {
     return 1;
   }
   options.tile = *shape;
-  return failed(mlir::megactx::explain(options, llvm::outs()));
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  if (failed(mlir::megactx::explain(options, os)))
+    return 1;
+  if (llvm::Error error = mlir::megactx::writeOutput(
+          "-", [&](llvm::raw_ostream &out) { out << text; })) {
+    llvm::errs() << "error: cannot write to standard output: "
+                 << llvm::toString(std::move(error)) << "\n";
+    return 1;
+  }
+  return 0;
 }
