@@ -129,3 +129,12 @@ def test_help_says_what_numbers_are_without_an_option(request):
     said = subprocess.run([request.config.getoption("--build").resolve() / "bin" / "megactx-pattern", "--help"], capture_output=True, text=True, check=True).stdout
     for option in ("queries", "heads", "key-step", "head-dim", "tile", "gist"):
         assert re.search(rf"--{option}=.*\((\d|.*; \d)", said), option
+
+
+@pytest.mark.parametrize("script", ["build", "check", "demo", "docs", "format"])
+def test_scripts_say_what_they_are_and_refuse_what_they_do_not_know(script):
+    run = lambda argument: subprocess.run([ROOT / "tools" / "dev" / script, argument], capture_output=True, text=True, timeout=20)
+    said = run("--help")
+    assert said.returncode == 0 and f"tools/dev/{script}" in said.stdout, said
+    faulty = run("--nosuch")
+    assert faulty.returncode == 2 and "error: " in faulty.stderr and "--nosuch" in faulty.stderr and not faulty.stdout, faulty
