@@ -331,6 +331,9 @@ def test_pattern_errors_point_at_the_place(good, tool, tmp_path, pattern):
     ({"rule": []}, "rule"),
     ([], ""),
     ("{", ""),
+    ('{"rules": [{"pattern": "causal", "kind": "self", "pattern" : "dense"}]}', "an object has the key 'pattern' twice"),
+    ('{"rules": [{"pattern": "causal"}, {"pattern": "causl"}]}', "causl"),
+    ('{"rules": "\\', ""),
     ("[" * 100000, "nested too deeply"),
 ], ids=lambda value: str(value)[:60])
 def test_policy_errors(good, tool, tmp_path, policy, word):
