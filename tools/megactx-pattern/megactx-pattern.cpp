@@ -28,12 +28,14 @@ struct Options {
   Opt<int64_t> keyOffset{"key-offset", "Position of key row 0 (0)", 0};
   Opt<int64_t> layers{"layers", "Layers of a stack (--print=reach)", -1};
   Opt<int64_t> gist{
-      "gist", "Tokens that a gist stands for, to align with (--print=reach; 1, or "
+      "gist",
+      "Tokens that a gist stands for, to align with (--print=reach; 1, or "
       "those of the pattern's pyramid)",
       1};
-  Opt<int64_t> headDim{"head-dim", "Dim of keys and of values, for FLOPs (64)", 64};
-  Opt<std::string> tile{"tile", "Queries x keys of a tile, for --print=stats (16x16)",
-                        "16x16"};
+  Opt<int64_t> headDim{"head-dim", "Dim of keys and of values, for FLOPs (64)",
+                       64};
+  Opt<std::string> tile{
+      "tile", "Queries x keys of a tile, for --print=stats (16x16)", "16x16"};
   Opt<std::string> batch{
       "batch", "A file of lines 'queries=4 key-step=2: pattern', each answered",
       ""};
@@ -55,9 +57,9 @@ struct Options {
       "pieces", "A file of pieces, one a line, for --print=proof", ""};
   cl::opt<bool> names{"names", cl::desc("Print the names and what they select"),
                       cl::cat(category)};
-  cl::opt<std::string> output{"o", cl::desc("Where to write to (standard output)"),
-                              cl::value_desc("file"), cl::init("-"),
-                              cl::cat(category)};
+  cl::opt<std::string> output{
+      "o", cl::desc("Where to write to (standard output)"),
+      cl::value_desc("file"), cl::init("-"), cl::cat(category)};
 
   Request request(TileShape tile) const {
     Rows rows{queries, keys, queryStep, queryOffset, keyStep, keyOffset};
