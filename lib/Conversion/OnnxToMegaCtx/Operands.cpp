@@ -84,6 +84,191 @@ SmallVector<Operand> Operands::sourcesOf(Value operand) {
   return sources;
 }
 
+/// A weight, or the part of one that stacks several, in any layout.
+static bool isWeight(Value value) {
+  while (!isConstant(value)) {
+    Operation *op = value.getDefiningOp();
+    if (!llvm::is_contained({"Slice", "Split", "Transpose", "Reshape",
+                             "Squeeze", "Unsqueeze", "Identity", "Cast",
+                             "DequantizeLinear"},
+                            typeOf(op)))
+      return false;
+    value = op->getOperand(0);
+  }
+  return true;
+}
+
+/// Whether each element of the result is of the operands' at its place, and of
+/// what is reduced of them.
+static bool keepsPlaces(Operation *op) {
+  return llvm::is_contained({"Add", "Sub", "Mul", "Div", "Cast", "Identity",
+                             "LayerNormalization", "LpNormalization",
+                             "RMSNormalization"},
+                            typeOf(op));
+}
+
+/// The axis of the channels that a product with a weight, or a convolution,
+/// gives; nothing for other nodes.
+static std::optional<int64_t> channelAxis(Operation *op) {
+  StringRef type = typeOf(op);
+  if (type == "Conv" && isWeight(op->getOperand(1)))
+    return 1;
+  if (type != "MatMul" && type != "Gemm")
+    return std::nullopt;
+  int64_t rank = rankOf(op->getResult(0));
+  if (isWeight(op->getOperand(1)))
+    return rank - 1;
+  return isWeight(op->getOperand(0)) ? std::optional(rank - 2) : std::nullopt;
+}
+
+bool mlir::megactx::raise::isProjection(Value value) {
+  constexpr int kMost = 16;
+  for (int i = 0; i < kMost && value.getDefiningOp(); ++i) {
+    Operation *op = value.getDefiningOp();
+    if (channelAxis(op))
+      return true;
+    StringRef type = typeOf(op);
+    bool isBiased = type == "Add" && isWeight(op->getOperand(0));
+    if (!llvm::is_contained({"Add", "Mul", "Div", "Split", "Slice", "Gather",
+                             "Transpose", "Reshape", "Squeeze", "Unsqueeze",
+                             "Identity", "Cast"},
+                            type) ||
+        (type == "Add" && !isBiased && !isWeight(op->getOperand(1))))
+      return false;
+    value = op->getOperand(isBiased ? 1 : 0);
+  }
+  return false;
+}
+
+bool mlir::megactx::raise::isOfWeights(Value value) {
+  constexpr size_t kMost = 400;
+  llvm::SetVector<Value> seen;
+  seen.insert(value);
+  for (size_t i = 0; i < seen.size(); ++i) {
+    Operation *op = seen[i].getDefiningOp();
+    if (!op || i >= kMost || op->getNumRegions())
+      return false;
+    if (!isConstant(seen[i]) && typeOf(op) != "Shape" && typeOf(op) != "Size")
+      seen.insert(op->operand_begin(), op->operand_end());
+  }
+  return true;
+}
+
+/// The operand of the value's node whose element is there unchanged, with the
+/// place in it, or is what the node maps to the value's at the same place; null
+/// for others.
+Value Operands::followed(Value value, Place &place) {
+  Operation *op = value.getDefiningOp();
+  if (!op || op->getNumOperands() == 0 || rankOf(op->getOperand(0)) < 0)
+    return {};
+  for (Value operand : op->getOperands())
+    if (keepsPlaces(op) && rankOf(operand) == int64_t(place.size()) &&
+        values.shape(operand) == values.shape(value))
+      return operand;
+  Value from = op->getOperand(0);
+  values.stopAt({from});
+  Element element = values.at(value, place);
+  values.stopAt({});
+  if (element.kind() == Element::Kind::Read && element.tensor() == from)
+    place.assign(element.indices().begin(), element.indices().end());
+  else if (typeOf(op) != "Reshape" || !splitLast(from, value, place))
+    return {};
+  return from;
+}
+
+/// Brings the place in a tensor to the one in what it was reshaped from, where
+/// the last dims have as many elements in both and as many dims are before
+/// these. Indices of dims before are exact where their sizes are the same.
+bool Operands::splitLast(Value from, Value to, Place &place) {
+  const Place source = values.shape(from), target = values.shape(to);
+  auto numberOf = [](AffineExpr size) {
+    auto constant = dyn_cast<AffineConstantExpr>(size);
+    return constant ? constant.getValue() : ShapedType::kDynamic;
+  };
+  size_t i = source.size(), j = target.size();
+  int64_t x = 1, y = 1;
+  while (x != y || x == 1) {
+    bool takesSource = x <= y;
+    if ((takesSource ? i : j) == 0)
+      return false;
+    int64_t size = numberOf(takesSource ? source[--i] : target[--j]);
+    if (size < 1 ||
+        std::max({size, x, y}) > std::numeric_limits<int32_t>::max())
+      return false;
+    (takesSource ? x : y) *= size;
+  }
+  auto last = i == j ? values.renumbered(Place(ArrayRef(source).drop_front(i)),
+                                         Place(ArrayRef(target).drop_front(j)),
+                                         ArrayRef(place).drop_front(j))
+                     : std::nullopt;
+  if (!last)
+    return false;
+  place.truncate(j);
+  llvm::append_range(place, *last);
+  return true;
+}
+
+bool Operands::isOfChannels(Value operand, bool hasRowsLast) {
+  int64_t rank = rankOf(operand);
+  if (rank < 2 || rank > kVariables)
+    return false;
+  Place place;
+  for (Variable variable : {kBatch, kHead, kKey})
+    if (int64_t(place.size()) < rank - 2)
+      place.push_back(positions.variable(variable));
+  place.push_back(positions.variable(hasRowsLast ? kPlace : kQuery));
+  place.push_back(positions.variable(hasRowsLast ? kQuery : kPlace));
+  positions.forget();
+  for (auto [index, size] : llvm::zip(place, values.shape(operand)))
+    positions.assume(Condition::within(index, size));
+  constexpr int kMost = 40;
+  bool isFound = false;
+  for (int i = 0; i < kMost && operand; ++i) {
+    Operation *op = operand.getDefiningOp();
+    if (auto axis = op ? channelAxis(op) : std::nullopt) {
+      AffineExpr channel = place[*axis];
+      isFound =
+          channel.isFunctionOfDim(kQuery) && !channel.isFunctionOfDim(kPlace);
+      break;
+    }
+    operand = followed(operand, place);
+  }
+  positions.forget();
+  return isFound;
+}
+
+Value Operands::movedWhole(Value value) {
+  Operation *op = value.getDefiningOp();
+  int64_t rank = rankOf(value);
+  if (!op || rank < 1 || rank > kVariables)
+    return {};
+  SmallVector<Value> whole;
+  const Place sizes = values.shape(value);
+  for (Value operand : op->getOperands())
+    if (rankOf(operand) == rank && values.shape(operand) == sizes &&
+        getElementTypeOrSelf(operand.getType()) ==
+            getElementTypeOrSelf(value.getType()))
+      whole.push_back(operand);
+  if (whole.empty())
+    return {};
+  positions.forget();
+  Place place;
+  for (int64_t dim = 0; dim < rank; ++dim) {
+    place.push_back(sizes[dim] == positions.constant(1)
+                        ? positions.constant(0)
+                        : positions.variable(Variable(dim)));
+    positions.assume(Condition::within(place[dim], sizes[dim]));
+  }
+  values.stopAt(whole);
+  Element element = values.at(value, place);
+  values.stopAt({});
+  positions.forget();
+  bool isWhole = element.kind() == Element::Kind::Read &&
+                 llvm::is_contained(whole, element.tensor()) &&
+                 element.indices() == ArrayRef(place);
+  return isWhole ? element.tensor() : Value();
+}
+
 std::optional<std::pair<Operand, Operand>>
 mlir::megactx::raise::sharedSources(ArrayRef<Operand> keys,
                                     ArrayRef<Operand> values) {
@@ -101,20 +286,6 @@ struct Roots {
   bool isLearned = true;             ///< of constants alone
 };
 } // namespace
-
-/// A weight, or the part of one that stacks several, in any layout.
-static bool isWeight(Value value) {
-  while (!isConstant(value)) {
-    Operation *op = value.getDefiningOp();
-    if (!llvm::is_contained({"Slice", "Split", "Transpose", "Reshape",
-                             "Squeeze", "Unsqueeze", "Identity", "Cast",
-                             "DequantizeLinear"},
-                            typeOf(op)))
-      return false;
-    value = op->getOperand(0);
-  }
-  return true;
-}
 
 static Roots rootsOf(Value start) {
   llvm::SetVector<Value> seen;

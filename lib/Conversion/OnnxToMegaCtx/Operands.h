@@ -28,6 +28,14 @@ public:
   /// Sources of an operand [B, H, N, D] or [B * H, N, D], the nearest first.
   SmallVector<Operand> sourcesOf(Value operand);
 
+  /// The operand of the value's node whose elements the value's are, each at
+  /// its place; null where there is none.
+  Value movedWhole(Value value);
+
+  /// Whether the rows of a product's operand are channels of a projection, and
+  /// what it sums its tokens; rows are its last dim but one, or its last one.
+  bool isOfChannels(Value operand, bool hasRowsLast);
+
   /// Whether the size is always 1.
   bool isOne(Value value, int64_t dim) {
     return values.shape(value)[dim] == positions.constant(1);
@@ -49,10 +57,19 @@ public:
 private:
   std::optional<Operand> sourceAt(Value tensor, ArrayRef<AffineExpr> place,
                                   bool isFolded);
+  Value followed(Value value, Place &place);
+  bool splitLast(Value from, Value to, Place &place);
 
   Positions positions;
   ElementValues values;
 };
+
+/// Whether the value is what a product with a weight, or a convolution, gives,
+/// but for moves and scales.
+bool isProjection(Value value);
+
+/// Whether the value is the same in each run, but for sizes.
+bool isOfWeights(Value value);
 
 /// The deepest sources of key and value with one grouping; nothing where the
 /// operands have none.

@@ -12,6 +12,10 @@
 
 namespace mlir::megactx::raise {
 
+/// Why attention that is not over tokens is left.
+inline constexpr StringLiteral kOfChannels =
+    "its queries and keys are channels, whose products sum tokens";
+
 /// A Softmax between a product of queries and keys and one with values. Empty
 /// on success, else the reason why the node is left.
 std::string raiseSoftmaxAttention(Operation *softmax, MaskCounts &counts);
@@ -29,6 +33,10 @@ std::string raiseCachedAttention(Operation *op, MaskCounts &counts,
 /// nothing for all others.
 std::optional<std::string> raiseChunkedAttention(Operation *softmax,
                                                  MaskCounts &counts);
+
+/// A product of matrices, the first of which sums the probabilities of some
+/// Softmaxes or scales rows of them, is replaced by one for each; others stay.
+void distributeProduct(Operation *product);
 
 } // namespace mlir::megactx::raise
 

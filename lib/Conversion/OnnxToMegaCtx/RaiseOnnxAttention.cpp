@@ -42,8 +42,9 @@ static std::optional<std::string> tryRaise(Operation *op, MaskCounts &counts,
   StringRef type = typeOf(op);
   if (type == "Softmax") {
     std::string reason = raiseSoftmaxAttention(op, counts);
-    return reason.empty() ? reason
-                          : raiseChunkedAttention(op, counts).value_or(reason);
+    return reason.empty() || reason == kOfChannels
+               ? reason
+               : raiseChunkedAttention(op, counts).value_or(reason);
   }
   if (type == "Attention")
     return raiseAttentionOp(op, counts);
@@ -62,6 +63,13 @@ struct RaiseOnnxAttention
   using RaiseOnnxAttentionPassBase::RaiseOnnxAttentionPassBase;
 
   void runOnOperation() override {
+    SmallVector<Operation *> products;
+    getOperation().walk([&](Operation *op) {
+      if (typeOf(op) == "MatMul")
+        products.push_back(op);
+    });
+    for (Operation *product : products)
+      distributeProduct(product);
     // In the order of the graph; what is raised is not erased before the end.
     SmallVector<Operation *> nodes;
     getOperation().walk([&](Operation *op) { nodes.push_back(op); });

@@ -245,6 +245,9 @@ std::string Raiser::findOperands(Scores &scores, Value &query, Value &key) {
   if ((isFolded && (rankOf(scores.query) != 3 || rankOf(scores.key) != 3)) ||
       (hasFoldedValues && rankOf(values) != 3))
     return "its operands have no known rank 4";
+  if (operands.isOfChannels(scores.query, /*hasRowsLast=*/false) &&
+      operands.isOfChannels(scores.key, /*hasRowsLast=*/true))
+    return kOfChannels.str();
   key = transposed(b, peelScales(scores.key, scores),
                    swappedDims(rankOf(scores.key)));
   query = peelScales(scores.query, scores);
@@ -484,10 +487,13 @@ void Raiser::replaceProduct(Value out) {
 std::string Raiser::run() {
   auto axis = softmax->getAttrOfType<IntegerAttr>("axis");
   int64_t last = rankOf(softmax->getResult(0)) - 1;
-  if (axis && axis.getInt() != -1 && axis.getInt() != last)
-    return "it is not over the last axis";
   Scores scores;
   std::string reason = matchScores(softmax->getOperand(0), operands, scores);
+  if (reason.empty() && axis && axis.getInt() != -1 && axis.getInt() != last)
+    return isProjection(softmax->getOperand(0))
+               ? "no product of queries and keys feeds it: " +
+                     describeProjection(softmax->getOperand(0))
+               : "it is not over the last axis";
   if (reason.empty())
     reason = findProducts(scores);
   if (!reason.empty())

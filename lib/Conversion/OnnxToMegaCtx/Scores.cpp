@@ -90,7 +90,14 @@ std::string mlir::megactx::raise::matchScores(Value value, Operands &operands,
     return "";
   if (matcher.match(value, scores, 0))
     return "";
+  if (isOfWeights(value))
+    return "its scores are computed of weights alone";
   return "no product of queries and keys feeds it: " + matcher.blocker;
+}
+
+std::string mlir::megactx::raise::describeProjection(Value value) {
+  return describe(value) + " is a projection of one tensor: pairs of a query "
+                           "and a key have no scores, as in linear attention";
 }
 
 bool mlir::megactx::raise::isCopy(Operation *op) {
@@ -300,5 +307,9 @@ bool ScoreMatcher::match(Value value, Scores &scores, int depth) {
   if (type == "DequantizeLinear")
     return fail(depth, describe(value) +
                            " is rounded, which --float-scores leaves out");
+  if (Value whole = operands.movedWhole(value))
+    return match(whole, scores, depth + 1);
+  if (isProjection(value) && !isOfWeights(value))
+    return fail(depth, describeProjection(value));
   return fail(depth, describe(value) + " is neither mask nor scale");
 }

@@ -48,6 +48,9 @@ std::string matchScores(Value value, Operands &operands, Scores &scores);
 Value skipGuards(ImplicitLocOpBuilder &b, Value probabilities, Scores &scores,
                  Value &lastReshape);
 
+/// Why a projection is no scores.
+std::string describeProjection(Value value);
+
 /// A node that says nothing new of its first operand's numbers: a copy, or a
 /// change to another type of floats.
 bool isCopy(Operation *op);

@@ -33,6 +33,50 @@ func.func @no_scores(%x: !p {onnx.name = "x"}) -> !p {
   return %p : !p
 }
 
+// XCiT's covariance: a head's channels are its queries and keys.
+// CHECK: [Missed] attention-not-raised {{.*}}Function=channels | Reason="its queries and keys are channels, whose products sum tokens"
+func.func @channels(%x: tensor<2x?x16xf32>, %w: tensor<16x48xf32> {onnx.name = "w"}) -> tensor<2x2x8x?xf32> {
+  %weight = onnx.initializer {value = dense<0.5> : tensor<16x48xf32>} : tensor<16x48xf32>
+  %split = onnx.initializer {value = dense<[0, 0, 3, 2, 8]> : tensor<5xi64>} : tensor<5xi64>
+  %last = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %i0 = onnx.initializer {value = dense<0> : tensor<i64>} : tensor<i64>
+  %i1 = onnx.initializer {value = dense<1> : tensor<i64>} : tensor<i64>
+  %i2 = onnx.initializer {value = dense<2> : tensor<i64>} : tensor<i64>
+  %qkv = onnx.MatMul %x, %weight : (tensor<2x?x16xf32>, tensor<16x48xf32>) -> tensor<2x?x48xf32>
+  %r = onnx.Reshape %qkv, %split : (tensor<2x?x48xf32>, tensor<5xi64>) -> tensor<2x?x3x2x8xf32>
+  %t = onnx.Transpose %r {perm = array<i64: 2, 0, 3, 4, 1>} : (tensor<2x?x3x2x8xf32>) -> tensor<3x2x2x8x?xf32>
+  %q = onnx.Gather %t, %i0 {axis = 0 : i64} : (tensor<3x2x2x8x?xf32>, tensor<i64>) -> tensor<2x2x8x?xf32>
+  %k = onnx.Gather %t, %i1 {axis = 0 : i64} : (tensor<3x2x2x8x?xf32>, tensor<i64>) -> tensor<2x2x8x?xf32>
+  %v = onnx.Gather %t, %i2 {axis = 0 : i64} : (tensor<3x2x2x8x?xf32>, tensor<i64>) -> tensor<2x2x8x?xf32>
+  %norm = onnx.ReduceMax %q, %last {keepdims = 1 : i64} : (tensor<2x2x8x?xf32>, tensor<1xi64>) -> tensor<2x2x8x1xf32>
+  %qn = onnx.Div %q, %norm : (tensor<2x2x8x?xf32>, tensor<2x2x8x1xf32>) -> tensor<2x2x8x?xf32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (tensor<2x2x8x?xf32>) -> tensor<2x2x?x8xf32>
+  %s = onnx.MatMul %qn, %kt : (tensor<2x2x8x?xf32>, tensor<2x2x?x8xf32>) -> tensor<2x2x8x8xf32>
+  %p = onnx.Softmax %s {axis = -1 : i64} : (tensor<2x2x8x8xf32>) -> tensor<2x2x8x8xf32>
+  %o = onnx.MatMul %p, %v : (tensor<2x2x8x8xf32>, tensor<2x2x8x?xf32>) -> tensor<2x2x8x?xf32>
+  return %o : tensor<2x2x8x?xf32>
+}
+
+// Linear attention's keys, which a softmax over tokens weighs.
+// CHECK: [Missed] attention-not-raised {{.*}}Function=linear | Reason="no product of queries and keys feeds it: the result of node 'keys' (MatMul) is a projection of one tensor: pairs of a query and a key have no scores, as in linear attention"
+func.func @linear(%x: tensor<?x?x16xf32>, %v: tensor<?x?x16xf32>) -> tensor<?x16x16xf32> {
+  %weight = onnx.initializer {value = dense<0.5> : tensor<16x16xf32>} : tensor<16x16xf32>
+  %k = onnx.MatMul %x, %weight : (tensor<?x?x16xf32>, tensor<16x16xf32>) -> tensor<?x?x16xf32> loc("keys")
+  %p = onnx.Softmax %k {axis = 1 : i64} : (tensor<?x?x16xf32>) -> tensor<?x?x16xf32>
+  %t = onnx.Transpose %p {perm = array<i64: 0, 2, 1>} : (tensor<?x?x16xf32>) -> tensor<?x16x?xf32>
+  %o = onnx.MatMul %t, %v : (tensor<?x16x?xf32>, tensor<?x?x16xf32>) -> tensor<?x16x16xf32>
+  return %o : tensor<?x16x16xf32>
+}
+
+// CHECK: [Missed] attention-not-raised {{.*}}Function=of_weights | Reason="its scores are computed of weights alone"
+func.func @of_weights(%v: !q) -> !q {
+  %table = onnx.initializer {value = dense<0.5> : tensor<1x2x5x5xf32>} : tensor<1x2x5x5xf32>
+  %s = onnx.Neg %table : (tensor<1x2x5x5xf32>) -> tensor<1x2x5x5xf32>
+  %p = onnx.Softmax %s {axis = -1 : i64} : (tensor<1x2x5x5xf32>) -> tensor<1x2x5x5xf32>
+  %o = onnx.MatMul %p, %v : (tensor<1x2x5x5xf32>, !q) -> !q
+  return %o : !q
+}
+
 // Of all that is in the way, what is farthest from the Softmax is told.
 // CHECK: [Missed] attention-not-raised {{.*}}Function=row_scale_above_a_mask | Reason="no product of queries and keys feeds it: the result of node 'rows' (Mul) scales capped, reshaped or masked scores by more than one number"
 func.func @row_scale_above_a_mask(%q: !q, %k: !q, %v: !q, %m: !p, %c: tensor<2x1x1xf32>) -> !q {

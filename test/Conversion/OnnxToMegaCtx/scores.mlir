@@ -610,3 +610,38 @@ func.func @heads_that_contradict(%q: tensor<?x4x?x16xf32>, %kt: tensor<?x16x?x4x
   %o = onnx.MatMul %p, %v : (tensor<?x?x?x?xf32>, tensor<?x4x?x16xf32>) -> tensor<?x4x?x16xf32>
   return %o : tensor<?x4x?x16xf32>
 }
+
+// MViT's form of scores with a bias: an assignment to all of them.
+// CHECK-LABEL: @scattered_whole
+// CHECK: %[[BIAS:.+]] = onnx.Where %{{.+}}, %arg3,
+// CHECK: megactx.source {{.*}} bias(%[[BIAS]])
+// CHECK: megactx.attention
+// CHECK-NOT: onnx.Softmax
+func.func @scattered_whole(%q: tensor<1x2x3x8xf32>, %k: tensor<1x2x3x8xf32>, %v: tensor<1x2x3x8xf32>, %bias: tensor<1x2x3x3xf32>) -> tensor<1x2x3x8xf32> {
+  %first = onnx.initializer {value = dense<0> : tensor<i64>} : tensor<i64>
+  %step = onnx.initializer {value = dense<1> : tensor<i64>} : tensor<i64>
+  %heads = onnx.initializer {value = dense<2> : tensor<i64>} : tensor<i64>
+  %count = onnx.initializer {value = dense<3> : tensor<i64>} : tensor<i64>
+  %one = onnx.initializer {value = dense<0> : tensor<1x1x1x1x1xi64>} : tensor<1x1x1x1x1xi64>
+  %sizes = onnx.initializer {value = dense<[1, 2, 3, 3, 1]> : tensor<5xi64>} : tensor<5xi64>
+  %h = onnx.Range %first, %heads, %step : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<2xi64>
+  %n = onnx.Range %first, %count, %step : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<3xi64>
+  %h_axes = onnx.initializer {value = dense<[0, 2, 3, 4]> : tensor<4xi64>} : tensor<4xi64>
+  %q_axes = onnx.initializer {value = dense<[0, 1, 3, 4]> : tensor<4xi64>} : tensor<4xi64>
+  %k_axes = onnx.initializer {value = dense<[0, 1, 2, 4]> : tensor<4xi64>} : tensor<4xi64>
+  %h5 = onnx.Unsqueeze %h, %h_axes : (tensor<2xi64>, tensor<4xi64>) -> tensor<1x2x1x1x1xi64>
+  %q5 = onnx.Unsqueeze %n, %q_axes : (tensor<3xi64>, tensor<4xi64>) -> tensor<1x1x3x1x1xi64>
+  %k5 = onnx.Unsqueeze %n, %k_axes : (tensor<3xi64>, tensor<4xi64>) -> tensor<1x1x1x3x1xi64>
+  %i0 = onnx.Expand %one, %sizes : (tensor<1x1x1x1x1xi64>, tensor<5xi64>) -> tensor<1x2x3x3x1xi64>
+  %i1 = onnx.Expand %h5, %sizes : (tensor<1x2x1x1x1xi64>, tensor<5xi64>) -> tensor<1x2x3x3x1xi64>
+  %i2 = onnx.Expand %q5, %sizes : (tensor<1x1x3x1x1xi64>, tensor<5xi64>) -> tensor<1x2x3x3x1xi64>
+  %i3 = onnx.Expand %k5, %sizes : (tensor<1x1x1x3x1xi64>, tensor<5xi64>) -> tensor<1x2x3x3x1xi64>
+  %i = onnx.Concat %i0, %i1, %i2, %i3 {axis = -1 : i64} : (tensor<1x2x3x3x1xi64>, tensor<1x2x3x3x1xi64>, tensor<1x2x3x3x1xi64>, tensor<1x2x3x3x1xi64>) -> tensor<1x2x3x3x4xi64>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (tensor<1x2x3x8xf32>) -> tensor<1x2x8x3xf32>
+  %s = onnx.MatMul %q, %kt : (tensor<1x2x3x8xf32>, tensor<1x2x8x3xf32>) -> tensor<1x2x3x3xf32>
+  %a = onnx.Add %s, %bias : (tensor<1x2x3x3xf32>, tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %all = onnx.ScatterND %s, %i, %a {reduction = "none"} : (tensor<1x2x3x3xf32>, tensor<1x2x3x3x4xi64>, tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %p = onnx.Softmax %all {axis = -1 : i64} : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %o = onnx.MatMul %p, %v : (tensor<1x2x3x3xf32>, tensor<1x2x3x8xf32>) -> tensor<1x2x3x8xf32>
+  return %o : tensor<1x2x3x8xf32>
+}
