@@ -68,6 +68,10 @@ CONVOLUTIONS = {
     "by_channel_steps": (40, 40, 40, (15, 14), (5, 5), (2, 2), (1, 1), (2, 2, 2, 2)),
     "by_channel_large": (18, 18, 18, (9, 12), (7, 7), (1, 1), (1, 1), (3, 3, 3, 3)),
     "several_filters": (6, 18, 6, (8, 9), (3, 3), (1, 1), (2, 2), (2, 2, 2, 2)),
+    "two_filters_steps": (19, 38, 19, (13, 30), (7, 7), (2, 2), (1, 1), (3, 3, 3, 3)),
+    "by_channel_three_axes": (17, 17, 17, (4, 7, 16), (3, 3, 3), (1, 2, 1), (1, 1, 2), (1, 1, 2, 1, 1, 2)),
+    "by_channel_uneven": (16, 16, 16, (5, 29), (3, 4), (1, 3), (2, 1), (2, 0, 3, 3)),
+    "by_channel_larger_than_data": (20, 20, 20, (2, 1), (5, 5), (1, 1), (1, 1), (4, 4, 4, 4)),
     "groups": (12, 20, 4, (21, 10), (3, 2), (1, 2), (1, 1), (1, 0, 1, 1)),
     "larger_than_data": (8, 9, 1, (2, 1), (5, 5), (1, 1), (1, 1), (4, 4, 4, 4)),
     "one_place": (48, 30, 1, (1, 1), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
@@ -95,6 +99,20 @@ def test_convolutions(tool, tmp_path, known):
         got = results(tool, folder, model, {"x": inputs[name]})["y0"]
         assert got.shape == wanted[name].shape, name
         np.testing.assert_allclose(got, wanted[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CONVOLUTIONS.items() if case[2] > 1 and case[0] == case[2]])
+def test_single_channels(tool, tmp_path, name):
+    """Behind a product, which leaves channels last."""
+    channels, filters, group, sizes, kernel, strides, dilations, pads = CONVOLUTIONS[name]
+    g = Graph(1)
+    x = g.random(2, channels, *sizes)
+    y = g.conv("x", channels, channels, *[1] * len(sizes), bias=False)
+    model = g.model(x.shape, g.conv(y, channels, filters, *kernel, group=group, bias=False, strides=strides, dilations=dilations, pads=pads))
+    product, weight = (numpy_helper.to_array(t) for t in g.weights)
+    rows = np.einsum("fc,nc...->nf...", product.reshape(channels, channels).astype(np.float64), x)
+    got = results(tool, tmp_path, model, {"x": x})["y0"]
+    np.testing.assert_allclose(got, convolved(rows, weight, group, strides, dilations, pads), rtol=1e-5, atol=1e-5)
 
 
 def gated(g, x, channels):
