@@ -154,19 +154,17 @@ Value Distributor::combined(StringRef type, Value x, Value y) {
   return createNode(b, type, {x, y}, of(x).clone(shape));
 }
 
-/// The sums of rows, in a form that broadcasts to them: those of a Softmax are
-/// one.
+/// The sums of rows, in a form that broadcasts to them: those of a Softmax, and
+/// of what is divided by them, are one.
 Value Distributor::sumOf(Value weights) {
   Operation *op = weights.getDefiningOp();
   StringRef type = typeOf(op);
-  if (type == "Softmax") {
+  if (type == "Softmax" || normalized(op)) {
     auto one = RankedTensorType::get({}, getElementTypeOrSelf(weights));
     return onnx::InitializerOp::create(
         b, one,
         DenseElementsAttr::get(one, b.getFloatAttr(one.getElementType(), 1)));
   }
-  if (normalized(op))
-    return sumOf(op->getOperand(0));
   if (auto parts = scaled(op))
     return combined(type, sumOf(parts->first), parts->second);
   if (isCopy(op))

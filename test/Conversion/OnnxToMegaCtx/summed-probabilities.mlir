@@ -35,6 +35,29 @@ func.func @gated(%q: !q, %k: !q, %v: !q, %other: !p, %a: !gate, %c: !gate) -> !q
   return %o : !q
 }
 
+// What is divided by its sums has sums of one.
+// CHECK-LABEL: @divided_twice
+// CHECK-SAME: %[[A:[^ ]+]]: tensor<1x2x1x1xf32>
+// CHECK: %[[OUT:.+]] = megactx.attention
+// CHECK: %[[SCALED:.+]] = onnx.Mul %[[OUT]], %[[A]]
+// CHECK: %[[ROWS:.+]] = onnx.Div %[[SCALED]]
+// CHECK: %[[ONE:.+]] = onnx.initializer {value = dense<1.000000e+00> : tensor<f32>}
+// CHECK: %[[LAST:.+]] = onnx.Div %[[ROWS]], %[[ONE]]
+// CHECK: return %[[LAST]]
+func.func @divided_twice(%a: !gate, %q: !q, %k: !q, %v: !q) -> !q {
+  %last = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %x = onnx.Mul %a, %p : (!gate, !p) -> !p
+  %sums = onnx.ReduceSum %x, %last {keepdims = 1 : i64} : (!p, tensor<1xi64>) -> tensor<?x2x?x1xf32>
+  %rows = onnx.Div %x, %sums : (!p, tensor<?x2x?x1xf32>) -> !p
+  %sums2 = onnx.ReduceSum %rows, %last {keepdims = 1 : i64} : (!p, tensor<1xi64>) -> tensor<?x2x?x1xf32>
+  %w = onnx.Div %rows, %sums2 : (!p, tensor<?x2x?x1xf32>) -> !p
+  %o = onnx.MatMul %w, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
 // The Differential Transformer's, where both are attentions.
 // CHECK-LABEL: @difference
 // CHECK-DAG: %[[FIRST:.+]] = megactx.attention %arg0
