@@ -16,34 +16,34 @@ using namespace mlir;
 using namespace mlir::megactx;
 
 namespace {
-/// The elements that each turn of TopK finds along the axis: those after the
-/// ones that were found before, in the order of their values and then indices.
-struct TopK {
-  Graph &graph;
-  Value from, size;
-  Shape row; ///< of one turn: the axis is 1
-  Type type;
+/// What is asked for: values and indices of `shape`.
+struct Asked {
+  Value from, size; ///< the data, and its size along the axis
   int64_t axis;
+  IndexExpr k;
+  Shape shape;
+  Type type;
   bool isLarger;
-
-  /// The index along the axis of the next element after (value, index).
-  Value next(OpBuilder &b, Location loc, Value isFirst, Value value,
-             Value index) const;
 };
+using ValuesAndIndices = std::pair<Tensor, Tensor>;
 } // namespace
 
-Value TopK::next(OpBuilder &b, Location loc, Value isFirst, Value value,
-                 Value index) const {
-  SmallVector<Value> place = loopIndices(b, loc, row.size());
+/// The index along the axis of the element after (value, index), in the order
+/// of values and then indices: what a turn finds.
+static Value nextOf(const Asked &asked, OpBuilder &b, Location loc,
+                    Value isFirst, Value value, Value index) {
+  SmallVector<Value> place = loopIndices(b, loc, asked.shape.size());
+  Type type = asked.type;
+  bool isLarger = asked.isLarger;
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
   Value one = arith::ConstantIndexOp::create(b, loc, 1);
   Value none = arith::ConstantIndexOp::create(b, loc, -1);
   auto loop = scf::ForOp::create(
-      b, loc, zero, size, one, ValueRange{value, none},
+      b, loc, zero, asked.size, one, ValueRange{value, none},
       [&](OpBuilder &n, Location l, Value i, ValueRange so) {
         SmallVector<Value> at(place);
-        at[axis] = i;
-        Value x = tensor::ExtractOp::create(n, l, from, at);
+        at[asked.axis] = i;
+        Value x = tensor::ExtractOp::create(n, l, asked.from, at);
         Value yes = arith::ConstantIntOp::create(n, l, 1, 1);
         auto isNot = [&](Value bit) {
           return Value(arith::XOrIOp::create(n, l, bit, yes));
@@ -76,11 +76,8 @@ namespace {
 /// how many of those before it are the first half's, so that none waits for
 /// another. Elements are numbers along the axis, i32; equal ones stay in order,
 /// and those that are not a number are last.
-struct Merge {
-  Value from, size, k;
-  Type type;
-  int64_t axis;
-  bool isLarger;
+struct Merge : Asked {
+  Value taken; ///< k
 
   Value isBefore(OpBuilder &b, Location loc, ArrayRef<Value> place, Value i,
                  Value j) const;
@@ -144,15 +141,15 @@ Value Merge::search(ImplicitLocOpBuilder &b, Value order, Value pass,
   Value base =
       arith::AndIOp::create(b, place[axis], sub(zero, add(half, half)));
   Value p = sub(place[axis], base), middle = add(base, half);
-  Value countA = least(least(half, sub(size, base)), k);
-  Value countB = most(least(least(half, sub(size, middle)), k), zero);
+  Value countA = least(least(half, sub(size, base)), taken);
+  Value countB = most(least(least(half, sub(size, middle)), taken), zero);
   SmallVector<Value> at(place);
   auto numberAt = [&](Value where) -> Value {
     at[axis] = most(least(where, last), zero);
     return indexOf(b, b.getLoc(), tensor::ExtractOp::create(b, order, at));
   };
   auto i32 = b.getI32Type();
-  Value matters = isLess(p, least(add(countA, countB), k));
+  Value matters = isLess(p, least(add(countA, countB), taken));
   auto merged = scf::IfOp::create(b, i32, matters, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(&merged.getElseRegion().front());
@@ -189,8 +186,7 @@ Value Merge::search(ImplicitLocOpBuilder &b, Value order, Value pass,
 }
 
 /// The first k numbers along the axis of the sorted elements, i64.
-static Tensor sortedNumbers(Node &node, const Merge &merge,
-                            ArrayRef<IndexExpr> chosen) {
+static Tensor sortedNumbers(Node &node, const Merge &merge) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
@@ -220,7 +216,7 @@ static Tensor sortedNumbers(Node &node, const Merge &merge,
   }
   Value sorted = loop.getResult(0);
   return graph.parallel(
-      loc, {}, {}, chosen, i64, [&](OpBuilder &n, Location l, ValueRange) {
+      loc, {}, {}, merge.shape, i64, [&](OpBuilder &n, Location l, ValueRange) {
         Value number = tensor::ExtractOp::create(
             n, l, sorted, loopIndices(n, l, data.rank()));
         return Value(arith::ExtSIOp::create(n, l, i64, number));
@@ -239,19 +235,6 @@ static Tensor elementsAt(Graph &graph, Location loc, Value from,
                    });
 }
 
-namespace {
-/// What is asked for: values and indices of `shape`.
-struct Asked {
-  Value from, size; ///< the data, and its size along the axis
-  int64_t axis;
-  IndexExpr k;
-  Shape shape;
-  Type type;
-  bool isLarger;
-};
-using ValuesAndIndices = std::pair<Tensor, Tensor>;
-} // namespace
-
 static ValuesAndIndices byTurns(Node &node, const Asked &asked) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
@@ -261,7 +244,6 @@ static ValuesAndIndices byTurns(Node &node, const Asked &asked) {
   int64_t axis = asked.axis, rank = asked.shape.size();
   Shape row = asked.shape;
   row[axis] = IndexExpr(1);
-  TopK top{graph, asked.from, asked.size, row, type, axis, asked.isLarger};
   Value values = graph.filled(loc, asked.shape, b.getZeroAttr(type)),
         indices = graph.filled(loc, asked.shape, b.getI64IntegerAttr(0));
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
@@ -289,7 +271,8 @@ static ValuesAndIndices byTurns(Node &node, const Asked &asked) {
           SmallVector<Value> place = placeAt(n, l, before);
           Value value = tensor::ExtractOp::create(n, l, so[0], place);
           Value last = tensor::ExtractOp::create(n, l, so[1], place);
-          Value found = top.next(n, l, isFirst, value, indexOf(n, l, last));
+          Value found =
+              nextOf(asked, n, l, isFirst, value, indexOf(n, l, last));
           return Value(arith::IndexCastOp::create(n, l, i64, found));
         });
     Tensor value = elementsAt(graph, loc, asked.from, index, axis, type);
@@ -309,9 +292,8 @@ static ValuesAndIndices byTurns(Node &node, const Asked &asked) {
 static ValuesAndIndices bySorting(Node &node, const Asked &asked) {
   Graph &graph = node.graph;
   Location loc = node.loc();
-  Merge merge{asked.from, asked.size, graph.ix.value(loc, asked.k),
-              asked.type, asked.axis, asked.isLarger};
-  Tensor numbers = sortedNumbers(node, merge, asked.shape);
+  Tensor numbers =
+      sortedNumbers(node, Merge{asked, graph.ix.value(loc, asked.k)});
   return {elementsAt(graph, loc, asked.from, numbers, asked.axis, asked.type),
           numbers};
 }

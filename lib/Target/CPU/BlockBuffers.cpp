@@ -31,10 +31,7 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
   add(turned, {shape.lanes, shape.valueDim}, f32);
   for (Value *each : {&keyRow, &keyAt, &valueAt})
     add(*each, {keys}, index);
-  SmallVector<MemRefType> types = form.ownBuffers(b.getContext());
-  own.resize(types.size());
-  for (auto [buffer, type] : llvm::zip_equal(own, types))
-    add(buffer, type.getShape(), type.getElementType());
+  fields.add(own, form.ownBuffers(b.getContext()));
   if (form.keysAhead())
     for (Value *each : {&keyNext, &valueNext})
       add(*each, {keys}, index);

@@ -1,15 +1,10 @@
 //===- BlockForm.cpp - how a task's rows meet a block of keys -------------===//
 
 #include "BlockForm.h"
-#include <cmath>
 
 using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
-
-float BlockForm::queryFactor() const {
-  return shape.scale * static_cast<float>(M_LOG2E);
-}
 
 SmallVector<BlockFormPtr> mlir::megactx::cpu::formsOf(const KernelShape &shape,
                                                       int64_t classes) {

@@ -39,7 +39,7 @@ public:
   /// By how many keys `keyNext` and `valueNext` are ahead; 0: there are none.
   virtual int64_t keysAhead() const { return 0; }
   /// Of queries in the lanes: scale and log2(e).
-  virtual float queryFactor() const;
+  virtual float queryFactor() const { return shape.scaleBase2(); }
   /// Whether LLVM is to unroll the loops of its blocks.
   virtual bool unrolls() const { return false; }
 

@@ -43,10 +43,7 @@ GradientBuffers::GradientBuffers(ImplicitLocOpBuilder &b,
   fields.add(number, {keys}, i32);
   fields.add(turned, {shape.lanes, shape.largerDim()}, f32);
   fields.add(factors, {lanes}, f32);
-  SmallVector<MemRefType> types = form.ownBuffers(b.getContext());
-  own.resize(types.size());
-  for (auto [buffer, type] : llvm::zip_equal(own, types))
-    fields.add(buffer, type.getShape(), type.getElementType());
+  fields.add(own, form.ownBuffers(b.getContext()));
   // Kernels that differ in these share parts, so they come last.
   if (shape.hasTest())
     fields.add(allowed, {rows, lanes}, i32);

@@ -1,15 +1,10 @@
 //===- GradientForm.cpp - how lanes meet a block of rows ------------------===//
 
 #include "GradientForm.h"
-#include <cmath>
 
 using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
-
-float GradientForm::laneFactor() const {
-  return shape.scale * static_cast<float>(M_LOG2E);
-}
 
 SmallVector<GradientFormPtr>
 mlir::megactx::cpu::gradientFormsOf(const KernelShape &shape) {

@@ -30,7 +30,7 @@ public:
   virtual int64_t blockRows() const = 0;
   virtual int64_t rowStep() const = 0;
   /// Of `laneA`: scale and log2(e).
-  virtual float laneFactor() const;
+  virtual float laneFactor() const { return shape.scaleBase2(); }
   /// The types of `GradientBuffers::own`.
   virtual SmallVector<MemRefType> ownBuffers(MLIRContext *context) const {
     return {};

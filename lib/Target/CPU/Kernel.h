@@ -18,6 +18,7 @@
 #include "../Common/AttentionShape.h"
 #include "../Common/Emit.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include <cmath>
 
 namespace mlir::megactx::cpu {
 
@@ -28,6 +29,8 @@ struct KernelShape : AttentionShape {
   int64_t lanes; ///< f32 elements of a hardware vector
   bool tiles;    ///< whether the target multiplies tiles of bf16 (AMX)
 
+  /// Of scores in units of log2.
+  float scaleBase2() const { return scale * static_cast<float>(M_LOG2E); }
   /// Equal keys: equal kernels.
   std::string key() const;
   /// What a form of block and its scratch depend on, whatever the pieces.

@@ -16,6 +16,12 @@ void Scratch::add(Value &buffer, ArrayRef<int64_t> dims, Type type) {
   bytes += llvm::alignTo(memref.getNumElements() * size, kAlignment);
 }
 
+void Scratch::add(SmallVectorImpl<Value> &buffers, ArrayRef<MemRefType> types) {
+  buffers.resize(types.size());
+  for (auto [buffer, type] : llvm::zip_equal(buffers, types))
+    add(buffer, type.getShape(), type.getElementType());
+}
+
 Value Scratch::cut(ImplicitLocOpBuilder &b, Value given) {
   if (!given) {
     auto type = MemRefType::get({bytes}, b.getI8Type());

@@ -13,6 +13,8 @@ class Scratch {
 public:
   /// A buffer to be cut, which `buffer` then is.
   void add(Value &buffer, ArrayRef<int64_t> dims, Type type);
+  /// Buffers of these types, one each.
+  void add(SmallVectorImpl<Value> &buffers, ArrayRef<MemRefType> types);
   /// Cuts them out of the bytes given, memref<?xi8>; without any, out of new
   /// ones on the stack. Returns the bytes.
   Value cut(ImplicitLocOpBuilder &b, Value given);

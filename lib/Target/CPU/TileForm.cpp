@@ -60,8 +60,7 @@ private:
 
   /// Of scores in units of log2.
   Value factor() const {
-    return a.splat(std::abs(shape.scale) * static_cast<float>(M_LOG2E),
-                   buffers.vector);
+    return a.splat(std::abs(shape.scaleBase2()), buffers.vector);
   }
 };
 

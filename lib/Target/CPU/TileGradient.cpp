@@ -12,7 +12,6 @@
 #include "TileProducts.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include <cmath>
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -145,8 +144,7 @@ void TileGradientBlock::addLanes(int64_t vector, const Masks *masks) {
 void TileGradientBlock::slopesOfPair(Value n, int64_t vector, int64_t g,
                                      const Masks *masks) {
   LaneSpan span{a.c(0), buffers.vectors};
-  Value factor =
-      a.splat(shape.scale * static_cast<float>(M_LOG2E), buffers.vector);
+  Value factor = a.splat(shape.scaleBase2(), buffers.vector);
   SmallVector<Value> weights, slopes;
   for (int64_t i = 0; i < 2; ++i) {
     Value row = a.add(n, a.c(i));

@@ -36,6 +36,16 @@ LogicalResult mlir::megactx::checkRank(Operation *op, StringRef what,
          << what << " to have rank " << rank << ", but got " << type;
 }
 
+LogicalResult mlir::megactx::checkForm(Operation *op, ShapedType type,
+                                       ShapedType out) {
+  if (isa<RankedTensorType>(out) ? isa<RankedTensorType>(type)
+                                 : isa<MemRefType>(type))
+    return success();
+  return op->emitOpError("expected ranked tensors or memrefs throughout, but "
+                         "got ")
+         << type << " and " << out;
+}
+
 LogicalResult mlir::megactx::checkPositions(Operation *op, StringRef what,
                                             Value positions, Value offset,
                                             ShapedType of, StringRef other) {

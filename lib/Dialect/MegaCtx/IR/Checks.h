@@ -33,6 +33,8 @@ LogicalResult checkDim(Operation *op, StringRef what, ShapedType a, unsigned i,
                        ShapedType b, unsigned j, StringRef other);
 LogicalResult checkRank(Operation *op, StringRef what, ShapedType type,
                         int64_t rank);
+/// Ranked tensors where the destination is one, else ranked memrefs.
+LogicalResult checkForm(Operation *op, ShapedType type, ShapedType out);
 /// Positions of rows: index of rank 2, [B, rows] as dims 0 and 2 of `of`
 /// (called `other`) are, in place of an offset. Null is fine.
 LogicalResult checkPositions(Operation *op, StringRef what, Value positions,

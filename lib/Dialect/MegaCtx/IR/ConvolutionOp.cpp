@@ -17,7 +17,6 @@ void ConvolutionOp::getEffects(
 }
 
 static LogicalResult verifyOperands(ConvolutionOp op) {
-  bool isOfTensors = isa<RankedTensorType>(op.getOut().getType());
   int64_t rank =
       typeOf(op.getKernel()).hasRank() ? typeOf(op.getKernel()).getRank() : 0;
   if (rank < 3 || rank > 5)
@@ -27,11 +26,8 @@ static LogicalResult verifyOperands(ConvolutionOp op) {
       {"data", op.getData()}, {"kernel", op.getKernel()}, {"out", op.getOut()}};
   for (auto [what, value] : operands) {
     ShapedType type = typeOf(value);
-    if (isOfTensors ? !isa<RankedTensorType>(type) : !isa<MemRefType>(type))
-      return op.emitOpError("expected ranked tensors or memrefs throughout, "
-                            "but got ")
-             << type << " and " << op.getOut().getType();
-    if (failed(checkRank(op, what, type, rank)) ||
+    if (failed(checkForm(op, type, typeOf(op.getOut()))) ||
+        failed(checkRank(op, what, type, rank)) ||
         failed(checkF32(op, what, type)))
       return failure();
   }

@@ -21,13 +21,8 @@ static LogicalResult verifyOperand(PackedProductOp op, StringRef what,
                                    Value value, int64_t rank, bool isOfRows,
                                    function_ref<bool(Type)> isElement) {
   ShapedType type = typeOf(value);
-  if (isa<RankedTensorType>(op.getOut().getType())
-          ? !isa<RankedTensorType>(type)
-          : !isa<MemRefType>(type))
-    return op.emitOpError("expected ranked tensors or memrefs throughout, but "
-                          "got ")
-           << type << " and " << op.getOut().getType();
-  if (failed(checkRank(op, what, type, rank)))
+  if (failed(checkForm(op, type, typeOf(op.getOut()))) ||
+      failed(checkRank(op, what, type, rank)))
     return failure();
   if (!isElement(type.getElementType()))
     return op.emitOpError("expected another element type of ")

@@ -72,10 +72,8 @@ LogicalResult ProductOp::verify() {
   bool onTensors = isa<RankedTensorType>(out);
   for (Value operand : getOperands()) {
     ShapedType type = typeOf(operand);
-    if (onTensors ? !isa<RankedTensorType>(type) : !isa<MemRefType>(type))
-      return emitOpError("expected ranked tensors or memrefs throughout, but "
-                         "got ")
-             << type << " and " << out;
+    if (failed(checkForm(*this, type, out)))
+      return failure();
     if (!isStorage(type.getElementType()) ||
         type.getElementType() != out.getElementType())
       return emitOpError("expected one element type out of f32, f16 and bf16, "

@@ -26,7 +26,6 @@ static LogicalResult verifyTypes(TopKOp op) {
   ShapedType data = typeOf(op.getData());
   if (!data.hasRank() || data.getRank() < 1)
     return op.emitOpError("expected data of rank 1 or more, but got ") << data;
-  bool isOfTensors = isa<RankedTensorType>(op.getValues().getType());
   Type element = data.getElementType();
   if (!isOrdered(element))
     return op.emitOpError("expected numbers of 8 to 64 bits, but got ") << data;
@@ -36,11 +35,8 @@ static LogicalResult verifyTypes(TopKOp op) {
       {"indices", op.getIndices(), IntegerType::get(op.getContext(), 64)}};
   for (auto [what, value, expected] : operands) {
     ShapedType type = typeOf(value);
-    if (isOfTensors ? !isa<RankedTensorType>(type) : !isa<MemRefType>(type))
-      return op.emitOpError("expected ranked tensors or memrefs throughout, "
-                            "but got ")
-             << type << " and " << op.getValues().getType();
-    if (failed(checkRank(op, what, type, data.getRank())))
+    if (failed(checkForm(op, type, typeOf(op.getValues()))) ||
+        failed(checkRank(op, what, type, data.getRank())))
       return failure();
     if (type.getElementType() != expected)
       return op.emitOpError("expected ")
