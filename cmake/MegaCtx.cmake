@@ -48,7 +48,8 @@ endfunction()
 # megactx_add_tool(megactx-x main.cpp LINK libraries): an executable in build/bin.
 function(megactx_add_tool name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
-  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS} ${PROJECT_SOURCE_DIR}/tools/Version.cpp)
+  target_compile_definitions(${name} PRIVATE MEGACTX_VERSION="${PROJECT_VERSION}")
   # The precompiled header is made with -fPIC, which -fPIE would contradict.
   set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
   _megactx_target(${name} DEPENDS ${ARG_DEPENDS} LINK ${ARG_LINK})

@@ -14,6 +14,7 @@ from .pattern import Pattern
 from .pyramid import Pyramid
 from .runtime import DeviceTensor, Model, check_guards, guard_memory, load, set_threads, to_device
 from .tools import Error, build, compile, use_build
+from .version import VERSION as __version__
 from .working_context import Focus, focus
 
 __all__ = ["DeviceTensor", "Error", "Focus", "Model", "Pattern", "Pyramid", "attention", "attention_backward", "build", "check_guards", "compile", "focus", "guard_memory", "load",

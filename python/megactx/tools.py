@@ -27,7 +27,7 @@ def build():
         return _build
     candidates = [p for p in (ROOT / "build" / "release", ROOT / "build" / "dev") if (p / "bin").is_dir()]
     if not candidates:
-        raise Error(f"no build under {ROOT / 'build'}; run tools/dev/build, or name one with megactx.use_build(folder)")
+        raise Error(f"no build under {ROOT / 'build'}; run tools/dev/build in the checkout (pip installs the package from there with -e), or name one with megactx.use_build(folder)")
     return max(candidates, key=lambda p: (p / "bin").stat().st_mtime)
 
 

@@ -66,6 +66,9 @@ Options parse(int argc, char **argv) {
     if (arg == "--help" || arg == "-h") {
       std::cout << kHelp;
       std::exit(0);
+    } else if (arg == "--version") {
+      std::cout << "megactx " MEGACTX_VERSION "\n";
+      std::exit(0);
     } else if (arg == "--inputs") {
       o.inputs = value();
     } else if (arg == "--outputs") {

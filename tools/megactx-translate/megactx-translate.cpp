@@ -78,6 +78,11 @@ int main(int argc, char **argv) {
     llvm::errs() << "error: expected --import-onnx, --export-onnx, or both\n";
     return 1;
   }
+  if (!import && StringRef(input).ends_with_insensitive(".onnx")) {
+    llvm::errs() << "error: --export-onnx reads MLIR, but got '" << input
+                 << "'; --import-onnx reads ONNX\n";
+    return 1;
+  }
   DialectRegistry registry;
   megactx::registerAllDialects(registry);
   MLIRContext context(registry);
