@@ -9,21 +9,50 @@ using namespace mlir::megactx::pattern::test;
 namespace {
 constexpr unsigned kSamples = 4000;
 
-/// Calls `check` with random patterns and rows until one fails.
+/// A random pattern, rows, and the pattern's pieces for keys of their step.
+struct Case {
+  Sample sample;
+  Rows rows;
+  std::vector<Piece> pieces;
+};
+
+/// Made once, for all tests.
+const std::vector<Case> &randomCases() {
+  static const std::vector<Case> cases = [] {
+    std::vector<Case> made;
+    for (unsigned seed = 0; seed < kSamples; ++seed) {
+      Random random(seed);
+      Sample sample = random.expression(random.between(0, 3));
+      Rows rows = random.rows();
+      auto pieces = piecesOf(parsed(sample.text).formula(rows.keyStep));
+      made.push_back({std::move(sample), rows, std::move(pieces)});
+    }
+    return made;
+  }();
+  return cases;
+}
+
+/// Calls `check` with random patterns, rows and pieces until one fails.
 template <typename Check> void forRandomPatterns(Check check) {
-  for (unsigned seed = 0; seed < kSamples; ++seed) {
-    Random random(seed);
-    Sample sample = random.expression(random.between(0, 3));
-    Rows rows = random.rows();
+  for (const auto &[sample, rows, pieces] : randomCases()) {
     SCOPED_TRACE(sample.text + "\n" + describe(rows));
-    check(sample, rows);
+    check(sample, rows, pieces);
     if (testing::Test::HasFailure())
       return;
   }
 }
 
+/// The same, piece by piece.
+template <typename Check> void forRandomPieces(Check check) {
+  forRandomPatterns(
+      [&](const Sample &, const Rows &rows, const std::vector<Piece> &pieces) {
+        for (const Piece &piece : pieces)
+          check(rows, piece);
+      });
+}
+
 TEST(Pieces, FormulaIsTheRelation) {
-  forRandomPatterns([](const Sample &sample, const Rows &rows) {
+  forRandomPatterns([](const Sample &sample, const Rows &rows, const auto &) {
     Formula formula = parsed(sample.text).formula(rows.keyStep);
     forAll(rows, 3, [&](const Point &point, const Element &e) {
       ASSERT_EQ(formula.holds(point), sample.holds(e))
@@ -33,8 +62,8 @@ TEST(Pieces, FormulaIsTheRelation) {
 }
 
 TEST(Pieces, DisjointAndTheirUnionIsTheRelation) {
-  forRandomPatterns([](const Sample &sample, const Rows &rows) {
-    auto pieces = piecesOf(parsed(sample.text).formula(rows.keyStep));
+  forRandomPatterns([](const Sample &sample, const Rows &rows,
+                       const std::vector<Piece> &pieces) {
     forAll(rows, 3, [&](const Point &point, const Element &e) {
       int holding = 0;
       for (const Piece &piece : pieces)
@@ -46,7 +75,7 @@ TEST(Pieces, DisjointAndTheirUnionIsTheRelation) {
 }
 
 TEST(Pieces, OfAsManyHeadsAsThereAreTheyAreTheSame) {
-  forRandomPatterns([](const Sample &sample, const Rows &rows) {
+  forRandomPatterns([](const Sample &sample, const Rows &rows, const auto &) {
     std::string error;
     auto pieces =
         expand(parsed(sample.text).formula(rows.keyStep), error, /*heads=*/3);
@@ -68,42 +97,36 @@ TEST(Pieces, TransposedDigitsExchangeQueriesAndKeys) {
              llvm::is_contained(c.keys, key);
     });
   };
-  forRandomPatterns([&](const Sample &sample, const Rows &rows) {
-    for (const Piece &piece :
-         piecesOf(parsed(sample.text).formula(rows.keyStep))) {
-      Digits digits = piece.digits, other = digits.transposed();
-      ASSERT_EQ(other.period, digits.period);
-      // Each key residue is in one class, or in none that nothing sees.
-      ASSERT_LE(other.rowResidues(), other.period);
-      int64_t period = std::min<int64_t>(digits.period, 40);
-      for (int64_t p = 0; p < period; ++p)
-        for (int64_t k = 0; k < period; ++k)
-          ASSERT_EQ(sees(other, k, p), sees(digits, p, k))
-              << piece.str() << "\np = " << p << ", k = " << k;
-    }
+  forRandomPieces([&](const Rows &, const Piece &piece) {
+    Digits digits = piece.digits, other = digits.transposed();
+    ASSERT_EQ(other.period, digits.period);
+    // Each key residue is in one class, or in none that nothing sees.
+    ASSERT_LE(other.rowResidues(), other.period);
+    int64_t period = std::min<int64_t>(digits.period, 40);
+    for (int64_t p = 0; p < period; ++p)
+      for (int64_t k = 0; k < period; ++k)
+        ASSERT_EQ(sees(other, k, p), sees(digits, p, k))
+            << piece.str() << "\np = " << p << ", k = " << k;
   });
 }
 
 TEST(Pieces, TestsAreTheSameInTheirBlocks) {
   size_t inBlocks = 0;
-  forRandomPatterns([&](const Sample &sample, const Rows &rows) {
-    for (const Piece &piece :
-         piecesOf(parsed(sample.text).formula(rows.keyStep))) {
-      if (!piece.test)
-        continue;
-      int64_t ofRows = blockOf(piece.test, Expr::Kind::Position),
-              ofKeys = blockOf(piece.test, Expr::Kind::Key);
-      ASSERT_GT(ofRows, 0);
-      ASSERT_GT(ofKeys, 0);
-      inBlocks += ofRows > 1 && ofKeys > 1;
-      forAll(rows, 3, [&](const Point &point, const Element &e) {
-        Point first = point;
-        first.p -= floorMod(point.p, ofRows);
-        first.k -= floorMod(point.k, ofKeys);
-        ASSERT_EQ(evaluate(piece.test, first), evaluate(piece.test, point))
-            << piece.test.str() << "\np = " << e.p << ", k = " << e.k;
-      });
-    }
+  forRandomPieces([&](const Rows &rows, const Piece &piece) {
+    if (!piece.test)
+      return;
+    int64_t ofRows = blockOf(piece.test, Expr::Kind::Position),
+            ofKeys = blockOf(piece.test, Expr::Kind::Key);
+    ASSERT_GT(ofRows, 0);
+    ASSERT_GT(ofKeys, 0);
+    inBlocks += ofRows > 1 && ofKeys > 1;
+    forAll(rows, 3, [&](const Point &point, const Element &e) {
+      Point first = point;
+      first.p -= floorMod(point.p, ofRows);
+      first.k -= floorMod(point.k, ofKeys);
+      ASSERT_EQ(evaluate(piece.test, first), evaluate(piece.test, point))
+          << piece.test.str() << "\np = " << e.p << ", k = " << e.k;
+    });
   });
   EXPECT_GT(inBlocks, kSamples / 20);
 }
@@ -124,47 +147,41 @@ TEST(Expr, BlockOf) {
 }
 
 TEST(Pieces, ConditionIsThePiece) {
-  forRandomPatterns([](const Sample &sample, const Rows &rows) {
-    for (const Piece &piece :
-         piecesOf(parsed(sample.text).formula(rows.keyStep))) {
-      Expr condition = piece.condition();
-      forAll(rows, 3, [&](const Point &point, const Element &e) {
-        ASSERT_EQ(evaluate(condition, point), piece.holds(point) ? 1 : 0)
-            << piece.str() << "\n"
-            << condition.str() << "\np = " << e.p << ", k = " << e.k;
-      });
-    }
+  forRandomPieces([](const Rows &rows, const Piece &piece) {
+    Expr condition = piece.condition();
+    forAll(rows, 3, [&](const Point &point, const Element &e) {
+      ASSERT_EQ(evaluate(condition, point), piece.holds(point) ? 1 : 0)
+          << piece.str() << "\n"
+          << condition.str() << "\np = " << e.p << ", k = " << e.k;
+    });
   });
 }
 
 TEST(Pieces, BoundsAscendWithTheRow) {
-  forRandomPatterns([](const Sample &sample, const Rows &rows) {
+  forRandomPieces([](const Rows &rows, const Piece &piece) {
     Point point;
     auto symbol = [&](llvm::StringRef) { return rows.keyEnd(); };
     point.symbol = symbol;
-    for (const Piece &piece : piecesOf(parsed(sample.text).formula()))
-      for (const auto &bounds : {piece.lo, piece.hi})
-        for (const Expr &bound : bounds) {
-          int64_t before = INT64_MIN;
-          for (point.p = -20; point.p < 100; ++point.p) {
-            int64_t value = evaluate(bound, point);
-            ASSERT_LE(before, value) << bound.str();
-            before = value;
-          }
+    for (const auto &bounds : {piece.lo, piece.hi})
+      for (const Expr &bound : bounds) {
+        int64_t before = INT64_MIN;
+        for (point.p = -20; point.p < 100; ++point.p) {
+          int64_t value = evaluate(bound, point);
+          ASSERT_LE(before, value) << bound.str();
+          before = value;
         }
+      }
   });
 }
 
 TEST(Pieces, TextReadsBack) {
-  forRandomPatterns([](const Sample &sample, const Rows &rows) {
-    for (const Piece &piece : piecesOf(parsed(sample.text).formula())) {
-      auto back = Piece::parse(piece.str(), [&](size_t at, const auto &m) {
-        ADD_FAILURE() << piece.str() << "\nat " << at << ": " << m.str();
-      });
-      ASSERT_TRUE(back);
-      ASSERT_EQ(back->str(), piece.str());
-      ASSERT_TRUE(*back == piece) << piece.str();
-    }
+  forRandomPieces([](const Rows &, const Piece &piece) {
+    auto back = Piece::parse(piece.str(), [&](size_t at, const auto &m) {
+      ADD_FAILURE() << piece.str() << "\nat " << at << ": " << m.str();
+    });
+    ASSERT_TRUE(back);
+    ASSERT_EQ(back->str(), piece.str());
+    ASSERT_TRUE(*back == piece) << piece.str();
   });
 }
 
