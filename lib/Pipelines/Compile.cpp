@@ -78,6 +78,8 @@ private:
 } // namespace
 
 void Compilation::report(StringRef what, Clock::time_point since) {
+  if (!options.progress)
+    return;
   std::chrono::duration<double> seconds = Clock::now() - since;
   llvm::errs() << llvm::formatv("  {0,-44}{1,8:f2} s\n", what, seconds.count());
 }

@@ -40,11 +40,6 @@ def run(name, *arguments, messages=False):
     return done.stdout + done.stderr * messages
 
 
-def _diagnostics(messages):
-    """What the compiler said of the model: its messages without the lines of progress, which come first and between."""
-    return "\n".join(line for line in messages.splitlines() if not re.fullmatch(r"  .* +\d+\.\d\d s", line)).strip()
-
-
 def compile(model, output, pattern=None, policy=None, target=None, schedule=None, schedules=None, generic=False, fuse_lod=True, optimize=3, *,
             step=None, caches_in_place=False, float_scores=False):
     """Compiles an ONNX or MLIR file to the artifact `output`; gives the compiler's closing line. What it warns of are RuntimeWarnings.
@@ -62,7 +57,7 @@ def compile(model, output, pattern=None, policy=None, target=None, schedule=None
     if type(optimize) is not int or not 0 <= optimize <= 3:
         raise Error(f"optimize: expected 0, 1, 2 or 3, but got {optimize!r}")
     flags = {"--generic": generic, "--fuse-lod=false": not fuse_lod, "--caches-in-place": caches_in_place, "--float-scores": float_scores}
-    options = [flag for flag, given in flags.items() if given] + [f"-O{optimize}"]
+    options = [flag for flag, given in flags.items() if given] + [f"-O{optimize}", "--progress=false"]
     with tempfile.TemporaryDirectory(prefix="megactx") as folder:
         if isinstance(policy, dict):
             rules, policy = policy, pathlib.Path(folder, "policy.json")
@@ -72,10 +67,7 @@ def compile(model, output, pattern=None, policy=None, target=None, schedule=None
                 raise Error(f"policy: {error}") from None
         for name, value in dict(pattern=pattern, policy=policy, step=step, target=target, schedule=schedule, schedules=schedules).items():
             options += [] if value is None else [f"--{name}={value}"]
-        try:
-            said = _diagnostics(run("megactx-compile", model, *options, "-o", output, messages=True))
-        except Error as error:
-            raise Error(_diagnostics(str(error))) from None
+        said = run("megactx-compile", model, *options, "-o", output, messages=True)
     for text in re.findall(r"^.*?: warning: .*$", said, re.M):
         warnings.warn(text, RuntimeWarning, stacklevel=2)
     return said.splitlines()[-1]

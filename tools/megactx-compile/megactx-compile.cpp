@@ -66,6 +66,8 @@ int main(int argc, char **argv) {
           "as its outputs. Where a model asks the caches how many tokens "
           "they hold, the input past_sequence_length says it"),
       cl::cat(category));
+  cl::opt<bool> progress("progress", cl::init(true), cl::cat(category),
+                         cl::desc("Print a line per phase (default)"));
   cl::opt<std::string> remarks(
       "remarks-filter", cl::value_desc("regex"),
       cl::desc("Print remarks of these categories: raise-onnx-attention says "
@@ -103,6 +105,7 @@ int main(int argc, char **argv) {
   options.generic = generic;
   options.fuseLod = fuseLod;
   options.cachesInPlace = cachesInPlace;
+  options.progress = progress;
   options.remarksFilter = remarks;
   return failed(mlir::megactx::compile(options));
 }

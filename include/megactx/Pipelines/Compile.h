@@ -30,13 +30,15 @@ struct CompileOptions {
   /// Write new rows into the caches that come in, which go out as they are.
   bool cachesInPlace = false;
   PatternChoice patterns;
+  /// A line per phase, on standard error, when it is done.
+  bool progress = true;
   /// Remarks of these categories are printed (a regular expression; empty:
   /// none). The artifact's manifest keeps those on what was missed in any case.
   std::string remarksFilter;
 };
 
-/// Compiles with a progress line per phase on standard error; errors are
-/// located there too.
+/// Compiles; says on standard error what became of the attentions, and what is
+/// wrong, where.
 LogicalResult compile(const CompileOptions &options);
 
 /// Prints a line per operator of ai.onnx: its name and `compiled` (it has a
