@@ -36,7 +36,7 @@ struct ApproximateMath : impl::ApproximateMathPassBase<ApproximateMath> {
   void runOnOperation() override {
     RewritePatternSet trigonometry(&getContext());
     populateTrigonometryPatterns(trigonometry);
-    if (failed(applyPatternsGreedily(getOperation(), std::move(trigonometry))))
+    if (failed(rewrite(std::move(trigonometry))))
       return signalPassFailure();
     llvm::SmallPtrSet<Operation *, 8> given;
     getOperation()->walk([&](arith::FPToSIOp op) { given.insert(op); });
@@ -48,12 +48,25 @@ struct ApproximateMath : impl::ApproximateMathPassBase<ApproximateMath> {
                                  "math.asin", "math.acos"},
                                 name);
     });
-    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+    if (failed(rewrite(std::move(patterns))))
       return signalPassFailure();
     getOperation()->walk([&](arith::FPToSIOp op) {
       if (!given.contains(op))
         bound(op);
     });
+  }
+
+  /// Functions, and what becomes of them; few ops are any.
+  LogicalResult rewrite(RewritePatternSet patterns) {
+    SmallVector<Operation *> functions;
+    getOperation()->walk([&](Operation *op) {
+      if (isa<math::MathDialect>(op->getDialect()))
+        functions.push_back(op);
+    });
+    return applyOpPatternsGreedily(
+        functions, std::move(patterns),
+        GreedyRewriteConfig().setStrictness(
+            GreedyRewriteStrictness::ExistingAndNewOps));
   }
 };
 } // namespace
