@@ -44,6 +44,7 @@ PATTERNS = [
     "causal and (window<left = 2, right = 0> or random<block = 8, count = 1, seed = 3> or global_keys<indices = [4, 9]>)",
     "causal minus strided<stride = 5000>",  # a period without views
     "causal and window<left = 3, right = 0> and global_queries<indices = [1, 5, 70, 71]>",
+    "neighborhood<grid = [12], radii = [1, 3], first = 1> or global_keys<first = 1> or global_queries<first = 1>",
 ]
 
 

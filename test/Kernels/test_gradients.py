@@ -43,12 +43,12 @@ def test_head_dim(dtype, head_dim, value_dim, check):
     check(gradients.Spec(pattern="causal and (window<left = 40, right = 0> or strided<stride = 8>)", dtype=dtype, head_dim=head_dim, value_dim=value_dim), 1, 177, 177)
 
 
-@pytest.mark.parametrize("head_dim, value_dim", [(16, 64), (80, 48)])
-def test_bf16_in_multiples_of_tiles(head_dim, value_dim, check):
+@pytest.mark.parametrize("head_dim, value_dim, chosen", [(16, 64, [0, 3]), (80, 48, [1, 2, 8])])
+def test_bf16_in_multiples_of_tiles(head_dim, value_dim, chosen, check):
     """Whose products a CPU with AMX has by tiles: blocks of 64 rows, of which a masked one may end anywhere."""
     shape = dict(dtype="bf16", head_dim=head_dim, value_dim=value_dim)
     for queries, keys in [(64, 64), (131, 131), (70, 300), (300, 129)]:
-        check([gradients.Spec(pattern, **shape) for pattern in [*PATTERNS[:4], PATTERNS[8], BLOCK_PATTERNS[1]]], 2, queries, keys)
+        check([gradients.Spec(pattern, **shape) for pattern in [*(PATTERNS[i] for i in chosen), BLOCK_PATTERNS[1]]], 2, queries, keys)
     check(gradients.Spec("window<left = 70, right = 9>", bias=True, softcap=3.0, lengths=True, **shape), 2, 200, 200, bias=(4, 0, 2))
 
 

@@ -62,6 +62,16 @@ def columns(g, block, first, count):
     return g.spread((g.k % block >= first) & (g.k % block < first + count))
 
 
+def neighborhood(g, grid, radii, first=0):
+    p, k = g.p - first, g.k - first
+    near = (p >= 0) & (k >= 0)
+    for size, radius in zip([*grid[::-1], None], radii[::-1], strict=True):
+        step = size or np.iinfo(np.int64).max
+        near = near & (abs(p % step - k % step) <= radius)
+        p, k = p // step, k // step
+    return near
+
+
 def fixed(g, block, count, slot=0):
     if slot == "head":
         slot = g.head % (block // count)
@@ -126,7 +136,7 @@ def random(g, block, count, seed):
     return chosen
 
 
-NAMED = {f.__name__: f for f in (segments, window, strided, dilated, block_local, columns, fixed, global_keys, recent_keys, global_queries, blocks, pyramid, random)}
+NAMED = {f.__name__: f for f in (segments, window, strided, dilated, block_local, columns, neighborhood, fixed, global_keys, recent_keys, global_queries, blocks, pyramid, random)}
 NAMED["dense"] = lambda g: g.fill(True)
 NAMED["causal"] = lambda g: g.k <= g.p
 

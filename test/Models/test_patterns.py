@@ -24,6 +24,8 @@ def named(r):
         f"block_local<block = {block}, left = {side()}, right = {side()}>",
         f"columns<block = {block}, first = {first}, count = {number(1, block - first)}>",
         f"fixed<block = {block}, count = {count}, slot = {r.choice(['head', number(0, block // count - 1)])}>",
+        f"neighborhood<grid = [{number(1, 6)}], radii = [{number(0, 2)}, {number(0, 4)}]>",
+        f"neighborhood<grid = [{number(1, 3)}, {number(1, 4)}], radii = [{number(0, 1)}, {number(0, 2)}, {number(0, 2)}], first = {number(0, 3)}>",
         f"global_keys<first = {number(0, 9)}>", f"global_keys<indices = {indices()}>",
         f"recent_keys<count = {number(0, 9)}>",
         f"global_queries<first = {number(0, 9)}>", f"global_queries<indices = {indices()}>",

@@ -7,7 +7,7 @@ using namespace mlir::megactx::pattern;
 using namespace mlir::megactx::pattern::test;
 
 namespace {
-constexpr unsigned kSamples = 4000;
+constexpr unsigned kSamples = 2000;
 
 /// A random pattern, rows, and the pattern's pieces for keys of their step.
 struct Case {

@@ -103,6 +103,35 @@ static Sample fixed(Random &r) {
           }};
 }
 
+/// A grid of one to three axes.
+static Sample neighborhood(Random &r) {
+  int64_t height = r.between(1, 4), width = r.between(1, 5);
+  int64_t frames = r.oneOf({0, 0, 0, 1}), rows = r.between(0, 1),
+          columns = r.between(0, 3), first = r.oneOf({0, 0, 1, 4});
+  bool isVolume = r.between(0, 1);
+  std::string sizes = std::to_string(width),
+              radii = std::to_string(rows) + ", " + std::to_string(columns);
+  if (isVolume) {
+    sizes = std::to_string(height) + ", " + sizes;
+    radii = std::to_string(frames) + ", " + radii;
+  }
+  return {("neighborhood<grid = [" + Twine(sizes) + "], radii = [" + radii +
+           "], first = " + Twine(first) + ">")
+              .str(),
+          [=](const Element &e) {
+            int64_t p = e.p - first, k = e.k - first;
+            if (p < 0 || k < 0)
+              return false;
+            auto apart = [&](int64_t step, int64_t size) {
+              return std::abs(p / step % size - k / step % size);
+            };
+            constexpr int64_t open = int64_t(1) << 40;
+            return apart(1, width) <= columns &&
+                   apart(width, isVolume ? height : open) <= rows &&
+                   (!isVolume || apart(width * height, open) <= frames);
+          }};
+}
+
 static Sample global(Random &r, bool tests) {
   bool ofKeys = r.between(0, 1);
   std::string name = ofKeys ? "global_keys" : "global_queries";
@@ -187,7 +216,7 @@ static Sample blockTable(Random &r) {
 }
 
 Sample Random::named(bool tests) {
-  switch (between(0, tests ? 13 : 10)) {
+  switch (between(0, tests ? 14 : 11)) {
   case 0:
     return {"dense", [](const Element &) { return true; }};
   case 1:
@@ -210,8 +239,10 @@ Sample Random::named(bool tests) {
   case 10:
     return recent(*this);
   case 11:
-    return randomBlocks(*this);
+    return neighborhood(*this);
   case 12:
+    return randomBlocks(*this);
+  case 13:
     return blockTable(*this);
   default:
     return global(*this, tests);

@@ -53,7 +53,7 @@ TEST(CountPairs, IsBruteForceOnNamedPatterns) {
 }
 
 TEST(CountPairs, IsBruteForceOnRandomPatterns) {
-  for (unsigned seed = 0; seed < 4000; ++seed) {
+  for (unsigned seed = 0; seed < 2000; ++seed) {
     Random random(seed);
     Sample sample = random.expression(random.between(0, 3));
     Rows rows = random.rows();

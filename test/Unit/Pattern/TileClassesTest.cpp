@@ -94,7 +94,7 @@ void expectBruteForce(const std::string &text, const Rows &rows,
 }
 
 TEST(TileClasses, AreBruteForceOnRandomPatterns) {
-  for (unsigned seed = 0; seed < 3000; ++seed) {
+  for (unsigned seed = 0; seed < 1500; ++seed) {
     Random random(seed);
     Sample sample = random.expression(random.between(0, 3));
     Rows rows = random.rows();
