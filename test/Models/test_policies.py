@@ -7,7 +7,7 @@ import pytest
 import test_models
 from conftest import ROOT
 
-POLICIES = {"gistnet_": ["gistnet"], "lensnet_": ["lensnet"], "bert_sdpa_": ["longformer", "bigbird"], "gpt_sdpa_": ["sparse_transformer"]}
+POLICIES = {"gistnet_": ["gistnet"], "lensnet_": ["lensnet"], "bert_sdpa_": ["longformer", "bigbird"], "gpt_sdpa_": ["sparse_transformer"], "vit_sdpa_": ["neighborhood"]}
 FAMILIES = [f"{family}*" for family in POLICIES]
 
 
