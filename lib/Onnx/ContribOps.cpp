@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Activations.h"
 #include "Rules.h"
 #include <algorithm>
 #include <numeric>
@@ -123,70 +124,29 @@ static std::string fusedMatMul(const Call &call) {
   double alpha = call.real("alpha", 1.0);
   if (alpha == 1.0)
     return body + "o0" + product;
-  return body + "product" + product + "wide = Constant <value = float {" +
-         text(alpha) +
-         "}> ()\nalpha = CastLike(wide, i0)\no0 = Mul(product, alpha)";
-}
-
-namespace {
-/// An activation as an attribute names it, with ONNX's defaults.
-struct Activation {
-  struct Parameter {
-    const char *name;
-    double otherwise;
-  };
-  const char *name;
-  std::vector<Parameter> parameters;
-};
-} // namespace
-
-static const Activation *findActivation(const Call &call) {
-  static const Activation all[] = {
-      {"Elu", {{"alpha", 1.0}}},
-      {"HardSigmoid", {{"alpha", 0.2}, {"beta", 0.5}}},
-      {"Identity", {}},
-      {"LeakyRelu", {{"alpha", 0.01}}},
-      {"Relu", {}},
-      {"Selu",
-       {{"alpha", 1.67326319217681884765625},
-        {"gamma", 1.05070102214813232421875}}},
-      {"Sigmoid", {}},
-      {"Softplus", {}},
-      {"Softsign", {}},
-      {"Tanh", {}},
-      {"ThresholdedRelu", {{"alpha", 1.0}}}};
-  for (const Activation &one : all)
-    if (call.word("activation", "Identity") == one.name)
-      return &one;
-  return nullptr;
-}
-
-static std::string applied(const Activation &activation,
-                           const std::vector<double> &parameters) {
-  std::vector<std::string> attributes;
-  for (size_t i = 0; i < parameters.size(); ++i)
-    attributes.push_back(std::string(activation.parameters[i].name) + " = " +
-                         text(parameters[i]));
-  return "o0 = " + std::string(activation.name) +
-         (attributes.empty() ? "" : " <" + joined(attributes) + ">") +
-         "(sums)\n";
+  return body + "product" + product + scalarLike("alpha", alpha, "i0") +
+         "o0 = Mul(product, alpha)";
 }
 
 /// The activation's parameters are attributes: activation_alpha and others.
 static std::string fusedGemm(const Call &call) {
-  const Activation *activation = findActivation(call);
+  const Activation *activation =
+      findActivation(call.word("activation", "Identity"));
   if (!activation)
     return "";
   std::vector<double> parameters;
-  for (const Activation::Parameter &one : activation->parameters)
-    parameters.push_back(
-        call.real("activation_" + std::string(one.name), one.otherwise));
+  for (const Activation::Parameter &one : activation->parameters) {
+    const std::string name = "activation_" + std::string(one.name);
+    if (!one.otherwise && !call.attribute(name))
+      return "";
+    parameters.push_back(call.real(name, one.otherwise.value_or(0)));
+  }
   return "sums = Gemm <alpha = " + text(call.real("alpha", 1.0)) +
          ", beta = " + text(call.real("beta", 1.0)) +
          ", transA = " + std::to_string(call.integer("transA", 0)) +
          ", transB = " + std::to_string(call.integer("transB", 0)) +
          "> (i0, i1, " + inputOrNone(call, 2) + ")\n" +
-         applied(*activation, parameters);
+         applied(*activation, parameters, "o0", "sums");
 }
 
 /// The activation's parameters are a list; i3 is added before it.
@@ -203,16 +163,14 @@ static std::string fusedConv(const Call &call) {
       (call.has(3) ? "sums = Add(image, i3)\n" : "sums = Identity(image)\n");
   // Bounds are inputs of ONNX's.
   if (call.word("activation", "") == "Clip" && parameters.size() == 2)
-    return image + "low_wide = Constant <value = float {" +
-           text(parameters[0]) +
-           "}> ()\nhigh_wide = Constant <value = float {" +
-           text(parameters[1]) +
-           "}> ()\nlow = CastLike(low_wide, sums)\n"
-           "high = CastLike(high_wide, sums)\no0 = Clip(sums, low, high)\n";
-  const Activation *activation = findActivation(call);
+    return image + scalarLike("low", parameters[0], "sums") +
+           scalarLike("high", parameters[1], "sums") +
+           "o0 = Clip(sums, low, high)\n";
+  const Activation *activation =
+      findActivation(call.word("activation", "Identity"));
   if (!activation || parameters.size() != activation->parameters.size())
     return "";
-  return image + applied(*activation, parameters);
+  return image + applied(*activation, parameters, "o0", "sums");
 }
 
 void mlir::onnx::addContribRules(Rules &rules) {

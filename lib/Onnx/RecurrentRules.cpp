@@ -5,9 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Activations.h"
 #include "Rules.h"
 #include <algorithm>
-#include <set>
 
 using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
@@ -93,8 +93,11 @@ protected:
   /// Of the step's direction, the i-th activation of x.
   std::string activation(size_t i, const std::string &result,
                          const std::string &x) const {
-    return result + " = " + own[i] + "(" + x + ")\n";
+    return applied(*own[i].function, own[i].parameters, result, x);
   }
+  /// The same of a sum, which a threshold clips.
+  std::string activatedSum(size_t i, const std::string &result,
+                           const std::string &sum) const;
   bool hasBias() const { return call.has(3); }
 
   const Call &call;
@@ -102,9 +105,14 @@ protected:
   int64_t hidden = 0;
 
 private:
+  struct Applied {
+    const Activation *function;
+    std::vector<double> parameters;
+  };
+
   bool isCovered();
   bool fitsWeights() const;
-  bool findActivations(int64_t direction);
+  bool findActivations();
   std::string shared() const;
   std::string weights() const;
   std::string scan(bool isReversed) const;
@@ -113,7 +121,8 @@ private:
   std::string results() const;
 
   int64_t gates;
-  std::vector<std::string> activations, own;
+  std::vector<std::string> activations; ///< of a direction, where none is given
+  std::vector<Applied> all, own;        ///< of all directions, of the step's
   bool hasCells;
   bool isBatchFirst = false;
   int64_t directions = 1;
@@ -144,14 +153,11 @@ bool Recurrent::isCovered() {
   isBatchFirst = call.integer("layout", 0) != 0;
   directions = call.word("direction", "forward") == "bidirectional" ? 2 : 1;
   type = nameOf(call.elementType(0));
-  for (const char *name : {"clip", "activation_alpha", "activation_beta"})
-    if (const AttributeProto *given = call.attribute(name))
-      if (given->has_f() || given->floats_size() > 0)
-        return false;
+  if (call.attribute("clip") && !(call.real("clip", 0) >= 0))
+    return false;
   constexpr int64_t kMost = 1 << 24; // so that products of it are sizes
   const std::string way = call.word("direction", "forward");
   return hidden > 0 && hidden <= kMost && !type.empty() &&
-         !call.integer("input_forget", 0) &&
          (way == "forward" || way == "reverse" || directions == 2) &&
          fitsWeights() && fits(call, 3, 0, directions) &&
          fits(call, 3, 1, 2 * gates * hidden) && fits(call, 5, 2, hidden) &&
@@ -160,21 +166,48 @@ bool Recurrent::isCovered() {
          fits(call, 7, 0, directions) && fits(call, 7, 1, 3 * hidden);
 }
 
-/// Those without numbers of their own.
-bool Recurrent::findActivations(int64_t direction) {
-  static const std::set<std::string> known = {"Relu", "Sigmoid", "Softplus",
-                                              "Softsign", "Tanh"};
-  own = activations;
+/// Lists of parameters have numbers for those activations alone that take one.
+bool Recurrent::findActivations() {
+  std::vector<std::string> names;
   const AttributeProto *given = call.attribute("activations");
-  if (given && given->strings_size() > 0) {
-    if (given->strings_size() != int(directions * activations.size()))
+  if (given && given->strings_size() > 0)
+    names.assign(given->strings().begin(), given->strings().end());
+  else
+    for (int64_t d = 0; d < directions; ++d)
+      names.insert(names.end(), activations.begin(), activations.end());
+  if (names.size() != directions * activations.size())
+    return false;
+  std::map<std::string, int> used;
+  for (const std::string &name : names) {
+    const Activation *function = findActivation(name);
+    if (!function)
       return false;
-    auto first = given->strings().begin() + direction * activations.size();
-    own.assign(first, first + activations.size());
+    std::vector<double> parameters;
+    for (const Activation::Parameter &one : function->parameters) {
+      const AttributeProto *list =
+          call.attribute("activation_" + std::string(one.name));
+      int next = used[one.name]++;
+      if (list && next < list->floats_size())
+        parameters.push_back(list->floats(next));
+      else if (one.otherwise)
+        parameters.push_back(*one.otherwise);
+      else
+        return false;
+    }
+    all.push_back({function, parameters});
   }
-  return std::all_of(own.begin(), own.end(), [](const std::string &name) {
-    return known.count(name) > 0;
-  });
+  return true;
+}
+
+std::string Recurrent::activatedSum(size_t i, const std::string &result,
+                                    const std::string &sum) const {
+  if (!call.attribute("clip"))
+    return activation(i, result, sum);
+  double threshold = call.real("clip", 0);
+  const std::string low = result + "_low", high = result + "_high";
+  return scalarLike(low, -threshold, sum) + scalarLike(high, threshold, sum) +
+         result + "_clipped = Clip(" + sum + ", " + low + ", " + high + ")\n" +
+         activation(i, result, result + "_clipped");
 }
 
 /// What the directions have in common.
@@ -318,13 +351,13 @@ std::string Recurrent::product(const std::string &result, const std::string &x,
 }
 
 std::string Recurrent::text() {
-  if (!isCovered())
+  if (!isCovered() || !findActivations())
     return "";
   std::string body = shared() + list("recur_shape", {hidden, gates * hidden}) +
                      list("product_shape", {0, 0, gates * hidden});
   for (int64_t d = 0; d < directions; ++d) {
-    if (!findActivations(d))
-      return "";
+    auto first = all.begin() + d * activations.size();
+    own.assign(first, first + activations.size());
     std::string own = "which@ = Constant <value = int64 {" + std::to_string(d) +
                       "}> ()\n" + weights() +
                       product("product_plain@", "x", "input") +
@@ -346,7 +379,7 @@ public:
 protected:
   std::string step() const override {
     return product("recurred@", "h@", "recur") +
-           "sum@ = Add(now@, recurred@)\n" + activation(0, "h_new@", "sum@");
+           "sum@ = Add(now@, recurred@)\n" + activatedSum(0, "h_new@", "sum@");
   }
 };
 
@@ -378,12 +411,13 @@ protected:
     return recurred +
            "now_gates@, now_hidden@ = Split <axis = 1> (now@, sizes@)\n"
            "sum_gates@ = Add(now_gates@, recurred_gates@)\n" +
-           activation(0, "gates@", "sum_gates@") +
+           activatedSum(0, "gates@", "sum_gates@") +
            "update@, reset@ = Split <axis = 1, num_outputs = 2> (gates@)\n" +
            (resetsProduct ? "seen@ = Mul(reset@, recurred_hidden@)\n"
                           : "left@ = Mul(reset@, h@)\n"
                             "seen@ = MatMul(left@, recur_hidden@)\n") +
-           "sum@ = Add(now_hidden@, seen@)\n" + activation(1, "next@", "sum@") +
+           "sum@ = Add(now_hidden@, seen@)\n" +
+           activatedSum(1, "next@", "sum@") +
            "less@ = Sub(h@, next@)\nkept@ = Mul(update@, less@)\n"
            "h_new@ = Add(next@, kept@)\n";
   }
@@ -396,7 +430,8 @@ private:
 class LSTM final : public Recurrent {
 public:
   explicit LSTM(const Call &call)
-      : Recurrent(call, 4, {"Sigmoid", "Tanh", "Tanh"}, /*hasCells=*/true) {}
+      : Recurrent(call, 4, {"Sigmoid", "Tanh", "Tanh"}, /*hasCells=*/true),
+        forgetsInput(call.integer("input_forget", 0) != 0) {}
 
 protected:
   std::string before() const override {
@@ -412,8 +447,11 @@ protected:
            "sums@ = Add(now@, recurred@)\n"
            "sum_in@, sum_out@, sum_forget@, sum_cell@ = "
            "Split <axis = 1, num_outputs = 4> (sums@)\n" +
-           gate("in", "c@") + gate("forget", "c@") +
-           activation(1, "cell@", "sum_cell@") +
+           gate("in", "c@") +
+           (forgetsInput ? scalarLike("whole@", 1, "in@") +
+                               "forget@ = Sub(whole@, in@)\n"
+                         : gate("forget", "c@")) +
+           activatedSum(1, "cell@", "sum_cell@") +
            "kept@ = Mul(forget@, c@)\nadded@ = Mul(in@, cell@)\n"
            "c_new@ = Add(kept@, added@)\n" +
            gate("out", "c_new@") + activation(2, "seen@", "c_new@") +
@@ -423,11 +461,13 @@ protected:
 private:
   std::string gate(const std::string &name, const std::string &cells) const {
     if (!call.has(7))
-      return activation(0, name + "@", "sum_" + name + "@");
+      return activatedSum(0, name + "@", "sum_" + name + "@");
     return "look_" + name + "@ = Mul(peep_" + name + "@, " + cells + ")\nall_" +
            name + "@ = Add(sum_" + name + "@, look_" + name + "@)\n" +
-           activation(0, name + "@", "all_" + name + "@");
+           activatedSum(0, name + "@", "all_" + name + "@");
   }
+
+  bool forgetsInput; ///< what is added is what is forgotten
 };
 } // namespace
 

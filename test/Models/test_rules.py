@@ -66,7 +66,13 @@ def recurrent(kind, directions=1, **given):
 FORMS = [("RNN", {"direction": "bidirectional", "activations": ["Relu", "Softsign"]}, "b lens h"), ("RNN", {"direction": "reverse"}, ""),
          ("GRU", {"direction": "bidirectional", "linear_before_reset": 1}, "b lens h"), ("GRU", {"linear_before_reset": 1}, "h"),
          ("GRU", {"direction": "reverse"}, "b lens"), ("LSTM", {"direction": "bidirectional"}, "b lens h c p"), ("LSTM", {"direction": "reverse"}, "lens c"),
-         ("LSTM", {"activations": ["Sigmoid", "Softsign", "Relu"]}, "b h")]
+         ("LSTM", {"activations": ["Sigmoid", "Softsign", "Relu"]}, "b h"), ("LSTM", {"clip": 0.5, "activations": ["Sigmoid", "Tanh", "Relu"]}, "b lens h c p"),
+         ("LSTM", {"input_forget": 1, "clip": 0.5}, "b h c p"), ("RNN", {"clip": 0.5, "direction": "bidirectional"}, "b"), ("GRU", {"clip": 0.25}, "b h"),
+         ("GRU", {"clip": 0.25, "linear_before_reset": 1}, "b h"),
+         ("LSTM", {"direction": "bidirectional", "activations": ["HardSigmoid", "Affine", "LeakyRelu", "Elu", "Tanh", "ScaledTanh"],
+                   "activation_alpha": [0.3, 0.5, 0.2, 0.7, 0.9], "activation_beta": [0.4, 0.1, 0.6]}, "b"),
+         ("GRU", {"activations": ["HardSigmoid", "ThresholdedRelu"], "activation_alpha": [0.3, 0.25]}, "b"),
+         ("RNN", {"direction": "bidirectional", "activations": ["LeakyRelu", "Elu"]}, "b"), ("RNN", {"activations": ["Softplus"], "activation_alpha": [0.3]}, "")]
 
 
 @pytest.mark.parametrize("kind, attributes, have", FORMS, ids=[f"{kind}-{i}" for i, (kind, *_) in enumerate(FORMS)])
@@ -91,9 +97,11 @@ def test_recurrent_of_batches_first(kind, tool, tmp_path):
         np.testing.assert_allclose(got[name], array.swapaxes(0, 1), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("made", [node("LSTM", ["x", "w", "r"], ["y"], hidden_size=HIDDEN, clip=0.5),
-                                  node("GRU", ["x", "w", "r"], ["y"], hidden_size=HIDDEN, activations=["Affine", "Tanh"])], ids=["clip", "activation"])
+@pytest.mark.parametrize("made", [node("LSTM", ["x", "w", "r"], ["y"], hidden_size=HIDDEN, clip=-0.5),
+                                  node("GRU", ["x", "w", "r"], ["y"], hidden_size=HIDDEN, activations=["Affine", "Tanh"]),
+                                  node("RNN", ["x", "w", "r"], ["y"], hidden_size=HIDDEN, activations=["Swish"])], ids=["clip", "parameters", "activation"])
 def test_recurrent_forms_that_are_refused(made, tool, tmp_path):
+    """A threshold below zero, an activation without the numbers that it has no default for, one that is unknown."""
     onnx.save(model_of(made, recurrent(made.op_type)[0]), tmp_path / "m.onnx")
     done = tool("megactx-compile", tmp_path / "m.onnx", "-o", tmp_path / "m.mctx")
     assert done.status == 1 and f"error: no lowering for {made.op_type}" in done.err, done

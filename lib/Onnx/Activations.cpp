@@ -1,0 +1,67 @@
+//===- Activations.cpp - activations that attributes name -----------------===//
+
+#include "Activations.h"
+#include "Rules.h"
+
+using namespace mlir::onnx;
+
+const Activation *mlir::onnx::findActivation(const std::string &name) {
+  static const Activation all[] = {
+      {"Affine",
+       {{"alpha", std::nullopt}, {"beta", std::nullopt}},
+       "$_scaled = Mul(#, $_alpha)\n$ = Add($_scaled, $_beta)\n"},
+      {"Elu", {{"alpha", 1.0}}},
+      {"HardSigmoid", {{"alpha", 0.2}, {"beta", 0.5}}},
+      {"Identity", {}},
+      {"LeakyRelu", {{"alpha", 0.01}}},
+      {"Relu", {}},
+      {"ScaledTanh",
+       {{"alpha", std::nullopt}, {"beta", std::nullopt}},
+       "$_inner = Mul(#, $_beta)\n$_plain = Tanh($_inner)\n"
+       "$ = Mul($_plain, $_alpha)\n"},
+      {"Selu",
+       {{"alpha", 1.67326319217681884765625},
+        {"gamma", 1.05070102214813232421875}}},
+      {"Sigmoid", {}},
+      {"Softplus", {}},
+      {"Softsign", {}},
+      {"Tanh", {}},
+      {"ThresholdedRelu", {{"alpha", 1.0}}}};
+  for (const Activation &one : all)
+    if (name == one.name)
+      return &one;
+  return nullptr;
+}
+
+std::string mlir::onnx::scalarLike(const std::string &name, double value,
+                                   const std::string &like) {
+  return name + "_wide = Constant <value = float {" + text(value) + "}> ()\n" +
+         name + " = CastLike(" + name + "_wide, " + like + ")\n";
+}
+
+static std::string replaced(std::string text, char mark,
+                            const std::string &by) {
+  for (size_t at = 0; (at = text.find(mark, at)) != std::string::npos;
+       at += by.size())
+    text.replace(at, 1, by);
+  return text;
+}
+
+std::string mlir::onnx::applied(const Activation &activation,
+                                const std::vector<double> &parameters,
+                                const std::string &result,
+                                const std::string &x) {
+  std::vector<std::string> attributes;
+  std::string constants;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const std::string name = activation.parameters[i].name;
+    attributes.push_back(name + " = " + text(parameters[i]));
+    constants += scalarLike(result + "_" + name, parameters[i], x);
+  }
+  if (activation.nodes)
+    return constants +
+           replaced(replaced(activation.nodes, '$', result), '#', x);
+  return result + " = " + activation.name +
+         (attributes.empty() ? "" : " <" + joined(attributes) + ">") + "(" + x +
+         ")\n";
+}
