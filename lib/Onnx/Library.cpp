@@ -374,6 +374,8 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
       }
       if (old < 13)
         flattenOldHardmax(*model.mutable_graph());
+      // The converter infers too, but keeps what is known.
+      inferTypes(model);
       model = version_conversion::ConvertVersion(model, int(opset));
       if (old < 11)
         placeOldResizes(*model.mutable_graph());

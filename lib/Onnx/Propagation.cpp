@@ -264,6 +264,8 @@ public:
       });
     infer("Pad", inferPad);
     infer("Slice", inferSlice);
+    for (const char *name : {"AveragePool", "LpPool", "MaxPool"})
+      inferAsNow(name);
   }
 
   const OpSchema *GetSchema(const std::string &name, int version,
@@ -275,8 +277,8 @@ public:
   }
 
 private:
-  OpSchema &own(const char *name) {
-    const OpSchema *known = OpSchemaRegistry::Schema(name, int(kOpset), "");
+  OpSchema &own(const char *name, int opset = int(kOpset)) {
+    const OpSchema *known = OpSchemaRegistry::Schema(name, opset, "");
     return schemas.try_emplace(known, *known).first->second;
   }
 
@@ -291,6 +293,15 @@ private:
     schema.TypeAndShapeInferenceFunction(
         [function, known = schema.GetTypeAndShapeInferenceFunction()](
             InferenceContext &context) { function(known, context); });
+  }
+
+  /// For every opset what the library infers for today's.
+  void inferAsNow(const char *name) {
+    const OpSchema *now = OpSchemaRegistry::Schema(name, int(kOpset), "");
+    InferenceFunction infer = now->GetTypeAndShapeInferenceFunction();
+    for (int opset = now->SinceVersion() - 1; opset > 0;
+         opset = own(name, opset).SinceVersion() - 1)
+      own(name, opset).TypeAndShapeInferenceFunction(infer);
   }
 
   std::map<const OpSchema *, OpSchema> schemas;

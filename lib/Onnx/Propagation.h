@@ -16,7 +16,9 @@ namespace mlir::onnx {
 /// tables that lists are made into and come from, by Reshape, Slice and
 /// Transpose, of integers of which some are known; the size of what is padded
 /// by such; and no Slice from or to where it does not know. Elements of a table
-/// are in row-major order. Lives as long as the process.
+/// are in row-major order. In models of any opset no window of a pool begins in
+/// the padding behind the data, as onnxruntime has it and ONNX since opset 22.
+/// Lives as long as the process.
 const ::ONNX_NAMESPACE::ISchemaRegistry &propagatingSchemas();
 
 } // namespace mlir::onnx

@@ -205,6 +205,16 @@ def test_pads_of_transposed_convolutions(attributes, tool, tmp_path):
     check(tool, tmp_path, [node], {"x": random(1, 2, 4, 5)}, {"w": random(2, 3, 3, 3)})
 
 
+@pytest.mark.parametrize("opset", [12, 21, 22])
+@pytest.mark.parametrize("operator, attributes", [("MaxPool", {}), ("AveragePool", {"count_include_pad": 1}), ("AveragePool", {}), ("LpPool", {})], ids=["max", "average", "inside", "norm"])
+def test_windows_that_would_begin_behind_the_data(operator, attributes, opset, tool, tmp_path):
+    """There are none, whatever the opset: onnxruntime drops them too. What follows has the sizes that are left."""
+    if operator == "LpPool" and opset < 18:
+        pytest.skip("no ceil_mode")
+    pool = helper.make_node(operator, ["x"], ["p"], kernel_shape=[2, 3], strides=[3, 2], pads=[1, 0, 1, 2], ceil_mode=1, **attributes)
+    check(tool, tmp_path, [pool, helper.make_node("Relu", ["p"], ["r"]), helper.make_node("Softmax", ["r"], ["y"], axis=1)], {"x": random(2, 3, 8, 6)}, opset=opset)
+
+
 @pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "wrap"])
 def test_pads_that_cut(mode, tool, tmp_path):
     """A negative pad takes elements away, before others are added at the other end."""
