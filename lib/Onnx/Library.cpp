@@ -239,6 +239,44 @@ static bool inlineComposites(ModelProto &model) {
   }
 }
 
+using Types = std::map<std::string, TypeProto>;
+
+/// What the file says of its values, by their names, which graphs within it may
+/// have in common.
+static void collectDeclared(const GraphProto &graph, Types &declared) {
+  for (auto *infos : {&graph.value_info(), &graph.output()})
+    for (const ValueInfoProto &info : *infos) {
+      auto [known, isNew] = declared.try_emplace(info.name(), info.type());
+      if (!isNew &&
+          known->second.SerializeAsString() != info.type().SerializeAsString())
+        known->second.Clear();
+    }
+  for (const NodeProto &node : graph.node())
+    forEachSubgraph(node, [&](const GraphProto &inner) {
+      collectDeclared(inner, declared);
+    });
+}
+
+/// The converter infers types by the operators of the older opset, whose sizes
+/// may be others: those of pools had windows that begin behind the data.
+static void forgetInferred(GraphProto &graph, const Types &declared) {
+  GraphProto kept;
+  for (ValueInfoProto &info : *graph.mutable_value_info())
+    if (auto known = declared.find(info.name()); known != declared.end()) {
+      *info.mutable_type() = known->second;
+      kept.add_value_info()->Swap(&info);
+    }
+  graph.mutable_value_info()->Swap(kept.mutable_value_info());
+  for (ValueInfoProto &info : *graph.mutable_output())
+    if (auto known = declared.find(info.name()); known != declared.end())
+      *info.mutable_type() = known->second;
+    else
+      info.clear_type();
+  for (NodeProto &node : *graph.mutable_node())
+    forEachSubgraph(
+        node, [&](GraphProto &inner) { forgetInferred(inner, declared); });
+}
+
 /// By rules, branches that are known, and sequences, until nothing changes.
 static shape_inference::DataValueMap rewriteKnown(ModelProto &model) {
   GraphProto &graph = *model.mutable_graph();
@@ -374,9 +412,10 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
       }
       if (old < 13)
         flattenOldHardmax(*model.mutable_graph());
-      // The converter infers too, but keeps what is known.
-      inferTypes(model);
+      Types declared;
+      collectDeclared(model.graph(), declared);
       model = version_conversion::ConvertVersion(model, int(opset));
+      forgetInferred(*model.mutable_graph(), declared);
       if (old < 11)
         placeOldResizes(*model.mutable_graph());
       putBack(model);

@@ -3,6 +3,7 @@
 #include "Propagation.h"
 #include "megactx/Onnx/Onnx.h"
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <onnx/defs/tensor_proto_util.h>
 #include <optional>
@@ -244,6 +245,40 @@ static void inferSlice(const InferenceFunction &known,
       *made.mutable_dim(i) = given.dim(i);
 }
 
+/// Sizes by scales in f32, as onnxruntime computes them: 0.7 of 10 is 7. The
+/// library's f64 takes the f32 that is nearest to 0.7 for less.
+static void inferResize(const InferenceFunction &known,
+                        InferenceContext &context) {
+  known(context);
+  const TypeProto *data = context.getInputType(0);
+  TypeProto *type = context.getOutputType(0);
+  const TensorProto *list =
+      context.getNumInputs() > 2 ? context.getInputData(2) : nullptr;
+  if (!data || !list || list->data_type() != TensorProto::FLOAT ||
+      !data->tensor_type().has_shape() || !type->tensor_type().has_shape())
+    return;
+  const TensorShapeProto &given = data->tensor_type().shape();
+  TensorShapeProto &made = *type->mutable_tensor_type()->mutable_shape();
+  std::vector<float> scales = ParseData<float>(list);
+  const AttributeProto *axes = context.getAttribute("axes");
+  int rank = given.dim_size();
+  if (made.dim_size() != rank || int(scales.size()) > rank ||
+      (axes && axes->ints_size() != int(scales.size())))
+    return;
+  for (int i = 0; i < int(scales.size()); ++i) {
+    int64_t axis = axes ? axes->ints(i) : i;
+    axis += axis < 0 ? rank : 0;
+    if (axis < 0 || axis >= rank || !given.dim(int(axis)).has_dim_value())
+      continue;
+    int64_t size = given.dim(int(axis)).dim_value();
+    float product = std::floor(float(size) * scales[i]);
+    if (scales[i] == 1)
+      made.mutable_dim(int(axis))->set_dim_value(size);
+    else if (product >= 0 && product < 0x1p62f)
+      made.mutable_dim(int(axis))->set_dim_value(int64_t(product));
+  }
+}
+
 namespace {
 class PropagatingSchemas : public ISchemaRegistry {
 public:
@@ -264,8 +299,7 @@ public:
       });
     infer("Pad", inferPad);
     infer("Slice", inferSlice);
-    for (const char *name : {"AveragePool", "LpPool", "MaxPool"})
-      inferAsNow(name);
+    infer("Resize", inferResize);
   }
 
   const OpSchema *GetSchema(const std::string &name, int version,
@@ -277,8 +311,8 @@ public:
   }
 
 private:
-  OpSchema &own(const char *name, int opset = int(kOpset)) {
-    const OpSchema *known = OpSchemaRegistry::Schema(name, opset, "");
+  OpSchema &own(const char *name) {
+    const OpSchema *known = OpSchemaRegistry::Schema(name, int(kOpset), "");
     return schemas.try_emplace(known, *known).first->second;
   }
 
@@ -293,15 +327,6 @@ private:
     schema.TypeAndShapeInferenceFunction(
         [function, known = schema.GetTypeAndShapeInferenceFunction()](
             InferenceContext &context) { function(known, context); });
-  }
-
-  /// For every opset what the library infers for today's.
-  void inferAsNow(const char *name) {
-    const OpSchema *now = OpSchemaRegistry::Schema(name, int(kOpset), "");
-    InferenceFunction infer = now->GetTypeAndShapeInferenceFunction();
-    for (int opset = now->SinceVersion() - 1; opset > 0;
-         opset = own(name, opset).SinceVersion() - 1)
-      own(name, opset).TypeAndShapeInferenceFunction(infer);
   }
 
   std::map<const OpSchema *, OpSchema> schemas;
