@@ -29,7 +29,7 @@ OPERATORS = """Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan A
     SoftmaxCrossEntropyLoss Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum SwiGLU Swish Tan Tanh TensorScatter ThresholdedRelu Tile
     TopK Transpose Trilu Unsqueeze Where Xor""".split()
 # Forms without a lowering, by a word of the message; what data says is found by the run. DFT's axis must be known.
-REFUSED = {"BatchNormalization": "training_mode", "DFT": "no lowering for DFT", "Dropout": "training_mode", "Resize": "has no lowering|have no lowering", "Scan": "before opset 9"}
+REFUSED = {"BatchNormalization": "training_mode", "DFT": "no lowering for DFT", "Dropout": "training_mode", "Scan": "before opset 9"}
 TYPES = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.BOOL}
 
 
