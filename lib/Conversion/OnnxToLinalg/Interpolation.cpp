@@ -84,12 +84,8 @@ Value Places::placed(const ResizedAxis &axis, Value x) const {
   Value last = sub(axis.length, one), steps = sub(axis.width, one);
   if (mode == "asymmetric")
     return div(x, axis.scale);
-  if (mode == "align_corners") {
-    // What a scale would give, were sizes not whole.
-    Value exact = mul(axis.scale, axis.length);
-    Value at = div(mul(x, last), sub(exact, one));
-    return select(isGreater(exact, one), at, number(0.0));
-  }
+  if (mode == "align_corners")
+    return select(isWide, div(mul(x, last), steps), number(0.0));
   if (mode == "tf_crop_and_resize") {
     Value part = mul(mul(x, sub(axis.end, axis.begin)), last);
     Value middle = mul(mul(half, add(axis.begin, axis.end)), last);
