@@ -344,6 +344,15 @@ static void dropAxesOfOne(Tensor &data, Tensor &kernel, Tensor &result,
   }
 }
 
+static void clear(const Tensor &y, size_t dim = 0, int64_t at = 0) {
+  if (dim == y.sizes.size()) {
+    y.data[at] = 0;
+    return;
+  }
+  for (int64_t i = 0; i < y.sizes[dim]; ++i)
+    clear(y, dim + 1, at + i * y.strides[dim]);
+}
+
 /// `narrow`: of what data and kernel are; the result is of f32.
 static void convolve(const mctx_memref &ofData, const mctx_memref &ofKernel,
                      const mctx_memref &ofResult, Dims steps, Dims dilations,
@@ -358,6 +367,8 @@ static void convolve(const mctx_memref &ofData, const mctx_memref &ofKernel,
   }
   if (y.isEmpty())
     return;
+  if (x.isEmpty() || w.isEmpty())
+    return clear(y);
   steps.resize(axes);
   dilations.resize(axes);
   dropAxesOfOne(x, w, y, steps, dilations);
@@ -372,15 +383,6 @@ static void convolve(const mctx_memref &ofData, const mctx_memref &ofKernel,
               {steps, dilations, Dims(axes, 0)})
       .run();
   result.store();
-}
-
-static void clear(const Tensor &y, size_t dim = 0, int64_t at = 0) {
-  if (dim == y.sizes.size()) {
-    y.data[at] = 0;
-    return;
-  }
-  for (int64_t i = 0; i < y.sizes[dim]; ++i)
-    clear(y, dim + 1, at + i * y.strides[dim]);
 }
 
 static void convolveLast(const mctx_memref &ofData, const mctx_memref &ofKernel,

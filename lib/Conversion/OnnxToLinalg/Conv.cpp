@@ -87,8 +87,7 @@ FailureOr<Tensor> mlir::megactx::padded(Node &node, Tensor &x,
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
-  Shape shape = x.shape;
-  SmallVector<OpFoldResult> low(2, b.getIndexAttr(0)), high(low);
+  Shape low(2, IndexExpr(0)), high(low);
   bool isPadded = false;
   for (size_t i = 0; i < before.size(); ++i) {
     for (const IndexExpr &pad : {before[i], after[i]}) {
@@ -96,18 +95,13 @@ FailureOr<Tensor> mlir::megactx::padded(Node &node, Tensor &x,
         return failure();
       isPadded |= !pad.is(0);
     }
-    low.push_back(graph.ix.fold(loc, before[i]));
-    high.push_back(graph.ix.fold(loc, after[i]));
-    shape[2 + i] = shape[2 + i] + before[i] + after[i];
+    low.push_back(before[i]);
+    high.push_back(after[i]);
   }
   if (!isPadded)
     return x;
   Value zero = constantOf(b, loc, b.getZeroAttr(x.elementType));
-  Value value = graph.materialize(loc, x);
-  return graph.wrap(tensor::PadOp::create(b, loc,
-                                          graph.typeOf(shape, x.elementType),
-                                          value, low, high, zero),
-                    shape);
+  return graph.pad(loc, x, low, high, zero);
 }
 
 /// Loops: n, group, m, spatial..., then c, kernel...
@@ -422,31 +416,31 @@ static LogicalResult lowerConvTranspose(Node &node) {
   Shape offsets(2, IndexExpr(0)), sizes = {x.shape[0], w.shape[1] * *group};
   for (size_t i = 0; i < rank; ++i) {
     steps[2 + i] = IndexExpr((*strides)[i]);
-    spread[2 + i] =
-        (x.shape[2 + i] - IndexExpr(1)) * steps[2 + i] + IndexExpr(1);
+    spread[2 + i] = x.shape[2 + i] * steps[2 + i];
     IndexExpr span =
         (windows.kernel[i] - IndexExpr(1)) * IndexExpr((*dilations)[i]);
     const Cut &cut = (*cuts)[i];
     IndexExpr low = span - cut.before, high = span - cut.after + cut.extra;
+    // There are zeros after the last element, too.
+    high = high - steps[2 + i] + IndexExpr(1);
     before.push_back(graph.ix.max(loc, low, 0));
     after.push_back(graph.ix.max(loc, high, 0));
     counts.push_back(spread[2 + i] + before[i] + after[i] - span);
     offsets.push_back(before[i] - low);
     sizes.push_back(spread[2 + i] + low + high - span);
-    if (failed(node.requireSize(x.shape[2 + i] - IndexExpr(1))) ||
-        failed(node.requireSize(sizes.back())))
+    if (failed(node.requireSize(sizes.back())))
       return failure();
   }
   Tensor data = x;
   if (!llvm::all_of(*strides, [](int64_t stride) { return stride == 1; })) {
     Value zeros = graph.filled(loc, spread, graph.b.getZeroAttr(x.elementType));
-    SmallVector<OpFoldResult> firsts(x.rank(), graph.b.getIndexAttr(0));
-    Value value = graph.materialize(loc, x);
-    data = graph.wrap(tensor::InsertSliceOp::create(graph.b, loc, value, zeros,
-                                                    firsts,
-                                                    graph.ix.fold(loc, x.shape),
-                                                    graph.ix.fold(loc, steps)),
-                      spread);
+    if (!isEmpty(x.shape)) {
+      SmallVector<OpFoldResult> firsts(x.rank(), graph.b.getIndexAttr(0));
+      zeros = tensor::InsertSliceOp::create(
+          graph.b, loc, graph.materialize(loc, x), zeros, firsts,
+          graph.ix.fold(loc, x.shape), graph.ix.fold(loc, steps));
+    }
+    data = graph.wrap(zeros, spread);
   }
   auto around = padded(node, data, before, after);
   if (failed(around))

@@ -228,6 +228,9 @@ public:
   Tensor slice(Location loc, Tensor &tensor, ArrayRef<IndexExpr> offsets,
                ArrayRef<IndexExpr> sizes, ArrayRef<IndexExpr> strides);
   Tensor concat(Location loc, ArrayRef<Tensor *> parts, int64_t axis);
+  /// With so many more elements before and after those of each axis.
+  Tensor pad(Location loc, Tensor &tensor, ArrayRef<IndexExpr> low,
+             ArrayRef<IndexExpr> high, Value fill);
   /// [B, M, K] x [B, K, N] -> [B, M, N], as one contraction that the target may
   /// recognise. Narrow floats accumulate in what the target's product takes.
   /// Sums are of the operands' type, or of `sum`.

@@ -9,8 +9,30 @@
 using namespace mlir;
 using namespace mlir::megactx;
 
+/// The first element along an axis of the size; 0 where there is none.
+static Value firstOf(OpBuilder &b, Location loc, Value from, ValueRange first,
+                     Value size) {
+  auto read = [&](OpBuilder &n, Location l) -> Value {
+    return tensor::ExtractOp::create(n, l, from, first);
+  };
+  if (getConstantIntValue(size).value_or(0) > 0)
+    return read(b, loc);
+  Type type = cast<RankedTensorType>(from.getType()).getElementType();
+  Value zero = arith::ConstantIndexOp::create(b, loc, 0);
+  Value isSome =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt, size, zero);
+  auto made = scf::IfOp::create(
+      b, loc, isSome,
+      [&](OpBuilder &n, Location l) { scf::YieldOp::create(n, l, read(n, l)); },
+      [&](OpBuilder &n, Location l) {
+        Value none = constantOf(n, l, n.getZeroAttr(type));
+        scf::YieldOp::create(n, l, none);
+      });
+  return made.getResult(0);
+}
+
 /// The index of the first, or last, of the largest, or smallest, elements along
-/// the axis, which becomes 1.
+/// the axis, which becomes 1. Where nothing is, it is of no use.
 static Tensor indexOfBest(Node &node, int64_t axis, bool isLarger,
                           bool takesLast) {
   Graph &graph = node.graph;
@@ -28,7 +50,7 @@ static Tensor indexOfBest(Node &node, int64_t axis, bool isLarger,
         Value zero = arith::ConstantIndexOp::create(b, l, 0);
         Value one = arith::ConstantIndexOp::create(b, l, 1);
         first[axis] = zero;
-        Value x = tensor::ExtractOp::create(b, l, from, first);
+        Value x = firstOf(b, l, from, first, size);
         auto loop = scf::ForOp::create(
             b, l, one, size, one, ValueRange{x, zero},
             [&](OpBuilder &n, Location ll, Value i, ValueRange so) {
@@ -74,7 +96,7 @@ static LogicalResult lowerHardmax(Node &node) {
   Graph &graph = node.graph;
   Tensor &data = node.in(0);
   auto axis = node.axisOfNumbers(-1);
-  if (failed(axis) || failed(node.requireSize(data.shape[*axis] - 1)))
+  if (failed(axis))
     return failure();
   Tensor best = indexOfBest(node, *axis, true, false);
   Type type = data.elementType;

@@ -64,8 +64,21 @@ static FailureOr<Tensor> cut(Node &node, const Pads &pads) {
                           Shape(data.rank(), IndexExpr(1)));
 }
 
-static LogicalResult padConstant(Node &node, Tensor &data, const Pads &pads,
-                                 ArrayRef<IndexExpr> shape) {
+Tensor Graph::pad(Location loc, Tensor &tensor, ArrayRef<IndexExpr> low,
+                  ArrayRef<IndexExpr> high, Value fill) {
+  Shape shape;
+  for (auto [before, size, after] : llvm::zip_equal(low, tensor.shape, high))
+    shape.push_back(size + before + after);
+  if (isEmpty(shape))
+    return wrap(empty(loc, shape, tensor.elementType), shape);
+  Value value = materialize(loc, tensor);
+  Value padded =
+      tensor::PadOp::create(b, loc, typeOf(shape, tensor.elementType), value,
+                            ix.fold(loc, low), ix.fold(loc, high), fill);
+  return wrap(padded, shape);
+}
+
+static LogicalResult padConstant(Node &node, Tensor &data, const Pads &pads) {
   Graph &graph = node.graph;
   OpBuilder &b = graph.b;
   Location loc = node.loc();
@@ -78,11 +91,7 @@ static LogicalResult padConstant(Node &node, Tensor &data, const Pads &pads,
   } else {
     fill = constantOf(b, loc, b.getZeroAttr(data.elementType));
   }
-  Value value = graph.materialize(loc, data);
-  Value padded = tensor::PadOp::create(
-      b, loc, graph.typeOf(shape, data.elementType), value,
-      graph.ix.fold(loc, pads.low), graph.ix.fold(loc, pads.high), fill);
-  node.set(0, graph.wrap(padded, shape));
+  node.set(0, graph.pad(loc, data, pads.low, pads.high, fill));
   return success();
 }
 
@@ -135,10 +144,14 @@ static LogicalResult lowerPad(Node &node) {
   if (failed(node.requireMemory(shape, data.elementType, pads->given)))
     return failure();
   if (mode == "constant")
-    return padConstant(node, data, *pads, shape);
-  for (const IndexExpr &size : data.shape)
-    if (failed(node.requireSize(size - 1)))
+    return padConstant(node, data, *pads);
+  // Elements that are added are of some that are there.
+  for (auto [low, size, high] :
+       llvm::zip_equal(pads->low, data.shape, pads->high)) {
+    IndexExpr least = graph.ix.min(loc, low + high, IndexExpr(1));
+    if (failed(node.requireSize(size - least)))
       return failure();
+  }
   SmallVector<Value> lows = graph.ix.values(loc, pads->low),
                      sizes = graph.ix.values(loc, data.shape);
   Value from = graph.materialize(loc, data);
