@@ -205,6 +205,26 @@ def test_pads_of_transposed_convolutions(attributes, tool, tmp_path):
     check(tool, tmp_path, [node], {"x": random(1, 2, 4, 5)}, {"w": random(2, 3, 3, 3)})
 
 
+GROUPED = {"Conv": ((1, 4, 5, 6), (6, 2, 3, 2)), "Conv1": ((2, 4, 7), (8, 1, 3)), "ConvTranspose": ((1, 4, 5, 6), (4, 3, 2, 3)), "ConvInteger": ((1, 4, 7), (6, 2, 3))}
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_groups_of_channels_that_a_run_says(name, tool, tmp_path):
+    """As many as a run gives for its weights; a number of them that groups do not divide is refused."""
+    operator = name.rstrip("1")
+    data, kernel = (rng.integers(-9, 9, shape).astype(np.int8 if operator == "ConvInteger" else np.float32) for shape in GROUPED[name])
+    group = kernel.shape[0] // 2 if name == "Conv1" else 2
+    x = {"x": data, "w": kernel}
+    model = model_of([helper.make_node(operator, ["x", "w"], ["y"], group=group)], x, np.int32 if operator == "ConvInteger" else np.float32)
+    for given in model.graph.input:
+        for i, dim in enumerate(given.type.tensor_type.shape.dim):
+            dim.dim_param = f"{given.name}{i}"
+    np.testing.assert_allclose(result(tool, tmp_path, model, x), expected(model, x), rtol=1e-5, atol=1e-5)
+    reference.save_tensors(tmp_path / "in", "input", [("x", data[:, :3]), ("w", kernel[:3])] if operator == "ConvTranspose" else [("x", data), ("w", kernel[:5])])
+    done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path / "in", "--outputs", tmp_path / "out")
+    assert done.status == 1 and "groups" in done.err, done
+
+
 @pytest.mark.parametrize("opset", [12, 21, 22])
 @pytest.mark.parametrize("operator, attributes", [("MaxPool", {}), ("AveragePool", {"count_include_pad": 1}), ("AveragePool", {}), ("LpPool", {})], ids=["max", "average", "inside", "norm"])
 def test_windows_that_would_begin_behind_the_data(operator, attributes, opset, tool, tmp_path):

@@ -255,10 +255,18 @@ FailureOr<int64_t> mlir::megactx::groupsOf(Node &node, bool isTransposed) {
                                isTransposed ? inner : inner * groups,
                                "channels of data and kernel")))
     return failure();
-  auto count = (isTransposed ? inner : filters).constant();
-  if (group > 1 && (!count || *count % group))
+  const IndexExpr &split = isTransposed ? inner : filters;
+  if (group > 1 && split.constant().value_or(0) % group)
     return node.error() << "expected the kernel to have channels for " << group
                         << " groups";
+  IndexSpace &ix = node.graph.ix;
+  if (group > 1)
+    node.graph.check(node.loc(),
+                     ix.compare(node.loc(), Compare::Eq,
+                                ix.mod(node.loc(), split, groups),
+                                IndexExpr(0)),
+                     "the kernel of " + node.type() + " has no channels for " +
+                         Twine(group) + " groups");
   return group;
 }
 
