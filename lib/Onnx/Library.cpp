@@ -294,7 +294,7 @@ static shape_inference::DataValueMap rewriteKnown(ModelProto &model) {
 static bool isConsistent(ModelProto model) {
   try {
     ShapeInferenceOptions strict{true, 1, true};
-    shape_inference::InferShapes(model, OpSchemaRegistry::Instance(), strict);
+    shape_inference::InferShapes(model, &propagatingSchemas(), strict);
   } catch (const std::exception &) {
     return false;
   }

@@ -245,6 +245,68 @@ static void inferSlice(const InferenceFunction &known,
       *made.mutable_dim(i) = given.dim(i);
 }
 
+/// The dims of an operand where they are known; null elsewhere.
+static const TensorShapeProto *shapeOf(InferenceContext &context,
+                                       size_t input) {
+  const TypeProto *type =
+      input < context.getNumInputs() ? context.getInputType(input) : nullptr;
+  return type && type->tensor_type().has_shape() ? &type->tensor_type().shape()
+                                                 : nullptr;
+}
+
+/// A rank by how many axes there are, whichever they are: `sign` dims more for
+/// each. The library says nothing of what it does not know.
+template <int sign>
+static void inferRank(const InferenceFunction &known,
+                      InferenceContext &context) {
+  known(context);
+  TypeProto *type = context.getOutputType(0);
+  const TensorShapeProto *given = shapeOf(context, 0),
+                         *axes = shapeOf(context, 1);
+  const AttributeProto *keeps = context.getAttribute("keepdims");
+  if (type->tensor_type().has_shape() || !given || !axes ||
+      axes->dim_size() != 1 || axes->dim(0).dim_value() < 1 ||
+      (keeps && keeps->i() != 0))
+    return;
+  int64_t rank = given->dim_size() + sign * axes->dim(0).dim_value();
+  constexpr int64_t kMost = 64;
+  if (rank < 0 || rank > kMost)
+    return;
+  auto &made = *type->mutable_tensor_type()->mutable_shape();
+  for (int64_t i = 0; i < rank; ++i)
+    made.add_dim();
+}
+
+/// The library takes an order of fewer dims than there are.
+static void inferTranspose(const InferenceFunction &known,
+                           InferenceContext &context) {
+  known(context);
+  const TensorShapeProto *given = shapeOf(context, 0);
+  const AttributeProto *order = context.getAttribute("perm");
+  if (given && order && order->ints_size() != given->dim_size())
+    fail_shape_inference("an order of ", order->ints_size(), " dims, not ",
+                         given->dim_size());
+}
+
+/// Parts have all sizes but one, whichever parts there are.
+static void inferSplit(const InferenceFunction &known,
+                       InferenceContext &context) {
+  known(context);
+  const TensorShapeProto *given = shapeOf(context, 0);
+  const AttributeProto *attribute = context.getAttribute("axis");
+  int64_t axis = attribute ? attribute->i() : 0;
+  if (!given || axis < -given->dim_size() || axis >= given->dim_size())
+    return;
+  for (size_t i = 0; i < context.getNumOutputs(); ++i) {
+    auto &type = *context.getOutputType(i)->mutable_tensor_type();
+    if (type.has_shape())
+      continue;
+    *type.mutable_shape() = *given;
+    int dim = int(axis < 0 ? axis + given->dim_size() : axis);
+    type.mutable_shape()->mutable_dim(dim)->Clear();
+  }
+}
+
 /// Sizes by scales in f32, as onnxruntime computes them: 0.7 of 10 is 7. The
 /// library's f64 takes the f32 that is nearest to 0.7 for less.
 static void inferResize(const InferenceFunction &known,
@@ -300,6 +362,14 @@ public:
     infer("Pad", inferPad);
     infer("Slice", inferSlice);
     infer("Resize", inferResize);
+    infer("Split", inferSplit);
+    infer("Transpose", inferTranspose);
+    infer("Unsqueeze", inferRank<1>);
+    for (const char *name :
+         {"Squeeze", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp",
+          "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
+          "ReduceSumSquare"})
+      infer(name, inferRank<-1>);
   }
 
   const OpSchema *GetSchema(const std::string &name, int version,

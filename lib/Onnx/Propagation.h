@@ -15,8 +15,9 @@ namespace mlir::onnx {
 /// ONNX's schemas, by which inference also computes quotients, remainders, and
 /// tables that lists are made into and come from, by Reshape, Slice and
 /// Transpose, of integers of which some are known; the size of what is padded
-/// by such; what Resize's scales give in f32; and no Slice from or to where it
-/// does not know. Elements of a table are in row-major order. Lives as long as
+/// by such; what Resize's scales give in f32; ranks by how many axes there are,
+/// where it does not know which; and no Slice from or to where it does not
+/// know. Elements of a table are in row-major order. Lives as long as
 /// the process.
 const ::ONNX_NAMESPACE::ISchemaRegistry &propagatingSchemas();
 

@@ -226,5 +226,20 @@ def test_a_branch_of_a_rank_that_is_not_taken(tool, tmp_path):
         megactx.load(tmp_path / "m.mctx").run({"x": random(1)})
 
 
+@pytest.mark.parametrize("then, constant", [(node("Squeeze", ["x", "k"], ["t"]), [0]), (node("Unsqueeze", ["x", "k"], ["t"]), [0]), (node("ReduceSum", ["x", "k"], ["t"], keepdims=0), [1]),
+                                            (node("Reshape", ["x", "k"], ["t"]), [-1])], ids=lambda given: given.op_type if hasattr(given, "op_type") else "")
+@pytest.mark.parametrize("is_node", [False, True], ids=["weight", "node"])
+def test_branches_of_ranks_that_constants_outside_say(then, constant, is_node, tool, tmp_path):
+    """The order of dims behind them is of one of both ranks."""
+    rank = {"Squeeze": 2, "Unsqueeze": 4, "ReduceSum": 2, "Reshape": 1}[then.op_type]
+    made = node("Constant", [], ["k"], value_ints=constant)
+    nodes = [*([made] if is_node else []), chosen(subgraph([then], ["t"]), subgraph([node("Identity", ["x"], ["e"])], ["e"])), node("Transpose", ["y"], ["z"], perm=list(range(rank))[::-1])]
+    whole = model(nodes, [value("x", ["n", "m", 4]), C], [value("z")], {} if is_node else {"k": constant})
+    data = np.random.default_rng(3).standard_normal((1, 5, 4)).astype(np.float32)
+    check(whole, [{"x": data, "c": np.array(True)}], tool, tmp_path)
+    with pytest.raises(megactx.Error, match="ask for a branch"):
+        megactx.load(tmp_path / "m.mctx").run({"x": data, "c": np.array(False)})
+
+
 def test_branches_of_ranks_that_nothing_decides(tool, tmp_path):
     refused(squeezed([node("Neg", ["x"], ["h"])], [node("Exp", ["b"], ["y"])]), "node 'odd' (If): its branches give different types", tool, tmp_path)

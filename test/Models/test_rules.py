@@ -300,6 +300,19 @@ def test_norms(made, tool, tmp_path):
     check(made, {"x": normal(2, 7, 3, 5)}, tool, tmp_path)
 
 
+AXES = {"Unsqueeze": {}, "Squeeze": {}, "ReduceSum": {"keepdims": 0}}
+
+
+@pytest.mark.parametrize("kind", [*AXES, "Split"])
+def test_norms_of_ranks_that_a_count_of_axes_says(kind, tool, tmp_path):
+    """The rule needs the rank; a run says which axes, or sizes of parts."""
+    shape, given = ((7, 3, 5), [0]) if kind == "Unsqueeze" else ((3, 7, 3, 5), [1, 2]) if kind == "Split" else ((1, 2, 7, 3, 5), [0])
+    feeds = {"x": normal(*shape), "a": np.array(given)}
+    model = model_of(node(kind, ["x", "a"], ["y", "rest"] if kind == "Split" else ["y"], **AXES.get(kind, {})), feeds, outputs=["z"], fixed=True)
+    model.graph.node.append(node("LRN", ["y"], ["z"], size=3))
+    np.testing.assert_allclose(results(model, feeds, tool, tmp_path)["z"], reference.session(model).run(None, feeds)[0], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("image, block, attributes", [((6, 7), (2, 3), {"strides": [2, 2], "pads": [1, 0, 0, 1]}), ((9, 8), (3, 2), {"dilations": [2, 3]}),
                                                       ((8, 8), (2, 2), {"strides": [2, 2]}), ((5, 4, 6), (2, 2, 3), {"strides": [1, 2, 2]}), ((11,), (4,), {"strides": [3]})])
 def test_blocks_of_images_are_summed(image, block, attributes, tool, tmp_path):
