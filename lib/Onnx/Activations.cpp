@@ -65,3 +65,27 @@ std::string mlir::onnx::applied(const Activation &activation,
          (attributes.empty() ? "" : " <" + joined(attributes) + ">") + "(" + x +
          ")\n";
 }
+
+/// Of f16 and bf16 in f32, rounded once, where the body that ONNX gives rounds
+/// after each of its operators.
+static std::string inFloats(const Call &call) {
+  int type = call.elementType(0);
+  if (type != ::ONNX_NAMESPACE::TensorProto::FLOAT16 &&
+      type != ::ONNX_NAMESPACE::TensorProto::BFLOAT16)
+    return "";
+  std::vector<std::string> attributes;
+  for (const char *name : {"alpha", "beta", "bias", "gamma", "lambd"})
+    if (call.attribute(name))
+      attributes.push_back(std::string(name) + " = " +
+                           text(call.real(name, 0)));
+  return "wide = Cast <to = 1> (i0)\nmade = " + call.type() +
+         (attributes.empty() ? "" : " <" + joined(attributes) + ">") +
+         "(wide)\no0 = CastLike(made, i0)";
+}
+
+void mlir::onnx::addActivationRules(Rules &rules) {
+  for (const char *name :
+       {"Celu", "Elu", "HardSigmoid", "HardSwish", "Mish", "Selu", "Shrink",
+        "Softsign", "Swish", "ThresholdedRelu"})
+    rules["." + std::string(name)] = inFloats;
+}

@@ -73,6 +73,7 @@ std::string mlir::onnx::inputOrNone(const Call &call, int i) {
 static const Rules &rules() {
   static const Rules table = [] {
     Rules made;
+    addActivationRules(made);
     addContribRules(made);
     addContribAttentionRules(made);
     addExpertRules(made);

@@ -135,6 +135,8 @@ std::string ofConvolution(const Call &call);
 /// Its name, or `none`.
 std::string inputOrNone(const Call &call, int i);
 
+/// Activations of narrow floats.
+void addActivationRules(Rules &rules);
 /// onnxruntime's operators, but for those of the other files.
 void addContribRules(Rules &rules);
 /// Attention, and what it turns queries and keys by.

@@ -142,6 +142,12 @@ static LogicalResult checkTypes(Node &node, ArrayRef<Tensor *> inputs,
   return success();
 }
 
+/// Functions of f16 and bf16 compute in f32 and round once.
+static bool isWidened(const Rule &rule, Type type) {
+  return rule.takes == Takes::Floats && rule.gives == Gives::Same &&
+         accumulatorType(type) != type;
+}
+
 /// One element per place with the rule's computation, in pairs where there may
 /// be any number of operands.
 static Value apply(const Rule &rule, Node &node, OpBuilder &b, Location loc,
@@ -151,6 +157,12 @@ static Value apply(const Rule &rule, Node &node, OpBuilder &b, Location loc,
   for (Value arg : args)
     bits.push_back(bitsAs(b, loc, arg, signlessOf(arg.getType())));
   bool isUnsigned = first.isUnsignedInteger();
+  if (isWidened(rule, first)) {
+    for (Value &operand : bits)
+      operand = castScalar(b, loc, operand, accumulatorType(first));
+    Value result = rule.build({b, loc, node, bits, isUnsigned});
+    return castScalar(b, loc, result, elementType);
+  }
   if (rule.count)
     return bitsAs(b, loc, rule.build({b, loc, node, bits, isUnsigned}),
                   elementType);
