@@ -103,10 +103,33 @@ def test_no_data(tool, tmp_path):
     check(models, inputs, tool, tmp_path)
 
 
+@pytest.mark.parametrize("begin", [np.nan, np.inf, -1e30])
+@pytest.mark.parametrize("mode", [{"mode": "nearest"}, {"mode": "cubic", "antialias": 1}], ids=["nearest", "smooth"])
+def test_regions_outside(mode, begin, tool, tmp_path):
+    """Nothing is read for places that are none."""
+    attributes = {"coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 7.0, **mode}
+    x = {"x": rng.standard_normal((4, 5)).astype(np.float32), "roi": np.float32([0, begin, 1, begin])}
+    onnx.save(model_of(attributes, x, {"sizes": np.int64([4, 3])}, False), tmp_path / "m.onnx")
+    done = tool("megactx-compile", tmp_path / "m.onnx", "-o", tmp_path / "m.mctx")
+    assert done.status == 0, done
+    np.testing.assert_array_equal(megactx.load(tmp_path / "m.mctx").run(x)["y"], np.full((4, 3), 7))
+
+
+@pytest.mark.parametrize("scale, word", [(np.nan, "not above 0"), (0, "not above 0"), (-1, "not above 0"), (np.inf, "memory")])
+def test_scales_of_the_run_that_are_none(scale, word, tool, tmp_path):
+    x = {"x": rng.standard_normal((4, 5)).astype(np.float32), "scales": np.float32([1, scale])}
+    onnx.save(model_of({}, x, {}, False), tmp_path / "m.onnx")
+    done = tool("megactx-compile", "-O0", tmp_path / "m.onnx", "-o", tmp_path / "m.mctx")
+    assert done.status == 0, done
+    with pytest.raises(megactx.Error, match=word):
+        megactx.load(tmp_path / "m.mctx").run(x)
+
+
 @pytest.mark.parametrize("attributes, operand, word", [({"antialias": 1}, {"sizes": np.int64([3, 3])}, "antialias"), ({"keep_aspect_ratio_policy": "not_larger"}, {"scales": np.float32([2, 2])}, "aspect ratio"),
                                                        ({"coordinate_transformation_mode": "tf_crop_and_resize"}, {"scales": np.float32([2, 2])}, "region of interest"),
                                                        ({"coordinate_transformation_mode": "tf_crop_and_resize"}, {"scales": np.float32([2, 2]), "roi": np.float32([0, 1])}, "region of interest"),
-                                                       ({}, {"scales": np.float32([2])}, "scales")], ids=["nearest", "ratio", "no_region", "short_region", "short_scales"])
+                                                       ({}, {"scales": np.float32([2])}, "scales"), ({}, {"scales": np.float32([1, 0])}, "above 0")],
+                         ids=["nearest", "ratio", "no_region", "short_region", "short_scales", "zero"])
 def test_forms_that_are_refused(attributes, operand, word, tool, tmp_path):
     onnx.save(model_of(attributes, {"x": np.zeros((2, 3), np.float32)}, operand, True), tmp_path / "m.onnx")
     done = tool("megactx-compile", "-O0", tmp_path / "m.onnx", "-o", tmp_path / "m.mctx")

@@ -89,7 +89,11 @@ Value Places::placed(const ResizedAxis &axis, Value x) const {
   if (mode == "tf_crop_and_resize") {
     Value part = mul(mul(x, sub(axis.end, axis.begin)), last);
     Value middle = mul(mul(half, add(axis.begin, axis.end)), last);
-    return select(isWide, add(mul(axis.begin, last), div(part, steps)), middle);
+    Value at =
+        select(isWide, add(mul(axis.begin, last), div(part, steps)), middle);
+    // A region may be of any numbers, or of none: outside is outside.
+    at = arith::MaxNumFOp::create(b, loc, at, number(-1.0));
+    return arith::MinNumFOp::create(b, loc, at, axis.length);
   }
   if (mode == "half_pixel_symmetric") {
     Value exact = mul(axis.scale, axis.length);

@@ -27,6 +27,16 @@ static FailureOr<SmallVector<int64_t>> axesOf(Node &node) {
   return axes;
 }
 
+/// The value as f32, of something that is an index.
+static Value asFloat(Node &node, const IndexExpr &size) {
+  OpBuilder &b = node.graph.b;
+  Location loc = node.loc();
+  if (auto constant = size.constant())
+    return arith::ConstantOp::create(b, loc,
+                                     b.getF32FloatAttr(float(*constant)));
+  return numberOf(b, loc, node.graph.ix.value(loc, size), b.getF32Type());
+}
+
 /// A number that is known when the graph is compiled.
 static std::optional<double> knownNumber(Value value) {
   Attribute known;
@@ -46,6 +56,8 @@ static FailureOr<IndexExpr> scaledSize(Node &node, const IndexExpr &size,
   auto scale = knownNumber(axis.scale);
   if (scale == 1.0)
     return size;
+  if (scale && !(*scale > 0))
+    return node.error() << "expected scales above 0";
   if (scale && size.constant()) {
     double product = float(*size.constant()) * float(*scale);
     product = isNear ? std::round(product) : std::floor(product);
@@ -56,7 +68,11 @@ static FailureOr<IndexExpr> scaledSize(Node &node, const IndexExpr &size,
   Value product = arith::MulFOp::create(b, loc, axis.length, axis.scale);
   product = isNear ? Value(math::RoundOp::create(b, loc, product))
                    : Value(math::FloorOp::create(b, loc, product));
-  Value integer = arith::FPToSIOp::create(b, loc, b.getI64Type(), product);
+  Value isPositive =
+      arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGT, axis.scale,
+                            asFloat(node, IndexExpr(0)));
+  graph.check(loc, isPositive, "a scale of " + node.type() + " is not above 0");
+  Value integer = castScalar(b, loc, product, b.getI64Type());
   IndexExpr result = graph.ix.symbol(indexOf(b, loc, integer), std::nullopt);
   if (failed(node.requireSize(result)))
     return failure();
@@ -100,16 +116,6 @@ static LogicalResult checkResize(Node &node) {
                           !isFloat(node.in(1).elementType)))
     return node.error() << "expected a region of interest";
   return success();
-}
-
-/// The value as f32, of something that is an index.
-static Value asFloat(Node &node, const IndexExpr &size) {
-  OpBuilder &b = node.graph.b;
-  Location loc = node.loc();
-  if (auto constant = size.constant())
-    return arith::ConstantOp::create(b, loc,
-                                     b.getF32FloatAttr(float(*constant)));
-  return numberOf(b, loc, node.graph.ix.value(loc, size), b.getF32Type());
 }
 
 /// The numbers of a list, in f32. Reports one of another count.
@@ -285,6 +291,8 @@ static LogicalResult lowerResize(Node &node) {
     return failure();
   if (axes->empty())
     return node.set(0, data), success();
+  if (failed(node.requireMemory(shape, data.elementType, shape)))
+    return failure();
   if (node.integer("antialias", 0))
     return node.set(0, smoothedAlong(node, *axes, shape)), success();
   Value from = graph.materialize(loc, data);
