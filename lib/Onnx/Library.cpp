@@ -209,6 +209,52 @@ static void forgetNamelessDims(GraphProto &graph) {
             dim.clear_dim_param();
 }
 
+static bool hasDynamicInput(const GraphProto &graph) {
+  std::set<std::string> constants;
+  for (const TensorProto &tensor : graph.initializer())
+    constants.insert(tensor.name());
+  for (const ValueInfoProto &info : graph.input())
+    for (const auto &dim : info.type().tensor_type().shape().dim())
+      if (!dim.has_dim_value() && !constants.count(info.name()))
+        return true;
+  return false;
+}
+
+/// Exports have the sizes of their example where nobody said that results of
+/// inputs of any size have any size. Inference says which of them are so.
+/// Gives what was declared.
+static std::vector<ValueInfoProto> forgetSizesOfResults(GraphProto &graph) {
+  std::vector<ValueInfoProto> declared;
+  if (!hasDynamicInput(graph))
+    return declared;
+  declared.assign(graph.output().begin(), graph.output().end());
+  for (ValueInfoProto &info : *graph.mutable_output())
+    if (info.type().tensor_type().has_shape())
+      for (auto &dim : *info.mutable_type()
+                            ->mutable_tensor_type()
+                            ->mutable_shape()
+                            ->mutable_dim())
+        dim.clear_dim_value();
+  return declared;
+}
+
+/// Sizes that contradict those that the graph is known to give are an error of
+/// later levels, which know where.
+static void restoreContradictions(GraphProto &graph,
+                                  const std::vector<ValueInfoProto> &declared) {
+  for (size_t i = 0; i < declared.size(); ++i) {
+    const TensorShapeProto &said = declared[i].type().tensor_type().shape();
+    TypeProto &type = *graph.mutable_output(int(i))->mutable_type();
+    if (type.tensor_type().shape().dim_size() != said.dim_size())
+      continue;
+    for (int j = 0; j < said.dim_size(); ++j) {
+      auto &own = *type.mutable_tensor_type()->mutable_shape()->mutable_dim(j);
+      if (own.has_dim_value() && said.dim(j).has_dim_value())
+        own = said.dim(j);
+    }
+  }
+}
+
 /// Gives what is known of integers too.
 static shape_inference::DataValueMap inferTypes(ModelProto &model) {
   checkAttributes(model.graph());
@@ -395,6 +441,7 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
     spellOutDefaultsOfTransforms(*model.mutable_graph());
     forgetLongLists(*model.mutable_graph());
     forgetNamelessDims(*model.mutable_graph());
+    auto declared = forgetSizesOfResults(*model.mutable_graph());
     // Models of opset 7 and newer; the converter has no adapters before.
     if (int64_t old = opsetOf(model); old != opset) {
       // onnxruntime writes operators of ONNX into models whose opset has none.
@@ -427,6 +474,7 @@ std::string mlir::onnx::runOnnxLibrary(ModelProto &model, int64_t opset) {
       checkNodes(model);
     } while (inlineComposites(model));
     forEachNode(*model.mutable_graph(), spellOutTensor);
+    restoreContradictions(*model.mutable_graph(), declared);
   } catch (const std::exception &e) {
     std::string what = e.what();
     // The library's assertions start with where it was built and what failed.
