@@ -117,6 +117,16 @@ AffineExpr ElementValues::broadcastSize(ValueRange operands, int64_t rank,
   return size;
 }
 
+/// The first ones, where none are said.
+static std::optional<SmallVector<int64_t>> axesOfSlice(Operation *op) {
+  if (hasOperand(op, 3))
+    return constantIntegers(op->getOperand(3));
+  auto starts = dyn_cast<RankedTensorType>(op->getOperand(1).getType());
+  if (!starts || starts.getRank() != 1 || starts.isDynamicDim(0))
+    return std::nullopt;
+  return llvm::to_vector(llvm::seq(starts.getDimSize(0)));
+}
+
 std::optional<AffineExpr>
 ElementValues::inferSize(Operation *op, unsigned result, int64_t dim) {
   static const llvm::StringSet<> sameAsFirst = {
@@ -340,8 +350,8 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
     return shape(op->getOperand(1))[dim];
   if (type == "GatherND" && dim < rankOf(op->getOperand(1)) - 1)
     return shape(op->getOperand(1))[dim];
-  if (type == "Slice" && hasOperand(op, 3)) {
-    auto axes = constantIntegers(op->getOperand(3));
+  if (type == "Slice") {
+    auto axes = axesOfSlice(op);
     if (!axes)
       return std::nullopt;
     for (auto [i, axis] : llvm::enumerate(*axes)) {

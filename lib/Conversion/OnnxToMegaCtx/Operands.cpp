@@ -98,18 +98,14 @@ static bool isWeight(Value value) {
   return true;
 }
 
-/// Whether each element of the result is of the operands' at its place, and of
-/// what is reduced of them.
-static bool keepsPlaces(Operation *op) {
+bool mlir::megactx::raise::keepsPlaces(Operation *op) {
   return llvm::is_contained({"Add", "Sub", "Mul", "Div", "Cast", "Identity",
                              "LayerNormalization", "LpNormalization",
                              "RMSNormalization"},
                             typeOf(op));
 }
 
-/// The axis of the channels that a product with a weight, or a convolution,
-/// gives; nothing for other nodes.
-static std::optional<int64_t> channelAxis(Operation *op) {
+std::optional<int64_t> mlir::megactx::raise::channelAxis(Operation *op) {
   StringRef type = typeOf(op);
   if (type == "Conv" && isWeight(op->getOperand(1)))
     return 1;

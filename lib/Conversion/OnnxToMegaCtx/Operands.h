@@ -51,6 +51,10 @@ public:
     return values.shape(a).back() == values.shape(b).back();
   }
 
+  /// Whether the last query [B, H, Nq, D] stands where the last key [B, H, Nk,
+  /// D] does, of one sequence, as far as something shows.
+  bool endTogether(Value query, Value key);
+
   /// The number that a scalar always is.
   std::optional<double> scalar(Value value);
 
@@ -59,10 +63,22 @@ private:
                                   bool isFolded);
   Value followed(Value value, Place &place);
   bool splitLast(Value from, Value to, Place &place);
+  bool changesRows(Operation *op);
+  bool hasChangedRows(Value operand);
+  std::vector<std::pair<Value, Place>> placesOf(Value operand, AffineExpr row);
+  std::optional<bool> areRowsAt(Value query, Value key, AffineExpr ahead);
 
   Positions positions;
   ElementValues values;
 };
+
+/// Whether each element of the result is of the operands' at its place, and of
+/// what is reduced of them.
+bool keepsPlaces(Operation *op);
+
+/// The axis of the channels that a product with a weight, or a convolution,
+/// gives; nothing for other nodes.
+std::optional<int64_t> channelAxis(Operation *op);
 
 /// Whether the value is what a product with a weight, or a convolution, gives,
 /// but for moves and scales.
@@ -81,7 +97,8 @@ sharedSources(ArrayRef<Operand> keys, ArrayRef<Operand> values);
 /// nothing shows from which, else `cross`. Keys that are learned, not computed,
 /// stand where their values do. Keys of which the last are of another sequence
 /// are `cross`. Learned queries that look at a sequence are `cross`, and so are
-/// computed ones that look at a learned memory.
+/// computed ones that look at a learned memory. That is of sequences; which of
+/// its rows are queries, `Operands::endTogether` knows.
 StringRef kindOf(Value query, Value key, Value value);
 
 } // namespace mlir::megactx::raise

@@ -186,8 +186,11 @@ void OperatorRaiser::build() {
   query = headsOf(0, "q_num_heads");
   key = withPast(kPastKey, headsOf(1, "kv_num_heads"));
   value = withPast(kPastValue, headsOf(2, "kv_num_heads"));
-  StringRef kind = kindOf(query, key, value);
   pattern::Pattern own = readPattern(), pattern;
+  StringRef kind = kindOf(query, key, value);
+  if (kind == "self" && own.isDense() &&
+      !Operands(op->getContext()).endTogether(query, key))
+    kind = "cross";
   // Without positions, the last query and the last key have one.
   bool isLast = kind == "self" && own.isDense();
   Value offset;

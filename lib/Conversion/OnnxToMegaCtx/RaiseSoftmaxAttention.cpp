@@ -424,6 +424,8 @@ std::string Raiser::build(Scores &scores) {
     if (!changeTerm(b, term))
       return describe(term.value) + " is changed by a number of another type";
   StringRef kind = kindOf(query, key, values);
+  if (kind == "self" && !operands.endTogether(query, key))
+    kind = "cross";
   masks.setOperands(query, key, kind == "self", scores.product);
   if (scores.sink &&
       !(rankOf(scores.sink) == 4 && rankOf(scores.product) == 4 &&

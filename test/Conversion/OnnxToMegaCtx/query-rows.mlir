@@ -1,0 +1,157 @@
+// RUN: megactx-opt %s --megactx-raise-onnx-attention | FileCheck %s
+
+// Queries that are the last rows of their keys' sequence stand at its end; which other rows queries or keys are of, patterns by position do not know.
+
+!x = tensor<?x1x?x8xf32>
+!w = tensor<8x8xf32>
+!i = tensor<1xi64>
+!kt = tensor<?x1x8x?xf32>
+!p = tensor<?x1x?x?xf32>
+
+// CHECK-LABEL: @last_row(
+// CHECK: megactx.attention %{{[^"]*}}scale
+func.func @last_row(%x: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %1 = onnx.initializer {value = dense<1> : !i} : !i
+  %2 = onnx.initializer {value = dense<2> : !i} : !i
+  %minus = onnx.initializer {value = dense<-1> : !i} : !i
+  %end = onnx.initializer {value = dense<9223372036854775807> : !i} : !i
+  %a = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %q = onnx.Slice %a, %minus, %end, %2, %1 : (!x, !i, !i, !i, !i) -> !x
+  %k = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}
+
+// CHECK-LABEL: @class_token(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+func.func @class_token(%x: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %0 = onnx.initializer {value = dense<0> : !i} : !i
+  %1 = onnx.initializer {value = dense<1> : !i} : !i
+  %2 = onnx.initializer {value = dense<2> : !i} : !i
+  %a = onnx.Slice %x, %0, %1, %2, %1 : (!x, !i, !i, !i, !i) -> !x
+  %q = onnx.MatMul %a, %w : (!x, !w) -> !x
+  %k = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}
+
+// CHECK-LABEL: @all_rows_but_the_last(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+func.func @all_rows_but_the_last(%x: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %0 = onnx.initializer {value = dense<0> : !i} : !i
+  %1 = onnx.initializer {value = dense<1> : !i} : !i
+  %2 = onnx.initializer {value = dense<2> : !i} : !i
+  %minus = onnx.initializer {value = dense<-1> : !i} : !i
+  %a = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %q = onnx.Slice %a, %0, %minus, %2, %1 : (!x, !i, !i, !i, !i) -> !x
+  %k = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}
+
+// CHECK-LABEL: @every_second_row(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+func.func @every_second_row(%x: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %0 = onnx.initializer {value = dense<0> : !i} : !i
+  %2 = onnx.initializer {value = dense<2> : !i} : !i
+  %end = onnx.initializer {value = dense<9223372036854775807> : !i} : !i
+  %a = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %q = onnx.Slice %a, %0, %end, %2, %2 : (!x, !i, !i, !i, !i) -> !x
+  %k = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}
+
+// CHECK-LABEL: @pooled_keys(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+func.func @pooled_keys(%x: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %q = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %a = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %k = "onnx.AveragePool"(%a) {kernel_shape = array<i64: 2, 1>, strides = array<i64: 2, 1>, pads = array<i64: 0, 0, 0, 0>} : (!x) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}
+
+// CHECK-LABEL: @behind_a_cache(
+// CHECK: megactx.attention %{{[^"]*}}scale
+func.func @behind_a_cache(%x: !x, %past: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %q = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %own = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %k = onnx.Concat %past, %own {axis = 2 : i64} : (!x, !x) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}
+
+// CHECK-LABEL: @before_a_learned_key(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+func.func @before_a_learned_key(%x: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %1 = onnx.initializer {value = dense<1> : !i} : !i
+  %q = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %one = onnx.initializer {value = dense<0.5> : tensor<1x1x1x8xf32>} : tensor<1x1x1x8xf32>
+  %n = onnx.Shape %x {start = 0 : i64, end = 1 : i64} : (!x) -> !i
+  %sizes = onnx.Concat %n, %1, %1, %1 {axis = 0 : i64} : (!i, !i, !i, !i) -> tensor<4xi64>
+  %each = onnx.Expand %one, %sizes : (tensor<1x1x1x8xf32>, tensor<4xi64>) -> !x
+  %own = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %k = onnx.Concat %own, %each {axis = 2 : i64} : (!x, !x) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}
+
+// Heads split off by sizes that are cut from the data's own, as TorchScript's exporter writes torch.unflatten: a slice without axes is along the first ones.
+// CHECK-LABEL: @class_token_whose_heads_are_split_off(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+!r = tensor<?x?x8xf32>
+!s = tensor<?x?x2x4xf32>
+!h = tensor<?x2x?x4xf32>
+func.func @class_token_whose_heads_are_split_off(%x: !r) -> !h {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %0 = onnx.initializer {value = dense<0> : !i} : !i
+  %1 = onnx.initializer {value = dense<1> : !i} : !i
+  %2 = onnx.initializer {value = dense<2> : !i} : !i
+  %split = onnx.initializer {value = dense<[2, 4]> : tensor<2xi64>} : tensor<2xi64>
+  %a = onnx.MatMul %x, %w : (!r, !w) -> !r
+  %b = onnx.Slice %a, %0, %1, %1, %1 : (!r, !i, !i, !i, !i) -> !r
+  %bs = onnx.Shape %b : (!r) -> tensor<3xi64>
+  %bn = onnx.Slice %bs, %0, %2 : (tensor<3xi64>, !i, !i) -> tensor<?xi64>
+  %bt = onnx.Concat %bn, %split {axis = 0 : i64} : (tensor<?xi64>, tensor<2xi64>) -> tensor<?xi64>
+  %br = onnx.Reshape %b, %bt : (!r, tensor<?xi64>) -> !s
+  %q = onnx.Transpose %br {perm = array<i64: 0, 2, 1, 3>} : (!s) -> !h
+  %as = onnx.Shape %a : (!r) -> tensor<3xi64>
+  %an = onnx.Slice %as, %0, %2 : (tensor<3xi64>, !i, !i) -> tensor<?xi64>
+  %at = onnx.Concat %an, %split {axis = 0 : i64} : (tensor<?xi64>, tensor<2xi64>) -> tensor<?xi64>
+  %ar = onnx.Reshape %a, %at : (!r, tensor<?xi64>) -> !s
+  %k = onnx.Transpose %ar {perm = array<i64: 0, 2, 1, 3>} : (!s) -> !h
+  %kt = onnx.Transpose %ar {perm = array<i64: 0, 2, 3, 1>} : (!s) -> tensor<?x2x4x?xf32>
+  %s = onnx.MatMul %q, %kt : (!h, tensor<?x2x4x?xf32>) -> tensor<?x2x?x?xf32>
+  %p = onnx.Softmax %s {axis = -1 : i64} : (tensor<?x2x?x?xf32>) -> tensor<?x2x?x?xf32>
+  %o = onnx.MatMul %p, %k : (tensor<?x2x?x?xf32>, !h) -> !h
+  return %o : !h
+}
