@@ -34,6 +34,13 @@ std::string raiseCachedAttention(Operation *op, MaskCounts &counts,
 std::optional<std::string> raiseChunkedAttention(Operation *softmax,
                                                  MaskCounts &counts);
 
+/// Computes a Softmax with its keys' axis last, of a product of queries and
+/// keys, whatever the order of the axes of its scores.
+void turnScores(Operation *softmax);
+
+/// Multiplies probabilities with values before their axes are reordered.
+void turnProbabilities(Operation *product);
+
 /// A product of matrices, the first of which sums the probabilities of some
 /// Softmaxes or scales rows of them, is replaced by one for each; others stay.
 void distributeProduct(Operation *product);

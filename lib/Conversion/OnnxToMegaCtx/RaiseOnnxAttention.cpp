@@ -62,13 +62,21 @@ struct RaiseOnnxAttention
     : impl::RaiseOnnxAttentionPassBase<RaiseOnnxAttention> {
   using RaiseOnnxAttentionPassBase::RaiseOnnxAttentionPassBase;
 
-  void runOnOperation() override {
-    SmallVector<Operation *> products;
+  SmallVector<Operation *> nodesOf(StringRef type) {
+    SmallVector<Operation *> nodes;
     getOperation().walk([&](Operation *op) {
-      if (typeOf(op) == "MatMul")
-        products.push_back(op);
+      if (typeOf(op) == type)
+        nodes.push_back(op);
     });
-    for (Operation *product : products)
+    return nodes;
+  }
+
+  void runOnOperation() override {
+    for (Operation *softmax : nodesOf("Softmax"))
+      turnScores(softmax);
+    for (Operation *product : nodesOf("MatMul"))
+      turnProbabilities(product);
+    for (Operation *product : nodesOf("MatMul"))
       distributeProduct(product);
     // In the order of the graph; what is raised is not erased before the end.
     SmallVector<Operation *> nodes;
