@@ -38,6 +38,10 @@ std::optional<std::string> raiseChunkedAttention(Operation *softmax,
 /// keys, whatever the order of the axes of its scores.
 void turnScores(Operation *softmax);
 
+/// A sum or difference of scores times a mask and a number times what the mask
+/// leaves is replaced by a choice; others stay.
+void chooseByMask(Operation *sum);
+
 /// Multiplies probabilities with values before their axes are reordered.
 void turnProbabilities(Operation *product);
 

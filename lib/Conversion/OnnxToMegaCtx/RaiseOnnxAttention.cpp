@@ -72,6 +72,9 @@ struct RaiseOnnxAttention
   }
 
   void runOnOperation() override {
+    for (StringRef type : {"Add", "Sub"})
+      for (Operation *sum : nodesOf(type))
+        chooseByMask(sum);
     for (Operation *softmax : nodesOf("Softmax"))
       turnScores(softmax);
     for (Operation *product : nodesOf("MatMul"))

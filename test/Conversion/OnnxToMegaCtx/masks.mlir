@@ -316,3 +316,38 @@ func.func @rows_of_an_image(%image: tensor<?x2x?x?x8xf32>) -> !q {
   %o = onnx.MatMul %p, %q : (!p, !q) -> !q
   return %o : !q
 }
+
+// GPT's and early GPT-2's: scores times a table of ones and zeros, and a number where it is 0.
+// CHECK-LABEL: @times_table_less_number(
+// CHECK: megactx.source {{.*}} pattern(#megactx.pattern<causal>)
+// CHECK-LABEL: @times_mask_of_a_run(
+// CHECK-NOT: megactx.attention
+!tq = tensor<1x2x3x8xf32>
+!tk = tensor<1x2x8x3xf32>
+!ts = tensor<1x2x3x3xf32>
+!tm = tensor<1x1x3x3xf32>
+func.func @times_table_less_number(%q: !tq, %kt: !tk, %v: !tq) -> !tq {
+  %m = onnx.initializer {value = dense<[[[[1., 0., 0.], [1., 1., 0.], [1., 1., 1.]]]]> : !tm} : !tm
+  %1 = onnx.initializer {value = dense<1.0> : tensor<f32>} : tensor<f32>
+  %c = onnx.initializer {value = dense<1.0e4> : tensor<f32>} : tensor<f32>
+  %s = onnx.MatMul %q, %kt : (!tq, !tk) -> !ts
+  %a = onnx.Mul %s, %m : (!ts, !tm) -> !ts
+  %r = onnx.Sub %1, %m : (tensor<f32>, !tm) -> !tm
+  %b = onnx.Mul %c, %r : (tensor<f32>, !tm) -> !tm
+  %x = onnx.Sub %a, %b : (!ts, !tm) -> !ts
+  %p = onnx.Softmax %x {axis = -1 : i64} : (!ts) -> !ts
+  %o = onnx.MatMul %p, %v : (!ts, !tq) -> !tq
+  return %o : !tq
+}
+func.func @times_mask_of_a_run(%q: !tq, %kt: !tk, %v: !tq, %m: !tm) -> !tq {
+  %1 = onnx.initializer {value = dense<1.0> : tensor<f32>} : tensor<f32>
+  %c = onnx.initializer {value = dense<-1.0e4> : tensor<f32>} : tensor<f32>
+  %s = onnx.MatMul %q, %kt : (!tq, !tk) -> !ts
+  %a = onnx.Mul %m, %s : (!tm, !ts) -> !ts
+  %r = onnx.Sub %1, %m : (tensor<f32>, !tm) -> !tm
+  %b = onnx.Mul %r, %c : (!tm, tensor<f32>) -> !tm
+  %x = onnx.Add %a, %b : (!ts, !tm) -> !ts
+  %p = onnx.Softmax %x {axis = -1 : i64} : (!ts) -> !ts
+  %o = onnx.MatMul %p, %v : (!ts, !tq) -> !tq
+  return %o : !tq
+}
