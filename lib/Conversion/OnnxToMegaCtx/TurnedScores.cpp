@@ -8,6 +8,7 @@
 
 #include "Heads.h"
 #include "Nodes.h"
+#include "Operands.h"
 #include "RaiseAttention.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "llvm/ADT/StringSet.h"
@@ -49,14 +50,14 @@ static Permutation swap(int64_t rank) {
   return perm;
 }
 
-/// Whether the value is a product but for transposes and elementwise nodes; the
-/// first of the transposes, from the value on.
+/// Whether the value is a product of queries and keys but for transposes and
+/// elementwise nodes; the first of the transposes, from the value on.
 static bool isOfProduct(Value value, Permutation &first, int depth = 0) {
   Operation *op = value.getDefiningOp();
   if (!op || depth > kMaxNodes)
     return false;
   if (typeOf(op) == "MatMul")
-    return true;
+    return !channelAxis(op);
   if (Permutation perm = permutationOf(op); !perm.empty()) {
     Permutation inner;
     if (!isOfProduct(op->getOperand(0), inner, depth + 1))

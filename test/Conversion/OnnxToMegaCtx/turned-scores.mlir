@@ -84,3 +84,21 @@ func.func @heads_as_rows(%q: !q, %kt: tensor<?x1x8x?xf32>, %v: tensor<?x1x?x8xf3
   %o = onnx.MatMul %t, %v : (tensor<?x?x2x?xf32>, tensor<?x1x?x8xf32>) -> tensor<?x?x2x8xf32>
   return %o : tensor<?x?x2x8xf32>
 }
+
+// A projection of heads (CaiT's talking heads) is no product of queries and keys, and stays as it is.
+// CHECK-LABEL: @talking_heads(
+// CHECK: %[[S:.+]] = onnx.MatMul %arg0, %arg1
+// CHECK: %[[H:.+]] = onnx.Transpose %[[S]]
+// CHECK: %[[M:.+]] = onnx.MatMul %[[H]]
+// CHECK: %[[T:.+]] = onnx.Transpose %[[M]]
+// CHECK: onnx.Softmax %[[T]] {axis = -1 : i64}
+func.func @talking_heads(%q: !q, %kt: !kt, %v: !q) -> !q {
+  %w = onnx.initializer {value = dense<0.5> : tensor<2x2xf32>} : tensor<2x2xf32>
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %h = onnx.Transpose %s {perm = array<i64: 0, 2, 3, 1>} : (!p) -> !ij
+  %m = onnx.MatMul %h, %w : (!ij, tensor<2x2xf32>) -> !ij
+  %t = onnx.Transpose %m {perm = array<i64: 0, 3, 1, 2>} : (!ij) -> !p
+  %p = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
