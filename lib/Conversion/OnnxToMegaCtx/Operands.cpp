@@ -14,6 +14,19 @@ std::optional<double> Operands::scalar(Value value) {
   return values.at(value, Place(rankOf(value), positions.constant(0))).number();
 }
 
+std::optional<SmallVector<int64_t>> Operands::integers(Value list,
+                                                       int64_t count) {
+  SmallVector<int64_t> numbers;
+  for (int64_t i = 0; i < count && rankOf(list) == 1; ++i) {
+    auto integer = values.at(list, {positions.constant(i)}).integer();
+    auto constant = integer ? dyn_cast<AffineConstantExpr>(*integer) : nullptr;
+    if (!constant)
+      return std::nullopt;
+    numbers.push_back(constant.getValue());
+  }
+  return numbers;
+}
+
 bool Operands::haveOneShape(Value a, Value b) {
   int64_t x = rankOf(a), y = rankOf(b);
   if (x == y) {

@@ -58,6 +58,9 @@ public:
   /// The number that a scalar always is.
   std::optional<double> scalar(Value value);
 
+  /// The numbers that a list of so many always has.
+  std::optional<SmallVector<int64_t>> integers(Value list, int64_t count);
+
 private:
   std::optional<Operand> sourceAt(Value tensor, ArrayRef<AffineExpr> place,
                                   bool isFolded);

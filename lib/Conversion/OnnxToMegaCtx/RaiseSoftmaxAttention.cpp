@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Heads.h"
+#include "LearnedKeys.h"
 #include "Masks.h"
 #include "Nodes.h"
 #include "Operands.h"
@@ -41,7 +42,8 @@ private:
   std::string findOperands(Scores &scores, Value &query, Value &key);
   Value foldedTerm(Value term);
   bool foldTerm(const Term &term, SmallVectorImpl<Term> &folded);
-  std::string placeTerms(Scores &scores);
+  std::string placeTerms(SmallVectorImpl<Term> &terms);
+  Value sourceOf(KeyPart &part, Value &query, pattern::Pattern &pattern);
   std::string applyScales(const Scores &scores, Value &query, double &scale,
                           std::optional<double> &cap);
   std::string build(Scores &scores);
@@ -348,16 +350,16 @@ bool Raiser::foldTerm(const Term &term, SmallVectorImpl<Term> &folded) {
 
 /// Where sizes do not tell which scores a term is added to, it gets the form of
 /// the operands.
-std::string Raiser::placeTerms(Scores &scores) {
+std::string Raiser::placeTerms(SmallVectorImpl<Term> &terms) {
   SmallVector<Term> placed;
-  for (const Term &term : scores.terms) {
+  for (const Term &term : terms) {
     if (masks.isPlaced(term))
       placed.push_back(term);
     else if (!foldTerm(term, placed))
       return "it is not known which scores " + describe(term.value) +
              " is added to";
   }
-  scores.terms = placed;
+  terms = placed;
   return "";
 }
 
@@ -407,6 +409,29 @@ std::string Raiser::applyScales(const Scores &scores, Value &query,
   return "";
 }
 
+/// Patterns are of keys that have positions. Masks mostly leave the others.
+Value Raiser::sourceOf(KeyPart &part, Value &query, pattern::Pattern &pattern) {
+  pattern::Pattern own;
+  if (part.isLearned)
+    llvm::erase_if(part.terms, [&](const Term &term) {
+      Mask mask = masks.classify(term);
+      return mask.pattern.isDense() && !mask.keepsTerm && !mask.bias;
+    });
+  SmallVector<Value> biases =
+      masks.biasesOf(b, part.terms, own, counts, !part.isLearned);
+  alignSizes(query, part.key, part.values);
+  if (!part.isLearned)
+    pattern = own;
+  auto type = SourceType::get(b.getContext(),
+                              cast<RankedTensorType>(part.key.getType()),
+                              cast<RankedTensorType>(part.values.getType()));
+  return SourceOp::create(
+      b, type, part.key, part.values, biases,
+      /*lengths=*/Value(), /*segments=*/Value(), /*offset=*/Value(),
+      /*positions=*/Value(), PatternAttr::get(b.getContext(), own),
+      b.getI64IntegerAttr(1), part.isLearned ? b.getUnitAttr() : UnitAttr());
+}
+
 std::string Raiser::build(Scores &scores) {
   b.setInsertionPoint(product.op);
   values = product.op->getOperand(product.isTransposed ? 0 : 1);
@@ -423,28 +448,30 @@ std::string Raiser::build(Scores &scores) {
   for (Term &term : scores.terms)
     if (!changeTerm(b, term))
       return describe(term.value) + " is changed by a number of another type";
-  StringRef kind = kindOf(query, key, values);
-  if (kind == "self" && !operands.endTogether(query, key))
-    kind = "cross";
-  masks.setOperands(query, key, kind == "self", scores.product);
   if (scores.sink &&
       !(rankOf(scores.sink) == 4 && rankOf(scores.product) == 4 &&
         operands.isOne(scores.sink, 3)))
     return describe(scores.sink) + " is no score of one more key per row";
-  if (std::string reason = placeTerms(scores); !reason.empty())
+  auto parts = partsOfKeys(b, operands, key, values, scores);
+  key = parts.back().key;
+  values = parts.back().values;
+  StringRef kind = kindOf(query, key, values);
+  if (kind == "self" && !operands.endTogether(query, key))
+    kind = "cross";
+  // Which scores of one part terms are added to is known.
+  Value whole = parts.size() == 1 ? scores.product : Value();
+  masks.setOperands(query, key, kind == "self", whole);
+  if (std::string reason = placeTerms(parts.back().terms); !reason.empty())
     return reason;
   pattern::Pattern pattern;
-  SmallVector<Value> biases = masks.biasesOf(b, scores.terms, pattern, counts);
-  alignSizes(query, key, values);
-  auto keyType = cast<RankedTensorType>(key.getType());
+  SmallVector<Value> sources;
+  for (KeyPart &part : parts) {
+    masks.setOperands(query, part.key, kind == "self" && !part.isLearned,
+                      whole);
+    sources.push_back(sourceOf(part, query, pattern));
+  }
   auto valueType = cast<RankedTensorType>(values.getType());
   auto queryType = cast<RankedTensorType>(query.getType());
-  Value source = SourceOp::create(
-      b, SourceType::get(b.getContext(), keyType, valueType), key, values,
-      biases,
-      /*lengths=*/Value(), /*segments=*/Value(), /*offset=*/Value(),
-      /*positions=*/Value(), PatternAttr::get(b.getContext(), pattern),
-      b.getI64IntegerAttr(1));
   SmallVector<int64_t> shape(queryType.getShape());
   shape[3] = valueType.getDimSize(3);
   auto outType = RankedTensorType::get(shape, queryType.getElementType());
@@ -459,7 +486,7 @@ std::string Raiser::build(Scores &scores) {
   auto lseType =
       RankedTensorType::get(ArrayRef(shape).take_front(3), b.getF32Type());
   auto attention = AttentionOp::create(
-      b, outType, scores.sink ? Type(lseType) : Type(), query, source, offset,
+      b, outType, scores.sink ? Type(lseType) : Type(), query, sources, offset,
       /*positions=*/Value(), b.getF32FloatAttr(scale),
       cap ? b.getF32FloatAttr(*cap) : FloatAttr(), b.getI64IntegerAttr(1),
       b.getStringAttr(kind));

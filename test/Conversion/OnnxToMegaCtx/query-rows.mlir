@@ -106,25 +106,6 @@ func.func @behind_a_cache(%x: !x, %past: !x) -> !x {
   return %o : !x
 }
 
-// CHECK-LABEL: @before_a_learned_key(
-// CHECK: megactx.attention {{.*}}kind = "cross"
-func.func @before_a_learned_key(%x: !x) -> !x {
-  %w = onnx.initializer {value = dense<0.5> : !w} : !w
-  %1 = onnx.initializer {value = dense<1> : !i} : !i
-  %q = onnx.MatMul %x, %w : (!x, !w) -> !x
-  %one = onnx.initializer {value = dense<0.5> : tensor<1x1x1x8xf32>} : tensor<1x1x1x8xf32>
-  %n = onnx.Shape %x {start = 0 : i64, end = 1 : i64} : (!x) -> !i
-  %sizes = onnx.Concat %n, %1, %1, %1 {axis = 0 : i64} : (!i, !i, !i, !i) -> tensor<4xi64>
-  %each = onnx.Expand %one, %sizes : (tensor<1x1x1x8xf32>, tensor<4xi64>) -> !x
-  %own = onnx.MatMul %x, %w : (!x, !w) -> !x
-  %k = onnx.Concat %own, %each {axis = 2 : i64} : (!x, !x) -> !x
-  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
-  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
-  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
-  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
-  return %o : !x
-}
-
 // Heads split off by sizes that are cut from the data's own, as TorchScript's exporter writes torch.unflatten: a slice without axes is along the first ones.
 // CHECK-LABEL: @class_token_whose_heads_are_split_off(
 // CHECK: megactx.attention {{.*}}kind = "cross"
