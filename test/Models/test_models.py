@@ -196,7 +196,7 @@ def test_policy_per_layer_and_head_equals_brute_force(model, tool, tmp_path):
     raised_for_sure(model)
     policy, artifact = tmp_path / "policy.json", tmp_path / "model.mctx"
     policy.write_text(json.dumps(POLICY))
-    compiled(model, tool, artifact, "--policy", policy)
+    compiled(model, tool, artifact, "-O0", "--policy", policy)
     check_sparse(model, tool, artifact, POLICY, tmp_path)
 
 
