@@ -34,6 +34,13 @@ std::string raiseCachedAttention(Operation *op, MaskCounts &counts,
 std::optional<std::string> raiseChunkedAttention(Operation *softmax,
                                                  MaskCounts &counts);
 
+/// What a value is that has one number for each of these rows, which a node of
+/// that type made of them; null where it is not.
+Operation *reductionOfRows(Value value, StringRef type, Value rows);
+
+/// A quotient of exponentials and their sums becomes a Softmax; others stay.
+void joinSoftmax(Operation *quotient);
+
 /// Computes a Softmax with its keys' axis last, of a product of queries and
 /// keys, whatever the order of the axes of its scores.
 void turnScores(Operation *softmax);

@@ -72,6 +72,8 @@ struct RaiseOnnxAttention
   }
 
   void runOnOperation() override {
+    for (Operation *quotient : nodesOf("Div"))
+      joinSoftmax(quotient);
     for (StringRef type : {"Add", "Sub"})
       for (Operation *sum : nodesOf(type))
         chooseByMask(sum);

@@ -3,6 +3,7 @@
 #include "Scores.h"
 #include "Nodes.h"
 #include "Operands.h"
+#include "RaiseAttention.h"
 #include <cmath>
 
 using namespace mlir;
@@ -51,9 +52,12 @@ static bool isLastSizeOne(Value value) {
 static Value withoutShift(Value value) {
   while (Operation *op = value.getDefiningOp()) {
     bool isShift =
-        typeOf(op) == "Sub" && typeOf(op->getOperand(1)) == "ReduceMax" &&
-        op->getOperand(1).getDefiningOp()->getOperand(0) == op->getOperand(0) &&
-        isLastSizeOne(op->getOperand(1));
+        typeOf(op) == "Sub" &&
+        (reductionOfRows(op->getOperand(1), "ReduceMax", op->getOperand(0)) ||
+         (typeOf(op->getOperand(1)) == "ReduceMax" &&
+          op->getOperand(1).getDefiningOp()->getOperand(0) ==
+              op->getOperand(0) &&
+          isLastSizeOne(op->getOperand(1))));
     if (!isShift && !isCopy(op))
       break;
     value = op->getOperand(0);

@@ -121,6 +121,12 @@ void mlir::megactx::raise::turnScores(Operation *softmax) {
     perm = composed(swap(rank), perm);
   if (perm[axis] != rank - 1 || (llvm::is_sorted(perm) && !isTransposed))
     return;
+  auto hasKeysLast = [&](Operation *user) {
+    Permutation next = permutationOf(user);
+    return (next.empty() ? perm : composed(perm, next)).back() == rank - 1;
+  };
+  if (!llvm::all_of(softmax->getResult(0).getUsers(), hasKeysLast))
+    return;
   ImplicitLocOpBuilder b(softmax->getLoc(), softmax);
   Value before = turned(b, scores, invertPermutationVector(perm));
   Value after =

@@ -37,8 +37,8 @@ func.func @transposed_product_with_values(%qt: !t, %kt: !t, %vt: !t) -> !t {
 
 // CHECK-LABEL: @transposed_probabilities_of_other_uses_are_left
 // CHECK: onnx.Softmax
-// CHECK-LABEL: @probabilities_of_other_heads_are_left
-// CHECK: onnx.Softmax
+// CHECK-LABEL: @probabilities_with_heads_before_the_batch
+// CHECK: megactx.attention
 func.func @transposed_probabilities_of_other_uses_are_left(%q: !q, %kt: !t, %vt: !t) -> (!t, !p) {
   %s = onnx.MatMul %q, %kt : (!q, !t) -> !p
   %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
@@ -46,7 +46,7 @@ func.func @transposed_probabilities_of_other_uses_are_left(%q: !q, %kt: !t, %vt:
   %o = onnx.MatMul %vt, %pt : (!t, !p) -> !t
   return %o, %pt : !t, !p
 }
-func.func @probabilities_of_other_heads_are_left(%q: !q, %kt: !t, %vt: !t) -> tensor<2x?x?x8xf32> {
+func.func @probabilities_with_heads_before_the_batch(%q: !q, %kt: !t, %vt: !t) -> tensor<2x?x?x8xf32> {
   %s = onnx.MatMul %q, %kt : (!q, !t) -> !p
   %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
   %pt = onnx.Transpose %p {perm = array<i64: 1, 0, 2, 3>} : (!p) -> tensor<2x?x?x?xf32>

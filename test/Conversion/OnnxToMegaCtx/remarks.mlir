@@ -100,10 +100,10 @@ func.func @values_that_are_a_vector(%q: !q, %k: !q, %v: tensor<?xf32>) -> tensor
 
 // CHECK: [Missed] attention-not-raised {{.*}}Function=softmax_in_parts | Reason="it is a softmax in parts, from Exp to Div, not a Softmax"
 func.func @softmax_in_parts(%s: !p, %v: !q) -> !q {
-  %axes = onnx.initializer {value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %axes = onnx.initializer {value = dense<[-1, -2]> : tensor<2xi64>} : tensor<2xi64>
   %e = onnx.Exp %s : (!p) -> !p
-  %sum = onnx.ReduceSum %e, %axes : (!p, tensor<1xi64>) -> tensor<?x2x?x1xf32>
-  %p = onnx.Div %e, %sum : (!p, tensor<?x2x?x1xf32>) -> !p
+  %sum = onnx.ReduceSum %e, %axes : (!p, tensor<2xi64>) -> tensor<?x2x1x1xf32>
+  %p = onnx.Div %e, %sum : (!p, tensor<?x2x1x1xf32>) -> !p
   %o = onnx.MatMul %p, %v : (!p, !q) -> !q
   return %o : !q
 }

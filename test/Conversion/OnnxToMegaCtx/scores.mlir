@@ -645,3 +645,40 @@ func.func @scattered_whole(%q: tensor<1x2x3x8xf32>, %k: tensor<1x2x3x8xf32>, %v:
   %o = onnx.MatMul %p, %v : (tensor<1x2x3x3xf32>, tensor<1x2x3x8xf32>) -> tensor<1x2x3x8xf32>
   return %o : tensor<1x2x3x8xf32>
 }
+
+// A softmax in parts, as JAX's is exported: the greatest score of a row, and the sum of exponentials, may be brought back to the scores' sizes in any way.
+// CHECK-LABEL: @softmax_in_parts(
+// CHECK: megactx.attention
+// CHECK-LABEL: @sums_of_columns(
+// CHECK-NOT: megactx.attention
+!pq = tensor<1x2x4x8xf32>
+!pk = tensor<1x2x8x4xf32>
+!ps = tensor<1x2x4x4xf32>
+!pr = tensor<1x2x4xf32>
+func.func @softmax_in_parts(%q: !pq, %kt: !pk, %v: !pq) -> !pq {
+  %last = onnx.initializer {value = dense<3> : tensor<1xi64>} : tensor<1xi64>
+  %sizes = onnx.initializer {value = dense<[1, 2, 4, 1]> : tensor<4xi64>} : tensor<4xi64>
+  %all = onnx.initializer {value = dense<[1, 2, 4, 4]> : tensor<4xi64>} : tensor<4xi64>
+  %s = onnx.MatMul %q, %kt : (!pq, !pk) -> !ps
+  %max = onnx.ReduceMax %s, %last {keepdims = 0 : i64} : (!ps, tensor<1xi64>) -> !pr
+  %row = onnx.Reshape %max, %sizes : (!pr, tensor<4xi64>) -> tensor<1x2x4x1xf32>
+  %wide = onnx.Expand %row, %all : (tensor<1x2x4x1xf32>, tensor<4xi64>) -> !ps
+  %d = onnx.Sub %s, %wide : (!ps, !ps) -> !ps
+  %e = onnx.Exp %d : (!ps) -> !ps
+  %sum = onnx.ReduceSum %e, %last {keepdims = 0 : i64} : (!ps, tensor<1xi64>) -> !pr
+  %one = onnx.Unsqueeze %sum, %last : (!pr, tensor<1xi64>) -> tensor<1x2x4x1xf32>
+  %p = onnx.Div %e, %one : (!ps, tensor<1x2x4x1xf32>) -> !ps
+  %o = onnx.MatMul %p, %v : (!ps, !pq) -> !pq
+  return %o : !pq
+}
+func.func @sums_of_columns(%q: !pq, %kt: !pk, %v: !pq) -> !pq {
+  %last = onnx.initializer {value = dense<3> : tensor<1xi64>} : tensor<1xi64>
+  %before = onnx.initializer {value = dense<2> : tensor<1xi64>} : tensor<1xi64>
+  %s = onnx.MatMul %q, %kt : (!pq, !pk) -> !ps
+  %e = onnx.Exp %s : (!ps) -> !ps
+  %sum = onnx.ReduceSum %e, %last {keepdims = 0 : i64} : (!ps, tensor<1xi64>) -> !pr
+  %one = onnx.Unsqueeze %sum, %before : (!pr, tensor<1xi64>) -> tensor<1x2x1x4xf32>
+  %p = onnx.Div %e, %one : (!ps, tensor<1x2x1x4xf32>) -> !ps
+  %o = onnx.MatMul %p, %v : (!ps, !pq) -> !pq
+  return %o : !pq
+}
