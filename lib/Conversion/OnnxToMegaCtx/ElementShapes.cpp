@@ -127,6 +127,28 @@ static std::optional<SmallVector<int64_t>> axesOfSlice(Operation *op) {
   return llvm::to_vector(llvm::seq(starts.getDimSize(0)));
 }
 
+/// How many windows of a convolution or pool there are along a spatial axis of
+/// so many elements; nothing where sizes decide on the padding.
+static std::optional<AffineExpr> countWindows(Operation *op, int64_t axis,
+                                              AffineExpr size) {
+  auto listed = [&](StringRef name, int64_t at, int64_t otherwise) {
+    auto list = op->getAttrOfType<DenseI64ArrayAttr>(name);
+    return list && at < list.size() ? list[at] : otherwise;
+  };
+  auto kernel = op->getAttrOfType<DenseI64ArrayAttr>("kernel_shape");
+  auto pad = op->getAttrOfType<StringAttr>("auto_pad");
+  if (!kernel || axis >= kernel.size() || integerAttr(op, "ceil_mode", 0) ||
+      (pad && pad.getValue() != "NOTSET"))
+    return std::nullopt;
+  int64_t more = listed("pads", axis, 0) +
+                 listed("pads", axis + kernel.size(), 0) -
+                 listed("dilations", axis, 1) * (kernel[axis] - 1);
+  int64_t stride = listed("strides", axis, 1);
+  if (stride < 1)
+    return std::nullopt;
+  return stride == 1 ? size + more : (size + (more - 1)).floorDiv(stride) + 1;
+}
+
 std::optional<AffineExpr>
 ElementValues::inferSize(Operation *op, unsigned result, int64_t dim) {
   static const llvm::StringSet<> sameAsFirst = {
@@ -168,6 +190,13 @@ ElementValues::inferSize(Operation *op, unsigned result, int64_t dim) {
   if (type == "ConstantOfShape") {
     auto size = integerAt(op->getOperand(0), dim);
     return size ? size : runtimeSize(op->getOperand(0), op->getResult(0), dim);
+  }
+  if (llvm::is_contained({"AveragePool", "Conv", "MaxPool"}, type)) {
+    Value data = op->getOperand(0);
+    if (dim >= 2 && rankOf(data) == rank)
+      return countWindows(op, dim - 2, shape(data)[dim]);
+    return dim == 0 && rankOf(data) == rank ? std::optional(shape(data)[0])
+                                            : std::nullopt;
   }
   if (type == "MatMul" && rank >= 2) {
     Value a = op->getOperand(0), b = op->getOperand(1);

@@ -136,3 +136,24 @@ func.func @class_token_whose_heads_are_split_off(%x: !r) -> !h {
   %o = onnx.MatMul %p, %k : (tensor<?x2x?x?xf32>, !h) -> !h
   return %o : !h
 }
+
+// Projections by convolutions (SqueezeBERT), each with its own windows: as many of the queries as of the keys.
+// CHECK-LABEL: @projected_by_convolutions(
+// CHECK: megactx.attention %{{[^"]*}}scale
+!c = tensor<?x8x?xf32>
+func.func @projected_by_convolutions(%x: !c) -> tensor<?x1x?x8xf32> {
+  %w = onnx.initializer {value = dense<0.5> : tensor<8x8x1xf32>} : tensor<8x8x1xf32>
+  %w3 = onnx.initializer {value = dense<0.5> : tensor<8x8x3xf32>} : tensor<8x8x3xf32>
+  %1 = onnx.initializer {value = dense<1> : !i} : !i
+  %a = onnx.Conv %x, %w {kernel_shape = array<i64: 1>, strides = array<i64: 1>, pads = array<i64: 0, 0>, dilations = array<i64: 1>, group = 1 : i64} : (!c, tensor<8x8x1xf32>) -> !c
+  %b = onnx.Conv %x, %w3 {kernel_shape = array<i64: 3>, strides = array<i64: 1>, pads = array<i64: 1, 1>, dilations = array<i64: 1>, group = 1 : i64} : (!c, tensor<8x8x3xf32>) -> !c
+  %at = onnx.Transpose %a {perm = array<i64: 0, 2, 1>} : (!c) -> tensor<?x?x8xf32>
+  %bt = onnx.Transpose %b {perm = array<i64: 0, 2, 1>} : (!c) -> tensor<?x?x8xf32>
+  %q = onnx.Unsqueeze %at, %1 : (tensor<?x?x8xf32>, !i) -> !x
+  %k = onnx.Unsqueeze %bt, %1 : (tensor<?x?x8xf32>, !i) -> !x
+  %kt = onnx.Unsqueeze %b, %1 : (!c, !i) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}
