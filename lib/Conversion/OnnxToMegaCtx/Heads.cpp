@@ -62,6 +62,25 @@ Value raise::unsqueezed(ImplicitLocOpBuilder &b, Value value,
                     type.clone(shape));
 }
 
+Value raise::repeated(ImplicitLocOpBuilder &b, Value value, Value batchLike,
+                      Value headsLike) {
+  auto type = cast<RankedTensorType>(value.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  SmallVector<Value> sizes;
+  Value likes[] = {batchLike, headsLike};
+  for (auto [dim, like] : llvm::enumerate(likes)) {
+    if (!like) {
+      sizes.push_back(integerList(b, 1));
+      continue;
+    }
+    shape[dim] = cast<RankedTensorType>(like.getType()).getDimSize(dim);
+    sizes.push_back(sizesOf(b, like, dim, dim + 1));
+  }
+  sizes.push_back(integerList(b, {1, 1}));
+  return createNode(b, "Expand", {value, joinedLists(b, sizes)},
+                    type.clone(shape));
+}
+
 /// The dims that those of [B, H, N, D] are made of.
 static SmallVector<ReassociationIndices> outerDims(int64_t rank,
                                                    int64_t heads) {

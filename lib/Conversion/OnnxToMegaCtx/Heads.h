@@ -30,6 +30,11 @@ Value unsqueezed(ImplicitLocOpBuilder &b, Value value, ArrayRef<int64_t> axes);
 /// Dims of 1 in front, as products of matrices see an operand of lower rank.
 Value withRank4(ImplicitLocOpBuilder &b, Value value);
 
+/// Repeats [B, H, N, D] along its batch and its heads, which are 1, as often as
+/// other tensors have; null for what stays.
+Value repeated(ImplicitLocOpBuilder &b, Value value, Value batchLike,
+               Value headsLike);
+
 /// [B, H, N, D] of a tensor with more outer dims: those before `heads` are the
 /// batch, those from there on the heads.
 Value foldedOuterDims(ImplicitLocOpBuilder &b, Value value, int64_t heads);

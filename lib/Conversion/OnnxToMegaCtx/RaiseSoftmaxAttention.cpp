@@ -13,6 +13,7 @@
 #include "Operands.h"
 #include "RaiseAttention.h"
 #include "Remarks.h"
+#include "ScoreScale.h"
 #include "Scores.h"
 #include "Sinks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
@@ -44,12 +45,12 @@ private:
   bool foldTerm(const Term &term, SmallVectorImpl<Term> &folded);
   std::string placeTerms(SmallVectorImpl<Term> &terms);
   Value sourceOf(KeyPart &part, Value &query, pattern::Pattern &pattern);
-  std::string applyScales(const Scores &scores, Value &query, double &scale,
-                          std::optional<double> &cap);
+  Value attend(const Scores &scores, Value query, Value key,
+               ArrayRef<Value> sources, StringRef kind,
+               const ScoreScale &scale);
   std::string build(Scores &scores);
   void replaceProduct(Value out);
   Value peelScales(Value value, Scores &scores);
-  void repeat(Value &value, Value batchLike, Value headsLike);
   void alignSizes(Value &query, Value &key, Value &value);
 
   /// Of probabilities and values, or of both transposed, in the other order.
@@ -146,26 +147,6 @@ Value Raiser::peelScales(Value value, Scores &scores) {
   }
 }
 
-/// Repeats the value along its batch and its heads, which are 1, as often as
-/// other tensors have; null for what stays.
-void Raiser::repeat(Value &value, Value batchLike, Value headsLike) {
-  auto type = cast<RankedTensorType>(value.getType());
-  SmallVector<int64_t> shape(type.getShape());
-  SmallVector<Value> sizes;
-  Value likes[] = {batchLike, headsLike};
-  for (auto [dim, like] : llvm::enumerate(likes)) {
-    if (!like) {
-      sizes.push_back(integerList(b, 1));
-      continue;
-    }
-    shape[dim] = cast<RankedTensorType>(like.getType()).getDimSize(dim);
-    sizes.push_back(sizesOf(b, like, dim, dim + 1));
-  }
-  sizes.push_back(integerList(b, {1, 1}));
-  value = createNode(b, "Expand", {value, joinedLists(b, sizes)},
-                     type.clone(shape));
-}
-
 /// Products of matrices broadcast batch and heads, attention does not.
 void Raiser::alignSizes(Value &query, Value &key, Value &value) {
   Value *all[] = {&query, &key, &value};
@@ -183,7 +164,7 @@ void Raiser::alignSizes(Value &query, Value &key, Value &value) {
           !(dim == 1 && isGrouped && operand != &query))
         like[dim] = most[dim];
     if (like[0] || like[1])
-      repeat(*operand, like[0], like[1]);
+      *operand = repeated(b, *operand, like[0], like[1]);
   }
 }
 
@@ -363,52 +344,6 @@ std::string Raiser::placeTerms(SmallVectorImpl<Term> &terms) {
   return "";
 }
 
-/// Whether a product of queries with a factor that is no known number has the
-/// queries' type and is what makes the scores.
-static bool canScale(Value query, Value factor, bool hasHeads) {
-  auto all = cast<RankedTensorType>(query.getType());
-  auto own = dyn_cast<RankedTensorType>(factor.getType());
-  if (!own || own.getElementType() != all.getElementType() || own.getRank() > 4)
-    return false;
-  if (isScalar(factor))
-    return true;
-  for (auto [size, whole] :
-       llvm::zip(llvm::reverse(own.getShape()), llvm::reverse(all.getShape())))
-    if (whole == 1 && size != 1)
-      return false;
-  return hasHeads;
-}
-
-/// The scores' factor and cap as numbers; other factors scale the queries.
-std::string Raiser::applyScales(const Scores &scores, Value &query,
-                                double &scale, std::optional<double> &cap) {
-  scale = 1.0;
-  if (scores.isCapped) {
-    cap = 1.0;
-    for (auto [factor, divides] : scores.caps) {
-      auto number = operands.scalar(factor);
-      if (!number || *number <= 0)
-        return "its scores are capped by " + describe(factor) +
-               ", which is no positive number";
-      cap = divides ? *cap / *number : *cap * *number;
-    }
-    // tanh(x s) c = c tanh(x (s c) / c).
-    scale = *cap;
-  }
-  for (auto [factor, divides] : scores.scales) {
-    if (auto number = operands.scalar(factor)) {
-      scale = divides ? scale / *number : scale * *number;
-      continue;
-    }
-    if (!canScale(query, factor, rankOf(scores.product) == 4))
-      return "its scores are scaled by " + describe(factor) +
-             ", which queries cannot be";
-    query = createNode(b, divides ? "Div" : "Mul", {query, factor},
-                       query.getType());
-  }
-  return "";
-}
-
 /// Patterns are of keys that have positions. Masks mostly leave the others.
 Value Raiser::sourceOf(KeyPart &part, Value &query, pattern::Pattern &pattern) {
   pattern::Pattern own;
@@ -438,11 +373,10 @@ std::string Raiser::build(Scores &scores) {
   if (product.isTransposed)
     values = transposed(b, values, swappedDims(rankOf(values)));
   Value query, key;
-  double scale;
-  std::optional<double> cap;
+  ScoreScale scale;
   if (std::string reason = findOperands(scores, query, key); !reason.empty())
     return reason;
-  if (std::string reason = applyScales(scores, query, scale, cap);
+  if (std::string reason = applyScales(b, operands, scores, query, scale);
       !reason.empty())
     return reason;
   for (Term &term : scores.terms)
@@ -470,6 +404,15 @@ std::string Raiser::build(Scores &scores) {
                       whole);
     sources.push_back(sourceOf(part, query, pattern));
   }
+  replaceProduct(attend(scores, query, key, sources, kind, scale));
+  passed(softmax, kAttentionRaised) << remark::add("{0}", pattern.str());
+  return "";
+}
+
+/// The result [B, H, N, Dv].
+Value Raiser::attend(const Scores &scores, Value query, Value key,
+                     ArrayRef<Value> sources, StringRef kind,
+                     const ScoreScale &scale) {
   auto valueType = cast<RankedTensorType>(values.getType());
   auto queryType = cast<RankedTensorType>(query.getType());
   SmallVector<int64_t> shape(queryType.getShape());
@@ -487,15 +430,10 @@ std::string Raiser::build(Scores &scores) {
       RankedTensorType::get(ArrayRef(shape).take_front(3), b.getF32Type());
   auto attention = AttentionOp::create(
       b, outType, scores.sink ? Type(lseType) : Type(), query, sources, offset,
-      /*positions=*/Value(), b.getF32FloatAttr(scale),
-      cap ? b.getF32FloatAttr(*cap) : FloatAttr(), b.getI64IntegerAttr(1),
-      b.getStringAttr(kind));
-  Value out = attention.getOut();
-  if (scores.sink)
-    out = withSink(b, attention, scores.sink);
-  replaceProduct(out);
-  passed(softmax, kAttentionRaised) << remark::add("{0}", pattern.str());
-  return "";
+      /*positions=*/Value(), b.getF32FloatAttr(scale.factor),
+      scale.cap ? b.getF32FloatAttr(*scale.cap) : FloatAttr(),
+      b.getI64IntegerAttr(1), b.getStringAttr(kind));
+  return scores.sink ? withSink(b, attention, scores.sink) : attention.getOut();
 }
 
 /// Brings [B, H, N, D] to the form of the product with values.
