@@ -1,21 +1,21 @@
 // The named pipelines one by one, through text, then compiled on; by kernels and by the generic lowering.
 // RUN: rm -rf %t && mkdir %t && cd %t
 // RUN: %python -c "import numpy as np; [np.save('input_%%d' %% i, np.random.default_rng(i).standard_normal((1, 2, 37, 16)).astype(np.float32)) for i in range(3)]"
-// RUN: megactx-compile %s -o whole.mctx 2>/dev/null && megactx-run whole.mctx --inputs . --outputs .
+// RUN: megactx-compile %s -O0 -o whole.mctx 2>/dev/null && megactx-run whole.mctx --inputs . --outputs .
 
 // RUN: megactx-opt %s --megactx-decompose-patterns -o pieces.mlir
 // RUN: megactx-opt pieces.mlir --megactx-attention-pipeline -o fused.mlir
 // RUN: megactx-opt fused.mlir --megactx-bufferize-pipeline -o memref.mlir
 // RUN: megactx-opt memref.mlir --megactx-cpu-loops-pipeline -o loops.mlir
 // RUN: megactx-opt loops.mlir --megactx-cpu-to-llvm-pipeline | FileCheck %s --check-prefix=LLVM
-// RUN: megactx-compile loops.mlir -o kernels.mctx 2>/dev/null && megactx-run kernels.mctx --test-data . --rtol=0 --atol=1e-6 | FileCheck %s
+// RUN: megactx-compile loops.mlir -O0 -o kernels.mctx 2>/dev/null && megactx-run kernels.mctx --test-data . --rtol=0 --atol=1e-6 | FileCheck %s
 // LLVM-NOT: unrealized_conversion_cast
 // LLVM: llvm.func @main
 
 // RUN: megactx-opt pieces.mlir --megactx-attention-pipeline=generic -o generic.mlir
 // RUN: FileCheck %s --check-prefix=GENERIC < generic.mlir
 // RUN: megactx-opt generic.mlir --megactx-bufferize-pipeline | megactx-opt --megactx-cpu-loops-pipeline -o loops.mlir
-// RUN: megactx-compile loops.mlir -o generic.mctx 2>/dev/null && megactx-run generic.mctx --test-data . --rtol=0 --atol=1e-5 | FileCheck %s
+// RUN: megactx-compile loops.mlir -O0 -o generic.mctx 2>/dev/null && megactx-run generic.mctx --test-data . --rtol=0 --atol=1e-5 | FileCheck %s
 // GENERIC-NOT: megactx.
 // GENERIC: math.exp
 

@@ -1,11 +1,11 @@
 // The closing line counts attentions that were given a pattern, not those whose own is sparse.
 // RUN: split-file %s %t && cd %t
-// RUN: megactx-compile in.mlir -o m.mctx 2>&1 | FileCheck %s --check-prefix=NONE
-// RUN: megactx-compile in.mlir --policy none.json -o m.mctx 2>&1 | FileCheck %s --check-prefix=NONE
-// RUN: megactx-compile in.mlir --policy cross.json -o m.mctx 2>&1 | FileCheck %s --check-prefix=NONE
-// RUN: megactx-compile in.mlir --policy one.json -o m.mctx 2>&1 | FileCheck %s --check-prefix=ONE
-// RUN: megactx-compile in.mlir --pattern dense -o m.mctx 2>&1 | FileCheck %s --check-prefix=NONE
-// RUN: megactx-compile in.mlir --pattern 'strided<stride = 4>' -o m.mctx 2>&1 | FileCheck %s --check-prefix=ALL
+// RUN: megactx-compile in.mlir -O0 -o m.mctx 2>&1 | FileCheck %s --check-prefix=NONE
+// RUN: megactx-compile in.mlir --policy none.json -O0 -o m.mctx 2>&1 | FileCheck %s --check-prefix=NONE
+// RUN: megactx-compile in.mlir --policy cross.json -O0 -o m.mctx 2>&1 | FileCheck %s --check-prefix=NONE
+// RUN: megactx-compile in.mlir --policy one.json -O0 -o m.mctx 2>&1 | FileCheck %s --check-prefix=ONE
+// RUN: megactx-compile in.mlir --pattern dense -O0 -o m.mctx 2>&1 | FileCheck %s --check-prefix=NONE
+// RUN: megactx-compile in.mlir --pattern 'strided<stride = 4>' -O0 -o m.mctx 2>&1 | FileCheck %s --check-prefix=ALL
 // NONE: raised 2 attentions, sparsified 0
 // ONE: raised 2 attentions, sparsified 1
 // ALL: raised 2 attentions, sparsified 2

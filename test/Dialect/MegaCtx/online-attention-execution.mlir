@@ -1,12 +1,12 @@
 // Tiles, and keys split into parts, give the numbers of the whole: heads of patterns, positions, offsets, lengths and bias stay what they were.
 // RUN: rm -rf %t && split-file %s %t && cd %t
 // RUN: %python -c "import numpy as np; r = np.random.default_rng(); save = lambda i, x: np.save('input_%%d' %% i, x); save(0, r.standard_normal((2, 4, 37, 8)).astype(np.float32)); save(1, r.standard_normal((2, 2, 53, 8)).astype(np.float32)); save(2, r.standard_normal((2, 2, 53, 8)).astype(np.float32)); save(3, r.standard_normal((1, 4, 37, 53)).astype(np.float32)); save(4, np.array([53, 20])); save(5, np.array(16))"
-// RUN: megactx-compile main.mlir -o whole.mctx 2>/dev/null && megactx-run whole.mctx --inputs . --outputs .
+// RUN: megactx-compile main.mlir -O0 -o whole.mctx 2>/dev/null && megactx-run whole.mctx --inputs . --outputs .
 // RUN: megactx-compile main.mlir --compile-to=pieces -o pieces.mlir 2>/dev/null
 
 // RUN: megactx-opt pieces.mlir --transform-preload-library=transform-library-paths=tile.mlir --transform-interpreter -o tiled.mlir
 // RUN: FileCheck %s --check-prefix=TILED < tiled.mlir
-// RUN: megactx-compile tiled.mlir -o tiled.mctx 2>/dev/null && megactx-run tiled.mctx --test-data . --rtol=0 --atol=1e-5 | FileCheck %s
+// RUN: megactx-compile tiled.mlir -O0 -o tiled.mctx 2>/dev/null && megactx-run tiled.mctx --test-data . --rtol=0 --atol=1e-5 | FileCheck %s
 // TILED-COUNT-8: scf.for
 // TILED: megactx.online_attention {{.*}} origin
 
@@ -14,15 +14,15 @@
 // RUN: FileCheck %s --check-prefix=SPLIT < split.keys.mlir
 // RUN: megactx-compile split.keys.mlir --compile-to=memref -o split.memref.mlir 2>/dev/null
 // RUN: megactx-opt split.memref.mlir --scf-forall-to-for -o split.loops.mlir
-// RUN: megactx-compile split.loops.mlir -o split.mctx 2>/dev/null && megactx-run split.mctx --test-data . --rtol=0 --atol=1e-5 | FileCheck %s
+// RUN: megactx-compile split.loops.mlir -O0 -o split.mctx 2>/dev/null && megactx-run split.mctx --test-data . --rtol=0 --atol=1e-5 | FileCheck %s
 // SPLIT: scf.forall
 // SPLIT: megactx.online_attention {{.*}} origin
 
 // Tiles within the bounds of the pieces; tiles of tiles.
 // RUN: megactx-opt pieces.mlir --megactx-tile-attention="query-tile=16 key-tile=10" -o bounds.mlir
-// RUN: megactx-compile bounds.mlir -o bounds.mctx 2>/dev/null && megactx-run bounds.mctx --test-data . --rtol=0 --atol=1e-5 | FileCheck %s
+// RUN: megactx-compile bounds.mlir -O0 -o bounds.mctx 2>/dev/null && megactx-run bounds.mctx --test-data . --rtol=0 --atol=1e-5 | FileCheck %s
 // RUN: megactx-opt tiled.mlir --megactx-tile-attention="query-tile=5 key-tile=3" -o twice.mlir
-// RUN: megactx-compile twice.mlir -o twice.mctx 2>/dev/null && megactx-run twice.mctx --test-data . --rtol=0 --atol=1e-5 | FileCheck %s
+// RUN: megactx-compile twice.mlir -O0 -o twice.mctx 2>/dev/null && megactx-run twice.mctx --test-data . --rtol=0 --atol=1e-5 | FileCheck %s
 
 // CHECK-NOT: "ok": false
 // CHECK: "ok": true
