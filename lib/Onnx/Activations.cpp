@@ -33,6 +33,45 @@ const Activation *mlir::onnx::findActivation(const std::string &name) {
   return nullptr;
 }
 
+std::optional<std::vector<double>> mlir::onnx::parametersOf(
+    const Activation &activation,
+    const std::function<std::optional<double>(const std::string &)> &given) {
+  std::vector<double> parameters;
+  for (const Activation::Parameter &one : activation.parameters) {
+    std::optional<double> number = given(one.name);
+    if (!number)
+      number = one.otherwise;
+    if (!number)
+      return std::nullopt;
+    parameters.push_back(*number);
+  }
+  return parameters;
+}
+
+std::optional<std::vector<ParameterizedActivation>>
+mlir::onnx::activationsOf(const Call &call,
+                          const std::vector<std::string> &names) {
+  std::vector<ParameterizedActivation> all;
+  std::map<std::string, int> used;
+  for (const std::string &name : names) {
+    const Activation *function = findActivation(name);
+    if (!function)
+      return std::nullopt;
+    auto parameters = parametersOf(
+        *function, [&](const std::string &name) -> std::optional<double> {
+          const auto *list = call.attribute("activation_" + name);
+          int next = used[name]++;
+          if (!list || next >= list->floats_size())
+            return std::nullopt;
+          return list->floats(next);
+        });
+    if (!parameters)
+      return std::nullopt;
+    all.push_back({function, *parameters});
+  }
+  return all;
+}
+
 std::string mlir::onnx::scalarLike(const std::string &name, double value,
                                    const std::string &like) {
   return name + "_wide = Constant <value = float {" + text(value) + "}> ()\n" +

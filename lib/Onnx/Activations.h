@@ -8,11 +8,14 @@
 #ifndef MEGACTX_LIB_ONNX_ACTIVATIONS_H
 #define MEGACTX_LIB_ONNX_ACTIVATIONS_H
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace mlir::onnx {
+
+class Call;
 
 struct Activation {
   struct Parameter {
@@ -28,6 +31,23 @@ struct Activation {
 
 /// Null for a name that is none.
 const Activation *findActivation(const std::string &name);
+
+/// A number for each parameter: what `given` has of its name, or ONNX's
+/// default. Nothing where one has neither.
+std::optional<std::vector<double>> parametersOf(
+    const Activation &activation,
+    const std::function<std::optional<double>(const std::string &)> &given);
+
+struct ParameterizedActivation {
+  const Activation *function;
+  std::vector<double> parameters;
+};
+
+/// Those of the names, with numbers from lists, activation_alpha and others,
+/// which have one for each activation that takes one. Nothing where a name, or
+/// a number, is none.
+std::optional<std::vector<ParameterizedActivation>>
+activationsOf(const Call &call, const std::vector<std::string> &names);
 
 /// The nodes that make `result` of x, with one number for each parameter.
 std::string applied(const Activation &activation,

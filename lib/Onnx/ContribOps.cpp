@@ -94,8 +94,8 @@ static std::string fastGelu(const Call &call) {
 }
 
 static std::string quickGelu(const Call &call) {
-  return "wide = Constant <value = float {" + text(call.real("alpha", 1.702)) +
-         "}> ()\nalpha = CastLike(wide, i0)\nscaled = Mul(i0, alpha)\n"
+  return scalarLike("alpha", call.real("alpha", 1.702), "i0") +
+         "scaled = Mul(i0, alpha)\n"
          "gate = Sigmoid(scaled)\no0 = Mul(i0, gate)";
 }
 
@@ -134,19 +134,21 @@ static std::string fusedGemm(const Call &call) {
       findActivation(call.word("activation", "Identity"));
   if (!activation)
     return "";
-  std::vector<double> parameters;
-  for (const Activation::Parameter &one : activation->parameters) {
-    const std::string name = "activation_" + std::string(one.name);
-    if (!one.otherwise && !call.attribute(name))
-      return "";
-    parameters.push_back(call.real(name, one.otherwise.value_or(0)));
-  }
+  auto parameters = parametersOf(
+      *activation, [&](const std::string &name) -> std::optional<double> {
+        const std::string attribute = "activation_" + name;
+        if (!call.attribute(attribute))
+          return std::nullopt;
+        return call.real(attribute, 0);
+      });
+  if (!parameters)
+    return "";
   return "sums = Gemm <alpha = " + text(call.real("alpha", 1.0)) +
          ", beta = " + text(call.real("beta", 1.0)) +
          ", transA = " + std::to_string(call.integer("transA", 0)) +
          ", transB = " + std::to_string(call.integer("transB", 0)) +
          "> (i0, i1, " + inputOrNone(call, 2) + ")\n" +
-         applied(*activation, parameters, "o0", "sums");
+         applied(*activation, *parameters, "o0", "sums");
 }
 
 /// The activation's parameters are a list; i3 is added before it.

@@ -105,11 +105,6 @@ protected:
   int64_t hidden = 0;
 
 private:
-  struct Applied {
-    const Activation *function;
-    std::vector<double> parameters;
-  };
-
   bool isCovered();
   bool fitsWeights() const;
   bool findActivations();
@@ -122,7 +117,8 @@ private:
 
   int64_t gates;
   std::vector<std::string> activations; ///< of a direction, where none is given
-  std::vector<Applied> all, own;        ///< of all directions, of the step's
+  std::vector<ParameterizedActivation> all,
+      own; ///< of all directions, of the step's
   bool hasCells;
   bool isBatchFirst = false;
   int64_t directions = 1;
@@ -166,7 +162,6 @@ bool Recurrent::isCovered() {
          fits(call, 7, 0, directions) && fits(call, 7, 1, 3 * hidden);
 }
 
-/// Lists of parameters have numbers for those activations alone that take one.
 bool Recurrent::findActivations() {
   std::vector<std::string> names;
   const AttributeProto *given = call.attribute("activations");
@@ -177,26 +172,9 @@ bool Recurrent::findActivations() {
       names.insert(names.end(), activations.begin(), activations.end());
   if (names.size() != directions * activations.size())
     return false;
-  std::map<std::string, int> used;
-  for (const std::string &name : names) {
-    const Activation *function = findActivation(name);
-    if (!function)
-      return false;
-    std::vector<double> parameters;
-    for (const Activation::Parameter &one : function->parameters) {
-      const AttributeProto *list =
-          call.attribute("activation_" + std::string(one.name));
-      int next = used[one.name]++;
-      if (list && next < list->floats_size())
-        parameters.push_back(list->floats(next));
-      else if (one.otherwise)
-        parameters.push_back(*one.otherwise);
-      else
-        return false;
-    }
-    all.push_back({function, parameters});
-  }
-  return true;
+  auto found = activationsOf(call, names);
+  all = found.value_or(std::vector<ParameterizedActivation>());
+  return found.has_value();
 }
 
 std::string Recurrent::activatedSum(size_t i, const std::string &result,

@@ -5,9 +5,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-import megactx
-import reference
-from merged import merged
+from merged import check_as_one
 
 rng = np.random.default_rng(11)
 
@@ -50,14 +48,7 @@ def test_forms(is_named, tool, tmp_path):
     """As one model."""
     models = {name: model_of(*form, is_named) for name, form in FORMS.items()}
     inputs = {name: {f"x{i}": array for i, array in enumerate(data)} for name, (_, _, data, _) in FORMS.items()}
-    onnx.save(merged(models), tmp_path / "m.onnx")
-    done = tool("megactx-compile", "-O0", tmp_path / "m.onnx", "-o", tmp_path / "m.mctx")
-    assert done.status == 0, done
-    got = megactx.load(tmp_path / "m.mctx").run({f"{name}.{key}": array for name, given in inputs.items() for key, array in given.items()})
-    for name, model in models.items():
-        want, = reference.session(model).run(None, inputs[name])
-        assert got[f"{name}.y"].shape == want.shape, name
-        np.testing.assert_allclose(got[f"{name}.y"], want, rtol=1e-5, atol=1e-5, err_msg=name)
+    check_as_one(models, inputs, tool, tmp_path)
 
 
 @pytest.mark.parametrize("form", [("Pad", {"mode": "edge"}, [normal(0, 3)], [np.int64([1, 0, 0, 0])]), ("ArgMax", {"axis": 0}, [normal(0, 3)], [])], ids=["edge", "largest"])

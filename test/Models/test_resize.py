@@ -6,8 +6,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import megactx
-import reference
-from merged import merged
+from merged import check_as_one
 
 rng = np.random.default_rng(7)
 
@@ -50,25 +49,13 @@ def operands(shape, sizes, roi):
     return {"x": rng.standard_normal(shape).astype(np.float32)}, rest | ({} if roi is None else {"roi": np.float32(roi)})
 
 
-def check(models, inputs, tool, tmp_path, atol=1e-5):
-    """All as one model, each against onnxruntime."""
-    onnx.save(merged(models), tmp_path / "m.onnx")
-    done = tool("megactx-compile", "-O0", tmp_path / "m.onnx", "-o", tmp_path / "m.mctx")
-    assert done.status == 0, done
-    got = megactx.load(tmp_path / "m.mctx").run({f"{name}.{key}": array for name, given in inputs.items() for key, array in given.items()})
-    for name, model in models.items():
-        want, = reference.session(model).run(None, inputs[name])
-        assert got[f"{name}.y"].shape == want.shape and got[f"{name}.y"].dtype == want.dtype, name
-        np.testing.assert_allclose(got[f"{name}.y"].astype(float), want.astype(float), rtol=1e-5, atol=atol, err_msg=name)
-
-
 @pytest.mark.parametrize("is_named", [False, True], ids=["known", "named"])
 def test_forms(is_named, tool, tmp_path):
     models, inputs = {}, {}
     for name, (attributes, shape, sizes, roi) in FORMS.items():
         inputs[name], rest = operands(shape, sizes, roi)
         models[name] = model_of(attributes, inputs[name], rest, is_named)
-    check(models, inputs, tool, tmp_path)
+    check_as_one(models, inputs, tool, tmp_path)
 
 
 def test_scales_and_regions_of_the_run(tool, tmp_path):
@@ -79,7 +66,7 @@ def test_scales_and_regions_of_the_run(tool, tmp_path):
             data, rest = operands(shape, sizes, roi)
             inputs[name] = data | rest
             models[name] = model_of(attributes, inputs[name], {}, False)
-    check(models, inputs, tool, tmp_path)
+    check_as_one(models, inputs, tool, tmp_path)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32])
@@ -88,7 +75,7 @@ def test_smoothed_integers(dtype, tool, tmp_path):
     x = {"x": rng.choice(np.array([0, 100, 255], dtype), (1, 2, 12, 9))}
     forms = {mode: {"antialias": 1, "mode": mode} for mode in ("linear", "cubic")}
     models = {name: model_of(attributes, x, {"sizes": np.int64([1, 2, 5, 7])}, False) for name, attributes in forms.items()}
-    check(models, dict.fromkeys(models, x), tool, tmp_path, atol=1)
+    check_as_one(models, dict.fromkeys(models, x), tool, tmp_path, atol=1)
 
 
 def test_no_data(tool, tmp_path):
@@ -100,7 +87,7 @@ def test_no_data(tool, tmp_path):
     for name, given in inputs.items():
         sizes = np.int64(np.array(given["x"].shape) * [1, 2, 3])
         models[name] = model_of({}, given, {"scales": rest["scales"]} if name.endswith("scales") else {"sizes": sizes}, "named" in name)
-    check(models, inputs, tool, tmp_path)
+    check_as_one(models, inputs, tool, tmp_path)
 
 
 @pytest.mark.parametrize("begin", [np.nan, np.inf, -1e30])

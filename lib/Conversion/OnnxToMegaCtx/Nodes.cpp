@@ -18,6 +18,13 @@ int64_t raise::rankOf(Value value) {
   return type ? type.getRank() : -1;
 }
 
+SmallVector<Value> raise::floatOperands(Operation *op) {
+  return llvm::filter_to_vector(op->getOperands(), [](Value operand) {
+    auto tensor = dyn_cast<TensorType>(operand.getType());
+    return tensor && isa<FloatType>(tensor.getElementType());
+  });
+}
+
 bool raise::isScalar(Value value) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
   return type && type.hasStaticShape() && type.getNumElements() == 1;

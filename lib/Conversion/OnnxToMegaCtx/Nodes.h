@@ -25,6 +25,9 @@ inline StringRef typeOf(Value value) { return typeOf(value.getDefiningOp()); }
 /// -1 where the rank is unknown.
 int64_t rankOf(Value value);
 
+/// Those that its numbers are made of: shapes and indices lead anywhere.
+SmallVector<Value> floatOperands(Operation *op);
+
 /// A tensor of one element, whatever its rank.
 bool isScalar(Value value);
 

@@ -313,11 +313,7 @@ static Roots rootsOf(Value start) {
       roots.isLearned &= isConstant(op->getOperand(0));
       continue;
     }
-    // Shapes lead anywhere.
-    for (Value operand : op->getOperands())
-      if (auto tensor = dyn_cast<TensorType>(operand.getType());
-          tensor && isa<FloatType>(tensor.getElementType()))
-        seen.insert(operand);
+    seen.insert_range(floatOperands(op));
   }
   return roots;
 }
@@ -413,10 +409,7 @@ static bool hasRowsOf(const Roots &roots, Value origin) {
     Operation *op = seen[i].getDefiningOp();
     if (!op || !keepsRows(op))
       continue;
-    for (Value operand : op->getOperands())
-      if (auto tensor = dyn_cast<TensorType>(operand.getType());
-          tensor && isa<FloatType>(tensor.getElementType()))
-        seen.insert(operand);
+    seen.insert_range(floatOperands(op));
   }
   return false;
 }

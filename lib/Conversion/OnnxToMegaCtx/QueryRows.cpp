@@ -48,10 +48,7 @@ bool Operands::hasChangedRows(Value operand) {
       return true;
     if (channelAxis(op))
       continue;
-    for (Value next : op->getOperands())
-      if (auto type = dyn_cast<RankedTensorType>(next.getType());
-          type && isa<FloatType>(type.getElementType()))
-        seen.insert(next);
+    seen.insert_range(floatOperands(op));
   }
   return false;
 }
