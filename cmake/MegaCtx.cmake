@@ -45,6 +45,12 @@ function(megactx_add_library name)
   _megactx_target(${name} DEPENDS ${ARG_DEPENDS} LINK ${ARG_LINK})
 endfunction()
 
+# Installed commands find libraries beside them; those that are not there, where the build found them.
+set(CMAKE_INSTALL_RPATH "\$ORIGIN/../lib")
+set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
+# The compiler links what it made for a CPU.
+install(PROGRAMS ${LLVM_TOOLS_BINARY_DIR}/lld DESTINATION bin RENAME ld.lld)
+
 # megactx_add_tool(megactx-x main.cpp LINK libraries): an executable in build/bin.
 function(megactx_add_tool name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
@@ -53,6 +59,7 @@ function(megactx_add_tool name)
   # The precompiled header is made with -fPIC, which -fPIE would contradict.
   set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
   _megactx_target(${name} DEPENDS ${ARG_DEPENDS} LINK ${ARG_LINK})
+  install(TARGETS ${name})
   set_property(GLOBAL APPEND PROPERTY MEGACTX_TOOLS ${name})
 endfunction()
 

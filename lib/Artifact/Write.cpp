@@ -171,15 +171,24 @@ static LogicalResult writeFile(ModuleOp module, StringRef path,
   return success();
 }
 
+/// LLVM's own, or what was installed with the program that this is.
+static llvm::ErrorOr<std::string> findLinker() {
+  static int here;
+  std::string program = fs::getMainExecutable(nullptr, &here);
+  StringRef own = llvm::sys::path::parent_path(program);
+  if (auto linker =
+          llvm::sys::findProgramByName("ld.lld", {MEGACTX_LLVM_TOOLS, own}))
+    return linker;
+  return llvm::sys::findProgramByName("ld.lld");
+}
+
 static LogicalResult link(ModuleOp module, ArrayRef<std::string> objects,
                           StringRef library) {
-  llvm::ErrorOr<std::string> linker =
-      llvm::sys::findProgramByName("ld.lld", {MEGACTX_LLVM_TOOLS});
-  if (!linker)
-    linker = llvm::sys::findProgramByName("ld.lld");
+  llvm::ErrorOr<std::string> linker = findLinker();
   if (!linker)
     return module.emitError("no linker: ld.lld is neither in ")
-           << MEGACTX_LLVM_TOOLS << " nor on the PATH";
+           << MEGACTX_LLVM_TOOLS
+           << ", nor beside this program, nor on the PATH";
   std::string message;
   SmallVector<StringRef> arguments{*linker, "-shared", "--gc-sections", "-o",
                                    library};

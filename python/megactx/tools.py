@@ -7,7 +7,8 @@ import subprocess
 import tempfile
 import warnings
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+PACKAGE = pathlib.Path(__file__).resolve().parent
+ROOT = PACKAGE.parents[1]
 _build = None
 
 
@@ -22,12 +23,14 @@ def use_build(folder):
 
 
 def build():
-    """The build folder in use: the one given, or the checkout's newest of release and dev."""
+    """The build folder in use: the one given, what was installed with the package, or the checkout's newest of release and dev."""
     if _build is not None:
         return _build
+    if (PACKAGE / "native").is_dir():
+        return PACKAGE / "native"
     candidates = [p for p in (ROOT / "build" / "release", ROOT / "build" / "dev") if (p / "bin").is_dir()]
     if not candidates:
-        raise Error(f"no build under {ROOT / 'build'}; run tools/dev/build in the checkout (pip installs the package from there with -e), or name one with megactx.use_build(folder)")
+        raise Error(f"no build under {ROOT / 'build'}; run tools/dev/build there, or name one with megactx.use_build(folder)")
     return max(candidates, key=lambda p: (p / "bin").stat().st_mtime)
 
 

@@ -1,0 +1,59 @@
+"""The package as pip installs it: commands and libraries of a build inside it, which need neither build nor checkout."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def build(request):
+    return pathlib.Path(request.config.getoption("--build")).resolve()
+
+
+@pytest.fixture(scope="module")
+def installed(build, tmp_path_factory):
+    """A folder as of an environment, which holds the package alone."""
+    folder = tmp_path_factory.mktemp("package")
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "python" / "megactx", folder / "python" / "megactx")
+    subprocess.run([sys.executable, "setup.py", "-q", "build", "--build-lib", "site"], cwd=folder, check=True,
+                   env={**os.environ, "MEGACTX_BUILD": str(build)})
+    return folder / "site"
+
+
+def run(installed, *command):
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    return subprocess.run(command, cwd=installed, env=environment, capture_output=True, text=True)
+
+
+def test_commands(installed, build):
+    """What pip puts into the path is there to be run."""
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        scripts = tomllib.load(file)["project"]["scripts"]
+    assert set(scripts) == {path.name for path in (build / "bin").glob("megactx-*")}
+    for name, entry in scripts.items():
+        module, function = entry.split(":")
+        code = f"import sys; sys.argv = [{name!r}, '--version']; from {module} import {function}; sys.exit({function}())"
+        done = run(installed, sys.executable, "-c", code)
+        assert done.returncode == 0 and "megactx" in done.stdout, f"{name}: {done.stderr}"
+
+
+def test_compiles_and_runs(installed):
+    code = """if True:
+        import megactx, numpy as np
+        from megactx import tools
+        assert tools.build() == tools.PACKAGE / "native", tools.build()
+        x = np.random.default_rng(0).standard_normal((1, 2, 20, 16), np.float32)
+        print(megactx.attention(x, x, x, "causal").shape)"""
+    done = run(installed, sys.executable, "-c", code)
+    assert done.stdout == "(1, 2, 20, 16)\n", done.stderr
+    needed = subprocess.run(["ldd", installed / "megactx" / "native" / "bin" / "megactx-compile"], capture_output=True, text=True).stdout
+    assert str(installed / "megactx" / "native") in needed and "not found" not in needed, needed
