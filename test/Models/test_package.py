@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 
+import megactx
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -29,21 +30,28 @@ def installed(build, tmp_path_factory):
     return folder / "site"
 
 
-def run(installed, *command):
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    return subprocess.run(command, cwd=installed, env=environment, capture_output=True, text=True)
+def run(installed, code):
+    return subprocess.run([sys.executable, "-c", code], cwd=installed, env={**os.environ, "PYTHONPATH": str(installed)}, capture_output=True, text=True)
+
+
+def called(installed, entry, *command):
+    """What pip's command does."""
+    module, function = entry.split(":")
+    return run(installed, f"import sys; sys.argv = {list(command)!r}; from {module} import {function}; sys.exit({function}())")
 
 
 def test_commands(installed, build):
-    """What pip puts into the path is there to be run."""
+    """Each that is built, with its arguments and exit status."""
     with open(ROOT / "pyproject.toml", "rb") as file:
-        scripts = tomllib.load(file)["project"]["scripts"]
-    assert set(scripts) == {path.name for path in (build / "bin").glob("megactx-*")}
-    for name, entry in scripts.items():
-        module, function = entry.split(":")
-        code = f"import sys; sys.argv = [{name!r}, '--version']; from {module} import {function}; sys.exit({function}())"
-        done = run(installed, sys.executable, "-c", code)
-        assert done.returncode == 0 and "megactx" in done.stdout, f"{name}: {done.stderr}"
+        entries = tomllib.load(file)["project"]["scripts"]
+    assert entries.keys() == {path.name for path in (build / "bin").glob("megactx-*")}
+    for name, entry in entries.items():
+        done = called(installed, entry, f"/elsewhere/{name}", "--version")
+        assert done.returncode == 0 and done.stdout.startswith(f"megactx {megactx.__version__}"), f"{name}: {done.stderr}"
+    done = called(installed, entries["megactx-compile"], "megactx-compile", "none.onnx", "-o", "none.mctx")
+    assert done.returncode == 1 and "none.onnx" in done.stderr
+    done = called(installed, entries["megactx-compile"], "megactx-none")
+    assert done.returncode == 1 and done.stderr.startswith("error: No such file") and "tools/dev/build" in done.stderr
 
 
 def test_compiles_and_runs(installed):
@@ -53,7 +61,7 @@ def test_compiles_and_runs(installed):
         assert tools.build() == tools.PACKAGE / "native", tools.build()
         x = np.random.default_rng(0).standard_normal((1, 2, 20, 16), np.float32)
         print(megactx.attention(x, x, x, "causal").shape)"""
-    done = run(installed, sys.executable, "-c", code)
+    done = run(installed, code)
     assert done.stdout == "(1, 2, 20, 16)\n", done.stderr
     needed = subprocess.run(["ldd", installed / "megactx" / "native" / "bin" / "megactx-compile"], capture_output=True, text=True).stdout
     assert str(installed / "megactx" / "native") in needed and "not found" not in needed, needed

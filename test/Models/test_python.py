@@ -1,10 +1,6 @@
 """The Python package: what the command-line tools cannot show."""
 
-import os
 import pathlib
-import re
-import subprocess
-import sys
 
 import numpy as np
 import onnx
@@ -13,7 +9,7 @@ from onnx import TensorProto, helper
 
 import megactx
 from megactx import artifacts
-from conftest import ROOT, generated
+from conftest import generated
 
 
 @pytest.fixture(scope="module")
@@ -157,26 +153,6 @@ def test_what_the_command_line_has_python_has(gpt, tmp_path):
         megactx.compile(gpt, tmp_path / "m.mctx", policy={"rules": [{"layer": "0", "pattern": "causal"}]})
     with pytest.raises(megactx.Error, match="policy: .*not JSON serializable"):
         megactx.compile(gpt, tmp_path / "m.mctx", policy={"rules": {1, 2}})
-
-
-def test_what_pip_installs(request, tmp_path):
-    """A command for each that is built, which runs the build's, with its arguments and exit status."""
-    build = pathlib.Path(request.config.getoption("--build")).resolve()
-    built = {p.name for p in (build / "bin").glob("megactx-*")}
-    declared = dict(re.findall(r'^(megactx-\S+) = "megactx.cli:(\w+)"$', (ROOT / "pyproject.toml").read_text(), re.M))
-    assert declared.keys() == built and set(declared.values()) == {"run_from_build"}
-    run = f"import sys, megactx.cli; megactx.use_build('{build}'); del sys.argv[0]; megactx.cli.run_from_build()"
-
-    def called(*command):
-        return subprocess.run([sys.executable, "-c", run, *command], env={**os.environ, "PYTHONPATH": str(ROOT / "python")}, capture_output=True, text=True)
-
-    for command in built:
-        done = called(f"/elsewhere/{command}", "--version")
-        assert done.returncode == 0 and done.stdout.startswith(f"megactx {megactx.__version__}"), done
-    done = called("megactx-compile", "none.onnx", "-o", tmp_path / "none.mctx")
-    assert done.returncode == 1 and "none.onnx" in done.stderr
-    done = called("megactx-none")
-    assert done.returncode == 1 and done.stderr.startswith("error: No such file") and "tools/dev/build" in done.stderr
 
 
 def test_caches_in_place_from_python(request, tmp_path):
