@@ -7,8 +7,7 @@
 
 using namespace mlir::megactx::pattern;
 
-/// Moves min and max outwards over monotone operators.
-static Expr lifted(const Expr &e) {
+Expr mlir::megactx::pattern::lifted(const Expr &e) {
   using Kind = Expr::Kind;
   auto over = [](const Expr &e, llvm::function_ref<Expr(const Expr &)> f,
                  bool flip = false) {

@@ -13,6 +13,9 @@
 
 namespace mlir::megactx::pattern {
 
+/// Moves min and max outwards over monotone operators.
+Expr lifted(const Expr &e);
+
 /// A bound on positions as a bound on key rows, with min and max outermost:
 /// the first row at or after it.
 Expr asKeyRow(const Expr &position, const Rows &rows);

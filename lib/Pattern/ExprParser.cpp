@@ -7,27 +7,60 @@
 using namespace mlir::megactx::pattern;
 
 Expr ExprParser::parse() {
-  Expr left = operand();
-  if (lexer.accept("+"))
-    return left + operand();
-  if (lexer.accept("-"))
-    return left - operand();
-  if (lexer.accept("*"))
-    return left * operand();
-  if (lexer.accept("=="))
-    return left.equals(operand());
-  // Not `<`, which would have to balance within an attribute.
-  if (lexer.acceptWord("lt"))
-    return left.less(operand());
-  if (lexer.acceptWord("floordiv"))
-    return divided(left, false);
-  if (lexer.acceptWord("mod"))
-    return divided(left, true);
-  if (lexer.acceptWord("and"))
-    return left && operand();
-  if (lexer.acceptWord("or"))
-    return left || operand();
+  Expr left = every();
+  while (lexer.acceptWord("or"))
+    left = left || every();
   return left;
+}
+
+Expr ExprParser::every() {
+  Expr left = comparison();
+  while (lexer.acceptWord("and"))
+    left = left && comparison();
+  return left;
+}
+
+Expr ExprParser::comparison() {
+  Expr left = sum();
+  if (lexer.accept("=="))
+    return left.equals(sum());
+  if (lexer.acceptWord("ne"))
+    return left.equals(sum()).negated();
+  if (lexer.acceptWord("lt"))
+    return left.less(sum());
+  if (lexer.acceptWord("ge"))
+    return left.less(sum()).negated();
+  if (lexer.acceptWord("gt"))
+    return sum().less(left);
+  if (lexer.acceptWord("le"))
+    return sum().less(left).negated();
+  return left;
+}
+
+Expr ExprParser::sum() {
+  Expr left = product();
+  while (true) {
+    if (lexer.accept("+"))
+      left = left + product();
+    else if (lexer.accept("-"))
+      left = left - product();
+    else
+      return left;
+  }
+}
+
+Expr ExprParser::product() {
+  Expr left = operand();
+  while (true) {
+    if (lexer.accept("*"))
+      left = left * operand();
+    else if (lexer.acceptWord("floordiv"))
+      left = divided(left, false);
+    else if (lexer.acceptWord("mod"))
+      left = divided(left, true);
+    else
+      return left;
+  }
 }
 
 Expr ExprParser::divided(const Expr &value, bool isMod) {
@@ -42,6 +75,10 @@ Expr ExprParser::divided(const Expr &value, bool isMod) {
 
 Expr ExprParser::operand() {
   Expr zero = Expr::constant(0);
+  // Operators chain to the left, and what reads them recurses.
+  if (++operands > kMaxTerms)
+    lexer.error("expression has more than " + llvm::Twine(kMaxTerms) +
+                " operands");
   if (!lexer.enter())
     return zero;
   Expr result = zero;

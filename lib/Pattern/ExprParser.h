@@ -1,9 +1,14 @@
 //===- ExprParser.h - reading back expressions ------------------*- C++ -*-===//
 //
-//   expr    ::= operand ((`+`|`-`|`*`|`floordiv`|`mod`|`==`|`<`|`and`|`or`)
-//               operand)?
-//   operand ::= integer | `(` expr `)` | `min|max|not|hash|table|in` `(` … `)`
-//             | name `[` expr `]` | `p` | `k` | `h` | `b` | name
+//   expr       ::= every (`or` every)*
+//   every      ::= comparison (`and` comparison)*
+//   comparison ::= sum ((`==`|`ne`|`lt`|`le`|`gt`|`ge`) sum)?
+//   sum        ::= product ((`+`|`-`) product)*
+//   product    ::= operand ((`*`|`floordiv`|`mod`) operand)*
+//   operand    ::= integer | `(` expr `)` | name | name `[` expr `]`
+//                | `min|max|not|hash|table|in` `(` … `)`
+//
+// Not `<`, which would have to balance within an attribute.
 //
 //===----------------------------------------------------------------------===//
 
@@ -15,19 +20,24 @@
 
 namespace mlir::megactx::pattern {
 
-/// Reads what Expr::print writes. After an error the result is 0 and the lexer
-/// has failed.
+/// Reads what Expr::print writes, and what needs fewer parentheses. After an
+/// error the result is 0 and the lexer has failed.
 class ExprParser {
 public:
   explicit ExprParser(Lexer &lexer) : lexer(lexer) {}
   Expr parse();
 
 private:
+  Expr every();
+  Expr comparison();
+  Expr sum();
+  Expr product();
   Expr operand();
   Expr call(llvm::StringRef function);
   Expr withList(llvm::StringRef function);
   Expr divided(const Expr &value, bool isMod);
   Lexer &lexer;
+  size_t operands = 0;
 };
 
 } // namespace mlir::megactx::pattern

@@ -110,6 +110,8 @@ static void printNamed(const Pattern::Node &node, llvm::raw_ostream &os) {
       os << value.word;
     } else if (value.kind == Argument::Kind::Integer) {
       os << value.integer;
+    } else if (value.kind == Argument::Kind::Condition) {
+      value.condition.print(os);
     } else {
       os << '[';
       llvm::interleaveComma(value.list, os);

@@ -8,7 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Lexer.h"
+#include "ExprParser.h"
 #include "megactx/Pattern/Pattern.h"
 #include <algorithm>
 
@@ -217,6 +217,10 @@ private:
     value.kind = parameter.kind;
     if (parameter.kind == Argument::Kind::List)
       return list(parameter, value.list);
+    if (parameter.kind == Argument::Kind::Condition) {
+      value.condition = ExprParser(lexer).parse();
+      return !lexer.failed();
+    }
     if (parameter.word && lexer.acceptWord(parameter.word)) {
       value.kind = Argument::Kind::Word;
       value.word = parameter.word;

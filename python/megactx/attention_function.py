@@ -296,9 +296,9 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     biases = _listed(bias)
     offset = _whole(offset)
     if torch and isinstance(query, torch.Tensor):
-        from .attention_torch import attend
+        from .attention_torch import attend, constant_text_of
 
-        out, lse = attend(query, key, value, text_of(pattern), scale, softcap, biases, lengths, segments, offset)
+        out, lse = attend(query, key, value, constant_text_of(pattern), scale, softcap, biases, lengths, segments, offset)
         return (out, lse) if return_lse else out
     (out, *lse), heads_inside = run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset, return_lse)
     out = out.swapaxes(1, 2) if heads_inside and isinstance(out, np.ndarray) else out

@@ -7,7 +7,11 @@ import torch
 from torch.autograd import forward_ad
 
 from .attention_function import attention_backward, check_offset, real_number, run
+from .pattern import text_of
 from .tools import Error
+
+# What torch.compile does not look into.
+constant_text_of = torch.compiler.assume_constant_result(text_of)
 
 
 def _detached(tensor):

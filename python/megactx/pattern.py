@@ -2,21 +2,22 @@
 
 import json
 
+from .mask_function import text_of_function
 from .tools import Error, run
 
 _LONGEST = 100_000  # characters that a command line takes
 
 
 class Pattern:
-    """A relation of query and key positions.
+    """A relation of query and key positions: text, or a function of batch, head, query and key as FlexAttention's `mask_mod`.
 
     >>> local = Pattern("window<left = 127, right = 0>")
-    >>> sparse = Pattern("causal") & (local | Pattern("strided<stride = 128>"))
+    >>> sparse = Pattern("causal") & (local | Pattern(lambda b, h, q, k: (q - k) % 128 == 0))
     >>> print(sparse.picture(queries=16))
     """
 
     def __init__(self, text):
-        self.text = str(text)
+        self.text = text_of_function(text) if callable(text) else str(text)
 
     def __str__(self):
         return self.text
@@ -82,7 +83,7 @@ class Pattern:
 
 def text_of(pattern):
     """Of what a caller gave as a pattern."""
-    if isinstance(pattern, (str, Pattern)):
-        return str(pattern)
-    got = "a function" if callable(pattern) else "a mask" if hasattr(pattern, "shape") else repr(pattern)
-    raise Error(f"pattern: expected text such as 'causal and window<left = 127, right = 0>', or a megactx.Pattern, but got {got}; docs/patterns.md has what there is")
+    if isinstance(pattern, (str, Pattern)) or callable(pattern):
+        return str(Pattern(pattern))
+    got = "a mask" if hasattr(pattern, "shape") else repr(pattern)
+    raise Error(f"pattern: expected text such as 'causal and window<left = 127, right = 0>', a megactx.Pattern, or a function of batch, head, query and key, but got {got}; docs/patterns.md has what there is")

@@ -45,6 +45,7 @@ PATTERNS = [
     "causal minus strided<stride = 5000>",  # a period without views
     "causal and window<left = 3, right = 0> and global_queries<indices = [1, 5, 70, 71]>",
     "neighborhood<grid = [12], radii = [1, 3], first = 1> or global_keys<first = 1> or global_queries<first = 1>",
+    "where<condition = k floordiv 3 le p floordiv 2 and (p mod 5 == 2 or (p - k) * (h + 2) lt 40)>",
 ]
 
 

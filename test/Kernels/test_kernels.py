@@ -29,6 +29,7 @@ PATTERNS = [
     "strided<stride = 2> and columns<block = 2, first = 1, count = 1>",  # one class, and rows in none
     "causal minus causal",
     "neighborhood<grid = [9], radii = [2, 3]>",
+    "where<condition = k floordiv 3 le p floordiv 2 and (p mod 5 == 2 or (p - k) * (h + 2) lt 40)>",
     "neighborhood<grid = [4, 6], radii = [1, 1, 2], first = 1> or global_keys<first = 1> or global_queries<first = 1>",
 ]
 

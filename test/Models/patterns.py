@@ -6,6 +6,8 @@ definition, as a comparison of whole numpy grids of query and key positions.
     relation("causal and window<left = 3, right = 0>", queries, keys, heads=4)   # bool [heads, queries, keys]
 """
 
+import ast
+import functools
 import re
 
 import numpy as np
@@ -136,9 +138,27 @@ def random(g, block, count, seed):
     return chosen
 
 
-NAMED = {f.__name__: f for f in (segments, window, strided, dilated, block_local, columns, neighborhood, fixed, global_keys, recent_keys, global_queries, blocks, pyramid, random)}
+def where(g, condition):
+    """`condition` is a function of a grid, as `Parser.value` makes it."""
+    return g.spread(condition(g)).astype(bool)
+
+
+NAMED = {f.__name__: f for f in (segments, window, strided, dilated, block_local, columns, neighborhood, fixed, global_keys, recent_keys, global_queries, blocks, pyramid, random, where)}
 NAMED["dense"] = lambda g: g.fill(True)
 NAMED["causal"] = lambda g: g.k <= g.p
+
+
+WORDS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "ne": "!=", "floordiv": "//", "mod": "%", "in": "isin", "not": "logical_not"}
+FUNCTIONS = {"min": np.minimum, "max": np.maximum, "isin": lambda values, x: np.isin(x, values), "logical_not": np.logical_not, "hash": mix}
+
+
+class OfArrays(ast.NodeTransformer):
+    """`and` and `or`, which bind as weakly as in patterns, element by element."""
+
+    def visit_BoolOp(self, node):
+        self.generic_visit(node)
+        operator = ast.BitAnd() if isinstance(node.op, ast.And) else ast.BitOr()
+        return functools.reduce(lambda a, b: ast.BinOp(a, operator, b), node.values)
 
 
 class Parser:
@@ -194,7 +214,20 @@ class Parser:
                 self.accept(",")
         return lambda g: NAMED[name](g, **arguments)
 
+    def condition(self):
+        """To the end of the pattern's arguments, as Python writes it."""
+        words, depth = [], 0
+        while depth or self.peek() != ">":
+            token = self.take()
+            depth += (token in ("(", "[")) - (token in (")", "]"))
+            words.append(WORDS.get(token, token))
+        tree = OfArrays().visit(ast.parse(" ".join(words).replace("= =", "=="), mode="eval"))
+        code = compile(ast.fix_missing_locations(tree), "condition", "eval")
+        return lambda g: eval(code, FUNCTIONS, dict(p=g.p, k=g.k, h=g.head, b=0, nk=g.k.max(initial=-1) + 1))
+
     def value(self):
+        if self.tokens[self.at - 2] == "condition":
+            return self.condition()
         if not self.accept("["):
             token = self.take()
             return token if token == "head" else int(token)

@@ -348,7 +348,7 @@ Q, K, V = GOOD
     ((Q, K, V, "-1"), {}, "attention: expected a pattern\n"),
     ((Q, K, V, "causal\0"), {}, r"attention: expected a pattern in ASCII, but got '\\x00'\n  causal\n        \^$"),
     ((Q, K, V, "causal and k ≤ 3"), {}, r"ASCII, but got '≤'\n  causal and k ≤\n               \^$"),
-    ((Q, K, V, lambda b, h, q, k: q >= k), {}, "pattern: expected text such as 'causal .*', or a megactx.Pattern, but got a function; docs/patterns.md has"),
+    ((Q, K, V, lambda b, h, q, k: q - k), {}, r"pattern: expected a mask's function to give a comparison, but it gives the number \(p - k\)"),
     ((Q, K, V, np.ones((5, 6), bool)), {}, "pattern: expected text .* but got a mask"),
     ((Q, K, V, None), {}, "pattern: expected text .* but got None"),
     ((Q, K, V), {"bias": np.zeros((2, 4, 5, 5), np.float32)}, r"bias: expected dims 1 or those of \[2, 4, 5, 6\], but got \[2, 4, 5, 5\]"),

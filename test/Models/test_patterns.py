@@ -11,6 +11,27 @@ import patterns
 EXPRESSIONS = 5000
 
 
+def number(r, depth=2):
+    """An integer of p, k and h as text, in parentheses."""
+    kind = r.randrange(10 if depth else 4)
+    if kind < 4:
+        return ["p", "k", str(r.randint(-2, 6)), "h"][kind]
+    left = number(r, depth - 1)
+    if kind < 7:
+        return f"({left} {['*', 'floordiv', 'mod'][kind - 4]} {r.randint(1, 6)})"
+    right = number(r, depth - 1)
+    return f"max({left}, {right})" if kind == 7 else f"({left} {r.choice('+-')} {right})"
+
+
+def condition(r, depth=2):
+    if depth and r.random() < 0.4:
+        return f"({condition(r, depth - 1)} {r.choice(['and', 'or'])} {condition(r, depth - 1)})"
+    if r.random() < 0.1:
+        return f"in([0, 2, 5], {number(r)})"
+    compared = f"({number(r)} {r.choice(['lt', 'le', 'gt', 'ge', '==', 'ne'])} {number(r)})"
+    return f"not({compared})" if r.random() < 0.2 else compared
+
+
 def named(r):
     number = lambda low, high: r.randint(low, high)
     indices = lambda: sorted(r.sample(range(20), r.randint(1, 4)))
@@ -30,6 +51,7 @@ def named(r):
         f"recent_keys<count = {number(0, 9)}>",
         f"global_queries<first = {number(0, 9)}>", f"global_queries<indices = {indices()}>",
         f"random<block = {number(1, 5)}, count = {number(1, 4)}, seed = {number(0, 99)}>",
+        f"where<condition = {condition(r)}>", f"where<condition = {condition(r)}>",
         f"blocks<block = {number(1, 6)}, row_ptr = [0, 1, 3, 4], col_idx = [0, 0, 2, 1]>",
         f"pyramid<ratio = {number(2, 4)}, windows = [{number(1, 3)}, {number(1, 3)}]>",
     ])

@@ -58,16 +58,18 @@ constexpr size_t kMaxListLength = 1 << 16;
 constexpr size_t kMaxAtoms = 256;
 constexpr size_t kMaxTerms = 4096;
 
-/// A parameter's value: an integer, a list of integers or a word.
+/// A parameter's value: an integer, a list of integers, a word or a condition.
 struct Argument {
-  enum class Kind { Integer, List, Word };
+  enum class Kind { Integer, List, Word, Condition };
   Kind kind = Kind::Integer;
   int64_t integer = 0;
   std::vector<int64_t> list;
   std::string word;
+  Expr condition;
   bool operator==(const Argument &other) const {
     return kind == other.kind && integer == other.integer &&
-           list == other.list && word == other.word;
+           list == other.list && word == other.word &&
+           condition == other.condition;
   }
 };
 using Arguments = std::map<std::string, Argument, std::less<>>;

@@ -215,8 +215,67 @@ static Sample blockTable(Random &r) {
           }};
 }
 
+namespace {
+struct Number {
+  std::string text;
+  std::function<int64_t(const Element &)> of;
+};
+} // namespace
+
+static Number number(Random &r, int depth) {
+  int64_t kind = r.between(0, depth ? 10 : 4), c = r.between(1, 6);
+  if (kind < 2)
+    return {"p", [](const Element &e) { return e.p; }};
+  if (kind < 4)
+    return {"k", [](const Element &e) { return e.k; }};
+  if (kind == 4)
+    return r.between(0, 3) ? Number{std::to_string(c - 3),
+                                    [=](const Element &) { return c - 3; }}
+                           : Number{"h", [](const Element &e) { return e.h; }};
+  Number a = number(r, depth - 1);
+  std::string left = "(" + a.text + ") ", right = " " + std::to_string(c);
+  if (kind == 5)
+    return {left + "*" + right, [=](const Element &e) { return a.of(e) * c; }};
+  if (kind == 6)
+    return {left + "floordiv" + right,
+            [=](const Element &e) { return floorOf(a.of(e), c); }};
+  if (kind == 7)
+    return {left + "mod" + right,
+            [=](const Element &e) { return modOf(a.of(e), c); }};
+  Number b = number(r, depth - 1);
+  if (kind == 8)
+    return {"max(" + a.text + ", " + b.text + ")",
+            [=](const Element &e) { return std::max(a.of(e), b.of(e)); }};
+  return kind == 9 ? Number{left + "+ (" + b.text + ")",
+                            [=](const Element &e) { return a.of(e) + b.of(e); }}
+                   : Number{left + "- (" + b.text + ")", [=](const Element &e) {
+                              return a.of(e) - b.of(e);
+                            }};
+}
+
+static Sample where(Random &r) {
+  Number a = number(r, 2), b = number(r, 2);
+  switch (r.between(0, 3)) {
+  case 0:
+    return {"where<condition = " + a.text + " lt " + b.text + ">",
+            [=](const Element &e) { return a.of(e) < b.of(e); }};
+  case 1:
+    return {"where<condition = " + a.text + " ge " + b.text + ">",
+            [=](const Element &e) { return a.of(e) >= b.of(e); }};
+  case 2:
+    return {"where<condition = in([0, 2, 5], " + a.text + ")>",
+            [=](const Element &e) {
+              int64_t x = a.of(e);
+              return x == 0 || x == 2 || x == 5;
+            }};
+  default:
+    return {"where<condition = not(" + a.text + " ne " + b.text + ")>",
+            [=](const Element &e) { return a.of(e) == b.of(e); }};
+  }
+}
+
 Sample Random::named(bool tests) {
-  switch (between(0, tests ? 14 : 11)) {
+  switch (between(0, tests ? 16 : 11)) {
   case 0:
     return {"dense", [](const Element &) { return true; }};
   case 1:
@@ -244,6 +303,9 @@ Sample Random::named(bool tests) {
     return randomBlocks(*this);
   case 13:
     return blockTable(*this);
+  case 14:
+  case 15:
+    return where(*this);
   default:
     return global(*this, tests);
   }
