@@ -221,15 +221,19 @@ static void printMissed(const json::Array &missed, llvm::raw_ostream &os) {
     auto text = [&](StringRef key) {
       return remark->getString(key).value_or("");
     };
-    bool isTerm = text("name") == kTermStaysBias;
-    if (!isTerm && text("name") != kAttentionNotRaised) {
-      os << text("name") << ": " << text("reason") << "\n";
+    StringRef name = text("name");
+    const char *before =
+        name == kTermStaysBias        ? "stays a bias"
+        : name == kAttentionNotRaised ? "not raised to attention"
+        : name == kPositionsUnknown   ? "cross, positions unknown"
+                                      : nullptr;
+    if (!before) {
+      os << name << ": " << text("reason") << "\n";
       continue;
     }
-    std::string what = (text("what") + (isTerm ? ": " : "")).str();
-    nodes[{isTerm ? "stays a bias" : "not raised to attention",
-           what + text("reason").str()}]
-        .push_back(text("node"));
+    std::string what =
+        (text("what") + (name == kTermStaysBias ? ": " : "")).str();
+    nodes[{before, what + text("reason").str()}].push_back(text("node"));
   }
   for (const auto &[said, names] : nodes) {
     os << said.first << ": node '" << names.front() << "'";

@@ -1,7 +1,7 @@
 """Which keys a pattern's positions are of, where keys are not one row for each query's token: the sparse model equals the dense one with a mask at the scores.
 
-Learned keys stand nowhere: every query sees them. A class token's queries, every second row's and keys that are pooled have no places that a pattern knows: their attention stays dense. Scores may
-have their axes in any order.
+Learned keys stand nowhere: every query sees them. A class token's queries, every second row's, keys that are pooled, and rows that were reversed, sorted or moved around have no places that a pattern
+knows: their attention stays dense. Scores may have their axes in any order.
 """
 
 import importlib.util
@@ -71,12 +71,57 @@ def memory(g, x, mask):
 def class_token(g, x, mask):
     """The first row alone looks at all."""
     first = g.slice(x, 1, 0, 1)
-    return attended(g, heads_of(g, first, "q"), heads_of(g, x, "k"), heads_of(g, x, "v"), lambda scores: scores)
+    return attended(g, heads_of(g, first, "q"), heads_of(g, x, "k"), heads_of(g, x, "v"), as_they_are)
 
 
 def every_second(g, x, mask):
     rows = g.op("Slice", heads_of(g, x, "q"), g.ints(0), g.ints(2**63 - 1), g.ints(2), g.ints(2))
-    return attended(g, rows, heads_of(g, x, "k"), heads_of(g, x, "v"), lambda scores: scores)
+    return attended(g, rows, heads_of(g, x, "k"), heads_of(g, x, "v"), as_they_are)
+
+
+def as_they_are(scores):
+    return scores
+
+
+def last_rows(g, x, mask):
+    """At most three, whose positions are those of the last keys: windows here have no more rows."""
+    last = g.op("Slice", heads_of(g, x, "q"), g.ints(-3), g.ints(2**63 - 1), g.ints(2))
+    return attended(g, last, heads_of(g, x, "k"), heads_of(g, x, "v"), lambda scores: mask(scores, -3))
+
+
+def moved(*operands):
+    """A form in which these of x, q, k and v are moved along their rows."""
+    def build(move):
+        def form(g, x, mask):
+            x = move(g, x, 1) if "x" in operands else x
+            q, k, v = (move(g, rows, 2) if name in operands else rows for name, rows in zip("qkv", all_heads_of(g, x)))
+            return attended(g, q, k, v, as_they_are)
+        return form
+    return build
+
+
+def reversed_rows(g, rows, axis):
+    return g.op("Slice", rows, g.ints(-1), g.ints(-(2**63 - 1)), g.ints(axis), g.ints(-1))
+
+
+def reversed_by_indices(g, rows, axis):
+    size = g.size(rows, axis)
+    return g.op("Gather", rows, g.op("Sub", g.op("Sub", size, g.int(1)), g.range(size)), axis=axis)
+
+
+def rolled(g, rows, axis):
+    return g.op("Concat", g.slice(rows, axis, -2, 2**63 - 1), g.slice(rows, axis, 0, -2), axis=axis)
+
+
+def sorted_rows(g, rows, axis):
+    """Tokens by their first channel."""
+    first = g.slice(rows, 2, 0, 1)
+    _, order = g.op("TopK", first, g.unsqueeze(g.size(rows, axis), 0), outputs=2, axis=axis)
+    return g.op("GatherElements", rows, g.op("Expand", order, g.op("Shape", rows)), axis=axis)
+
+
+def mixed(g, rows, axis):
+    return g.op("Add", rows, reversed_rows(g, rows, axis))
 
 
 def keys_second(g, x, mask):
@@ -103,6 +148,13 @@ CASES = {
     "memory": (memory, 0, 3, 1),
     "class_token": (class_token, 0, 0, 0),
     "every_second": (every_second, 0, 0, 0),
+    "last_rows": (last_rows, 0, 0, 1),
+    "reversed_queries": (moved("q")(reversed_rows), 0, 0, 0),
+    "reversed_keys": (moved("k", "v")(reversed_by_indices), 0, 0, 0),
+    "reversed_sequence": (moved("x")(reversed_rows), 0, 0, 0),
+    "rolled_keys": (moved("k", "v")(rolled), 0, 0, 0),
+    "sorted_sequence": (moved("x")(sorted_rows), 0, 0, 0),
+    "mixed_queries": (moved("q")(mixed), 0, 0, 0),
     "keys_second": (keys_second, 0, 0, 1),
     "heads_as_rows": (heads_as_rows, 0, 0, 1),
 }
@@ -113,10 +165,10 @@ def built(form, tokens=None, before=0, behind=0):
     g = graph.Graph("torchscript", 17, 5)
     x = g.input("x", np.float32, ["batch", "tokens", WIDTH])
 
-    def mask(scores):
+    def mask(scores, first=0):
         if tokens is None:
             return scores
-        seen = relation(PATTERN, np.arange(tokens), np.arange(tokens), 1)[0]
+        seen = relation(PATTERN, np.arange(tokens)[first:], np.arange(tokens), 1)[0]
         seen = np.pad(seen, ((0, 0), (before, behind)), constant_values=True)
         return g.op("Add", scores, g.tensor("mask", np.where(seen, 0, -np.inf).astype(np.float32)))
 

@@ -62,7 +62,9 @@ def RaiseOnnxAttentionPass
     the pattern, at each node replaced; `attention-not-raised` at each Softmax,
     operator of attention, or softmax written as its parts, that is left, with
     the reason; `term-stays-bias` at each node that applies a mask or another
-    term of which a bias is left, with what the term is and the reason.
+    term of which a bias is left, with what the term is and the reason;
+    `positions-unknown` at an attention within one sequence that is `cross`,
+    since its queries or keys have no known positions in it, with the reason.
 
     With `caches-in-place` a cache that comes into `main`, that one attention of
     a length per batch entry reads, and that comes out of it with the new rows, is

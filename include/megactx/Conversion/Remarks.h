@@ -25,6 +25,11 @@ constexpr llvm::StringLiteral kAttentionNotRaised = "attention-not-raised";
 /// raised attention, of which a bias is left.
 constexpr llvm::StringLiteral kTermStaysBias = "term-stays-bias";
 
+/// Missed, at the same node as the first, of attention within one sequence
+/// whose queries and keys have no known positions in it: it is raised as
+/// `cross`.
+constexpr llvm::StringLiteral kPositionsUnknown = "positions-unknown";
+
 /// Attribute of an operator of attention that stays: why. Where nothing lowers
 /// it, the error says so.
 constexpr llvm::StringLiteral kReasonAttr = "megactx.reason";

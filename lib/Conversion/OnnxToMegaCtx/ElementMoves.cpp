@@ -170,6 +170,9 @@ ElementValues::Result ElementValues::tiled(Operation *op,
   return at(op->getOperand(0), inner);
 }
 
+/// Ends of slices from here on are those of the data.
+constexpr int64_t kWholeSlice = std::numeric_limits<int32_t>::max();
+
 ElementValues::Result ElementValues::sliced(Operation *op,
                                             ArrayRef<AffineExpr> place) {
   Value data = op->getOperand(0);
@@ -194,6 +197,13 @@ ElementValues::Result ElementValues::sliced(Operation *op,
       return std::nullopt;
     int64_t d = along.getValue() + (along.getValue() < 0 ? rank : 0);
     AffineExpr size = shape(data)[d];
+    // The last ones are, however many there are.
+    if (auto end = constantIntegers(op->getOperand(2));
+        end && i < int64_t(end->size()) && (*end)[i] >= kWholeSlice &&
+        by.getValue() == 1 && !positions.isNonNegative(*start)) {
+      inner[d] = place[d] + size - shape(op->getResult(0))[d];
+      continue;
+    }
     if (positions.isNonNegative(-*start - 1))
       start = size + *start;
     // Backwards a start past the end is the last element.

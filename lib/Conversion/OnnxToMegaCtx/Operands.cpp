@@ -2,6 +2,7 @@
 
 #include "Operands.h"
 #include "Nodes.h"
+#include "TokenRows.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringSet.h"
 
@@ -180,15 +181,13 @@ Value Operands::followed(Value value, Place &place) {
   values.stopAt({});
   if (element.kind() == Element::Kind::Read && element.tensor() == from)
     place.assign(element.indices().begin(), element.indices().end());
-  else if (typeOf(op) != "Reshape" || !splitLast(from, value, place))
+  else if (typeOf(op) != "Reshape" || !splitLast(values, from, value, place))
     return {};
   return from;
 }
 
-/// Brings the place in a tensor to the one in what it was reshaped from, where
-/// the last dims have as many elements in both and as many dims are before
-/// these. Indices of dims before are exact where their sizes are the same.
-bool Operands::splitLast(Value from, Value to, Place &place) {
+bool mlir::megactx::raise::splitLast(ElementValues &values, Value from,
+                                     Value to, Place &place) {
   const Place source = values.shape(from), target = values.shape(to);
   auto numberOf = [](AffineExpr size) {
     auto constant = dyn_cast<AffineConstantExpr>(size);
@@ -206,6 +205,10 @@ bool Operands::splitLast(Value from, Value to, Place &place) {
       return false;
     (takesSource ? x : y) *= size;
   }
+  while (i > j && numberOf(source[i - 1]) == 1)
+    --i;
+  while (j > i && numberOf(target[j - 1]) == 1)
+    --j;
   auto last = i == j ? values.renumbered(Place(ArrayRef(source).drop_front(i)),
                                          Place(ArrayRef(target).drop_front(j)),
                                          ArrayRef(place).drop_front(j))
@@ -244,6 +247,13 @@ bool Operands::isOfChannels(Value operand, bool hasRowsLast) {
   }
   positions.forget();
   return isFound;
+}
+
+std::string Operands::whyApart(Value query, Value key) {
+  AffineExpr ahead = values.shape(key)[2] - values.shape(query)[2];
+  if (haveOneSize(query, key, 2))
+    ahead = positions.constant(0);
+  return TokenRows(positions, values).whyApart(query, key, ahead);
 }
 
 Value Operands::movedWhole(Value value) {
@@ -316,6 +326,10 @@ static Roots rootsOf(Value start) {
     seen.insert_range(floatOperands(op));
   }
   return roots;
+}
+
+bool mlir::megactx::raise::isComputed(Value value) {
+  return !rootsOf(value).activations.empty();
 }
 
 /// The roots, and what low-rank projections before them are of: an activation

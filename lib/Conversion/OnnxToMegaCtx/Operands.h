@@ -51,9 +51,10 @@ public:
     return values.shape(a).back() == values.shape(b).back();
   }
 
-  /// Whether the last query [B, H, Nq, D] stands where the last key [B, H, Nk,
-  /// D] does, of one sequence, as far as something shows.
-  bool endTogether(Value query, Value key);
+  /// Why it is not known that the last query [B, H, Nq, D] stands where the
+  /// last key [B, H, Nk, D] does, and the others before them, of one sequence;
+  /// empty where it is.
+  std::string whyApart(Value query, Value key);
 
   /// The number that a scalar always is.
   std::optional<double> scalar(Value value);
@@ -65,11 +66,6 @@ private:
   std::optional<Operand> sourceAt(Value tensor, ArrayRef<AffineExpr> place,
                                   bool isFolded);
   Value followed(Value value, Place &place);
-  bool splitLast(Value from, Value to, Place &place);
-  bool changesRows(Operation *op);
-  bool hasChangedRows(Value operand);
-  std::vector<std::pair<Value, Place>> placesOf(Value operand, AffineExpr row);
-  std::optional<bool> areRowsAt(Value query, Value key, AffineExpr ahead);
 
   Positions positions;
   ElementValues values;
@@ -87,6 +83,10 @@ std::optional<int64_t> channelAxis(Operation *op);
 /// but for moves and scales.
 bool isProjection(Value value);
 
+/// Whether projections of activations are among what it is computed of, as they
+/// are not in a cache that comes in.
+bool isComputed(Value value);
+
 /// Whether the value is the same in each run, but for sizes.
 bool isOfWeights(Value value);
 
@@ -101,7 +101,7 @@ sharedSources(ArrayRef<Operand> keys, ArrayRef<Operand> values);
 /// stand where their values do. Keys of which the last are of another sequence
 /// are `cross`. Learned queries that look at a sequence are `cross`, and so are
 /// computed ones that look at a learned memory. That is of sequences; which of
-/// its rows are queries, `Operands::endTogether` knows.
+/// its rows are queries, `Operands::whyApart` knows.
 StringRef kindOf(Value query, Value key, Value value);
 
 } // namespace mlir::megactx::raise

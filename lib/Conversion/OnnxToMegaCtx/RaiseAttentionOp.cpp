@@ -188,9 +188,12 @@ void OperatorRaiser::build() {
   value = withPast(kPastValue, headsOf(2, "kv_num_heads"));
   pattern::Pattern own = readPattern(), pattern;
   StringRef kind = kindOf(query, key, value);
-  if (kind == "self" && own.isDense() &&
-      !Operands(op->getContext()).endTogether(query, key))
-    kind = "cross";
+  if (kind == "self" && own.isDense())
+    if (std::string reason = Operands(op->getContext()).whyApart(query, key);
+        !reason.empty()) {
+      kind = "cross";
+      missed(op, kPositionsUnknown) << remark::reason("{0}", reason);
+    }
   // Without positions, the last query and the last key have one.
   bool isLast = kind == "self" && own.isDense();
   Value offset;

@@ -390,8 +390,11 @@ std::string Raiser::build(Scores &scores) {
   key = parts.back().key;
   values = parts.back().values;
   StringRef kind = kindOf(query, key, values);
-  if (kind == "self" && !operands.endTogether(query, key))
-    kind = "cross";
+  if (kind == "self")
+    if (std::string reason = operands.whyApart(query, key); !reason.empty()) {
+      kind = "cross";
+      missed(softmax, kPositionsUnknown) << remark::reason("{0}", reason);
+    }
   // Which scores of one part terms are added to is known.
   Value whole = parts.size() == 1 ? scores.product : Value();
   masks.setOperands(query, key, kind == "self", whole);

@@ -1,4 +1,5 @@
 // RUN: megactx-opt %s --megactx-raise-onnx-attention | FileCheck %s
+// RUN: megactx-opt %s --megactx-raise-onnx-attention -o /dev/null --remarks-filter-missed=raise-onnx-attention 2>&1 | FileCheck %s --check-prefix=WHY
 
 // Queries that are the last rows of their keys' sequence stand at its end; which other rows queries or keys are of, patterns by position do not know.
 
@@ -156,4 +157,95 @@ func.func @projected_by_convolutions(%x: !c) -> tensor<?x1x?x8xf32> {
   %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
   %o = onnx.MatMul %p, %k : (!p, !x) -> !x
   return %o : !x
+}
+
+// CHECK-LABEL: @reversed_queries(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+// WHY: positions-unknown {{.*}}Function=reversed_queries | Reason="its queries and its last keys are different rows of the result of node (MatMul)"
+func.func @reversed_queries(%x: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %2 = onnx.initializer {value = dense<2> : !i} : !i
+  %minus = onnx.initializer {value = dense<-1> : !i} : !i
+  %end = onnx.initializer {value = dense<-9223372036854775807> : !i} : !i
+  %a = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %q = onnx.Slice %a, %minus, %end, %2, %minus : (!x, !i, !i, !i, !i) -> !x
+  %kt = onnx.Transpose %a {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %a : (!p, !x) -> !x
+  return %o : !x
+}
+
+// CHECK-LABEL: @reversed_sequence(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+// WHY: positions-unknown {{.*}}Function=reversed_sequence | Reason="which rows of its sequence the result of node (Slice) has, and in which order, is not known"
+func.func @reversed_sequence(%x: !x {onnx.name = "x"}) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %2 = onnx.initializer {value = dense<2> : !i} : !i
+  %minus = onnx.initializer {value = dense<-1> : !i} : !i
+  %end = onnx.initializer {value = dense<-9223372036854775807> : !i} : !i
+  %r = onnx.Slice %x, %minus, %end, %2, %minus : (!x, !i, !i, !i, !i) -> !x
+  %a = onnx.MatMul %r, %w : (!x, !w) -> !x
+  %kt = onnx.Transpose %a {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %a, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %a : (!p, !x) -> !x
+  return %o : !x
+}
+
+// CHECK-LABEL: @sequence_twice(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+// WHY: positions-unknown {{.*}}Function=sequence_twice | Reason="its rows are those of input 'x' in another order, or several times"
+func.func @sequence_twice(%x: !x {onnx.name = "x"}) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %r = onnx.Concat %x, %x {axis = 2 : i64} : (!x, !x) -> !x
+  %a = onnx.MatMul %r, %w : (!x, !w) -> !x
+  %kt = onnx.Transpose %a {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %a, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %a : (!p, !x) -> !x
+  return %o : !x
+}
+
+// Keys of a sequence twice do not end one: what is before the queries' own is no cache.
+// CHECK-LABEL: @keys_twice(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+// WHY: positions-unknown {{.*}}Function=keys_twice | Reason="it is not known at which positions the keys of the result of node (MatMul) are, which stand before the others"
+func.func @keys_twice(%x: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %q = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %b = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %k = onnx.Concat %b, %b {axis = 2 : i64} : (!x, !x) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}
+
+// Parts that each are turned, and joined again, as rotary embeddings spare a class token, stay one sequence.
+// CHECK-LABEL: @joined_alike(
+// CHECK: megactx.attention %{{[^"]*}}scale
+func.func @joined_alike(%x: tensor<?x1x17x8xf32>) -> tensor<?x1x17x8xf32> {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %0 = onnx.initializer {value = dense<0> : !i} : !i
+  %1 = onnx.initializer {value = dense<1> : !i} : !i
+  %2 = onnx.initializer {value = dense<2> : !i} : !i
+  %17 = onnx.initializer {value = dense<17> : !i} : !i
+  %angles = onnx.initializer {value = dense<0.5> : tensor<16x8xf32>} : tensor<16x8xf32>
+  %a = onnx.MatMul %x, %w : (tensor<?x1x17x8xf32>, !w) -> tensor<?x1x17x8xf32>
+  %b = onnx.MatMul %x, %w : (tensor<?x1x17x8xf32>, !w) -> tensor<?x1x17x8xf32>
+  %a0 = onnx.Slice %a, %0, %1, %2, %1 : (tensor<?x1x17x8xf32>, !i, !i, !i, !i) -> tensor<?x1x1x8xf32>
+  %a1 = onnx.Slice %a, %1, %17, %2, %1 : (tensor<?x1x17x8xf32>, !i, !i, !i, !i) -> tensor<?x1x16x8xf32>
+  %b0 = onnx.Slice %b, %0, %1, %2, %1 : (tensor<?x1x17x8xf32>, !i, !i, !i, !i) -> tensor<?x1x1x8xf32>
+  %b1 = onnx.Slice %b, %1, %17, %2, %1 : (tensor<?x1x17x8xf32>, !i, !i, !i, !i) -> tensor<?x1x16x8xf32>
+  %ar = onnx.Mul %a1, %angles : (tensor<?x1x16x8xf32>, tensor<16x8xf32>) -> tensor<?x1x16x8xf32>
+  %br = onnx.Mul %b1, %angles : (tensor<?x1x16x8xf32>, tensor<16x8xf32>) -> tensor<?x1x16x8xf32>
+  %q = onnx.Concat %a0, %ar {axis = 2 : i64} : (tensor<?x1x1x8xf32>, tensor<?x1x16x8xf32>) -> tensor<?x1x17x8xf32>
+  %k = onnx.Concat %b0, %br {axis = 2 : i64} : (tensor<?x1x1x8xf32>, tensor<?x1x16x8xf32>) -> tensor<?x1x17x8xf32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (tensor<?x1x17x8xf32>) -> tensor<?x1x8x17xf32>
+  %s = onnx.MatMul %q, %kt : (tensor<?x1x17x8xf32>, tensor<?x1x8x17xf32>) -> tensor<?x1x17x17xf32>
+  %p = onnx.Softmax %s {axis = -1 : i64} : (tensor<?x1x17x17xf32>) -> tensor<?x1x17x17xf32>
+  %o = onnx.MatMul %p, %b : (tensor<?x1x17x17xf32>, tensor<?x1x17x8xf32>) -> tensor<?x1x17x8xf32>
+  return %o : tensor<?x1x17x8xf32>
 }

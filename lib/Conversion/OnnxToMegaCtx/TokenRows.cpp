@@ -1,0 +1,457 @@
+//===- TokenRows.cpp - which tokens rows are of ---------------------------===//
+
+#include "TokenRows.h"
+#include "Nodes.h"
+#include "Operands.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+using namespace mlir::megactx;
+using namespace mlir::megactx::raise;
+
+/// Whether each row of the result is computed of the operands' rows at its
+/// place: also where others take part, as in sums of all rows up to it.
+static bool keepsRows(Operation *op) {
+  static const llvm::StringSet<> names = {"Abs",
+                                          "Add",
+                                          "BatchNormalization",
+                                          "Cast",
+                                          "CastLike",
+                                          "Ceil",
+                                          "Celu",
+                                          "Clip",
+                                          "CumSum",
+                                          "DequantizeLinear",
+                                          "Div",
+                                          "Dropout",
+                                          "DynamicQuantizeLinear",
+                                          "Elu",
+                                          "Erf",
+                                          "Exp",
+                                          "Floor",
+                                          "Gelu",
+                                          "GroupNormalization",
+                                          "HardSigmoid",
+                                          "HardSwish",
+                                          "Identity",
+                                          "InstanceNormalization",
+                                          "LayerNormalization",
+                                          "LeakyRelu",
+                                          "Log",
+                                          "LogSoftmax",
+                                          "LpNormalization",
+                                          "Max",
+                                          "Min",
+                                          "Mish",
+                                          "Mul",
+                                          "Neg",
+                                          "PRelu",
+                                          "Pow",
+                                          "QuantizeLinear",
+                                          "RMSNormalization",
+                                          "Reciprocal",
+                                          "Relu",
+                                          "RotaryEmbedding",
+                                          "Round",
+                                          "ScatterElements",
+                                          "ScatterND",
+                                          "Selu",
+                                          "Sigmoid",
+                                          "Softmax",
+                                          "Softplus",
+                                          "Softsign",
+                                          "Sqrt",
+                                          "Sub",
+                                          "Swish",
+                                          "Tanh",
+                                          "ThresholdedRelu",
+                                          "Where",
+                                          "com.microsoft.MoE",
+                                          "com.microsoft.QMoE"};
+  return names.contains(typeOf(op));
+}
+
+/// The axis of what a product with weights computes for each row.
+static std::optional<int64_t> projectedAxis(Operation *op) {
+  if (llvm::is_contained({"MatMulInteger", "com.microsoft.MatMulNBits"},
+                         typeOf(op)))
+    return rankOf(op->getResult(0)) - 1;
+  return channelAxis(op);
+}
+
+/// The operands as large as the result, which rows of are one row each.
+void TokenRows::addKept(const Row &row, SmallVectorImpl<Row> &next) {
+  Operation *op = row.tensor.getDefiningOp();
+  AffineExpr one = positions.constant(1);
+  const Place sizes = values.shape(row.tensor);
+  for (Value operand : op->getOperands()) {
+    if (rankOf(operand) != int64_t(sizes.size()) || isConstant(operand))
+      continue;
+    bool isBroadcast =
+        llvm::any_of(llvm::zip(sizes, values.shape(operand)), [&](auto both) {
+          auto [size, own] = both;
+          return size != one && own == one;
+        });
+    bool isMask = getElementTypeOrSelf(operand.getType()).isInteger(1);
+    if (!isBroadcast && !isMask)
+      next.push_back({operand, row.place, row.before});
+    // Others are updates, scales, or what cosines and sines are.
+    if (!llvm::is_contained({"Add", "Sub", "Mul", "Div", "Max", "Min", "Where"},
+                            typeOf(op)))
+      break;
+  }
+}
+
+/// The row in the middle of a window of a convolution or a pool.
+std::optional<TokenRows::Row> TokenRows::windowed(const Row &row) {
+  Operation *op = row.tensor.getDefiningOp();
+  Value data = op->getOperand(0);
+  int64_t spatial = int64_t(row.place.size()) - 2;
+  auto pad = op->getAttrOfType<StringAttr>("auto_pad");
+  auto kernel = op->getAttrOfType<DenseI64ArrayAttr>("kernel_shape");
+  if (rankOf(data) != spatial + 2 || spatial < 1 || !kernel ||
+      kernel.size() != spatial || (pad && pad.getValue() != "NOTSET") ||
+      row.place[1].isFunctionOfDim(kQuery))
+    return std::nullopt;
+  auto listed = [&](StringRef name, int64_t at, int64_t otherwise) {
+    auto list = op->getAttrOfType<DenseI64ArrayAttr>(name);
+    return list && at < list.size() ? list[at] : otherwise;
+  };
+  Row next = {data, row.place, row.before};
+  if (typeOf(op) == "Conv")
+    next.place[1] = positions.constant(0);
+  for (int64_t d = 0; d < spatial; ++d)
+    next.place[d + 2] = next.place[d + 2] * listed("strides", d, 1) -
+                        listed("pads", d, 0) +
+                        (kernel[d] - 1) * listed("dilations", d, 1) / 2;
+  return next;
+}
+
+/// The index of a row in a table of weights.
+std::optional<TokenRows::Row> TokenRows::lookedUp(const Row &row) {
+  Operation *op = row.tensor.getDefiningOp();
+  if (!isOfWeights(op->getOperand(0)) || integerAttr(op, "axis", 0) != 0 ||
+      isOfWeights(op->getOperand(1)))
+    return std::nullopt;
+  int64_t rank = rankOf(op->getOperand(1));
+  if (rank < 1 || rank > int64_t(row.place.size()))
+    return std::nullopt;
+  return Row{op->getOperand(1), Place(ArrayRef(row.place).take_front(rank)),
+             row.before};
+}
+
+/// The operand's row where a node only moves it, or puts numbers around it.
+std::optional<TokenRows::Row> TokenRows::moved(const Row &row) {
+  Operation *op = row.tensor.getDefiningOp();
+  Value from = op->getOperand(0);
+  if (rankOf(from) < 0)
+    return std::nullopt;
+  values.stopAt({from});
+  Element element = values.at(row.tensor, row.place);
+  values.stopAt({});
+  Row next = {from, row.place, row.before};
+  if (typeOf(op) == "Pad" && element.kind() == Element::Kind::Choice)
+    element = Element(element.first());
+  if (element.kind() == Element::Kind::Read && element.tensor() == from) {
+    next.place.assign(element.indices().begin(), element.indices().end());
+    auto axis = axisOf(row.place);
+    if (typeOf(op) == "Pad" && axis && next.place[*axis] != row.place[*axis])
+      next.before.push_back({row.tensor, {}});
+  } else if (typeOf(op) != "Reshape" ||
+             !splitLast(values, from, row.tensor, next.place)) {
+    return std::nullopt;
+  }
+  return next;
+}
+
+/// The row of one of the tensors that were joined, which knows what is before
+/// it along the axis of rows.
+SmallVector<TokenRows::Row> TokenRows::joined(const Row &row) {
+  Operation *op = row.tensor.getDefiningOp();
+  int64_t rank = row.place.size(), axis = integerAttr(op, "axis", 0);
+  axis += axis < 0 ? rank : 0;
+  for (Value operand : op->getOperands())
+    if (rankOf(operand) != rank)
+      return {};
+  if (axis < 0 || axis >= rank)
+    return {};
+  AffineExpr start = positions.constant(0), at = row.place[axis];
+  Row next = {{}, row.place, row.before};
+  for (Value operand : op->getOperands()) {
+    AffineExpr end = start + values.shape(operand)[axis];
+    next.tensor = operand;
+    next.place[axis] = positions.simplify(at - start);
+    if (positions.holds(Condition::nonNegative(end - at - 1)))
+      return positions.isNonNegative(next.place[axis]) ? SmallVector<Row>{next}
+                                                       : SmallVector<Row>();
+    if (at.isFunctionOfDim(kQuery))
+      next.before.push_back(
+          {operand, isOfWeights(operand) ? Place() : next.place});
+    start = end;
+  }
+  return {};
+}
+
+/// What the row is computed of, or nothing.
+SmallVector<TokenRows::Row> TokenRows::behind(const Row &row) {
+  Operation *op = row.tensor.getDefiningOp();
+  SmallVector<Row> next;
+  auto add = [&](std::optional<Row> one) {
+    if (one)
+      next.push_back(*one);
+  };
+  if (!op)
+    return next;
+  if (auto attention = dyn_cast<AttentionOp>(op)) {
+    Row query = {attention.getQuery(), row.place, row.before};
+    query.place.back() = positions.constant(0);
+    add(query);
+  } else if (auto cast = dyn_cast<tensor::CastOp>(op)) {
+    add(Row{cast.getSource(), row.place, row.before});
+  } else if (isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op)) {
+    Value from = op->getOperand(0);
+    if (auto place = values.renumbered(values.shape(from),
+                                       values.shape(row.tensor), row.place))
+      add(Row{from, *place, row.before});
+  }
+  StringRef type = typeOf(op);
+  if (type.empty() || op->getNumOperands() == 0)
+    return next;
+  auto axis = projectedAxis(op);
+  if (type == "Conv" || type == "MaxPool" || type == "AveragePool") {
+    add(windowed(row));
+  } else if (axis) {
+    if (row.place[*axis].isFunctionOfDim(kQuery) ||
+        integerAttr(op, "transA", 0))
+      return next;
+    unsigned i = *axis == rankOf(row.tensor) - 1 ? 0 : 1;
+    if (rankOf(op->getOperand(i)) != int64_t(row.place.size()))
+      return next;
+    Row data = {op->getOperand(i), row.place, row.before};
+    data.place[*axis] = positions.constant(0);
+    add(data);
+  } else if (keepsRows(op)) {
+    addKept(row, next);
+  } else if (type == "Concat") {
+    next = joined(row);
+  } else if (type == "Gather" && isOfWeights(op->getOperand(0))) {
+    add(lookedUp(row));
+  } else {
+    add(moved(row));
+  }
+  return next;
+}
+
+/// A row with all that it is computed of, the nearest first.
+TokenRows::Rows TokenRows::follow(Value tensor, Place place, size_t most) {
+  Rows rows = {{tensor, place, {}}};
+  for (size_t i = 0; i < rows.size() && rows.size() < most; ++i) {
+    SmallVector<Row> next = behind(rows[i]);
+    rows[i].isEnd = next.empty();
+    for (Row &row : next) {
+      auto isRow = [&](const Row &other) {
+        return other.tensor == row.tensor && other.place == row.place;
+      };
+      row.parent = i;
+      if (rankOf(row.tensor) == int64_t(row.place.size()) &&
+          !isConstant(row.tensor) && llvm::none_of(rows, isRow))
+        rows.push_back(row);
+    }
+  }
+  return rows;
+}
+
+/// The same of a part of the rows, with the place of one of them.
+TokenRows::Rows TokenRows::followPart(Value part, Place place, unsigned axis) {
+  constexpr size_t kMost = 40;
+  Condition facts = positions.facts();
+  positions.assume(Condition::within(place[axis], values.shape(part)[axis]));
+  values.forget();
+  Rows rows = follow(part, place, kMost);
+  positions.forget();
+  positions.assume(facts);
+  values.forget();
+  return rows;
+}
+
+static bool isOfRow(AffineExpr index) { return index.isFunctionOfDim(kQuery); }
+
+/// Whether rows are one, whatever the head and the channel.
+bool TokenRows::isSameRow(ArrayRef<AffineExpr> place,
+                          ArrayRef<AffineExpr> other) {
+  return llvm::any_of(place, isOfRow) && llvm::any_of(other, isOfRow) &&
+         llvm::all_of(llvm::zip(place, other), [&](auto indices) {
+           auto [own, index] = indices;
+           bool matters = isOfRow(own) || isOfRow(index) ||
+                          own.isFunctionOfDim(kBatch) ||
+                          index.isFunctionOfDim(kBatch);
+           return !matters || own == index ||
+                  positions.holds(Condition::zero(own - index));
+         });
+}
+
+/// What stands before a key must be a cache, or the rows before it of the same
+/// tensor.
+std::string TokenRows::whyBefore(const Row &key) {
+  constexpr size_t kMost = 40;
+  for (auto &[tensor, place] : key.before) {
+    if (place.empty())
+      return "before the keys of tokens are others that stand nowhere, by " +
+             describe(tensor);
+    auto isNext = [&](const Row &row) {
+      return row.tensor == key.tensor && isSameRow(row.place, key.place);
+    };
+    if (isComputed(tensor) &&
+        llvm::none_of(follow(tensor, place, kMost), isNext))
+      return "it is not known at which positions the keys of " +
+             describe(tensor) + " are, which stand before the others";
+  }
+  return "";
+}
+
+/// Of rows that have nothing in common: inputs are in their sequence's order.
+std::string TokenRows::whyApartInInputs(const Rows &queries, const Rows &keys) {
+  auto ends = [&](const Rows &rows) {
+    SmallVector<const Row *> found;
+    for (const Row &row : rows)
+      if (row.isEnd)
+        found.push_back(&row);
+    return found;
+  };
+  for (const Row *query : ends(queries))
+    for (const Row *key : ends(keys)) {
+      if (areJoinedAlike(*query, *key) || areMadeAlike(*query, *key))
+        return "";
+      for (const Row *row : {query, key})
+        if (!isa<BlockArgument>(row->tensor) && !isOfWeights(row->tensor))
+          return "it is not known which rows of its sequence " +
+                 describe(row->tensor) + " has";
+      auto own = axisOf(query->place), other = axisOf(key->place);
+      if (!own || !other)
+        return "it is not known which rows its queries and keys are of";
+      AffineExpr last = values.shape(query->tensor)[*own] - query->place[*own],
+                 end = values.shape(key->tensor)[*other] - key->place[*other];
+      if (last != end && !positions.holds(Condition::zero(last - end)))
+        return "its queries are other rows of " + describe(query->tensor) +
+               " than its last keys are of " + describe(key->tensor);
+    }
+  return "";
+}
+
+/// Tensors that were joined alike, each of the rows of its counterpart, are
+/// parts of one sequence.
+bool TokenRows::areJoinedAlike(const Row &query, const Row &key) {
+  Operation *own = query.tensor.getDefiningOp(),
+            *other = key.tensor.getDefiningOp();
+  auto axis = axisOf(query.place);
+  if (typeOf(own) != "Concat" || typeOf(other) != "Concat" || !axis ||
+      axisOf(key.place) != axis ||
+      own->getNumOperands() != other->getNumOperands() ||
+      !isSameRow(query.place, key.place) ||
+      !whyJoinedUnordered(query, 0).empty())
+    return false;
+  return llvm::all_of(
+      llvm::zip(own->getOperands(), other->getOperands()), [&](auto parts) {
+        auto [a, b] = parts;
+        if (isOfWeights(a) && isOfWeights(b))
+          return true;
+        Place place = query.place, at = key.place;
+        place[*axis] = at[*axis] = positions.variable(kQuery);
+        if (rankOf(a) != int64_t(place.size()) ||
+            rankOf(b) != int64_t(place.size()) ||
+            values.shape(a)[*axis] != values.shape(b)[*axis])
+          return false;
+        Rows rows = followPart(a, place, *axis),
+             others = followPart(b, at, *axis);
+        // Of a single row only its tensor is known.
+        if (values.shape(a)[*axis] == positions.constant(1))
+          return llvm::any_of(rows, [&](const Row &row) {
+            return llvm::is_contained(
+                llvm::map_range(others, [](const Row &r) { return r.tensor; }),
+                row.tensor);
+          });
+        return whyApart(rows, others).empty();
+      });
+}
+
+/// Rows at one place of what two nodes make alike, of two tensors each row of
+/// which is that of the other: whatever it is that they make.
+bool TokenRows::areMadeAlike(const Row &query, const Row &key) {
+  Operation *own = query.tensor.getDefiningOp(),
+            *other = key.tensor.getDefiningOp();
+  if (!own || !other || own->getName() != other->getName() ||
+      own->getNumOperands() == 0 || !isSameRow(query.place, key.place) ||
+      typeOf(own) != "Reshape" ||
+      own->getOperands().drop_front() != other->getOperands().drop_front() ||
+      integerAttr(own, "allowzero", 0) != integerAttr(other, "allowzero", 0))
+    return false;
+  Value from = own->getOperand(0), to = other->getOperand(0);
+  if (rankOf(from) < 2 || rankOf(from) > 4 || rankOf(from) != rankOf(to) ||
+      values.shape(from) != values.shape(to))
+    return false;
+  Place place(rankOf(from), positions.constant(0));
+  place[0] = positions.variable(kBatch);
+  place[place.size() - 2] = positions.variable(kQuery);
+  Condition facts = positions.facts();
+  positions.forget();
+  values.forget();
+  for (auto [index, size] : llvm::zip(place, values.shape(from)))
+    positions.assume(Condition::within(index, size));
+  constexpr size_t kMost = 40;
+  bool areAlike =
+      whyApart(follow(from, place, kMost), follow(to, place, kMost)).empty();
+  positions.forget();
+  positions.assume(facts);
+  values.forget();
+  return areAlike;
+}
+
+std::string TokenRows::whyApart(const Rows &queries, const Rows &keys) {
+  for (const Row &query : queries) {
+    const Row *found = nullptr;
+    for (const Row &key : keys) {
+      if (key.tensor != query.tensor)
+        continue;
+      for (const Row &other : queries)
+        if (other.tensor == key.tensor && !isSameRow(other.place, key.place))
+          return "its queries and its last keys are different rows of " +
+                 describe(key.tensor);
+      found = found ? found : &key;
+    }
+    if (!found)
+      continue;
+    std::string reason = whyBefore(*found);
+    return reason.empty() ? whyUnordered(query) : reason;
+  }
+  return whyApartInInputs(queries, keys);
+}
+
+std::string TokenRows::whyApart(Value query, Value key, AffineExpr ahead) {
+  positions.forget();
+  values.forget();
+  if (ahead != positions.constant(0) && positions.isNonNegative(-ahead))
+    return "it has more queries than keys";
+  positions.assume(Condition::nonNegative(ahead));
+  AffineExpr row = positions.variable(kQuery);
+  auto placeOf = [&](Value operand, AffineExpr index) {
+    Place place = {positions.variable(kBatch), positions.variable(kHead), index,
+                   positions.constant(0)};
+    for (auto [at, size] : llvm::zip(place, values.shape(operand)))
+      if (at != index || operand == query)
+        positions.assume(Condition::within(at, size));
+    return place;
+  };
+  Place queries = placeOf(query, row), keys = placeOf(key, row + ahead);
+  std::string reason;
+  // Mostly what both are of is near.
+  for (size_t most : {40, 2000}) {
+    Rows own = follow(query, queries, most), others = follow(key, keys, most);
+    reason = whyApart(own, others);
+    if (reason.empty() || (own.size() < most && others.size() < most))
+      break;
+  }
+  positions.forget();
+  return reason;
+}

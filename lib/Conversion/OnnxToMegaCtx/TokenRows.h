@@ -1,0 +1,73 @@
+//===- TokenRows.h - which tokens rows are of -------------------*- C++ -*-===//
+//
+// Owns which rows of one tensor the queries and keys of an attention are
+// computed of: a row is followed back through the nodes that move it, and
+// through those that compute each row of one other. Rows that are chosen by
+// data, or are mixtures of others, are followed no further.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MEGACTX_CONVERSION_ONNXTOMEGACTX_TOKENROWS_H
+#define MEGACTX_CONVERSION_ONNXTOMEGACTX_TOKENROWS_H
+
+#include "ElementValues.h"
+
+namespace mlir::megactx::raise {
+
+class TokenRows {
+public:
+  TokenRows(Positions &positions, ElementValues &values)
+      : positions(positions), values(values) {}
+
+  /// Why nothing says that row i of the queries [B, H, Nq, D] is of the token
+  /// that row i + ahead of the keys [B, H, Nk, D] is of, and that these are in
+  /// their sequence's order; empty where that is known.
+  std::string whyApart(Value query, Value key, AffineExpr ahead);
+
+private:
+  /// A row that another one is computed of, by its first channel: which one it
+  /// is says nothing of rows.
+  struct Row {
+    Value tensor;
+    Place place;
+    /// What was joined to its tensor, in front of it, on the way, with the
+    /// place that the row would have there; none for what is learned or padded.
+    SmallVector<std::pair<Value, Place>, 1> before;
+    unsigned parent = 0;
+    bool isEnd = false;
+  };
+  using Rows = std::vector<Row>;
+
+  Rows follow(Value tensor, Place place, size_t most);
+  Rows followPart(Value part, Place place, unsigned axis);
+  SmallVector<Row> behind(const Row &row);
+  SmallVector<Row> joined(const Row &row);
+  std::optional<Row> windowed(const Row &row);
+  std::optional<Row> moved(const Row &row);
+  std::optional<Row> lookedUp(const Row &row);
+  void addKept(const Row &row, SmallVectorImpl<Row> &next);
+  bool isSameRow(ArrayRef<AffineExpr> place, ArrayRef<AffineExpr> other);
+  bool ascends(ArrayRef<AffineExpr> from, ArrayRef<AffineExpr> to);
+  std::string whyApart(const Rows &queries, const Rows &keys);
+  std::string whyApartInInputs(const Rows &queries, const Rows &keys);
+  bool areJoinedAlike(const Row &query, const Row &key);
+  bool areMadeAlike(const Row &query, const Row &key);
+  std::string whyBefore(const Row &key);
+  std::string whyUnordered(const Row &row);
+  std::string whyUnordered(const Rows &rows, unsigned depth);
+  std::string whyReordered(const Row &row, unsigned depth);
+  std::string whyJoinedUnordered(const Row &row, unsigned depth);
+  std::optional<unsigned> axisOf(ArrayRef<AffineExpr> place) const;
+
+  Positions &positions;
+  ElementValues &values;
+};
+
+/// The place of the element in what a tensor was reshaped from, where the last
+/// dims have as many elements in both and as many dims are before these.
+/// Indices of dims before are exact where their sizes are the same.
+bool splitLast(ElementValues &values, Value from, Value to, Place &place);
+
+} // namespace mlir::megactx::raise
+
+#endif
