@@ -124,6 +124,17 @@ def mixed(g, rows, axis):
     return g.op("Add", rows, reversed_rows(g, rows, axis))
 
 
+def repeated(g, rows, axis):
+    return g.op("Concat", rows, rows, axis=axis)
+
+
+def second_stream(g, x, mask):
+    """Queries of a second stream look at the keys of the first and at their own, as ProphetNet's do."""
+    other = g.op("Tanh", x)
+    keys, values = (g.op("Concat", heads_of(g, x, name), heads_of(g, other, name + "_other"), axis=2) for name in "kv")
+    return attended(g, heads_of(g, other, "q"), keys, values, as_they_are)
+
+
 def keys_second(g, x, mask):
     """Scores [query, key, batch, head], as Transformer-XL's are."""
     q, k, v = all_heads_of(g, x)
@@ -154,6 +165,8 @@ CASES = {
     "reversed_sequence": (moved("x")(reversed_rows), 0, 0, 0),
     "rolled_keys": (moved("k", "v")(rolled), 0, 0, 0),
     "sorted_sequence": (moved("x")(sorted_rows), 0, 0, 0),
+    "repeated_sequence": (moved("x")(repeated), 0, 0, 0),
+    "second_stream": (second_stream, 0, 0, 0),
     "mixed_queries": (moved("q")(mixed), 0, 0, 0),
     "keys_second": (keys_second, 0, 0, 1),
     "heads_as_rows": (heads_as_rows, 0, 0, 1),
@@ -184,7 +197,7 @@ def test_form(name, tool, tmp_path):
     assert done.status == 0, done
     assert f"raised 1 attentions, sparsified {sparse}" in done.err
     rng = np.random.default_rng(7)
-    for batch, tokens in (1, 13), (3, 6):
+    for batch, tokens in (1, 14), (3, 6):
         x = rng.standard_normal((batch, tokens, WIDTH)).astype(np.float32)
         reference.save_tensors(tmp_path / f"in{batch}", "input", [("x", x)])
         done = tool("megactx-run", tmp_path / "model.mctx", "--inputs", tmp_path / f"in{batch}", "--outputs", tmp_path / f"out{batch}")

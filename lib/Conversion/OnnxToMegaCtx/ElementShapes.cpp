@@ -2,9 +2,12 @@
 
 #include "ElementValues.h"
 #include "Nodes.h"
+#include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
+using namespace mlir::megactx;
 using namespace mlir::megactx::raise;
 
 static bool isOne(AffineExpr expr) {
@@ -149,6 +152,24 @@ static std::optional<AffineExpr> countWindows(Operation *op, int64_t axis,
   return stride == 1 ? size + more : (size + (more - 1)).floorDiv(stride) + 1;
 }
 
+/// Of what raising itself made.
+std::optional<AffineExpr> ElementValues::inferRaised(Operation *op,
+                                                     int64_t dim) {
+  if (auto attention = dyn_cast<AttentionOp>(op); attention && dim < 3)
+    return shape(attention.getQuery())[dim];
+  if (auto cast = dyn_cast<tensor::CastOp>(op);
+      cast && rankOf(cast.getSource()) > dim)
+    return shape(cast.getSource())[dim];
+  auto collapse = dyn_cast<tensor::CollapseShapeOp>(op);
+  if (!collapse)
+    return std::nullopt;
+  const Place &sizes = shape(collapse.getSrc());
+  AffineExpr product = positions.constant(1);
+  for (int64_t outer : collapse.getReassociationIndices()[dim])
+    product = product * sizes[outer];
+  return product;
+}
+
 std::optional<AffineExpr>
 ElementValues::inferSize(Operation *op, unsigned result, int64_t dim) {
   static const llvm::StringSet<> sameAsFirst = {
@@ -166,6 +187,8 @@ ElementValues::inferSize(Operation *op, unsigned result, int64_t dim) {
       "Less", "Max", "Min", "Mod",        "Mul",     "Or",
       "Pow",  "Sub", "Xor", "LessOrEqual"};
   StringRef type = typeOf(op);
+  if (type.empty())
+    return inferRaised(op, dim);
   for (Value operand : op->getOperands())
     if (!isa<NoneType>(operand.getType()) && rankOf(operand) < 0)
       return std::nullopt;

@@ -68,6 +68,7 @@ private:
   Place computeShape(Value tensor);
   std::optional<AffineExpr> inferSize(Operation *op, unsigned result,
                                       int64_t dim);
+  std::optional<AffineExpr> inferRaised(Operation *op, int64_t dim);
   std::optional<AffineExpr> inferMoved(Operation *op, int64_t dim);
   std::optional<AffineExpr> inferUnits(Operation *op, int64_t dim, bool adds);
   AffineExpr broadcastSize(ValueRange operands, int64_t rank, int64_t dim);

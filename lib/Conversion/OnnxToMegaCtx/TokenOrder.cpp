@@ -146,6 +146,9 @@ std::string TokenRows::whyUnordered(const Rows &rows, unsigned depth) {
     if (number && number.getValue() < 0)
       return "its rows are those of " + describe(own.tensor) +
              " in reverse order";
+    if (!number && !positions.isNonNegative(step))
+      return "its rows are those of " + describe(own.tensor) +
+             " in another order, or several times";
     if (std::string reason = whyReordered(own, depth); !reason.empty())
       return reason;
   }

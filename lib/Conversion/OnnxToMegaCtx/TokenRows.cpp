@@ -322,7 +322,9 @@ std::string TokenRows::whyApartInInputs(const Rows &queries, const Rows &keys) {
   };
   for (const Row *query : ends(queries))
     for (const Row *key : ends(keys)) {
-      if (areJoinedAlike(*query, *key) || areMadeAlike(*query, *key))
+      if (auto reason = whyJoinedApart(*query, *key))
+        return *reason;
+      if (areMadeAlike(*query, *key))
         return "";
       for (const Row *row : {query, key})
         if (!isa<BlockArgument>(row->tensor) && !isOfWeights(row->tensor))
@@ -340,40 +342,51 @@ std::string TokenRows::whyApartInInputs(const Rows &queries, const Rows &keys) {
   return "";
 }
 
-/// Tensors that were joined alike, each of the rows of its counterpart, are
-/// parts of one sequence.
-bool TokenRows::areJoinedAlike(const Row &query, const Row &key) {
+/// Why tensors that were joined alike, along rows or another axis, are not of
+/// the same rows, part by part; nothing of others.
+std::optional<std::string> TokenRows::whyJoinedApart(const Row &query,
+                                                     const Row &key) {
   Operation *own = query.tensor.getDefiningOp(),
             *other = key.tensor.getDefiningOp();
-  auto axis = axisOf(query.place);
-  if (typeOf(own) != "Concat" || typeOf(other) != "Concat" || !axis ||
-      axisOf(key.place) != axis ||
+  int64_t rank = query.place.size();
+  auto axisOfJoint = [&](Operation *op) {
+    int64_t axis = integerAttr(op, "axis", 0);
+    return axis + (axis < 0 ? rank : 0);
+  };
+  if (typeOf(own) != "Concat" || typeOf(other) != "Concat" ||
+      int64_t(key.place.size()) != rank ||
       own->getNumOperands() != other->getNumOperands() ||
-      !isSameRow(query.place, key.place) ||
-      !whyJoinedUnordered(query, 0).empty())
-    return false;
-  return llvm::all_of(
-      llvm::zip(own->getOperands(), other->getOperands()), [&](auto parts) {
-        auto [a, b] = parts;
-        if (isOfWeights(a) && isOfWeights(b))
-          return true;
-        Place place = query.place, at = key.place;
-        place[*axis] = at[*axis] = positions.variable(kQuery);
-        if (rankOf(a) != int64_t(place.size()) ||
-            rankOf(b) != int64_t(place.size()) ||
-            values.shape(a)[*axis] != values.shape(b)[*axis])
-          return false;
-        Rows rows = followPart(a, place, *axis),
-             others = followPart(b, at, *axis);
-        // Of a single row only its tensor is known.
-        if (values.shape(a)[*axis] == positions.constant(1))
-          return llvm::any_of(rows, [&](const Row &row) {
-            return llvm::is_contained(
-                llvm::map_range(others, [](const Row &r) { return r.tensor; }),
-                row.tensor);
-          });
-        return whyApart(rows, others).empty();
-      });
+      axisOfJoint(own) != axisOfJoint(other))
+    return std::nullopt;
+  unsigned axis = axisOfJoint(own);
+  bool isOfRows = query.place[axis].isFunctionOfDim(kQuery);
+  if (query.place[axis] != key.place[axis] ||
+      (isOfRows && (query.place[axis] != positions.variable(kQuery) ||
+                    !whyJoinedUnordered(query, 0).empty())))
+    return std::nullopt;
+  for (auto [a, b] : llvm::zip(own->getOperands(), other->getOperands())) {
+    if (isOfWeights(a) && isOfWeights(b))
+      continue;
+    if (rankOf(a) != rank || rankOf(b) != rank ||
+        values.shape(a)[axis] != values.shape(b)[axis])
+      return std::nullopt;
+    Place place = query.place, at = key.place;
+    bool isOne = values.shape(a)[axis] == positions.constant(1);
+    if (isOne && !isOfRows)
+      place[axis] = at[axis] = positions.constant(0);
+    Rows rows = followPart(a, place, axis), others = followPart(b, at, axis);
+    // Of a single row only its tensor is known.
+    if (isOne && isOfRows) {
+      if (llvm::none_of(rows, [&](const Row &row) {
+            return llvm::any_of(
+                others, [&](const Row &r) { return r.tensor == row.tensor; });
+          }))
+        return std::nullopt;
+    } else if (std::string reason = whyApart(rows, others); !reason.empty()) {
+      return reason;
+    }
+  }
+  return "";
 }
 
 /// Rows at one place of what two nodes make alike, of two tensors each row of

@@ -50,7 +50,7 @@ private:
   bool ascends(ArrayRef<AffineExpr> from, ArrayRef<AffineExpr> to);
   std::string whyApart(const Rows &queries, const Rows &keys);
   std::string whyApartInInputs(const Rows &queries, const Rows &keys);
-  bool areJoinedAlike(const Row &query, const Row &key);
+  std::optional<std::string> whyJoinedApart(const Row &query, const Row &key);
   bool areMadeAlike(const Row &query, const Row &key);
   std::string whyBefore(const Row &key);
   std::string whyUnordered(const Row &row);
