@@ -290,6 +290,17 @@ static std::string sealed(llvm::json::Object manifest) {
   return text;
 }
 
+bool mlir::megactx::isIntactManifest(StringRef text) {
+  StringRef field = "\n  \"checksum\": \"";
+  size_t at = text.rfind(field);
+  if (at == StringRef::npos || text.size() - at < field.size() + 16)
+    return false;
+  std::string zeroed = text.str();
+  zeroed.replace(at + field.size(), 16, 16, '0');
+  return llvm::formatv("{0:x-16}", checksum(zeroed)).str() ==
+         text.substr(at + field.size(), 16);
+}
+
 std::string mlir::megactx::faultOfPlace(StringRef path) {
   return Staging(path).error;
 }

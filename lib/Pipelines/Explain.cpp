@@ -3,6 +3,7 @@
 #include "megactx/Pipelines/Explain.h"
 #include "ModelFile.h"
 #include "RemarkCollector.h"
+#include "megactx/Artifact/Artifact.h"
 #include "megactx/Conversion/Remarks.h"
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
 #include "megactx/Dialect/MegaCtx/IR/Sizes.h"
@@ -309,6 +310,10 @@ static std::optional<json::Array> ofArtifact(const ExplainOptions &options,
       readJson(options.input + "/manifest.json", "manifest", error);
   if (!manifest)
     return fail(error);
+  auto text = llvm::MemoryBuffer::getFile(options.input + "/manifest.json");
+  if (!text || !isIntactManifest((*text)->getBuffer()))
+    return fail("manifest.json is damaged: its checksum is not the recorded "
+                "one");
   json::Array *found = nullptr;
   if (json::Object *object = manifest->getAsObject())
     found = object->getArray("attentions");

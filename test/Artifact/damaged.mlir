@@ -8,6 +8,9 @@
 // RUN: not megactx-run %t/name.mctx --test-data %t 2>&1 | FileCheck %s --check-prefix=NAME
 // NAME: error: '{{.*}}name.mctx/manifest.json' is damaged: its checksum is not the recorded one
 
+// RUN: not megactx-explain %t/name.mctx 2>&1 | FileCheck %s --check-prefix=EXPLAIN
+// EXPLAIN: error: {{.*}}name.mctx: manifest.json is damaged: its checksum is not the recorded one
+
 // RUN: cp -r %t/m.mctx %t/cut.mctx && head -c 100 %t/m.mctx/manifest.json > %t/cut.mctx/manifest.json
 // RUN: not megactx-run %t/cut.mctx --test-data %t 2>&1 | FileCheck %s --check-prefix=CUT
 // CUT: error: '{{.*}}cut.mctx/manifest.json' is damaged

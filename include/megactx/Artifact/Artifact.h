@@ -89,6 +89,9 @@ private:
 /// C interface.
 LogicalResult addEntry(ModuleOp module);
 
+/// Whether a manifest's text has the checksum that is recorded in it.
+bool isIntactManifest(StringRef text);
+
 /// Why no artifact can be written to the path; empty where one can. What is
 /// there may only be an older one.
 std::string faultOfPlace(StringRef path);
