@@ -196,6 +196,8 @@ ElementValues::Result ElementValues::sliced(Operation *op,
     if (!start || !along || !by || by.getValue() == 0)
       return std::nullopt;
     int64_t d = along.getValue() + (along.getValue() < 0 ? rank : 0);
+    if (d < 0 || d >= rank)
+      return std::nullopt;
     AffineExpr size = shape(data)[d];
     // The last ones are, however many there are.
     if (auto end = constantIntegers(op->getOperand(2));

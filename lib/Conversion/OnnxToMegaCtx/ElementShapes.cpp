@@ -291,12 +291,16 @@ std::optional<AffineExpr> ElementValues::inferUnits(Operation *op, int64_t dim,
   int64_t outer = adds ? rankOf(op->getResult(0)) : rankOf(data);
   for (int64_t &axis : *axes)
     axis += axis < 0 ? outer : 0;
+  auto sizeOf = [&](int64_t i) -> std::optional<AffineExpr> {
+    return i < rankOf(data) ? std::optional(shape(data)[i]) : std::nullopt;
+  };
   int64_t from = 0, to = 0;
   for (int64_t i = 0; i < outer; ++i) {
     bool isOdd = llvm::is_contained(*axes, i);
     int64_t here = adds ? i : to;
     if (here == dim && !(isOdd && !adds))
-      return isOdd ? positions.constant(1) : shape(data)[adds ? from : i];
+      return isOdd ? std::optional(positions.constant(1))
+                   : sizeOf(adds ? from : i);
     from += !isOdd;
     to += !isOdd;
   }
@@ -310,6 +314,10 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
   Value data = op->getNumOperands() ? op->getOperand(0) : Value();
   int64_t rank = data ? rankOf(data) : 0;
   int64_t resultRank = rankOf(op->getResult(0));
+  bool isReduction = type.starts_with("Reduce");
+  if (!data || rank < 0 ||
+      !(isReduction ? dim < rank : hasRanks(op, resultRank)))
+    return std::nullopt;
   auto axisOf = [&](int64_t otherwise) {
     int64_t axis = integerAttr(op, "axis", otherwise);
     return axis < 0 ? axis + rank : axis;
@@ -320,7 +328,7 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
   }
   if (type == "Unsqueeze" || type == "Squeeze")
     return inferUnits(op, dim, type == "Unsqueeze");
-  if (type.starts_with("Reduce")) {
+  if (isReduction) {
     auto axes =
         hasOperand(op, 1) ? constantIntegers(op->getOperand(1)) : std::nullopt;
     if (!axes || axes->empty())

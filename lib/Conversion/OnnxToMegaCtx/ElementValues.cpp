@@ -39,9 +39,7 @@ ElementValues::movesOf(Value tensor, ArrayRef<AffineExpr> place) {
   return collected;
 }
 
-/// Whether a node's ranks are those that its operator wants: a model's file may
-/// say anything of its tensors.
-static bool hasRanks(Operation *op, int64_t rank) {
+bool mlir::megactx::raise::hasRanks(Operation *op, int64_t rank) {
   StringRef type = typeOf(op);
   int64_t first = rankOf(op->getOperand(0)), axis = integerAttr(op, "axis", 0);
   axis += axis < 0 ? first : 0;
@@ -63,7 +61,7 @@ static bool hasRanks(Operation *op, int64_t rank) {
     return isAxis && first == rank && hasRank(op->getOperand(1));
   if (type == "Gather")
     return isAxis && first + rankOf(op->getOperand(1)) - 1 == rank;
-  if (type == "Slice" || type == "Tile")
+  if (llvm::is_contained({"Pad", "Slice", "Split", "Tile"}, type))
     return first == rank;
   if (type == "CastLike" || type == "Expand")
     return first <= rank;

@@ -133,6 +133,10 @@ private:
   unsigned depth = 0, numTables = 0;
 };
 
+/// Whether a node's ranks, axes and orders are those that its operator wants
+/// for a result of this rank: a model's file may say anything of its tensors.
+bool hasRanks(Operation *op, int64_t rank);
+
 /// The condition on (x, y), tokens, under which a constant matrix of two values
 /// has the second one, exact for every element; rows x, columns y. `isOther`
 /// says which of the two an element has. Nothing where the matrix is no band,

@@ -49,3 +49,26 @@ func.func @joined_along_no_axis(%q: !t, %k: !t, %v: !t) -> !t {
   return %o : !t
 }
 }
+
+// -----
+
+// Of sizes that a run says, too: an order with an axis that is not there, and a slice and a dim of 1 along none.
+// CHECK-LABEL: @axes_that_are_not_there
+// CHECK: onnx.Transpose %{{.*}} {perm = array<i64: -1, 1, 3, 2>}
+!q = tensor<?x2x?x8xf32>
+!m = tensor<?x?x?x?xf32>
+module attributes {onnx.model} {
+func.func @axes_that_are_not_there(%q: !q, %k: !q, %v: !q, %m: tensor<?x?xf32>) -> !q {
+  %zero = onnx.initializer {value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %far = onnx.initializer {value = dense<7> : tensor<1xi64>} : tensor<1xi64>
+  %axes = onnx.initializer {value = dense<[0, 9]> : tensor<2xi64>} : tensor<2xi64>
+  %kt = "onnx.Transpose"(%k) {perm = array<i64: -1, 1, 3, 2>} : (!q) -> tensor<?x2x8x?xf32>
+  %cut = "onnx.Slice"(%m, %zero, %far, %far) : (tensor<?x?xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x?xf32>
+  %mask = "onnx.Unsqueeze"(%cut, %axes) : (tensor<?x?xf32>, tensor<2xi64>) -> !m
+  %s = "onnx.MatMul"(%q, %kt) : (!q, tensor<?x2x8x?xf32>) -> tensor<?x2x?x?xf32>
+  %t = "onnx.Add"(%s, %mask) : (tensor<?x2x?x?xf32>, !m) -> tensor<?x2x?x?xf32>
+  %p = "onnx.Softmax"(%t) {axis = -1 : si64} : (tensor<?x2x?x?xf32>) -> tensor<?x2x?x?xf32>
+  %o = "onnx.MatMul"(%p, %v) : (tensor<?x2x?x?xf32>, !q) -> !q
+  return %o : !q
+}
+}
