@@ -2,6 +2,7 @@
 
 #include "Operands.h"
 #include "Nodes.h"
+#include "Remarks.h"
 #include "TokenRows.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringSet.h"
@@ -249,11 +250,25 @@ bool Operands::isOfChannels(Value operand, bool hasRowsLast) {
   return isFound;
 }
 
-std::string Operands::whyApart(Value query, Value key) {
+std::string Operands::whyApart(Value query, Value key, Standing standing) {
   AffineExpr ahead = values.shape(key)[2] - values.shape(query)[2];
-  if (haveOneSize(query, key, 2))
+  if (standing == Standing::FirstSaid || haveOneSize(query, key, 2))
     ahead = positions.constant(0);
-  return TokenRows(positions, values).whyApart(query, key, ahead);
+  return TokenRows(positions, values)
+      .whyApart(query, key, ahead, standing != Standing::LastKnown);
+}
+
+StringRef mlir::megactx::raise::kindByRows(Operation *node, StringRef kind,
+                                           Value query, Value key,
+                                           Standing standing) {
+  if (kind != "self")
+    return kind;
+  std::string reason =
+      Operands(node->getContext()).whyApart(query, key, standing);
+  if (reason.empty())
+    return kind;
+  missed(node, kPositionsUnknown) << remark::reason("{0}", reason);
+  return "cross";
 }
 
 Value Operands::movedWhole(Value value) {

@@ -21,6 +21,11 @@ struct Operand {
   int64_t group = 1;
 };
 
+/// How queries stand among keys: the last ones at one position, or the first
+/// ones; as far as that is known, or, of operators that say so themselves, as
+/// far as nothing else is.
+enum class Standing { LastKnown, LastSaid, FirstSaid };
+
 class Operands {
 public:
   Operands(MLIRContext *context) : positions(context), values(positions) {}
@@ -54,7 +59,8 @@ public:
   /// Why it is not known that the last query [B, H, Nq, D] stands where the
   /// last key [B, H, Nk, D] does, and the others before them, of one sequence;
   /// empty where it is.
-  std::string whyApart(Value query, Value key);
+  std::string whyApart(Value query, Value key,
+                       Standing standing = Standing::LastKnown);
 
   /// The number that a scalar always is.
   std::optional<double> scalar(Value value);
@@ -94,6 +100,11 @@ bool isOfWeights(Value value);
 /// operands have none.
 std::optional<std::pair<Operand, Operand>>
 sharedSources(ArrayRef<Operand> keys, ArrayRef<Operand> values);
+
+/// Why an attention of this kind is none of positions, which a remark at the
+/// node says: it then is `cross`.
+StringRef kindByRows(Operation *node, StringRef kind, Value query, Value key,
+                     Standing standing = Standing::LastKnown);
 
 /// `self` where queries and keys are projected from one activation, or keys
 /// from one of a layer before of which the queries' rows are computed, or where

@@ -188,12 +188,12 @@ void OperatorRaiser::build() {
   value = withPast(kPastValue, headsOf(2, "kv_num_heads"));
   pattern::Pattern own = readPattern(), pattern;
   StringRef kind = kindOf(query, key, value);
-  if (kind == "self" && own.isDense())
-    if (std::string reason = Operands(op->getContext()).whyApart(query, key);
-        !reason.empty()) {
-      kind = "cross";
-      missed(op, kPositionsUnknown) << remark::reason("{0}", reason);
-    }
+  Standing standing = own.isDense()              ? Standing::LastKnown
+                      : hasOperand(op, kPastKey) ? Standing::LastSaid
+                                                 : Standing::FirstSaid;
+  // Of lengths a run says where the queries stand.
+  if (!hasOperand(op, kLengths))
+    kind = kindByRows(op, kind, query, key, standing);
   // Without positions, the last query and the last key have one.
   bool isLast = kind == "self" && own.isDense();
   Value offset;

@@ -4,6 +4,7 @@
 #include "CacheRows.h"
 #include "Heads.h"
 #include "Nodes.h"
+#include "Operands.h"
 #include "RaiseAttention.h"
 #include "Remarks.h"
 #include "Sinks.h"
@@ -330,6 +331,7 @@ void CachedRaiser::build() {
   requireLengths();
   Value newKeys = splitHeads(b, op->getOperand(1), keyHeads),
         newValues = splitHeads(b, op->getOperand(2), keyHeads);
+  StringRef kind = kindByRows(op, "self", query, newKeys, Standing::FirstSaid);
   Value allKeys = cacheOf(kPastKey, newKeys),
         allValues = cacheOf(kPastValue, newValues);
   // The rows that any batch entry may have.
@@ -358,7 +360,7 @@ void CachedRaiser::build() {
   auto attention = AttentionOp::create(
       b, queryType.clone(shape), hasOperand(op, kSink) ? Type(lse) : Type(),
       query, source, starts, /*positions=*/Value(), b.getF32FloatAttr(scale),
-      softcap, b.getI64IntegerAttr(1), b.getStringAttr("self"));
+      softcap, b.getI64IntegerAttr(1), b.getStringAttr(kind));
   passed(op, kAttentionRaised) << remark::add("{0}", pattern.str());
   Value out = attention.getOut();
   if (hasOperand(op, kSink)) {

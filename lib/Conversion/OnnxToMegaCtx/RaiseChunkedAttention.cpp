@@ -58,7 +58,8 @@ Value ChunkedRaiser::sourceOf(Part &part, Value rows, std::string &reason) {
   }
   Value key = part.key.emit(b), value = part.value.emit(b);
   StringRef kind = kindOf(rows, key, value);
-  part.isSelf = part.keys == traced.sizes[2] && kind == "self";
+  part.isSelf = part.keys == traced.sizes[2] &&
+                kindByRows(softmax, kind, rows, key) == "self";
   masks.setOperands(rows, key, part.isSelf);
   for (const Term &term : part.terms)
     if (!masks.isPlaced(term)) {

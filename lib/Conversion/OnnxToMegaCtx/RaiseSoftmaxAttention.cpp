@@ -389,12 +389,7 @@ std::string Raiser::build(Scores &scores) {
   auto parts = partsOfKeys(b, operands, key, values, scores);
   key = parts.back().key;
   values = parts.back().values;
-  StringRef kind = kindOf(query, key, values);
-  if (kind == "self")
-    if (std::string reason = operands.whyApart(query, key); !reason.empty()) {
-      kind = "cross";
-      missed(softmax, kPositionsUnknown) << remark::reason("{0}", reason);
-    }
+  StringRef kind = kindByRows(softmax, kindOf(query, key, values), query, key);
   // Which scores of one part terms are added to is known.
   Value whole = parts.size() == 1 ? scores.product : Value();
   masks.setOperands(query, key, kind == "self", whole);

@@ -333,9 +333,12 @@ std::string TokenRows::whyApartInInputs(const Rows &queries, const Rows &keys) {
       auto own = axisOf(query->place), other = axisOf(key->place);
       if (!own || !other)
         return "it is not known which rows its queries and keys are of";
-      AffineExpr last = values.shape(query->tensor)[*own] - query->place[*own],
-                 end = values.shape(key->tensor)[*other] - key->place[*other];
-      if (last != end && !positions.holds(Condition::zero(last - end)))
+      // From the first row or from the last one.
+      AffineExpr apart = key->place[*other] - query->place[*own],
+                 more = values.shape(key->tensor)[*other] -
+                        values.shape(query->tensor)[*own];
+      if (!positions.holds(Condition::zero(apart)) &&
+          !positions.holds(Condition::zero(positions.simplify(more - apart))))
         return "its queries are other rows of " + describe(query->tensor) +
                " than its last keys are of " + describe(key->tensor);
     }
@@ -435,13 +438,19 @@ std::string TokenRows::whyApart(const Rows &queries, const Rows &keys) {
     }
     if (!found)
       continue;
+    // Others than those that are alike may be among what both are made of.
     std::string reason = whyBefore(*found);
+    for (const Rows *rows : {&queries, &keys})
+      if (reason.empty())
+        reason = whyUnordered(*rows, 0);
     return reason.empty() ? whyUnordered(query) : reason;
   }
-  return whyApartInInputs(queries, keys);
+  return isSaid ? "" : whyApartInInputs(queries, keys);
 }
 
-std::string TokenRows::whyApart(Value query, Value key, AffineExpr ahead) {
+std::string TokenRows::whyApart(Value query, Value key, AffineExpr ahead,
+                                bool isSaidSo) {
+  isSaid = isSaidSo;
   positions.forget();
   values.forget();
   if (ahead != positions.constant(0) && positions.isNonNegative(-ahead))

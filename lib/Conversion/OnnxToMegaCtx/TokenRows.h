@@ -21,8 +21,9 @@ public:
 
   /// Why nothing says that row i of the queries [B, H, Nq, D] is of the token
   /// that row i + ahead of the keys [B, H, Nk, D] is of, and that these are in
-  /// their sequence's order; empty where that is known.
-  std::string whyApart(Value query, Value key, AffineExpr ahead);
+  /// their sequence's order; empty where that is known, or, where an operator
+  /// says so of its operands, where nothing says otherwise.
+  std::string whyApart(Value query, Value key, AffineExpr ahead, bool isSaidSo);
 
 private:
   /// A row that another one is computed of, by its first channel: which one it
@@ -61,6 +62,7 @@ private:
 
   Positions &positions;
   ElementValues &values;
+  bool isSaid = false;
 };
 
 /// The place of the element in what a tensor was reshaped from, where the last

@@ -249,3 +249,39 @@ func.func @joined_alike(%x: tensor<?x1x17x8xf32>) -> tensor<?x1x17x8xf32> {
   %o = onnx.MatMul %p, %b : (tensor<?x1x17x17xf32>, tensor<?x1x17x8xf32>) -> tensor<?x1x17x8xf32>
   return %o : tensor<?x1x17x8xf32>
 }
+
+// Rows that are chosen from two orders have none.
+// CHECK-LABEL: @chosen_queries(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+// WHY: positions-unknown {{.*}}Function=chosen_queries
+func.func @chosen_queries(%x: !x, %c: tensor<?x1xi1>) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %2 = onnx.initializer {value = dense<2> : !i} : !i
+  %minus = onnx.initializer {value = dense<-1> : !i} : !i
+  %end = onnx.initializer {value = dense<-9223372036854775807> : !i} : !i
+  %a = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %r = onnx.Slice %a, %minus, %end, %2, %minus : (!x, !i, !i, !i, !i) -> !x
+  %q = onnx.Where %c, %r, %a : (tensor<?x1xi1>, !x, !x) -> !x
+  %kt = onnx.Transpose %a {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %a : (!p, !x) -> !x
+  return %o : !x
+}
+
+// An operator's own mask counts rows as they are, a pattern of others does not.
+// CHECK-LABEL: @operator_of_reversed_keys(
+// CHECK: megactx.source {{.*}} pattern(#megactx.pattern<causal>)
+// CHECK: megactx.attention {{.*}}kind = "cross"
+// WHY: positions-unknown {{.*}}Function=operator_of_reversed_keys
+func.func @operator_of_reversed_keys(%x: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %2 = onnx.initializer {value = dense<2> : !i} : !i
+  %minus = onnx.initializer {value = dense<-1> : !i} : !i
+  %end = onnx.initializer {value = dense<-9223372036854775807> : !i} : !i
+  %q = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %a = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %k = onnx.Slice %a, %minus, %end, %2, %minus : (!x, !i, !i, !i, !i) -> !x
+  %o = onnx.Attention %q, %k, %k {is_causal = 1 : i64} : (!x, !x, !x) -> !x
+  return %o : !x
+}
