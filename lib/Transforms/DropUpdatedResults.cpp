@@ -26,9 +26,18 @@ struct DropUpdatedResults
       auto number = function.getResultAttrOfType<IntegerAttr>(i, kUpdatesAttr);
       if (!number)
         continue;
+      uint64_t argument = number.getValue().getZExtValue();
+      if (argument >= function.getNumArguments() ||
+          !isa<MemRefType>(function.getArgumentTypes()[argument]) ||
+          !isa<MemRefType>(function.getResultTypes()[i])) {
+        function.emitError()
+            << "result " << i << " updates argument " << number.getInt()
+            << ", expected one that is a memref like it";
+        return signalPassFailure();
+      }
       dropped.set(i);
       descriptions.push_back(describe(b, function, i));
-      writeTo(b, function.getArgument(number.getInt()), end.getOperand(i));
+      writeTo(b, function.getArgument(argument), end.getOperand(i));
     }
     if (dropped.none())
       return;
