@@ -156,7 +156,7 @@ std::string TokenRows::whyUnordered(const Rows &rows, unsigned depth) {
 }
 
 std::string TokenRows::whyUnordered(const Row &row) {
-  constexpr size_t kMost = 20000, kFew = 40, kMany = 2000;
+  constexpr size_t kMost = 20000, kFew = 40, kMany = 400;
   llvm::SetVector<Value> seen;
   seen.insert(row.tensor);
   bool mayBe = false;
@@ -167,5 +167,7 @@ std::string TokenRows::whyUnordered(const Row &row) {
     mayBe = !typeOf(op).empty() && mayReorder(op);
     seen.insert(op->operand_begin(), op->operand_end());
   }
-  return whyUnordered(follow(row.tensor, row.place, mayBe ? kMany : kFew), 0);
+  return whyUnordered(follow(row.tensor, row.place, mayBe ? kMany : kFew,
+                             /*isInOrder=*/true),
+                      0);
 }

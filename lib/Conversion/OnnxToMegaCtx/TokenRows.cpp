@@ -245,7 +245,8 @@ SmallVector<TokenRows::Row> TokenRows::behind(const Row &row) {
 }
 
 /// A row with all that it is computed of, the nearest first.
-TokenRows::Rows TokenRows::follow(Value tensor, Place place, size_t most) {
+TokenRows::Rows TokenRows::follow(Value tensor, Place place, size_t most,
+                                  bool isInOrder) {
   Rows rows = {{tensor, place, {}}};
   for (size_t i = 0; i < rows.size() && rows.size() < most; ++i) {
     SmallVector<Row> next = behind(rows[i]);
@@ -255,6 +256,8 @@ TokenRows::Rows TokenRows::follow(Value tensor, Place place, size_t most) {
         return other.tensor == row.tensor && other.place == row.place;
       };
       row.parent = i;
+      if (isInOrder && !axisOf(row.place))
+        continue;
       if (rankOf(row.tensor) == int64_t(row.place.size()) &&
           !isConstant(row.tensor) && llvm::none_of(rows, isRow))
         rows.push_back(row);

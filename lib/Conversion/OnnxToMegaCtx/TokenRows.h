@@ -39,7 +39,9 @@ private:
   };
   using Rows = std::vector<Row>;
 
-  Rows follow(Value tensor, Place place, size_t most);
+  /// So many at most; as far as rows have an axis of their own, where only
+  /// their order is asked for.
+  Rows follow(Value tensor, Place place, size_t most, bool isInOrder = false);
   Rows followPart(Value part, Place place, unsigned axis);
   SmallVector<Row> behind(const Row &row);
   SmallVector<Row> joined(const Row &row);
