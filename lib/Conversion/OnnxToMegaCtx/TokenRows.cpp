@@ -448,7 +448,10 @@ std::string TokenRows::whyApart(const Rows &queries, const Rows &keys) {
         reason = whyUnordered(*rows, 0);
     return reason.empty() ? whyUnordered(query) : reason;
   }
-  return isSaid ? "" : whyApartInInputs(queries, keys);
+  std::string reason = whyUnordered(queries, 0);
+  if (reason.empty())
+    reason = whyUnordered(keys, 0);
+  return isSaid || !reason.empty() ? reason : whyApartInInputs(queries, keys);
 }
 
 std::string TokenRows::whyApart(Value query, Value key, AffineExpr ahead,

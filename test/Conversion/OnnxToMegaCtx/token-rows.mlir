@@ -285,3 +285,16 @@ func.func @operator_of_reversed_keys(%x: !x) -> !x {
   %o = onnx.Attention %q, %k, %k {is_causal = 1 : i64} : (!x, !x, !x) -> !x
   return %o : !x
 }
+
+// Also where nothing is known of the rows that its queries are of.
+// CHECK-LABEL: @operator_of_reversed_queries(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+// WHY: positions-unknown {{.*}}Function=operator_of_reversed_queries
+func.func @operator_of_reversed_queries(%x: !x, %k: !x) -> !x {
+  %2 = onnx.initializer {value = dense<2> : !i} : !i
+  %minus = onnx.initializer {value = dense<-1> : !i} : !i
+  %end = onnx.initializer {value = dense<-9223372036854775807> : !i} : !i
+  %q = onnx.Slice %x, %minus, %end, %2, %minus : (!x, !i, !i, !i, !i) -> !x
+  %o = onnx.Attention %q, %k, %k {is_causal = 1 : i64} : (!x, !x, !x) -> !x
+  return %o : !x
+}
