@@ -370,3 +370,12 @@ Mask Masks::classify(const Term &term) {
     return mask;
   return classifyAt(term, sizes[rank - 1] - sizes[rank - 2]);
 }
+
+bool Masks::placeLastTogether(ArrayRef<Term> terms) {
+  const bool before = std::exchange(isSelf, true);
+  bool found = llvm::any_of(terms, [&](const Term &term) {
+    return !classify(term).pattern.isDense();
+  });
+  isSelf = found || before;
+  return found;
+}

@@ -106,6 +106,11 @@ public:
 
   Mask classify(const Term &term);
 
+  /// Whether one of the terms is a pattern where the last query and the last
+  /// key have one position: the model itself counts both from one end, whatever
+  /// its queries are computed of. Operands are of one sequence then.
+  bool placeLastTogether(ArrayRef<Term> terms);
+
   /// Classifies the terms. What patterns say is joined to `pattern`; the rest
   /// comes back as f32 tensors of rank 4 that are all added, with a remark for
   /// each term that has a part in them. Without `hasPatterns` all is left to

@@ -187,8 +187,17 @@ void OperatorRaiser::build() {
   key = withPast(kPastKey, headsOf(1, "kv_num_heads"));
   value = withPast(kPastValue, headsOf(2, "kv_num_heads"));
   pattern::Pattern own = readPattern(), pattern;
+  SmallVector<Term> terms;
+  if (hasOperand(op, kMask))
+    terms.push_back(readMask());
   StringRef kind = kindOf(query, key, value);
-  Standing standing = own.isDense()              ? Standing::LastKnown
+  masks.setOperands(query, key, /*isSelf=*/false);
+  const bool isPlaced = kind == "cross" && own.isDense() &&
+                        masks.placeLastTogether(terms);
+  if (isPlaced || !own.isDense())
+    kind = "self";
+  Standing standing = isPlaced                   ? Standing::LastSaid
+                      : own.isDense()            ? Standing::LastKnown
                       : hasOperand(op, kPastKey) ? Standing::LastSaid
                                                  : Standing::FirstSaid;
   // Of lengths a run says where the queries stand.
@@ -203,11 +212,10 @@ void OperatorRaiser::build() {
   else if (!own.isDense())
     offset = offsetOf();
   SmallVector<Value> biases;
-  if (hasOperand(op, kMask)) {
-    masks.setOperands(query, key, isLast);
-    bool hasPatterns = isLast || !offset;
-    biases = masks.biasesOf(b, readMask(), pattern, counts, hasPatterns);
-  }
+  masks.setOperands(query, key, isLast);
+  bool hasPatterns = isLast || !offset;
+  if (!terms.empty())
+    biases = masks.biasesOf(b, terms, pattern, counts, hasPatterns);
   if (pattern.isDense())
     pattern = own;
   else if (!own.isDense())

@@ -389,12 +389,16 @@ std::string Raiser::build(Scores &scores) {
   auto parts = partsOfKeys(b, operands, key, values, scores);
   key = parts.back().key;
   values = parts.back().values;
-  StringRef kind = kindByRows(softmax, kindOf(query, key, values), query, key);
+  StringRef kind = kindOf(query, key, values);
+  const bool isElsewhere = kind == "cross";
+  kind = kindByRows(softmax, kind, query, key);
   // Which scores of one part terms are added to is known.
   Value whole = parts.size() == 1 ? scores.product : Value();
   masks.setOperands(query, key, kind == "self", whole);
   if (std::string reason = placeTerms(parts.back().terms); !reason.empty())
     return reason;
+  if (isElsewhere && masks.placeLastTogether(parts.back().terms))
+    kind = kindByRows(softmax, "self", query, key, Standing::LastSaid);
   pattern::Pattern pattern;
   SmallVector<Value> sources;
   for (KeyPart &part : parts) {

@@ -298,3 +298,31 @@ func.func @operator_of_reversed_queries(%x: !x, %k: !x) -> !x {
   %o = onnx.Attention %q, %k, %k {is_causal = 1 : i64} : (!x, !x, !x) -> !x
   return %o : !x
 }
+
+// Rows that a mask of the model's own counts from one end with the keys' are of their sequence, whatever computes them (JetMoE's queries are an expert's for
+// each token, which are put back in order).
+// CHECK-LABEL: @rows_in_an_order_that_data_says(
+// CHECK: megactx.source {{.*}}pattern(#megactx.pattern<causal>)
+// CHECK: megactx.attention %{{[^"]*}}scale
+func.func @rows_in_an_order_that_data_says(%x: !x {onnx.dims = ["b", "", "n", ""]}, %order: tensor<?x1x?x8xi64> {onnx.dims = ["b", "", "n", ""]}) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %none = onnx.initializer {value = dense<0xFF800000> : tensor<f32>} : tensor<f32>
+  %0 = onnx.initializer {value = dense<0> : tensor<i64>} : tensor<i64>
+  %1 = onnx.initializer {value = dense<1> : tensor<i64>} : tensor<i64>
+  %2 = onnx.initializer {value = dense<2> : tensor<i64>} : tensor<i64>
+  %shape = onnx.Shape %x : (!x) -> tensor<4xi64>
+  %n = onnx.Gather %shape, %2 {axis = 0 : i64} : (tensor<4xi64>, tensor<i64>) -> tensor<i64>
+  %keys = onnx.Range %0, %n, %1 : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %last = onnx.initializer {value = dense<1> : !i} : !i
+  %rows = onnx.Unsqueeze %keys, %last : (tensor<?xi64>, !i) -> tensor<?x1xi64>
+  %hidden = onnx.Greater %keys, %rows : (tensor<?xi64>, tensor<?x1xi64>) -> tensor<?x?xi1>
+  %a = onnx.GatherElements %x, %order {axis = 2 : i64} : (!x, tensor<?x1x?x8xi64>) -> !x
+  %q = onnx.MatMul %a, %w : (!x, !w) -> !x
+  %k = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %t = onnx.Where %hidden, %none, %s : (tensor<?x?xi1>, tensor<f32>, !p) -> !p
+  %p = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}
