@@ -59,21 +59,27 @@ static std::optional<int64_t> divisorOf(AffineExpr expr, AffineExpr of) {
 
 /// The tensor as a source where the operand's element [b, h, n, d], or
 /// [b * H + h, n, d], is this one of its elements.
-std::optional<Operand>
-Operands::sourceAt(Value tensor, ArrayRef<AffineExpr> place, bool isFolded) {
+std::optional<Operand> Operands::sourceAt(Value tensor,
+                                          ArrayRef<AffineExpr> place,
+                                          std::optional<AffineExpr> heads) {
   AffineExpr batch = positions.variable(kBatch);
   if (place.size() != 4 || place[2] != positions.variable(kKey) ||
       place[3] != positions.variable(kPlace))
     return std::nullopt;
-  if (!isFolded) {
+  if (heads) {
     auto group = divisorOf(place[1], positions.variable(kHead));
+    // One head is that of all.
+    auto count = dyn_cast<AffineConstantExpr>(*heads);
+    if (count && place[1] == positions.constant(0) &&
+        values.shape(tensor)[1] == positions.constant(1))
+      group = count.getValue();
     if (!group || place[0] != batch)
       return std::nullopt;
     return Operand{tensor, *group};
   }
-  auto heads = dyn_cast<AffineConstantExpr>(values.shape(tensor)[1]);
-  if (!heads || place[0] != batch.floorDiv(heads.getValue()) ||
-      place[1] != batch % heads.getValue())
+  auto count = dyn_cast<AffineConstantExpr>(values.shape(tensor)[1]);
+  if (!count || place[0] != batch.floorDiv(count.getValue()) ||
+      place[1] != batch % count.getValue())
     return std::nullopt;
   return Operand{tensor, 1};
 }
@@ -93,7 +99,8 @@ SmallVector<Operand> Operands::sourcesOf(Value operand) {
     positions.assume(Condition::nonNegative(size - index - 1));
   SmallVector<Operand> sources;
   for (auto &[tensor, where] : values.movesOf(operand, place))
-    if (auto source = sourceAt(tensor, where, rank == 3))
+    if (auto source = sourceAt(
+            tensor, where, rank == 4 ? std::optional(sizes[1]) : std::nullopt))
       sources.push_back(*source);
   positions.forget();
   return sources;

@@ -70,7 +70,7 @@ public:
 
 private:
   std::optional<Operand> sourceAt(Value tensor, ArrayRef<AffineExpr> place,
-                                  bool isFolded);
+                                  std::optional<AffineExpr> heads);
   Value followed(Value value, Place &place);
 
   Positions positions;

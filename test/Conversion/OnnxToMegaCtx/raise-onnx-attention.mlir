@@ -90,6 +90,23 @@ func.func @one_key_head(%q: !q, %kt: tensor<?x1x8x?xf32>, %v: tensor<?x1x?x8xf32
   return %o : !q
 }
 
+// So it is where an exporter repeats it.
+// CHECK-LABEL: @one_key_head_repeated
+// CHECK: megactx.attention {{.*}} : (tensor<?x2x?x8xf32>, !megactx.source<tensor<?x1x?x8xf32>, tensor<?x1x?x8xf32>>
+func.func @one_key_head_repeated(%q: !q, %k: tensor<?x1x?x8xf32>) -> !q {
+  %two = onnx.initializer {value = dense<2> : tensor<1xi64>} : tensor<1xi64>
+  %times = onnx.initializer {value = dense<[1, 1, 2, 1, 1]> : tensor<5xi64>} : tensor<5xi64>
+  %sizes = onnx.initializer {value = dense<[0, 2, -1, 8]> : tensor<4xi64>} : tensor<4xi64>
+  %one = onnx.Unsqueeze %k, %two : (tensor<?x1x?x8xf32>, tensor<1xi64>) -> tensor<?x1x1x?x8xf32>
+  %each = onnx.Expand %one, %times : (tensor<?x1x1x?x8xf32>, tensor<5xi64>) -> tensor<?x1x2x?x8xf32>
+  %all = onnx.Reshape %each, %sizes : (tensor<?x1x2x?x8xf32>, tensor<4xi64>) -> !q
+  %kt = onnx.Transpose %all {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %all : (!p, !q) -> !q
+  return %o : !q
+}
+
 // Learned scores, a learned memory, learned queries.
 !w = tensor<1x2x5x8xf32>
 !wt = tensor<1x2x8x5xf32>
