@@ -1,7 +1,7 @@
 """Which keys a pattern's positions are of, where keys are not one row for each query's token: the sparse model equals the dense one with a mask at the scores.
 
-Learned keys stand nowhere: every query sees them. A class token's queries, every second row's, keys that are pooled, and rows that were reversed, sorted or moved around have no places that a pattern
-knows: their attention stays dense. Scores may have their axes in any order.
+Learned keys stand nowhere, and so do summaries of blocks behind the tokens' own keys: every query sees them. A class token's queries, every second row's, keys that are pooled, and rows that were
+reversed, sorted or moved around have no places that a pattern knows: their attention stays dense. Scores may have their axes in any order.
 """
 
 import importlib.util
@@ -66,6 +66,16 @@ def memory(g, x, mask):
         return g.op("Concat", rows, g.expand(g.weight(name, 1, HEADS, 3, DIM, scale=1.0), g.size(x, 0), HEADS, 3, DIM), axis=2)
     q, k, v = all_heads_of(g, x)
     return attended(g, q, before(k, "keys"), before(v, "values"), mask)
+
+
+def summaries(g, x, mask):
+    """Keys of two tokens each behind those of one (DeepSeek-V4); half of each head is rotated, as it were."""
+    pooled = g.op("Transpose", g.op("AveragePool", g.op("Transpose", x, perm=[0, 2, 1]), kernel_shape=[2], strides=[2]), perm=[0, 2, 1])
+    def own(name):
+        rows = heads_of(g, x, name)
+        return g.op("Concat", g.slice(rows, 3, 0, DIM // 2), g.op("Neg", g.slice(rows, 3, DIM // 2, DIM)), axis=3)
+    k, v = (g.op("Concat", own(name), heads_of(g, pooled, "of_blocks_" + name), axis=2) for name in "kv")
+    return attended(g, own("q"), k, v, mask)
 
 
 def class_token(g, x, mask):
@@ -152,11 +162,12 @@ def heads_as_rows(g, x, mask):
     return g.reshape(g.op("MatMul", g.op("Transpose", p, perm=[0, 2, 1, 3]), v), 0, 0, WIDTH)
 
 
-# The form, how many learned keys are before those of tokens and behind them, and how many attentions become sparse.
+# The form, how many other keys are before those of tokens and behind them (of so many tokens), and how many attentions become sparse.
 CASES = {
     "null_key": (null_key, 1, 0, 1),
     "row_of_zeros": (row_of_zeros, 1, 0, 1),
     "memory": (memory, 0, 3, 1),
+    "summaries": (summaries, 0, lambda tokens: tokens // 2, 1),
     "class_token": (class_token, 0, 0, 0),
     "every_second": (every_second, 0, 0, 0),
     "last_rows": (last_rows, 0, 0, 1),
@@ -182,7 +193,8 @@ def built(form, tokens=None, before=0, behind=0):
         if tokens is None:
             return scores
         seen = relation(PATTERN, np.arange(tokens)[first:], np.arange(tokens), 1)[0]
-        seen = np.pad(seen, ((0, 0), (before, behind)), constant_values=True)
+        last = behind(tokens) if callable(behind) else behind
+        seen = np.pad(seen, ((0, 0), (before, last)), constant_values=True)
         return g.op("Add", scores, g.tensor("mask", np.where(seen, 0, -np.inf).astype(np.float32)))
 
     g.output(form(g, x, mask), np.float32, ["batch", "rows", WIDTH])

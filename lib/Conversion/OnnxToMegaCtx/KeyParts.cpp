@@ -1,6 +1,6 @@
-//===- LearnedKeys.cpp - keys that are no tokens' -------------------------===//
+//===- KeyParts.cpp - keys that are no tokens' ----------------------------===//
 
-#include "LearnedKeys.h"
+#include "KeyParts.h"
 #include "Heads.h"
 #include "Nodes.h"
 #include "Operands.h"
@@ -46,12 +46,16 @@ static std::optional<Pair> joinedRows(ImplicitLocOpBuilder &b,
   return Pair{op->getOperand(0), op->getOperand(1)};
 }
 
-/// Which of the parts is of weights alone, in both.
-static std::optional<unsigned> learnedPart(const Pair &keys,
-                                           const Pair &values) {
+/// Which of the parts is of weights alone, in both, or stands behind all of the
+/// queries' own tokens.
+static std::optional<unsigned> partElsewhere(Operands &operands, Value query,
+                                             const Pair &keys,
+                                             const Pair &values) {
   for (unsigned i : {0, 1})
     if (isOfWeights(keys[i]) && isOfWeights(values[i]))
       return isOfWeights(keys[1 - i]) ? std::nullopt : std::optional(i);
+  if (operands.areOfSameRows(query, keys[0]))
+    return 1;
   return std::nullopt;
 }
 
@@ -75,7 +79,7 @@ static Value cut(ImplicitLocOpBuilder &b, Operands &operands, Value term,
 
 SmallVector<KeyPart, 2>
 mlir::megactx::raise::partsOfKeys(ImplicitLocOpBuilder &b, Operands &operands,
-                                  Value key, Value values,
+                                  Value query, Value key, Value values,
                                   const Scores &scores) {
   SmallVector<KeyPart, 2> parts(1);
   parts[0] = {key, values, scores.terms, false};
@@ -85,16 +89,17 @@ mlir::megactx::raise::partsOfKeys(ImplicitLocOpBuilder &b, Operands &operands,
   });
   auto keys = joinedRows(b, operands, key),
        rows = joinedRows(b, operands, values);
-  auto learned = keys && rows ? learnedPart(*keys, *rows) : std::nullopt;
-  if (!learned || !canCut)
+  auto elsewhere = keys && rows ? partElsewhere(operands, query, *keys, *rows)
+                                : std::nullopt;
+  if (!elsewhere || !canCut)
     return parts;
   for (unsigned i : {0, 1})
     if (!operands.haveOneSize((*keys)[i], (*rows)[i], 2))
       return parts;
   parts.resize(2);
   for (unsigned i : {0, 1}) {
-    KeyPart &part = parts[i == *learned ? 0 : 1];
-    part = {(*keys)[i], (*rows)[i], scores.terms, i == *learned};
+    KeyPart &part = parts[i == *elsewhere ? 0 : 1];
+    part = {(*keys)[i], (*rows)[i], scores.terms, i == *elsewhere};
     for (Term &term : part.terms)
       term.value = cut(b, operands, term.value, (*keys)[0], part.key);
   }

@@ -1,12 +1,13 @@
-//===- LearnedKeys.h - keys that are no tokens' -----------------*- C++ -*-===//
+//===- KeyParts.h - keys that are no tokens' --------------------*- C++ -*-===//
 //
-// Owns the parts of keys that are learned beside those of tokens, as null keys
-// and memories are: they stand at no position.
+// Owns the parts of keys that stand at no position beside those of the queries'
+// tokens: learned ones, as null keys and memories are, and ones behind them
+// that are computed of other rows, as summaries of blocks.
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MEGACTX_CONVERSION_ONNXTOMEGACTX_LEARNEDKEYS_H
-#define MEGACTX_CONVERSION_ONNXTOMEGACTX_LEARNEDKEYS_H
+#ifndef MEGACTX_CONVERSION_ONNXTOMEGACTX_KEYPARTS_H
+#define MEGACTX_CONVERSION_ONNXTOMEGACTX_KEYPARTS_H
 
 #include "Scores.h"
 
@@ -19,13 +20,13 @@ class Operands;
 struct KeyPart {
   Value key, values;
   SmallVector<Term> terms;
-  bool isLearned = false;
+  bool isEverywhere = false; ///< at no position
 };
 
-/// The learned keys, if there are some that are concatenated with others, and
-/// these, or all of them as one part.
+/// The keys at no position, if there are some that are concatenated with
+/// others, and these, or all of them as one part.
 SmallVector<KeyPart, 2> partsOfKeys(ImplicitLocOpBuilder &b, Operands &operands,
-                                    Value key, Value values,
+                                    Value query, Value key, Value values,
                                     const Scores &scores);
 
 } // namespace mlir::megactx::raise

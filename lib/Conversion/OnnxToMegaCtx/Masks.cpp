@@ -374,7 +374,8 @@ Mask Masks::classify(const Term &term) {
 bool Masks::placeLastTogether(ArrayRef<Term> terms) {
   const bool before = std::exchange(isSelf, true);
   bool found = llvm::any_of(terms, [&](const Term &term) {
-    return !classify(term).pattern.isDense();
+    pattern::Pattern pattern = classify(term).pattern;
+    return !pattern.isDense() && pattern.formula().holds({});
   });
   isSelf = found || before;
   return found;

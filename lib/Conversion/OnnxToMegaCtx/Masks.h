@@ -106,9 +106,10 @@ public:
 
   Mask classify(const Term &term);
 
-  /// Whether one of the terms is a pattern where the last query and the last
-  /// key have one position: the model itself counts both from one end, whatever
-  /// its queries are computed of. Operands are of one sequence then.
+  /// Whether one of the terms is a pattern, with the query's own position,
+  /// where the last query and the last key have one: the model itself counts
+  /// both from one end, whatever its queries are computed of. Operands are of
+  /// one sequence then.
   bool placeLastTogether(ArrayRef<Term> terms);
 
   /// Classifies the terms. What patterns say is joined to `pattern`; the rest

@@ -262,7 +262,16 @@ std::string Operands::whyApart(Value query, Value key, Standing standing) {
   if (standing == Standing::FirstSaid || haveOneSize(query, key, 2))
     ahead = positions.constant(0);
   return TokenRows(positions, values)
-      .whyApart(query, key, ahead, standing != Standing::LastKnown);
+      .whyApart(query, key, ahead,
+                standing == Standing::LastKnown ? Evidence::Inputs
+                                                : Evidence::None);
+}
+
+bool Operands::areOfSameRows(Value query, Value key) {
+  return haveOneSize(query, key, 2) &&
+         TokenRows(positions, values)
+             .whyApart(query, key, positions.constant(0), Evidence::Common)
+             .empty();
 }
 
 StringRef mlir::megactx::raise::kindByRows(Operation *node, StringRef kind,

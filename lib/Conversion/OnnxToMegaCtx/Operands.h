@@ -62,6 +62,9 @@ public:
   std::string whyApart(Value query, Value key,
                        Standing standing = Standing::LastKnown);
 
+  /// Whether queries and keys are as many, each of the token of its number.
+  bool areOfSameRows(Value query, Value key);
+
   /// The number that a scalar always is.
   std::optional<double> scalar(Value value);
 

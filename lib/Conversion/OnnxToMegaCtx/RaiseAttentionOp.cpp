@@ -192,8 +192,8 @@ void OperatorRaiser::build() {
     terms.push_back(readMask());
   StringRef kind = kindOf(query, key, value);
   masks.setOperands(query, key, /*isSelf=*/false);
-  const bool isPlaced = kind == "cross" && own.isDense() &&
-                        masks.placeLastTogether(terms);
+  const bool isPlaced =
+      kind == "cross" && own.isDense() && masks.placeLastTogether(terms);
   if (isPlaced || !own.isDense())
     kind = "self";
   Standing standing = isPlaced                   ? Standing::LastSaid

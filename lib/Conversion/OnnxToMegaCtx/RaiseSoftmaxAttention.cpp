@@ -7,7 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Heads.h"
-#include "LearnedKeys.h"
+#include "KeyParts.h"
 #include "Masks.h"
 #include "Nodes.h"
 #include "Operands.h"
@@ -347,15 +347,15 @@ std::string Raiser::placeTerms(SmallVectorImpl<Term> &terms) {
 /// Patterns are of keys that have positions. Masks mostly leave the others.
 Value Raiser::sourceOf(KeyPart &part, Value &query, pattern::Pattern &pattern) {
   pattern::Pattern own;
-  if (part.isLearned)
+  if (part.isEverywhere)
     llvm::erase_if(part.terms, [&](const Term &term) {
       Mask mask = masks.classify(term);
       return mask.pattern.isDense() && !mask.keepsTerm && !mask.bias;
     });
   SmallVector<Value> biases =
-      masks.biasesOf(b, part.terms, own, counts, !part.isLearned);
+      masks.biasesOf(b, part.terms, own, counts, !part.isEverywhere);
   alignSizes(query, part.key, part.values);
-  if (!part.isLearned)
+  if (!part.isEverywhere)
     pattern = own;
   auto type = SourceType::get(b.getContext(),
                               cast<RankedTensorType>(part.key.getType()),
@@ -364,7 +364,7 @@ Value Raiser::sourceOf(KeyPart &part, Value &query, pattern::Pattern &pattern) {
       b, type, part.key, part.values, biases,
       /*lengths=*/Value(), /*segments=*/Value(), /*offset=*/Value(),
       /*positions=*/Value(), PatternAttr::get(b.getContext(), own),
-      b.getI64IntegerAttr(1), part.isLearned ? b.getUnitAttr() : UnitAttr());
+      b.getI64IntegerAttr(1), part.isEverywhere ? b.getUnitAttr() : UnitAttr());
 }
 
 std::string Raiser::build(Scores &scores) {
@@ -386,23 +386,25 @@ std::string Raiser::build(Scores &scores) {
       !(rankOf(scores.sink) == 4 && rankOf(scores.product) == 4 &&
         operands.isOne(scores.sink, 3)))
     return describe(scores.sink) + " is no score of one more key per row";
-  auto parts = partsOfKeys(b, operands, key, values, scores);
+  auto parts = partsOfKeys(b, operands, query, key, values, scores);
   key = parts.back().key;
   values = parts.back().values;
   StringRef kind = kindOf(query, key, values);
-  const bool isElsewhere = kind == "cross";
-  kind = kindByRows(softmax, kind, query, key);
+  const bool isKnown = kind == "self" && operands.whyApart(query, key).empty();
   // Which scores of one part terms are added to is known.
   Value whole = parts.size() == 1 ? scores.product : Value();
-  masks.setOperands(query, key, kind == "self", whole);
+  masks.setOperands(query, key, isKnown, whole);
   if (std::string reason = placeTerms(parts.back().terms); !reason.empty())
     return reason;
-  if (isElsewhere && masks.placeLastTogether(parts.back().terms))
-    kind = kindByRows(softmax, "self", query, key, Standing::LastSaid);
+  if (!isKnown) {
+    const bool isSaid = masks.placeLastTogether(parts.back().terms);
+    kind = kindByRows(softmax, isSaid ? "self" : kind, query, key,
+                      isSaid ? Standing::LastSaid : Standing::LastKnown);
+  }
   pattern::Pattern pattern;
   SmallVector<Value> sources;
   for (KeyPart &part : parts) {
-    masks.setOperands(query, part.key, kind == "self" && !part.isLearned,
+    masks.setOperands(query, part.key, kind == "self" && !part.isEverywhere,
                       whole);
     sources.push_back(sourceOf(part, query, pattern));
   }

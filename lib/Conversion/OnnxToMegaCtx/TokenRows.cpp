@@ -451,12 +451,16 @@ std::string TokenRows::whyApart(const Rows &queries, const Rows &keys) {
   std::string reason = whyUnordered(queries, 0);
   if (reason.empty())
     reason = whyUnordered(keys, 0);
-  return isSaid || !reason.empty() ? reason : whyApartInInputs(queries, keys);
+  if (!reason.empty() || needed == Evidence::None)
+    return reason;
+  return needed == Evidence::Inputs
+             ? whyApartInInputs(queries, keys)
+             : "it is not known what its queries and its keys both are made of";
 }
 
 std::string TokenRows::whyApart(Value query, Value key, AffineExpr ahead,
-                                bool isSaidSo) {
-  isSaid = isSaidSo;
+                                Evidence evidence) {
+  needed = evidence;
   positions.forget();
   values.forget();
   if (ahead != positions.constant(0) && positions.isNonNegative(-ahead))

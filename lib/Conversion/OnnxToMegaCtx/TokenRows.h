@@ -14,6 +14,11 @@
 
 namespace mlir::megactx::raise {
 
+/// What has to show that rows are of one token: nothing, where an operator or a
+/// mask says so; a tensor that both are made of, or inputs of as many rows; or
+/// such a tensor alone.
+enum class Evidence { None, Inputs, Common };
+
 class TokenRows {
 public:
   TokenRows(Positions &positions, ElementValues &values)
@@ -21,9 +26,10 @@ public:
 
   /// Why nothing says that row i of the queries [B, H, Nq, D] is of the token
   /// that row i + ahead of the keys [B, H, Nk, D] is of, and that these are in
-  /// their sequence's order; empty where that is known, or, where an operator
-  /// says so of its operands, where nothing says otherwise.
-  std::string whyApart(Value query, Value key, AffineExpr ahead, bool isSaidSo);
+  /// their sequence's order; empty where that is known, and where no evidence
+  /// is needed and nothing says otherwise.
+  std::string whyApart(Value query, Value key, AffineExpr ahead,
+                       Evidence evidence);
 
 private:
   /// A row that another one is computed of, by its first channel: which one it
@@ -64,7 +70,7 @@ private:
 
   Positions &positions;
   ElementValues &values;
-  bool isSaid = false;
+  Evidence needed = Evidence::Inputs;
 };
 
 /// The place of the element in what a tensor was reshaped from, where the last

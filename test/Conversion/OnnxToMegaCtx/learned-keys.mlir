@@ -114,3 +114,24 @@ func.func @row_of_zeros(%x: !x) -> !x {
   %o = onnx.MatMul %p, %k : (!p, !x) -> !x
   return %o : !x
 }
+
+// Keys behind those of all of the queries' own tokens (DeepSeek-V4's of blocks).
+// CHECK-LABEL: @summaries_behind_tokens(
+// CHECK: %[[BLOCKS:.+]] = megactx.source %[[E:.+]], %[[E]] pattern(#megactx.pattern<dense>) everywhere
+// CHECK: %[[OWN:.+]] = megactx.source %[[K:.+]], %[[K]] pattern(#megactx.pattern<dense>) :
+// CHECK: megactx.attention %{{.+}}, %[[BLOCKS]], %[[OWN]] offset
+// SPARSE-LABEL: @summaries_behind_tokens(
+// SPARSE: megactx.source {{.*}} pattern(#megactx.pattern<dense>) everywhere
+// SPARSE: megactx.source {{.*}} pattern(#megactx.pattern<window<left = 3, right = 1>>) :
+func.func @summaries_behind_tokens(%x: !x {onnx.dims = ["b", "", "n", ""]}, %pooled: !x {onnx.dims = ["b", "", "m", ""]}) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %q = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %own = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %blocks = onnx.MatMul %pooled, %w : (!x, !w) -> !x
+  %k = onnx.Concat %own, %blocks {axis = 2 : i64} : (!x, !x) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}

@@ -62,6 +62,21 @@ func.func @all_rows_but_the_last(%x: !x) -> !x {
   return %o : !x
 }
 
+// Informer's queries.
+// CHECK-LABEL: @rows_that_data_chooses(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+func.func @rows_that_data_chooses(%x: !x, %chosen: tensor<?x1x?x8xi64>) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %a = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %q = onnx.GatherElements %a, %chosen {axis = 2 : i64} : (!x, tensor<?x1x?x8xi64>) -> !x
+  %k = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}
+
 // CHECK-LABEL: @every_second_row(
 // CHECK: megactx.attention {{.*}}kind = "cross"
 func.func @every_second_row(%x: !x) -> !x {
