@@ -36,7 +36,10 @@ private:
   Candidate window(std::optional<int64_t> left, std::optional<int64_t> right);
   std::vector<Candidate> candidates(const Condition &condition,
                                     const PresburgerSet &set);
-  void addDigits(const Condition &condition,
+  Candidate blocksWithin(int64_t block, std::optional<int64_t> left,
+                         std::optional<int64_t> right);
+  void addDigits(const Condition &condition, std::optional<int64_t> left,
+                 std::optional<int64_t> right,
                  std::vector<Candidate> &candidates);
 
   Positions &positions;
@@ -97,8 +100,28 @@ Candidate Namer::window(std::optional<int64_t> left,
   return {inside + outside, condition};
 }
 
+/// The query's block of so many positions, and as many before it and after it
+/// as have keys at most `left` before a query, or `right` after it.
+Candidate Namer::blocksWithin(int64_t block, std::optional<int64_t> left,
+                              std::optional<int64_t> right) {
+  std::string text = "block_local<block = " + std::to_string(block);
+  Condition condition = Condition::constant(true);
+  AffineExpr ahead = k.floorDiv(block) - p.floorDiv(block);
+  auto add = [&](StringRef name, std::optional<int64_t> most, int64_t sign) {
+    int64_t count = most ? std::max<int64_t>(*most, 0) / block : -1;
+    if (count != 0)
+      text += (", " + name + " = " + Twine(count)).str();
+    if (most)
+      condition = condition && Condition::nonNegative(sign * ahead + count);
+  };
+  add("left", left, 1);
+  add("right", right, -1);
+  return {text + ">", condition};
+}
+
 /// Patterns of the periods and blocks that the condition names.
-void Namer::addDigits(const Condition &condition,
+void Namer::addDigits(const Condition &condition, std::optional<int64_t> left,
+                      std::optional<int64_t> right,
                       std::vector<Candidate> &candidates) {
   llvm::SmallSetVector<int64_t, 4> periods, blocks;
   condition.walk([&](const Condition &part) {
@@ -120,8 +143,7 @@ void Namer::addDigits(const Condition &condition,
     candidates.push_back({"strided<stride = " + std::to_string(s) + ">",
                           Condition::zero((p - k) % s)});
   for (int64_t l : blocks)
-    candidates.push_back({"block_local<block = " + std::to_string(l) + ">",
-                          Condition::zero(p.floorDiv(l) - k.floorDiv(l))});
+    candidates.push_back(blocksWithin(l, left, right));
 }
 
 std::vector<Candidate> Namer::candidates(const Condition &condition,
@@ -129,7 +151,7 @@ std::vector<Candidate> Namer::candidates(const Condition &condition,
   auto right = most(set, -1, 1), left = most(set, 1, -1);
   std::vector<Candidate> all = {window({}, right), window(left, {}),
                                 window(left, right)};
-  addDigits(condition, all);
+  addDigits(condition, left, right, all);
   if (auto last = most(set, 0, 1))
     all.push_back({"global_keys<first = " + std::to_string(*last + 1) + ">",
                    Condition::nonNegative(-k + *last)});

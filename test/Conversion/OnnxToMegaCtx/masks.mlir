@@ -351,3 +351,56 @@ func.func @times_mask_of_a_run(%q: !tq, %kt: !tk, %v: !tq, %m: !tm) -> !tq {
   %o = onnx.MatMul %p, %v : (!ts, !tq) -> !tq
   return %o : !tq
 }
+
+// The blocks of rows and of keys, their own and those next to it.
+!blocks = tensor<?x?xi64>
+// CHECK-LABEL: @blocks_beside_their_own
+// CHECK: megactx.source %{{.*}}, %{{[^ ]*}} pattern(#megactx.pattern<block_local<block = 4, left = 2, right = 1>>)
+func.func @blocks_beside_their_own(%q: !q {onnx.dims = ["b", "", "n", ""]}, %v: !q) -> !q {
+  %none = onnx.initializer {value = dense<0xFF800000> : tensor<f32>} : tensor<f32>
+  %0 = onnx.initializer {value = dense<0> : tensor<i64>} : tensor<i64>
+  %1 = onnx.initializer {value = dense<1> : tensor<i64>} : tensor<i64>
+  %2 = onnx.initializer {value = dense<2> : tensor<i64>} : tensor<i64>
+  %4 = onnx.initializer {value = dense<4> : tensor<i64>} : tensor<i64>
+  %before = onnx.initializer {value = dense<-2> : tensor<i64>} : tensor<i64>
+  %last = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %shape = onnx.Shape %q : (!q) -> tensor<4xi64>
+  %n = onnx.Gather %shape, %2 {axis = 0 : i64} : (tensor<4xi64>, tensor<i64>) -> tensor<i64>
+  %range = onnx.Range %0, %n, %1 : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %block = onnx.Div %range, %4 : (tensor<?xi64>, tensor<i64>) -> tensor<?xi64>
+  %rows = onnx.Unsqueeze %block, %last : (tensor<?xi64>, tensor<1xi64>) -> tensor<?x1xi64>
+  %ahead = onnx.Sub %block, %rows : (tensor<?xi64>, tensor<?x1xi64>) -> !blocks
+  %near = onnx.GreaterOrEqual %ahead, %before : (!blocks, tensor<i64>) -> tensor<?x?xi1>
+  %soon = onnx.LessOrEqual %ahead, %1 : (!blocks, tensor<i64>) -> tensor<?x?xi1>
+  %seen = onnx.And %near, %soon : (tensor<?x?xi1>, tensor<?x?xi1>) -> tensor<?x?xi1>
+  %kt = onnx.Transpose %q {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %t = onnx.Where %seen, %s, %none : (tensor<?x?xi1>, !p, tensor<f32>) -> !p
+  %p = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
+
+// All blocks before, too.
+// CHECK-LABEL: @causal_blocks
+// CHECK: megactx.source %{{.*}}, %{{[^ ]*}} pattern(#megactx.pattern<block_local<block = 4, left = -1>>)
+func.func @causal_blocks(%q: !q {onnx.dims = ["b", "", "n", ""]}, %v: !q) -> !q {
+  %none = onnx.initializer {value = dense<0xFF800000> : tensor<f32>} : tensor<f32>
+  %0 = onnx.initializer {value = dense<0> : tensor<i64>} : tensor<i64>
+  %1 = onnx.initializer {value = dense<1> : tensor<i64>} : tensor<i64>
+  %2 = onnx.initializer {value = dense<2> : tensor<i64>} : tensor<i64>
+  %4 = onnx.initializer {value = dense<4> : tensor<i64>} : tensor<i64>
+  %last = onnx.initializer {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %shape = onnx.Shape %q : (!q) -> tensor<4xi64>
+  %n = onnx.Gather %shape, %2 {axis = 0 : i64} : (tensor<4xi64>, tensor<i64>) -> tensor<i64>
+  %range = onnx.Range %0, %n, %1 : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %block = onnx.Div %range, %4 : (tensor<?xi64>, tensor<i64>) -> tensor<?xi64>
+  %rows = onnx.Unsqueeze %block, %last : (tensor<?xi64>, tensor<1xi64>) -> tensor<?x1xi64>
+  %seen = onnx.LessOrEqual %block, %rows : (tensor<?xi64>, tensor<?x1xi64>) -> tensor<?x?xi1>
+  %kt = onnx.Transpose %q {perm = array<i64: 0, 1, 3, 2>} : (!q) -> !kt
+  %s = onnx.MatMul %q, %kt : (!q, !kt) -> !p
+  %t = onnx.Where %seen, %s, %none : (tensor<?x?xi1>, !p, tensor<f32>) -> !p
+  %p = onnx.Softmax %t {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %v : (!p, !q) -> !q
+  return %o : !q
+}
