@@ -341,3 +341,25 @@ func.func @rows_in_an_order_that_data_says(%x: !x {onnx.dims = ["b", "", "n", ""
   %o = onnx.MatMul %p, %k : (!p, !x) -> !x
   return %o : !x
 }
+
+// Entries in another order are of other sequences (LightGlue's pairs of images).
+// CHECK-LABEL: @entries_turned_round(
+// CHECK: megactx.attention {{.*}}kind = "cross"
+func.func @entries_turned_round(%x: !x) -> !x {
+  %w = onnx.initializer {value = dense<0.5> : !w} : !w
+  %0 = onnx.initializer {value = dense<0> : !i} : !i
+  %minus = onnx.initializer {value = dense<-1> : !i} : !i
+  %least = onnx.initializer {value = dense<-9223372036854775807> : !i} : !i
+  %h = onnx.MatMul %x, %w : (!x, !w) -> !x
+  %g = onnx.Relu %h : (!x) -> !x
+  %m = onnx.MatMul %g, %w : (!x, !w) -> !x
+  %y = onnx.Add %x, %m : (!x, !x) -> !x
+  %other = onnx.Slice %y, %minus, %least, %0, %minus : (!x, !i, !i, !i, !i) -> !x
+  %q = onnx.MatMul %y, %w : (!x, !w) -> !x
+  %k = onnx.MatMul %other, %w : (!x, !w) -> !x
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (!x) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}
