@@ -1,7 +1,8 @@
-//===- NormalizationRules.cpp - norms over channels or space --------------===//
+//===- NormalizationRules.cpp - norms, and other reductions ---------------===//
 
 #include "Rules.h"
 
+using namespace ::ONNX_NAMESPACE;
 using namespace mlir::onnx;
 
 /// Each element by what it and its neighbours among the channels are squared:
@@ -63,8 +64,38 @@ static std::string meanVarianceNormalization(const Call &call) {
          "divisor = Add(deviation, little)\no0 = Div(from_mean, divisor)";
 }
 
+/// Of exponentials of the differences from the greatest number, where those of
+/// ONNX's body end at 0 or beyond what a number can be.
+static std::string reduceLogSumExp(const Call &call) {
+  const bool isNarrow =
+      isReal(call.elementType(0)) && call.elementType(0) != TensorProto::DOUBLE;
+  const std::string axes = call.has(1) ? ", i1" : "",
+                    empty =
+                        "noop_with_empty_axes = " +
+                        std::to_string(call.integer("noop_with_empty_axes", 0)),
+                    kept = "<keepdims = 1, " + empty + "> ",
+                    wanted = "<keepdims = " +
+                             std::to_string(call.integer("keepdims", 1)) +
+                             ", " + empty + "> ";
+  auto finite = [&](const std::string &name, const std::string &form) {
+    return name + "_number = ReduceMax " + form + "(data" + axes + ")\n" +
+           name + "_ends = IsInf(" + name + "_number)\n" + name + " = Where(" +
+           name + "_ends, zero, " + name + "_number)\n";
+  };
+  return "data = Cast <to = " + std::to_string(isNarrow ? 1 : 11) +
+         "> (i0)\nzero_wide = Constant <value = float {0.0}> ()\n"
+         "zero = CastLike(zero_wide, data)\n" +
+         finite("most", kept) + finite("most_wanted", wanted) +
+         "behind = Sub(data, most)\npowers = Exp(behind)\n"
+         "sums = ReduceSum " +
+         wanted + "(powers" + axes +
+         ")\nlogs = Log(sums)\nwide = Add(logs, most_wanted)\n"
+         "o0 = CastLike(wide, i0)";
+}
+
 void mlir::onnx::addNormalizationRules(Rules &rules) {
   rules[".LRN"] = localResponseNormalization;
   rules[".GlobalLpPool"] = globalLpPool;
+  rules[".ReduceLogSumExp"] = reduceLogSumExp;
   rules[".MeanVarianceNormalization"] = meanVarianceNormalization;
 }

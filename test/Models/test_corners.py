@@ -509,3 +509,13 @@ def test_sizes_after_cumulative_sums(tool, tmp_path):
     for dim, name in zip(model.graph.input[0].type.tensor_type.shape.dim, "nm", strict=True):
         dim.dim_param = name
     np.testing.assert_allclose(results(tool, tmp_path, model, inputs)["y"], expected(model, inputs), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("keepdims", (0, 1))
+@pytest.mark.parametrize("opset", (13, 18))
+def test_exponentials_beyond_a_float(opset, keepdims, tool, tmp_path):
+    """Sums of exponentials that are 0, or beyond a float, have logarithms (Reformer's masked scores); infinities have theirs."""
+    x = random(2, 6, 5)
+    x[0, 0], x[0, 1], x[0, 2], x[1, 1, 2:], x[1, 2, 0], x[1, 3] = -1e9, -1e5, 900, -1e30, np.inf, -np.inf
+    node = helper.make_node("ReduceLogSumExp", ["x"] if opset < 18 else ["x", "axes"], ["y"], keepdims=keepdims, **({"axes": [-1]} if opset < 18 else {}))
+    check(tool, tmp_path, [node], {"x": x}, {} if opset < 18 else {"axes": np.array([-1])}, opset)
