@@ -47,14 +47,15 @@ static std::optional<Pair> joinedRows(ImplicitLocOpBuilder &b,
 }
 
 /// Which of the parts is of weights alone, in both, or stands behind all of the
-/// queries' own tokens.
+/// queries' own tokens and is of others.
 static std::optional<unsigned> partElsewhere(Operands &operands, Value query,
                                              const Pair &keys,
                                              const Pair &values) {
   for (unsigned i : {0, 1})
     if (isOfWeights(keys[i]) && isOfWeights(values[i]))
       return isOfWeights(keys[1 - i]) ? std::nullopt : std::optional(i);
-  if (operands.areOfSameRows(query, keys[0]))
+  if (operands.areOfSameRows(query, keys[0]) &&
+      !operands.areOfSameRows(query, keys[1]))
     return 1;
   return std::nullopt;
 }

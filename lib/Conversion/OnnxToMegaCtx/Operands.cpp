@@ -332,20 +332,10 @@ mlir::megactx::raise::sharedSources(ArrayRef<Operand> keys,
 namespace {
 /// What a tensor is computed of.
 struct Roots {
-  SmallPtrSet<Value, 8> activations; ///< that are projected, or turned round
-  SmallPtrSet<Value, 2> inputs;      ///< of floats, as they came
+  SmallPtrSet<Value, 8> activations; ///< that are projected
   bool isLearned = true;             ///< of constants alone
 };
 } // namespace
-
-/// Whether a node turns the order of entries round, as those of pairs are for
-/// attention of each to the other (LightGlue).
-static bool turnsRound(Operation *op) {
-  auto steps = typeOf(op) == "Slice" && hasOperand(op, 4)
-                   ? constantIntegers(op->getOperand(4))
-                   : std::nullopt;
-  return steps && llvm::any_of(*steps, [](int64_t step) { return step < 0; });
-}
 
 static Roots rootsOf(Value start) {
   llvm::SetVector<Value> seen;
@@ -355,14 +345,8 @@ static Roots rootsOf(Value start) {
     Operation *op = seen[i].getDefiningOp();
     StringRef type = typeOf(op);
     roots.isLearned &= op != nullptr;
-    if (!op)
-      roots.inputs.insert(seen[i]);
     if (!op || isConstant(seen[i]))
       continue;
-    if (turnsRound(op)) {
-      roots.activations.insert(seen[i]);
-      continue;
-    }
     bool projects =
         (type == "MatMul" || type == "Gemm") && isWeight(op->getOperand(1));
     if (projects) {
@@ -387,7 +371,7 @@ static Roots deepRootsOf(Value start) {
   SmallVector<Value> todo(roots.activations.begin(), roots.activations.end());
   while (!todo.empty()) {
     Roots next = rootsOf(todo.pop_back_val());
-    if (next.activations.size() != 1 || !next.inputs.empty())
+    if (next.activations.size() != 1)
       continue;
     if (Value one = *next.activations.begin();
         roots.activations.insert(one).second)

@@ -192,16 +192,15 @@ void OperatorRaiser::build() {
     terms.push_back(readMask());
   StringRef kind = kindOf(query, key, value);
   masks.setOperands(query, key, /*isSelf=*/false);
+  Standing standing = own.isDense()              ? Standing::LastKnown
+                      : hasOperand(op, kPastKey) ? Standing::LastSaid
+                                                 : Standing::FirstSaid;
   const bool isPlaced =
       kind == "cross" && own.isDense() && masks.placeLastTogether(terms);
   if (isPlaced || !own.isDense())
     kind = "self";
-  Standing standing = isPlaced                   ? Standing::LastSaid
-                      : own.isDense()            ? Standing::LastKnown
-                      : hasOperand(op, kPastKey) ? Standing::LastSaid
-                                                 : Standing::FirstSaid;
   // Of lengths a run says where the queries stand.
-  if (!hasOperand(op, kLengths))
+  if (!isPlaced && !hasOperand(op, kLengths))
     kind = kindByRows(op, kind, query, key, standing);
   // Without positions, the last query and the last key have one.
   bool isLast = kind == "self" && own.isDense();

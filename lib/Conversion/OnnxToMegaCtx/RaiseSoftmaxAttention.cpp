@@ -390,17 +390,17 @@ std::string Raiser::build(Scores &scores) {
   key = parts.back().key;
   values = parts.back().values;
   StringRef kind = kindOf(query, key, values);
-  const bool isKnown = kind == "self" && operands.whyApart(query, key).empty();
+  const bool isElsewhere = kind == "cross";
+  const bool isKnown = !isElsewhere && operands.whyApart(query, key).empty();
   // Which scores of one part terms are added to is known.
   Value whole = parts.size() == 1 ? scores.product : Value();
   masks.setOperands(query, key, isKnown, whole);
   if (std::string reason = placeTerms(parts.back().terms); !reason.empty())
     return reason;
-  if (!isKnown) {
-    const bool isSaid = masks.placeLastTogether(parts.back().terms);
-    kind = kindByRows(softmax, isSaid ? "self" : kind, query, key,
-                      isSaid ? Standing::LastSaid : Standing::LastKnown);
-  }
+  if (isElsewhere && masks.placeLastTogether(parts.back().terms))
+    kind = "self";
+  else if (!isKnown)
+    kind = kindByRows(softmax, kind, query, key);
   pattern::Pattern pattern;
   SmallVector<Value> sources;
   for (KeyPart &part : parts) {
