@@ -397,10 +397,12 @@ std::string Raiser::build(Scores &scores) {
   masks.setOperands(query, key, isKnown, whole);
   if (std::string reason = placeTerms(parts.back().terms); !reason.empty())
     return reason;
-  if (isElsewhere && masks.placeLastTogether(parts.back().terms))
+  const bool isSaid = !isKnown && masks.placeLastTogether(parts.back().terms);
+  if (isElsewhere && isSaid)
     kind = "self";
   else if (!isKnown)
-    kind = kindByRows(softmax, kind, query, key);
+    kind = kindByRows(softmax, kind, query, key,
+                      isSaid ? Standing::LastSaid : Standing::LastKnown);
   pattern::Pattern pattern;
   SmallVector<Value> sources;
   for (KeyPart &part : parts) {

@@ -96,7 +96,7 @@ void TokenRows::addKept(const Row &row, SmallVectorImpl<Row> &next) {
         });
     bool isMask = getElementTypeOrSelf(operand.getType()).isInteger(1);
     if (!isBroadcast && !isMask)
-      next.push_back({operand, row.place, row.before});
+      next.push_back(row.of(operand, row.place));
     // Others are updates, scales, or what cosines and sines are.
     if (!llvm::is_contained({"Add", "Sub", "Mul", "Div", "Max", "Min", "Where"},
                             typeOf(op)))
@@ -104,7 +104,8 @@ void TokenRows::addKept(const Row &row, SmallVectorImpl<Row> &next) {
   }
 }
 
-/// The row in the middle of a window of a convolution or a pool.
+/// A row of the window of a convolution or a pool: any, or the one in the
+/// middle.
 std::optional<TokenRows::Row> TokenRows::windowed(const Row &row) {
   Operation *op = row.tensor.getDefiningOp();
   Value data = op->getOperand(0);
@@ -119,13 +120,19 @@ std::optional<TokenRows::Row> TokenRows::windowed(const Row &row) {
     auto list = op->getAttrOfType<DenseI64ArrayAttr>(name);
     return list && at < list.size() ? list[at] : otherwise;
   };
-  Row next = {data, row.place, row.before};
+  Row next = row.of(data, row.place);
   if (typeOf(op) == "Conv")
     next.place[1] = positions.constant(0);
-  for (int64_t d = 0; d < spatial; ++d)
-    next.place[d + 2] = next.place[d + 2] * listed("strides", d, 1) -
-                        listed("pads", d, 0) +
-                        (kernel[d] - 1) * listed("dilations", d, 1) / 2;
+  for (int64_t d = 0; d < spatial; ++d) {
+    int64_t stride = listed("strides", d, 1),
+            last = (kernel[d] - 1) * listed("dilations", d, 1);
+    AffineExpr &at = next.place[d + 2];
+    at = at * stride - listed("pads", d, 0);
+    if (stride == 1 && spatial == 1)
+      next.reach += last;
+    else
+      at = at + last / 2;
+  }
   return next;
 }
 
@@ -138,8 +145,7 @@ std::optional<TokenRows::Row> TokenRows::lookedUp(const Row &row) {
   int64_t rank = rankOf(op->getOperand(1));
   if (rank < 1 || rank > int64_t(row.place.size()))
     return std::nullopt;
-  return Row{op->getOperand(1), Place(ArrayRef(row.place).take_front(rank)),
-             row.before};
+  return row.of(op->getOperand(1), Place(ArrayRef(row.place).take_front(rank)));
 }
 
 /// The operand's row where a node only moves it, or puts numbers around it.
@@ -151,13 +157,13 @@ std::optional<TokenRows::Row> TokenRows::moved(const Row &row) {
   values.stopAt({from});
   Element element = values.at(row.tensor, row.place);
   values.stopAt({});
-  Row next = {from, row.place, row.before};
+  Row next = row.of(from, row.place);
   if (typeOf(op) == "Pad" && element.kind() == Element::Kind::Choice)
     element = Element(element.first());
   if (element.kind() == Element::Kind::Read && element.tensor() == from) {
     next.place.assign(element.indices().begin(), element.indices().end());
     auto axis = axisOf(row.place);
-    if (typeOf(op) == "Pad" && axis && next.place[*axis] != row.place[*axis])
+    if (typeOf(op) == "Pad" && axis && !isSameRow(next, row))
       next.before.push_back({row.tensor, {}});
   } else if (typeOf(op) != "Reshape" ||
              !splitLast(values, from, row.tensor, next.place)) {
@@ -178,7 +184,7 @@ SmallVector<TokenRows::Row> TokenRows::joined(const Row &row) {
   if (axis < 0 || axis >= rank)
     return {};
   AffineExpr start = positions.constant(0), at = row.place[axis];
-  Row next = {{}, row.place, row.before};
+  Row next = row.of({}, row.place);
   for (Value operand : op->getOperands()) {
     AffineExpr end = start + values.shape(operand)[axis];
     next.tensor = operand;
@@ -209,12 +215,12 @@ SmallVector<TokenRows::Row> TokenRows::behind(const Row &row) {
     query.place.back() = positions.constant(0);
     add(query);
   } else if (auto cast = dyn_cast<tensor::CastOp>(op)) {
-    add(Row{cast.getSource(), row.place, row.before});
+    add(row.of(cast.getSource(), row.place));
   } else if (isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op)) {
     Value from = op->getOperand(0);
     if (auto place = values.renumbered(values.shape(from),
                                        values.shape(row.tensor), row.place))
-      add(Row{from, *place, row.before});
+      add(row.of(from, *place));
   }
   StringRef type = typeOf(op);
   if (type.empty() || op->getNumOperands() == 0)
@@ -229,7 +235,7 @@ SmallVector<TokenRows::Row> TokenRows::behind(const Row &row) {
     unsigned i = *axis == rankOf(row.tensor) - 1 ? 0 : 1;
     if (rankOf(op->getOperand(i)) != int64_t(row.place.size()))
       return next;
-    Row data = {op->getOperand(i), row.place, row.before};
+    Row data = row.of(op->getOperand(i), row.place);
     data.place[*axis] = positions.constant(0);
     add(data);
   } else if (keepsRows(op)) {
@@ -282,16 +288,19 @@ TokenRows::Rows TokenRows::followPart(Value part, Place place, unsigned axis) {
 static bool isOfRow(AffineExpr index) { return index.isFunctionOfDim(kQuery); }
 
 /// Whether rows are one, whatever the head and the channel.
-bool TokenRows::isSameRow(ArrayRef<AffineExpr> place,
-                          ArrayRef<AffineExpr> other) {
-  return llvm::any_of(place, isOfRow) && llvm::any_of(other, isOfRow) &&
-         llvm::all_of(llvm::zip(place, other), [&](auto indices) {
+bool TokenRows::isSameRow(const Row &row, const Row &other) {
+  return llvm::any_of(row.place, isOfRow) &&
+         llvm::any_of(other.place, isOfRow) &&
+         llvm::all_of(llvm::zip(row.place, other.place), [&](auto indices) {
            auto [own, index] = indices;
-           bool matters = isOfRow(own) || isOfRow(index) ||
-                          own.isFunctionOfDim(kBatch) ||
+           bool isRow = isOfRow(own) || isOfRow(index);
+           bool matters = isRow || own.isFunctionOfDim(kBatch) ||
                           index.isFunctionOfDim(kBatch);
-           return !matters || own == index ||
-                  positions.holds(Condition::zero(own - index));
+           if (!matters || own == index)
+             return true;
+           int64_t more = isRow ? row.reach : 0, less = isRow ? other.reach : 0;
+           return positions.holds(Condition::within(
+               index - own + less, positions.constant(more + less + 1)));
          });
 }
 
@@ -304,7 +313,7 @@ std::string TokenRows::whyBefore(const Row &key) {
       return "before the keys of tokens are others that stand nowhere, by " +
              describe(tensor);
     auto isNext = [&](const Row &row) {
-      return row.tensor == key.tensor && isSameRow(row.place, key.place);
+      return row.tensor == key.tensor && isSameRow(row, key);
     };
     if (isComputed(tensor) &&
         llvm::none_of(follow(tensor, place, kMost), isNext))
@@ -401,7 +410,7 @@ bool TokenRows::areMadeAlike(const Row &query, const Row &key) {
   Operation *own = query.tensor.getDefiningOp(),
             *other = key.tensor.getDefiningOp();
   if (!own || !other || own->getName() != other->getName() ||
-      own->getNumOperands() == 0 || !isSameRow(query.place, key.place) ||
+      own->getNumOperands() == 0 || !isSameRow(query, key) ||
       typeOf(own) != "Reshape" ||
       own->getOperands().drop_front() != other->getOperands().drop_front() ||
       integerAttr(own, "allowzero", 0) != integerAttr(other, "allowzero", 0))
@@ -434,7 +443,7 @@ std::string TokenRows::whyApart(const Rows &queries, const Rows &keys) {
       if (key.tensor != query.tensor)
         continue;
       for (const Row &other : queries)
-        if (other.tensor == key.tensor && !isSameRow(other.place, key.place))
+        if (other.tensor == key.tensor && !isSameRow(other, key))
           return "its queries and its last keys are different rows of " +
                  describe(key.tensor);
       found = found ? found : &key;

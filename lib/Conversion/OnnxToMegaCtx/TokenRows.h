@@ -40,8 +40,14 @@ private:
     /// What was joined to its tensor, in front of it, on the way, with the
     /// place that the row would have there; none for what is learned or padded.
     SmallVector<std::pair<Value, Place>, 1> before;
+    /// So many rows behind it may be the one instead, of a window that moves by
+    /// one.
+    int64_t reach = 0;
     unsigned parent = 0;
     bool isEnd = false;
+
+    /// What it is computed of.
+    Row of(Value from, Place at) const { return {from, at, before, reach}; }
   };
   using Rows = std::vector<Row>;
 
@@ -55,7 +61,7 @@ private:
   std::optional<Row> moved(const Row &row);
   std::optional<Row> lookedUp(const Row &row);
   void addKept(const Row &row, SmallVectorImpl<Row> &next);
-  bool isSameRow(ArrayRef<AffineExpr> place, ArrayRef<AffineExpr> other);
+  bool isSameRow(const Row &row, const Row &other);
   bool ascends(ArrayRef<AffineExpr> from, ArrayRef<AffineExpr> to);
   std::string whyApart(const Rows &queries, const Rows &keys);
   std::string whyApartInInputs(const Rows &queries, const Rows &keys);

@@ -363,3 +363,24 @@ func.func @entries_turned_round(%x: !x) -> !x {
   %o = onnx.MatMul %p, %k : (!p, !x) -> !x
   return %o : !x
 }
+
+// Keys of a convolution of the rows up to their own, as causal ones are, are these rows' too.
+// CHECK-LABEL: @convolved_keys(
+// CHECK: megactx.attention %{{[^"]*}}scale
+func.func @convolved_keys(%x: !c) -> tensor<?x1x?x8xf32> {
+  %w1 = onnx.initializer {value = dense<0.5> : tensor<8x8x1xf32>} : tensor<8x8x1xf32>
+  %w3 = onnx.initializer {value = dense<0.5> : tensor<8x8x3xf32>} : tensor<8x8x3xf32>
+  %1 = onnx.initializer {value = dense<1> : !i} : !i
+  %a = onnx.Conv %x, %w1 {kernel_shape = array<i64: 1>, strides = array<i64: 1>, pads = array<i64: 0, 0>, dilations = array<i64: 1>, group = 1 : i64} : (!c, tensor<8x8x1xf32>) -> !c
+  %before = onnx.Conv %a, %w3 {kernel_shape = array<i64: 3>, strides = array<i64: 1>, pads = array<i64: 2, 0>, dilations = array<i64: 1>, group = 1 : i64} : (!c, tensor<8x8x3xf32>) -> !c
+  %b = onnx.Add %a, %before : (!c, !c) -> !c
+  %at = onnx.Transpose %a {perm = array<i64: 0, 2, 1>} : (!c) -> tensor<?x?x8xf32>
+  %bt = onnx.Transpose %b {perm = array<i64: 0, 2, 1>} : (!c) -> tensor<?x?x8xf32>
+  %q = onnx.Unsqueeze %at, %1 : (tensor<?x?x8xf32>, !i) -> !x
+  %k = onnx.Unsqueeze %bt, %1 : (tensor<?x?x8xf32>, !i) -> !x
+  %kt = onnx.Unsqueeze %b, %1 : (!c, !i) -> !kt
+  %s = onnx.MatMul %q, %kt : (!x, !kt) -> !p
+  %p = onnx.Softmax %s {axis = -1 : i64} : (!p) -> !p
+  %o = onnx.MatMul %p, %k : (!p, !x) -> !x
+  return %o : !x
+}
