@@ -278,27 +278,29 @@ static llvm::json::Object describe(ModuleOp module,
   return result;
 }
 
-/// The manifest's text, with its own checksum in it: that of the text with
-/// zeros in the checksum's place.
+static constexpr StringLiteral kChecksumField = "\n  \"checksum\": \"";
+static constexpr size_t kDigits = 16;
+
+/// The manifest's text with its own checksum in it, that of the text with zeros
+/// in the checksum's place; empty where it has no such place.
+static std::string withChecksum(std::string text) {
+  size_t at = StringRef(text).rfind(kChecksumField);
+  if (at == StringRef::npos ||
+      text.size() - (at += kChecksumField.size()) < kDigits)
+    return "";
+  text.replace(at, kDigits, kDigits, '0');
+  return text.replace(at, kDigits,
+                      llvm::formatv("{0:x-16}", checksum(text)).str());
+}
+
 static std::string sealed(llvm::json::Object manifest) {
-  manifest["checksum"] = std::string(16, '0');
-  std::string text =
-      llvm::formatv("{0:2}\n", llvm::json::Value(std::move(manifest)));
-  std::string field = "\n  \"checksum\": \"";
-  text.replace(text.rfind(field) + field.size(), 16,
-               llvm::formatv("{0:x-16}", checksum(text)).str());
-  return text;
+  manifest["checksum"] = std::string(kDigits, '0');
+  return withChecksum(
+      llvm::formatv("{0:2}\n", llvm::json::Value(std::move(manifest))));
 }
 
 bool mlir::megactx::isIntactManifest(StringRef text) {
-  StringRef field = "\n  \"checksum\": \"";
-  size_t at = text.rfind(field);
-  if (at == StringRef::npos || text.size() - at < field.size() + 16)
-    return false;
-  std::string zeroed = text.str();
-  zeroed.replace(at + field.size(), 16, 16, '0');
-  return llvm::formatv("{0:x-16}", checksum(zeroed)).str() ==
-         text.substr(at + field.size(), 16);
+  return !text.empty() && withChecksum(text.str()) == text;
 }
 
 std::string mlir::megactx::faultOfPlace(StringRef path) {

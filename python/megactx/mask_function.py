@@ -44,7 +44,7 @@ class Term:
             raise Error(_LOOKUP)
         if name not in _FUNCTIONS:
             raise Error(f"pattern: a mask's function may not call {name}; it has comparisons, + - * // %, & | ~ and of torch {', '.join(sorted(_FUNCTIONS))}")
-        return _FUNCTIONS[name](*map(_symbol, arguments), **(options or {}))
+        return _FUNCTIONS[name](*(value if value is None else _symbol(value) for value in arguments), **(options or {}))
 
 
 class Number(Term):
@@ -68,23 +68,18 @@ class Truth(Term):
     logical_not = __invert__
 
 
-def _text(value):
-    """Of a symbol, an integer, or a tensor of one."""
+def _symbol(value):
+    """Of an integer or truth, also in a tensor: whose operators would ask torch again."""
     if isinstance(value, Term):
-        return value.text
-    if getattr(value, "ndim", 0) == 0 and "float" not in f"{type(value)} {getattr(value, 'dtype', '')}":
-        try:
-            return str(int(value))
-        except (TypeError, ValueError):
-            pass
+        return value
+    scalar = value.item() if getattr(value, "ndim", None) == 0 else value
+    if isinstance(scalar, int):
+        return (Truth if isinstance(scalar, bool) else Number)(str(int(scalar)))
     raise Error(f"pattern: a mask's function computes with integers and positions, but got {value!r}")
 
 
-def _symbol(value):
-    """Operators of a tensor would ask torch again."""
-    if isinstance(value, Term) or value is None:
-        return value
-    return (Truth if "bool" in f"{type(value)} {getattr(value, 'dtype', '')}" else Number)(_text(value))
+def _text(value):
+    return _symbol(value).text
 
 
 def _call(name, a, b):

@@ -125,8 +125,7 @@ std::optional<Cache> Updater::cacheAt(unsigned result) {
   Cache cache{argument, node, /*axis=*/-1, result};
   if (!isConcat && typeOf(node) != "TensorScatter")
     return cache;
-  cache.axis = integerAttr(node, "axis", isConcat ? 0 : -2);
-  cache.axis += cache.axis < 0 ? type.getRank() : 0;
+  cache.axis = axisAttr(node, type.getRank(), isConcat ? 0 : -2);
   bool isAxis = cache.axis >= !isConcat && cache.axis < type.getRank() &&
                 (!isConcat || type.isDynamicDim(cache.axis));
   if (!isAxis || !isAlike(node->getOperand(1)))

@@ -132,6 +132,39 @@ std::optional<Place> ElementValues::renumbered(const Place &from,
   return inner;
 }
 
+bool ElementValues::splitLast(Value from, Value to, Place &place) {
+  const Place source = shape(from), target = shape(to);
+  auto numberOf = [](AffineExpr size) {
+    auto constant = dyn_cast<AffineConstantExpr>(size);
+    return constant ? constant.getValue() : ShapedType::kDynamic;
+  };
+  size_t i = source.size(), j = target.size();
+  int64_t x = 1, y = 1;
+  while (x != y || x == 1) {
+    bool takesSource = x <= y;
+    if ((takesSource ? i : j) == 0)
+      return false;
+    int64_t size = numberOf(takesSource ? source[--i] : target[--j]);
+    if (size < 1 ||
+        std::max({size, x, y}) > std::numeric_limits<int32_t>::max())
+      return false;
+    (takesSource ? x : y) *= size;
+  }
+  while (i > j && numberOf(source[i - 1]) == 1)
+    --i;
+  while (j > i && numberOf(target[j - 1]) == 1)
+    --j;
+  auto last = i == j ? renumbered(Place(ArrayRef(source).drop_front(i)),
+                                  Place(ArrayRef(target).drop_front(j)),
+                                  ArrayRef(place).drop_front(j))
+                     : std::nullopt;
+  if (!last)
+    return false;
+  place.truncate(j);
+  llvm::append_range(place, *last);
+  return true;
+}
+
 /// By the row-major number of the element.
 ElementValues::Result ElementValues::reshaped(Operation *op,
                                               ArrayRef<AffineExpr> place) {
@@ -220,9 +253,7 @@ ElementValues::Result ElementValues::sliced(Operation *op,
 ElementValues::Result ElementValues::split(OpResult part,
                                            ArrayRef<AffineExpr> place) {
   Operation *op = part.getOwner();
-  int64_t axis = integerAttr(op, "axis", 0);
-  axis += axis < 0 ? int64_t(place.size()) : 0;
-  int64_t rank = place.size();
+  int64_t rank = place.size(), axis = axisAttr(op, rank);
   auto hasRank = [&](Value value) { return rankOf(value) == rank; };
   if (axis < 0 || axis >= rank || !hasRank(op->getOperand(0)) ||
       !llvm::all_of(op->getResults(), hasRank))
@@ -318,8 +349,7 @@ ElementValues::Result ElementValues::stepped(Operation *op,
 
 ElementValues::Result ElementValues::joined(Operation *op,
                                             ArrayRef<AffineExpr> place) {
-  int64_t axis = integerAttr(op, "axis", 0);
-  axis += axis < 0 ? int64_t(place.size()) : 0;
+  int64_t axis = axisAttr(op, place.size());
   if (op->getNumOperands() > 1 && !isa<AffineConstantExpr>(place[axis]))
     if (auto result = stepped(op, place, axis))
       return result;
@@ -369,8 +399,7 @@ ElementValues::Result ElementValues::gathered(Operation *op,
                                               ArrayRef<AffineExpr> place) {
   Value data = op->getOperand(0), indices = op->getOperand(1);
   StringRef type = typeOf(op);
-  int64_t rank = rankOf(data), axis = integerAttr(op, "axis", 0);
-  axis += axis < 0 ? rank : 0;
+  int64_t rank = rankOf(data), axis = axisAttr(op, rank);
   if (type == "GatherElements") {
     return gatheredAt(data, at(indices, place), Place(place), axis);
   }

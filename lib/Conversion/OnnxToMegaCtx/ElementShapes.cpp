@@ -319,8 +319,7 @@ std::optional<AffineExpr> ElementValues::inferMoved(Operation *op,
       !(isReduction ? dim < rank : hasRanks(op, resultRank)))
     return std::nullopt;
   auto axisOf = [&](int64_t otherwise) {
-    int64_t axis = integerAttr(op, "axis", otherwise);
-    return axis < 0 ? axis + rank : axis;
+    return axisAttr(op, rank, otherwise);
   };
   if (type == "Transpose") {
     auto perm = op->getAttrOfType<DenseI64ArrayAttr>("perm");

@@ -41,8 +41,7 @@ ElementValues::movesOf(Value tensor, ArrayRef<AffineExpr> place) {
 
 bool mlir::megactx::raise::hasRanks(Operation *op, int64_t rank) {
   StringRef type = typeOf(op);
-  int64_t first = rankOf(op->getOperand(0)), axis = integerAttr(op, "axis", 0);
-  axis += axis < 0 ? first : 0;
+  int64_t first = rankOf(op->getOperand(0)), axis = axisAttr(op, first);
   bool isAxis = axis >= 0 && axis < first;
   auto hasRank = [&](Value operand) { return rankOf(operand) == rank; };
   if (rankOf(op->getResult(0)) != rank)

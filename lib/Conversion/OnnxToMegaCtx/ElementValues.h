@@ -42,6 +42,12 @@ public:
   std::optional<Place> renumbered(const Place &from, const Place &to,
                                   ArrayRef<AffineExpr> place);
 
+  /// Brings the place in a tensor to the one in what it was reshaped from,
+  /// where the last dims have as many elements in both and as many dims are
+  /// before these. Indices of dims before are exact where their sizes are the
+  /// same.
+  bool splitLast(Value from, Value to, Place &place);
+
   /// The same without choices that those around them have made, its indices
   /// being variables, or others that are preferred, where they always are.
   Element settled(const Element &element);

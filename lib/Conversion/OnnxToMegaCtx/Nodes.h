@@ -73,6 +73,13 @@ std::optional<SmallVector<int64_t>> constantIntegers(Value value);
 
 int64_t integerAttr(Operation *op, StringRef name, int64_t otherwise);
 
+/// The attribute `axis` among so many, counted from the first; outside of them
+/// where a file says so.
+inline int64_t axisAttr(Operation *op, int64_t rank, int64_t otherwise = 0) {
+  int64_t axis = integerAttr(op, "axis", otherwise);
+  return axis + (axis < 0 ? rank : 0);
+}
+
 /// Whether the optional operand is there.
 bool hasOperand(Operation *op, unsigned i);
 

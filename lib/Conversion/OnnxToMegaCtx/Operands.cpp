@@ -189,43 +189,9 @@ Value Operands::followed(Value value, Place &place) {
   values.stopAt({});
   if (element.kind() == Element::Kind::Read && element.tensor() == from)
     place.assign(element.indices().begin(), element.indices().end());
-  else if (typeOf(op) != "Reshape" || !splitLast(values, from, value, place))
+  else if (typeOf(op) != "Reshape" || !values.splitLast(from, value, place))
     return {};
   return from;
-}
-
-bool mlir::megactx::raise::splitLast(ElementValues &values, Value from,
-                                     Value to, Place &place) {
-  const Place source = values.shape(from), target = values.shape(to);
-  auto numberOf = [](AffineExpr size) {
-    auto constant = dyn_cast<AffineConstantExpr>(size);
-    return constant ? constant.getValue() : ShapedType::kDynamic;
-  };
-  size_t i = source.size(), j = target.size();
-  int64_t x = 1, y = 1;
-  while (x != y || x == 1) {
-    bool takesSource = x <= y;
-    if ((takesSource ? i : j) == 0)
-      return false;
-    int64_t size = numberOf(takesSource ? source[--i] : target[--j]);
-    if (size < 1 ||
-        std::max({size, x, y}) > std::numeric_limits<int32_t>::max())
-      return false;
-    (takesSource ? x : y) *= size;
-  }
-  while (i > j && numberOf(source[i - 1]) == 1)
-    --i;
-  while (j > i && numberOf(target[j - 1]) == 1)
-    --j;
-  auto last = i == j ? values.renumbered(Place(ArrayRef(source).drop_front(i)),
-                                         Place(ArrayRef(target).drop_front(j)),
-                                         ArrayRef(place).drop_front(j))
-                     : std::nullopt;
-  if (!last)
-    return false;
-  place.truncate(j);
-  llvm::append_range(place, *last);
-  return true;
 }
 
 bool Operands::isOfChannels(Value operand, bool hasRowsLast) {
@@ -275,16 +241,20 @@ bool Operands::areOfSameRows(Value query, Value key) {
 }
 
 StringRef mlir::megactx::raise::kindByRows(Operation *node, StringRef kind,
+                                           StringRef reason) {
+  if (kind != "self" || reason.empty())
+    return kind;
+  missed(node, kPositionsUnknown) << remark::reason("{0}", reason);
+  return "cross";
+}
+
+StringRef mlir::megactx::raise::kindByRows(Operation *node, StringRef kind,
                                            Value query, Value key,
                                            Standing standing) {
   if (kind != "self")
     return kind;
-  std::string reason =
-      Operands(node->getContext()).whyApart(query, key, standing);
-  if (reason.empty())
-    return kind;
-  missed(node, kPositionsUnknown) << remark::reason("{0}", reason);
-  return "cross";
+  Operands operands(node->getContext());
+  return kindByRows(node, kind, operands.whyApart(query, key, standing));
 }
 
 Value Operands::movedWhole(Value value) {

@@ -104,8 +104,10 @@ bool isOfWeights(Value value);
 std::optional<std::pair<Operand, Operand>>
 sharedSources(ArrayRef<Operand> keys, ArrayRef<Operand> values);
 
-/// Why an attention of this kind is none of positions, which a remark at the
-/// node says: it then is `cross`.
+/// `cross` instead of `self` where there is a reason, which a remark at the
+/// node says.
+StringRef kindByRows(Operation *node, StringRef kind, StringRef reason);
+/// The same by why queries and keys are apart.
 StringRef kindByRows(Operation *node, StringRef kind, Value query, Value key,
                      Standing standing = Standing::LastKnown);
 

@@ -391,18 +391,19 @@ std::string Raiser::build(Scores &scores) {
   values = parts.back().values;
   StringRef kind = kindOf(query, key, values);
   const bool isElsewhere = kind == "cross";
-  const bool isKnown = !isElsewhere && operands.whyApart(query, key).empty();
+  std::string apart = isElsewhere ? "" : operands.whyApart(query, key);
+  const bool isKnown = !isElsewhere && apart.empty();
   // Which scores of one part terms are added to is known.
   Value whole = parts.size() == 1 ? scores.product : Value();
   masks.setOperands(query, key, isKnown, whole);
   if (std::string reason = placeTerms(parts.back().terms); !reason.empty())
     return reason;
-  const bool isSaid = !isKnown && masks.placeLastTogether(parts.back().terms);
-  if (isElsewhere && isSaid)
+  if (!isKnown && masks.placeLastTogether(parts.back().terms)) {
     kind = "self";
-  else if (!isKnown)
-    kind = kindByRows(softmax, kind, query, key,
-                      isSaid ? Standing::LastSaid : Standing::LastKnown);
+    if (!isElsewhere)
+      apart = operands.whyApart(query, key, Standing::LastSaid);
+  }
+  kind = kindByRows(softmax, kind, apart);
   pattern::Pattern pattern;
   SmallVector<Value> sources;
   for (KeyPart &part : parts) {

@@ -250,8 +250,7 @@ Value RelativeTables::nodeOfTables(Operation *op, Dims dims) {
       return {};
   if (type == "Gather") {
     // What is gathered is the same at all places.
-    int64_t axis = integerAttr(op, "axis", 0);
-    axis += axis < 0 ? rankOf(operands[0]) : 0;
+    int64_t axis = axisAttr(op, rankOf(operands[0]));
     int64_t end = axis + rankOf(operands[1]);
     if (std::min(dims.row, dims.column) < axis ||
         std::max(dims.row, dims.column) >= end ||

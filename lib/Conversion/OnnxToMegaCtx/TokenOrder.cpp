@@ -120,8 +120,7 @@ std::string TokenRows::whyReordered(const Row &row, unsigned depth) {
   if (!axis || !row.isEnd || !op || !mayReorder(op))
     return "";
   StringRef type = typeOf(op);
-  int64_t along = integerAttr(op, "axis", type == "TopK" ? -1 : 0);
-  along += along < 0 ? int64_t(row.place.size()) : 0;
+  int64_t along = axisAttr(op, row.place.size(), type == "TopK" ? -1 : 0);
   bool hasAxis = llvm::is_contained({"Concat", "GatherElements", "TopK"}, type);
   if (hasAxis && along != *axis)
     return "";

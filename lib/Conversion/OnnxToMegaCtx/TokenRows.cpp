@@ -13,18 +13,15 @@ using namespace mlir::megactx::raise;
 
 /// Whether each row of the result is computed of the operands' rows at its
 /// place: also where others take part, as in sums of all rows up to it.
-static bool keepsRows(Operation *op) {
+static bool mayMixInPlace(Operation *op) {
   static const llvm::StringSet<> names = {"Abs",
-                                          "Add",
                                           "BatchNormalization",
-                                          "Cast",
                                           "CastLike",
                                           "Ceil",
                                           "Celu",
                                           "Clip",
                                           "CumSum",
                                           "DequantizeLinear",
-                                          "Div",
                                           "Dropout",
                                           "DynamicQuantizeLinear",
                                           "Elu",
@@ -35,22 +32,17 @@ static bool keepsRows(Operation *op) {
                                           "GroupNormalization",
                                           "HardSigmoid",
                                           "HardSwish",
-                                          "Identity",
                                           "InstanceNormalization",
-                                          "LayerNormalization",
                                           "LeakyRelu",
                                           "Log",
                                           "LogSoftmax",
-                                          "LpNormalization",
                                           "Max",
                                           "Min",
                                           "Mish",
-                                          "Mul",
                                           "Neg",
                                           "PRelu",
                                           "Pow",
                                           "QuantizeLinear",
-                                          "RMSNormalization",
                                           "Reciprocal",
                                           "Relu",
                                           "RotaryEmbedding",
@@ -63,14 +55,13 @@ static bool keepsRows(Operation *op) {
                                           "Softplus",
                                           "Softsign",
                                           "Sqrt",
-                                          "Sub",
                                           "Swish",
                                           "Tanh",
                                           "ThresholdedRelu",
                                           "Where",
                                           "com.microsoft.MoE",
                                           "com.microsoft.QMoE"};
-  return names.contains(typeOf(op));
+  return keepsPlaces(op) || names.contains(typeOf(op));
 }
 
 /// The axis of what a product with weights computes for each row.
@@ -166,7 +157,7 @@ std::optional<TokenRows::Row> TokenRows::moved(const Row &row) {
     if (typeOf(op) == "Pad" && axis && !isSameRow(next, row))
       next.before.push_back({row.tensor, {}});
   } else if (typeOf(op) != "Reshape" ||
-             !splitLast(values, from, row.tensor, next.place)) {
+             !values.splitLast(from, row.tensor, next.place)) {
     return std::nullopt;
   }
   return next;
@@ -176,8 +167,7 @@ std::optional<TokenRows::Row> TokenRows::moved(const Row &row) {
 /// it along the axis of rows.
 SmallVector<TokenRows::Row> TokenRows::joined(const Row &row) {
   Operation *op = row.tensor.getDefiningOp();
-  int64_t rank = row.place.size(), axis = integerAttr(op, "axis", 0);
-  axis += axis < 0 ? rank : 0;
+  int64_t rank = row.place.size(), axis = axisAttr(op, rank);
   for (Value operand : op->getOperands())
     if (rankOf(operand) != rank)
       return {};
@@ -238,7 +228,7 @@ SmallVector<TokenRows::Row> TokenRows::behind(const Row &row) {
     Row data = row.of(op->getOperand(i), row.place);
     data.place[*axis] = positions.constant(0);
     add(data);
-  } else if (keepsRows(op)) {
+  } else if (mayMixInPlace(op)) {
     addKept(row, next);
   } else if (type == "Concat") {
     next = joined(row);
@@ -364,16 +354,12 @@ std::optional<std::string> TokenRows::whyJoinedApart(const Row &query,
   Operation *own = query.tensor.getDefiningOp(),
             *other = key.tensor.getDefiningOp();
   int64_t rank = query.place.size();
-  auto axisOfJoint = [&](Operation *op) {
-    int64_t axis = integerAttr(op, "axis", 0);
-    return axis + (axis < 0 ? rank : 0);
-  };
   if (typeOf(own) != "Concat" || typeOf(other) != "Concat" ||
       int64_t(key.place.size()) != rank ||
       own->getNumOperands() != other->getNumOperands() ||
-      axisOfJoint(own) != axisOfJoint(other))
+      axisAttr(own, rank) != axisAttr(other, rank))
     return std::nullopt;
-  unsigned axis = axisOfJoint(own);
+  unsigned axis = axisAttr(own, rank);
   bool isOfRows = query.place[axis].isFunctionOfDim(kQuery);
   if (query.place[axis] != key.place[axis] ||
       (isOfRows && (query.place[axis] != positions.variable(kQuery) ||

@@ -79,11 +79,6 @@ private:
   Evidence needed = Evidence::Inputs;
 };
 
-/// The place of the element in what a tensor was reshaped from, where the last
-/// dims have as many elements in both and as many dims are before these.
-/// Indices of dims before are exact where their sizes are the same.
-bool splitLast(ElementValues &values, Value from, Value to, Place &place);
-
 } // namespace mlir::megactx::raise
 
 #endif

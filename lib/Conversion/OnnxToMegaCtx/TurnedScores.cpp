@@ -109,8 +109,7 @@ static Value turned(ImplicitLocOpBuilder &b, Value value, Permutation perm) {
 /// Softmax(x) = Transpose(Softmax(Transpose(x))) along another axis.
 void mlir::megactx::raise::turnScores(Operation *softmax) {
   Value scores = softmax->getOperand(0);
-  int64_t rank = rankOf(scores), axis = integerAttr(softmax, "axis", -1);
-  axis += axis < 0 ? rank : 0;
+  int64_t rank = rankOf(scores), axis = axisAttr(softmax, rank, -1);
   Permutation perm;
   if (rank < 3 || axis < 0 || axis >= rank || !isOfProduct(scores, perm))
     return;
