@@ -1,6 +1,7 @@
 //===- Neighborhood.cpp - the pattern `neighborhood` ----------------------===//
 
 #include "Common.h"
+#include "megactx/Pattern/Piece.h"
 
 using namespace mlir::megactx::pattern;
 
@@ -10,7 +11,7 @@ namespace {
 struct Grid {
   Expr query;                 ///< tokens from the grid's first
   std::vector<int64_t> steps; ///< tokens from neighbour to neighbour, by axis
-  llvm::ArrayRef<int64_t> radii; ///< by axis
+  std::vector<int64_t> radii; ///< by axis
 
   /// Of the keys that are `shift` tokens from those with the query's
   /// coordinates along the axes before this one: its neighbours along this and
@@ -18,12 +19,12 @@ struct Grid {
   /// that every cut parts all that is before it from all that is behind.
   Formula neighbors(size_t axis, int64_t shift) const {
     int64_t step = steps[axis], radius = radii[axis];
+    Expr first = query.floorDiv(step) * step + shift;
     if (axis + 1 == steps.size())
-      return Formula::keysBetween(query + (shift - radius),
-                                  query + (shift + radius + 1));
+      return Formula::keysBetween(first + -radius * step,
+                                  first + (radius + 1) * step);
     auto begin = [&](int64_t distance) {
-      return Formula::keysBelow(query.floorDiv(step) * step +
-                                (shift + distance * step));
+      return Formula::keysBelow(first + distance * step);
     };
     Formula found(false);
     for (int64_t distance = radius; distance >= -radius; --distance) {
@@ -32,6 +33,24 @@ struct Grid {
               (!isBefore && found);
     }
     return !begin(-radius) && found;
+  }
+
+  /// What the last axis says, as residues, where there are few enough: the
+  /// others then are intervals of whole rows of it. Leaves that axis out.
+  Formula takeColumns(int64_t first) {
+    constexpr int64_t kMaxPairs = 1 << 15;
+    if (steps.size() < 2 || steps[steps.size() - 2] > kMaxPeriod)
+      return Formula(true);
+    int64_t width = steps[steps.size() - 2], radius = radii.back();
+    if (width * (2 * radius + 1) > kMaxPairs)
+      return Formula(true);
+    steps.pop_back();
+    radii.pop_back();
+    if (radius >= width - 1)
+      return Formula(true);
+    Expr column = query.mod(width), other = (Expr::key() - first).mod(width);
+    Expr apart = Expr::max(column - other, other - column);
+    return Formula::digit(width, apart.less(Expr::constant(radius + 1)));
   }
 };
 
@@ -67,21 +86,22 @@ struct Neighborhood : NamedPattern {
       steps[axis] = steps[axis + 1] * sizes[axis];
       radii[axis + 1] = std::min(radii[axis + 1], sizes[axis] - 1);
     }
+    int64_t first = integerOf(arguments, "first");
+    Grid grid{Expr::position() - first, std::move(steps), std::move(radii)};
+    Formula columns = grid.takeColumns(first);
     int64_t rows = 1;
-    for (int64_t radius : llvm::ArrayRef(radii).drop_back()) {
+    for (int64_t radius : llvm::ArrayRef(grid.radii).drop_back()) {
       rows *= 2 * std::min(radius, kMaxRows) + 1;
       if (rows > kMaxRows) {
-        error =
-            "expected 'radii' of at most " + std::to_string(kMaxRows) +
-            " rows, the product of 2 radius + 1 along all axes but the last";
+        error = "expected 'radii' of at most " + std::to_string(kMaxRows) +
+                " intervals, the product of 2 radius + 1 along all axes but "
+                "the last two (but the last, where that is long)";
         return std::nullopt;
       }
     }
-    int64_t first = integerOf(arguments, "first");
-    Grid grid{Expr::position() - first, std::move(steps), radii};
     return !Formula::rowsBelow(first) &&
            !Formula::keysBelow(Expr::constant(first)) &&
-           grid.neighbors(0, first);
+           grid.neighbors(0, first) && columns;
   }
 
 private:
