@@ -13,9 +13,7 @@
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
-#include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
-#include "llvm/TargetParser/Host.h"
 #include "llvm/Transforms/IPO/Internalize.h"
 #include "llvm/Transforms/IPO/MergeFunctions.h"
 #include "llvm/Transforms/Vectorize/SLPVectorizer.h"
@@ -112,21 +110,20 @@ struct MachineMaker {
   const CPUTarget &target;
   llvm::CodeGenOptLevel level;
   const llvm::Target *backend = nullptr;
-  llvm::Triple triple{llvm::sys::getDefaultTargetTriple()};
 
   std::unique_ptr<llvm::TargetMachine> make() const {
     llvm::TargetOptions options;
     options.AllowFPOpFusion = llvm::FPOpFusion::Fast;
     options.UseInitArray = true;
     return std::unique_ptr<llvm::TargetMachine>(backend->createTargetMachine(
-        triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
+        target.triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
         std::nullopt, level));
   }
 };
 } // namespace
 
 static void setTarget(llvm::Module &code, const MachineMaker &machines) {
-  code.setTargetTriple(machines.triple);
+  code.setTargetTriple(machines.target.triple);
   code.setDataLayout(machines.make()->createDataLayout());
   for (llvm::Function &function : code) {
     function.addFnAttr("target-cpu", machines.target.cpu);
@@ -174,11 +171,9 @@ translateToParts(ModuleOp module, const MachineMaker &machines) {
 FailureOr<std::vector<ObjectCode>>
 mlir::megactx::compileToObjects(ModuleOp module, const CPUTarget &target,
                                 llvm::CodeGenOptLevel level) {
-  llvm::InitializeNativeTarget();
-  llvm::InitializeNativeTargetAsmPrinter();
   MachineMaker machines{target, level};
   std::string error;
-  machines.backend = llvm::TargetRegistry::lookupTarget(machines.triple, error);
+  machines.backend = llvm::TargetRegistry::lookupTarget(target.triple, error);
   if (!machines.backend)
     return module.emitError("no code generator: ") << error;
   FailureOr<std::vector<ObjectCode>> parts = translateToParts(module, machines);

@@ -11,12 +11,6 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/SHA256.h"
-#include "llvm/TargetParser/Host.h"
-#include "llvm/TargetParser/Triple.h"
-#if defined(__linux__) && defined(__x86_64__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 
 using namespace mlir;
 using namespace mlir::megactx;
@@ -24,42 +18,6 @@ namespace fs = llvm::sys::fs;
 
 /// Raised whenever older runtimes could misread an artifact.
 static constexpr int kVersion = 1;
-
-/// Whether Linux lets processes have the registers of AMX's tiles, which they
-/// ask for before they use them (as the runtime does): arch_prctl's
-/// ARCH_GET_XCOMP_SUPP, a bit for each state.
-static bool systemHasTiles() {
-#if defined(__linux__) && defined(__x86_64__)
-  constexpr int getSupported = 0x1021, tileData = 18;
-  uint64_t supported = 0;
-  return syscall(SYS_arch_prctl, getSupported, &supported) == 0 &&
-         supported >> tileData & 1;
-#else
-  return false;
-#endif
-}
-
-CPUTarget mlir::megactx::hostTarget() {
-  CPUTarget target;
-  target.cpu = llvm::sys::getHostCPUName().str();
-  llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
-  SmallVector<std::string> list;
-  for (const auto &feature : features)
-    list.push_back((feature.second ? "+" : "-") + feature.first().str());
-  llvm::sort(list);
-  target.features = llvm::join(list, ",");
-  target.vectorBits = features.lookup("avx512f") ? 512
-                      : features.lookup("avx2")  ? 256
-                                                 : 128;
-  target.amx = features.lookup("avx512bf16") && features.lookup("amx-tile") &&
-               features.lookup("amx-bf16") && systemHasTiles();
-  return target;
-}
-
-CPUTarget mlir::megactx::genericTarget() {
-  bool isX86 = llvm::Triple(llvm::sys::getDefaultTargetTriple()).isX86();
-  return {isX86 ? "x86-64-v2" : "generic", "", 128};
-}
 
 /// The FNV-1a of the runtime's reader.
 static uint64_t checksum(StringRef data) {
@@ -249,19 +207,9 @@ static bool usesTiles(ModuleOp module) {
       .wasInterrupted();
 }
 
-/// The features whose absence the runtime can tell, by the kernel's names.
-static llvm::json::Array requiredFeatures(ModuleOp module,
-                                          const CPUTarget &target) {
+static llvm::json::Array featuresOf(ModuleOp module, const CPUTarget &target) {
   llvm::json::Array list;
-  for (StringRef feature : {"avx2", "fma", "f16c", "avx512f", "avx512bw",
-                            "avx512dq", "avx512vl", "avx512_bf16"}) {
-    std::string llvmName =
-        feature == "avx512_bf16" ? "avx512bf16" : feature.str();
-    SmallVector<StringRef> have;
-    StringRef(target.features).split(have, ',');
-    if (llvm::is_contained(have, "+" + llvmName))
-      list.push_back(feature);
-  }
+  llvm::append_range(list, requiredFeatures(target));
   if (usesTiles(module))
     list.push_back("amx_bf16");
   return list;
@@ -269,10 +217,9 @@ static llvm::json::Array requiredFeatures(ModuleOp module,
 
 static llvm::json::Object describe(ModuleOp module,
                                    const ArtifactTarget &target) {
-  llvm::json::Object result{
-      {"kind", target.device.empty() ? "cpu" : "cuda"},
-      {"cpu", target.host.cpu},
-      {"features", requiredFeatures(module, target.host)}};
+  llvm::json::Object result{{"kind", target.device.empty() ? "cpu" : "cuda"},
+                            {"cpu", target.host.cpu},
+                            {"features", featuresOf(module, target.host)}};
   if (!target.device.empty())
     result["arch"] = target.device;
   return result;

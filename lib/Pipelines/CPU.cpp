@@ -113,8 +113,8 @@ void mlir::megactx::buildBufferizePipeline(OpPassManager &pm,
   pm.addPass(createCSEPass());
 }
 
-void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm, int64_t vectorBits,
-                                          bool amx) {
+void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm,
+                                          const CPULoopsOptions &options) {
   pm.addPass(createForallToParallelLoopPass());
   pm.addPass(createCopiesToLinalgPass());
   pm.addPass(createConvertMatmulToRuntimePass());
@@ -122,12 +122,13 @@ void mlir::megactx::buildCPULoopsPipeline(OpPassManager &pm, int64_t vectorBits,
   pm.addPass(createConvertTopKToRuntimePass());
   pm.addPass(createConvertAssertToRuntimePass());
   ConvertLinalgToTasksPassOptions tasks;
-  tasks.vectorBits = vectorBits;
+  tasks.vectorBits = options.vectorBits;
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToTasksPass(tasks));
   pm.addPass(createCanonicalizerPass());
   ConvertAttentionToCPUKernelsPassOptions kernels;
-  kernels.vectorBits = vectorBits;
-  kernels.amx = amx;
+  kernels.vectorBits = options.vectorBits;
+  kernels.vectorRegisters = options.vectorRegisters;
+  kernels.amx = options.amx;
   pm.addPass(createConvertAttentionToCPUKernelsPass(kernels));
   pm.addPass(createExpandDotPairsPass());
   pm.addPass(createApproximateMathPass());

@@ -42,12 +42,8 @@ struct Phase {
 /// One compilation, phase after phase.
 class Compilation {
 public:
-  explicit Compilation(const CompileOptions &options)
-      : options(options),
-        target(options.target == "cpu"
-                   ? ArtifactTarget{hostTarget(), "", options.optimization}
-                   : ArtifactTarget{genericTarget(), options.target,
-                                    options.optimization}) {}
+  Compilation(const CompileOptions &options, ArtifactTarget target)
+      : options(options), target(std::move(target)) {}
 
   LogicalResult run();
 
@@ -202,7 +198,9 @@ SmallVector<Phase> Compilation::tensorPhases() {
 SmallVector<Phase> Compilation::cpuPhases() {
   return {{"attention kernels, loops", "loops", Form::Buffers,
            [&](OpPassManager &pm) {
-             buildCPULoopsPipeline(pm, target.host.vectorBits, target.host.amx);
+             const CPUTarget &cpu = target.host;
+             buildCPULoopsPipeline(
+                 pm, {cpu.vectorBits, cpu.vectorRegisters, cpu.amx});
            }},
           {"loops to LLVM", "llvm", Form::Buffers, buildCPUToLLVMPipeline}};
 }
@@ -310,6 +308,31 @@ LogicalResult Compilation::run() {
   return success();
 }
 
+/// What the option names: this process's CPU, another one, or a GPU. Nullopt
+/// where nothing is called so.
+static std::optional<ArtifactTarget> targetOf(const CompileOptions &options) {
+  if (options.target == "cpu")
+    return ArtifactTarget{hostTarget(), "", options.optimization};
+  if (nvgpu::machineOf(options.target))
+    return ArtifactTarget{genericTarget(), options.target,
+                          options.optimization};
+  if (std::optional<CPUTarget> cpu = cpuNamed(options.target))
+    return ArtifactTarget{*cpu, "", options.optimization};
+  return std::nullopt;
+}
+
+static void printUnknownTarget(StringRef name) {
+  llvm::errs() << "error: unknown target '" << name << "', ";
+  std::optional<std::string> nearest = nearestCPU(name);
+  if (auto architecture = nvgpu::nearestArchitecture(name))
+    nearest = architecture->str();
+  if (nearest)
+    llvm::errs() << "did you mean '" << *nearest << "'? ";
+  llvm::errs() << "expected cpu, another CPU by LLVM's name for it (x86-64-v3, "
+                  "znver4, neoverse-v1), or a GPU's architecture: "
+               << llvm::join(nvgpu::architectures(), ", ") << "\n";
+}
+
 LogicalResult mlir::megactx::compile(const CompileOptions &options) {
   static constexpr StringLiteral levels[] = {"input",  "attention", "linalg",
                                              "pieces", "fused",     "memref",
@@ -320,19 +343,17 @@ LogicalResult mlir::megactx::compile(const CompileOptions &options) {
                  << "\n";
     return failure();
   }
-  if (options.target != "cpu" && !nvgpu::machineOf(options.target)) {
-    llvm::errs() << "error: unknown target '" << options.target << "', ";
-    if (auto nearest = nvgpu::nearestArchitecture(options.target))
-      llvm::errs() << "did you mean '" << *nearest << "'? ";
-    llvm::errs() << "expected cpu, or a GPU's architecture: "
-                 << llvm::join(nvgpu::architectures(), ", ") << "\n";
+  std::optional<ArtifactTarget> target = targetOf(options);
+  if (!target) {
+    printUnknownTarget(options.target);
     return failure();
   }
   for (auto [option, value] : {std::pair("--schedule", options.schedule),
                                std::pair("--schedules", options.schedules)})
-    if (!value.empty() && options.target == "cpu") {
+    if (!value.empty() && target->device.empty()) {
       llvm::errs() << "error: " << option
-                   << " is of a GPU's kernels, but the target is cpu\n";
+                   << " is of a GPU's kernels, but the target is "
+                   << options.target << "\n";
       return failure();
     }
   // Before the work.
@@ -343,7 +364,7 @@ LogicalResult mlir::megactx::compile(const CompileOptions &options) {
                  << "\n";
     return failure();
   }
-  return Compilation(options).run();
+  return Compilation(options, *target).run();
 }
 
 void mlir::megactx::printOperators(llvm::raw_ostream &os) {

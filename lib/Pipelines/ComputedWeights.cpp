@@ -24,7 +24,8 @@ static LogicalResult compileForHost(ModuleOp module, StringRef path) {
   PassManager toLoops(module.getContext());
   toLoops.addPass(createHoistWeightsPass());
   buildBufferizePipeline(toLoops, BufferizeOptions());
-  buildCPULoopsPipeline(toLoops, target.host.vectorBits);
+  buildCPULoopsPipeline(toLoops,
+                        {target.host.vectorBits, target.host.vectorRegisters});
   PassManager toCode(module.getContext());
   buildCPUToLLVMPipeline(toCode);
   if (failed(toLoops.run(module)) || failed(Interface::keep(module)) ||

@@ -127,7 +127,7 @@ struct Tasks {
   int64_t rowBlocks = 0, columnBlocks = 0;
   int64_t group = 1, perCall = 1; ///< products of a task, and of a call
   /// The blocks of columns of b, where they are packed.
-  std::vector<std::shared_ptr<const memory>> packed;
+  std::vector<std::shared_ptr<const memory>> packed = {};
 
   bool isOfBytes() const { return types.b == memory::data_type::s8; }
 

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Model.h"
+#include "Processor.h"
 #include "Weights.h"
 #include <cerrno>
 #include <cstdio>
@@ -18,7 +19,6 @@
 #include <sstream>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 using namespace megactx;
@@ -103,34 +103,6 @@ bool MappedFile::open(const std::string &path, std::string &error) {
   return true;
 }
 
-/// The features that the artifact's code uses and this CPU lacks.
-static std::string missingFeature(const json &target) {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  std::string line, flags;
-  while (std::getline(cpuinfo, line))
-    if (line.rfind("flags", 0) == 0 || line.rfind("Features", 0) == 0) {
-      flags = line.substr(line.find(':') + 1) + " ";
-      break;
-    }
-  if (flags.empty())
-    return "";
-  for (const json &feature : target.at("features"))
-    if (flags.find(" " + feature.get<std::string>() + " ") == std::string::npos)
-      return feature.get<std::string>();
-  return "";
-}
-
-/// Linux gives a process the registers of AMX's tiles when it asks for them.
-static bool requestTiles(const json &target) {
-#if defined(__linux__) && defined(__x86_64__)
-  constexpr int request = 0x1023, tileData = 18; // ARCH_REQ_XCOMP_PERM
-  for (const json &feature : target.at("features"))
-    if (feature == "amx_bf16")
-      return syscall(SYS_arch_prctl, request, tileData) == 0;
-#endif
-  return true;
-}
-
 /// The manifest's own checksum is of its text with zeros in the checksum's
 /// place.
 static bool isIntact(std::string text, const json &manifest) {
@@ -202,14 +174,15 @@ bool mctx_model::load(const std::string &path, std::string &error) {
   }
   if (!verify(path, error))
     return false;
-  std::string feature = missingFeature(manifest.at("target"));
+  const json &features = manifest.at("target").at("features");
+  std::string feature = missingFeature(features);
   if (!feature.empty()) {
     error = "'" + path + "' was compiled for CPU '" +
             manifest.at("target").at("cpu").get<std::string>() +
             "': this one has no " + feature;
     return false;
   }
-  if (!requestTiles(manifest.at("target"))) {
+  if (!requestTiles(features)) {
     error = "the system lets no process use AMX's tiles, for which '" + path +
             "' was compiled: compile it here";
     return false;

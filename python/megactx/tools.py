@@ -49,7 +49,7 @@ def compile(model, output, pattern=None, policy=None, target=None, schedule=None
 
     pattern: for every self-attention, a Pattern or its text; policy: rules per layer and head, a JSON file or what such a file holds,
     {"rules": [...]}; step: the training step of its schedules.
-    target: cpu, or a GPU's architecture such as sm_90; schedule: the #nvx.schedule of its attention kernels, instead of the rule's;
+    target: cpu (this machine's), another CPU by LLVM's name such as x86-64-v3, or a GPU's architecture such as sm_90; schedule: the #nvx.schedule of its attention kernels, instead of the rule's;
     schedules: a file of such by architecture and class, which megactx-tune-schedule writes.
     generic: attention without kernels, the same numbers: quick to compile, slow to run. fuse_lod: whether pooling and rotary embedding
     are fused with the attention that they belong to. optimize: how far LLVM optimizes code for the CPU, 0 (compiles in half of the time, to code that is

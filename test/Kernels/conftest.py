@@ -1,4 +1,5 @@
 import collections
+import itertools
 import os
 import pathlib
 import subprocess
@@ -15,8 +16,9 @@ import attention
 
 def pytest_addoption(parser):
     parser.addoption("--build", default="build/dev", help="build folder")
-    parser.addoption("--device", choices=["emulator", "compile", "fake", "cuda"], default="emulator",
-                     help="what GPU kernels run on: the emulator; artifacts are only compiled; by the runtime, with a driver that emulates; a GPU")
+    parser.addoption("--device", choices=["emulator", "none", "compile", "fake", "cuda"], default="emulator",
+                     help="what GPU kernels run on: the emulator; none, these are left out; artifacts are only compiled; by the runtime, with a driver that emulates; a GPU")
+    parser.addoption("--cpu", default="cpu", help="the CPU that other kernels are compiled for, by LLVM's name (this machine's)")
     parser.addoption("--target", default="sm_80", help="the GPU's architecture that artifacts are compiled for")
     parser.addoption("--artifacts", type=pathlib.Path, help="folder of artifacts, kept (default: a new one)")
     parser.addoption("--all", action="store_true", help="emulated kernels for each architecture, not for one of them in turn")
@@ -40,9 +42,14 @@ def in_turn(items):
 
 
 def pytest_collection_modifyitems(config, items):
-    """On a device what is for GPUs; by the emulator each kernel for one architecture."""
+    """On a device what is for GPUs, with none what is not; by the emulator each kernel for one architecture."""
     option = config.getoption
-    kept = list(filter(is_for_gpus, items)) if option("--device") != "emulator" else items if option("--all") else in_turn(items)
+    if option("--device") == "none":
+        kept = list(itertools.filterfalse(is_for_gpus, items))
+    elif option("--device") != "emulator":
+        kept = list(filter(is_for_gpus, items))
+    else:
+        kept = items if option("--all") else in_turn(items)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
 
@@ -54,7 +61,7 @@ def call(*command):
 
 def tools_of(request):
     """The folder of the build's commands, which a machine with a GPU does not need; what needs them is not for it."""
-    if request.config.getoption("--device") != "emulator":
+    if request.config.getoption("--device") not in ("emulator", "none"):
         pytest.skip("needs no GPU")
     return pathlib.Path(request.config.getoption("--build")).resolve() / "bin"
 
@@ -80,7 +87,8 @@ def program(request, tmp_path_factory):
         folder = tmp_path_factory.mktemp("kernel")
         (folder / "in.mlir").write_text(module)
         plain = not request.config.getoption("--all") and zlib.crc32(module.encode()) % 2
-        call(tools / "megactx-compile", folder / "in.mlir", *options, *["-O0"] * plain, "-o", folder / "k.mctx")
+        target = [] if any(option.startswith("--target") for option in options) else [f"--target={request.config.getoption('--cpu')}"]
+        call(tools / "megactx-compile", folder / "in.mlir", *options, *target, *["-O0"] * plain, "-o", folder / "k.mctx")
 
         def run(inputs):
             for i, array in enumerate(inputs):

@@ -21,6 +21,7 @@ SUPPORTED = ["gpt_*", "gpt2_*", "llama_*", "bert_*", "distilbert_*", "vit_*", "m
 def pytest_addoption(parser):
     parser.addoption("--build", type=pathlib.Path, default=ROOT / "build" / "dev", help="build folder with the tools")
     parser.addoption("--models", type=pathlib.Path, action="append", default=[], help="another folder of models; repeatable")
+    parser.addoption("--cpu", default="cpu", help="the CPU that models are compiled for, by LLVM's name (this machine's)")
     parser.addoption("--only", default="*", help="models, and cases that are one model, whose name fits this pattern")
     parser.addoption("--all", action="store_true", help="all models also where tests take one of each family")
 
@@ -107,9 +108,12 @@ class Result(str):
 def tool(request):
     """tool("megactx-run", arguments...) runs it and gives a Result."""
     binaries = request.config.getoption("--build").resolve() / "bin"
+    cpu = request.config.getoption("--cpu")
 
     def run(name, *arguments, timeout=600, environment=None):
         command = [binaries / name, *arguments]
+        if name == "megactx-compile" and cpu != "cpu" and not any(str(argument).startswith("--target") for argument in arguments):
+            command.append(f"--target={cpu}")
         return Result(command, subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace", timeout=timeout,
                                               env=environment))
 

@@ -26,8 +26,9 @@ int main(int argc, char **argv) {
   mlir::megactx::PatternOptions patterns(category);
   cl::opt<std::string> target(
       "target", cl::init("cpu"),
-      cl::desc("What the code is for: cpu (this machine's, default), or an "
-               "NVIDIA GPU by its architecture, such as sm_80 or sm_90"),
+      cl::desc("What the code is for: cpu (this machine's, default), another "
+               "CPU by LLVM's name, such as x86-64-v3, znver4 or neoverse-v1, "
+               "or an NVIDIA GPU by its architecture, such as sm_80 or sm_90"),
       cl::cat(category));
   using Level = llvm::CodeGenOptLevel;
   cl::opt<Level> optimization(

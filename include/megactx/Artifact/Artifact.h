@@ -8,6 +8,7 @@
 #ifndef MEGACTX_ARTIFACT_ARTIFACT_H
 #define MEGACTX_ARTIFACT_ARTIFACT_H
 
+#include "megactx/Artifact/CPUTarget.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/CodeGen.h"
@@ -32,20 +33,6 @@ constexpr llvm::StringLiteral kUpdatedAttr = "megactx.updated";
 /// the weights' contents, once `main` is LLVM code.
 constexpr llvm::StringLiteral kInterfaceAttr = "megactx.interface";
 constexpr llvm::StringLiteral kContentsAttr = "megactx.contents";
-
-/// The CPU that code is made for, by LLVM's names.
-struct CPUTarget {
-  std::string cpu, features;
-  /// Hardware vector width in bits: 128, 256 or 512.
-  int64_t vectorBits;
-  /// Whether it multiplies matrix tiles of bf16, and the system lets it.
-  bool amx = false;
-};
-/// The CPU that this process runs on.
-CPUTarget hostTarget();
-/// What every CPU of this process's kind has, of the last ten years: for code
-/// that launches kernels on machines of others.
-CPUTarget genericTarget();
 
 /// What an artifact is for: a CPU, or an NVIDIA GPU by way of code on a CPU.
 struct ArtifactTarget {

@@ -118,9 +118,15 @@ struct BufferizeOptions : PassPipelineOptions<BufferizeOptions> {
 /// From tensors with fused attention to memrefs with an owner each.
 void buildBufferizePipeline(OpPassManager &pm, const BufferizeOptions &options);
 
+/// What loops may use of a CPU: as passes' options of these names.
+struct CPULoopsOptions {
+  int64_t vectorBits = 512, vectorRegisters = 32;
+  bool amx = false;
+};
+
 /// From memrefs to one-dimensional parallel loops, attention as kernels.
-void buildCPULoopsPipeline(OpPassManager &pm, int64_t vectorBits = 512,
-                           bool amx = false);
+void buildCPULoopsPipeline(OpPassManager &pm,
+                           const CPULoopsOptions &options = {});
 
 /// From loops to the LLVM dialect, parallel loops as calls of the runtime.
 void buildCPUToLLVMPipeline(OpPassManager &pm);

@@ -17,7 +17,7 @@ SmallVector<BlockFormPtr> mlir::megactx::cpu::formsOf(const KernelShape &shape,
   add(1);
   // Sums of six keys by two vectors fill sixteen registers best, and of six by
   // four, thirty-two; there, two without classes would be for short sequences.
-  bool manyRegisters = shape.lanes == 16;
+  bool manyRegisters = shape.registers >= 32;
   if (classes > 1 || !manyRegisters)
     forms.push_back(laneForm(shape, 2));
   if (manyRegisters)

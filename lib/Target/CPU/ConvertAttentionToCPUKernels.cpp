@@ -26,6 +26,12 @@ struct ConvertAttentionToCPUKernels
   void runOnOperation() override {
     if (failed(verifyVectorBits(getOperation(), vectorBits)))
       return signalPassFailure();
+    if (vectorRegisters < 16) {
+      getOperation()->emitError(
+          "expected vector-registers of at least 16, but got ")
+          << int64_t(vectorRegisters);
+      return signalPassFailure();
+    }
     // The same pass may run on another module, which has no kernel yet.
     parts.emplace(getOperation());
     kernels.clear();
@@ -44,7 +50,8 @@ struct ConvertAttentionToCPUKernels
     FailureOr<AttentionShape> common = AttentionShape::of(op);
     if (failed(common))
       return failure();
-    cpu::KernelShape shape{*std::move(common), vectorBits / 32, amx};
+    cpu::KernelShape shape{*std::move(common), vectorBits / 32, vectorRegisters,
+                           amx};
     if (shape.headDim < 1 || shape.headDim > 512 || shape.valueDim < 1 ||
         shape.valueDim > 512)
       return op.emitOpError("expected head dims of 1 to 512, but got ")

@@ -68,7 +68,7 @@ public:
   GradientBlock(ImplicitLocOpBuilder &b, const KernelShape &shape,
                 const GradientBuffers &buffers, Value dataA, Value dataB)
       : b(b), a{b}, shape(shape), buffers(buffers), dataA(dataA), dataB(dataB),
-        products(b, buffers.vector) {}
+        products(b, shape) {}
   virtual ~GradientBlock() = default;
 
   static bool lanesAreQueries(const KernelShape &shape) {

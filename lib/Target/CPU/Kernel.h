@@ -26,8 +26,9 @@ class BlockForm;
 class KernelParts;
 
 struct KernelShape : AttentionShape {
-  int64_t lanes; ///< f32 elements of a hardware vector
-  bool tiles;    ///< whether the target multiplies tiles of bf16 (AMX)
+  int64_t lanes;     ///< f32 elements of a hardware vector
+  int64_t registers; ///< hardware vectors that code can name
+  bool tiles;        ///< whether the target multiplies tiles of bf16 (AMX)
 
   /// Of scores in units of log2.
   float scaleBase2() const { return scale * static_cast<float>(M_LOG2E); }

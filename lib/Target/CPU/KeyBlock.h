@@ -28,7 +28,7 @@ class KeyBlock {
 public:
   KeyBlock(ImplicitLocOpBuilder &b, const KernelShape &shape,
            const BlockBuffers &buffers, Value from)
-      : b(b), a{b}, lanes(b, buffers.vector), shape(shape), buffers(buffers),
+      : b(b), a{b}, lanes(b, shape), shape(shape), buffers(buffers),
         from(from) {}
   virtual ~KeyBlock() = default;
 

@@ -35,7 +35,7 @@ public:
   StringRef name() const override { return "lanes"; }
   int64_t blockRows() const override { return kRows; }
   int64_t rowStep() const override {
-    return LaneProducts::rowsAtOnce(shape.lanes, vectors);
+    return LaneProducts::rowsAtOnce(shape, vectors);
   }
   SmallVector<MemRefType> ownBuffers(MLIRContext *context) const override {
     if (shape.element.isF32())

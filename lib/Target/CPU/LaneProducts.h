@@ -10,6 +10,7 @@
 #define MEGACTX_LIB_TARGET_CPU_LANEPRODUCTS_H
 
 #include "../Common/Emit.h"
+#include "Kernel.h"
 
 namespace mlir::megactx::cpu {
 
@@ -28,18 +29,18 @@ struct LaneSpan {
 
 class LaneProducts {
 public:
-  LaneProducts(ImplicitLocOpBuilder &b, VectorType vector)
-      : b(b), a{b}, vector(vector) {}
+  LaneProducts(ImplicitLocOpBuilder &b, const KernelShape &shape)
+      : b(b), a{b}, shape(shape),
+        vector(VectorType::get({shape.lanes}, b.getF32Type())) {}
 
-  /// Most rows whose sums by so many vectors are held in registers, of which
-  /// vectors of sixteen lanes come with thirty-two and others, at least, with
-  /// sixteen. At most kMostRows: short blocks are not to be mostly padding.
+  /// Most rows whose sums by so many vectors are held in three quarters of the
+  /// registers. At most kMostRows: short blocks are not to be mostly padding.
   static constexpr int64_t kMostRows = 8;
-  static int64_t rowsAtOnce(int64_t lanes, int64_t vectors) {
-    return std::min<int64_t>(kMostRows, (lanes == 16 ? 24 : 12) / vectors);
+  static int64_t rowsAtOnce(const KernelShape &shape, int64_t vectors) {
+    return std::min<int64_t>(kMostRows, shape.registers * 3 / 4 / vectors);
   }
   int64_t rowsAtOnce(const LaneSpan &span) const {
-    return rowsAtOnce(vector.getNumElements(), span.vectors);
+    return rowsAtOnce(shape, span.vectors);
   }
 
   /// Rows [begin, end) as f32 in `to`, flat, one row after another: each is
@@ -72,6 +73,7 @@ private:
 
   ImplicitLocOpBuilder &b;
   Arith a;
+  const KernelShape &shape;
   VectorType vector;
 };
 

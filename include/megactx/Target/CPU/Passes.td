@@ -20,6 +20,9 @@ def ConvertAttentionToCPUKernelsPass
   let options = [
     Option<"vectorBits", "vector-bits", "int64_t", "512",
            "hardware vector width in bits: 128, 256 or 512">,
+    Option<"vectorRegisters", "vector-registers", "int64_t", "32",
+           "hardware vectors that code can name: x86 has 32 of 512 bits and 16 "
+           "of fewer, AArch64 32">,
     Option<"amx", "amx", "bool", "false",
            "products of bf16 by matrix tiles (AMX), where vectors have 512 "
            "bits and head dims are multiples of 16">
