@@ -19,3 +19,12 @@ from .working_context import Focus, focus
 
 __all__ = ["DeviceTensor", "Error", "Focus", "Model", "Pattern", "Pyramid", "attention", "attention_backward", "build", "check_guards", "compile", "focus", "guard_memory", "load",
            "set_threads", "to_device", "use_build"]
+
+
+def __getattr__(name):
+    """What needs PyTorch is there where it is asked for."""
+    if name == "flex_attention":
+        from .flex import flex_attention
+
+        return flex_attention
+    raise AttributeError(f"module 'megactx' has no attribute '{name}'")

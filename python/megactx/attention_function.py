@@ -15,6 +15,7 @@ import numpy as np
 from . import dlpack, driver
 from .artifacts import Artifacts, Unwritable
 from .attention_module import BackwardSignature, Operand, Signature
+from .mask_function import documents_of, mask_of_function
 from .pattern import Pattern, text_of
 from .tools import Error
 
@@ -178,6 +179,8 @@ def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments,
     lengths, segments = (None if array is None else _array(array) for array in (lengths, segments))
     offsets = None if offset is None or isinstance(offset, int) else _array(offset)
     _check_shapes(query, key, value, biases, lengths=lengths, segments=segments, offset=offsets)
+    if segments is None and re.search(r"\bsegments\b", text_of(pattern)):
+        raise Error("segments: expected [B, M], ids of the documents that the pattern compares, but got none; torch.compile does not look into a mask's function for them")
     operands = [_operand(name, arrays[name]) for name in ("query", "key", "value")]
     if len({operand.element for operand in operands}) > 1:
         raise Error(f"expected one element type, but got {', '.join(operand.element for operand in operands)}")
@@ -245,6 +248,8 @@ def attention_backward(dout, query, key, value, out, lse, pattern="dense", *, dl
     """
     biases = _listed(bias)
     query, key, value = map(_array, (query, key, value))
+    if callable(pattern):
+        pattern, segments = _of_function(pattern, segments, key)
     fields, given = _call(query, key, value, pattern, scale, softcap, biases, lengths, segments, _whole(offset))
     dout, out, lse = map(_array, (dout, out, lse))
     dlse = None if dlse is None else _array(dlse)
@@ -264,6 +269,12 @@ def attention_backward(dout, query, key, value, out, lse, pattern="dense", *, dl
     given += [_stored(out), lse, _stored(dout)] + ([] if dlse is None else [dlse])
     dq, dk, dv, *dbiases = model.run(dict(zip(model.inputs, given))).values()
     return (dq, dk, dv, dbiases) if bias_gradients else (dq, dk, dv)
+
+
+def _of_function(pattern, segments, key):
+    """The text of a mask's function, and the documents that it compares where none are given."""
+    mask = mask_of_function(pattern)
+    return mask.pattern, documents_of(mask, key.shape[0], key.shape[2]) if segments is None and len(key.shape) == 4 else segments
 
 
 def _listed(bias):
@@ -295,6 +306,8 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     torch = sys.modules.get("torch")
     biases = _listed(bias)
     offset = _whole(offset)
+    if callable(pattern) and not (torch and torch.compiler.is_compiling()):
+        pattern, segments = _of_function(pattern, segments, key)
     if torch and isinstance(query, torch.Tensor):
         from .attention_torch import attend, constant_text_of
 

@@ -352,7 +352,7 @@ Q, K, V = GOOD
     ((Q, K, V, np.ones((5, 6), bool)), {}, "pattern: expected text .* but got a mask"),
     ((Q, K, V, None), {}, "pattern: expected text .* but got None"),
     ((Q, K, V), {"bias": np.zeros((2, 4, 5, 5), np.float32)}, r"bias: expected dims 1 or those of \[2, 4, 5, 6\], but got \[2, 4, 5, 5\]"),
-    ((Q, K, V, "segments"), {}, "^attention: 'segments' needs segment ids"),
+    ((Q, K, V, "segments"), {}, "^segments: expected .* but got none"),
     ((Q, K, V), {"segments": np.zeros((2, 6), np.int64)}, "has segment ids, which its pattern 'dense' does not read"),
     ((Q, K, V, "causal minus segments"), {"segments": np.zeros((2, 6), np.int64)}, "expected 'segments' in an 'and', or in an 'or' with windows"),
     ((Q, K, V, "segments"), {"segments": np.zeros((2, 5), np.int64)}, r"segments: expected \[2, 6\], but got \[2, 5\]"),

@@ -1,5 +1,6 @@
 """Masks as functions of positions: the pattern selects what the function says of numbers."""
 
+import math
 import types
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 import megactx
 from megactx import Pattern
-from megactx.mask_function import Number, Truth
+from megactx.symbols import Number, Truth, text_of
 
 W = 6
 
@@ -79,7 +80,7 @@ def test_bounds_are_those_of_names(tool):
 
 def called(name, *arguments):
     """What torch.NAME does with a symbol; its functions and tensors ask the symbol's class."""
-    return Number.__torch_function__(types.SimpleNamespace(__name__=name), (), arguments).text
+    return text_of(Number.__torch_function__(types.SimpleNamespace(__name__=name), (), arguments))
 
 
 def test_functions_of_torch():
@@ -97,12 +98,13 @@ IDS = np.arange(40) // 9
 
 
 @pytest.mark.parametrize("function, reason", [
-    (lambda b, h, q, k: IDS[q] == IDS[k], "may not look positions up in a table; .* the pattern 'segments'"),
-    (lambda b, h, q, k: [0, 1, 0][q] == 0, "may not look positions up in a table"),
-    (lambda b, h, q, k: called("__getitem__", IDS, q), "may not look positions up in a table"),
+    (lambda b, h, q, k: IDS[q] == IDS[k], "looks these up only in tensors of PyTorch"),
+    (lambda b, h, q, k: [0, 1, 0][q] == 0, "looks these up only in tensors of PyTorch"),
+    (lambda b, h, q, k: math.sqrt(q) < k, "calls none of Python's functions"),
+    (lambda b, h, q, k: called("__getitem__", IDS, q), "may look positions up in a table only"),
     (lambda b, h, q, k: q >= k and q < 3, "write & for `and`"),
     (lambda b, h, q, k: k < 3 if h < 1 else q >= k, "torch.where for `if`"),
-    (lambda b, h, q, k: q / k < 2, "takes batch, head, query and key, .* unsupported operand"),
+    (lambda b, h, q, k: q / k < 2, "divides integers by //"),
     (lambda h, q, k: q >= k, "takes batch, head, query and key, .* 3 positional arguments but 4"),
     (lambda b, h, q, k: q < 1.5, "computes with integers and positions, but got 1.5"),
     (lambda b, h, q, k: q < np.float32(1), "computes with integers and positions"),
