@@ -4,10 +4,13 @@
     sparse = megactx.Pattern("window<left = 127, right = 0>") | megactx.Pattern("strided<stride = 128>")
     megactx.compile("model.onnx", "model.mctx", pattern=sparse)
     outputs = megactx.load("model.mctx").run({"ids": ids})
+    model = megactx.sparsify(model, sparse)      # of Hugging Face's transformers
 
 compile and Pattern call the command-line tools; load and run call the runtime's C API. `focus` gives a
 long timeline's working context; `Pyramid` makes gists of tokens as they come.
 """
+
+import importlib
 
 from .attention_function import attention, attention_backward
 from .pattern import Pattern
@@ -21,10 +24,15 @@ __all__ = ["DeviceTensor", "Error", "Focus", "Model", "Pattern", "Pyramid", "att
            "set_threads", "to_device", "use_build"]
 
 
+_OF_PYTORCH = {"flex_attention": "flex", "sparsify": "hugging_face"}  # the last one of transformers, too
+
+
 def __getattr__(name):
     """What needs PyTorch is there where it is asked for."""
-    if name == "flex_attention":
-        from .flex import flex_attention
+    if name not in _OF_PYTORCH:
+        raise AttributeError(f"module 'megactx' has no attribute '{name}'")
+    return getattr(importlib.import_module(f".{_OF_PYTORCH[name]}", __name__), name)
 
-        return flex_attention
-    raise AttributeError(f"module 'megactx' has no attribute '{name}'")
+
+def __dir__():
+    return sorted([*globals(), *_OF_PYTORCH])

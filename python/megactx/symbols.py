@@ -4,6 +4,7 @@ A term knows how it is computed, so that it can be computed again of numbers; th
 is one; and what of the positions it depends on.
 """
 
+import contextlib
 import dataclasses
 import operator
 
@@ -79,6 +80,10 @@ class Term:
     def new_zeros(self, *_, **__):
         return Truth(False, "0")
 
+    def to(self, *_, **__):
+        """To a device, or another type of truths or real numbers."""
+        return self
+
     @classmethod
     def __torch_function__(cls, function, types, arguments=(), options=None):
         name = getattr(function, "__name__", str(function)).strip("_")
@@ -117,9 +122,6 @@ class Real(Term):
     __slots__ = ()
 
     def float(self):
-        return self
-
-    def to(self, *_, **__):
         return self
 
     def clamp(self, min=None, max=None):
@@ -263,9 +265,12 @@ def _operator(function, word, swapped=False):
         kind = Truth if is_truth else Number if known and word != "/" else Real
         text = f"({terms[0].text} {word} {terms[1].text})" if known and kind is not Real else None
         why = _why(terms) or "a mask's function divides integers by //, not by /: unsupported operand"
-        reach = Reach.together(terms, None if is_truth else _slope(function, terms))
+        reach = Reach.together(terms, _slope(operator.sub if is_truth else function, terms))  # what is compared is the difference
+        reach = dataclasses.replace(reach, slope=None) if is_truth and reach.slope != (0, 0) else reach
         logical = word in ("and", "or") or word == "ne" and all(isinstance(term, Truth) for term in terms)
         pattern = _joined(word, *terms) if logical else "segments" if word == "==" and _are_documents(*terms) else None
+        if pattern == "segments" and not logical and _packed is not None:
+            reach = dataclasses.replace(reach, by_distance=True)
         table = terms[0].call[1][0] if pattern == "segments" and not logical else _table_of(terms) if logical else None
         return kind((function, terms, {}), text, why=why, reach=reach, pattern=pattern, table=table)
 
@@ -297,12 +302,38 @@ _FUNCTIONS |= {"abs": abs, "logical_not": operator.invert, "bitwise_not": operat
 _ELEMENTWISE = set("exp exp2 log log2 log10 log1p expm1 sqrt rsqrt square pow sin cos tanh sigmoid relu sign floor ceil round neg reciprocal div true_divide div truediv rtruediv rpow rsub rdiv".split())
 
 
+_packed = None  # tables of positions that were met, while they are to be taken for the places in them
+
+
+@contextlib.contextmanager
+def packed_positions():
+    """Within this, entries of tables that count up and then start anew, as positions of documents that follow each other do, are taken for the
+    places where they are: what a mask makes of the distance in a document is the same. Gives the list of such tables, for whoever checks that."""
+    global _packed
+    _packed = []
+    try:
+        yield _packed
+    finally:
+        _packed = None
+
+
+def _count(table):
+    steps = table.diff()
+    return table.ndim > 0 and not table.is_floating_point() and bool((steps < 0).any() or (steps == 1).all())
+
+
 def looked_up(table, index):
     """An entry of a tensor, by positions."""
     places = index if isinstance(index, tuple) else (index,)
     terms = [symbol(place) for place in places]
     if len(terms) != table.ndim:
         raise Error(f"pattern: a table of {table.ndim} dims is looked up by {len(terms)} positions")
+    reach = Reach.together(terms)
+    if reach.of <= {"b", "h"} and table.numel() and not table.is_floating_point() and bool((table == table.flatten()[0]).all()):
+        return symbol(table.flatten()[0])
+    if _packed is not None and terms[-1].reach.of & {"p", "k"} and _count(table):
+        _packed.append(table)
+        return terms[-1]
     return Real((operator.getitem, (table, tuple(terms) if isinstance(index, tuple) else terms[0]), {}), why=LOOKUP, reach=Reach.together(terms))
 
 

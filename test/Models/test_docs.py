@@ -119,7 +119,7 @@ def test_options_and_functions_exist(request):
     for page in PAGES:
         text = page.read_text()
         names = [f"--{option}" for option in re.findall(r"(?<![\w-])--([a-z][\w-]*)", text) if option not in known]
-        names += [f"megactx.{name}" for name in re.findall(r"(?<![#\w-])megactx\.([a-zA-Z_]+)\b", text) if name not in ops and not hasattr(megactx, name)]
+        names += [f"megactx.{name}" for name in re.findall(r"(?<![#\w-])megactx\.([a-zA-Z_]+)\b", text) if name not in (*ops, *dir(megactx))]
         names += [name for name in re.findall(r"\bmctx_\w+", text) if name not in header]
         unknown += [f"{page.relative_to(ROOT)}: {name}" for name in sorted(set(names))]
     assert not unknown
