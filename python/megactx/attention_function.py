@@ -274,7 +274,7 @@ def attention_backward(dout, query, key, value, out, lse, pattern="dense", *, dl
 def _of_function(pattern, segments, key):
     """The text of a mask's function, and the documents that it compares where none are given."""
     mask = mask_of_function(pattern)
-    return mask.pattern, documents_of(mask, key.shape[0], key.shape[2]) if segments is None and len(key.shape) == 4 else segments
+    return mask.pattern, documents_of(mask.table, key.shape[0], key.shape[2]) if segments is None and len(key.shape) == 4 else segments
 
 
 def _listed(bias):

@@ -6,7 +6,7 @@ import weakref
 import torch
 
 from .attention_function import attention
-from .mask_function import documents_of, mask_of_function
+from .mask_function import documents_of, truth_of_function
 from .pattern import Pattern
 from .score_function import score_of_function
 from .symbols import Truth
@@ -32,8 +32,10 @@ def _bias(term, shape, device):
     values, inner = _places(term, shape, device)
     try:
         bias = torch.as_tensor(term.evaluate(values), device=device)
-    except (IndexError, RuntimeError) as error:
-        raise Error(f"score_mod: what is added to scores cannot be computed for {shape[2]} queries and {shape[3]} keys: {error}") from error
+    except (IndexError, RuntimeError, TypeError) as error:
+        raise Error(f"flex_attention: score_mod or mask_mod cannot be computed for {shape[2]} queries and {shape[3]} keys: {error}") from error
+    if bias.dtype == torch.bool:  # of a mask
+        bias = torch.zeros(bias.shape, device=device).masked_fill(~bias, -torch.inf)
     bias = bias if bias.dtype in (torch.float32, torch.float16, torch.bfloat16) else bias.float()
     bias = bias.view(*(1,) * (2 + inner - bias.ndim), *bias.shape)
     return bias.expand(*bias.shape[:-1], shape[2] + shape[3] - 1).contiguous() if inner == 1 else bias.contiguous()
@@ -49,7 +51,7 @@ def _dense_blocks(counts, indices):
 
 def _check_blocks(block_mask, mask, shape):
     """That a BlockMask's blocks are those of its function, which alone is computed: at the corners of each block."""
-    if _checked.get(block_mask) == mask.pattern:
+    if mask.pattern and _checked.get(block_mask) == mask.pattern:
         return
     full = _dense_blocks(block_mask.full_kv_num_blocks, block_mask.full_kv_indices) if block_mask.full_kv_num_blocks is not None else None
     partial = _dense_blocks(block_mask.kv_num_blocks, block_mask.kv_indices)
@@ -71,10 +73,10 @@ def _mask_of(block_mask, shape):
     if isinstance(block_mask, (str, Pattern)):
         return Truth(None, pattern=str(block_mask))
     if not hasattr(block_mask, "mask_mod"):
-        return mask_of_function(block_mask)
+        return truth_of_function(block_mask)
     if tuple(block_mask.seq_lengths) != shape[2:]:
         raise Error(f"block_mask: it is for {block_mask.seq_lengths[0]} queries and {block_mask.seq_lengths[1]} keys, but there are {shape[2]} and {shape[3]}")
-    mask = mask_of_function(block_mask.mask_mod)
+    mask = truth_of_function(block_mask.mask_mod)
     _check_blocks(block_mask, mask, shape)
     return mask
 
@@ -88,15 +90,17 @@ def _run(query, key, value, score_mod, block_mask, scale, enable_gqa, return_lse
     shape = (*query.shape[:3], key.shape[2])
     mask = _mask_of(block_mask, shape)
     scale = 1 / math.sqrt(max(1, query.shape[3])) if scale is None else scale
-    softcap, biases = None, None
+    softcap, terms = None, []
     if score_mod is not None:
         score = score_of_function(score_mod)
         mask = mask if score.mask is None else mask & score.mask if block_mask is not None else score.mask
         scale *= score.inner
         if score.outer is not None:  # the kernels' form is softcap * tanh(scale * x / softcap)
             softcap, scale = abs(score.outer), scale * score.outer
-        biases = [_bias(term, shape, query.device) for term in score.terms] or None
-    return attention(query, key, value, mask.pattern, scale=scale, softcap=softcap, bias=biases, segments=documents_of(mask, shape[0], shape[3]), return_lse=return_lse)
+        terms += score.terms
+    pattern, table, hidden = mask.parts()
+    biases = [_bias(term, shape, query.device) for term in (*terms, *hidden)] or None
+    return attention(query, key, value, pattern or "dense", scale=scale, softcap=softcap, bias=biases, segments=documents_of(table, shape[0], shape[3]), return_lse=return_lse)
 
 
 def flex_attention(query, key, value, score_mod=None, block_mask=None, scale=None, enable_gqa=False, return_lse=False):

@@ -95,7 +95,7 @@ def mask(batch_size, kv_length, q_length=None, q_offset=0, kv_offset=0, mask_fun
         kept = sdpa_mask(batch_size=batch_size, kv_length=kv_length, kv_offset=kv_offset, mask_function=mask_function, attention_mask=attention_mask, **queries, **more)
         return Mask(shape, "dense", q_offset - kv_offset, _added(kept))
     lengths, bias = _padding(_padded(attention_mask, kv_offset, kv_length), kv_length)
-    return Mask(shape, found.pattern, q_offset - kv_offset, bias, lengths, documents_of(found, batch_size, kv_length))
+    return Mask(shape, found.pattern, q_offset - kv_offset, bias, lengths, documents_of(found.table, batch_size, kv_length))
 
 
 def _without_mask(module, query, key, is_causal):

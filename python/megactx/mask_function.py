@@ -18,13 +18,19 @@ def called(function, arguments, takes):
         raise Error(f"{takes}: {error}") from error
 
 
-def mask_of_function(function):
-    """The truth, in symbols, that `function(batch, head, query, key)` gives: its `pattern`, and the `table` of its documents, if it has one."""
+def truth_of_function(function):
+    """What `function(batch, head, query, key)` gives, in symbols; it may have no pattern."""
     result = symbol(called(function, map(Number, "bhpk"), "pattern: a mask's function takes batch, head, query and key, as FlexAttention's mask_mod does"))
     if isinstance(result, (Number, Real)):
         raise Error(f"pattern: expected a mask's function to give a comparison, but it gives the number {text_of(result)}")
+    return result
+
+
+def mask_of_function(function):
+    """The same, of which there is a pattern: its `pattern`, and the `table` of its documents, if it has one."""
+    result = truth_of_function(function)
     if result.pattern is None:
-        text_of(result)  # says why
+        raise Error(f"pattern: {result.why}; megactx.flex_attention takes such masks, too, as biases")
     return result
 
 
@@ -33,10 +39,10 @@ def text_of_function(function):
     return mask_of_function(function).pattern
 
 
-def documents_of(mask, batch, keys):
+def documents_of(table, batch, keys):
     """The ids of documents that a mask compares, [batch, keys], or None: its tensor may have more than there are keys, and one row for all."""
-    if mask.table is None:
+    if table is None:
         return None
-    if mask.table.shape[-1] < keys:
-        raise Error(f"pattern: a mask's function looks documents up in a table of {mask.table.shape[-1]} positions, but there are {keys} keys")
-    return mask.table[..., :keys].expand(batch, keys).contiguous()
+    if table.shape[-1] < keys:
+        raise Error(f"pattern: a mask's function looks documents up in a table of {table.shape[-1]} positions, but there are {keys} keys")
+    return table[..., :keys].expand(batch, keys).contiguous()

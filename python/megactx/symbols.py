@@ -5,13 +5,14 @@ is one; and what of the positions it depends on.
 """
 
 import contextlib
+import contextvars
 import dataclasses
 import operator
 
 from .tools import Error
 
 NO_TENSOR = "pattern: a function of positions looks these up only in tensors of PyTorch, and calls none of Python's functions of numbers with them"
-LOOKUP = "a mask's function may look positions up in a table only as table[q] == table[k], of a tensor of PyTorch, which is the pattern 'segments' of documents in one sequence"
+LOOKUP = "a mask's function may look positions up in a table only as table[q] == table[k], of a tensor of PyTorch whose integers do not decrease: the pattern 'segments', of documents in one sequence"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +161,19 @@ class Truth(Term):
 
     logical_not = __invert__
 
+    def parts(self):
+        """A pattern, or None, and truths of which there is none: all of which have to hold."""
+        if self.pattern:
+            return self.pattern, self.table, []
+        if not isinstance(self.call, tuple) or self.call[0] is not operator.and_:
+            return None, None, [self]
+        a, b = self.call[1]
+        (pattern, table, without), (pattern_b, table_b, without_b) = (side.parts() if isinstance(side, Truth) else (None, None, [side]) for side in (a, b))
+        if table is not None and table_b is not None and table_b is not table:
+            pattern_b, table_b, without_b = None, None, [b]
+        patterns = [f"({one})" for one in (pattern, pattern_b) if one]
+        return " and ".join(patterns) or None, table_b if table is None else table, without + without_b
+
     @staticmethod
     def choose(condition, a, b):
         return _where(condition, a, b)
@@ -249,10 +263,9 @@ def _joined(word, a, b):
 
 
 def _table_of(terms):
+    """The table of documents that terms compare, and whether it is one."""
     tables = [term.table for term in terms if term.table is not None]
-    if any(table is not tables[0] for table in tables):
-        raise Error("pattern: a mask's function compares documents by one table, not by several")
-    return tables[0] if tables else None
+    return tables[0] if tables else None, all(table is tables[0] for table in tables)
 
 
 def _operator(function, word, swapped=False):
@@ -262,23 +275,27 @@ def _operator(function, word, swapped=False):
         terms = (symbol(other), self) if swapped else (self, symbol(other))
         is_truth = word in _TRUTHS
         known = all(term.text is not None for term in terms)
-        kind = Truth if is_truth else Number if known and word != "/" else Real
+        kind = Truth if is_truth else Number if known and word not in ("/", "**") else Real
         text = f"({terms[0].text} {word} {terms[1].text})" if known and kind is not Real else None
         why = _why(terms) or "a mask's function divides integers by //, not by /: unsupported operand"
         reach = Reach.together(terms, _slope(operator.sub if is_truth else function, terms))  # what is compared is the difference
         reach = dataclasses.replace(reach, slope=None) if is_truth and reach.slope != (0, 0) else reach
         logical = word in ("and", "or") or word == "ne" and all(isinstance(term, Truth) for term in terms)
-        pattern = _joined(word, *terms) if logical else "segments" if word == "==" and _are_documents(*terms) else None
-        if pattern == "segments" and not logical and _packed is not None:
-            reach = dataclasses.replace(reach, by_distance=True)
-        table = terms[0].call[1][0] if pattern == "segments" and not logical else _table_of(terms) if logical else None
+        pattern = table = None
+        if logical:
+            table, is_one = _table_of(terms)
+            pattern, why = (_joined(word, *terms), why) if is_one else (None, "a mask's function compares documents by one table, not by several")
+        elif word == "==" and _are_documents(*terms):
+            pattern, table = "segments", terms[0].call[1][0]
+            reach = reach if _packed.get() is None else dataclasses.replace(reach, by_distance=True)
+        table = table if pattern else None
         return kind((function, terms, {}), text, why=why, reach=reach, pattern=pattern, table=table)
 
     return apply
 
 
 _TRUTHS = {"==", "ne", "lt", "le", "gt", "ge", "and", "or"}
-_NUMBERS = dict(add="+", sub="-", mul="*", floordiv="floordiv", mod="mod", truediv="/", pow="^")
+_NUMBERS = dict(add="+", sub="-", mul="*", floordiv="floordiv", mod="mod", truediv="/", pow="**")
 for _name, _word in _NUMBERS.items():
     for _kind in (Number, Real):
         setattr(_kind, f"__{_name}__", _operator(getattr(operator, _name), _word))
@@ -302,19 +319,19 @@ _FUNCTIONS |= {"abs": abs, "logical_not": operator.invert, "bitwise_not": operat
 _ELEMENTWISE = set("exp exp2 log log2 log10 log1p expm1 sqrt rsqrt square pow sin cos tanh sigmoid relu sign floor ceil round neg reciprocal div true_divide div truediv rtruediv rpow rsub rdiv".split())
 
 
-_packed = None  # tables of positions that were met, while they are to be taken for the places in them
+_packed = contextvars.ContextVar("packed", default=None)  # tables of positions that were met, while they are to be taken for the places in them
 
 
 @contextlib.contextmanager
 def packed_positions():
     """Within this, entries of tables that count up and then start anew, as positions of documents that follow each other do, are taken for the
     places where they are: what a mask makes of the distance in a document is the same. Gives the list of such tables, for whoever checks that."""
-    global _packed
-    _packed = []
+    tables = []
+    token = _packed.set(tables)
     try:
-        yield _packed
+        yield tables
     finally:
-        _packed = None
+        _packed.reset(token)
 
 
 def _count(table):
@@ -331,15 +348,19 @@ def looked_up(table, index):
     reach = Reach.together(terms)
     if reach.of <= {"b", "h"} and table.numel() and not table.is_floating_point() and bool((table == table.flatten()[0]).all()):
         return symbol(table.flatten()[0])
-    if _packed is not None and terms[-1].reach.of & {"p", "k"} and _count(table):
-        _packed.append(table)
+    if _packed.get() is not None and terms[-1].reach.of & {"p", "k"} and _count(table):
+        _packed.get().append(table)
         return terms[-1]
-    return Real((operator.getitem, (table, tuple(terms) if isinstance(index, tuple) else terms[0]), {}), why=LOOKUP, reach=Reach.together(terms))
+    kind = Truth if str(table.dtype) == "torch.bool" else Real
+    return kind((operator.getitem, (table, tuple(terms) if isinstance(index, tuple) else terms[0]), {}), why=LOOKUP, reach=reach)
 
 
 def _are_documents(a, b):
     """Whether two are one table's entries, of the query and the key, and of the batch where it has several."""
     if any(not isinstance(term.call, tuple) or term.call[0] is not operator.getitem for term in (a, b)) or a.call[1][0] is not b.call[1][0]:
+        return False
+    table = a.call[1][0]
+    if table.is_floating_point() or str(table.dtype) == "torch.bool" or bool((table.diff() < 0).any()):
         return False
     indices = [term.call[1][1] if isinstance(term.call[1][1], tuple) else (term.call[1][1],) for term in (a, b)]
     letters = [[place.call for place in index] for index in indices]

@@ -59,6 +59,9 @@ def test_masks():
     assert score.mask.pattern == "where<condition = (not((p lt k)) and not((k == 2)))>"
     score = score_of_function(lambda s, b, h, q, k: of_torch("where", q < k, s + h, s - 0.5))
     assert score.mask is None and score.terms[0].reach.of == {"h", "p", "k"}
+    score = score_of_function(lambda s, b, h, q, k: of_torch("where", (q >= k) & (0.5 * q >= k) & (h < 3), s, MINUS_INFINITY))
+    pattern, table, (without,) = score.mask.parts()
+    assert pattern == "((where<condition = (p ge k)>)) and (where<condition = (h lt 3)>)" and table is None and without.evaluate(dict(p=5, k=3)) is False
 
 
 @pytest.mark.parametrize("function, reason", [
@@ -72,7 +75,6 @@ def test_masks():
     (lambda s, b, h, q, k: s.exp(), "takes score, batch, head, query and key, .* no attribute 'exp'"),
     (lambda s, b, h, q, k: of_torch("where", q >= k, s, -1e9), "chooses between a score and -inf"),
     (lambda s, b, h, q, k: of_torch("where", q >= k, s, 2 * s), "chooses between a score and -inf"),
-    (lambda s, b, h, q, k: of_torch("where", 0.5 * q >= k, s, MINUS_INFINITY), "computes with integers and positions, but got 0.5"),
     (lambda s, b, h, q, k: s if q >= k else MINUS_INFINITY, "torch.where for `if`"),
     (lambda s, b, h, q, k: s or 0, "nothing by the score"),
     (lambda s, b, h, q, k: math.sin(q) + s, "looks these up only in tensors of PyTorch, and calls none"),
