@@ -249,7 +249,7 @@ def attention_backward(dout, query, key, value, out, lse, pattern="dense", *, dl
     biases = _listed(bias)
     query, key, value = map(_array, (query, key, value))
     if callable(pattern):
-        pattern, segments = _of_function(pattern, segments, key)
+        pattern, segments = _of_function(pattern, segments, query, key)
     fields, given = _call(query, key, value, pattern, scale, softcap, biases, lengths, segments, _whole(offset))
     dout, out, lse = map(_array, (dout, out, lse))
     dlse = None if dlse is None else _array(dlse)
@@ -271,10 +271,14 @@ def attention_backward(dout, query, key, value, out, lse, pattern="dense", *, dl
     return (dq, dk, dv, dbiases) if bias_gradients else (dq, dk, dv)
 
 
-def _of_function(pattern, segments, key):
+def _of_function(pattern, segments, query, key):
     """The text of a mask's function, and the documents that it compares where none are given."""
     mask = mask_of_function(pattern)
-    return mask.pattern, documents_of(mask.table, key.shape[0], key.shape[2]) if segments is None and len(key.shape) == 4 else segments
+    if segments is not None or mask.table is None or len(query.shape) != 4 or len(key.shape) != 4:
+        return mask.pattern, segments
+    if query.shape[2] > key.shape[2]:
+        raise Error(f"pattern: a mask's function compares documents, which are those of the keys: expected as many as queries, {query.shape[2]}, but got {key.shape[2]}")
+    return mask.pattern, documents_of(mask.table, key.shape[0], key.shape[2])
 
 
 def _listed(bias):
@@ -307,7 +311,7 @@ def attention(query, key, value, pattern="dense", *, scale=None, softcap=None, b
     biases = _listed(bias)
     offset = _whole(offset)
     if callable(pattern) and not (torch and torch.compiler.is_compiling()):
-        pattern, segments = _of_function(pattern, segments, key)
+        pattern, segments = _of_function(pattern, segments, query, key)
     if torch and isinstance(query, torch.Tensor):
         from .attention_torch import attend, constant_text_of
 

@@ -19,7 +19,7 @@ def _places(term, shape, device):
     """Tensors for batch, head, query and key, of four dims that line up, or of three where the last goes through all distances of key from query."""
     batch, heads, queries, keys = shape
     if term.reach.of & {"p", "k"} and term.reach.by_distance:
-        distance = torch.arange(1 - queries, keys, device=device)
+        distance = torch.arange(max(0, queries + keys - 1), device=device) - (queries - 1)
         by_position = {"p": (-distance).clamp(min=0), "k": distance.clamp(min=0)}
     else:
         by_position = {"p": torch.arange(queries, device=device)[:, None], "k": torch.arange(keys, device=device)[None]}
@@ -28,17 +28,18 @@ def _places(term, shape, device):
             **by_position}, len(inner)
 
 
-def _bias(term, shape, device):
+def _bias(term, shape, device, is_mask=False):
+    """What a term adds to scores: by distance [B or 1, H or 1, N + M - 1], or of four dims, 1 where they do not matter."""
     values, inner = _places(term, shape, device)
     try:
         bias = torch.as_tensor(term.evaluate(values), device=device)
     except (IndexError, RuntimeError, TypeError) as error:
         raise Error(f"flex_attention: score_mod or mask_mod cannot be computed for {shape[2]} queries and {shape[3]} keys: {error}") from error
-    if bias.dtype == torch.bool:  # of a mask
+    if is_mask:
         bias = torch.zeros(bias.shape, device=device).masked_fill(~bias, -torch.inf)
     bias = bias if bias.dtype in (torch.float32, torch.float16, torch.bfloat16) else bias.float()
     bias = bias.view(*(1,) * (2 + inner - bias.ndim), *bias.shape)
-    return bias.expand(*bias.shape[:-1], shape[2] + shape[3] - 1).contiguous() if inner == 1 else bias.contiguous()
+    return bias.expand(*bias.shape[:-1], max(0, shape[2] + shape[3] - 1)).contiguous() if inner == 1 else bias.contiguous()
 
 
 def _dense_blocks(counts, indices):
@@ -94,12 +95,14 @@ def _run(query, key, value, score_mod, block_mask, scale, enable_gqa, return_lse
     if score_mod is not None:
         score = score_of_function(score_mod)
         mask = mask if score.mask is None else mask & score.mask if block_mask is not None else score.mask
-        scale *= score.inner
+        scale = scale * score.inner
         if score.outer is not None:  # the kernels' form is softcap * tanh(scale * x / softcap)
             softcap, scale = abs(score.outer), scale * score.outer
         terms += score.terms
     pattern, table, hidden = mask.parts()
-    biases = [_bias(term, shape, query.device) for term in (*terms, *hidden)] or None
+    if table is not None and shape[2] > shape[3]:  # documents are the keys', and queries at their positions
+        pattern, table, hidden = None, None, [mask]
+    biases = [*(_bias(term, shape, query.device) for term in terms), *(_bias(term, shape, query.device, is_mask=True) for term in hidden)] or None
     return attention(query, key, value, pattern or "dense", scale=scale, softcap=softcap, bias=biases, segments=documents_of(table, shape[0], shape[3]), return_lse=return_lse)
 
 

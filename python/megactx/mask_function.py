@@ -12,9 +12,11 @@ def called(function, arguments, takes):
     """What a function of symbols gives; `takes`: what it is and has to take, for the error where it does not."""
     try:
         return function(*arguments)
+    except Error:
+        raise
     except IndexError:
         raise Error(NO_TENSOR) from None
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise Error(f"{takes}: {error}") from error
 
 
@@ -43,6 +45,8 @@ def documents_of(table, batch, keys):
     """The ids of documents that a mask compares, [batch, keys], or None: its tensor may have more than there are keys, and one row for all."""
     if table is None:
         return None
+    if table.ndim == 2 and table.shape[0] not in (1, batch):
+        raise Error(f"pattern: a mask's function looks documents up in a table of {table.shape[0]} batches, but there are {batch}")
     if table.shape[-1] < keys:
         raise Error(f"pattern: a mask's function looks documents up in a table of {table.shape[-1]} positions, but there are {keys} keys")
     return table[..., :keys].expand(batch, keys).contiguous()

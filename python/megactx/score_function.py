@@ -4,6 +4,7 @@ A function is called once, with symbols. What it does to the score becomes atten
 """
 
 import math
+import sys
 
 from .mask_function import called
 from .symbols import Number, Real, Term, Truth, symbol
@@ -51,7 +52,9 @@ class Score:
 
     def times(self, factor):
         factor = _factor(factor)
-        terms = [term * factor for term in self.terms]
+        if self.mask is not None and factor <= 0:
+            raise Error(f"score_mod: a score that may be -inf is multiplied by {factor}")
+        terms = [term.float() * factor if sys.modules.get("torch") else term * factor for term in self.terms]
         return Score(self.inner, self.outer * factor, terms, self.mask) if self.outer is not None else Score(self.inner * factor, None, terms, self.mask)
 
     def over(self, divisor):
@@ -79,16 +82,20 @@ class Score:
     def float(self):
         return self
 
-    def to(self, *_, **__):
-        return self
+    def to(self, *where, **named):
+        if str(next(iter((*where, *named.values())), "")) in ("torch.float32", "torch.float64"):
+            return self
+        raise Error("score_mod: a score stays of float32")
 
     @classmethod
     def __torch_function__(cls, function, types, arguments=(), options=None):
         return Term.__torch_function__(function, types, arguments, options)
 
     @staticmethod
-    def of_torch(name, arguments):
+    def of_torch(name, arguments, options=None):
         """A function of PyTorch's, or an operator of its tensors, one of whose arguments is a score."""
+        if options:
+            raise Error(f"score_mod: torch.{name} of a score takes no {', '.join(options)}")
         swapped = name in ("radd", "rsub", "rmul", "rdiv", "rtruediv")
         name = {"iadd": "add", "isub": "sub", "imul": "mul", "truediv": "div"}.get(name, name)
         if name not in _FUNCTIONS and not swapped:

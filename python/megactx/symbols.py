@@ -7,6 +7,7 @@ is one; and what of the positions it depends on.
 import contextlib
 import contextvars
 import dataclasses
+import math
 import operator
 
 from .tools import Error
@@ -81,16 +82,36 @@ class Term:
     def new_zeros(self, *_, **__):
         return Truth(False, "0")
 
-    def to(self, *_, **__):
-        """To a device, or another type of truths or real numbers."""
-        return self
+    def to(self, *where, **named):
+        """To a device, which changes nothing, or to a type."""
+        dtype = next((getattr(x, "dtype", x) for x in (*where, *named.values()) if hasattr(getattr(x, "dtype", x), "is_floating_point")), None)
+        return self if dtype is None else self.of_type(dtype)
+
+    def of_type(self, dtype):
+        why = f"a mask's function computes with integers and positions, but got {self!r} as {dtype}"
+        slope = self.reach.slope if str(dtype) in ("torch.float32", "torch.float64") else None
+        kind = Truth if str(dtype) == "torch.bool" else Real
+        return kind((_of_type, (self, dtype), {}), why=why, reach=Reach.together([self], slope))
+
+    def float(self):
+        return self.to(_torch().float32)
+
+    def long(self):
+        return self.to(_torch().int64)
+
+    def int(self):
+        return self.to(_torch().int32)
+
+    def bool(self):
+        return self.to(_torch().bool)
 
     @classmethod
     def __torch_function__(cls, function, types, arguments=(), options=None):
         name = getattr(function, "__name__", str(function)).strip("_")
-        scores = next((x for x in arguments if hasattr(x, "of_torch")), None)
+        everything = [*arguments, *(options or {}).values()]
+        scores = next((x for x in everything if hasattr(x, "of_torch")), None)
         if scores is not None:
-            return scores.of_torch(name, arguments)
+            return scores.of_torch(name, arguments, options)
         if name == "getitem":
             return looked_up(*arguments)
         if name in _FUNCTIONS:
@@ -98,7 +119,7 @@ class Term:
         why = f"a mask's function may not call {name}; it has comparisons, + - * // %, & | ~ and of torch {', '.join(sorted(_FUNCTIONS))}"
         if name not in _ELEMENTWISE:
             raise Error(f"pattern: {why}")
-        terms = [symbol(value) for value in arguments if isinstance(value, Term)]
+        terms = [value for value in everything if isinstance(value, Term)]
         return Real((function, arguments, options or {}), why=why, reach=Reach.together(terms))
 
     def evaluate(self, values):
@@ -108,22 +129,22 @@ class Term:
         if not isinstance(self.call, tuple):
             return self.call
         function, arguments, options = self.call
-        return function(*(_evaluated(argument, values) for argument in arguments), **{name: _evaluated(x, values) for name, x in options.items()})
+        is_torchs = function.__module__ not in ("_operator", __name__)
+        return function(*(_evaluated(argument, values, is_torchs) for argument in arguments), **{name: _evaluated(x, values, is_torchs) for name, x in options.items()})
 
 
-def _evaluated(value, values):
+def _evaluated(value, values, as_tensor):
+    """as_tensor: for functions of PyTorch that take no numbers."""
     if isinstance(value, Term):
-        return value.evaluate(values)
-    return tuple(_evaluated(x, values) for x in value) if isinstance(value, tuple) else value
+        result = value.evaluate(values)
+        return _torch().as_tensor(result) if as_tensor else result
+    return tuple(_evaluated(x, values, as_tensor) for x in value) if isinstance(value, tuple) else value
 
 
 class Real(Term):
     """What no pattern can be made of: real numbers, and entries of tables."""
 
     __slots__ = ()
-
-    def float(self):
-        return self
 
     def clamp(self, min=None, max=None):
         terms = [symbol(x) for x in (self, min, max) if x is not None]
@@ -145,11 +166,8 @@ class Number(Term):
         low = self if min is None else _call("max", self, min)
         return low if max is None else _call("min", low, max)
 
-    def float(self):
-        return Real((_to_real, (self,), {}), why=f"a mask's function computes with integers and positions, but got {self.text} as a real number", reach=Reach.together([self], self.reach.slope))
-
-    def to(self, dtype=None, *_, **__):
-        return self.float() if getattr(dtype, "is_floating_point", True) else self
+    def of_type(self, dtype):
+        return self if str(dtype) in ("torch.int64", "torch.int32") else super().of_type(dtype)
 
 
 class Truth(Term):
@@ -160,6 +178,9 @@ class Truth(Term):
         return Truth((_not, (self,), {}), self.text and f"not({self.text})", self.why, Reach.together([self]), pattern, self.table)
 
     logical_not = __invert__
+
+    def of_type(self, dtype):
+        return self if str(dtype) == "torch.bool" else super().of_type(dtype)
 
     def parts(self):
         """A pattern, or None, and truths of which there is none: all of which have to hold."""
@@ -189,8 +210,8 @@ def _torch():
     return torch
 
 
-def _to_real(value):
-    return value.to(_torch().float32)
+def _of_type(value, dtype):
+    return _torch().as_tensor(value).to(dtype)
 
 
 def symbol(value):
@@ -227,11 +248,11 @@ def _call(name, a, b):
 
 
 def _chosen(condition, a, b):
-    return _torch().where(condition, a, b)
+    return _torch().where(_torch().as_tensor(condition), a, b)
 
 
 def _clamped(x, low, high):
-    return _torch().clamp(x, low, high)
+    return _torch().clamp(_torch().as_tensor(x), low, high)
 
 
 def _extreme(name, a, b):
@@ -268,6 +289,21 @@ def _table_of(terms):
     return tables[0] if tables else None, all(table is tables[0] for table in tables)
 
 
+def _least(term):
+    """What an integer is not below, as far as that is seen: minus infinity where it is not. Positions, heads and batches are not below 0."""
+    if not isinstance(term.call, tuple):
+        return 0 if isinstance(term.call, str) else term.call
+    function, arguments, _ = term.call
+    if function is _extreme:
+        return (min if arguments[0] == "minimum" else max)(map(_least, arguments[1:]))
+    if function not in (operator.add, operator.mul, operator.floordiv, operator.mod):
+        return -math.inf
+    a, b = map(_least, arguments)
+    if function is operator.add:
+        return a + b
+    return -math.inf if a < 0 or b < 0 else a * b if function is operator.mul else 0
+
+
 def _operator(function, word, swapped=False):
     def apply(self, other):
         if hasattr(other, "of_torch"):
@@ -275,9 +311,11 @@ def _operator(function, word, swapped=False):
         terms = (symbol(other), self) if swapped else (self, symbol(other))
         is_truth = word in _TRUTHS
         known = all(term.text is not None for term in terms)
+        divides = known and word in ("floordiv", "mod")
+        known = known and not (divides and _least(terms[1]) < 1)
         kind = Truth if is_truth else Number if known and word not in ("/", "**") else Real
         text = f"({terms[0].text} {word} {terms[1].text})" if known and kind is not Real else None
-        why = _why(terms) or "a mask's function divides integers by //, not by /: unsupported operand"
+        why = _why(terms) or ("a mask's function divides integers by //, not by /" if not divides else f"expected a positive divisor, but got {terms[1].text}")
         reach = Reach.together(terms, _slope(operator.sub if is_truth else function, terms))  # what is compared is the difference
         reach = dataclasses.replace(reach, slope=None) if is_truth and reach.slope != (0, 0) else reach
         logical = word in ("and", "or") or word == "ne" and all(isinstance(term, Truth) for term in terms)
@@ -310,7 +348,7 @@ for _kind in (Number, Real):
     _kind.__neg__ = lambda self: 0 - self
     _kind.__abs__ = _kind.abs = _absolute
 
-_OPERATORS = dict(add="add", sub="sub", mul="mul", floor_divide="floordiv", remainder="mod", eq="eq", ne="ne", lt="lt", le="le", gt="gt", ge="ge",
+_OPERATORS = dict({"floordiv": "floordiv", "mod": "mod", "and": "and_", "or": "or_", "xor": "xor"}, add="add", sub="sub", mul="mul", floor_divide="floordiv", remainder="mod", eq="eq", ne="ne", lt="lt", le="le", gt="gt", ge="ge",
                   logical_and="and_", logical_or="or_", bitwise_and="and_", bitwise_or="or_", logical_xor="xor", bitwise_xor="xor")
 _FUNCTIONS = {name: getattr(operator, function) for name, function in _OPERATORS.items()}
 _FUNCTIONS |= {"abs": abs, "logical_not": operator.invert, "bitwise_not": operator.invert, "where": _where, "clamp": lambda x, *ends, **named: x.clamp(*ends, **named),
@@ -343,16 +381,33 @@ def looked_up(table, index):
     """An entry of a tensor, by positions."""
     places = index if isinstance(index, tuple) else (index,)
     terms = [symbol(place) for place in places]
-    if len(terms) != table.ndim:
+    if len(terms) < table.ndim:
+        return Rows(table, places)
+    if len(terms) > table.ndim:
         raise Error(f"pattern: a table of {table.ndim} dims is looked up by {len(terms)} positions")
     reach = Reach.together(terms)
-    if reach.of <= {"b", "h"} and table.numel() and not table.is_floating_point() and bool((table == table.flatten()[0]).all()):
+    if reach.of <= {"b", "h"} and table.numel() and str(table.dtype) in ("torch.int64", "torch.int32") and bool((table == table.flatten()[0]).all()):
         return symbol(table.flatten()[0])
     if _packed.get() is not None and terms[-1].reach.of & {"p", "k"} and _count(table):
         _packed.get().append(table)
         return terms[-1]
     kind = Truth if str(table.dtype) == "torch.bool" else Real
     return kind((operator.getitem, (table, tuple(terms) if isinstance(index, tuple) else terms[0]), {}), why=LOOKUP, reach=reach)
+
+
+class Rows:
+    """What a table has for its first dims alone: its entries have more."""
+
+    __slots__ = ("table", "index")
+
+    def __init__(self, table, index):
+        self.table, self.index = table, index
+
+    def __repr__(self):
+        return "a row of a table"
+
+    def __getitem__(self, index):
+        return looked_up(self.table, (*self.index, *(index if isinstance(index, tuple) else (index,))))
 
 
 def _are_documents(a, b):

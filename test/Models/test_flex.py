@@ -129,7 +129,7 @@ def blocks(**more):
     (lambda b, h, q, k: SLOPES[q] == SLOPES[k], None, "index 4 is out of bounds"),
     (None, lambda s, b, h, q, k: s * SLOPES[h], "multiplied only by a number"),
     (None, lambda s, b, h, q, k: s + SLOPES, "computes with integers and positions, but got tensor"),
-    (None, lambda s, b, h, q, k: s + TABLE[h], "a table of 2 dims is looked up by 1 positions"),
+    (None, lambda s, b, h, q, k: s + TABLE[h], "computes with integers and positions, but got a row of a table"),
     (None, lambda s, b, h, q, k: s + TABLE[h, q + 1000], f"cannot be computed for {N} queries and {N} keys: index 1000 is out of bounds"),
     (None, lambda s, b, h, q, k: s + MATRIX.numpy()[b, h, q, k], "looks these up only in tensors of PyTorch"),
 ])
