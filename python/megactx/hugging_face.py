@@ -3,7 +3,9 @@
 Masks come there as functions of positions, which become patterns; padding becomes lengths, or a bias per key.
 """
 
-import weakref
+import inspect
+import re
+import sys
 
 import torch
 import transformers
@@ -17,7 +19,7 @@ from .symbols import packed_positions
 from .tools import Error
 
 NAME = "megactx"
-_patterns = weakref.WeakKeyDictionary()  # of modules, the pattern's text
+_PATTERN = "megactx_pattern"  # a module's attribute, the pattern's text: copies of the module have it, too
 
 
 class Mask(BlockMask):
@@ -32,6 +34,11 @@ class Mask(BlockMask):
     @property
     def shape(self):
         return self.dims
+
+    def _changed(self, *_):
+        raise Error(f"{NAME}: the model computes with its masks, and not only with those of transformers' interface: export it to ONNX, for megactx.compile")
+
+    __getitem__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __invert__ = __and__ = __rand__ = __or__ = __ror__ = _changed
 
 
 def _added(mask):
@@ -105,7 +112,7 @@ def _without_mask(module, query, key, is_causal):
     return Mask(shape, "causal" if is_causal and query.shape[2] > 1 else "dense", key.shape[2] - query.shape[2] if is_causal else 0)
 
 
-def attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0, softcap=None, s_aux=None, position_bias=None, is_causal=None, **_):
+def attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0, softcap=None, s_aux=None, sinks=None, position_bias=None, is_causal=None, **_):
     """[B, N, Hq, Dv] and no weights; query [B, Hq, N, D], key [B, Hkv, M, D], value [B, Hkv, M, Dv]. s_aux [Hq]: a score beside the keys', whose value is 0."""
     if dropout:
         raise Error(f"{NAME}: attention has no dropout, but the model asks for {dropout}: set its config's attention_dropout to 0, or call model.eval()")
@@ -114,14 +121,16 @@ def attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0,
         attention_mask = Mask(given.shape, "dense", key.shape[2] - query.shape[2], _added(given))
     elif attention_mask is None:
         attention_mask = _without_mask(module, query, key, is_causal)
-    pattern = _patterns.get(module)
-    if pattern is None:
+    pattern = getattr(module, _PATTERN, None)
+    is_of_others = query.shape[2] != key.shape[2] and not getattr(module, "is_causal", True)
+    if pattern is None or is_of_others:
         pattern = attention_mask.pattern
     elif attention_mask.pattern != "dense":
         pattern = f"({attention_mask.pattern}) and ({pattern})"
     biases = [bias for bias in (attention_mask.bias, position_bias) if bias is not None]
     out, lse = attention(query, key, value, pattern, scale=scaling, softcap=softcap, bias=biases or None, lengths=attention_mask.lengths,
                          segments=attention_mask.segments, offset=attention_mask.offset, return_lse=True)
+    s_aux = sinks if s_aux is None else s_aux
     if s_aux is not None:
         out = out * torch.sigmoid(lse - s_aux.float().view(1, -1, 1)).unsqueeze(-1).to(out.dtype)
     return out.transpose(1, 2).contiguous(), None
@@ -131,11 +140,41 @@ transformers.AttentionInterface.register(NAME, attend)
 AttentionMaskInterface.register(NAME, mask)
 
 
-def _attentions(model):
-    """Modules of attention among a sequence's own tokens, in order."""
-    named = [(name, module) for name, module in model.named_modules() if "attention" in type(module).__name__.lower()]
-    inner = [(name, module) for name, module in named if not any(other.startswith(name + ".") for other, _ in named)]
-    return [module for name, module in inner if not any(word in name.lower() + type(module).__name__.lower() for word in ("cross", "encoder_attn", "encdec"))]
+def _goes_through_the_interface(module):
+    try:
+        return "ALL_ATTENTION_FUNCTIONS" in inspect.getsource(inspect.unwrap(type(module).forward))
+    except (OSError, TypeError):
+        return False
+
+
+def _is_of_others(name, module):
+    """Whether keys are another sequence's, as names have it."""
+    text = f"{name} {type(module).__name__}".lower()
+    return any(word in text for word in ("cross", "encoder_attn", "encdec", "x_attn", "resampler", "perceiver"))
+
+
+def _check_support(model, modules):
+    """That the models which have the modules leave masks to the interface, as they say of implementations that do."""
+    for part in model.modules():
+        if not isinstance(part, transformers.PreTrainedModel) or not {*modules} & {*part.modules()}:
+            continue
+        supported = any(getattr(part, f"_supports_{name}", False) for name in ("attention_backend", "flex_attn", "sdpa"))
+        asks = re.search(r"isinstance\([^()]*BlockMask", inspect.getsource(sys.modules[type(part).__module__]))
+        if not supported or asks:
+            raise Error(f"sparsify: {type(part).__name__} makes masks of its own for each implementation of attention: export it to ONNX, for megactx.compile")
+
+
+def _texts(pattern, count):
+    """The patterns of so many layers, where None is the model's own attention."""
+    each = list(pattern) if isinstance(pattern, (list, tuple)) else [pattern] * count
+    if len(each) != count:
+        raise Error(f"sparsify: expected a pattern for each of {count} layers, but got {len(each)}")
+    texts = [None if one is None else text_of(one) for one in each]
+    for text in {*texts} - {None}:
+        Pattern(text).check()
+        if re.search(r"\bsegments\b", text):
+            raise Error("sparsify: a model's documents are those that its position_ids pack, without 'segments' in the pattern")
+    return texts
 
 
 def sparsify(model, pattern=None):
@@ -150,24 +189,15 @@ def sparsify(model, pattern=None):
     """
     if not isinstance(model, transformers.PreTrainedModel):
         raise Error(f"sparsify: expected a PreTrainedModel of transformers, but got {type(model).__name__}; a file is for megactx.compile")
+    modules = {name: module for name, module in model.named_modules() if _goes_through_the_interface(module)}
+    own = [module for name, module in modules.items() if not _is_of_others(name, module)]
+    if not own:
+        raise Error(f"sparsify: no attention of {type(model).__name__} goes through transformers' AttentionInterface: export it to ONNX, for megactx.compile")
+    _check_support(model, modules.values())
+    texts = _texts(pattern, len(own))
     model.set_attn_implementation(NAME)
     if model.config._attn_implementation != NAME:
         raise Error(f"sparsify: the attention of {type(model).__name__} does not go through transformers' AttentionInterface: export it to ONNX, for megactx.compile")
-    modules = _attentions(model)
-    if not modules:
-        raise Error(f"sparsify: {type(model).__name__} has no attention")
-    if isinstance(pattern, (list, tuple)):
-        if len(pattern) != len(modules):
-            raise Error(f"sparsify: expected a pattern for each of {len(modules)} layers, but got {len(pattern)}")
-        each = list(pattern)
-    else:
-        each = [pattern] * len(modules)
-    texts = [None if one is None else text_of(one) for one in each]
-    for text in {*texts} - {None}:
-        Pattern(text).check()
-    for module, text in zip(modules, texts):
-        if text is None:
-            _patterns.pop(module, None)
-        else:
-            _patterns[module] = text
+    for module, text in zip(own, texts):
+        setattr(module, _PATTERN, text)
     return model
