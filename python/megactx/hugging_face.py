@@ -35,6 +35,11 @@ class Mask(BlockMask):
     def shape(self):
         return self.dims
 
+    def __repr__(self):
+        return f"Mask{self.dims}: {self.pattern}"
+
+    __str__ = __repr__
+
     def _changed(self, *_):
         raise Error(f"{NAME}: the model computes with its masks, and not only with those of transformers' interface: export it to ONNX, for megactx.compile")
 
@@ -140,11 +145,16 @@ transformers.AttentionInterface.register(NAME, attend)
 AttentionMaskInterface.register(NAME, mask)
 
 
-def _goes_through_the_interface(module):
+def _source(code):
+    """The text of a function or module, empty where it has none."""
     try:
-        return "ALL_ATTENTION_FUNCTIONS" in inspect.getsource(inspect.unwrap(type(module).forward))
+        return inspect.getsource(code)
     except (OSError, TypeError):
-        return False
+        return ""
+
+
+def _goes_through_the_interface(module):
+    return "ALL_ATTENTION_FUNCTIONS" in _source(inspect.unwrap(type(module).forward))
 
 
 def _is_of_others(name, module):
@@ -159,7 +169,7 @@ def _check_support(model, modules):
         if not isinstance(part, transformers.PreTrainedModel) or not {*modules} & {*part.modules()}:
             continue
         supported = any(getattr(part, f"_supports_{name}", False) for name in ("attention_backend", "flex_attn", "sdpa"))
-        asks = re.search(r"isinstance\([^()]*BlockMask", inspect.getsource(sys.modules[type(part).__module__]))
+        asks = re.search(r"isinstance\([^()]*BlockMask", _source(sys.modules[type(part).__module__]))
         if not supported or asks:
             raise Error(f"sparsify: {type(part).__name__} makes masks of its own for each implementation of attention: export it to ONNX, for megactx.compile")
 
