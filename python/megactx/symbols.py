@@ -9,6 +9,7 @@ import contextvars
 import dataclasses
 import math
 import operator
+import sys
 
 from .tools import Error
 
@@ -94,16 +95,16 @@ class Term:
         return kind((_of_type, (self, dtype), {}), why=why, reach=Reach.together([self], slope))
 
     def float(self):
-        return self.to(_torch().float32)
+        return self.of_type(_dtype("float32"))
 
     def long(self):
-        return self.to(_torch().int64)
+        return self.of_type(_dtype("int64"))
 
     def int(self):
-        return self.to(_torch().int32)
+        return self.of_type(_dtype("int32"))
 
     def bool(self):
-        return self.to(_torch().bool)
+        return self.of_type(_dtype("bool"))
 
     @classmethod
     def __torch_function__(cls, function, types, arguments=(), options=None):
@@ -208,6 +209,12 @@ def _torch():
     import torch
 
     return torch
+
+
+def _dtype(name):
+    """PyTorch's, by its name where there is no PyTorch."""
+    torch = sys.modules.get("torch")
+    return getattr(torch, name) if torch else f"torch.{name}"
 
 
 def _of_type(value, dtype):
