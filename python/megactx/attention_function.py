@@ -16,7 +16,7 @@ from . import dlpack, driver
 from .artifacts import Artifacts, Unwritable
 from .attention_module import BackwardSignature, Operand, Signature
 from .mask_function import documents_of, mask_of_function
-from .pattern import Pattern, text_of
+from .pattern import Pattern, compares_documents, text_of
 from .tools import Error
 
 _ELEMENTS = {"float32": "f32", "float": "f32", "float16": "f16", "bfloat16": "bf16"}
@@ -179,7 +179,8 @@ def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments,
     lengths, segments = (None if array is None else _array(array) for array in (lengths, segments))
     offsets = None if offset is None or isinstance(offset, int) else _array(offset)
     _check_shapes(query, key, value, biases, lengths=lengths, segments=segments, offset=offsets)
-    if segments is None and re.search(r"\bsegments\b", text_of(pattern)):
+    text = text_of(pattern)
+    if segments is None and compares_documents(text):
         raise Error("segments: expected [B, M], ids of the documents that the pattern compares, but got none; torch.compile does not look into a mask's function for them")
     operands = [_operand(name, arrays[name]) for name in ("query", "key", "value")]
     if len({operand.element for operand in operands}) > 1:
@@ -189,7 +190,7 @@ def _call(query, key, value, pattern, scale, softcap, biases, lengths, segments,
     if softcap < 0 or 0 < softcap < _LEAST:
         raise Error(f"softcap: expected a positive number, but got {softcap}")
     fields = dict(
-        pattern=text_of(pattern), query=operands[0], key=operands[1], value=operands[2], scale=scale, softcap=softcap,
+        pattern=text, query=operands[0], key=operands[1], value=operands[2], scale=scale, softcap=softcap,
         biases=tuple((_element("bias", bias, _ELEMENTS), tuple(n == 1 for n in bias.shape)) for bias in biases),
         lengths="" if lengths is None else _element("lengths", lengths, _INTEGERS), segments="" if segments is None else _element("segments", segments, _INTEGERS),
         offset="" if offset is None else "scalar" if offsets is None else _element("offset", offsets, _INTEGERS), target=_target(arrays))

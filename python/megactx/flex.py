@@ -28,6 +28,11 @@ def _places(term, shape, device):
             **by_position}, len(inner)
 
 
+def hidden(mask):
+    """What a mask of truths adds to scores."""
+    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -torch.inf)
+
+
 def _bias(term, shape, device, is_mask=False):
     """What a term adds to scores: by distance [B or 1, H or 1, N + M - 1], or of four dims, 1 where they do not matter."""
     values, inner = _places(term, shape, device)
@@ -35,8 +40,7 @@ def _bias(term, shape, device, is_mask=False):
         bias = torch.as_tensor(term.evaluate(values), device=device)
     except (IndexError, RuntimeError, TypeError) as error:
         raise Error(f"flex_attention: score_mod or mask_mod cannot be computed for {shape[2]} queries and {shape[3]} keys: {error}") from error
-    if is_mask:
-        bias = torch.zeros(bias.shape, device=device).masked_fill(~bias, -torch.inf)
+    bias = hidden(bias) if is_mask else bias
     bias = bias if bias.dtype in (torch.float32, torch.float16, torch.bfloat16) else bias.float()
     bias = bias.view(*(1,) * (2 + inner - bias.ndim), *bias.shape)
     return bias.expand(*bias.shape[:-1], max(0, shape[2] + shape[3] - 1)).contiguous() if inner == 1 else bias.contiguous()
@@ -54,9 +58,9 @@ def _check_blocks(block_mask, mask, shape):
     """That a BlockMask's blocks are those of its function, which alone is computed: at the corners of each block."""
     if mask.pattern and _checked.get(block_mask) == mask.pattern:
         return
-    full = _dense_blocks(block_mask.full_kv_num_blocks, block_mask.full_kv_indices) if block_mask.full_kv_num_blocks is not None else None
     partial = _dense_blocks(block_mask.kv_num_blocks, block_mask.kv_indices)
-    full = torch.zeros_like(partial) if full is None else full
+    has_full = block_mask.full_kv_num_blocks is not None
+    full = _dense_blocks(block_mask.full_kv_num_blocks, block_mask.full_kv_indices) if has_full else torch.zeros_like(partial)
     device = partial.device
     corners = [torch.stack([torch.arange(0, n, size, device=device), torch.arange(size - 1, n + size - 1, size, device=device).clamp(max=n - 1)], -1)
                for n, size in zip(shape[2:], block_mask.BLOCK_SIZE)]
@@ -94,15 +98,15 @@ def _run(query, key, value, score_mod, block_mask, scale, enable_gqa, return_lse
     softcap, terms = None, []
     if score_mod is not None:
         score = score_of_function(score_mod)
-        mask = mask if score.mask is None else mask & score.mask if block_mask is not None else score.mask
+        mask = mask if score.mask is None else mask & score.mask
         scale = scale * score.inner
         if score.outer is not None:  # the kernels' form is softcap * tanh(scale * x / softcap)
             softcap, scale = abs(score.outer), scale * score.outer
         terms += score.terms
-    pattern, table, hidden = mask.parts()
+    pattern, table, without = mask.parts()
     if table is not None and shape[2] > shape[3]:  # documents are the keys', and queries at their positions
-        pattern, table, hidden = None, None, [mask]
-    biases = [*(_bias(term, shape, query.device) for term in terms), *(_bias(term, shape, query.device, is_mask=True) for term in hidden)] or None
+        pattern, table, without = None, None, [mask]
+    biases = [*(_bias(term, shape, query.device) for term in terms), *(_bias(term, shape, query.device, is_mask=True) for term in without)] or None
     return attention(query, key, value, pattern or "dense", scale=scale, softcap=softcap, bias=biases, segments=documents_of(table, shape[0], shape[3]), return_lse=return_lse)
 
 

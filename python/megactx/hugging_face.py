@@ -13,8 +13,9 @@ from torch.nn.attention.flex_attention import BlockMask
 from transformers.masking_utils import AttentionMaskInterface, causal_mask_function, sdpa_mask
 
 from .attention_function import attention
+from .flex import hidden
 from .mask_function import documents_of, mask_of_function
-from .pattern import Pattern, text_of
+from .pattern import Pattern, compares_documents, text_of
 from .symbols import packed_positions
 from .tools import Error
 
@@ -48,7 +49,7 @@ class Mask(BlockMask):
 
 def _added(mask):
     """What a mask of truths, or of numbers, adds to scores."""
-    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else mask
+    return hidden(mask) if mask.dtype == torch.bool else mask
 
 
 def _padding(padding, keys):
@@ -182,7 +183,7 @@ def _texts(pattern, count):
     texts = [None if one is None else text_of(one) for one in each]
     for text in {*texts} - {None}:
         Pattern(text).check()
-        if re.search(r"\bsegments\b", text):
+        if compares_documents(text):
             raise Error("sparsify: a model's documents are those that its position_ids pack, without 'segments' in the pattern")
     return texts
 

@@ -1,6 +1,7 @@
 """Sparse attention patterns as objects, with pictures. The algebra is megactx-pattern's."""
 
 import json
+import re
 
 from .mask_function import text_of_function
 from .tools import Error, run
@@ -79,6 +80,11 @@ class Pattern:
             ends = [[int(end) for end in part.split("-")] for part in ranges.split(",") if part.strip()]
             found[head, row] = {key for span in ends for key in range(span[0], span[-1] + 1)}
         return found
+
+
+def compares_documents(text):
+    """Whether a pattern asks for the ids of documents."""
+    return re.search(r"\bsegments\b", text) is not None
 
 
 def text_of(pattern):

@@ -4,10 +4,9 @@ A function is called once, with symbols. What it does to the score becomes atten
 """
 
 import math
-import sys
 
 from .mask_function import called
-from .symbols import Number, Real, Term, Truth, symbol
+from .symbols import Number, Real, Term, symbol, where
 from .tools import Error
 
 _FUNCTIONS = {"tanh": "tanh", "where": "chosen", "add": "plus", "sub": "minus", "mul": "times", "div": "over", "true_divide": "over", "masked_fill": "masked_fill"}
@@ -54,7 +53,7 @@ class Score:
         factor = _factor(factor)
         if self.mask is not None and factor <= 0:
             raise Error(f"score_mod: a score that may be -inf is multiplied by {factor}")
-        terms = [term.float() * factor if sys.modules.get("torch") else term * factor for term in self.terms]
+        terms = [term.float() * factor for term in self.terms]
         return Score(self.inner, self.outer * factor, terms, self.mask) if self.outer is not None else Score(self.inner * factor, None, terms, self.mask)
 
     def over(self, divisor):
@@ -74,7 +73,7 @@ class Score:
             return Score(self.inner, self.outer, self.terms, condition if self.mask is None else self.mask & condition)
         if not isinstance(other, Score) or (self.inner, self.outer) != (other.inner, other.outer) or self.mask is not None or other.mask is not None:
             raise Error("score_mod: torch.where chooses between a score and -inf, or between scores that differ in what is added to them")
-        return self.with_terms([Truth.choose(condition, *(sum(score.terms, start=Real(0.0)) for score in (self, other)))])
+        return self.with_terms([where(condition, *(sum(score.terms, start=Real(0.0)) for score in (self, other)))])
 
     def masked_fill(self, mask, value):
         return self.chosen(~mask, value)

@@ -196,10 +196,6 @@ class Truth(Term):
         patterns = [f"({one})" for one in (pattern, pattern_b) if one]
         return " and ".join(patterns) or None, table_b if table is None else table, without + without_b
 
-    @staticmethod
-    def choose(condition, a, b):
-        return _where(condition, a, b)
-
 
 def _not(truth):
     return not truth if isinstance(truth, bool) else ~truth
@@ -218,7 +214,7 @@ def _dtype(name):
 
 
 def _of_type(value, dtype):
-    return _torch().as_tensor(value).to(dtype)
+    return _torch().as_tensor(value).to(dtype) if "torch" in sys.modules else value
 
 
 def symbol(value):
@@ -273,7 +269,8 @@ def _absolute(x):
     return Real((operator.abs, (x,), {}), why=_why([x]), reach=Reach.together([x]))
 
 
-def _where(condition, a, b):
+def where(condition, a, b):
+    """torch.where, of truths or numbers."""
     terms = condition, symbol(a), symbol(b)
     if all(isinstance(term, Truth) for term in terms):
         return condition & terms[1] | ~condition & terms[2]
@@ -355,13 +352,13 @@ for _kind in (Number, Real):
     _kind.__neg__ = lambda self: 0 - self
     _kind.__abs__ = _kind.abs = _absolute
 
-_OPERATORS = dict({"floordiv": "floordiv", "mod": "mod", "and": "and_", "or": "or_", "xor": "xor"}, add="add", sub="sub", mul="mul", floor_divide="floordiv", remainder="mod", eq="eq", ne="ne", lt="lt", le="le", gt="gt", ge="ge",
+_OPERATORS = dict(floordiv="floordiv", mod="mod", xor="xor", **{"and": "and_", "or": "or_"}, add="add", sub="sub", mul="mul", floor_divide="floordiv", remainder="mod", eq="eq", ne="ne", lt="lt", le="le", gt="gt", ge="ge",
                   logical_and="and_", logical_or="or_", bitwise_and="and_", bitwise_or="or_", logical_xor="xor", bitwise_xor="xor")
 _FUNCTIONS = {name: getattr(operator, function) for name, function in _OPERATORS.items()}
-_FUNCTIONS |= {"abs": abs, "logical_not": operator.invert, "bitwise_not": operator.invert, "where": _where, "clamp": lambda x, *ends, **named: x.clamp(*ends, **named),
+_FUNCTIONS |= {"abs": abs, "logical_not": operator.invert, "bitwise_not": operator.invert, "where": where, "clamp": lambda x, *ends, **named: x.clamp(*ends, **named),
                "minimum": lambda a, b: _call("min", a, b), "maximum": lambda a, b: _call("max", a, b)}
 # Of real numbers, which become biases.
-_ELEMENTWISE = set("exp exp2 log log2 log10 log1p expm1 sqrt rsqrt square pow sin cos tanh sigmoid relu sign floor ceil round neg reciprocal div true_divide div truediv rtruediv rpow rsub rdiv".split())
+_ELEMENTWISE = set("exp exp2 log log2 log10 log1p expm1 sqrt rsqrt square pow sin cos tanh sigmoid relu sign floor ceil round neg reciprocal div true_divide truediv rtruediv rpow rsub rdiv".split())
 
 
 _packed = contextvars.ContextVar("packed", default=None)  # tables of positions that were met, while they are to be taken for the places in them
