@@ -24,6 +24,7 @@ void mlir::megactx::buildAttentionPipeline(OpPassManager &pm,
     fuse.headDimMultiple = options.gpu ? nvgpu::kHeadDimMultiple : 1;
     fuse.maxGradientDim =
         options.gpu ? nvgpu::kMaxGradientDim : fuse.maxHeadDim;
+    fuse.biasGradients = !options.gpu;
     pm.addPass(createFuseAttentionPiecesPass(fuse));
     FuseLodPassOptions lod;
     // Tasks for every core, or multiprocessor, of rows that caches hold.

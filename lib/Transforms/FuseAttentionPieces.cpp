@@ -21,14 +21,6 @@ namespace mlir::megactx {
 #include "megactx/Transforms/Passes.h.inc"
 
 namespace {
-bool isFilledWith(Value value, float wanted) {
-  auto fill = value.getDefiningOp<linalg::FillOp>();
-  FloatAttr scalar;
-  return fill && matchPattern(fill.getInputs()[0], m_Constant(&scalar)) &&
-         scalar.getType().isF32() &&
-         scalar.getValue().convertToFloat() == wanted;
-}
-
 /// The links from the start of a softmax to its end, in order; failure where
 /// the state does not come from such a chain.
 FailureOr<SmallVector<OnlineAttentionOp>> linksOf(FinishAttentionOp finish) {
@@ -72,7 +64,7 @@ struct FuseAttentionPieces
     }
     for (const GradientLinks &links : gradientChains(getOperation()))
       if (llvm::all_of(links, [&](OnlineAttentionBackwardOp link) {
-            return hasNoBiasGradients(link) &&
+            return fitsBiases(link) &&
                    fits(link, "attention's gradient", maxGradientDim);
           }))
         numFused += fuseGradients(links, rewriter);
@@ -80,8 +72,8 @@ struct FuseAttentionPieces
         ++numLeft;
   }
 
-  bool hasNoBiasGradients(OnlineAttentionBackwardOp link) {
-    if (link.getDbiases().empty())
+  bool fitsBiases(OnlineAttentionBackwardOp link) {
+    if (biasGradients || link.getDbiases().empty())
       return true;
     warn(link.getLoc(), "attention's gradient", "that of a bias is wanted too");
     return false;

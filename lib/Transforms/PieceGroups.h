@@ -8,6 +8,9 @@
 
 namespace mlir::megactx {
 
+/// Whether a tensor is filled with an f32 of this value.
+bool isFilledWith(Value value, float wanted);
+
 /// Whose rows a kernel's tasks are blocks of.
 enum class Side { Queries, Keys };
 

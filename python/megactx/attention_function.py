@@ -244,10 +244,13 @@ def attention_backward(dout, query, key, value, out, lse, pattern="dense", *, dl
         dq, dk, dv = megactx.attention_backward(dout, q, k, v, out, lse, pattern)
 
     dout [B, Hq, N, Dv] is that of `out`, dlse [B, Hq, N] in float32 (default: zero) that of `lse`; other arguments are those of `attention`. The results have
-    the shapes and types of query, key and value. bias_gradients: also a list of those of the biases, in float32, summed over dims of 1; the matrix of all
-    scores is then computed. Sums are in float32, in an order that is the same each time. PyTorch's autograd calls it for `attention`. Raises Error.
+    the shapes and types of query, key and value. bias_gradients: also a list of those of the biases, in float32, summed over dims of 1: True, of all, or for
+    each whether it is wanted, None where it is not; on a GPU the matrix of all scores is then computed. Sums are in float32, in an order that is the same each time. PyTorch's autograd calls it for `attention`. Raises Error.
     """
     biases = _listed(bias)
+    wanted = (bool(bias_gradients),) * len(biases) if isinstance(bias_gradients, (bool, np.bool_)) else tuple(map(bool, bias_gradients))
+    if len(wanted) != len(biases):
+        raise Error(f"bias_gradients: expected one for each of {len(biases)} biases, but got {len(wanted)}")
     query, key, value = map(_array, (query, key, value))
     if callable(pattern):
         pattern, segments = _of_function(pattern, segments, query, key)
@@ -265,11 +268,12 @@ def attention_backward(dout, query, key, value, out, lse, pattern="dense", *, dl
             raise Error(f"{name}: expected {'float32' if len(want) == 3 else 'the type of queries'}, but got {array.dtype}")
     _target({"query": _array(query), "dout": dout, "out": out, "lse": lse, **({} if dlse is None else {"dlse": dlse})})
     signature = BackwardSignature(**fields, lse=True, out_given=_operand("out", out), dout=_operand("dout", dout), dlse=dlse is not None,
-                                  bias_gradients=bool(bias_gradients and biases))
+                                  bias_gradients=wanted if any(wanted) else ())
     model = _model(signature)
     given += [_stored(out), lse, _stored(dout)] + ([] if dlse is None else [dlse])
     dq, dk, dv, *dbiases = model.run(dict(zip(model.inputs, given))).values()
-    return (dq, dk, dv, dbiases) if bias_gradients else (dq, dk, dv)
+    made = iter(dbiases)
+    return (dq, dk, dv, [next(made) if each else None for each in wanted]) if bias_gradients else (dq, dk, dv)
 
 
 def _of_function(pattern, segments, query, key):

@@ -143,7 +143,7 @@ class BackwardSignature(Signature):
     out_given: Operand = None
     dout: Operand = None
     dlse: bool = False
-    bias_gradients: bool = False
+    bias_gradients: tuple = ()  # of each bias, whether it is wanted
 
     def module(self):
         arguments, lines = [], []
@@ -155,41 +155,15 @@ class BackwardSignature(Signature):
         if self.dlse:
             arguments.append(f"%dlse: {self._lse_type}")
             given, given_types = given + " dlse(%dlse)", [*given_types, self._lse_type]
-        biases = range(len(self.biases)) if self.bias_gradients else ()
+        biases = range(len(self.bias_gradients))
         made = [self.query.type, self.key.type, self.value.type, *(self._bias_types(i)[3] for i in biases)]
-        lines.append(f"%gradients:{len(made)} = megactx.attention_backward %query, %source {given}{offset} {{{self._attributes}{', bias_gradients' * self.bias_gradients}}} "
+        lines.append(f"%gradients:{len(made)} = megactx.attention_backward %query, %source {given}{offset} {{{self._attributes}{', bias_gradients' * bool(biases)}}} "
                      f": ({', '.join([*given_types, *types])}) -> ({', '.join(made)})")
         names = [f"%gradients#{i}" for i in range(len(made))]
-        for i in biases:
-            by_distance, _, wide, full = self._bias_types(i)
+        wanted = [0, 1, 2, *(3 + i for i in biases if self.bias_gradients[i])]
+        for i in wanted[3:]:
+            by_distance, _, wide, full = self._bias_types(i - 3)
             if by_distance:
-                lines += _sums_of_diagonals(f"%table{i}", f"%bias{i}_table", wide, names[3 + i], full)
-                names[3 + i], made[3 + i] = f"%table{i}", wide
-        return _function(arguments, lines, names, made)
-
-
-def _sums_of_diagonals(name, table, type, matrix, matrix_type):
-    """Lines that sum a matrix [..., rows, columns] along its diagonals, as `megactx.toeplitz_view` spreads a table along them."""
-    d = lambda what: f"{name}_{what}"
-    return [f"{d('zero')} = arith.constant 0.0 : f32",
-            f"{d('b')} = tensor.dim {table}, %c0 : {type}",
-            f"{d('h')} = tensor.dim {table}, %c1 : {type}",
-            f"{d('t')} = tensor.dim {table}, %c2 : {type}",
-            f"{d('rows')} = tensor.dim {matrix}, %c2 : {matrix_type}",
-            f"{d('c3')} = arith.constant 3 : index",
-            f"{d('columns')} = tensor.dim {matrix}, {d('c3')} : {matrix_type}",
-            f"{d('last')} = arith.subi {d('rows')}, %c1 : index",
-            f"{d('row_of')} = tensor.empty({d('rows')}) : tensor<?xf32>",
-            f"{d('init')} = tensor.empty({', '.join(d(x) for x, size in zip('bht', type[7:].split('x')) if size == '?')}) : {type}",
-            f"{d('zeros')} = linalg.fill ins({d('zero')} : f32) outs({d('init')} : {type}) -> {type}",
-            f"{name} = linalg.generic {{indexing_maps = [affine_map<(b, h, t, i) -> (i)>, affine_map<(b, h, t, i) -> (b, h, t)>], "
-            'iterator_types = ["parallel", "parallel", "parallel", "reduction"]} '
-            f"ins({d('row_of')} : tensor<?xf32>) outs({d('zeros')} : {type}) {{",
-            "^bb0(%unused: f32, %sum: f32):",
-            "  %b = linalg.index 0 : index", "  %h = linalg.index 1 : index", "  %t = linalg.index 2 : index", "  %i = linalg.index 3 : index",
-            "  %ti = arith.addi %t, %i : index", f"  %j = arith.subi %ti, {d('last')} : index",
-            "  %above = arith.cmpi sge, %j, %c0 : index", f"  %below = arith.cmpi slt, %j, {d('columns')} : index",
-            "  %inside = arith.andi %above, %below : i1", "  %at = arith.select %inside, %j, %c0 : index",
-            f"  %x = tensor.extract {matrix}[%b, %h, %i, %at] : {matrix_type}",
-            f"  %term = arith.select %inside, %x, {d('zero')} : f32", "  %more = arith.addf %sum, %term : f32",
-            "  linalg.yield %more : f32", f"}} -> {type}"]
+                lines.append(f"%table{i} = megactx.diagonal_sums {names[i]} : {full} to {wide}")
+                names[i], made[i] = f"%table{i}", wide
+        return _function(arguments, lines, [names[i] for i in wanted], [made[i] for i in wanted])

@@ -1,5 +1,6 @@
 """`attention` as an operator of PyTorch with gradients, megactx::attention, which torch.compile takes as a whole; imported where PyTorch is in use."""
 
+import itertools
 from typing import List, Optional, Tuple
 
 import numpy as np
@@ -51,18 +52,18 @@ def _(query, key, value, pattern, scale, softcap, biases, lengths, segments, off
 @torch.library.custom_op("megactx::attention_backward", mutates_args=())
 def backward(dout: torch.Tensor, dlse: Optional[torch.Tensor], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, out: torch.Tensor, lse: torch.Tensor,
              pattern: str, scale: Optional[float], softcap: Optional[float], biases: List[torch.Tensor], lengths: Optional[torch.Tensor],
-             segments: Optional[torch.Tensor], offset: Optional[int], offsets: Optional[torch.Tensor], bias_gradients: bool) -> List[torch.Tensor]:
-    """The gradients of query, key, value and, where they are asked for, of the biases; see megactx.attention_backward."""
+             segments: Optional[torch.Tensor], offset: Optional[int], offsets: Optional[torch.Tensor], bias_gradients: List[bool]) -> List[torch.Tensor]:
+    """The gradients of query, key, value and of those biases of which they are asked for; see megactx.attention_backward."""
     dout, query, key, value, out, lse, *biases = map(_detached, (dout, query, key, value, out, lse, *biases))
     dlse = None if dlse is None else _detached(dlse)
     dq, dk, dv, *of_biases = attention_backward(dout, query, key, value, out, lse, pattern, dlse=dlse, scale=scale, softcap=softcap, bias=biases or None,
                                                 lengths=lengths, segments=segments, offset=offset if offsets is None else offsets, bias_gradients=bias_gradients)
-    return [*map(_tensor, (dq, dk, dv)), *(_tensor(gradient).to(bias.dtype) for gradients in of_biases for gradient, bias in zip(gradients, biases))]
+    return [*map(_tensor, (dq, dk, dv)), *(_tensor(gradient).to(bias.dtype) for gradients in of_biases for gradient, bias in zip(gradients, biases) if gradient is not None)]
 
 
 @backward.register_fake
 def _(dout, dlse, query, key, value, out, lse, pattern, scale, softcap, biases, lengths, segments, offset, offsets, bias_gradients):
-    return [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (query, key, value, *(biases if bias_gradients else ()))]
+    return [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (query, key, value, *itertools.compress(biases, bias_gradients))]
 
 
 def _remember(ctx, inputs, output):
@@ -77,9 +78,10 @@ def _gradients(ctx, dout, dlse):
     if dout is None and dlse is None:
         return (None,) * 6 + ([None] * ctx.biases,) + (None,) * 4
     dout = torch.zeros_like(out) if dout is None else dout
-    wanted = any(bias.requires_grad for bias in biases)
-    dq, dk, dv, *of_biases = backward(dout, dlse, query, key, value, out, lse, ctx.pattern, ctx.scale, ctx.softcap, biases, lengths, segments, ctx.offset, offsets, wanted)
-    return dq, dk, dv, None, None, None, of_biases if wanted else [None] * ctx.biases, None, None, None, None
+    wanted = [bias.requires_grad for bias in biases]
+    dq, dk, dv, *made = backward(dout, dlse, query, key, value, out, lse, ctx.pattern, ctx.scale, ctx.softcap, biases, lengths, segments, ctx.offset, offsets, wanted)
+    of_biases = iter(made)
+    return dq, dk, dv, None, None, None, [next(of_biases) if each else None for each in wanted], None, None, None, None
 
 
 attention.register_autograd(_gradients, setup_context=_remember)

@@ -451,6 +451,51 @@ def test_gradients_of_a_bias_that_is_broadcast(shape):
     np.testing.assert_allclose(dbias, want, rtol=0, atol=gradients.TOLERANCE["f32"] * max(1, np.abs(want).max()))
 
 
+@pytest.mark.parametrize("pattern, shape, shapes, more", [
+    ("causal and (window<left = 40, right = 0> or strided<stride = 8>)", (2, 300, 300), [(1, 4, 599), (2, 1, 300, 300)], dict(softcap=3.0)),
+    ("window<left = 70, right = 9>", (3, 131, 190), [(3, 1, 320), (1, 4, 1, 190)], dict(offset=59)),
+    ("causal and segments", (2, 333, 333), [(2, 1, 1, 333), (1, 4, 333, 333)], dict(dtype="bf16")),
+    ("dense", (2, 70, 300), [(1, 4, 369), (1, 1, 1, 1)], dict(dtype="f16", lengths=True)),
+    ("block_local<block = 64> or global_keys<first = 3>", (1, 65, 1), [(1, 4, 65, 1), (1, 1, 65)], dict()),
+    ("fixed<block = 16, count = 2>", (2, 200, 200), [(2, 1, 399)], dict(key_heads=4)),
+], ids=lambda x: str(x)[:40])
+def test_gradients_of_biases(pattern, shape, shapes, more):
+    """By distance, per key, and matrices, the same for batches or heads or not: blocks of queries in one vector and in many, whole and ragged."""
+    batch, queries, keys = shape
+    spec = kernels.Spec(pattern, **{name: value for name, value in more.items() if name not in ("offset", "lengths")})
+    random = np.random.default_rng()
+    (q, k, v), dout = arrays(spec, *shape), arrays(spec, *shape)[0]
+    biases = [random.standard_normal(each).astype(np.float32) for each in shapes]
+    lengths = np.array([keys, keys // 3]) if "lengths" in more else None
+    segments = np.sort(random.integers(0, 4, (batch, keys)), axis=1) if "segments" in pattern else None
+    offset = more.get("offset", 0)
+    at = np.arange(keys) - np.arange(queries)[:, None] + queries - 1
+    spread = sum((bias[:, :, at] if bias.ndim == 3 else bias).astype(np.float64) for bias in biases)
+    *_, ds, out, lse = gradients.reference(spec, *(x.astype(np.float32) for x in (q, k, v)), offset, spread, lengths, 0, segments, dout.astype(np.float32), 0)
+    *_, got = megactx.attention_backward(dout, q, k, v, out.astype(q.dtype), lse.astype(np.float32), pattern, bias=tuple(biases), bias_gradients=True,
+                                         lengths=lengths, segments=segments, offset=offset, softcap=spec.softcap)
+    for given, gradient in zip(biases, got, strict=True):
+        terms = ds if given.ndim == 4 else np.stack([np.where(at == t, ds, 0).sum((2, 3)) for t in range(given.shape[2])], axis=2)
+        over = tuple(i for i in range(given.ndim) if given.shape[i] == 1)
+        want, size = terms.sum(over, keepdims=True), np.sqrt((terms**2).sum(over)).max()
+        assert gradient.shape == given.shape and gradient.dtype == np.float32
+        np.testing.assert_allclose(gradient, want, rtol=0, atol=gradients.TOLERANCE[spec.dtype] * max(1, size), err_msg=str(given.shape))
+
+
+def test_gradients_of_some_biases():
+    q, k, v = arrays(kernels.Spec("dense"), queries=9, keys=9)
+    random = np.random.default_rng()
+    biases = tuple(random.standard_normal(shape).astype(np.float32) for shape in [(1, 4, 17), (1, 1, 9, 9), (1, 1, 1, 9)])
+    out, lse = megactx.attention(q, k, v, bias=biases, return_lse=True)
+    gradients_of = lambda which: megactx.attention_backward(q, q, k, v, out, lse, bias=biases, bias_gradients=which)
+    all_of, some = gradients_of(True), gradients_of([True, False, True])
+    assert some[3][1] is None and [g.shape for g in all_of[3]] == [bias.shape for bias in biases]
+    for one, other in [*zip(all_of[:3], some[:3]), (all_of[3][0], some[3][0]), (all_of[3][2], some[3][2])]:
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(megactx.Error, match="bias_gradients: expected one for each of 3 biases, but got 2"):
+        gradients_of([True, False])
+
+
 @pytest.mark.parametrize("which", ["key", "value"])
 @pytest.mark.parametrize("of_biases", [True, False])
 def test_gradients_know_nothing_behind_lengths(which, of_biases):

@@ -52,7 +52,8 @@ def test_gradients():
     weights = torch.randn(2, 4, n, 16)
     got, want = (torch.autograd.grad((out * weights).sum() + lse.sum(), inputs) for out, lse in (f(*inputs) for f in (ours, written_out)))
     for g, w in zip(got, want):
-        close(g.numpy(), w.numpy(), "f32")
+        size = max(1, w.abs().max())
+        close((g / size).numpy(), (w / size).numpy(), "f32")
     compiled = torch.compile(lambda q, k, v: megactx.attention(q * 2, k, v, SPARSE).square().sum(), fullgraph=True)
     plain, whole = (torch.autograd.grad(f(*inputs[:3]), inputs[:3]) for f in (lambda q, k, v: megactx.attention(q * 2, k, v, SPARSE).square().sum(), compiled))
     for g, w in zip(whole, plain):

@@ -1,5 +1,5 @@
 // RUN: megactx-opt %s --megactx-decompose-patterns --megactx-fuse-attention-pieces --cse --canonicalize | FileCheck %s
-// RUN: megactx-opt %s --megactx-decompose-patterns --megactx-fuse-attention-pieces=max-head-dim=4 | FileCheck %s --check-prefix=LEFT
+// RUN: megactx-opt %s --megactx-decompose-patterns --megactx-fuse-attention-pieces="max-head-dim=4 max-gradient-dim=4" | FileCheck %s --check-prefix=LEFT
 
 !t = tensor<1x2x?x8xf32>
 !r = tensor<1x2x?xf32>
@@ -82,12 +82,53 @@ func.func @gradients_of_two_sides(%q: !t, %k: !t, %v: !t, %out: !t, %lse: !r, %d
   return %g#0, %g#1, %g#2 : !t, !t, !t
 }
 
-// Those of a bias are left to the generic lowering.
+// Each query's elements are one task's, in place.
 // CHECK-LABEL: @gradient_of_a_bias
-// CHECK: megactx.online_attention_backward
-// CHECK-NOT: gradient
-func.func @gradient_of_a_bias(%q: !t, %k: !t, %v: !t, %bias: tensor<1x1x?x?xf32>, %out: !t, %lse: !r, %dout: !t) -> tensor<1x1x?x?xf32> {
-  %s = megactx.source %k, %v bias(%bias) pattern(#megactx.pattern<causal>) : (!t, !t, tensor<1x1x?x?xf32>) -> !s
-  %g:4 = megactx.attention_backward %q, %s out(%out) lse(%lse) dout(%dout) {scale = 1.0 : f32, bias_gradients} : (!t, !s, !t, !r, !t) -> (!t, !t, !t, tensor<1x1x?x?xf32>)
-  return %g#3 : tensor<1x1x?x?xf32>
+// CHECK: %[[ZERO:.+]] = linalg.fill {{.*}} -> tensor<1x1x1x?x?xf32>
+// CHECK: %[[SUM:.+]] = megactx.fused_bias_gradient {{.*}} outs(%[[ZERO]]) [#megactx.piece<hi<p + 1>>] {scale
+// CHECK: tensor.collapse_shape %[[SUM]] {{.*}} into tensor<1x1x?x?xf32>
+!b = tensor<1x1x?x?xf32>
+func.func @gradient_of_a_bias(%q: !t, %k: !t, %v: !t, %bias: !b, %out: !t, %lse: !r, %dout: !t) -> !b {
+  %s = megactx.source %k, %v bias(%bias) pattern(#megactx.pattern<causal>) : (!t, !t, !b) -> !s
+  %g:4 = megactx.attention_backward %q, %s out(%out) lse(%lse) dout(%dout) {scale = 1.0 : f32, bias_gradients} : (!t, !s, !t, !r, !t) -> (!t, !t, !t, !b)
+  return %g#3 : !b
+}
+
+// Elements of many queries are made in parts, one view of rows after another, and added.
+// CHECK-LABEL: @gradient_of_a_bias_per_key
+// CHECK: %[[A:.+]] = megactx.fused_bias_gradient {{.*}} [#megactx.piece<lo<p - 3>, hi<p + 1>>] {scale
+// CHECK: %[[B:.+]] = megactx.fused_bias_gradient {{.*}} outs(%[[A]]) [#megactx.piece<hi<p - 3>, digits<{{.*}}>>] {scale
+// CHECK: %[[SUM:.+]] = linalg.generic {{.*}} ins(%[[B]] : tensor<16x1x2x1x?xf32>) outs({{.*}} : tensor<1x2x1x?xf32>)
+// CHECK: return %[[SUM]]
+!key = tensor<1x2x1x?xf32>
+func.func @gradient_of_a_bias_per_key(%q: !t, %k: !t, %v: !t, %bias: !key, %out: !t, %lse: !r, %dout: !t) -> !key {
+  %s = megactx.source %k, %v bias(%bias) pattern(#megactx.pattern<causal and (window<left = 3, right = 0> or strided<stride = 2>)>) : (!t, !t, !key) -> !s
+  %g:4 = megactx.attention_backward %q, %s out(%out) lse(%lse) dout(%dout) {scale = 1.0 : f32, bias_gradients} : (!t, !s, !t, !r, !t) -> (!t, !t, !t, !key)
+  return %g#3 : !key
+}
+
+// By distance where nothing else is asked for: no matrix of all pairs.
+// CHECK-LABEL: @gradient_of_a_table
+// CHECK-NOT: fill {{.*}} tensor<1x2x?x?xf32>
+// CHECK: %[[PART:.+]] = megactx.fused_bias_gradient {{.*}} -> tensor<16x1x2x?xf32>
+// CHECK: %[[SUM:.+]] = linalg.generic {{.*}} ins(%[[PART]] : tensor<16x1x2x?xf32>) outs({{.*}} : tensor<1x2x?xf32>)
+// CHECK-NOT: diagonal_sums
+// CHECK: return %[[SUM]]
+!full = tensor<1x2x?x?xf32>
+!table = tensor<1x2x?xf32>
+func.func @gradient_of_a_table(%q: !t, %k: !t, %v: !t, %bias: !full, %out: !t, %lse: !r, %dout: !t) -> !table {
+  %s = megactx.source %k, %v bias(%bias) pattern(#megactx.pattern<causal>) : (!t, !t, !full) -> !s
+  %g:4 = megactx.attention_backward %q, %s out(%out) lse(%lse) dout(%dout) {scale = 1.0 : f32, bias_gradients} : (!t, !s, !t, !r, !t) -> (!t, !t, !t, !full)
+  %table = megactx.diagonal_sums %g#3 : !full to !table
+  return %table : !table
+}
+
+// CHECK-LABEL: @gradient_of_a_bias_read_twice
+// CHECK: tensor.collapse_shape {{.*}} into tensor<1x2x?x?xf32>
+// CHECK: megactx.diagonal_sums
+func.func @gradient_of_a_bias_read_twice(%q: !t, %k: !t, %v: !t, %bias: !full, %out: !t, %lse: !r, %dout: !t) -> (!full, !table) {
+  %s = megactx.source %k, %v bias(%bias) pattern(#megactx.pattern<causal>) : (!t, !t, !full) -> !s
+  %g:4 = megactx.attention_backward %q, %s out(%out) lse(%lse) dout(%dout) {scale = 1.0 : f32, bias_gradients} : (!t, !s, !t, !r, !t) -> (!t, !t, !t, !full)
+  %table = megactx.diagonal_sums %g#3 : !full to !table
+  return %g#3, %table : !full, !table
 }

@@ -69,9 +69,10 @@ def FuseAttentionPiecesPass : Pass<"megactx-fuse-attention-pieces"> {
     last a warning says so, once for each place and reason.
 
     Links of gradients likewise become `megactx.fused_query_gradient`, of pieces
-    that see their query rows alike, and `megactx.fused_key_gradient`, of those
-    that see their key rows alike; with gradients of biases they stay, with a
-    warning.
+    that see their query rows alike, `megactx.fused_key_gradient`, of those that
+    see their key rows alike, and `megactx.fused_bias_gradient` for each bias whose
+    gradient is wanted: by distance where all that reads it is
+    `megactx.diagonal_sums`.
 
     ```mlir
     %a:3 = megactx.online_attention %q, %k, %v outs(%zeros, %least, %none) #p0 ...
@@ -89,7 +90,9 @@ def FuseAttentionPiecesPass : Pass<"megactx-fuse-attention-pieces"> {
     Option<"headDimMultiple", "head-dim-multiple", "int64_t", "1",
            "with a maximum: head dims that are no multiple of it stay">,
     Option<"maxGradientDim", "max-gradient-dim", "int64_t", "0",
-           "max-head-dim of links of gradients">
+           "max-head-dim of links of gradients">,
+    Option<"biasGradients", "bias-gradients", "bool", "true",
+           "false: links with gradients of biases stay">
   ];
   let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
   let statistics = [

@@ -48,8 +48,8 @@ BlockBuffers::BlockBuffers(ImplicitLocOpBuilder &b, const KernelShape &shape,
 void BlockBuffers::bindRows(ImplicitLocOpBuilder &b, Value key, Value value,
                             Value batch, Value head) {
   ValueRange strides;
-  std::tie(keyData, strides) = flattenHead(b, key, batch, head);
+  std::tie(keyData, strides) = flattenAt(b, key, {batch, head});
   keyStride = strides[2];
-  std::tie(valueData, strides) = flattenHead(b, value, batch, head);
+  std::tie(valueData, strides) = flattenAt(b, value, {batch, head});
   valueStride = strides[2];
 }

@@ -27,7 +27,8 @@ GradientBuffers::GradientBuffers(ImplicitLocOpBuilder &b,
   Scratch fields;
   fields.add(laneA, {shape.headDim, lanes}, f32);
   fields.add(laneB, {shape.valueDim, lanes}, f32);
-  fields.add(sumA, {shape.headDim, lanes}, f32);
+  if (shape.result != KernelResult::BiasGradient)
+    fields.add(sumA, {shape.headDim, lanes}, f32);
   if (!inLanes)
     fields.add(sumB, {shape.valueDim, lanes}, f32);
   for (Value *each : {&weights, &slopes})
@@ -56,9 +57,9 @@ std::string mlir::megactx::cpu::gradientKey(const KernelShape &shape,
                                             const GradientForm &form) {
   std::string key;
   llvm::raw_string_ostream(key)
-      << "gradient " << GradientBlock::lanesAreQueries(shape) << ' '
-      << shape.element << ' ' << shape.headDim << ' ' << shape.valueDim << ' '
-      << shape.lanes << ' ' << form.vectors << ' ' << form.name() << ' ';
+      << "gradient " << static_cast<int>(shape.result) << ' ' << shape.element
+      << ' ' << shape.headDim << ' ' << shape.valueDim << ' ' << shape.lanes
+      << ' ' << form.vectors << ' ' << form.name() << ' ';
   return key;
 }
 
@@ -142,9 +143,11 @@ Value GradientBlock::weight(Value s, Value n, int64_t g, const Masks *masks) {
     Value t = arith::MulFOp::create(b, s, a.splat(1.0f / cap, type));
     t = math::TanhOp::create(b, t);
     s = arith::MulFOp::create(b, t, a.splat(cap, type));
-    Value slope = arith::SubFOp::create(b, a.splat(1.0f, type),
-                                        arith::MulFOp::create(b, t, t));
-    products.store(slope, buffers.slopes, n, span, g);
+    if (hasSlope()) {
+      Value slope = arith::SubFOp::create(b, a.splat(1.0f, type),
+                                          arith::MulFOp::create(b, t, t));
+      products.store(slope, buffers.slopes, n, span, g);
+    }
   }
   if (masks && masks->bias)
     s = arith::AddFOp::create(b, s, products.load(buffers.biases, n, span, g));
@@ -188,9 +191,9 @@ void GradientBlock::sumBiases(Value n, const GradientContext &context) {
       auto last = [&](unsigned i) {
         return a.sub(memref::DimOp::create(b, bias, i), a.c(1));
       };
-      auto [data, strides] =
-          flattenHead(b, bias, a.min(context.views.batch, last(0)),
-                      a.min(context.views.head, last(1)));
+      auto [data, strides] = flattenAt(b, bias,
+                                       {a.min(context.views.batch, last(0)),
+                                        a.min(context.views.head, last(1))});
       unsigned laneDim = inLanes ? 2 : 3, rowDim = inLanes ? 3 : 2;
       Value at = arith::MinSIOp::create(b, own, all(last(laneDim)));
       at = arith::MulIOp::create(b, at, all(strides[laneDim]));

@@ -11,6 +11,7 @@
 //               lanes (At, Bt)     rows (A, B)      sums
 //   queries'    query, dout        key, value       dq
 //   keys'       key, value         query, dout      dk, dv
+//   biases'     query, dout        key, value       none here
 //
 //===----------------------------------------------------------------------===//
 
@@ -37,8 +38,8 @@ struct GradientBuffers {
   VectorType vector;
   Value scratch;              ///< memref<?xi8>: holds all that follow
   Value laneA, laneB;         ///< [D][M], times the form's factor, [Dv][M] f32
-  Value sumA, sumB;           ///< the same; sumB of keys' gradients alone
-  Value weights, slopes;      ///< [rows][M] f32: P and dX
+  Value sumA, sumB;           ///< the same; not of biases, sumB of keys alone
+  Value weights, slopes;      ///< [rows][M] f32: P and dX, or of biases dS
   Value rowOf, headOf;        ///< [M] index: the row of each lane, and its head
   Value other;                ///< [rows] index: those that come row by row
   Value placeA, placeB;       ///< [rows] index: where these are in memory
@@ -72,7 +73,7 @@ public:
   virtual ~GradientBlock() = default;
 
   static bool lanesAreQueries(const KernelShape &shape) {
-    return shape.result == KernelResult::QueryGradient;
+    return shape.result != KernelResult::KeyGradient;
   }
 
   /// Adds what the first `count` rows give, a multiple of those summed at once:
@@ -89,7 +90,11 @@ protected:
   /// Adds what the first `count` rows give; without `masks`, of a full block.
   virtual void emit(Value count, const Masks *masks) = 0;
   virtual Value power(Value x) = 0;
-  /// P of a product; where there is a softcap, its slope is left in `slopes`.
+  /// Whether dX is another than dS, which is what biases are given.
+  bool hasSlope() const {
+    return shape.softcap && shape.result != KernelResult::BiasGradient;
+  }
+  /// P of a product; where there is a slope, it is left in `slopes`.
   Value weight(Value s, Value n, int64_t g, const Masks *masks);
   Value perQuery(Value buffer, Value n, int64_t g);
 

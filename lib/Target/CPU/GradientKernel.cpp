@@ -29,24 +29,27 @@ void GradientKernel::tasksByLength(ArrayRef<GradientFormPtr> forms,
 }
 
 void GradientKernel::tasks(const GradientForm &form, Value most) {
-  Value width = a.c(form.lanes()), classes = a.c(laneClasses());
-  Value blocks = a.ceilDiv(most, width);
-  Value perBlock = a.mul(a.mul(batches, laneHeads()), classes);
+  Value perClass = a.ceilDiv(most, a.c(form.lanes()));
+  Value blocks = a.mul(perClass, a.c(laneClasses()));
+  Value count = a.mul(a.mul(batches, laneHeads()), blocks);
   // Blocks of one class follow each other, and find each other's rows in the
   // cache.
-  emitParallel(b, a.mul(blocks, perBlock), [&](Value number) {
-    Value first = a.mul(a.rem(number, blocks), width);
+  emitParallel(b, count, [&](Value number) {
+    GradientBuffers buffers(b, shape, form);
     Value rest = a.div(number, blocks);
-    Value viewClass = a.rem(rest, classes);
-    rest = a.div(rest, classes);
-    Value head = a.rem(rest, laneHeads()), batch = a.div(rest, laneHeads());
-    Value count = enter(batch, head, viewClass);
-    scf::IfOp::create(b, a.lt(first, count), [&](OpBuilder &, Location) {
-      GradientBuffers buffers(b, shape, form);
-      startLanes(buffers, head, first, count);
-      task(buffers, batch, head);
-      scf::YieldOp::create(b);
-    });
+    block(buffers, a.div(rest, laneHeads()), a.rem(rest, laneHeads()),
+          a.rem(number, blocks), perClass);
+  });
+}
+
+/// The task of a block, by its number among those of all classes.
+void GradientKernel::block(GradientBuffers &buffers, Value batch, Value head,
+                           Value number, Value perClass) {
+  Value first = a.mul(a.rem(number, perClass), a.c(buffers.lanes));
+  Value count = enter(batch, head, a.div(number, perClass));
+  emitIf(b, a.lt(first, count), [&] {
+    startLanes(buffers, head, first, count);
+    task(buffers, batch, head);
   });
 }
 
@@ -68,7 +71,8 @@ void GradientKernel::startLanes(const GradientBuffers &buffers, Value head,
                                 ValueRange{d, a.c(g * shape.lanes)});
     });
   };
-  clear(buffers.sumA, shape.headDim);
+  if (buffers.sumA)
+    clear(buffers.sumA, shape.headDim);
   if (buffers.sumB)
     clear(buffers.sumB, shape.valueDim);
 }
@@ -133,11 +137,23 @@ void GradientKernel::storeI32(Value x, Value to, Value at) {
   memref::StoreOp::create(b, narrow, to, at);
 }
 
+static std::unique_ptr<GradientKernel>
+kernelOf(KernelParts &parts, StringRef name, const KernelShape &shape) {
+  switch (shape.result) {
+  case KernelResult::QueryGradient:
+    return queryGradientKernel(parts, name, shape);
+  case KernelResult::KeyGradient:
+    return keyGradientKernel(parts, name, shape);
+  case KernelResult::BiasGradient:
+    return biasGradientKernel(parts, name, shape);
+  case KernelResult::Attention:
+    break;
+  }
+  llvm_unreachable("attention is no gradient");
+}
+
 func::FuncOp mlir::megactx::cpu::emitGradientKernel(KernelParts &parts,
                                                     StringRef name,
                                                     const KernelShape &shape) {
-  auto kernel = shape.result == KernelResult::QueryGradient
-                    ? queryGradientKernel(parts, name, shape)
-                    : keyGradientKernel(parts, name, shape);
-  return kernel->run();
+  return kernelOf(parts, name, shape)->run();
 }

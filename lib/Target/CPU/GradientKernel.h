@@ -1,10 +1,10 @@
 //===- GradientKernel.h - emission of kernels of gradients ------*- C++ -*-===//
 //
 // Owns the two walks: a task of the gradient of queries has query rows in its
-// lanes and goes over the keys that they see; one of the gradients of keys and
-// values has key rows in its lanes and goes over the queries that see them, of
-// all heads that read them. Each task alone writes the sums of its lanes, so
-// that they are the same in each run.
+// lanes and goes over the keys that they see, as does one of the gradient of a
+// bias; one of the gradients of keys and values has key rows in its lanes and
+// goes over the queries that see them, of all heads that read them. Each task
+// alone writes its sums, so that they are the same in each run.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,6 +36,10 @@ protected:
   /// From the rows that the task's lanes stand for to their sums.
   virtual void task(GradientBuffers &buffers, Value batch, Value head) = 0;
 
+  /// All tasks, of blocks of the form's lanes.
+  virtual void tasks(const GradientForm &form, Value most);
+  void block(GradientBuffers &buffers, Value batch, Value head, Value number,
+             Value perClass);
   void loadLanes(const GradientBuffers &buffers, const BatchOf &a,
                  const BatchOf &b);
   void storeSum(const GradientBuffers &buffers, Value GradientBuffers::*sum,
@@ -51,7 +55,6 @@ protected:
 
 private:
   void tasksByLength(ArrayRef<GradientFormPtr> forms, Value most);
-  void tasks(const GradientForm &form, Value most);
   void startLanes(const GradientBuffers &buffers, Value head, Value first,
                   Value count);
 };
@@ -65,6 +68,9 @@ std::unique_ptr<GradientKernel> queryGradientKernel(KernelParts &parts,
                                                     const KernelShape &shape);
 std::unique_ptr<GradientKernel>
 keyGradientKernel(KernelParts &parts, StringRef name, const KernelShape &shape);
+std::unique_ptr<GradientKernel> biasGradientKernel(KernelParts &parts,
+                                                   StringRef name,
+                                                   const KernelShape &shape);
 
 } // namespace mlir::megactx::cpu
 

@@ -57,9 +57,10 @@ Value emitNarrowExp2(ImplicitLocOpBuilder &b, Value x);
 /// A bias, or a vector of them, in units of log2: a finite one stays finite.
 Value emitBase2(ImplicitLocOpBuilder &b, Value bias);
 
-/// The elements of one head of [B, H, N, D] as one flat run, and its strides.
-std::pair<Value, ValueRange> flattenHead(ImplicitLocOpBuilder &b, Value tensor,
-                                         Value batch, Value head);
+/// The elements at these leading indices of a memref, such as those of one head
+/// of [B, H, N, D], as one flat run, and the strides of all dims.
+std::pair<Value, ValueRange> flattenAt(ImplicitLocOpBuilder &b, Value memref,
+                                       ArrayRef<Value> leading);
 
 /// Asks for `size` elements from `at` on of flat data, into the second level of
 /// the cache: a block and the next are more than the first holds.

@@ -100,14 +100,15 @@ SmallVector<Value> mlir::megactx::cpu::emitTranspose(ImplicitLocOpBuilder &b,
 }
 
 std::pair<Value, ValueRange>
-mlir::megactx::cpu::flattenHead(ImplicitLocOpBuilder &b, Value tensor,
-                                Value batch, Value head) {
+mlir::megactx::cpu::flattenAt(ImplicitLocOpBuilder &b, Value memref,
+                              ArrayRef<Value> leading) {
   Arith a{b};
-  auto data = memref::ExtractStridedMetadataOp::create(b, tensor);
+  auto data = memref::ExtractStridedMetadataOp::create(b, memref);
   ValueRange strides = data.getStrides();
-  Value offset = a.add(data.getOffset(), a.add(a.mul(batch, strides[0]),
-                                               a.mul(head, strides[1])));
-  Type element = cast<MemRefType>(tensor.getType()).getElementType();
+  Value offset = data.getOffset();
+  for (auto [index, stride] : llvm::zip(leading, strides))
+    offset = a.add(offset, a.mul(index, stride));
+  Type element = cast<MemRefType>(memref.getType()).getElementType();
   auto type = MemRefType::get(
       {ShapedType::kDynamic}, element,
       StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, {1}));

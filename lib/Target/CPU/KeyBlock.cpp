@@ -102,9 +102,9 @@ KeyBlock::viewsOf(const ElementContext &element) {
     auto last = [&, bias = bias](unsigned i) {
       return a.sub(memref::DimOp::create(b, bias, i), a.c(1));
     };
-    auto [data, strides] =
-        flattenHead(b, bias, a.min(element.leaves.batch, last(0)),
-                    a.min(element.leaves.head, last(1)));
+    auto [data, strides] = flattenAt(b, bias,
+                                     {a.min(element.leaves.batch, last(0)),
+                                      a.min(element.leaves.head, last(1))});
     views.push_back({data, last(2), last(3), strides[2], strides[3], perKey});
   }
   return views;

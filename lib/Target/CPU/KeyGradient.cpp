@@ -83,9 +83,9 @@ void KeyGradientKernel::ofHead(const GradientBuffers &buffers, Value batch,
                                Value head) {
   walk.enterHead(head);
   ValueRange strides;
-  std::tie(queryData, strides) = flattenHead(b, arguments.query, batch, head);
+  std::tie(queryData, strides) = flattenAt(b, arguments.query, {batch, head});
   queryStride = strides[2];
-  std::tie(doutData, strides) = flattenHead(b, arguments.dout, batch, head);
+  std::tie(doutData, strides) = flattenAt(b, arguments.dout, {batch, head});
   doutStride = strides[2];
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     ifHead(i, [&] { queriesOf(i, buffers); });

@@ -85,14 +85,15 @@ void LaneGradientBlock::emit(Value count, const Masks *masks) {
            Value dx = arith::MulFOp::create(
                b, p,
                arith::SubFOp::create(b, dp, perQuery(buffers.delta, row, g)));
-           if (shape.softcap)
+           if (hasSlope())
              dx = arith::MulFOp::create(
                  b, dx, products.load(buffers.slopes, row, span, g));
            products.store(dx, buffers.slopes, row, span, g);
          });
   });
-  products.accumulate(rowsA, buffers.slopes, buffers.sumA, span, a.c(0), count,
-                      {});
+  if (buffers.sumA)
+    products.accumulate(rowsA, buffers.slopes, buffers.sumA, span, a.c(0),
+                        count, {});
   if (buffers.sumB)
     products.accumulate(rowsB, buffers.weights, buffers.sumB, span, a.c(0),
                         count, {});

@@ -1,6 +1,6 @@
 //===- QueryGradient.cpp - query rows in the lanes, keys one by one -------===//
 
-#include "GradientKernel.h"
+#include "QueryGradient.h"
 #include "TestedTiles.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -10,32 +10,6 @@ using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
 
-namespace {
-class QueryGradientKernel : public GradientKernel {
-public:
-  using GradientKernel::GradientKernel;
-
-private:
-  Value laneHeads() override { return heads; }
-  int64_t laneClasses() override { return views->classes(); }
-  Value rowsPerClass() override {
-    return a.ceilDiv(queries, a.c(views->period()));
-  }
-  Value enter(Value batch, Value head, Value viewClass) override;
-  Value rowAt(Value i) override { return views->rowAt(i); }
-  void task(GradientBuffers &buffers, Value batch, Value head) override;
-
-  /// The lowest and highest beginning and the lowest and highest end of the
-  /// lanes' keys.
-  struct Hull {
-    Value lowest, highestLow, lowestHigh, highest;
-  };
-  Hull bounds(unsigned piece, const GradientBuffers &buffers);
-  void keysOf(unsigned piece, const GradientBuffers &buffers, Value batch,
-              Value keyHead);
-};
-} // namespace
-
 Value QueryGradientKernel::enter(Value batch, Value head, Value viewClass) {
   views->enter(batch, head, viewClass, queries);
   views->readKeyEnd(keys);
@@ -43,6 +17,13 @@ Value QueryGradientKernel::enter(Value batch, Value head, Value viewClass) {
 }
 
 void QueryGradientKernel::task(GradientBuffers &buffers, Value batch,
+                               Value head) {
+  walk(buffers, batch, head);
+  storeSum(buffers, &GradientBuffers::sumA, shape.scale,
+           {arguments.dq, batch, shape.headDim});
+}
+
+void QueryGradientKernel::walk(GradientBuffers &buffers, Value batch,
                                Value head) {
   loadLanes(buffers, {arguments.query, batch, shape.headDim},
             {arguments.dout, batch, shape.valueDim});
@@ -59,8 +40,6 @@ void QueryGradientKernel::task(GradientBuffers &buffers, Value batch,
   Value keyHead = a.div(head, group);
   for (unsigned i = 0; i < shape.pieces.size(); ++i)
     ifHead(i, [&] { keysOf(i, buffers, batch, keyHead); });
-  storeSum(buffers, &GradientBuffers::sumA, shape.scale,
-           {arguments.dq, batch, shape.headDim});
 }
 
 QueryGradientKernel::Hull
@@ -85,9 +64,9 @@ QueryGradientKernel::bounds(unsigned index, const GradientBuffers &buffers) {
 void QueryGradientKernel::keysOf(unsigned index, const GradientBuffers &buffers,
                                  Value batch, Value keyHead) {
   const pattern::Piece &piece = shape.pieces[index];
-  auto [keyData, keyStrides] = flattenHead(b, arguments.key, batch, keyHead);
+  auto [keyData, keyStrides] = flattenAt(b, arguments.key, {batch, keyHead});
   auto [valueData, valueStrides] =
-      flattenHead(b, arguments.value, batch, keyHead);
+      flattenAt(b, arguments.value, {batch, keyHead});
   Value keyStride = keyStrides[2], valueStride = valueStrides[2];
   Hull hull = bounds(index, buffers);
   KeyViews::Places places = views->places(index);
@@ -109,6 +88,7 @@ void QueryGradientKernel::keysOf(unsigned index, const GradientBuffers &buffers,
         a.le(a.add(from, a.c(buffers.form.blockRows())), hull.lowestHigh));
     block->add(parts, count, isFull,
                {piece.test, *views, arguments.biases, isAllowed});
+    afterBlock(buffers, count);
   };
   forTiles(b, TestBlocks::of(shape, piece),
            {*views, /*areQueries=*/true, buffers.rowOf, lanesHere},

@@ -94,7 +94,8 @@ public:
 
 GradientFormPtr mlir::megactx::cpu::tileGradientForm(const KernelShape &shape,
                                                      int64_t vectors) {
-  if (!fitTiles(shape))
+  // A bias is given dS as it is, not rounded.
+  if (!fitTiles(shape) || shape.result == KernelResult::BiasGradient)
     return nullptr;
   return std::make_unique<TileGradientForm>(shape, vectors);
 }
@@ -158,7 +159,7 @@ void TileGradientBlock::slopesOfPair(Value n, int64_t vector, int64_t g,
     Value difference = arith::SubFOp::create(
         b, load(kProducts), perQuery(buffers.delta, row, lanes));
     Value dx = arith::MulFOp::create(b, p, difference);
-    if (shape.softcap)
+    if (hasSlope())
       dx = arith::MulFOp::create(
           b, dx, products.load(buffers.slopes, row, span, lanes));
     weights.push_back(p);

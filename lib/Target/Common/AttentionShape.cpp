@@ -12,6 +12,8 @@ static KernelResult resultOf(AttentionLinkInterface op) {
     return KernelResult::QueryGradient;
   if (isa<FusedKeyGradientOp>(*op))
     return KernelResult::KeyGradient;
+  if (isa<FusedBiasGradientOp>(*op))
+    return KernelResult::BiasGradient;
   return KernelResult::Attention;
 }
 
@@ -43,6 +45,9 @@ FailureOr<AttentionShape> AttentionShape::of(AttentionLinkInterface op) {
       op.getQueryOffset() && isa<MemRefType>(op.getQueryOffset().getType());
   shape.hasQueryPositions = bool(op.getQueryPositions());
   shape.hasKeyPositions = bool(op.getKeyPositions());
+  if (auto ofBias = dyn_cast<FusedBiasGradientOp>(*op))
+    shape.sumsDistances =
+        cast<MemRefType>(ofBias.getDbias().getType()).getRank() == 4;
   auto attention = dyn_cast<FusedAttentionOp>(*op);
   shape.accumulate = !attention || attention.getAccumulate();
   return shape;
@@ -69,7 +74,8 @@ std::string AttentionShape::key() const {
   os << static_cast<int>(result) << ' ' << element << ' ' << headDim << ' '
      << valueDim << ' ' << scale << ' ' << softcap.value_or(0) << ' '
      << queryStep << ' ' << keyStep << ' ' << hasLengths << hasSegments
-     << offsetPerBatch << accumulate << hasQueryPositions << hasKeyPositions;
+     << offsetPerBatch << accumulate << hasQueryPositions << hasKeyPositions
+     << sumsDistances;
   for (bool perKey : biasPerKey)
     os << (perKey ? " key" : " row");
   for (const pattern::Piece &piece : pieces)
@@ -113,7 +119,13 @@ SmallVector<Type> mlir::megactx::kernelArguments(MLIRContext *context,
     types.append({v, perRow});
     return types;
   }
-  types.append({perRow, perRow, v, sum(shape.headDim)});
+  types.append({perRow, perRow, v});
+  if (shape.result == KernelResult::BiasGradient) {
+    SmallVector<int64_t> dims(shape.sumsDistances ? 4 : 5, any);
+    types.push_back(stridedType(dims, f32, /*unitLast=*/false));
+    return types;
+  }
+  types.push_back(sum(shape.headDim));
   if (shape.result == KernelResult::KeyGradient)
     types.push_back(sum(shape.valueDim));
   return types;
@@ -190,6 +202,10 @@ KernelArguments::KernelArguments(ValueRange arguments,
   dout = next();
   if (shape.result == KernelResult::QueryGradient) {
     dq = next();
+    return;
+  }
+  if (shape.result == KernelResult::BiasGradient) {
+    dbias = next();
     return;
   }
   dk = next();

@@ -21,7 +21,7 @@ constexpr float kMasked = -std::numeric_limits<float>::infinity();
 constexpr float kLeastTop = std::numeric_limits<float>::lowest();
 
 /// What a kernel computes from the scores of its pieces.
-enum class KernelResult { Attention, QueryGradient, KeyGradient };
+enum class KernelResult { Attention, QueryGradient, KeyGradient, BiasGradient };
 
 struct AttentionShape {
   KernelResult result;
@@ -38,6 +38,7 @@ struct AttentionShape {
   bool hasQueryPositions, hasKeyPositions; ///< instead of steps and offsets
   /// Of each bias: whether it is the same for every query.
   SmallVector<bool> biasPerKey;
+  bool sumsDistances = false; ///< of a bias's gradient: by distance
 
   /// Whether a piece has a test per element.
   bool hasTest() const;
@@ -63,7 +64,8 @@ MemRefType stridedType(ArrayRef<int64_t> dims, Type element, bool unitLast);
 /// The types of a kernel's arguments, strides dynamic but for the last:
 ///   q, k, v, biases, [lengths], [segments], query_offset, key_offset,
 ///   [query_positions], [key_positions], and then by the kernel's result
-///   out, lse / lse, delta, dout, dq / lse, delta, dout, dk, dv
+///   out, lse / lse, delta, dout, dq / lse, delta, dout, dk, dv /
+///   lse, delta, dout, dbias
 /// The query offset is an index, or a memref [B] of them.
 SmallVector<Type> kernelArguments(MLIRContext *context,
                                   const AttentionShape &shape);
@@ -81,7 +83,7 @@ struct KernelArguments {
   static Type typeOfQueryOffset(MLIRContext *context,
                                 const AttentionShape &shape);
   Value query, key, value, lengths, segmentBounds, queryOffset, keyOffset,
-      queryPositions, keyPositions, out, lse, delta, dout, dq, dk, dv;
+      queryPositions, keyPositions, out, lse, delta, dout, dq, dk, dv, dbias;
   SmallVector<Value> biases;
 };
 

@@ -94,3 +94,79 @@ func.func @fused_key_gradient_c1(%q: !t, %row: !row) {
   %g = megactx.fused_key_gradient %q, %q, %q lse(%row) delta(%row) dout(%q) outs(%q, %q) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, !row, !row, !t, !t, !t) -> !t
   return
 }
+
+// -----
+
+!t = tensor<1x4x?x8xf32>
+!row = tensor<1x4x?xf32>
+func.func @fused_bias_gradient_c1(%q: !t, %row: !row, %sum: tensor<1x1x4x?x?xf32>) {
+  // expected-error@+1 {{expected at least one piece}}
+  %g = megactx.fused_bias_gradient %q, %q, %q lse(%row) delta(%row) dout(%q) outs(%sum) [] {scale = 1.0 : f32} : (!t, !t, !t, !row, !row, !t, tensor<1x1x4x?x?xf32>) -> tensor<1x1x4x?x?xf32>
+  return
+}
+
+// -----
+
+!t = tensor<1x4x?x8xf32>
+!row = tensor<1x4x?xf32>
+func.func @fused_bias_gradient_c2(%q: !t, %row: !row, %sum: tensor<1x4x?xf32>) {
+  // expected-error@+1 {{expected gradient of a bias to have rank 5, but got 'tensor<1x4x?xf32>'}}
+  %g = megactx.fused_bias_gradient %q, %q, %q lse(%row) delta(%row) dout(%q) outs(%sum) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, !row, !row, !t, tensor<1x4x?xf32>) -> tensor<1x4x?xf32>
+  return
+}
+
+// -----
+
+!t = tensor<1x4x?x8xf32>
+!row = tensor<1x4x?xf32>
+func.func @fused_bias_gradient_c2(%q: !t, %row: !row, %sum: tensor<1x1x4x?x?xf16>) {
+  // expected-error@+1 {{expected gradient of a bias of element type f32, but got}}
+  %g = megactx.fused_bias_gradient %q, %q, %q lse(%row) delta(%row) dout(%q) outs(%sum) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, !row, !row, !t, tensor<1x1x4x?x?xf16>) -> tensor<1x1x4x?x?xf16>
+  return
+}
+
+// -----
+
+!t = tensor<1x4x?x8xf32>
+!row = tensor<1x4x?xf32>
+func.func @fused_bias_gradient_c2(%q: !t, %row: !row, %sum: tensor<1x1x3x?x?xf32>) {
+  // expected-error@+1 {{expected a gradient of a bias with dims of 1 or those of scores after its parts, but got 'tensor<1x1x3x?x?xf32>'}}
+  %g = megactx.fused_bias_gradient %q, %q, %q lse(%row) delta(%row) dout(%q) outs(%sum) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, !row, !row, !t, tensor<1x1x3x?x?xf32>) -> tensor<1x1x3x?x?xf32>
+  return
+}
+
+// -----
+
+!t = tensor<1x4x?x8xf32>
+!row = tensor<1x4x?xf32>
+func.func @fused_bias_gradient_c2(%q: !t, %row: !row, %sum: tensor<0x1x4x?xf32>) {
+  // expected-error@+1 {{expected at least one part, but got 'tensor<0x1x4x?xf32>'}}
+  %g = megactx.fused_bias_gradient %q, %q, %q lse(%row) delta(%row) dout(%q) outs(%sum) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, !row, !row, !t, tensor<0x1x4x?xf32>) -> tensor<0x1x4x?xf32>
+  return
+}
+
+// -----
+
+!t = tensor<1x4x5x8xf32>
+!row = tensor<1x4x5xf32>
+func.func @fused_bias_gradient_c2(%q: !t, %row: !row, %sum: tensor<2x1x4x8xf32>) {
+  // expected-error@+1 {{expected an element for each of 9 distances, but got 'tensor<2x1x4x8xf32>'}}
+  %g = megactx.fused_bias_gradient %q, %q, %q lse(%row) delta(%row) dout(%q) outs(%sum) [#megactx.piece<all>] {scale = 1.0 : f32} : (!t, !t, !t, !row, !row, !t, tensor<2x1x4x8xf32>) -> tensor<2x1x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @diagonal_sums_c1(%m: tensor<1x4x5x6xf32>) {
+  // expected-error@+1 {{expected a result of 10 diagonals, but got 'tensor<1x4x11xf32>'}}
+  %0 = megactx.diagonal_sums %m : tensor<1x4x5x6xf32> to tensor<1x4x11xf32>
+  return
+}
+
+// -----
+
+func.func @diagonal_sums_of_other_heads(%m: tensor<1x4x5x6xf32>) {
+  // expected-error@+1 {{expected result dim 1 to equal matrix dim 1, but got 3 vs 4}}
+  %0 = megactx.diagonal_sums %m : tensor<1x4x5x6xf32> to tensor<1x3x10xf32>
+  return
+}

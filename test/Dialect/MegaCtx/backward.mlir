@@ -44,3 +44,17 @@ func.func @of_one_kernel(%q: memref<2x4x?x8xbf16>, %k: memref<2x2x?x8xbf16>, %v:
       : (memref<2x4x?x8xbf16>, memref<2x2x?x8xbf16>, memref<2x2x?x16xbf16>, memref<2x4x?xf32>, memref<2x4x?xf32>, memref<2x4x?x16xbf16>, memref<2x2x?x8xf32>, memref<2x2x?x16xf32>) -> ()
   return
 }
+
+// CHECK-LABEL: @of_one_bias
+// CHECK: megactx.fused_bias_gradient {{.*}} outs(%{{.*}}) [#megactx.piece<all>] {scale = 1.000000e+00 : f32} : {{.*}}, tensor<16x1x4x?xf32>) -> tensor<16x1x4x?xf32>
+// CHECK: megactx.diagonal_sums %{{.*}} : tensor<1x4x?x?xf32> to tensor<1x4x?xf32>
+// LINALG-LABEL: @of_one_bias
+// LINALG: linalg.generic {{.*}} iterator_types = ["parallel", "parallel", "parallel", "reduction"]
+// LINALG: tensor.extract
+// LINALG-NOT: diagonal_sums
+func.func @of_one_bias(%q: !q, %k: !k, %v: !v, %bias: !bias, %row: !row, %dout: !o, %parts: tensor<16x1x4x?xf32>) -> (tensor<16x1x4x?xf32>, tensor<1x4x?xf32>) {
+  %0 = megactx.fused_bias_gradient %q, %k, %v bias(%bias) lse(%row) delta(%row) dout(%dout) outs(%parts) [#megactx.piece<all>] {scale = 1.0 : f32}
+      : (!q, !k, !v, !bias, !row, !row, !o, tensor<16x1x4x?xf32>) -> tensor<16x1x4x?xf32>
+  %1 = megactx.diagonal_sums %bias : !bias to tensor<1x4x?xf32>
+  return %0, %1 : tensor<16x1x4x?xf32>, tensor<1x4x?xf32>
+}

@@ -30,6 +30,15 @@ func.func @of_queries_and_keys(%q: !q, %k: !k, %row: !row, %dq: memref<1x8x?x64x
   return
 }
 
+// CHECK-LABEL: @of_a_bias
+// CHECK: call @[[BIAS:mctx_attention_[0-9]+]](
+!parts = memref<16x1x8x?xf32>
+func.func @of_a_bias(%q: !q, %k: !k, %row: !row, %parts: !parts) {
+  megactx.fused_bias_gradient %q, %k, %k lse(%row) delta(%row) dout(%q) outs(%parts) [#megactx.piece<hi<p + 1>>] {scale = 1.0 : f32}
+      : (!q, !k, !k, !row, !row, !q, !parts) -> ()
+  return
+}
+
 // Keys of a row come by closed bounds.
 // CHECK: func.func private @[[QUERIES]](
 // CHECK: scf.parallel
@@ -51,3 +60,14 @@ func.func @of_queries_and_keys(%q: !q, %k: !k, %row: !row, %dq: memref<1x8x?x64x
 // CHECK-NEXT: call @mctx_attention_part_{{[0-9]+}}(
 // CHECK-NEXT: else
 // CHECK-NEXT: call @mctx_attention_part_{{[0-9]+}}(
+
+// A task has every so many-th block, of all batches and heads that the bias is
+// the same for;
+// dS is computed as for queries, but by vectors of f32 alone.
+// CHECK: func.func private @[[BIAS]](
+// CHECK-SAME: memref<?x?x?x?xf32, strided<[?, ?, ?, ?], offset: ?>>)
+// CHECK: scf.parallel
+// CHECK: scf.for
+// CHECK: scf.for
+// CHECK: scf.for
+// CHECK: scf.if

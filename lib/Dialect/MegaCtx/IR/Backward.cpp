@@ -153,6 +153,39 @@ LogicalResult FusedKeyGradientOp::verify() {
                        {getKey(), getValue()});
 }
 
+/// Parts, and of each the sums over pairs, or over those of a distance.
+static LogicalResult checkBiasSums(FusedBiasGradientOp op) {
+  ShapedType sums = typeOf(op.getDbias());
+  ShapedType query = typeOf(op.getQuery()), key = typeOf(op.getKey());
+  bool byDistance = sums.getRank() == 4;
+  if (!byDistance && failed(checkRank(op, "gradient of a bias", sums, 5)))
+    return failure();
+  int64_t rows = query.getDimSize(2), columns = key.getDimSize(2);
+  SmallVector<int64_t> wanted = {query.getDimSize(0), query.getDimSize(1)};
+  if (!byDistance)
+    wanted.append({rows, columns});
+  for (auto [size, want] : llvm::zip(sums.getShape().drop_front(), wanted))
+    if (size != 1 && !agree(size, want))
+      return op.emitOpError("expected a gradient of a bias with dims of 1 or "
+                            "those of scores after its parts, but got ")
+             << sums;
+  if (byDistance && !ShapedType::isDynamic(rows) &&
+      !ShapedType::isDynamic(columns) &&
+      !agree(sums.getDimSize(3), std::max<int64_t>(0, rows + columns - 1)))
+    return op.emitOpError("expected an element for each of ")
+           << rows + columns - 1 << " distances, but got " << sums;
+  if (sums.getDimSize(0) == 0)
+    return op.emitOpError("expected at least one part, but got ") << sums;
+  return success();
+}
+
+LogicalResult FusedBiasGradientOp::verify() {
+  if (failed(checkBackward(*this, {}, {})) ||
+      failed(checkF32(*this, "gradient of a bias", typeOf(getDbias()))))
+    return failure();
+  return checkBiasSums(*this);
+}
+
 using Effects =
     SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>;
 
@@ -163,5 +196,8 @@ void FusedQueryGradientOp::getEffects(Effects &effects) {
   addDestinationEffects(getOperation(), /*readsInits=*/true, effects);
 }
 void FusedKeyGradientOp::getEffects(Effects &effects) {
+  addDestinationEffects(getOperation(), /*readsInits=*/true, effects);
+}
+void FusedBiasGradientOp::getEffects(Effects &effects) {
   addDestinationEffects(getOperation(), /*readsInits=*/true, effects);
 }

@@ -17,6 +17,7 @@ static bool readsInits(OnlineAttentionOp) { return true; }
 static bool readsInits(OnlineAttentionBackwardOp) { return true; }
 static bool readsInits(FusedQueryGradientOp) { return true; }
 static bool readsInits(FusedKeyGradientOp) { return true; }
+static bool readsInits(FusedBiasGradientOp) { return true; }
 static bool readsInits(FusedAttentionOp op) { return op.getAccumulate(); }
 static bool readsInits(ProductOp) { return false; }
 static bool readsInits(PackedProductOp) { return false; }
@@ -200,10 +201,11 @@ struct TransposeAsView
 
 void mlir::megactx::registerBufferization(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, MegaCtxDialect *) {
-    attachDestinationStyle<FinishAttentionOp, OnlineAttentionOp,
-                           FusedAttentionOp, OnlineAttentionBackwardOp,
-                           FusedQueryGradientOp, FusedKeyGradientOp, ProductOp,
-                           PackedProductOp, ConvolutionOp, TopKOp>(context);
+    attachDestinationStyle<
+        FinishAttentionOp, OnlineAttentionOp, FusedAttentionOp,
+        OnlineAttentionBackwardOp, FusedQueryGradientOp, FusedKeyGradientOp,
+        FusedBiasGradientOp, ProductOp, PackedProductOp, ConvolutionOp, TopKOp>(
+        context);
     TransposeViewOp::attachInterface<AsTranspose>(*context);
     ToeplitzViewOp::attachInterface<AsToeplitz>(*context);
   });

@@ -35,10 +35,11 @@ void MegaCtxDialect::initialize() {
 #define GET_OP_LIST
 #include "megactx/Dialect/MegaCtx/IR/MegaCtxOps.cpp.inc"
       >();
-  declarePromisedInterfaces<
-      bufferization::BufferizableOpInterface, FinishAttentionOp,
-      FusedAttentionOp, FusedKeyGradientOp, FusedQueryGradientOp,
-      OnlineAttentionBackwardOp, OnlineAttentionOp, ProductOp>();
+  declarePromisedInterfaces<bufferization::BufferizableOpInterface,
+                            FinishAttentionOp, FusedAttentionOp,
+                            FusedBiasGradientOp, FusedKeyGradientOp,
+                            FusedQueryGradientOp, OnlineAttentionBackwardOp,
+                            OnlineAttentionOp, ProductOp>();
 }
 
 /// The body of `name<body>`: the parser has found where the symbol ends and

@@ -35,7 +35,8 @@ namespace mlir::megactx {
 /// Whether a target's kernel takes the op as it is: fused attention, or one of
 /// its fused gradients.
 inline bool isFused(Operation *op) {
-  return isa<FusedAttentionOp, FusedQueryGradientOp, FusedKeyGradientOp>(op);
+  return isa<FusedAttentionOp, FusedQueryGradientOp, FusedKeyGradientOp,
+             FusedBiasGradientOp>(op);
 }
 
 /// Lets one-shot bufferization take the ops in destination style to memrefs.

@@ -176,4 +176,62 @@ def MegaCtx_FusedKeyGradientOp : MegaCtx_FusedGradientOp<
   }];
 }
 
+def MegaCtx_FusedBiasGradientOp : MegaCtx_FusedGradientOp<
+    "fused_bias_gradient", (ins AnyShaped:$dbias), "`outs` `(` $dbias `)`"> {
+  let summary = "one kernel's worth of the gradient of a bias";
+  let description = [{
+    Adds the gradients of scores to dbias (f32), of P parts whose sum is the
+    gradient: [P, B, Hq, Nq, Nk], summed over those of the last four dims that are
+    1; or by distance, [P, B, Hq, Nq + Nk - 1], summed over the pairs of query i
+    and key j with the entry j - i + Nq - 1, and over B and Hq where they are 1.
+    Which part has which queries is fixed, so that sums are the same in each run,
+    and parts are made at the same time; all of a query's are in the first where
+    queries have entries of their own. Operands as in
+    `megactx.online_attention_backward`.
+
+    Constraints:
+    * `fused_bias_gradient_c1`: at least one piece; those of
+      `megactx.online_attention_backward`.
+    * `fused_bias_gradient_c2`: dbias has at least one part, rank 5 or 4, element
+      type f32, and dims as above.
+  }];
+}
+
+def MegaCtx_DiagonalSumsOp : Op<MegaCtx_Dialect, "diagonal_sums",
+    [Pure, DeclareOpInterfaceMethods<AggregatedOpInterface, ["decomposeOperation"]>]> {
+  let summary = "sums along the diagonals of matrices";
+  let description = [{
+    From each matrix [..., rows, columns] of two leading dims, the vector
+    [..., rows + columns - 1] of the sums of the elements for which column minus
+    row is the same:
+
+    ```
+    result[..., t] = sum over i of matrix[..., i, t + i - (rows - 1)]
+    ```
+
+    It is the adjoint of `megactx.toeplitz_view`: the gradient of a table is that
+    of the matrix it was spread into, summed. A matrix that is empty has sums of
+    0, none where rows and columns are 0.
+
+    Constraints:
+    * `diagonal_sums_c1`: the matrix has rank 4 and element type f32, the result rank
+      3, its element type and leading dims, and as many elements as there are
+      diagonals.
+
+    ```mlir
+    %table = megactx.diagonal_sums %gradient : tensor<1x8x?x?xf32> to tensor<1x8x?xf32>
+    ```
+
+    Effects: none.
+  }];
+  let arguments = (ins 4DTensorOf<[F32]>:$matrix);
+  let results = (outs 3DTensorOf<[F32]>:$result);
+  let assemblyFormat = "$matrix attr-dict `:` type($matrix) `to` type($result)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The result's sizes.
+    ::llvm::SmallVector<::mlir::OpFoldResult> sizes(::mlir::OpBuilder &b);
+  }];
+}
+
 #endif // MEGACTX_DIALECT_MEGACTX_BACKWARDOPS
