@@ -12,27 +12,40 @@ struct Known {
   StringLiteral arch;
   int64_t kilobytes;       ///< of shared memory that one block may have
   int64_t multiprocessors; ///< of the largest device
+  int64_t threads;         ///< of a multiprocessor
   StringLiteral ptx; ///< the least version that has the architecture, 8.0 else
 };
 
 /// Suffixes name features of an architecture alone (a) or of its family (f).
-constexpr Known kKnown[] = {
-    {"sm_80", 163, 108, "+ptx80"},   {"sm_86", 99, 84, "+ptx80"},
-    {"sm_87", 163, 16, "+ptx80"},    {"sm_89", 99, 142, "+ptx80"},
-    {"sm_90", 227, 132, "+ptx80"},   {"sm_90a", 227, 132, "+ptx80"},
-    {"sm_100", 227, 148, "+ptx86"},  {"sm_100a", 227, 148, "+ptx86"},
-    {"sm_100f", 227, 148, "+ptx88"}, {"sm_103", 227, 148, "+ptx88"},
-    {"sm_103a", 227, 148, "+ptx88"}, {"sm_103f", 227, 148, "+ptx88"},
-    {"sm_120", 99, 188, "+ptx87"},   {"sm_120a", 99, 188, "+ptx87"},
-    {"sm_120f", 99, 188, "+ptx88"},  {"sm_121", 99, 48, "+ptx88"},
-    {"sm_121a", 99, 48, "+ptx88"},   {"sm_121f", 99, 48, "+ptx88"}};
+constexpr Known kKnown[] = {{"sm_80", 163, 108, 2048, "+ptx80"},
+                            {"sm_86", 99, 84, 1536, "+ptx80"},
+                            {"sm_87", 163, 16, 1536, "+ptx80"},
+                            {"sm_89", 99, 142, 1536, "+ptx80"},
+                            {"sm_90", 227, 132, 2048, "+ptx80"},
+                            {"sm_90a", 227, 132, 2048, "+ptx80"},
+                            {"sm_100", 227, 148, 2048, "+ptx86"},
+                            {"sm_100a", 227, 148, 2048, "+ptx86"},
+                            {"sm_100f", 227, 148, 2048, "+ptx88"},
+                            {"sm_103", 227, 148, 2048, "+ptx88"},
+                            {"sm_103a", 227, 148, 2048, "+ptx88"},
+                            {"sm_103f", 227, 148, 2048, "+ptx88"},
+                            {"sm_120", 99, 188, 1536, "+ptx87"},
+                            {"sm_120a", 99, 188, 1536, "+ptx87"},
+                            {"sm_120f", 99, 188, 1536, "+ptx88"},
+                            {"sm_121", 99, 48, 1536, "+ptx88"},
+                            {"sm_121a", 99, 48, 1536, "+ptx88"},
+                            {"sm_121f", 99, 48, 1536, "+ptx88"}};
 } // namespace
 
 std::optional<Machine> mlir::megactx::nvgpu::machineOf(StringRef arch) {
   for (const Known &known : kKnown)
     if (known.arch == arch)
-      return Machine{known.arch, known.kilobytes << 10, known.ptx,
-                     known.multiprocessors, /*hasWgmma=*/arch == "sm_90a"};
+      return Machine{known.arch,
+                     known.kilobytes << 10,
+                     known.ptx,
+                     known.multiprocessors,
+                     known.threads,
+                     /*hasWgmma=*/arch == "sm_90a"};
   return std::nullopt;
 }
 

@@ -37,10 +37,10 @@ struct ConvertAttentionToNVGPUKernels
         error << "; did you mean '" << *nearest << "'?";
       return signalPassFailure();
     }
-    if (!schedule.empty() &&
-        !(wanted = nvgpu::parseSchedule(&getContext(), schedule))) {
-      getOperation().emitError("expected a valid #nvx.schedule, but got '")
-          << schedule << "'";
+    if (std::string why;
+        !schedule.empty() &&
+        !(wanted = nvgpu::parseSchedule(&getContext(), schedule, why))) {
+      getOperation().emitError("expected ") << why;
       return signalPassFailure();
     }
     if (std::string error; !readMeasured(error)) {

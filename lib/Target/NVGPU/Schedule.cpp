@@ -317,6 +317,36 @@ static LogicalResult verifyProducer(Operation *op, const AttentionShape &shape,
   return success();
 }
 
+/// Whether a multiprocessor has room for the schedule's blocks.
+static LogicalResult verifyRoom(Operation *op, const Machine &machine,
+                                const Tiling &tiling, ScheduleAttr schedule) {
+  int64_t bytes = tiling.bytes(), blocks = schedule.getBlocks();
+  if (bytes > machine.sharedMemory)
+    return op->emitOpError("expected at most ")
+           << machine.sharedMemory << " bytes of shared memory on "
+           << machine.arch << ", but " << schedule << " takes " << bytes;
+  auto error = [&](const Twine &what) {
+    return op->emitOpError("expected a schedule with fewer blocks, for a "
+                           "multiprocessor of ")
+           << machine.arch << " has " << what << ", but got " << schedule;
+  };
+  if (!fit(machine, blocks, bytes))
+    return error("no shared memory for so many");
+  int64_t threads = blocks * tiling.blockThreads();
+  if (threads > machine.threads)
+    return error(Twine(machine.threads) + " threads");
+  // A part of what a thread holds.
+  int64_t sums =
+              tiling.rows * (tiling.keys + tiling.paddedValue) / tiling.threads,
+          registers = std::min<int64_t>((1 << 16) / threads, 255);
+  if (sums > registers && !tiling.producer)
+    return error(Twine(registers) +
+                 " registers for a thread of so many, and "
+                 "its sums alone take " +
+                 Twine(sums));
+  return success();
+}
+
 LogicalResult mlir::megactx::nvgpu::verifySchedule(Operation *op,
                                                    const Machine &machine,
                                                    const AttentionShape &shape,
@@ -350,10 +380,5 @@ LogicalResult mlir::megactx::nvgpu::verifySchedule(Operation *op,
            << schedule;
   if (schedule.getProducer() && failed(verifyProducer(op, shape, schedule)))
     return failure();
-  int64_t bytes = Tiling(shape, schedule).bytes();
-  if (bytes > machine.sharedMemory)
-    return op->emitOpError("expected at most ")
-           << machine.sharedMemory << " bytes of shared memory on "
-           << machine.arch << ", but " << schedule << " takes " << bytes;
-  return success();
+  return verifyRoom(op, machine, Tiling(shape, schedule), schedule);
 }

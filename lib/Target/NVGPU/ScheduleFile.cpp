@@ -44,10 +44,19 @@ std::string mlir::megactx::nvgpu::scheduleClass(const AttentionShape &shape,
 }
 
 nvx::ScheduleAttr mlir::megactx::nvgpu::parseSchedule(MLIRContext *context,
-                                                      StringRef text) {
-  ScopedDiagnosticHandler quiet(context,
-                                [](Diagnostic &) { return success(); });
-  return dyn_cast_or_null<nvx::ScheduleAttr>(parseAttribute(text, context));
+                                                      StringRef text,
+                                                      std::string &why) {
+  std::string said;
+  ScopedDiagnosticHandler listening(context, [&](Diagnostic &diagnostic) {
+    if (said.empty())
+      said = ": " + diagnostic.str();
+    return success();
+  });
+  auto schedule =
+      dyn_cast_or_null<nvx::ScheduleAttr>(parseAttribute(text, context));
+  if (!schedule)
+    why = ("a valid #nvx.schedule, but got '" + text + "'" + said).str();
+  return schedule;
 }
 
 std::optional<ScheduleTable>
@@ -75,13 +84,12 @@ mlir::megactx::nvgpu::readSchedules(MLIRContext *context, StringRef path,
     const llvm::json::Object *entry = value.getAsObject();
     std::optional<StringRef> text =
         entry ? entry->getString("schedule") : std::nullopt;
+    std::string why = "a valid #nvx.schedule";
     nvx::ScheduleAttr schedule =
-        text ? parseSchedule(context, *text) : nvx::ScheduleAttr();
+        text ? parseSchedule(context, *text, why) : nvx::ScheduleAttr();
     if (!schedule)
       return fail("'" + arch + "', '" + StringRef(name) +
-                  "': expected an object with a key 'schedule', a valid "
-                  "#nvx.schedule" +
-                  (text ? ", but got '" + *text + "'" : Twine()));
+                  "': expected an object with a key 'schedule', " + why);
     table[name] = schedule;
   }
   return table;

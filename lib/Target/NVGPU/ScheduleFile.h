@@ -26,9 +26,10 @@ namespace mlir::megactx::nvgpu {
 std::string scheduleClass(const AttentionShape &shape,
                           std::optional<int64_t> rows);
 
-/// The attribute of a text, null where it is none. Errors are those of the file
-/// or option that has the text, which has no place in a source.
-nvx::ScheduleAttr parseSchedule(MLIRContext *context, StringRef text);
+/// The attribute of a text, null where it is none; `why` then says what it is
+/// not, for an error of the file or option that has the text.
+nvx::ScheduleAttr parseSchedule(MLIRContext *context, StringRef text,
+                                std::string &why);
 
 /// Of launches: their kernels' class.
 constexpr StringLiteral kClassAttr = "megactx.schedule_class";

@@ -28,14 +28,14 @@ func.func private @schedule_c2_stages() attributes {
 
 // -----
 
-// expected-error@+2 {{expected at least 1 block, but got 0}}
+// expected-error@+2 {{expected 1 to 32 blocks, but got 0}}
 func.func private @schedule_c2_blocks() attributes {
   nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = fma, held = false, blocks = 0>
 }
 
 // -----
 
-// expected-error@+2 {{expected to split for at least 0 blocks, but got -1}}
+// expected-error@+2 {{expected to split for 0 to 1048576 blocks, but got -1}}
 func.func private @schedule_c2_split() attributes {
   nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = fma, held = false, blocks = 1, split = -1>
 }
@@ -84,3 +84,17 @@ func.func private @other_value() attributes {nvx.schedule = 3}
 
 // expected-error@+1 {{unknown attribute "nvx.other"}}
 func.func private @other_name() attributes {nvx.other = 3}
+
+// -----
+
+// expected-error@+2 {{expected 1 to 32 blocks, but got 4611686018427387904}}
+func.func private @schedule_c2_many_blocks() attributes {
+  nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = fma, held = false, blocks = 4611686018427387904>
+}
+
+// -----
+
+// expected-error@+2 {{expected at most 4096 rows and columns, but got 64 and 576460752303423488}}
+func.func private @schedule_c1_long_tile() attributes {
+  nvx.schedule = #nvx.schedule<rows = 64, columns = 576460752303423488, warps = 4, stages = 2, product = fma, held = false, blocks = 1>
+}

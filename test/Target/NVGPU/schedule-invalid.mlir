@@ -3,7 +3,7 @@
 // RUN: not megactx-opt %S/schedule-shared-memory.mlir --megactx-convert-attention-to-nvgpu-kernels='schedule="#nvx.schedule<rows = 64>"' 2>&1 | FileCheck %s --check-prefix=OPTION
 
 // ARCH: error: expected a known architecture of sm_80 or later, but got 'sm_75'
-// OPTION: error: expected a valid #nvx.schedule, but got '#nvx.schedule<rows = 64>'
+// OPTION: error: expected a valid #nvx.schedule, but got '#nvx.schedule<rows = 64>': struct is missing required parameter
 
 !q = memref<?x?x?x64xf32>
 !l = memref<?x?x?xf32>
@@ -111,5 +111,41 @@ func.func @gradient_of_split_keys(%q: !q, %k: !q, %v: !q, %lse: !l, %s: !s) {
   megactx.fused_query_gradient %q, %k, %v lse(%lse) delta(%lse) dout(%q) outs(%s) [#megactx.piece<all>] {scale = 0.125 : f32,
       nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = false, blocks = 1, split = 64>}
       : (!q, !q, !q, !l, !l, !q, !s) -> ()
+  return
+}
+
+// -----
+
+!q = memref<?x?x?x64xf16>
+!l = memref<?x?x?xf32>
+func.func @blocks_without_shared_memory(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected a schedule with fewer blocks, for a multiprocessor of sm_80 has no shared memory for so many, but got #nvx.schedule<}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<all>] {scale = 0.125 : f32,
+      nvx.schedule = #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = mma_sync, held = true, blocks = 5>}
+      : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// -----
+
+!q = memref<?x?x?x16xf16>
+!l = memref<?x?x?xf32>
+func.func @blocks_without_threads(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected a schedule with fewer blocks, for a multiprocessor of sm_80 has 2048 threads, but got #nvx.schedule<}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<all>] {scale = 0.125 : f32,
+      nvx.schedule = #nvx.schedule<rows = 256, columns = 16, warps = 16, stages = 2, product = mma_sync, held = true, blocks = 5>}
+      : (!q, !q, !q, !q, !l) -> ()
+  return
+}
+
+// -----
+
+!q = memref<?x?x?x16xf16>
+!l = memref<?x?x?xf32>
+func.func @blocks_without_registers(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
+  // expected-error@+1 {{expected a schedule with fewer blocks, for a multiprocessor of sm_80 has 32 registers for a thread of so many, and its sums alone take 40, but got #nvx.schedule<}}
+  megactx.fused_attention %q, %k, %v outs(%o, %lse) [#megactx.piece<all>] {scale = 0.125 : f32,
+      nvx.schedule = #nvx.schedule<rows = 256, columns = 64, warps = 16, stages = 2, product = mma_sync, held = true, blocks = 4>}
+      : (!q, !q, !q, !q, !l) -> ()
   return
 }

@@ -42,7 +42,7 @@ func.func @classes_of_32(%q: !few, %k: !q, %v: !q, %o: !few, %lse: !fewl) {
 func.func @chosen(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>>] {scale = 0.125 : f32,
-        nvx.schedule = #nvx.schedule<rows = 32, columns = 48, warps = 2, stages = 4, product = mma_sync, held = false, blocks = 3>}
+        nvx.schedule = #nvx.schedule<rows = 32, columns = 48, warps = 2, stages = 4, product = mma_sync, held = false, blocks = 1>}
       : (!q, !q, !q, !q, !l) -> ()
   return
 }
@@ -63,7 +63,7 @@ func.func @chosen(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 // CHECK: gpu.func @mctx_attention_5
 // CHECK-SAME: #nvx.schedule<rows = 32, columns = 64, warps = 2, stages = 2, product = mma_sync, held = true, blocks = 2, split = 216>
 // CHECK: gpu.func @mctx_attention_6
-// CHECK-SAME: #nvx.schedule<rows = 32, columns = 48, warps = 2, stages = 4, product = mma_sync, held = false, blocks = 3>
+// CHECK-SAME: #nvx.schedule<rows = 32, columns = 48, warps = 2, stages = 4, product = mma_sync, held = false, blocks = 1>
 // CHECK: nvx.shared_memory : memref<113152xi8
 // CHECK: scf.for
 // CHECK: nvgpu.device_async_wait {{.*}}numGroups = 2
@@ -71,4 +71,4 @@ func.func @chosen(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 // OPTION: gpu.func @mctx_attention_0
 // OPTION-SAME: #nvx.schedule<rows = 128, columns = 16, warps = 8, stages = 3, product = mma_sync, held = true, blocks = 1>
 // OPTION: gpu.func @mctx_attention_4
-// OPTION-SAME: #nvx.schedule<rows = 32, columns = 48, warps = 2, stages = 4, product = mma_sync, held = false, blocks = 3>
+// OPTION-SAME: #nvx.schedule<rows = 32, columns = 48, warps = 2, stages = 4, product = mma_sync, held = false, blocks = 1>

@@ -16,6 +16,7 @@ struct Machine {
   /// Of the largest device; only speed depends on it, and the same artifact
   /// gives the same numbers on all.
   int64_t multiprocessors;
+  int64_t threads; ///< that a multiprocessor holds
   bool hasWgmma;
 };
 

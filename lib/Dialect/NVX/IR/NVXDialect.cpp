@@ -50,6 +50,8 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t blocks, bool grouped, int64_t split,
                                    Loads loads, bool producer,
                                    bool persistent) {
+  // Larger ones fit no machine, and products of sizes would not be exact.
+  constexpr int64_t mostOfTile = 4096, mostBlocks = 32, mostSplit = 1 << 20;
   if (warps < 1 || warps > 16)
     return emitError() << "expected 1 to 16 warps, but got " << warps;
   if (rows < 1 || rows % (16 * warps))
@@ -58,13 +60,18 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (columns < 1 || columns % 16)
     return emitError() << "expected columns to be a positive multiple of 16, "
                        << "but got " << columns;
+  if (std::max(rows, columns) > mostOfTile)
+    return emitError() << "expected at most " << mostOfTile
+                       << " rows and columns, but got " << rows << " and "
+                       << columns;
   if (stages < 2 || stages > 8)
     return emitError() << "expected 2 to 8 stages, but got " << stages;
-  if (blocks < 1)
-    return emitError() << "expected at least 1 block, but got " << blocks;
-  if (split < 0)
-    return emitError() << "expected to split for at least 0 blocks, but got "
-                       << split;
+  if (blocks < 1 || blocks > mostBlocks)
+    return emitError() << "expected 1 to " << mostBlocks << " blocks, but got "
+                       << blocks;
+  if (split < 0 || split > mostSplit)
+    return emitError() << "expected to split for 0 to " << mostSplit
+                       << " blocks, but got " << split;
   if (producer && loads != Loads::tma)
     return emitError() << "expected loads = tma with producer = true";
   if (producer && (warps % 4 || warps > 12))

@@ -71,9 +71,8 @@ def NVX_ScheduleAttr : AttrDef<NVX_Dialect, "Schedule"> {
 
     Constraints:
     * `schedule_c1`: `warps` is 1 to 16, `rows` a positive multiple of
-      16 `warps`, `columns` one of 16.
-    * `schedule_c2`: `stages` is 2 to 8, `blocks` at least 1, `split` at least
-      0.
+      16 `warps`, `columns` one of 16, both at most 4096.
+    * `schedule_c2`: `stages` is 2 to 8, `blocks` 1 to 32, `split` 0 to 2^20.
     * `schedule_c3`: `producer` takes `loads = tma` and no more than 12 warps,
       four at a time, and not `grouped`; `persistent` takes `producer`.
 
