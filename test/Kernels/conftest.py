@@ -129,18 +129,19 @@ def gpu_model(gpu):
 
 @pytest.fixture(scope="session")
 def gpu_program(gpu, tmp_path_factory):
-    """As `program`, but for a GPU."""
+    """As `program`, but for a GPU; `arch`: the emulator's, where it is to be another."""
     programs = {}
 
-    def make(module, *options):
-        if (module, options) not in programs:
+    def make(module, *options, **arch):
+        key = (module, options, *arch.items())
+        if key not in programs:
             file = tmp_path_factory.mktemp("gpu") / "in.mlir"
             file.write_text(module)
-            programs[module, options] = gpu.model(file, *options)
+            programs[key] = gpu.model(file, *options, **arch)
 
         def run(inputs):
             try:
-                return programs[module, options].run([np.asarray(array, order="C") for array in inputs])
+                return programs[key].run([np.asarray(array, order="C") for array in inputs])
             except gpu.Error as error:
                 raise AssertionError(str(error)) from error
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import attention
+import sources
 import patterns
 
 PATTERNS = [
@@ -234,3 +235,13 @@ def test_biases_of_rows_of_several_heads(bias, compiled):
     kernel = compiled(attention.Spec("causal", heads=6, key_heads=2, offset=True, bias=True))
     for queries, keys in [(1, 30), (2, 700), (7, 60)]:
         attention.check(kernel, batch=2, queries=queries, keys=keys, offset=keys - queries, bias=bias)
+
+
+@pytest.mark.parametrize("first", [-8, -37])
+def test_random_blocks_of_keys_before_the_first_position(first, program):
+    """No row sees them, whatever the blocks of the others."""
+    spec = sources.Spec((sources.Source("random<block = 8, count = 3, seed = 2>", positions=True),), positions=True)
+    rows = np.arange(60)[None]
+    given = sources.inputs(spec, np.random.default_rng(), 1, 60, [60], rows, [rows + first])
+    for got, want in zip(program(spec.module())(given), sources.reference(spec, given), strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=2e-5)

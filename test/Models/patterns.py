@@ -128,9 +128,9 @@ def mix(seed, a, b):
 def random(g, block, count, seed):
     """One key block of each of `count` strata of the key blocks, per query block; all where there are no more."""
     total = (int(g.k.max(initial=-1)) + 1 + block - 1) // block
-    if total <= count:
-        return g.fill(True)
     row, column = g.p // block, g.k // block
+    if total <= count:
+        return g.fill(True) & (column >= 0)
     chosen = g.fill(False)
     for stratum in range(count):
         begin, end = stratum * total // count, (stratum + 1) * total // count

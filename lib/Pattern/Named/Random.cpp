@@ -35,7 +35,9 @@ struct Random : NamedPattern {
     Expr row = Expr::position().floorDiv(block);
     Expr column = Expr::key().floorDiv(block);
     Expr blocks = (Expr::symbol("nk") + (block - 1)).floorDiv(block);
-    Expr stratum = (column * count + (count - 1)).floorDiv(blocks);
+    // No stratum has the blocks of keys before position 0.
+    Expr stratum = Expr::max((column * count + (count - 1)).floorDiv(blocks),
+                             Expr::constant(0));
     Expr begin = (stratum * blocks).floorDiv(count);
     Expr end = ((stratum + 1) * blocks).floorDiv(count);
     Expr chosen = begin + Expr::hash(seed, row, stratum).mod(end - begin);

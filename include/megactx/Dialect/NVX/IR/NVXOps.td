@@ -120,7 +120,7 @@ def NVX_Accumulator : Type<
     BuildableType<"::mlir::VectorType::get({2, 2}, $_builder.getF32Type())">;
 
 class NVX_Fragment<int rows> : Type<
-    And<[VectorOfRankAndType<[2], [F16, BF16]>.predicate,
+    And<[FixedVectorOfRankAndType<[2], [F16, BF16]>.predicate,
          CPred<"::llvm::cast<::mlir::VectorType>($_self).getShape() == "
                "::llvm::ArrayRef<int64_t>({" # rows # ", 2})">]>,
     "vector<" # rows # "x2> of f16 or bf16", "::mlir::VectorType">;
@@ -204,7 +204,7 @@ def NVX_MmaSyncOp : Op<NVX_Dialect, "mma_sync", [Pure]> {
 }
 
 def NVX_Accumulators : Type<
-    And<[VectorOfRankAndType<[3], [F32]>.predicate,
+    And<[FixedVectorOfRankAndType<[3], [F32]>.predicate,
          CPred<"::llvm::cast<::mlir::VectorType>($_self).getShape()"
                ".drop_front() == ::llvm::ArrayRef<int64_t>({2, 2})">]>,
     "vector<nx2x2xf32>", "::mlir::VectorType">;
@@ -456,8 +456,8 @@ class NVX_ApproximateOp<string name, string upstream, string instruction>
 
     Source: PTX ISA 8.0, 9.7.3 (floating point instructions).
   }];
-  let arguments = (ins AnyTypeOf<[F32, VectorOfNonZeroRankOf<[F32]>]>:$x);
-  let results = (outs AnyTypeOf<[F32, VectorOfNonZeroRankOf<[F32]>]>:$y);
+  let arguments = (ins AnyTypeOf<[F32, FixedVectorOfNonZeroRankOf<[F32]>]>:$x);
+  let results = (outs AnyTypeOf<[F32, FixedVectorOfNonZeroRankOf<[F32]>]>:$y);
   let assemblyFormat = "$x attr-dict `:` type($x)";
 }
 
@@ -481,9 +481,9 @@ def NVX_MaxOp : Op<NVX_Dialect, "max", [Pure, Commutative,
 
     Source: PTX ISA 8.0, 9.7.3 (floating point instructions).
   }];
-  let arguments = (ins AnyTypeOf<[F32, VectorOfNonZeroRankOf<[F32]>]>:$x,
-                       AnyTypeOf<[F32, VectorOfNonZeroRankOf<[F32]>]>:$y);
-  let results = (outs AnyTypeOf<[F32, VectorOfNonZeroRankOf<[F32]>]>:$z);
+  let arguments = (ins AnyTypeOf<[F32, FixedVectorOfNonZeroRankOf<[F32]>]>:$x,
+                       AnyTypeOf<[F32, FixedVectorOfNonZeroRankOf<[F32]>]>:$y);
+  let results = (outs AnyTypeOf<[F32, FixedVectorOfNonZeroRankOf<[F32]>]>:$z);
   let assemblyFormat = "$x `,` $y attr-dict `:` type($x)";
 }
 
