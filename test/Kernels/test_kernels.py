@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import attention
-import sources
 import patterns
+import sources
 
 PATTERNS = [
     "dense",

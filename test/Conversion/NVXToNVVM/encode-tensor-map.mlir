@@ -32,15 +32,3 @@ func.func @passed_on(%k: memref<?x?x?x64xf16>) -> !nvx.tensor_map {
   // expected-error@+1 {{expected tensor maps to be passed to kernels only}}
   return %m : !nvx.tensor_map
 }
-
-// -----
-
-// CHECK: llvm.func @mctx_rt_multiprocessors() -> i64
-// CHECK-LABEL: func.func @multiprocessors
-// CHECK: %[[COUNT:.*]] = llvm.call @mctx_rt_multiprocessors() : () -> i64
-// CHECK: %[[INDEX:.*]] = arith.index_cast %[[COUNT]] : i64 to index
-// CHECK: return %[[INDEX]]
-func.func @multiprocessors() -> index {
-  %n = nvx.multiprocessors
-  return %n : index
-}
