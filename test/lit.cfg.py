@@ -10,7 +10,7 @@ config.excludes = ["Inputs", "Unit", "Models"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.megactx_build, "test")
 config.environment["PATH"] = os.pathsep.join(
-    [os.path.join(config.megactx_build, "bin"), config.llvm_tools, os.environ["PATH"]]
+    [os.path.join(config.megactx_build, "bin"), config.llvm_tools, os.environ["PATH"], os.path.dirname(config.python)]
 )
 config.substitutions += [
     ("%python", config.python),
@@ -18,5 +18,6 @@ config.substitutions += [
     ("%plugin", os.path.join(config.megactx_build, "lib", "MegaCtxPlugin.so")),
     ("%runtime", os.path.join(config.megactx_build, "lib", "libmegactx_runtime.so")),
 ]
-if shutil.which("ptxas"):
-    config.available_features.add("ptxas")
+for tool in ("ptxas", "nvdisasm"):
+    if shutil.which(tool, path=config.environment["PATH"]):
+        config.available_features.add(tool)
