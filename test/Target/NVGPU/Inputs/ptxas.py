@@ -1,13 +1,13 @@
 """Assembles the PTX of a module on standard input and prints what ptxas says of registers, spills and warnings."""
 
-import re
 import subprocess
 import sys
 import tempfile
 
+import assembly
+
 arch = sys.argv[1]
-for text in re.findall(r'assembly = "((?:[^"\\]|\\.)*)"', sys.stdin.read()):
-    ptx = re.sub(r"\\([0-9A-Fa-f]{2})", lambda m: chr(int(m[1], 16)), text).rstrip("\0")
+for ptx in assembly.texts(sys.stdin.read()):
     with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
         file.write(ptx)
         file.flush()
