@@ -58,7 +58,7 @@ class Signature:
 
     @property
     def out(self):
-        return dataclasses.replace(self.query, dim=self.value.dim)
+        return Operand(self.query.element, self.query.heads, self.value.dim, self.query.heads_inside)
 
     def _source(self, arguments, lines):
         """Of the arguments and lines that it adds to, what an attention's operands end in, with their types: the source, and the offset apart."""

@@ -22,7 +22,7 @@ def _detached(tensor):
 def _tensor(result):
     if not isinstance(result, np.ndarray):
         return torch.from_dlpack(result)
-    if result.dtype.name == "bfloat16":  # numpy's is not PyTorch's
+    if result.dtype.kind == "V":  # numpy's bfloat16, which is not PyTorch's
         return torch.from_numpy(result.view(np.uint16)).view(torch.bfloat16)
     return torch.from_numpy(result)
 

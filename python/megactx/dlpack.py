@@ -7,6 +7,8 @@ import ctypes
 import functools
 import sys
 
+import numpy as np
+
 CPU, CUDA = 1, 2
 LEGACY_DEFAULT_STREAM = 1  # by DLPack's count of CUDA's streams; 0 is not allowed there
 _NAME = b"dltensor"
@@ -54,11 +56,14 @@ def _torch_place(value):
     if torch is None or type(value) is not torch.Tensor or value.requires_grad or value.is_neg():
         return None
     device = value.device
-    return (_TORCH_DEVICES[device.type], device.index or 0) if device.type in _TORCH_DEVICES else None
+    kind = _TORCH_DEVICES.get(device.type)
+    return kind and (kind, device.index or 0)
 
 
 def place(value):
     """The kind of the device that an array is on, and its number."""
+    if type(value) is np.ndarray:
+        return CPU, 0
     return _torch_place(value) or tuple(map(int, value.__dlpack_device__()))
 
 

@@ -14,7 +14,6 @@ import ctypes
 import functools
 import importlib.util
 import json
-import math
 import os
 import pathlib
 import weakref
@@ -116,6 +115,12 @@ def _dtype(name):
 
 
 @functools.cache
+def _numpy_dtype(name):
+    """Of the runtime's name."""
+    return _dtype(name.decode())
+
+
+@functools.cache
 def _onnx_name(dtype):
     return _NAMES.get(dtype.name, dtype.name).encode()
 
@@ -162,11 +167,19 @@ def _taken(tensor, dtype=None):
     DeviceTensor."""
     if tensor.device_type == dlpack.CUDA:
         return DeviceTensor(tensor)
-    shape, dtype = tuple(tensor.shape[: tensor.rank]), dtype or _dtype(tensor.dtype.decode())
-    count = math.prod(shape)
-    memory = (ctypes.c_uint8 * max(1, count * dtype.itemsize)).from_address(tensor.data)
-    weakref.finalize(memory, library().mctx_free, tensor.data)
-    return np.frombuffer(memory, dtype, count).reshape(shape)
+    return np.asarray(_Memory(tensor)).view(dtype or _numpy_dtype(tensor.dtype))
+
+
+class _Memory:
+    """An output's memory, which numpy's array over it keeps: bytes in its shape, of which the last dim has the elements'."""
+
+    def __init__(self, tensor):
+        self.free, self.address = library().mctx_free, tensor.data
+        shape, dtype = tuple(tensor.shape[: tensor.rank]), _numpy_dtype(tensor.dtype)
+        self.__array_interface__ = dict(version=3, shape=shape, typestr=f"|V{dtype.itemsize}", data=(self.address, False))
+
+    def __del__(self):
+        self.free(self.address)
 
 
 class DeviceTensor:
@@ -241,6 +254,7 @@ class Model:
             _load_cublas()
         self.inputs = [entry["name"] for entry in self.manifest["inputs"]]
         self.outputs = [entry["name"] for entry in self.manifest["outputs"]]
+        self._names = set(self.inputs)
         self._updates = {entry["name"]: self.inputs[entry["updates"]] for entry in self.manifest["outputs"] if "updates" in entry}
 
     def __repr__(self):
@@ -256,7 +270,7 @@ class Model:
         """
         if not isinstance(inputs, collections.abc.Mapping):
             raise Error(f"expected the inputs by name, {{'{self.inputs[0] if self.inputs else ''}': ...}}, but got a {type(inputs).__name__}")
-        if set(inputs) != set(self.inputs):
+        if inputs.keys() != self._names:
             raise Error(f"expected the inputs {', '.join(self.inputs)}, but got {', '.join(inputs)}")
         current = None
         if stream is None and self._on_gpu:
