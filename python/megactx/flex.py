@@ -1,6 +1,7 @@
 """PyTorch's flex_attention, by megactx's kernels: its functions of scores and masks become patterns and biases."""
 
 import math
+import warnings
 import weakref
 
 import torch
@@ -110,7 +111,7 @@ def _run(query, key, value, score_mod, block_mask, scale, enable_gqa, return_lse
     return attention(query, key, value, pattern or "dense", scale=scale, softcap=softcap, bias=biases, segments=documents_of(table, shape[0], shape[3]), return_lse=return_lse)
 
 
-def flex_attention(query, key, value, score_mod=None, block_mask=None, scale=None, enable_gqa=False, return_lse=False):
+def flex_attention(query, key, value, score_mod=None, block_mask=None, scale=None, enable_gqa=False, return_lse=False, kernel_options=None, *, return_aux=None):
     """PyTorch's function of this name: softmax of score_mod(scale * q k^T), where block_mask says so, times v; with gradients.
 
         from megactx import flex_attention      # instead of: from torch.nn.attention.flex_attention import flex_attention
@@ -120,5 +121,17 @@ def flex_attention(query, key, value, score_mod=None, block_mask=None, scale=Non
     mask_mod(b, h, q_idx, kv_idx), or a pattern's text. score_mod(score, b, h, q_idx, kv_idx) may multiply the score by numbers, have a softcap
     c * tanh(score / c), add what depends on b, h, q_idx and kv_idx, by arithmetic and tables, and hide pairs by torch.where(mask, score, -inf). What is added
     is a number per distance where it depends on q_idx - kv_idx alone, else a matrix [N, M]; its tensors have gradients.
-    Runs as it is, also in what torch.compile compiles, which splits there. Raises Error, with what of a function has no form here."""
-    return _run(query, key, value, score_mod, block_mask, scale, enable_gqa, return_lse)
+    return_aux: PyTorch's AuxRequest(lse=True), for the result and an AuxOutput. kernel_options: those of PyTorch's kernels, of which a warning says that
+    they are not looked at. Runs as it is, also in what torch.compile compiles, which splits there. Raises Error, with what of a function has no form here."""
+    if kernel_options:
+        warnings.warn(f"flex_attention: kernel_options {', '.join(kernel_options)} are of PyTorch's kernels; those of megactx are tiled by its own rules", stacklevel=2)
+    if return_aux is None:
+        return _run(query, key, value, score_mod, block_mask, scale, enable_gqa, return_lse)
+    if return_lse:
+        raise Error("flex_attention: expected return_lse or return_aux, but got both")
+    if return_aux.max_scores:
+        raise Error("return_aux: kernels keep no max_scores, which are for PyTorch's own; the log-sum-exp is there: AuxRequest(lse=True)")
+    out, lse = _run(query, key, value, score_mod, block_mask, scale, enable_gqa, return_lse=True)
+    from torch.nn.attention.flex_attention import AuxOutput  # as new as what asks for it
+
+    return out, AuxOutput(lse=lse if return_aux.lse else None)

@@ -144,3 +144,18 @@ def test_arguments():
         megactx.flex_attention(q, k, v)
     with pytest.raises(megactx.Error, match="tensors of PyTorch of 4 dims"):
         megactx.flex_attention(q.numpy(), k, v)
+
+
+def test_options_and_auxiliary_outputs():
+    q, k, v = tensors()
+    want = flex.flex_attention(q, k, v, return_aux=flex.AuxRequest(lse=True))
+    with pytest.warns(UserWarning, match="kernel_options BLOCK_M are of PyTorch's kernels"):
+        out, aux = megactx.flex_attention(q, k, v, kernel_options={"BLOCK_M": 32}, return_aux=flex.AuxRequest(lse=True))
+    assert isinstance(aux, flex.AuxOutput) and aux.max_scores is None
+    torch.testing.assert_close(out, want[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(aux.lse, want[1].lse, atol=1e-4, rtol=1e-4)
+    assert megactx.flex_attention(q, k, v, return_aux=flex.AuxRequest())[1] == flex.AuxOutput()
+    with pytest.raises(megactx.Error, match="kernels keep no max_scores"):
+        megactx.flex_attention(q, k, v, return_aux=flex.AuxRequest(max_scores=True))
+    with pytest.raises(megactx.Error, match="return_lse or return_aux, but got both"):
+        megactx.flex_attention(q, k, v, return_lse=True, return_aux=flex.AuxRequest(lse=True))
