@@ -454,6 +454,7 @@ def test_gradients_of_a_bias_that_is_broadcast(shape):
 @pytest.mark.parametrize("pattern, shape, shapes, more", [
     ("causal and (window<left = 40, right = 0> or strided<stride = 8>)", (2, 300, 300), [(1, 4, 599), (2, 1, 300, 300)], dict(softcap=3.0)),
     ("window<left = 70, right = 9>", (3, 131, 190), [(3, 1, 320), (1, 4, 1, 190)], dict(offset=59)),
+    ("dilated<dilation = 3, left = 4, right = 0>", (2, 16, 40), [(1, 4, 55)], dict(offset=5)),  # a class's rows are from 0 to 15, and six
     ("causal and segments", (2, 333, 333), [(2, 1, 1, 333), (1, 4, 333, 333)], dict(dtype="bf16")),
     ("dense", (2, 70, 300), [(1, 4, 369), (1, 1, 1, 1)], dict(dtype="f16", lengths=True)),
     ("block_local<block = 64> or global_keys<first = 3>", (1, 65, 1), [(1, 4, 65, 1), (1, 1, 65)], dict()),

@@ -166,9 +166,10 @@ Value BiasAdder::isMirrored() {
     return memref::LoadOp::create(b, buffers.rowOf, a.c(lane));
   };
   // Rows ascend; lanes without one repeat the last.
+  Value all = isEqual(b, lanesHere, a.c(buffers.lanes));
   Value follow =
       isEqual(b, row(buffers.lanes - 1), a.add(row(0), a.c(buffers.lanes - 1)));
-  return a.both(follow, isEqual(b, places.ofQuery, a.c(-1)));
+  return a.both(a.both(all, follow), isEqual(b, places.ofQuery, a.c(-1)));
 }
 
 Value BiasAdder::slopes(Value n, int64_t g) {
