@@ -6,11 +6,11 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "FuseGradients.h"
 #include "PieceGroups.h"
 #include "megactx/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/IR/Matchers.h"
 #include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FormatVariadic.h"

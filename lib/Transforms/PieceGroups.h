@@ -4,12 +4,8 @@
 #define MEGACTX_LIB_TRANSFORMS_PIECEGROUPS_H
 
 #include "megactx/Dialect/MegaCtx/IR/MegaCtx.h"
-#include "mlir/IR/PatternMatch.h"
 
 namespace mlir::megactx {
-
-/// Whether a tensor is filled with an f32 of this value.
-bool isFilledWith(Value value, float wanted);
 
 /// Whose rows a kernel's tasks are blocks of.
 enum class Side { Queries, Keys };
@@ -26,13 +22,6 @@ struct PieceGroup {
 /// first.
 SmallVector<PieceGroup> groupPieces(ArrayRef<AttentionLinkInterface> links,
                                     Side side);
-
-/// The links of one attention's gradients, in order.
-using GradientLinks = SmallVector<OnlineAttentionBackwardOp>;
-/// All those whose sums go from one link to the next alone.
-SmallVector<GradientLinks> gradientChains(Operation *root);
-/// Replaces the links by fused gradients; returns how many.
-unsigned fuseGradients(const GradientLinks &links, RewriterBase &rewriter);
 
 } // namespace mlir::megactx
 
