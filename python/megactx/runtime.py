@@ -167,16 +167,16 @@ def _taken(tensor, dtype=None):
     DeviceTensor."""
     if tensor.device_type == dlpack.CUDA:
         return DeviceTensor(tensor)
-    return np.asarray(_Memory(tensor)).view(dtype or _numpy_dtype(tensor.dtype))
+    dtype = dtype or _numpy_dtype(tensor.dtype)
+    return np.asarray(_Memory(tensor, dtype.itemsize)).view(dtype)
 
 
 class _Memory:
-    """An output's memory, which numpy's array over it keeps: bytes in its shape, of which the last dim has the elements'."""
+    """An output's memory, which is freed with the last array over it; for numpy, elements of so many bytes."""
 
-    def __init__(self, tensor):
+    def __init__(self, tensor, itemsize):
         self.free, self.address = library().mctx_free, tensor.data
-        shape, dtype = tuple(tensor.shape[: tensor.rank]), _numpy_dtype(tensor.dtype)
-        self.__array_interface__ = dict(version=3, shape=shape, typestr=f"|V{dtype.itemsize}", data=(self.address, False))
+        self.__array_interface__ = dict(version=3, shape=tuple(tensor.shape[: tensor.rank]), typestr=f"|V{itemsize}", data=(self.address, False))
 
     def __del__(self):
         self.free(self.address)

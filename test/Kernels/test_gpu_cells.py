@@ -1,4 +1,4 @@
-"""Every cell of docs/kernels.md that says tuned, with the schedule of its rule, against the float64 reference; by default a dozen of them, others
+"""Every cell of docs/kernels.md that says tuned, with the schedule of its rule, against the float64 reference; by default nine of them, others
 each day, and by --all the whole page. A test's name says its cell, by which it runs again on any day: --all -k NAME."""
 
 import dataclasses
@@ -15,7 +15,7 @@ import sources
 from test_gpu_emulated import UNIT, check
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "kernels.md"
-A_DAY = {"forward": 10, "gradients": 3}
+A_DAY = {"forward": 7, "gradients": 2}
 APART = 97  # cells, a prime that divides no number of them
 BAND = "causal and window<left = {}, right = 0>"
 FAR = [(131, 701, 570), (9, 330, 321)]  # queries, keys, offset: many rows, and few
