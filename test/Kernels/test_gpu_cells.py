@@ -15,16 +15,16 @@ import sources
 from test_gpu_emulated import UNIT, check
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "kernels.md"
-A_DAY = {"forward": 7, "gradients": 2}
+A_DAY = {"test_forward": 7, "test_gradients": 2}
 APART = 97  # cells, a prime that divides no number of them
 BAND = "causal and window<left = {}, right = 0>"
-FAR = [(131, 701, 570), (9, 330, 321)]  # queries, keys, offset: many rows, and few
+FAR = ((131, 701, 570), (9, 330, 321))  # queries, keys, offset: many rows, and few
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
     pattern: str
-    sizes: tuple = tuple(FAR)
+    sizes: tuple = FAR
     more: tuple = ()  # fields of the specification
     bias: tuple | None = None
 
@@ -44,7 +44,7 @@ SHAPES = {
     "band, bias": Shape(BAND.format(511), more=(("bias", True),), bias=(0, 0, 0, 0)),
     "band, softcap": Shape(BAND.format(511), more=(("softcap", 30.0),)),
     "positions": Shape(BAND.format(511)),
-    "segments": Shape("causal and segments", ((131, 701, 570), (9, 330, 321)), more=(("segments", True),)),
+    "segments": Shape("causal and segments", more=(("segments", True),)),
 }
 
 
@@ -55,30 +55,26 @@ def tuned(title):
     return [(target, dtype, int(dim), shape) for target, dtype, dim, *cells in rows for shape, cell in zip(names[3:], cells, strict=True) if cell.startswith("tuned")]
 
 
-CELLS = {"forward": tuned("# Kernels\n"), "gradients": tuned("## Gradients on a GPU\n")}
+CELLS = {"test_forward": tuned("# Kernels\n"), "test_gradients": tuned("## Gradients on a GPU\n")}
 
 
 def pytest_generate_tests(metafunc):
-    cells = CELLS[metafunc.function.kind]
+    cells = CELLS[metafunc.function.__name__]
     if not metafunc.config.getoption("--all"):
-        step, day = A_DAY[metafunc.function.kind], datetime.date.today().toordinal()
+        step, day = A_DAY[metafunc.function.__name__], datetime.date.today().toordinal()
         # In as many days as they take all of them, each day's from all parts of the page.
         cells = [cells[(day * step + i) * APART % len(cells)] for i in range(step)]
     metafunc.parametrize("cell", cells, ids=lambda cell: " ".join(map(str, cell)))
 
 
-def kind(name):
-    def mark(function):
-        function.kind = name
-        return function
-    return mark
-
-
-@kind("forward")
-def test_forward(cell, gpu, gpu_program, request):
-    target, dtype, dim, name = cell
+@pytest.fixture(autouse=True)
+def by_the_emulator(request):
     if request.config.getoption("--device") != "emulator":
         pytest.skip("each cell is of one target")
+
+
+def test_forward(cell, gpu, gpu_program):
+    target, dtype, dim, name = cell
     shape = SHAPES[name]
     if name == "positions":
         return check_positions(gpu_program, target, dtype, dim, shape, of_gradients=False)
@@ -88,11 +84,8 @@ def test_forward(cell, gpu, gpu_program, request):
         check(kernel, 1, queries, keys, offset, bias=shape.bias)
 
 
-@kind("gradients")
-def test_gradients(cell, gpu_program, request):
+def test_gradients(cell, gpu_program):
     target, dtype, dim, name = cell
-    if request.config.getoption("--device") != "emulator":
-        pytest.skip("each cell is of one target")
     shape = SHAPES[name]
     if name == "positions":
         return check_positions(gpu_program, target, dtype, dim, shape, of_gradients=True)

@@ -16,10 +16,6 @@ using namespace mlir;
 using namespace mlir::megactx;
 using namespace mlir::megactx::cpu;
 
-static Value isEqual(ImplicitLocOpBuilder &b, Value x, Value y) {
-  return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, x, y);
-}
-
 namespace {
 /// Where the elements of a task are: of query i and key j in
 /// data[first + i * ofQuery + j * ofKey].
@@ -90,9 +86,8 @@ void BiasGradientKernel::tasks(const GradientForm &form, Value most) {
   Value apart = queriesAreApart();
   Value ways = a.select(apart, blocks, sizeOf(0));
   Value ownBatches = sizeOf(1), ownHeads = sizeOf(2);
-  Value batchesOfTask =
-            a.select(isEqual(b, ownBatches, a.c(1)), batches, a.c(1)),
-        headsOfTask = a.select(isEqual(b, ownHeads, a.c(1)), heads, a.c(1));
+  Value batchesOfTask = a.select(a.eq(ownBatches, a.c(1)), batches, a.c(1)),
+        headsOfTask = a.select(a.eq(ownHeads, a.c(1)), heads, a.c(1));
   Value count = a.mul(a.mul(ownBatches, ownHeads), ways);
   emitParallel(b, count, [&](Value number) {
     GradientBuffers buffers(b, shape, form);
@@ -129,7 +124,7 @@ BiasPlaces BiasGradientKernel::placesOf(Value batch, Value head) {
     return {data, a.mul(a.sub(queries, a.c(1)), step), a.sub(none, step), step};
   }
   auto stride = [&, strides = strides](int64_t dim) {
-    return a.select(isEqual(b, sizeOf(dim), a.c(1)), none, strides[dim]);
+    return a.select(a.eq(sizeOf(dim), a.c(1)), none, strides[dim]);
   };
   return {data, none, stride(3), stride(4)};
 }
@@ -152,7 +147,7 @@ void BiasGradientKernel::afterBlock(const GradientBuffers &buffers,
 
 void BiasAdder::add(Value count) {
   emitIf(
-      b, isEqual(b, places.ofQuery, a.c(0)), [&] { addSums(count); },
+      b, a.eq(places.ofQuery, a.c(0)), [&] { addSums(count); },
       [&] {
         emitIf(
             b, isMirrored(), [&] { addMirrored(count); },
@@ -166,10 +161,10 @@ Value BiasAdder::isMirrored() {
     return memref::LoadOp::create(b, buffers.rowOf, a.c(lane));
   };
   // Rows ascend; lanes without one repeat the last.
-  Value all = isEqual(b, lanesHere, a.c(buffers.lanes));
+  Value all = a.eq(lanesHere, a.c(buffers.lanes));
   Value follow =
-      isEqual(b, row(buffers.lanes - 1), a.add(row(0), a.c(buffers.lanes - 1)));
-  return a.both(a.both(all, follow), isEqual(b, places.ofQuery, a.c(-1)));
+      a.eq(row(buffers.lanes - 1), a.add(row(0), a.c(buffers.lanes - 1)));
+  return a.both(a.both(all, follow), a.eq(places.ofQuery, a.c(-1)));
 }
 
 Value BiasAdder::slopes(Value n, int64_t g) {

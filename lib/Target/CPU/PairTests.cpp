@@ -42,8 +42,7 @@ void PairTests::ask(Value row, Value lane, Value end) const {
               holds = holdsAt(position);
             } else {
               block = emitFloorDiv(b, position, a.c(size));
-              Value isSame = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                                   block, so[0]);
+              Value isSame = a.eq(block, so[0]);
               holds = scf::IfOp::create(
                           b, isSame,
                           [&](OpBuilder &, Location) {
@@ -71,9 +70,7 @@ void PairTests::fill(Value row, Value first, Value lane,
     Value number = memref::LoadOp::create(b, ofRow, row);
     return emitFloorDiv(b, positionOf(number, !lanesAreQueries), a.c(size));
   };
-  Value isSame = a.both(a.lt(first, row),
-                        arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                              blockAt(before), blockAt(row)));
+  Value isSame = a.both(a.lt(first, row), a.eq(blockAt(before), blockAt(row)));
   auto ints = VectorType::get({width}, b.getI32Type());
   emitIf(
       b, isSame,

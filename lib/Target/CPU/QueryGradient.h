@@ -1,5 +1,8 @@
-//===- QueryGradient.h - query rows in the lanes, keys one by one -*- C++
-//-*-===//
+//===- QueryGradient.h - query rows in the lanes ----------------*- C++ -*-===//
+//
+// Owns the walk that kernels of the gradients of queries and of biases share.
+//
+//===----------------------------------------------------------------------===//
 
 #ifndef MEGACTX_LIB_TARGET_CPU_QUERYGRADIENT_H
 #define MEGACTX_LIB_TARGET_CPU_QUERYGRADIENT_H

@@ -124,9 +124,7 @@ std::pair<Value, Value> TileBlock::evenRows() {
   Value same;
   for (int64_t n = 0; n < kKeys; n += kWords) {
     Value begin = a.add(first, a.mul(a.c(n), stride));
-    Value here =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, at(a.c(n)),
-                              arith::AddIOp::create(b, ramp, all(begin)));
+    Value here = a.eq(at(a.c(n)), arith::AddIOp::create(b, ramp, all(begin)));
     same = same ? a.both(same, here) : here;
   }
   same = vector::ReductionOp::create(b, vector::CombiningKind::AND, same);

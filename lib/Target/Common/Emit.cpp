@@ -52,6 +52,9 @@ Value Arith::lt(Value x, Value y) const {
 Value Arith::le(Value x, Value y) const {
   return arith::CmpIOp::create(b, arith::CmpIPredicate::sle, x, y);
 }
+Value Arith::eq(Value x, Value y) const {
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, x, y);
+}
 Value Arith::bitXor(Value x, Value y) const {
   return arith::XOrIOp::create(b, x, y);
 }

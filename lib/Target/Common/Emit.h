@@ -33,6 +33,7 @@ struct Arith {
   Value bitXor(Value x, Value y) const;
   Value lt(Value x, Value y) const;
   Value le(Value x, Value y) const;
+  Value eq(Value x, Value y) const;
   Value both(Value x, Value y) const;
   Value select(Value cond, Value x, Value y) const;
   Value f32(float value) const;

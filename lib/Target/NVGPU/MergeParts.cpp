@@ -252,8 +252,7 @@ void MergeEmitter::storePair() {
   store->setAttr(
       "alignment",
       b.getI64IntegerAttr(2 * shape.element.getIntOrFloatBitWidth() / 8));
-  Value isFirst =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::eq, thread, a.c(0));
+  Value isFirst = a.eq(thread, a.c(0));
   scf::IfOp::create(b, isFirst, [&](OpBuilder &, Location) {
     Value log = arith::MulFOp::create(b, nvx::Log2Op::create(b, divisor),
                                       a.f32(static_cast<float>(M_LN2)));

@@ -120,8 +120,7 @@ void Results::storeRow(const State &state, int64_t half, const Result &row,
   Row at = rows.at(numbers[half]);
   if (target.isPart)
     at = rows.inParts(at);
-  Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                        a.rem(lane, a.c(kLanes)), a.c(0));
+  Value isFirst = a.eq(a.rem(lane, a.c(kLanes)), a.c(0));
   emitIf(b, a.both(exists, isFirst), [&] { storeNumbers(row, at, target); });
   Place place{at, exists, target.out, {}};
   if (row.kept) {

@@ -74,8 +74,7 @@ void RingReader::wait(Value number, int64_t) {
 void RingReader::arriveOfWarp(Value at) {
   ImplicitLocOpBuilder &b = barriers.b;
   Arith a{b};
-  Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                        a.rem(thread, a.c(32)), a.c(0));
+  Value isFirst = a.eq(a.rem(thread, a.c(32)), a.c(0));
   scf::IfOp::create(b, isFirst, [&](OpBuilder &, Location) {
     barriers.arrive(at);
     scf::YieldOp::create(b);
