@@ -54,6 +54,14 @@ def test_patterns(pattern, emulate):
         check(kernel, batch=1, queries=queries, keys=1401, offset=offset)
 
 
+@pytest.mark.parametrize("pattern", ["causal and (window<left = 4, right = 0> or strided<stride = 3>)", "causal and strided<stride = 3>"])
+def test_classes_of_few_and_of_more_rows(pattern, emulate):
+    """A kernel each for up to 16 rows of a class, for 32, and for any."""
+    kernel = emulate(spec_of(pattern, "bf16", 64, heads=2, key_heads=1))
+    for rows in (16, 17, 32, 33, 70):
+        check(kernel, batch=1, queries=3 * rows - 1, keys=3 * rows - 1)
+
+
 def test_what_is_no_number_stays_none(emulate):
     """Through parts and their merge."""
     kernel = emulate(spec_of("causal and (window<left = 40, right = 0> or strided<stride = 3>)", "f16", 32, heads=4, key_heads=2))

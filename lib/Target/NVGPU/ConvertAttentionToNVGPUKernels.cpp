@@ -103,24 +103,25 @@ struct ConvertAttentionToNVGPUKernels
       if (failed(nvgpu::verifySchedule(op, *machine, *shape, choice.schedule)))
         return failure();
     nvgpu::LaunchEmitter launches(b, getOperation(), *shape, *operands);
-    nvgpu::Kernels others = kernelsFor(*shape, chosen.front());
-    if (chosen.size() == 1)
-      launches.launch(others);
-    else
-      launches.launch(kernelsFor(*shape, chosen.back()), others);
+    SmallVector<nvgpu::KernelsUpTo> made;
+    for (const Choice &choice : chosen)
+      made.push_back({kernelsFor(*shape, choice), choice.mostRows});
+    launches.launch(made);
     op.erase();
     ++numLaunches;
     return success();
   }
 
-  /// A schedule, and the class that measured schedules have it under.
+  /// A schedule, the class that measured schedules have it under, and up to how
+  /// many rows of a class it is for, if not for any.
   struct Choice {
     nvx::ScheduleAttr schedule;
     std::string kind;
+    std::optional<int64_t> mostRows = std::nullopt;
   };
 
-  /// One; or, where nobody has chosen and the rows are not known, another one
-  /// for few rows after it.
+  /// One; and, where nobody has chosen and the rows are not known, others for
+  /// fewer and fewer rows after it.
   SmallVector<Choice> choicesOf(AttentionLinkInterface op,
                                 const AttentionShape &shape) {
     nvgpu::LaunchSize size = sizeOf(op, shape);
@@ -143,14 +144,22 @@ struct ConvertAttentionToNVGPUKernels
       return {nvgpu::chooseSchedule(&getContext(), *machine, shape, size),
               kind};
     };
-    Choice others = choose();
+    SmallVector<Choice> choices = {choose()};
     if (fixed || size.rows)
-      return {others};
-    size.rows = 1;
-    Choice few = choose();
-    if (few.schedule == others.schedule)
-      return {others};
-    return {others, few};
+      return choices;
+    auto addFewer = [&](int64_t mostRows, int64_t rows) {
+      size.rows = rows;
+      Choice fewer = choose();
+      if (fewer.schedule == choices.back().schedule)
+        return;
+      fewer.mostRows = mostRows;
+      choices.push_back(fewer);
+    };
+    // Of the rows of one class for all, so few are those of a cache's queries.
+    if (KeyViews::periodOf(shape) > 1)
+      addFewer(nvgpu::kShortRows, nvgpu::kShortRows);
+    addFewer(nvgpu::kFewRows, /*rows=*/1);
+    return choices;
   }
 
   nvgpu::LaunchSize sizeOf(AttentionLinkInterface op,

@@ -142,14 +142,23 @@ void LaunchEmitter::launch(const Kernels &kernels) {
     gpu::DeallocOp::create(b, Type(), ValueRange(), memory);
 }
 
-void LaunchEmitter::launch(const Kernels &few, const Kernels &others) {
-  if (few.merge || others.merge)
+void LaunchEmitter::launch(ArrayRef<KernelsUpTo> choices) {
+  const Kernels &kernels = choices.back().kernels;
+  std::optional<int64_t> mostRows = choices.back().mostRows;
+  if (!mostRows)
+    return launch(kernels);
+  if (llvm::any_of(
+          choices,
+          [](const KernelsUpTo &choice) { return choice.kernels.merge; }) &&
+      !keys)
     keys = keysOfLastRow();
-  auto by = [&](const Kernels &kernels) {
-    return [&](OpBuilder &, Location) {
-      launch(kernels);
+  auto by = [&](auto emit) {
+    return [&, emit](OpBuilder &, Location) {
+      emit();
       scf::YieldOp::create(b);
     };
   };
-  scf::IfOp::create(b, a.le(rowsOfClass, a.c(kFewRows)), by(few), by(others));
+  scf::IfOp::create(b, a.le(rowsOfClass, a.c(*mostRows)),
+                    by([&] { launch(kernels); }),
+                    by([&] { launch(choices.drop_back()); }));
 }

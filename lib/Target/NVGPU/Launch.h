@@ -26,6 +26,13 @@ struct Kernels {
   gpu::GPUFuncOp attention, merge;
 };
 
+/// Kernels for launches where a class of the view has up to so many rows; for
+/// any number, where nothing is said.
+struct KernelsUpTo {
+  Kernels kernels;
+  std::optional<int64_t> mostRows;
+};
+
 class LaunchEmitter {
 public:
   /// `operands` are those of kernelArguments; constant tables become globals
@@ -33,12 +40,12 @@ public:
   LaunchEmitter(ImplicitLocOpBuilder &b, Operation *module,
                 const AttentionShape &shape, ValueRange operands);
 
-  /// By the one kernel.
-  void launch(const Kernels &kernels);
-  /// By `few` where a class of the view has no more than kFewRows rows.
-  void launch(const Kernels &few, const Kernels &others);
+  /// By the last ones that are for as many rows as a class has: the first are
+  /// for any number, and each for more than the next.
+  void launch(ArrayRef<KernelsUpTo> choices);
 
 private:
+  void launch(const Kernels &kernels);
   void launchByKeys(const Kernels &kernels);
   void launch(const Kernels &kernels, const Tiling &tiling,
               gpu::KernelDim3 grid, ValueRange all);

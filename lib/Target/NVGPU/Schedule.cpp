@@ -223,7 +223,7 @@ ScheduleAttr mlir::megactx::nvgpu::chooseSchedule(MLIRContext *context,
   auto atMost = [&](int64_t count) {
     return known.rows && *known.rows * group <= count;
   };
-  int64_t warps = atMost(16) ? 1 : atMost(32) ? 2 : 4;
+  int64_t warps = atMost(16) ? 1 : atMost(kShortRows) ? 2 : 4;
   if (warps == 1)
     columns = std::clamp<int64_t>(
         llvm::alignDown(kTileElements / (isF32 ? 2 : 1) / dim, 16), 16,

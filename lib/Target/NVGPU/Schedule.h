@@ -19,8 +19,9 @@
 //   producer  keeps 40 registers a thread, or 56; the warps that compute have
 //             the rest, 232 or 224 of two warpgroups
 //
-// Where rows are not known, a launch chooses between two kernels at run time:
-// that for a class of one row is for 16 and fewer.
+// Where rows are not known, a launch chooses among kernels at run time: that
+// for a class of one row is for 16 and fewer; of several classes, that for 32
+// rows is for 17 to 32.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,6 +37,10 @@ namespace mlir::megactx::nvgpu {
 /// Up to so many rows of a class are few: blocks of a warp read the keys no
 /// more often for all heads of a group than larger blocks do for one each.
 constexpr int64_t kFewRows = 16;
+
+/// Up to so many rows of a class have blocks of two warps: none is idle, and a
+/// multiprocessor holds more classes at a time.
+constexpr int64_t kShortRows = 32;
 
 /// What is known of a launch when its kernel is chosen.
 struct LaunchSize {

@@ -116,13 +116,15 @@ func.func @wide_bias_per_key(%q: !wide, %k: !wide, %v: !wide, %b: memref<?x?x1x?
 // Rows of a class are fewer by the period.
 // CHECK: gpu.func @mctx_attention_26
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396>
+// CHECK: gpu.func @mctx_attention_27
+// CHECK-SAME: #nvx.schedule<rows = 32, columns = 64, warps = 2, stages = 2, product = mma_sync,
 func.func @views(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
       [#megactx.piece<hi<p + 1>, digits<2, [0]: [0], [1]: [1]>>] {scale = 0.125 : f32} : (!wide, !wide, !wide, !wide, !l) -> ()
   return
 }
 
-// CHECK: gpu.func @mctx_attention_28
+// CHECK: gpu.func @mctx_attention_29
 // CHECK-SAME: #nvx.schedule<rows = 128, columns = 48, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma>
 func.func @widest_rows(%q: !widest, %k: !widest, %v: !widest, %o: !widest, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -132,7 +134,7 @@ func.func @widest_rows(%q: !widest, %k: !widest, %v: !widest, %o: !widest, %lse:
 
 !q32 = memref<1x8x32x64xbf16>
 !l32 = memref<1x8x32xf32>
-// CHECK: gpu.func @mctx_attention_30
+// CHECK: gpu.func @mctx_attention_31
 // CHECK-SAME: #nvx.schedule<rows = 32, columns = 64, warps = 2, stages = 2, product = mma_sync, held = true, blocks = 4, split = 528>
 func.func @too_few_for_a_warpgroup(%q: !q32, %k: !q, %v: !q, %o: !q32, %lse: !l32) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -140,7 +142,7 @@ func.func @too_few_for_a_warpgroup(%q: !q32, %k: !q, %v: !q, %o: !q32, %lse: !l3
   return
 }
 
-// CHECK: gpu.func @mctx_attention_31
+// CHECK: gpu.func @mctx_attention_32
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
 func.func @test_per_element(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -148,7 +150,7 @@ func.func @test_per_element(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   return
 }
 
-// CHECK: gpu.func @mctx_attention_33
+// CHECK: gpu.func @mctx_attention_34
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
 func.func @wide_test_per_element(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -157,7 +159,7 @@ func.func @wide_test_per_element(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %ls
 }
 
 // Sinks beside a window are no long rows; two pieces have no producer.
-// CHECK: gpu.func @mctx_attention_35
+// CHECK: gpu.func @mctx_attention_36
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 4, loads = tma>
 func.func @sinks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -165,7 +167,7 @@ func.func @sinks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   return
 }
 
-// CHECK: gpu.func @mctx_attention_37
+// CHECK: gpu.func @mctx_attention_38
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 48, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, loads = tma>
 func.func @wide_sinks(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -174,7 +176,7 @@ func.func @wide_sinks(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
 }
 
 // Units of a dense attention are alike.
-// CHECK: gpu.func @mctx_attention_39
+// CHECK: gpu.func @mctx_attention_40
 // CHECK-SAME: #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true>
 func.func @wide_dense(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -182,7 +184,7 @@ func.func @wide_dense(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   return
 }
 
-// CHECK: gpu.func @mctx_attention_41
+// CHECK: gpu.func @mctx_attention_42
 // CHECK-SAME: #nvx.schedule<rows = 128, columns = 128, warps = 8, stages = 2, product = wgmma, held = false, blocks = 1, split = 132, loads = tma, producer = true>
 func.func @wide_window_of_a_head(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -193,7 +195,7 @@ func.func @wide_window_of_a_head(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %ls
 // Few rows of many heads, or rows of one warpgroup, have no producer.
 !q48 = memref<?x48x?x128xbf16>
 !k1 = memref<?x1x?x128xbf16>
-// CHECK: gpu.func @mctx_attention_43
+// CHECK: gpu.func @mctx_attention_44
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 80, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, grouped = true, split = 264, loads = tma>
 func.func @many_heads_of_a_key_head(%q: !q48, %k: !k1, %v: !k1, %o: !q48, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -202,7 +204,7 @@ func.func @many_heads_of_a_key_head(%q: !q48, %k: !k1, %v: !k1, %o: !q48, %lse: 
 }
 
 !q64 = memref<?x?x64x128xbf16>
-// CHECK: gpu.func @mctx_attention_44
+// CHECK: gpu.func @mctx_attention_45
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 80, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
 func.func @rows_of_a_warpgroup(%q: !q64, %k: !wide, %v: !wide, %o: !q64, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -211,7 +213,7 @@ func.func @rows_of_a_warpgroup(%q: !q64, %k: !wide, %v: !wide, %o: !q64, %lse: !
 }
 
 // A piece of one head, whichever that is, has long rows.
-// CHECK: gpu.func @mctx_attention_45
+// CHECK: gpu.func @mctx_attention_46
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 112, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264, loads = tma>
 func.func @long_rows_of_a_head(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -219,7 +221,7 @@ func.func @long_rows_of_a_head(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   return
 }
 
-// CHECK: gpu.func @mctx_attention_47
+// CHECK: gpu.func @mctx_attention_48
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, loads = tma>
 func.func @two_windows_and_sinks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -227,7 +229,7 @@ func.func @two_windows_and_sinks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   return
 }
 
-// CHECK: gpu.func @mctx_attention_49
+// CHECK: gpu.func @mctx_attention_50
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 3, split = 396, loads = tma>
 func.func @window_and_test_of_blocks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -237,7 +239,7 @@ func.func @window_and_test_of_blocks(%q: !q, %k: !q, %v: !q, %o: !q, %lse: !l) {
 
 // Columns in long rows are taken by a warp that only loads, where they follow
 // each other by a multiple of 8, and by all threads else.
-// CHECK: gpu.func @mctx_attention_51
+// CHECK: gpu.func @mctx_attention_52
 // CHECK-SAME: #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 4, product = wgmma, held = true, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
 func.func @wide_columns(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -245,7 +247,7 @@ func.func @wide_columns(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   return
 }
 
-// CHECK: gpu.func @mctx_attention_53
+// CHECK: gpu.func @mctx_attention_54
 // CHECK-SAME: #nvx.schedule<rows = 128, columns = 64, warps = 8, stages = 4, product = wgmma, held = true, blocks = 1, split = 132, loads = tma, producer = true, persistent = true>
 func.func @wide_columns_alone(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -253,7 +255,7 @@ func.func @wide_columns_alone(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: 
   return
 }
 
-// CHECK: gpu.func @mctx_attention_55
+// CHECK: gpu.func @mctx_attention_56
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, split = 264>
 func.func @wide_columns_apart(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)
@@ -261,7 +263,7 @@ func.func @wide_columns_apart(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: 
   return
 }
 
-// CHECK: gpu.func @mctx_attention_57
+// CHECK: gpu.func @mctx_attention_58
 // CHECK-SAME: #nvx.schedule<rows = 64, columns = 64, warps = 4, stages = 2, product = wgmma, held = false, blocks = 2, loads = tma, producer = true, persistent = true>
 func.func @small_wide_window(%q: !wide, %k: !wide, %v: !wide, %o: !wide, %lse: !l) {
   megactx.fused_attention %q, %k, %v outs(%o, %lse)

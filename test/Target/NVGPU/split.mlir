@@ -86,6 +86,25 @@ func.func @per_head(%q: !q1, %k: !k, %v: !k, %o: !q1, %lse: !l1) {
   return
 }
 
+// Classes of a view are short long before the sequence is.
+// CHECK-LABEL: func @any_classes
+// CHECK: %[[FEW:.*]] = arith.cmpi sle, %[[ROWS:.*]], %c16
+// CHECK: scf.if %[[FEW]] {
+// CHECK: gpu.launch_func @mctx_attention_module_[[#ANY:]]::
+// CHECK: gpu.launch_func @mctx_attention_module_[[#ANY]]::@mctx_merge_
+// CHECK: } else {
+// CHECK: %[[SHORT:.*]] = arith.cmpi sle, %[[ROWS]], %c32
+// CHECK: scf.if %[[SHORT]] {
+// CHECK: gpu.launch_func @mctx_attention_module_[[#ANY - 1]]::
+// CHECK: } else {
+// CHECK: gpu.launch_func @mctx_attention_module_[[#ANY - 2]]::
+// CHECK: }
+func.func @any_classes(%q: !q, %k: !k, %v: !k, %o: !q, %lse: !l) {
+  megactx.fused_attention %q, %k, %v outs(%o, %lse)
+      [#megactx.piece<hi<p + 1>, digits<2, [0]: [0], [1]: [1]>>] {scale = 0.125 : f32} : (!q, !k, !k, !q, !l) -> ()
+  return
+}
+
 // CHECK: gpu.func @mctx_attention_0
 // CHECK-SAME: #nvx.schedule<rows = 16, columns = 32, warps = 1, stages = 2, product = mma_sync, held = true, blocks = 5, grouped = true, split = 660>
 // A part's results are f32, and not merged with anything.

@@ -31,7 +31,8 @@ def ConvertAttentionToNVGPUKernelsPass
     last row sees and `split` (below); results of parts are in a buffer of the
     device, parts x B x Hq x Nq x (Dv + 1) numbers of f32, that lives as long as
     the launch. An attention with a dynamic number of rows has two kernels, and
-    that for few rows is launched where a class has no more than 16.
+    that for few rows is launched where a class has no more than 16; where
+    pieces have classes of rows, a third is for those of 17 to 32.
 
     How a kernel uses the machine is its `#nvx.schedule`: an attribute
     `nvx.schedule` of the operation, else the option `schedule`, else what the
