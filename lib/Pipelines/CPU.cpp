@@ -24,7 +24,8 @@ void mlir::megactx::buildAttentionPipeline(OpPassManager &pm,
     fuse.headDimMultiple = options.gpu ? nvgpu::kHeadDimMultiple : 1;
     fuse.maxGradientDim =
         options.gpu ? nvgpu::kMaxGradientDim : fuse.maxHeadDim;
-    fuse.biasGradients = !options.gpu;
+    if (options.gpu)
+      fuse.biasParts = 1;
     pm.addPass(createFuseAttentionPiecesPass(fuse));
     FuseLodPassOptions lod;
     // Tasks for every core, or multiprocessor, of rows that caches hold.

@@ -48,6 +48,12 @@ struct FuseAttentionPieces
   using FuseAttentionPiecesPassBase::FuseAttentionPiecesPassBase;
 
   void runOnOperation() override {
+    if (biasParts < 1) {
+      getOperation()->emitError("expected at least one part of the gradient of "
+                                "a bias, but got bias-parts=")
+          << biasParts.getValue();
+      return signalPassFailure();
+    }
     SmallVector<FinishAttentionOp> ends;
     getOperation()->walk([&](FinishAttentionOp op) { ends.push_back(op); });
     IRRewriter rewriter(&getContext());
@@ -64,19 +70,11 @@ struct FuseAttentionPieces
     }
     for (const GradientLinks &links : gradientChains(getOperation()))
       if (llvm::all_of(links, [&](OnlineAttentionBackwardOp link) {
-            return fitsBiases(link) &&
-                   fits(link, "attention's gradient", maxGradientDim);
+            return fits(link, "attention's gradient", maxGradientDim);
           }))
-        numFused += fuseGradients(links, rewriter);
+        numFused += fuseGradients(links, biasParts, rewriter);
       else
         ++numLeft;
-  }
-
-  bool fitsBiases(OnlineAttentionBackwardOp link) {
-    if (biasGradients || link.getDbiases().empty())
-      return true;
-    warn(link.getLoc(), "attention's gradient", "that of a bias is wanted too");
-    return false;
   }
 
   /// Whether kernels can be emitted for the link's head dims; warns if not.

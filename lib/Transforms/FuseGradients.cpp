@@ -10,10 +10,6 @@ using namespace mlir;
 using namespace mlir::megactx;
 using Link = OnlineAttentionBackwardOp;
 
-/// Parts of the gradient of a bias whose elements have pairs of many queries:
-/// so many tasks of each head, whatever the threads.
-static constexpr int64_t kBiasParts = 16;
-
 bool mlir::megactx::isFilledWith(Value value, float wanted) {
   auto fill = value.getDefiningOp<linalg::FillOp>();
   FloatAttr scalar;
@@ -104,8 +100,9 @@ namespace {
 /// The fused gradients of one bias: sums of links of the same keys.
 class BiasGradient {
 public:
-  BiasGradient(ArrayRef<Link> links, unsigned number, RewriterBase &rewriter)
-      : groups(groupLinks(links, Side::Queries)),
+  BiasGradient(ArrayRef<Link> links, unsigned number, int64_t parts,
+               RewriterBase &rewriter)
+      : parts(parts), groups(groupLinks(links, Side::Queries)),
         init(Link(links.front()).getDbiases()[number]),
         sum(Link(links.back()).getResult(3 + number)),
         b(sum.getLoc(), rewriter), rewriter(rewriter) {
@@ -118,8 +115,10 @@ public:
 private:
   DiagonalSumsOp diagonals();
   Value fused(Value parts);
+  Value inPlace(Value init);
   Value sumOfParts(Value init);
 
+  int64_t parts;
   SmallVector<PieceGroup> groups;
   Value init, sum;
   Emitter b;
@@ -149,13 +148,28 @@ Value BiasGradient::fused(Value parts) {
   return parts;
 }
 
+/// All sums are added to `init`.
+Value BiasGradient::inPlace(Value init) {
+  auto type = cast<RankedTensorType>(init.getType());
+  SmallVector<ReassociationIndices> dims = {{0, 1}};
+  for (int64_t i = 2; i <= type.getRank(); ++i)
+    dims.push_back({i});
+  SmallVector<int64_t> shape(type.getShape());
+  shape.insert(shape.begin(), 1);
+  Value parts = tensor::ExpandShapeOp::create(
+      b, RankedTensorType::get(shape, type.getElementType()), init, dims);
+  return tensor::CollapseShapeOp::create(b, type, fused(parts), dims);
+}
+
 /// The sum of as many parts as are made at the same time, added to `init`.
 Value BiasGradient::sumOfParts(Value init) {
+  if (parts == 1)
+    return inPlace(init);
   SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), init);
   SmallVector<int64_t> all = llvm::to_vector(llvm::seq<int64_t>(
                            0, static_cast<int64_t>(sizes.size()) + 1)),
                        own(llvm::drop_begin(all));
-  sizes.insert(sizes.begin(), b.getIndexAttr(kBiasParts));
+  sizes.insert(sizes.begin(), b.getIndexAttr(parts));
   Value zero = arith::ConstantOp::create(b, b.getF32FloatAttr(0.0f));
   return emitGeneric(b, fused(b.filled(sizes, zero)), init, {all, own},
                      [](Emitter &in, ValueRange x) -> Value {
@@ -176,22 +190,14 @@ unsigned BiasGradient::fuse() {
     rewriter.replaceOp(sums, table);
     return groups.size();
   }
-  if (type.getDimSize(2) == 1) {
-    rewriter.replaceAllUsesWith(sum, sumOfParts(init));
-    return groups.size();
-  }
-  // Each query's sums are one task's, in place.
-  SmallVector<ReassociationIndices> dims = {{0, 1}, {2}, {3}, {4}};
-  SmallVector<int64_t> shape(type.getShape());
-  shape.insert(shape.begin(), 1);
-  Value parts = tensor::ExpandShapeOp::create(
-      b, RankedTensorType::get(shape, type.getElementType()), init, dims);
-  rewriter.replaceAllUsesWith(
-      sum, tensor::CollapseShapeOp::create(b, type, fused(parts), dims));
+  // Where queries have elements of their own, their sums are one task's.
+  bool isPerKey = type.getDimSize(2) == 1;
+  rewriter.replaceAllUsesWith(sum, isPerKey ? sumOfParts(init) : inPlace(init));
   return groups.size();
 }
 
 unsigned mlir::megactx::fuseGradients(const GradientLinks &links,
+                                      int64_t biasParts,
                                       RewriterBase &rewriter) {
   unsigned count = 0;
   for (auto begin = links.begin(); begin != links.end();) {
@@ -202,7 +208,7 @@ unsigned mlir::megactx::fuseGradients(const GradientLinks &links,
     ArrayRef<Link> ofKeys(begin, end);
     count += fuseKeys(ofKeys, rewriter);
     for (unsigned i = 0; i < Link(*begin).getDbiases().size(); ++i)
-      count += BiasGradient(ofKeys, i, rewriter).fuse();
+      count += BiasGradient(ofKeys, i, biasParts, rewriter).fuse();
     begin = end;
   }
   count += fuseQueries(links, rewriter);

@@ -21,8 +21,10 @@ bool isFilledWith(Value value, float wanted);
 using GradientLinks = SmallVector<OnlineAttentionBackwardOp>;
 /// All those whose sums go from one link to the next alone.
 SmallVector<GradientLinks> gradientChains(Operation *root);
-/// Replaces the links by fused gradients; returns how many.
-unsigned fuseGradients(const GradientLinks &links, RewriterBase &rewriter);
+/// Replaces the links by fused gradients; returns how many. `biasParts`: of the
+/// gradient of a bias whose elements have pairs of many queries.
+unsigned fuseGradients(const GradientLinks &links, int64_t biasParts,
+                       RewriterBase &rewriter);
 
 } // namespace mlir::megactx
 

@@ -189,7 +189,7 @@ def draw_inputs(spec, batch, queries, keys, offset=0, bias=None):
         heads, rows, many = bias
         added = random.standard_normal((batch if many != 1 else 1, heads, rows or queries, keys)).astype(np.float32)
         added[..., ::5] = -np.inf
-        added[..., 0] = 0
+        added[..., :1] = 0
         inputs.append(added)
     lengths = None
     if spec.lengths:

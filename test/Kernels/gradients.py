@@ -13,6 +13,7 @@ TOLERANCE = {"f32": 3e-5, "f16": 8e-3, "bf16": 6e-2}  # of the largest entry, or
 @dataclasses.dataclass(frozen=True)
 class Spec(attention.Spec):
     bias_gradients: bool = False
+    diagonals: bool = False  # of the bias's gradient, the sums over pairs of equal distances
     given: bool = False  # what attention gave comes in, so that its kernels need not be compiled
 
     def module(self):
@@ -35,6 +36,9 @@ class Spec(attention.Spec):
                      f"({', '.join([query[1], source, out, lse, out, lse, *types])}) -> ({', '.join(made)})")
         results = [self.widened(f"%x#{i}", shape, lines) for i, shape in enumerate(shapes)] + ["%x#3"] * self.bias_gradients
         made = [tensor(*shape, "f32") for shape in shapes] + [self.bias_type] * self.bias_gradients
+        if self.diagonals:
+            results[3], made[3] = "%table", self.bias_type.replace("x?x?x", "x?x")
+            lines.append(f"%table = megactx.diagonal_sums %x#3 : {self.bias_type} to {made[3]}")
         body = "\n  ".join(lines)
         return f"func.func @main({', '.join(args)}) -> ({', '.join(made)}) {{\n  {body}\n  return {', '.join(results)} : {', '.join(made)}\n}}\n"
 
@@ -75,7 +79,10 @@ def check(run, specs, batch, queries, keys, offset=0, bias=None, apart=0):
         *want, ds, _, _ = references[i]
         if spec.bias_gradients:
             added = given[4]
-            want.append(ds.sum(tuple(i for i in range(4) if added.shape[i] == 1), keepdims=True))
+            sums = ds.sum(tuple(i for i in range(4) if added.shape[i] == 1), keepdims=True)
+            if spec.diagonals:
+                sums = np.stack([sums.trace(distance, 2, 3) for distance in range(1 - queries, keys)], -1)
+            want.append(sums)
         for name, g, w in zip(names, results[i * len(names):], want):
             assert g.shape == w.shape, name
             error = np.abs(g - w).max(initial=0) / max(1, np.abs(w).max(initial=0))

@@ -99,9 +99,8 @@ def test_gradient_of_a_bias(shape, bias_type, check):
 
 
 def test_generic_lowering_on_a_gpu(gpu_program):
-    """By the emulator, a bias's gradient too."""
     spec = gradients.Spec(pattern="causal and strided<stride = 4>", dtype="f16", bias=True, bias_gradients=True, bias_type="tensor<?x4x?x?xf32>")
-    gradients.check(gpu_program(spec.module()), [spec], 1, 24, 24, bias=(4, 0, 1))
+    gradients.check(gpu_program(spec.module(), "--generic"), [spec], 1, 24, 24, bias=(4, 0, 1))
 
 
 CAUSAL = "causal and (window<left = 9, right = 0> or strided<stride = 4>)"
@@ -136,6 +135,20 @@ def test_gpu_kernels_of_more_operands(pattern, more, offset, bias, gpu_program):
     queries = 163
     past = max(offset) if isinstance(offset, list) else offset
     gradients.check(gpu_program(spec.module()), [spec], 2, queries, queries + past, offset=offset, bias=bias)
+
+
+@pytest.mark.parametrize("pattern, bias, bias_type, more", [
+    (CAUSAL, (4, 0, 1), "tensor<1x4x?x?xf32>", dict(dtype="bf16", diagonals=True)),
+    (PATTERNS[6], (1, 0, 1), "tensor<1x1x?x?xf32>", dict(dtype="f32", softcap=3.0, diagonals=True)),
+    (CAUSAL, (1, 1, 1), "tensor<1x1x1x?xf32>", dict(dtype="f16", softcap=3.0)),
+    (BLOCK_PATTERNS[1], (1, 0, 2), "tensor<?x1x?x?xf32>", dict(dtype="f16", head_dim=128, value_dim=96)),
+], ids=str)
+def test_gpu_kernels_of_gradients_of_biases(pattern, bias, bias_type, more, gpu_program):
+    """A matrix, by distance, per key: each also summed over heads, or the batch."""
+    spec = gradients.Spec(pattern=pattern, given=True, bias=True, bias_gradients=True, bias_type=bias_type, **more)
+    run = gpu_program(spec.module())
+    for queries, keys in [(131, 131), (5, 70), (150, 20), (3, 0), (0, 3)]:
+        gradients.check(run, [spec], 2, queries, keys, bias=bias)
 
 
 def test_gpu_kernels_far_from_the_first_position(gpu_program):

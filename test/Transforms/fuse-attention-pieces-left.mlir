@@ -1,7 +1,9 @@
-// RUN: megactx-opt %s --megactx-decompose-patterns --megactx-fuse-attention-pieces="max-head-dim=256 head-dim-multiple=8 max-gradient-dim=128 bias-gradients=false" --verify-diagnostics -o /dev/null
+// RUN: megactx-opt %s --megactx-decompose-patterns --megactx-fuse-attention-pieces="max-head-dim=256 head-dim-multiple=8 max-gradient-dim=128" --verify-diagnostics -o /dev/null
 // RUN: megactx-compile %s --compile-to fused -o %t.mlir 2>&1 | FileCheck %s --implicit-check-not warning
 // RUN: megactx-compile %s --compile-to fused --generic -o %t.mlir 2>&1 | FileCheck %s --check-prefix=GENERIC --implicit-check-not warning
 // GENERIC: pieces to kernels
+// RUN: not megactx-opt %s --megactx-fuse-attention-pieces=bias-parts=0 -o /dev/null 2>&1 | FileCheck %s --check-prefix=PARTS
+// PARTS: error: expected at least one part of the gradient of a bias, but got bias-parts=0
 
 !u = tensor<1x2x?x?xf32>
 func.func @unknown(%q: !u, %k: !u, %v: !u) -> !u {
@@ -30,7 +32,6 @@ func.func @no_multiple(%q: !n, %k: !n, %v: !n) -> !n {
   return %o : !n
 }
 
-!b = tensor<1x1x?x?xf32>
 !g = tensor<1x2x?x136xf32>
 !r = tensor<1x2x?xf32>
 func.func @gradient(%q: !g, %k: !g, %v: !g, %lse: !r) -> !g {
@@ -38,13 +39,6 @@ func.func @gradient(%q: !g, %k: !g, %v: !g, %lse: !r) -> !g {
   // expected-warning@+1 {{attention's gradient has no kernel: the head dim of queries and keys is 136, kernels take 8, 16, ... 128}}
   %g:3 = megactx.attention_backward %q, %s out(%q) lse(%lse) dout(%q) {scale = 1.0 : f32} : (!g, !megactx.source<!g, !g>, !g, !r, !g) -> (!g, !g, !g)
   return %g#0 : !g
-}
-
-func.func @gradient_of_a_bias(%q: !t, %k: !t, %v: !t, %bias: !b, %lse: !r) -> !b {
-  %s = megactx.source %k, %v bias(%bias) pattern(#megactx.pattern<causal>) : (!t, !t, !b) -> !megactx.source<!t, !t>
-  // expected-warning@+1 {{attention's gradient has no kernel: that of a bias is wanted too}}
-  %g:4 = megactx.attention_backward %q, %s out(%q) lse(%lse) dout(%q) {scale = 1.0 : f32, bias_gradients} : (!t, !megactx.source<!t, !t>, !t, !r, !t) -> (!t, !t, !t, !b)
-  return %g#3 : !b
 }
 
 // One place, one warning: nodes without a name are at that of their operator.

@@ -1,5 +1,6 @@
 // RUN: megactx-opt %s --megactx-decompose-patterns --megactx-fuse-attention-pieces --cse --canonicalize | FileCheck %s
 // RUN: megactx-opt %s --megactx-decompose-patterns --megactx-fuse-attention-pieces="max-head-dim=4 max-gradient-dim=4" | FileCheck %s --check-prefix=LEFT
+// RUN: megactx-opt %s --megactx-decompose-patterns --megactx-fuse-attention-pieces=bias-parts=1 --cse --canonicalize | FileCheck %s --check-prefix=ONE
 
 !t = tensor<1x2x?x8xf32>
 !r = tensor<1x2x?xf32>
@@ -100,6 +101,11 @@ func.func @gradient_of_a_bias(%q: !t, %k: !t, %v: !t, %bias: !b, %out: !t, %lse:
 // CHECK: %[[B:.+]] = megactx.fused_bias_gradient {{.*}} outs(%[[A]]) [#megactx.piece<hi<p - 3>, digits<{{.*}}>>] {scale
 // CHECK: %[[SUM:.+]] = linalg.generic {{.*}} ins(%[[B]] : tensor<16x1x2x1x?xf32>) outs({{.*}} : tensor<1x2x1x?xf32>)
 // CHECK: return %[[SUM]]
+// ONE-LABEL: @gradient_of_a_bias_per_key
+// ONE: %[[B:.+]] = megactx.fused_bias_gradient {{.*}} -> tensor<1x1x2x1x?xf32>
+// ONE: %[[B:.+]] = megactx.fused_bias_gradient {{.*}} -> tensor<1x1x2x1x?xf32>
+// ONE-NEXT: %[[SUM:.+]] = tensor.collapse_shape %[[B]] {{.*}} into tensor<1x2x1x?xf32>
+// ONE: return %[[SUM]]
 !key = tensor<1x2x1x?xf32>
 func.func @gradient_of_a_bias_per_key(%q: !t, %k: !t, %v: !t, %bias: !key, %out: !t, %lse: !r, %dout: !t) -> !key {
   %s = megactx.source %k, %v bias(%bias) pattern(#megactx.pattern<causal and (window<left = 3, right = 0> or strided<stride = 2>)>) : (!t, !t, !key) -> !s
@@ -114,6 +120,11 @@ func.func @gradient_of_a_bias_per_key(%q: !t, %k: !t, %v: !t, %bias: !key, %out:
 // CHECK: %[[SUM:.+]] = linalg.generic {{.*}} ins(%[[PART]] : tensor<16x1x2x?xf32>) outs({{.*}} : tensor<1x2x?xf32>)
 // CHECK-NOT: diagonal_sums
 // CHECK: return %[[SUM]]
+// ONE-LABEL: @gradient_of_a_table
+// ONE: %[[PART:.+]] = megactx.fused_bias_gradient {{.*}} -> tensor<1x1x2x?xf32>
+// ONE: %[[SUM:.+]] = tensor.collapse_shape %[[PART]] {{.*}} into tensor<1x2x?xf32>
+// ONE-NOT: diagonal_sums
+// ONE: return %[[SUM]]
 !full = tensor<1x2x?x?xf32>
 !table = tensor<1x2x?xf32>
 func.func @gradient_of_a_table(%q: !t, %k: !t, %v: !t, %bias: !full, %out: !t, %lse: !r, %dout: !t) -> !table {

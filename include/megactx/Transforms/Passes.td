@@ -91,8 +91,8 @@ def FuseAttentionPiecesPass : Pass<"megactx-fuse-attention-pieces"> {
            "with a maximum: head dims that are no multiple of it stay">,
     Option<"maxGradientDim", "max-gradient-dim", "int64_t", "0",
            "max-head-dim of links of gradients">,
-    Option<"biasGradients", "bias-gradients", "bool", "true",
-           "false: links with gradients of biases stay">
+    Option<"biasParts", "bias-parts", "int64_t", "16",
+           "parts that the gradient of a bias is summed in, where its elements have pairs of many queries: what adds at the same time adds to its own, or (1) atomically">
   ];
   let dependentDialects = ["::mlir::megactx::MegaCtxDialect"];
   let statistics = [

@@ -211,6 +211,34 @@ struct LowerLoadBox : OpConversionPattern<nvx::LoadBoxOp> {
   }
 };
 
+struct LowerAtomicAdd : OpConversionPattern<nvx::AtomicAddOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult
+  matchAndRewrite(nvx::AtomicAddOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    constexpr int64_t bytes = 4;
+    auto strided =
+        memref::ExtractStridedMetadataOp::create(b, adaptor.getMemory());
+    Value at = strided.getOffset();
+    for (auto [index, stride] :
+         llvm::zip(adaptor.getIndices(), strided.getStrides()))
+      at =
+          arith::AddIOp::create(b, at, arith::MulIOp::create(b, index, stride));
+    Value pointer = LLVM::IntToPtrOp::create(
+        b,
+        LLVM::LLVMPointerType::get(
+            getContext(), static_cast<unsigned>(NVVM::NVVMMemorySpace::Global)),
+        addressOf(b, adaptor.getMemory(), at, bytes));
+    LLVM::AtomicRMWOp::create(b, LLVM::AtomicBinOp::fadd, pointer,
+                              adaptor.getValue(),
+                              LLVM::AtomicOrdering::monotonic,
+                              /*syncscope=*/"device", /*alignment=*/bytes);
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
 /// Text of inline assembly whose first operands are `count` results, in
 /// registers that come in with values where they are tied.
 struct Assembly {
@@ -386,7 +414,7 @@ struct ConvertNVXToNVVM : impl::ConvertNVXToNVVMPassBase<ConvertNVXToNVVM> {
     target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
     RewritePatternSet patterns(&getContext());
     patterns
-        .add<LowerSharedMemory, LowerRecompute, LowerMmaSync,
+        .add<LowerSharedMemory, LowerRecompute, LowerMmaSync, LowerAtomicAdd,
              LowerWgmmaDescriptor, LowerLoadBox, LowerWgmma, LowerWgmmaWait>(
             &getContext());
     patterns.add<LowerElementwise<nvx::Exp2Op>>(&getContext(),

@@ -45,9 +45,11 @@ FailureOr<AttentionShape> AttentionShape::of(AttentionLinkInterface op) {
       op.getQueryOffset() && isa<MemRefType>(op.getQueryOffset().getType());
   shape.hasQueryPositions = bool(op.getQueryPositions());
   shape.hasKeyPositions = bool(op.getKeyPositions());
-  if (auto ofBias = dyn_cast<FusedBiasGradientOp>(*op))
-    shape.sumsDistances =
-        cast<MemRefType>(ofBias.getDbias().getType()).getRank() == 4;
+  if (auto ofBias = dyn_cast<FusedBiasGradientOp>(*op)) {
+    auto sums = cast<MemRefType>(ofBias.getDbias().getType());
+    shape.sumsDistances = sums.getRank() == 4;
+    shape.sumsQueries = !shape.sumsDistances && sums.getDimSize(3) == 1;
+  }
   auto attention = dyn_cast<FusedAttentionOp>(*op);
   shape.accumulate = !attention || attention.getAccumulate();
   return shape;
@@ -75,7 +77,7 @@ std::string AttentionShape::key() const {
      << valueDim << ' ' << scale << ' ' << softcap.value_or(0) << ' '
      << queryStep << ' ' << keyStep << ' ' << hasLengths << hasSegments
      << offsetPerBatch << accumulate << hasQueryPositions << hasKeyPositions
-     << sumsDistances;
+     << sumsDistances << sumsQueries;
   for (bool perKey : biasPerKey)
     os << (perKey ? " key" : " row");
   for (const pattern::Piece &piece : pieces)

@@ -38,7 +38,8 @@ struct AttentionShape {
   bool hasQueryPositions, hasKeyPositions; ///< instead of steps and offsets
   /// Of each bias: whether it is the same for every query.
   SmallVector<bool> biasPerKey;
-  bool sumsDistances = false; ///< of a bias's gradient: by distance
+  /// Of a bias's gradient: by distance; per key.
+  bool sumsDistances = false, sumsQueries = false;
 
   /// Whether a piece has a test per element.
   bool hasTest() const;

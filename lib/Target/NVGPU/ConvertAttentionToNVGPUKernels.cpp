@@ -75,10 +75,6 @@ struct ConvertAttentionToNVGPUKernels
     if (failed(common))
       return failure();
     AttentionShape shape = *std::move(common);
-    if (shape.result == KernelResult::BiasGradient)
-      return op.emitOpError(
-          "has no kernel for GPUs; leave links with gradients "
-          "of biases (bias-gradients=false)");
     int64_t most = shape.result == KernelResult::Attention
                        ? nvgpu::kMaxHeadDim
                        : nvgpu::kMaxGradientDim;

@@ -37,7 +37,7 @@ std::unique_ptr<Fragments> Fragments::create(ImplicitLocOpBuilder &b,
                                              const AttentionShape &shape,
                                              const Tiling &tiling, Value lane,
                                              Value warp) {
-  if (shape.result == KernelResult::QueryGradient)
+  if (shape.result != KernelResult::Attention)
     return createQueryGradientFragments(b, shape, tiling, lane, warp);
   if (tiling.product == nvx::Product::wgmma)
     return createWgmmaFragments(b, shape, tiling, lane, warp);

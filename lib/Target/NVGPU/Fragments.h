@@ -44,6 +44,8 @@ struct Turn {
   function_ref<SmallVector<Value>(ValueRange)> scores;
   /// Are called before products are started, and once they are.
   function_ref<void()> takeTurn, passTurn;
+  /// Takes the gradients of the tile's scores: of biases' gradients.
+  function_ref<void(ValueRange)> takeSlopes;
   /// Starts the copies for a later turn; is called once.
   function_ref<void()> copyNext;
   /// Is called once nothing of the turn reads shared memory any more.
@@ -118,6 +120,7 @@ std::unique_ptr<Fragments> createWgmmaFragments(ImplicitLocOpBuilder &b,
                                                 const AttentionShape &shape,
                                                 const Tiling &tiling,
                                                 Value lane, Value warp);
+/// Of queries' gradients and, whose rows are queries as well, of biases'.
 std::unique_ptr<Fragments>
 createQueryGradientFragments(ImplicitLocOpBuilder &b,
                              const AttentionShape &shape, const Tiling &tiling,

@@ -31,12 +31,12 @@ Value GradientTiles::weight(Value score, Value lse) {
 }
 
 /// By the product of query and key, scaled: a softcap's own slope is 1 - t^2
-/// of t = tanh.
+/// of t = tanh. Biases are added to what is capped already.
 Value GradientTiles::slope(Value weight, Value product, Value doutProduct,
                            Value delta) {
   Value slope = arith::MulFOp::create(
       b, weight, arith::SubFOp::create(b, doutProduct, delta));
-  if (!shape.softcap)
+  if (!shape.softcap || shape.result == KernelResult::BiasGradient)
     return slope;
   Value t = arith::MulFOp::create(b, cappedScore(b, shape, product),
                                   splat(1 / *shape.softcap));

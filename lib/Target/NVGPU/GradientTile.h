@@ -9,6 +9,7 @@
 //               rows (A, B)      columns (A', B')     sums
 //   queries'    query, dout      key, value           dq += dX A'
 //   keys'       key, value       query, dout          dk += dX A', dv += P B'
+//   biases'     query, dout      key, value           dbias += dX
 //
 //===----------------------------------------------------------------------===//
 

@@ -172,9 +172,8 @@ void KernelEmitter::block() {
 
 /// Results of the block's rows, whose queries are there or about to be.
 void KernelEmitter::rowsOfBlock() {
-  bool isGradient = shape.result == KernelResult::QueryGradient;
   BlockOperands operands{queryTile, doutTile, Value(), Value()};
-  if (isGradient) {
+  if (shape.result != KernelResult::Attention) {
     operands.lse = ofLaneRows(arguments.lse);
     operands.delta = ofLaneRows(arguments.delta);
   }
@@ -184,7 +183,9 @@ void KernelEmitter::rowsOfBlock() {
     state = piece(i, state);
   if (ringReader)
     ringReader->releaseQueries();
-  if (isGradient) {
+  if (shape.result == KernelResult::BiasGradient)
+    return;
+  if (shape.result == KernelResult::QueryGradient) {
     addSums(b, lane, state.out, shape.scale, arguments.dq,
             {sumRow(0), sumRow(1)});
     return;
@@ -252,11 +253,16 @@ State KernelEmitter::piece(unsigned index, State state) {
         ofBlock, a.add(rows->begin, inBlock), Tiling::kWarpgroupRows));
   }
   std::array<Row, 2> own;
-  for (int64_t i = 0; i < 2; ++i)
+  std::array<Value, 2> exists;
+  for (int64_t i = 0; i < 2; ++i) {
     own[i] = rows->at(a.min(rowOfHalf(i), lastHere));
+    if (arguments.dbias)
+      exists[i] = a.lt(rowOfHalf(i), rows->count);
+  }
   LaneBounds ofLane = bounds().ofLane(index, own);
   ScoreElements elements(b, shape, *views, arguments, lane, own);
-  PieceView here{ofBlock, ofWarps, ofLane, elements};
+  BiasSums biasSums(b, shape, arguments, lane, own, exists);
+  PieceView here{ofBlock, ofWarps, ofLane, elements, biasSums};
   auto values = [&](const State &state) {
     SmallVector<Value> all = state.pack();
     if (next)
@@ -418,10 +424,14 @@ State KernelEmitter::turn(const PieceView &here, const TurnTiles &tiles,
       copyValues(of, tiles.from(ahead - lag), stage(ahead - lag));
     });
   };
+  auto takeSlopes = [&](ValueRange slopes) {
+    here.biasSums.add(slopes, place);
+  };
   auto takeTurn = [&] { reader->takeTurn(); };
   auto passTurn = [&] { reader->passTurn(); };
   auto release = [&] { reader->release(number); };
-  Turn turn{row(0), row(-lag), scoresOf, takeTurn, passTurn, copyNext, release};
+  Turn turn{row(0),   row(-lag),  scoresOf, takeTurn,
+            passTurn, takeSlopes, copyNext, release};
   return fragments->turn(state, turn, keyTile, valueTile);
 }
 

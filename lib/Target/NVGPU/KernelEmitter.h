@@ -10,6 +10,7 @@
 #ifndef MEGACTX_LIB_TARGET_NVGPU_KERNELEMITTER_H
 #define MEGACTX_LIB_TARGET_NVGPU_KERNELEMITTER_H
 
+#include "BiasSums.h"
 #include "Fragments.h"
 #include "GradientTile.h"
 #include "RingLoader.h"
@@ -20,11 +21,13 @@ namespace mlir::megactx::nvgpu {
 
 /// What a warp needs to know of a piece: the tiles that the block's rows read,
 /// and of them those that the rows of the warps that compute together do;
-/// bounds of the lane's rows, and what scores depend on.
+/// bounds of the lane's rows, what scores depend on, and of biases' gradients
+/// where those of scores go.
 struct PieceView {
   PieceTiles block, own;
   LaneBounds lane;
   ScoreElements &elements;
+  BiasSums &biasSums;
 };
 
 /// Emits one kernel; members are values of the function being built.

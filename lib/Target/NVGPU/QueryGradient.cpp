@@ -8,7 +8,7 @@ using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
 
 namespace {
-/// The state is the gradient of the warp's queries.
+/// The state is the gradient of the warp's queries; none of biases' gradients.
 class QueryGradientFragments : public Fragments {
 public:
   QueryGradientFragments(ImplicitLocOpBuilder &b, const AttentionShape &shape,
@@ -37,7 +37,8 @@ void QueryGradientFragments::bind(const BlockOperands &rows) {
 
 State QueryGradientFragments::empty() {
   State state;
-  state.out.assign(tiling.paddedHead / 8, splat(0.0f));
+  if (shape.result == KernelResult::QueryGradient)
+    state.out.assign(tiling.paddedHead / 8, splat(0.0f));
   return state;
 }
 
@@ -51,8 +52,11 @@ State QueryGradientFragments::turn(State state, const Turn &turn, Value keys,
       dout, values, tiling.valueTile, turn.valueRow, tiling.keys);
   GradientTile tile =
       tiles.tile(ofKeys, scores, ofValues, [&](int64_t) { return numbers; });
-  products->accumulate(state.out, tile.slopes, keys, tiling.keyTile,
-                       turn.keyRow);
+  if (shape.result == KernelResult::BiasGradient)
+    turn.takeSlopes(tile.slopes);
+  else
+    products->accumulate(state.out, tile.slopes, keys, tiling.keyTile,
+                         turn.keyRow);
   turn.release();
   return state;
 }

@@ -133,3 +133,19 @@ func.func @report_checks_number(%number: memref<2xi32>) {
   nvx.report_checks %number ["first"] : memref<2xi32>
   return
 }
+
+// -----
+
+func.func @atomic_add_c1_indices(%x: f32, %sums: memref<?x?xf32>, %i: index) {
+  // expected-error@+1 {{expected 2 indices, but got 1}}
+  nvx.atomic_add %x, %sums[%i] : memref<?x?xf32>
+  return
+}
+
+// -----
+
+func.func @atomic_add_c1_space(%x: f32, %sums: memref<8xf32, #gpu.address_space<workgroup>>, %i: index) {
+  // expected-error@+1 {{expected device memory, but got 'memref<8xf32, #gpu.address_space<workgroup>>'}}
+  nvx.atomic_add %x, %sums[%i] : memref<8xf32, #gpu.address_space<workgroup>>
+  return
+}

@@ -90,3 +90,10 @@ func.func @recompute(%x: index) -> index {
   %y = nvx.recompute %x : index
   return %y : index
 }
+
+// CHECK-LABEL: func @atomic_add
+// CHECK: nvx.atomic_add %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}] : memref<?x?xf32, strided<[?, ?], offset: ?>>
+func.func @atomic_add(%x: f32, %sums: memref<?x?xf32, strided<[?, ?], offset: ?>>, %i: index) {
+  nvx.atomic_add %x, %sums[%i, %i] : memref<?x?xf32, strided<[?, ?], offset: ?>>
+  return
+}

@@ -31,15 +31,3 @@ func.func @head_dim_of_gradients_too_large(%q: !q, %k: !q, %v: !q, %lse: !l, %dk
       [#megactx.piece<all>] {scale = 0.125 : f32} : (!q, !q, !q, !l, !l, !q, !s, !s) -> ()
   return
 }
-
-// -----
-
-!q = memref<?x?x?x64xbf16>
-!l = memref<?x?x?xf32>
-!s = memref<?x?x?x?x?xf32>
-func.func @gradient_of_a_bias(%q: !q, %k: !q, %v: !q, %lse: !l, %parts: !s) {
-  // expected-error@+1 {{has no kernel for GPUs; leave links with gradients of biases (bias-gradients=false)}}
-  megactx.fused_bias_gradient %q, %k, %v lse(%lse) delta(%lse) dout(%q) outs(%parts)
-      [#megactx.piece<all>] {scale = 0.125 : f32} : (!q, !q, !q, !l, !l, !q, !s) -> ()
-  return
-}

@@ -25,7 +25,7 @@ public:
                                         b.getPtrTy())),
         access(module.getOrInsertFunction(kAccess, b.getVoidTy(), b.getPtrTy(),
                                           b.getInt64Ty(), b.getInt64Ty(),
-                                          b.getInt1Ty(), b.getInt32Ty())) {}
+                                          b.getInt32Ty(), b.getInt32Ty())) {}
 
   Error run(Instrumented &result) {
     if (Error error = rewriteGlobals(result))
@@ -65,7 +65,8 @@ private:
       names.incorporateFunction(function);
       for (Instruction &i : instructions(function)) {
         auto *called = dyn_cast<CallInst>(&i);
-        if (!isa<LoadInst, StoreInst>(i) && !(called && isEmulated(*called)))
+        if (!isa<LoadInst, StoreInst, AtomicRMWInst>(i) &&
+            !(called && isEmulated(*called)))
           continue;
         sites[&i] = result.sites.size();
         raw_string_ostream text(result.sites.emplace_back());
@@ -129,17 +130,27 @@ private:
           return error;
         continue;
       }
-      Value *pointer = getLoadStorePointerOperand(&i);
-      // The thread's own memory.
-      if (isa<AllocaInst>(getUnderlyingObject(pointer)))
-        continue;
-      TypeSize bytes =
-          module.getDataLayout().getTypeStoreSize(getLoadStoreType(&i));
-      b.CreateCall(access, {generic(pointer), b.getInt64(bytes),
-                            b.getInt64(getLoadStoreAlignment(&i).value()),
-                            b.getInt1(isa<StoreInst>(i)), b.getInt32(site)});
+      if (auto *update = dyn_cast<AtomicRMWInst>(&i))
+        announce(update->getPointerOperand(), update->getType(),
+                 update->getAlign(), Access::Update, site);
+      else
+        announce(getLoadStorePointerOperand(&i), getLoadStoreType(&i),
+                 getLoadStoreAlignment(&i),
+                 isa<StoreInst>(i) ? Access::Write : Access::Read, site);
     }
     return Error::success();
+  }
+
+  void announce(Value *pointer, Type *type, Align alignment, Access how,
+                unsigned site) {
+    // The thread's own memory.
+    if (isa<AllocaInst>(getUnderlyingObject(pointer)))
+      return;
+    TypeSize bytes = module.getDataLayout().getTypeStoreSize(type);
+    b.CreateCall(access,
+                 {generic(pointer), b.getInt64(bytes),
+                  b.getInt64(alignment.value()),
+                  b.getInt32(static_cast<uint32_t>(how)), b.getInt32(site)});
   }
 
   Error rewriteCall(CallInst &old, unsigned site, Value *slots) {

@@ -43,15 +43,16 @@ void Machine::countEvent(unsigned thread) {
     require(std::string("the block does not end"), thread);
 }
 
-void Machine::access(const void *at, size_t bytes, size_t alignment,
-                     bool isWrite, unsigned site) {
+void Machine::access(const void *at, size_t bytes, size_t alignment, Access how,
+                     unsigned site) {
   unsigned thread = fibers.current();
   threads[thread].site = site;
   countEvent(thread);
   requireAligned(at, alignment, thread);
-  require(isWrite ? memory.write(at, bytes, thread)
-                  : memory.read(at, bytes, thread),
-          thread);
+  auto check = how == Access::Read    ? &Memory::read
+               : how == Access::Write ? &Memory::write
+                                      : &Memory::update;
+  require((memory.*check)(at, bytes, thread), thread);
 }
 
 void Machine::call(const Intrinsic &intrinsic, unsigned site,

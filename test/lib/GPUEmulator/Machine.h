@@ -79,7 +79,7 @@ public:
   /// What kernels call.
   void call(const Intrinsic &intrinsic, unsigned site, const Slot *operands,
             Slot *results);
-  void access(const void *at, size_t bytes, size_t alignment, bool isWrite,
+  void access(const void *at, size_t bytes, size_t alignment, Access how,
               unsigned site);
 
   /// cp.async: what is copied arrives at the wait for its group.

@@ -150,8 +150,7 @@ Memory::Error Memory::checkWrite(const Byte &byte, unsigned thread) const {
   if (byte.inFlight)
     return "to which a copy of thread " + std::to_string(byte.writer) +
            " is still on its way";
-  if (isForeign(byte.writeBlock) || isForeign(byte.foreignRead) ||
-      isForeign(byte.readBlock))
+  if (isForeign(byte.writeBlock))
     return std::string("which another block reads or writes");
   if (byte.writeBlock == present &&
       !clocks.knows(thread, byte.writer, byte.writeTime))
@@ -159,6 +158,12 @@ Memory::Error Memory::checkWrite(const Byte &byte, unsigned thread) const {
                 ? "which thread " + std::to_string(byte.writer)
                 : std::string("which a box")) +
            " wrote with no barrier between";
+  return checkReaders(byte, thread);
+}
+
+Memory::Error Memory::checkReaders(const Byte &byte, unsigned thread) const {
+  if (isForeign(byte.foreignRead) || isForeign(byte.readBlock))
+    return std::string("which another block reads or writes");
   if (byte.readBlock != present)
     return std::nullopt;
   for (const Reader &reader : readerSets[byte.readers])
@@ -176,15 +181,39 @@ Memory::Error Memory::write(const void *at, size_t bytes, unsigned thread) {
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
     if (Error wrong = checkWrite(byte, thread))
       return "write of " + placeOf(at) + ", " + *wrong;
-    byte.writeBlock = present;
-    byte.writer = thread;
-    byte.writeTime = clocks.now(thread);
-    byte.holdsValue = true;
-    byte.fenceTime = 0;
-    byte.readers = 0;
+    noteWrite(byte, thread);
+    byte.isUpdated = false;
   }
   if (isShared(at))
     unfenced[thread].emplace_back(first, bytes);
+  return std::nullopt;
+}
+
+void Memory::noteWrite(Byte &byte, unsigned thread) {
+  byte.writeBlock = present;
+  byte.writer = thread;
+  byte.writeTime = clocks.now(thread);
+  byte.holdsValue = true;
+  byte.fenceTime = 0;
+  byte.readers = 0;
+}
+
+Memory::Error Memory::update(const void *at, size_t bytes, unsigned thread) {
+  Error error;
+  Byte *first = find(at, bytes, /*isWrite=*/true, error);
+  if (!first)
+    return error;
+  if (isShared(at))
+    return std::string("atomic update of shared memory is not emulated");
+  for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
+    Error wrong = !byte.holdsValue ? "which nothing wrote"
+                  : byte.isUpdated ? checkReaders(byte, thread)
+                                   : checkWrite(byte, thread);
+    if (wrong)
+      return "atomic update of " + placeOf(at) + ", " + *wrong;
+    noteWrite(byte, thread);
+    byte.isUpdated = true;
+  }
   return std::nullopt;
 }
 

@@ -25,6 +25,9 @@
 
 namespace megactx::emulator {
 
+/// What an instruction does with memory; Update: atomically, both.
+enum class Access : uint32_t { Read, Write, Update };
+
 /// What a kernel may do with a buffer of global memory.
 enum class Use { In, Out, InOut };
 
@@ -44,6 +47,8 @@ public:
   using Error = std::optional<std::string>;
   Error read(const void *at, size_t bytes, unsigned thread);
   Error write(const void *at, size_t bytes, unsigned thread);
+  /// Atomically, what is there and something else: others may do so too.
+  Error update(const void *at, size_t bytes, unsigned thread);
   /// A copy to `at` that arrives any time up to `endCopy`.
   Error beginCopy(const void *at, size_t bytes, unsigned thread);
   void endCopy(const void *at, size_t bytes);
@@ -69,6 +74,7 @@ private:
     uint32_t readers = 0; ///< since the last write, a number of `readerSets`
     uint16_t writer = 0;  ///< a thread, or an agent
     bool holdsValue = false, inFlight = false;
+    bool isUpdated = false; ///< by the last write
   };
   struct Region {
     std::string name;
@@ -89,6 +95,8 @@ private:
   Error checkRead(const Byte &byte, const void *at, unsigned thread);
   void noteRead(Byte &byte, unsigned thread);
   Error checkWrite(const Byte &byte, unsigned thread) const;
+  Error checkReaders(const Byte &byte, unsigned thread) const;
+  void noteWrite(Byte &byte, unsigned thread);
 
   bool isShared(const void *at) const {
     return shared <= at && at < shared + sharedBytes;

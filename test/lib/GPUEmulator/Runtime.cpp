@@ -41,9 +41,9 @@ void onCall(const emulator::Intrinsic *intrinsic, uint32_t site,
             const Slot *operands, Slot *results) {
   machine().call(*intrinsic, site, operands, results);
 }
-void onAccess(const void *at, uint64_t bytes, uint64_t alignment, bool isWrite,
-              uint32_t site) {
-  machine().access(at, bytes, alignment, isWrite, site);
+void onAccess(const void *at, uint64_t bytes, uint64_t alignment,
+              emulator::Access how, uint32_t site) {
+  machine().access(at, bytes, alignment, how, site);
 }
 struct Program {
   std::unique_ptr<orc::LLJIT> jit;

@@ -23,6 +23,8 @@ def ConvertAttentionToNVGPUKernelsPass
     block of the latter has key rows that the same queries see, over (key block x
     class, key head, batch), and tiles of queries and dout come through the
     stages, of all heads that read the keys. Both add to what is there, f32.
+    `megactx.fused_bias_gradient` is that of queries, whose gradients of scores
+    are added atomically to the first part, those per key once for each warp.
 
     Where there are few rows, as in decoding, a block has those of all query
     heads that share a key head, and keys are split into parts, a block each,

@@ -147,6 +147,16 @@ LogicalResult LoadBoxOp::verify() {
   return verifySwizzledTile(*this, cast<MemRefType>(getTile().getType()));
 }
 
+LogicalResult AtomicAddOp::verify() {
+  auto type = cast<MemRefType>(getMemory().getType());
+  if (type.getMemorySpace())
+    return emitOpError("expected device memory, but got ") << type;
+  if (type.getRank() == static_cast<int64_t>(getIndices().size()))
+    return success();
+  return emitOpError("expected ")
+         << type.getRank() << " indices, but got " << getIndices().size();
+}
+
 LogicalResult WgmmaOp::verify() {
   int64_t tiles = getD().getType().getDimSize(0);
   if (tiles < 1 || tiles > 32)

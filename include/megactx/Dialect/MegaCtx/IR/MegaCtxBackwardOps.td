@@ -184,9 +184,10 @@ def MegaCtx_FusedBiasGradientOp : MegaCtx_FusedGradientOp<
     gradient: [P, B, Hq, Nq, Nk], summed over those of the last four dims that are
     1; or by distance, [P, B, Hq, Nq + Nk - 1], summed over the pairs of query i
     and key j with the entry j - i + Nq - 1, and over B and Hq where they are 1.
-    Which part has which queries is fixed, so that sums are the same in each run,
-    and parts are made at the same time; all of a query's are in the first where
-    queries have entries of their own. Operands as in
+    On CPUs parts are made at the same time, and which part has which queries is
+    fixed, so that sums are the same in each run; all of a query's are in the first
+    where queries have entries of their own. GPUs add to the first one, atomically.
+    Operands as in
     `megactx.online_attention_backward`.
 
     Constraints:

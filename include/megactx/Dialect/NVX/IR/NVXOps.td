@@ -491,4 +491,33 @@ def NVX_Log2Op : NVX_ApproximateOp<"log2", "math.log2", "lg2.approx.ftz.f32"> {
   let summary = "logarithm to the base of 2";
 }
 
+def NVX_AtomicAddOp : Op<NVX_Dialect, "atomic_add", []> {
+  let summary = "adds a number to one in device memory";
+  let description = [{
+    Adds f32 to an element of device memory, whatever other threads of the device
+    add to it at the same time; nothing else is ordered by it: one instruction,
+    `red.relaxed.gpu.global.add.f32`, that no thread waits for. The order of the
+    sums, and with it their rounding, is another one in each run.
+
+    Upstream gap: `memref.atomic_rmw` orders all other accesses, of all devices of
+    the system (`atom.acq_rel.sys` or fences around the sum).
+
+    Constraints:
+    * `atomic_add_c1`: as many indices as the memref, which is in the default
+      memory space, has dims.
+
+    ```mlir
+    nvx.atomic_add %x, %sums[%i, %j] : memref<?x?xf32, strided<[?, ?], offset: ?>>
+    ```
+
+    Source: PTX ISA 8.0, 9.7.12.13 (red), 8.5 (scopes).
+  }];
+  let arguments = (ins F32:$value,
+                       Arg<MemRefOf<[F32]>, "", [MemRead, MemWrite]>:$memory,
+                       Variadic<Index>:$indices);
+  let assemblyFormat =
+      "$value `,` $memory `[` $indices `]` attr-dict `:` type($memory)";
+  let hasVerifier = 1;
+}
+
 #endif // MEGACTX_DIALECT_NVX_OPS
