@@ -35,7 +35,7 @@ SHAPES = {
     "band of 2048": Shape(BAND.format(2047), ((70, 2180, 2110), (9, 2100, 2091))),
     "band of 4096": Shape(BAND.format(4095), ((70, 4230, 4160), (9, 4150, 4141))),
     "window, sinks": Shape("causal and (window<left = 511, right = 0> or global_keys<first = 4>)"),
-    "strided view": Shape("causal and strided<stride = 3>", ((331, 701, 370), (9, 330, 321))),
+    "strided view": Shape("causal and strided<stride = 3>", ((331, 701, 370), (75, 445, 370), (9, 330, 321))),
     "columns": Shape("causal and columns<block = 8, first = 6, count = 2>"),
     "fixed": Shape("causal and fixed<block = 256, count = 8>"),
     "per head": Shape("per_head<[causal, strided<stride = 3>]>"),
@@ -90,8 +90,10 @@ def test_gradients(cell, gpu_program):
     if name == "positions":
         return check_positions(gpu_program, target, dtype, dim, shape, of_gradients=True)
     spec = gradients.Spec(shape.pattern, dtype, heads=2, key_heads=1, head_dim=dim, value_dim=dim, given=True, offset=True, **dict(shape.more))
+    of_bias = dataclasses.replace(spec, bias=True, bias_gradients=True, diagonals=True, bias_type="tensor<1x2x?x?xf32>")
     queries, keys, offset = shape.sizes[0]
-    gradients.check(gpu_program(spec.module(), arch=target), [spec], 1, queries, keys, offset=offset, bias=shape.bias and (2, 0, 1))
+    for each in [spec, of_bias]:
+        gradients.check(gpu_program(each.module(), arch=target), [each], 1, queries, keys, offset=offset, bias=(2, 0, 1) if each.bias else None)
 
 
 def check_positions(gpu_program, target, dtype, dim, shape, of_gradients):

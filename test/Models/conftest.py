@@ -2,6 +2,7 @@
 
 import fnmatch
 import functools
+import os
 import pathlib
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(ROOT / "python")]
 
+import days  # noqa: E402
 import reference  # noqa: E402
 
 # Model families that must compile and run; of the others a clear "no lowering for" is accepted.
@@ -106,14 +108,19 @@ class Result(str):
 
 @pytest.fixture(scope="session")
 def tool(request):
-    """tool("megactx-run", arguments...) runs it and gives a Result."""
-    binaries = request.config.getoption("--build").resolve() / "bin"
-    cpu = request.config.getoption("--cpu")
+    """tool("megactx-run", arguments...) runs it and gives a Result. LLVM's optimizations take half of the time: a test that does not say how far they
+    go has them every third day."""
+    option = request.config.getoption
+    binaries, cpu = option("--build").resolve() / "bin", option("--cpu")
 
     def run(name, *arguments, timeout=600, environment=None):
         command = [binaries / name, *arguments]
-        if name == "megactx-compile" and cpu != "cpu" and not any(str(argument).startswith("--target") for argument in arguments):
+        says = lambda what: any(str(argument).startswith(what) for argument in arguments)
+        if name == "megactx-compile" and cpu != "cpu" and not says("--target"):
             command.append(f"--target={cpu}")
+        test = os.environ["PYTEST_CURRENT_TEST"].split(" (")[0]
+        if name == "megactx-compile" and not option("--all") and not says("-O") and not days.is_due(test, 3):
+            command.append("-O0")
         return Result(command, subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace", timeout=timeout,
                                               env=environment))
 

@@ -33,13 +33,15 @@ int main(int argc, char **argv) {
   using Level = llvm::CodeGenOptLevel;
   cl::opt<Level> optimization(
       cl::desc("How far LLVM optimizes code for the CPU:"),
-      cl::init(Level::Aggressive), cl::cat(category),
+      cl::init(Level::Default), cl::cat(category),
       cl::values(clEnumValN(Level::None, "O0",
                             "Not at all: compiles in half of the time, to "
                             "code that is several times slower"),
                  clEnumValN(Level::Less, "O1", "Little"),
-                 clEnumValN(Level::Default, "O2", "As clang's -O2"),
-                 clEnumValN(Level::Aggressive, "O3", "Fully (default)")));
+                 clEnumValN(Level::Default, "O2", "As clang's -O2 (default)"),
+                 clEnumValN(Level::Aggressive, "O3",
+                            "Fully: compiles longer, to code that was no "
+                            "faster where it was measured")));
   cl::opt<std::string> schedule(
       "schedule", cl::value_desc("#nvx.schedule<...>"),
       cl::desc("What a GPU's attention kernels take of the machine, instead of "

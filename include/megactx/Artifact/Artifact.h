@@ -40,7 +40,7 @@ struct ArtifactTarget {
   /// The GPU's architecture, sm_90 for instance; empty: none.
   std::string device;
   /// How far LLVM optimizes the host's code.
-  llvm::CodeGenOptLevel optimization = llvm::CodeGenOptLevel::Aggressive;
+  llvm::CodeGenOptLevel optimization = llvm::CodeGenOptLevel::Default;
 
   std::string name() const { return device.empty() ? host.cpu : device; }
 };

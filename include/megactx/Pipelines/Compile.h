@@ -18,7 +18,7 @@ struct CompileOptions {
   /// cpu, or an NVIDIA GPU's architecture, such as sm_90.
   std::string target = "cpu";
   /// How far LLVM optimizes code for the CPU.
-  llvm::CodeGenOptLevel optimization = llvm::CodeGenOptLevel::Aggressive;
+  llvm::CodeGenOptLevel optimization = llvm::CodeGenOptLevel::Default;
   /// #nvx.schedule of a GPU's attention kernels; empty: by rule.
   std::string schedule;
   /// File of schedules that were measured, for those; empty: none.
