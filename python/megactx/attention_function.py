@@ -245,8 +245,8 @@ def attention_backward(dout, query, key, value, out, lse, pattern="dense", *, dl
 
     dout [B, Hq, N, Dv] is that of `out`, dlse [B, Hq, N] in float32 (default: zero) that of `lse`; other arguments are those of `attention`. The results have
     the shapes and types of query, key and value. bias_gradients: also a list of those of the biases, in float32, summed over dims of 1: True, of all, or for
-    each whether it is wanted, None where it is not; on a GPU the matrix of all scores is then computed. Sums are in float32, in an order that is the same
-    each time. PyTorch's autograd calls it for `attention`. Raises Error.
+    each whether it is wanted, None where it is not. Sums are in float32, in an order that is the same each time, but for those of biases on a GPU.
+    PyTorch's autograd calls it for `attention`. Raises Error.
     """
     biases = _listed(bias)
     wanted = (bool(bias_gradients),) * len(biases) if isinstance(bias_gradients, (bool, np.bool_)) else tuple(map(bool, bias_gradients))

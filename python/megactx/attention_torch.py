@@ -33,12 +33,14 @@ def _run(query, key, value, pattern, scale, softcap, biases, lengths, segments, 
     return out.transpose(1, 2) if heads_inside else out, _tensor(lse)
 
 
-@torch.library.custom_op("megactx::attention", mutates_args=())
-def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pattern: str, scale: Optional[float], softcap: Optional[float],
-              biases: List[torch.Tensor], lengths: Optional[torch.Tensor], segments: Optional[torch.Tensor], offset: Optional[int], offsets: Optional[torch.Tensor]) -> Tuple[torch.Tensor, torch.Tensor]:
+def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pattern: str, scale: Optional[float], softcap: Optional[float],
+               biases: List[torch.Tensor], lengths: Optional[torch.Tensor], segments: Optional[torch.Tensor], offset: Optional[int], offsets: Optional[torch.Tensor]) -> Tuple[torch.Tensor, torch.Tensor]:
     """The result and the log-sum-exp; see megactx.attention."""
     query, key, value, *biases = map(_detached, (query, key, value, *biases))
     return _run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset if offsets is None else offsets)
+
+
+attention = torch.library.custom_op("megactx::attention", _attention, mutates_args=())
 
 
 @attention.register_fake
@@ -49,16 +51,18 @@ def _(query, key, value, pattern, scale, softcap, biases, lengths, segments, off
     return out, query.new_empty((batch, heads, rows), dtype=torch.float32)
 
 
-@torch.library.custom_op("megactx::attention_backward", mutates_args=())
-def backward(dout: torch.Tensor, dlse: Optional[torch.Tensor], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, out: torch.Tensor, lse: torch.Tensor,
-             pattern: str, scale: Optional[float], softcap: Optional[float], biases: List[torch.Tensor], lengths: Optional[torch.Tensor],
-             segments: Optional[torch.Tensor], offset: Optional[int], offsets: Optional[torch.Tensor], bias_gradients: List[bool]) -> List[torch.Tensor]:
+def _backward(dout: torch.Tensor, dlse: Optional[torch.Tensor], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, out: torch.Tensor, lse: torch.Tensor,
+              pattern: str, scale: Optional[float], softcap: Optional[float], biases: List[torch.Tensor], lengths: Optional[torch.Tensor],
+              segments: Optional[torch.Tensor], offset: Optional[int], offsets: Optional[torch.Tensor], bias_gradients: List[bool]) -> List[torch.Tensor]:
     """The gradients of query, key, value and of those biases of which they are asked for; see megactx.attention_backward."""
     dout, query, key, value, out, lse, *biases = map(_detached, (dout, query, key, value, out, lse, *biases))
     dlse = None if dlse is None else _detached(dlse)
     dq, dk, dv, *of_biases = attention_backward(dout, query, key, value, out, lse, pattern, dlse=dlse, scale=scale, softcap=softcap, bias=biases or None,
                                                 lengths=lengths, segments=segments, offset=offset if offsets is None else offsets, bias_gradients=bias_gradients)
     return [*map(_tensor, (dq, dk, dv)), *(_tensor(gradient).to(bias.dtype) for gradients in of_biases for gradient, bias in zip(gradients, biases) if gradient is not None)]
+
+
+backward = torch.library.custom_op("megactx::attention_backward", _backward, mutates_args=())
 
 
 @backward.register_fake
@@ -73,7 +77,7 @@ def _remember(ctx, inputs, output):
     ctx.set_materialize_grads(False)
 
 
-def _gradients(ctx, dout, dlse):
+def _gradients(ctx, dout, dlse, backward=backward):
     query, key, value, out, lse, lengths, segments, offsets, *biases = ctx.saved_tensors
     if dout is None and dlse is None:
         return (None,) * 6 + ([None] * ctx.biases,) + (None,) * 4
@@ -82,6 +86,22 @@ def _gradients(ctx, dout, dlse):
     dq, dk, dv, *made = backward(dout, dlse, query, key, value, out, lse, ctx.pattern, ctx.scale, ctx.softcap, biases, lengths, segments, ctx.offset, offsets, wanted)
     of_biases = iter(made)
     return dq, dk, dv, None, None, None, [next(of_biases) if each else None for each in wanted], None, None, None, None
+
+
+class _Eager(torch.autograd.Function):
+    """The operator for autograd alone, without PyTorch's dispatcher, which takes longer than all else that is not the kernel."""
+
+    @staticmethod
+    def forward(ctx, query, key, value, pattern, scale, softcap, lengths, segments, offset, offsets, *biases):
+        output = _attention(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset, offsets)
+        _remember(ctx, (query, key, value, pattern, scale, softcap, biases, lengths, segments, offset, offsets), output)
+        return output
+
+    @staticmethod
+    def backward(ctx, dout, dlse):
+        # With a graph of its own, which says what there is no derivative of.
+        dq, dk, dv, *_, of_biases, _, _, _, _ = _gradients(ctx, dout, dlse, backward if torch.is_grad_enabled() else _backward)
+        return dq, dk, dv, *(None,) * 7, *of_biases
 
 
 attention.register_autograd(_gradients, setup_context=_remember)
@@ -111,9 +131,9 @@ def _check_transforms(tensors):
 
 
 def _is_looked_at(tensors):
-    """Whether the operator is there for somebody: autograd, a mode, a tracer or a profiler of PyTorch, a subclass of its tensors or one without memory."""
+    """Whether the operator is there for somebody: a mode, a tracer or a profiler of PyTorch, a subclass of its tensors or one without memory."""
     return (torch._C._len_torch_dispatch_stack() > 0 or torch.autograd._profiler_enabled() or torch._C._functorch.peek_interpreter_stack() is not None or torch._C._get_tracing_state() is not None
-            or any(x.requires_grad or x.is_meta or type(x) is not torch.Tensor for x in tensors))
+            or any(x.is_meta or type(x) not in (torch.Tensor, torch.nn.Parameter) for x in tensors))
 
 
 def _of_autocast(tensors):
@@ -151,7 +171,9 @@ def attend(query, key, value, pattern, scale, softcap, biases, lengths, segments
             check_offset(offset)
     query, key, value = _of_autocast((query, key, value))
     lengths, segments, offset = (_integers(name, x, query.device) for name, x in (("lengths", lengths), ("segments", segments), ("offset", offset)))
-    if not is_compiling and not _is_looked_at((query, key, value, *biases)):
-        return _run(query, key, value, pattern, scale, softcap, biases, lengths, segments, offset)
     one, each = (offset, None) if isinstance(offset, int) else (None, offset)
-    return attention(query, key, value, pattern, scale, softcap, biases, lengths, segments, one, each)
+    if is_compiling or _is_looked_at((query, key, value, *biases)):
+        return attention(query, key, value, pattern, scale, softcap, biases, lengths, segments, one, each)
+    if torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value, *biases)):
+        return _Eager.apply(query, key, value, pattern, scale, softcap, lengths, segments, one, each, *biases)
+    return _attention(query, key, value, pattern, scale, softcap, biases, lengths, segments, one, each)

@@ -60,6 +60,22 @@ def test_gradients():
         close(g.numpy(), w.numpy(), "f32")
 
 
+def test_gradients_by_the_operator_are_those_without_it():
+    """Which is there for who looks on; what is computed again for a checkpoint, too."""
+    q, bias, k = torch.nn.Parameter(torch.randn(1, 4, 20, 16)), torch.nn.Parameter(torch.randn(1, 4, 39)), torch.randn(1, 2, 20, 16)
+    attend = lambda q, bias: megactx.attention(q, k, k, SPARSE, bias=bias)
+    gradients = lambda f: torch.autograd.grad(f(q, bias).square().sum(), [q, bias])
+    plain, again = gradients(attend), gradients(lambda *x: torch.utils.checkpoint.checkpoint(attend, *x, use_reentrant=False))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        looked_at = gradients(attend)
+    assert "megactx::attention_backward" in {event.name for event in profile.events()}
+    for each in zip(plain, again, looked_at):
+        assert torch.equal(each[0], each[1]) and torch.equal(each[0], each[2])
+    with torch.no_grad():
+        assert not attend(q, bias).requires_grad
+    assert not attend(q.detach(), bias.detach()).requires_grad and attend(q.detach(), bias).requires_grad
+
+
 class NoGradient(torch.autograd.Function):
     """What follows has no gradient for what goes in."""
 
