@@ -2,6 +2,7 @@
 
 #include "BiasSums.h"
 #include "megactx/Dialect/NVX/IR/NVX.h"
+#include "megactx/Dialect/NVX/Utils/Warp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -51,7 +52,7 @@ void BiasSums::addKeys(Value slopes, std::array<Value, 2> keys) {
     for (int32_t offset : {4, 8, 16})
       sum = arith::AddFOp::create(b, sum,
                                   gpu::ShuffleOp::create(b, sum, offset,
-                                                         /*width=*/32,
+                                                         nvx::kWarp,
                                                          gpu::ShuffleMode::XOR)
                                       .getShuffleResult());
     emitIf(b, a.lt(lane, a.c(4)), [&] { addTo(rows[0], keys[j], sum); });
