@@ -1,6 +1,7 @@
 """`attention` as an operator of PyTorch with gradients, megactx::attention, which torch.compile takes as a whole; imported where PyTorch is in use."""
 
 import itertools
+import warnings
 from typing import List, Optional, Tuple
 
 import numpy as np
@@ -51,12 +52,24 @@ def _(query, key, value, pattern, scale, softcap, biases, lengths, segments, off
     return out, query.new_empty((batch, heads, rows), dtype=torch.float32)
 
 
+def _check_order(device):
+    """Of the sums of biases' gradients on a device: as PyTorch does where its own operators add atomically."""
+    if device.type != "cuda" or not torch.are_deterministic_algorithms_enabled():
+        return
+    text = "attention: gradients of biases on a GPU are added up in another order each time, but torch.use_deterministic_algorithms is on"
+    if not torch.is_deterministic_algorithms_warn_only_enabled():
+        raise Error(text)
+    warnings.warn(text, stacklevel=2)
+
+
 def _backward(dout: torch.Tensor, dlse: Optional[torch.Tensor], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, out: torch.Tensor, lse: torch.Tensor,
               pattern: str, scale: Optional[float], softcap: Optional[float], biases: List[torch.Tensor], lengths: Optional[torch.Tensor],
               segments: Optional[torch.Tensor], offset: Optional[int], offsets: Optional[torch.Tensor], bias_gradients: List[bool]) -> List[torch.Tensor]:
     """The gradients of query, key, value and of those biases of which they are asked for; see megactx.attention_backward."""
     dout, query, key, value, out, lse, *biases = map(_detached, (dout, query, key, value, out, lse, *biases))
     dlse = None if dlse is None else _detached(dlse)
+    if any(bias_gradients):
+        _check_order(dout.device)
     dq, dk, dv, *of_biases = attention_backward(dout, query, key, value, out, lse, pattern, dlse=dlse, scale=scale, softcap=softcap, bias=biases or None,
                                                 lengths=lengths, segments=segments, offset=offset if offsets is None else offsets, bias_gradients=bias_gradients)
     return [*map(_tensor, (dq, dk, dv)), *(_tensor(gradient).to(bias.dtype) for gradients in of_biases for gradient, bias in zip(gradients, biases) if gradient is not None)]
@@ -99,8 +112,12 @@ class _Eager(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dout, dlse):
-        # With a graph of its own, which says what there is no derivative of.
-        dq, dk, dv, *_, of_biases, _, _, _, _ = _gradients(ctx, dout, dlse, backward if torch.is_grad_enabled() else _backward)
+        given = [x for x in (dout, dlse) if x is not None]
+        if any(map(torch._C._functorch.is_legacy_batchedtensor, given)):  # is_grads_batched
+            _no_vmap()
+        # By create_graph the operator, whose own derivative is the error.
+        is_plain = not torch.is_grad_enabled() and not torch.compiler.is_compiling() and not _is_looked_at(given)
+        dq, dk, dv, *_, of_biases, _, _, _, _ = _gradients(ctx, dout, dlse, _backward if is_plain else backward)
         return dq, dk, dv, *(None,) * 7, *of_biases
 
 

@@ -137,7 +137,7 @@ class Case:
 
     def module(self):
         """MLIR with the one attention. Batches and keys are known at run time. Queries are static, so that there is the one kernel that an
-        attention with as many launches; its class is what that of a model with any number has, but for 17 to 64 rows."""
+        attention with as many launches; its class is what that of a model with any number has, but for 33 to 64 rows and, in one view, from 17 on."""
         def type_of(name, dtype, shape):
             sizes = list(shape)
             if name[0] != "b":

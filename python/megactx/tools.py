@@ -43,7 +43,7 @@ def run(name, *arguments, messages=False):
     return done.stdout + done.stderr * messages
 
 
-def compile(model, output, pattern=None, policy=None, target=None, schedule=None, schedules=None, generic=False, fuse_lod=True, optimize=3, *,
+def compile(model, output, pattern=None, policy=None, target=None, schedule=None, schedules=None, generic=False, fuse_lod=True, optimize=2, *,
             step=None, caches_in_place=False, float_scores=False):
     """Compiles an ONNX or MLIR file to the artifact `output`; gives the compiler's closing line. What it warns of are RuntimeWarnings.
 
@@ -53,7 +53,7 @@ def compile(model, output, pattern=None, policy=None, target=None, schedule=None
     schedules: a file of such by architecture and class, which megactx-tune-schedule writes.
     generic: attention without kernels, the same numbers: quick to compile, slow to run. fuse_lod: whether pooling and rotary embedding
     are fused with the attention that they belong to. optimize: how far LLVM optimizes code for the CPU, 0 (compiles in half of the time, to code that is
-    several times slower) to 3.
+    several times slower) to 3 (compiles longer, to code that was no faster where it was measured).
     caches_in_place: a run writes new rows into the caches that come in. float_scores: scores of quantized attention stay unrounded, so
     that it can be sparse.
     """

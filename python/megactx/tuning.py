@@ -96,9 +96,9 @@ class Tuner:
         dense = load(artifacts.of_file(model, optimize=0))
         self.sets = quality.load_sets(data, len(dense.inputs))
         self.length = self._length()
-        self.optimize = 0 if self.length <= QUICK_LENGTH else 3
+        self.optimize = 0 if self.length <= QUICK_LENGTH else 2
         if self.optimize:
-            dense = load(artifacts.of_file(model))
+            dense = load(artifacts.of_file(model, optimize=self.optimize))
         self.judges = []
         for inputs, labels in self.sets:
             outputs = dense.run(dict(zip(dense.inputs, inputs))).values()

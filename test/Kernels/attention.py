@@ -186,8 +186,8 @@ def draw_inputs(spec, batch, queries, keys, offset=0, bias=None):
     inputs = [q, k, v] + ([np.array(offset, dtype=np.int64)] if spec.offset or spec.offset_per_batch else [])
     added = None
     if bias is not None:
-        heads, rows, many = bias
-        added = random.standard_normal((batch if many != 1 else 1, heads, rows or queries, keys)).astype(np.float32)
+        heads, rows, many, *columns = bias
+        added = random.standard_normal((batch if many != 1 else 1, heads, rows or queries, *(columns or [keys]))).astype(np.float32)
         added[..., ::5] = -np.inf
         added[..., :1] = 0
         inputs.append(added)

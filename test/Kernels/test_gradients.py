@@ -142,9 +142,10 @@ def test_gpu_kernels_of_more_operands(pattern, more, offset, bias, gpu_program):
     (PATTERNS[6], (1, 0, 1), "tensor<1x1x?x?xf32>", dict(dtype="f32", softcap=3.0, diagonals=True)),
     (CAUSAL, (1, 1, 1), "tensor<1x1x1x?xf32>", dict(dtype="f16", softcap=3.0)),
     (BLOCK_PATTERNS[1], (1, 0, 2), "tensor<?x1x?x?xf32>", dict(dtype="f16", head_dim=128, value_dim=96)),
+    ("causal", (4, 0, 2, 1), "tensor<?x4x?x1xf32>", dict(dtype="bf16")),
 ], ids=str)
 def test_gpu_kernels_of_gradients_of_biases(pattern, bias, bias_type, more, gpu_program):
-    """A matrix, by distance, per key: each also summed over heads, or the batch."""
+    """By distance, per key, a matrix, per query: each also summed over heads, or the batch."""
     spec = gradients.Spec(pattern=pattern, given=True, bias=True, bias_gradients=True, bias_type=bias_type, **more)
     run = gpu_program(spec.module())
     for queries, keys in [(131, 131), (5, 70), (150, 20), (3, 0), (0, 3)]:

@@ -69,11 +69,31 @@ def test_gradients_by_the_operator_are_those_without_it():
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         looked_at = gradients(attend)
     assert "megactx::attention_backward" in {event.name for event in profile.events()}
-    for each in zip(plain, again, looked_at):
-        assert torch.equal(each[0], each[1]) and torch.equal(each[0], each[2])
+    result = attend(q, bias).square().sum()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        looked_at_later = torch.autograd.grad(result, [q, bias])
+    assert "megactx::attention_backward" in {event.name for event in profile.events()}
+    for first, *others in zip(plain, again, looked_at, looked_at_later):
+        assert all(torch.equal(first, other) for other in others)
     with torch.no_grad():
         assert not attend(q, bias).requires_grad
     assert not attend(q.detach(), bias.detach()).requires_grad and attend(q.detach(), bias).requires_grad
+
+
+def test_order_of_sums_on_a_gpu():
+    from megactx.attention_torch import _check_order
+
+    _check_order(torch.device("cuda"))
+    try:
+        torch.use_deterministic_algorithms(True)
+        _check_order(torch.device("cpu"))
+        with pytest.raises(megactx.Error, match="in another order each time, but torch.use_deterministic_algorithms is on"):
+            _check_order(torch.device("cuda"))
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        with pytest.warns(UserWarning, match="in another order each time"):
+            _check_order(torch.device("cuda"))
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 class NoGradient(torch.autograd.Function):
@@ -110,6 +130,11 @@ def twice(attend, x):
     first.sum().backward()
 
 
+def batched(attend, x):
+    x = x.clone().requires_grad_()
+    torch.autograd.grad(attend(x), x, torch.ones(2, *x.shape), is_grads_batched=True)
+
+
 @pytest.mark.parametrize("derive, message", [
     (lambda attend, x: torch.func.jvp(attend, (x,), (x,)), "forward mode .* not supported: use torch.autograd.grad"),
     (lambda attend, x: torch.func.jacfwd(attend)(x), "forward mode"),
@@ -117,7 +142,8 @@ def twice(attend, x):
     (lambda attend, x: torch.func.grad(lambda x: attend(x).sum())(x), "torch.func.grad, vjp and jacrev are not supported"),
     (lambda attend, x: torch.func.vmap(attend)(x[None]), "torch.vmap, and what uses it, is not supported: make .* part of the batch"),
     (twice, "second derivatives are not supported"),
-], ids=["jvp", "jacfwd", "dual", "grad", "vmap", "twice"])
+    (batched, "torch.vmap, and what uses it, is not supported"),
+], ids=["jvp", "jacfwd", "dual", "grad", "vmap", "twice", "batched"])
 def test_derivatives_that_there_are_not(derive, message):
     x = torch.randn(1, 2, 9, 8)
     with pytest.raises(megactx.Error, match=message):

@@ -56,7 +56,7 @@ func.func @main(%x: tensor<?xf32> {{onnx.name = "x"}}) -> (tensor<?xf32> {{onnx.
     np.testing.assert_array_equal(megactx.load(tmp_path / "negf.mctx").run({"x": x})["y"], -x)
 
 
-def test_levels_of_optimization(request, tmp_path):
+def test_levels_of_optimization(request, tmp_path, monkeypatch):
     megactx.use_build(request.config.getoption("--build"))
     (tmp_path / "m.mlir").write_text("""\
 func.func @main(%x: tensor<?xf32> {onnx.name = "x"}) -> (tensor<?xf32> {onnx.name = "y"}) {
@@ -70,6 +70,11 @@ func.func @main(%x: tensor<?xf32> {onnx.name = "x"}) -> (tensor<?xf32> {onnx.nam
         sizes[level] = (tmp_path / "m.mctx" / "model.so").stat().st_size
         np.testing.assert_allclose(megactx.load(tmp_path / "m.mctx").run({"x": x})["y"], np.exp(x), rtol=1e-5)
     assert sizes[0] != sizes[3]
+    commands = []
+    monkeypatch.setattr(megactx.tools, "run", lambda *command, **more: commands.append(command) or "compiled")
+    megactx.compile(tmp_path / "m.mlir", tmp_path / "m.mctx")
+    assert "-O2" in commands[0]
+    monkeypatch.undo()
     for level in (4, -1, 2.0, True, "3"):
         with pytest.raises(megactx.Error, match=f"expected 0, 1, 2 or 3, but got {level!r}"):
             megactx.compile(tmp_path / "m.mlir", tmp_path / "m.mctx", optimize=level)

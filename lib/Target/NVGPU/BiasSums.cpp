@@ -13,17 +13,15 @@ using namespace mlir::megactx;
 using namespace mlir::megactx::nvgpu;
 
 BiasSums::BiasSums(ImplicitLocOpBuilder &b, const AttentionShape &shape,
-                   const KernelArguments &arguments, Value lane,
+                   const KernelArguments &arguments,
+                   const ScoreElements &elements, Value lane,
                    std::array<Row, 2> rows, std::array<Value, 2> exists)
-    : b(b), a{b}, shape(shape), arguments(arguments), lane(lane), rows(rows),
-      exists(exists) {}
+    : b(b), a{b}, shape(shape), arguments(arguments), elements(elements),
+      lane(lane), rows(rows), exists(exists) {}
 
 void BiasSums::add(ValueRange slopes, const TilePlace &at) {
-  Value first = a.mul(a.rem(lane, a.c(4)), a.c(2));
   for (auto [n, tile] : llvm::enumerate(slopes)) {
-    std::array<Value, 2> keys;
-    for (int64_t j = 0; j < 2; ++j)
-      keys[j] = at.rowOf(a.add(at.from, a.add(first, a.c(8 * n + j))));
+    std::array<Value, 2> keys = elements.columnRows(at, n);
     if (shape.sumsQueries)
       addKeys(tile, keys);
     else

@@ -17,8 +17,8 @@ class BiasSums {
 public:
   /// `rows`: the lane's two rows of queries; `exists`: whether there are such.
   BiasSums(ImplicitLocOpBuilder &b, const AttentionShape &shape,
-           const KernelArguments &arguments, Value lane,
-           std::array<Row, 2> rows, std::array<Value, 2> exists);
+           const KernelArguments &arguments, const ScoreElements &elements,
+           Value lane, std::array<Row, 2> rows, std::array<Value, 2> exists);
 
   /// Gradients of the 16x8 scores n, vector<2x2xf32>, of a tile: 0 of what is
   /// no pair.
@@ -34,6 +34,7 @@ private:
   Arith a;
   const AttentionShape &shape;
   const KernelArguments &arguments;
+  const ScoreElements &elements;
   Value lane;
   std::array<Row, 2> rows;
   std::array<Value, 2> exists;

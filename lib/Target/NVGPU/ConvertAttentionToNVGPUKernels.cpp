@@ -151,7 +151,7 @@ struct ConvertAttentionToNVGPUKernels
       fewer.mostRows = mostRows;
       choices.push_back(fewer);
     };
-    // Of the rows of one class for all, so few are those of a cache's queries.
+    // In one view only a cache's queries are so few: not worth a kernel.
     if (KeyViews::periodOf(shape) > 1)
       addFewer(nvgpu::kShortRows, nvgpu::kShortRows);
     addFewer(nvgpu::kFewRows, /*rows=*/1);

@@ -261,7 +261,7 @@ State KernelEmitter::piece(unsigned index, State state) {
   }
   LaneBounds ofLane = bounds().ofLane(index, own);
   ScoreElements elements(b, shape, *views, arguments, lane, own);
-  BiasSums biasSums(b, shape, arguments, lane, own, exists);
+  BiasSums biasSums(b, shape, arguments, elements, lane, own, exists);
   PieceView here{ofBlock, ofWarps, ofLane, elements, biasSums};
   auto values = [&](const State &state) {
     SmallVector<Value> all = state.pack();

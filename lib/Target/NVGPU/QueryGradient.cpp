@@ -1,4 +1,9 @@
 //===- QueryGradient.cpp - queries are a warp's rows, keys come by tiles --===//
+//
+// For the gradients of queries, which are sums of these rows, and those of
+// biases, to which each tile's go.
+//
+//===----------------------------------------------------------------------===//
 
 #include "Fragments.h"
 #include "GradientTile.h"

@@ -68,11 +68,17 @@ ScoreElements::Pair ScoreElements::pairOf(int64_t half, Value columnRow) const {
   return {own, columnRow};
 }
 
+std::array<Value, 2> ScoreElements::columnRows(const TilePlace &at,
+                                               int64_t n) const {
+  auto rowOf = [&](int64_t column) {
+    return at.rowOf(a.add(at.from, a.add(pair, a.c(column))));
+  };
+  return {rowOf(8 * n), rowOf(8 * n + 1)};
+}
+
 /// The 16x8 scores n of a tile and their biases.
 Value ScoreElements::biased(Value score, const TilePlace &at, int64_t n) {
-  std::array<Value, 2> columnRows;
-  for (int64_t j = 0; j < 2; ++j)
-    columnRows[j] = at.rowOf(a.add(at.from, a.add(pair, a.c(8 * n + j))));
+  std::array<Value, 2> columnRows = this->columnRows(at, n);
   for (auto [bias, perKey] : llvm::zip(arguments.biases, shape.biasPerKey)) {
     bool isShared = perKey && rows[0].head == rows[1].head;
     std::array<Value, 2> ofKey;

@@ -37,6 +37,8 @@ public:
                 const KeyViews &views, const KernelArguments &arguments,
                 Value lane, std::array<Row, 2> rows);
 
+  /// The rows in memory of the lane's two columns of the 16x8 scores n.
+  std::array<Value, 2> columnRows(const TilePlace &at, int64_t n) const;
   /// What also full tiles need: scaled, capped and biased scores.
   SmallVector<Value> adjust(ValueRange scores, const TilePlace &at);
   /// What the piece's test says of the tile's `columns`: bit 4n + 2i + j of an

@@ -1,6 +1,7 @@
 // RUN: megactx-opt %s --megactx-convert-attention-to-nvgpu-kernels=arch=sm_90a | FileCheck %s
 
-// Dynamic numbers of rows have two kernels, the first for more than a few.
+// Dynamic numbers of rows have two kernels, the first for more than a few, and
+// several classes of rows a third between them.
 
 !narrow = memref<?x?x?x32xbf16>
 !q = memref<?x?x?x64xbf16>

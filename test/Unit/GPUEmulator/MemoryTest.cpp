@@ -41,22 +41,33 @@ TEST_F(MemoryTest, ThreadsAndBlocksUpdateAtOnce) {
 }
 
 TEST_F(MemoryTest, NobodyReadsOrWritesBesideUpdates) {
+  const char *read = "read of byte 0 of sums, which the launch updates "
+                     "atomically",
+             *write = "write of byte 0 of sums, which the launch updates "
+                      "atomically";
   EXPECT_FALSE(update(0));
-  EXPECT_EQ(read(1), "read of byte 0 of sums, which thread 0 wrote with no "
-                     "barrier between");
-  EXPECT_EQ(write(1), "write of byte 0 of sums, which thread 0 wrote with no "
-                      "barrier between");
+  EXPECT_EQ(this->read(1), read);
+  EXPECT_EQ(this->write(1), write);
+  // Nor those who update themselves, after others.
+  EXPECT_FALSE(update(1));
+  EXPECT_EQ(this->read(1), read);
+  EXPECT_EQ(this->write(1), write);
   beginBlock();
-  EXPECT_EQ(read(1), "read of byte 0 of sums, which another block wrote");
+  EXPECT_FALSE(update(0));
+  EXPECT_EQ(this->read(0), read);
 }
 
 TEST_F(MemoryTest, NobodyUpdatesBesideReadsAndWrites) {
-  EXPECT_FALSE(read(0));
-  EXPECT_EQ(update(1), "atomic update of byte 0 of sums, which thread 0 read "
-                       "with no barrier between");
+  const char *wrong = "atomic update of byte 0 of sums, which the launch reads "
+                      "or writes otherwise";
+  EXPECT_FALSE(read(1));
+  EXPECT_EQ(update(1), wrong);
+  beginBlock();
+  EXPECT_EQ(update(0), wrong);
+  memory.beginLaunch();
+  beginBlock();
   EXPECT_FALSE(write(0));
-  EXPECT_EQ(update(1), "atomic update of byte 0 of sums, which thread 0 wrote "
-                       "with no barrier between");
+  EXPECT_EQ(update(1), wrong);
 }
 
 TEST_F(MemoryTest, UpdatesNeedAValue) {

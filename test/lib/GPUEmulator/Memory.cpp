@@ -9,6 +9,8 @@
 using namespace megactx::emulator;
 using llvm::Twine;
 
+static constexpr const char *kUpdated = "which the launch updates atomically";
+
 void Memory::add(llvm::StringRef name, char *data, size_t bytes, Use use) {
   Region region{name.str(), data, use != Use::In, std::vector<Byte>(bytes)};
   for (Byte &byte : region.bytes)
@@ -97,6 +99,8 @@ Memory::Error Memory::checkRead(const Byte &byte, const void *at,
                  " is still on its way");
   if (!byte.holdsValue)
     return wrong("which nothing wrote");
+  if (isUpdatedHere(byte))
+    return wrong(kUpdated);
   if (isForeign(byte.writeBlock))
     return wrong("which another block wrote");
   if (byte.writeBlock != present ||
@@ -150,7 +154,10 @@ Memory::Error Memory::checkWrite(const Byte &byte, unsigned thread) const {
   if (byte.inFlight)
     return "to which a copy of thread " + std::to_string(byte.writer) +
            " is still on its way";
-  if (isForeign(byte.writeBlock))
+  if (isUpdatedHere(byte))
+    return std::string(kUpdated);
+  if (isForeign(byte.writeBlock) || isForeign(byte.foreignRead) ||
+      isForeign(byte.readBlock))
     return std::string("which another block reads or writes");
   if (byte.writeBlock == present &&
       !clocks.knows(thread, byte.writer, byte.writeTime))
@@ -158,12 +165,6 @@ Memory::Error Memory::checkWrite(const Byte &byte, unsigned thread) const {
                 ? "which thread " + std::to_string(byte.writer)
                 : std::string("which a box")) +
            " wrote with no barrier between";
-  return checkReaders(byte, thread);
-}
-
-Memory::Error Memory::checkReaders(const Byte &byte, unsigned thread) const {
-  if (isForeign(byte.foreignRead) || isForeign(byte.readBlock))
-    return std::string("which another block reads or writes");
   if (byte.readBlock != present)
     return std::nullopt;
   for (const Reader &reader : readerSets[byte.readers])
@@ -181,23 +182,20 @@ Memory::Error Memory::write(const void *at, size_t bytes, unsigned thread) {
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
     if (Error wrong = checkWrite(byte, thread))
       return "write of " + placeOf(at) + ", " + *wrong;
-    noteWrite(byte, thread);
+    byte.writeBlock = present;
+    byte.writer = thread;
+    byte.writeTime = clocks.now(thread);
+    byte.holdsValue = true;
     byte.isUpdated = false;
+    byte.fenceTime = 0;
+    byte.readers = 0;
   }
   if (isShared(at))
     unfenced[thread].emplace_back(first, bytes);
   return std::nullopt;
 }
 
-void Memory::noteWrite(Byte &byte, unsigned thread) {
-  byte.writeBlock = present;
-  byte.writer = thread;
-  byte.writeTime = clocks.now(thread);
-  byte.holdsValue = true;
-  byte.fenceTime = 0;
-  byte.readers = 0;
-}
-
+/// In the order of launches alone: within one, updates take any.
 Memory::Error Memory::update(const void *at, size_t bytes, unsigned thread) {
   Error error;
   Byte *first = find(at, bytes, /*isWrite=*/true, error);
@@ -206,12 +204,15 @@ Memory::Error Memory::update(const void *at, size_t bytes, unsigned thread) {
   if (isShared(at))
     return std::string("atomic update of shared memory is not emulated");
   for (Byte &byte : llvm::MutableArrayRef<Byte>(first, bytes)) {
-    Error wrong = !byte.holdsValue ? "which nothing wrote"
-                  : byte.isUpdated ? checkReaders(byte, thread)
-                                   : checkWrite(byte, thread);
-    if (wrong)
-      return "atomic update of " + placeOf(at) + ", " + *wrong;
-    noteWrite(byte, thread);
+    if (!byte.holdsValue)
+      return "atomic update of " + placeOf(at) + ", which nothing wrote";
+    if (!isUpdatedHere(byte) &&
+        launchBegin <= std::max(byte.writeBlock, byte.readBlock))
+      return "atomic update of " + placeOf(at) +
+             ", which the launch reads or writes otherwise";
+    byte.writeBlock = present;
+    byte.writer = thread;
+    byte.writeTime = clocks.now(thread);
     byte.isUpdated = true;
   }
   return std::nullopt;

@@ -47,7 +47,8 @@ public:
   using Error = std::optional<std::string>;
   Error read(const void *at, size_t bytes, unsigned thread);
   Error write(const void *at, size_t bytes, unsigned thread);
-  /// Atomically, what is there and something else: others may do so too.
+  /// Atomically, what is there and something else: others of the launch may do
+  /// so too, and nothing but that.
   Error update(const void *at, size_t bytes, unsigned thread);
   /// A copy to `at` that arrives any time up to `endCopy`.
   Error beginCopy(const void *at, size_t bytes, unsigned thread);
@@ -92,11 +93,12 @@ private:
   bool isForeign(uint32_t block) const {
     return launchBegin <= block && block < present;
   }
+  bool isUpdatedHere(const Byte &byte) const {
+    return byte.isUpdated && launchBegin <= byte.writeBlock;
+  }
   Error checkRead(const Byte &byte, const void *at, unsigned thread);
   void noteRead(Byte &byte, unsigned thread);
   Error checkWrite(const Byte &byte, unsigned thread) const;
-  Error checkReaders(const Byte &byte, unsigned thread) const;
-  void noteWrite(Byte &byte, unsigned thread);
 
   bool isShared(const void *at) const {
     return shared <= at && at < shared + sharedBytes;

@@ -30,7 +30,7 @@ def MegaCtx_AttentionBackwardOp : Op<MegaCtx_Dialect, "attention_backward",
     dv = sum over q of p * dout, each key head's summed over the query heads that
     read it; a bias's is ds, summed over the dims in which it is 1. Rows that see
     no key have gradients of zero. Sums are in f32 and in an order that is the
-    same in each run.
+    same in each run, but for those of biases on GPUs, which are added atomically.
 
     Constraints:
     * `attention_backward_c1`: at least one source; query, out and dout have rank 4

@@ -496,8 +496,9 @@ def NVX_AtomicAddOp : Op<NVX_Dialect, "atomic_add", []> {
   let description = [{
     Adds f32 to an element of device memory, whatever other threads of the device
     add to it at the same time; nothing else is ordered by it: one instruction,
-    `red.relaxed.gpu.global.add.f32`, that no thread waits for. The order of the
-    sums, and with it their rounding, is another one in each run.
+    `atom.global.add.f32`, relaxed and of the device, whose result nobody reads, so
+    that ptxas makes it `RED`, which no thread waits for. Subnormal sums become 0.
+    The order of the sums, and with it their rounding, is another one in each run.
 
     Upstream gap: `memref.atomic_rmw` orders all other accesses, of all devices of
     the system (`atom.acq_rel.sys` or fences around the sum).
@@ -510,7 +511,7 @@ def NVX_AtomicAddOp : Op<NVX_Dialect, "atomic_add", []> {
     nvx.atomic_add %x, %sums[%i, %j] : memref<?x?xf32, strided<[?, ?], offset: ?>>
     ```
 
-    Source: PTX ISA 8.0, 9.7.12.13 (red), 8.5 (scopes).
+    Source: PTX ISA 8.0, 9.7.12.12 (atom), 8.5 (scopes).
   }];
   let arguments = (ins F32:$value,
                        Arg<MemRefOf<[F32]>, "", [MemRead, MemWrite]>:$memory,
