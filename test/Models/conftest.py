@@ -117,12 +117,11 @@ def tool(request):
     def run(name, *arguments, timeout=600, environment=None):
         command = [binaries / name, *arguments]
         says = lambda what: any(str(argument).startswith(what) for argument in arguments)
-        if name == "megactx-compile" and cpu != "cpu" and not says("--target"):
-            command.append(f"--target={cpu}")
-        # Of a fixture's artifact, the same whichever test asks for it first: by the file and the parameters.
-        test = re.sub(r"::\w+| \(\w+\)$", "", os.environ.get("PYTEST_CURRENT_TEST", ""))
-        if name == "megactx-compile" and not option("--all") and not says("-O") and not days.is_due(test, 3):
-            command.append("-O0")
+        if name == "megactx-compile":
+            # Of a fixture's artifact, the same whichever test asks for it first: by the file and the parameters.
+            test = re.sub(r"::\w+| \(\w+\)$", "", os.environ.get("PYTEST_CURRENT_TEST", ""))
+            command += [f"--target={cpu}"] * (cpu != "cpu" and not says("--target"))
+            command += ["-O0"] * (not option("--all") and not says("-O") and not days.is_due(test, 3))
         return Result(command, subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace", timeout=timeout,
                                               env=environment))
 

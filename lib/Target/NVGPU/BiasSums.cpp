@@ -60,9 +60,8 @@ void BiasSums::addKeys(Value slopes, std::array<Value, 2> keys) {
 /// Nothing where there is no pair: what is added is 0 there.
 void BiasSums::addTo(const Row &query, Value key, Value slope) {
   Value sums = arguments.dbias;
-  auto within = [&](Value at, int64_t dim) -> Value {
-    Value size = memref::DimOp::create(b, sums, dim);
-    return a.min(at, a.sub(size, a.c(1)));
+  auto within = [&](Value at, int64_t dim) {
+    return indexInBias(b, sums, dim, at);
   };
   SmallVector<Value> at = {a.c(0), within(query.batch, 1),
                            within(query.head, 2)};

@@ -96,15 +96,18 @@ Value ScoreElements::biased(Value score, const TilePlace &at, int64_t n) {
   return score;
 }
 
+Value mlir::megactx::nvgpu::indexInBias(ImplicitLocOpBuilder &b, Value bias,
+                                        int64_t dim, Value at) {
+  Arith a{b};
+  Value size = memref::DimOp::create(b, bias, dim);
+  return a.min(at, a.sub(size, a.c(1)));
+}
+
 Value ScoreElements::biasOf(Value bias, const Pair &pair) {
-  auto clamp = [&](Value at, unsigned i) -> Value {
-    // A dimension of size one is broadcast.
-    Value size = memref::DimOp::create(b, bias, i);
-    return a.min(at, a.sub(size, a.c(1)));
-  };
-  SmallVector<Value> at = {clamp(pair.query.batch, 0),
-                           clamp(pair.query.head, 1),
-                           clamp(pair.query.number, 2), clamp(pair.key, 3)};
+  SmallVector<Value> at = {pair.query.batch, pair.query.head, pair.query.number,
+                           pair.key};
+  for (auto [dim, index] : llvm::enumerate(at))
+    index = indexInBias(b, bias, dim, index);
   return memref::LoadOp::create(b, bias, at);
 }
 

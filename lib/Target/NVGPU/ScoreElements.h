@@ -29,6 +29,10 @@ struct TilePlace {
 Value cappedScore(ImplicitLocOpBuilder &b, const AttentionShape &shape,
                   Value product);
 
+/// The index of a pair's batch, head, query or key in a dim of a bias, or of
+/// its gradient: one of size one is broadcast.
+Value indexInBias(ImplicitLocOpBuilder &b, Value bias, int64_t dim, Value at);
+
 class ScoreElements {
 public:
   /// `rows`: the lane's two rows, of query heads. Either rows are queries and
